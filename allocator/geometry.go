@@ -1,0 +1,172 @@
+package allocator
+
+import "net/netip"
+
+// WithDefaults is p with the defaults in place of block sizes, reuse and cooldown that are zero. Whoever lets people
+// ask for a reuse or cooldown of zero decodes over a Pool that has its defaults, instead.
+func (p Pool) WithDefaults() Pool {
+	if p.BlockSize.V4 == 0 {
+		p.BlockSize.V4 = DefaultBlockV4
+	}
+	if p.BlockSize.V6 == 0 {
+		p.BlockSize.V6 = DefaultBlockV6
+	}
+	if p.Reuse == 0 {
+		p.Reuse = DefaultReuse
+	}
+	if p.Cooldown == 0 {
+		p.Cooldown = DefaultCooldown
+	}
+	return p
+}
+
+// Families are those that the pool has a CIDR of, V4 first.
+func (p *Pool) Families() []Family {
+	var have []Family
+	for _, f := range [...]Family{V4, V6} {
+		if p.CIDR(f).IsValid() {
+			have = append(have, f)
+		}
+	}
+	return have
+}
+
+// CIDR is the pool's CIDR of family f, or the zero Prefix if it has none.
+func (p *Pool) CIDR(f Family) netip.Prefix {
+	for _, c := range p.CIDRs {
+		if FamilyOf(c.Addr()) == f {
+			return c
+		}
+	}
+	return netip.Prefix{}
+}
+
+// Gateway is the pool's gateway of family f, or the zero Addr if it has none.
+func (p *Pool) Gateway(f Family) netip.Addr {
+	for _, g := range p.Gateways {
+		if FamilyOf(g) == f {
+			return g
+		}
+	}
+	return netip.Addr{}
+}
+
+// Prefix is a with the length of the CIDR of its family: what an interface is configured with.
+func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
+	return netip.PrefixFrom(a, p.CIDR(FamilyOf(a)).Bits())
+}
+
+// Contains reports whether a lies in one of the pool's CIDRs.
+func (p *Pool) Contains(a netip.Addr) bool { return p.CIDR(FamilyOf(a)).Contains(a) }
+
+// Usable reports whether a container may be given a: it is in the pool, and it is neither excluded, nor the gateway,
+// nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122, section 3.2.1.3) and IPv6's
+// subnet-router anycast address (RFC 4291, section 2.6.1).
+func (p *Pool) Usable(a netip.Addr) bool {
+	if !p.Contains(a) {
+		return false
+	}
+	for _, cut := range p.unusable(FamilyOf(a)) {
+		if cut.Contains(a) {
+			return false
+		}
+	}
+	return true
+}
+
+// UsableCount is how many addresses of family f are usable; it saturates.
+func (p *Pool) UsableCount(f Family) uint64 { return countUnits(p.usable(f), 0) }
+
+// InStateful reports whether a lies in one of the pool's stateful ranges.
+func (p *Pool) InStateful(a netip.Addr) bool {
+	for _, s := range p.Stateful {
+		if s.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// BlockOf is the block that a lies in, or the zero Prefix if a is not in the pool.
+func (p *Pool) BlockOf(a netip.Addr) netip.Prefix {
+	if !p.Contains(a) {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(a, p.blockBits(FamilyOf(a))).Masked()
+}
+
+// PickBlock gives the first block for stateless containers, from position start mod their count, that has a usable
+// address and is not used; it goes round once.
+func (p *Pool) PickBlock(f Family, start uint64, used func(netip.Prefix) bool) (netip.Prefix, bool) {
+	size := p.blockBits(f)
+	a, found := pick(p.statelessBlocks(f), addressBits(f)-size, start, func(a netip.Addr) bool {
+		return !used(netip.PrefixFrom(a, size))
+	})
+	return netip.PrefixFrom(a, size), found
+}
+
+// statelessBlocks are the first addresses of the blocks outside of the stateful ranges that have a usable address.
+func (p *Pool) statelessBlocks(f Family) []Range {
+	cidr := p.CIDR(f)
+	if !cidr.IsValid() {
+		return nil
+	}
+	cuts := p.unusable(f)
+	for _, s := range p.Stateful {
+		if FamilyOf(s.Addr()) == f {
+			cuts = append(cuts, rangeOf(s))
+		}
+	}
+	var blocks []Range
+	for _, s := range without(rangeOf(cidr), cuts) {
+		from, to := p.BlockOf(s.From).Addr(), p.BlockOf(s.To).Addr()
+		if n := len(blocks); n > 0 && blocks[n-1].To == from {
+			blocks[n-1].To = to
+			continue
+		}
+		blocks = append(blocks, Range{from, to})
+	}
+	return blocks
+}
+
+// usable are the ranges of usable addresses of family f, in order.
+func (p *Pool) usable(f Family) []Range {
+	cidr := p.CIDR(f)
+	if !cidr.IsValid() {
+		return nil
+	}
+	return without(rangeOf(cidr), p.unusable(f))
+}
+
+// unusable is what may not be given out of the CIDR of family f, which the pool has.
+func (p *Pool) unusable(f Family) []Range {
+	whole := rangeOf(p.CIDR(f))
+	cuts := []Range{{whole.From, whole.From}}
+	if f == V4 {
+		cuts = append(cuts, Range{whole.To, whole.To})
+	}
+	if g := p.Gateway(f); g.IsValid() {
+		cuts = append(cuts, Range{g, g})
+	}
+	for _, e := range p.Exclude {
+		if FamilyOf(e.From) == f {
+			cuts = append(cuts, e)
+		}
+	}
+	return cuts
+}
+
+func (p *Pool) blockBits(f Family) int {
+	if f == V4 {
+		return p.BlockSize.V4
+	}
+	return p.BlockSize.V6
+}
+
+// addressBits is the length of an address of family f in bits.
+func addressBits(f Family) int {
+	if f == V4 {
+		return 32
+	}
+	return 128
+}

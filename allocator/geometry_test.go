@@ -1,0 +1,248 @@
+package allocator
+
+import (
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestAPoolKnowsItsOwn(t *testing.T) {
+	p := dual()
+	v4Only := smallest()
+	if got := v4Only.Families(); !slices.Equal(got, []Family{V4}) {
+		t.Errorf("families are %v, want v4", got)
+	}
+	if got := p.Families(); !slices.Equal(got, []Family{V4, V6}) {
+		t.Errorf("families are %v, want both", got)
+	}
+	if v4Only.CIDR(V6).IsValid() || v4Only.Gateway(V6).IsValid() || v4Only.UsableCount(V6) != 0 {
+		t.Error("a pool of IPv4 has something of IPv6")
+	}
+	for got, want := range map[any]any{
+		p.Prefix(addr("10.43.0.77")):      prefix("10.43.0.77/24"),
+		p.Prefix(addr("fd00:43::77")):     prefix("fd00:43::77/64"),
+		p.BlockOf(addr("10.43.0.77")):     prefix("10.43.0.64/28"),
+		p.BlockOf(addr("fd00:43::5:77")):  prefix("fd00:43::5:70/124"),
+		p.BlockOf(addr("10.44.0.1")):      netip.Prefix{},
+		v4Only.BlockOf(addr("fd00:43::")): netip.Prefix{},
+		p.Gateway(V6):                     addr("fd00:43::1"),
+	} {
+		if got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}
+
+func TestWhatIsNotAContainersIsNotUsable(t *testing.T) {
+	p := dual()
+	for a, usable := range map[string]bool{
+		"10.43.0.0":              false, // network
+		"10.43.0.1":              false, // gateway
+		"10.43.0.2":              true,
+		"10.43.0.4":              false, // excluded
+		"10.43.0.9":              false,
+		"10.43.0.10":             true,
+		"10.43.0.64":             true, // a block's first
+		"10.43.0.254":            true,
+		"10.43.0.255":            false, // broadcast
+		"10.43.1.0":              false, // outside
+		"fd00:43::":              false, // subnet-router anycast
+		"fd00:43::ff":            false, // excluded
+		"fd00:43::100":           true,
+		"fd00:43::1:0:0:0":       true,
+		"fd00:43:0:1::1":         false,
+		"::ffff:10.43.0.2":       false,
+		"fd00:43::100%eth0":      false,
+		"fd00:43::ffff:ffff:fff": true,
+	} {
+		if got := p.Usable(addr(a)); got != usable {
+			t.Errorf("usable(%s) is %v", a, got)
+		}
+	}
+	for f, want := range map[Family]uint64{V4: 256 - 3 - 6, V6: math.MaxUint64 - 255} {
+		if got := p.UsableCount(f); got != want {
+			t.Errorf("%d usable addresses of %v, want %d", got, f, want)
+		}
+	}
+	wide := Pool{Name: "wide", CIDRs: []netip.Prefix{prefix("fd00::/8")}}.WithDefaults()
+	if got := wide.UsableCount(V6); got != math.MaxUint64 {
+		t.Errorf("%d usable addresses in a /8 of IPv6, want %d", got, uint64(math.MaxUint64))
+	}
+}
+
+func TestNoBlockIsPickedWhereNothingIsUsable(t *testing.T) {
+	p := Pool{
+		Name:      "narrow",
+		CIDRs:     []netip.Prefix{prefix("10.0.0.0/28")},
+		Gateways:  []netip.Addr{addr("10.0.0.1")},
+		Stateful:  []netip.Prefix{prefix("10.0.0.8/30")},
+		Exclude:   []Range{ranged("10.0.0.2-10.0.0.3")},
+		BlockSize: BlockSize{V4: 30},
+	}.WithDefaults()
+	want := []netip.Prefix{prefix("10.0.0.4/30"), prefix("10.0.0.12/30")}
+	for start := range uint64(5) {
+		var got []netip.Prefix
+		for {
+			b, ok := p.PickBlock(V4, start, func(b netip.Prefix) bool { return slices.Contains(got, b) })
+			if !ok {
+				break
+			}
+			got = append(got, b)
+		}
+		if got[0] != want[start%2] || len(got) != 2 {
+			t.Errorf("from %d: picked %v, want the two of %v from the one there on", start, got, want)
+		}
+	}
+	if b, ok := p.PickBlock(V6, 0, func(netip.Prefix) bool { return false }); ok {
+		t.Errorf("picked %v of a family that the pool does not have", b)
+	}
+}
+
+func TestAMembersPositionIsItsOwn(t *testing.T) {
+	p, positions := smallest(), map[netip.Addr]bool{}
+	for _, member := range []string{"db-0", "db-1", "db-2", "db-3"} {
+		id := Identity{"shop", "db", member, "net", "eth0"}
+		a, _ := p.PickStateful(V4, id, func(netip.Addr) bool { return false })
+		again, _ := p.PickStateful(V4, id, func(netip.Addr) bool { return false })
+		if a != again {
+			t.Errorf("%v was given %v and then %v", id, a, again)
+		}
+		positions[a] = true
+	}
+	if len(positions) < 3 {
+		t.Errorf("four members begin at %d positions", len(positions))
+	}
+	a, _ := p.PickStateful(V4, Identity{"a", "bc", "d", "n", "eth0"}, func(netip.Addr) bool { return false })
+	b, _ := p.PickStateful(V4, Identity{"ab", "c", "d", "n", "eth0"}, func(netip.Addr) bool { return false })
+	if a == b {
+		t.Error("names run into each other in the hash")
+	}
+}
+
+// The oracle asks about each address by itself.
+func TestPicksAgreeWithCountingOneByOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, f := drawPool(t)
+		var usable, stateful []netip.Addr
+		blocks := map[netip.Prefix]bool{}
+		for a := p.CIDR(f).Addr(); p.Contains(a); a = a.Next() {
+			switch {
+			case !p.Usable(a):
+				continue
+			case p.InStateful(a):
+				stateful = append(stateful, a)
+			default:
+				blocks[p.BlockOf(a)] = true
+			}
+			usable = append(usable, a)
+		}
+		if got := p.UsableCount(f); got != uint64(len(usable)) {
+			t.Fatalf("%d usable addresses, want %d", got, len(usable))
+		}
+		picked := map[netip.Prefix]bool{}
+		for {
+			asked := 0
+			b, ok := p.PickBlock(f, rapid.Uint64().Draw(t, "start"), func(b netip.Prefix) bool { asked++; return picked[b] })
+			if !ok {
+				if asked != len(blocks) {
+					t.Fatalf("asked %d times whether one of %d blocks is used", asked, len(blocks))
+				}
+				break
+			}
+			if picked[b] || !blocks[b] {
+				t.Fatalf("picked %v, which is used, stateful or without a usable address", b)
+			}
+			picked[b] = true
+		}
+		if len(picked) != len(blocks) {
+			t.Fatalf("picked %d of %d blocks", len(picked), len(blocks))
+		}
+		taken := map[netip.Addr]bool{}
+		id := Identity{Member: rapid.String().Draw(t, "member")}
+		for range stateful {
+			a, ok := p.PickStateful(f, id, func(a netip.Addr) bool { return taken[a] })
+			if !ok || taken[a] || !slices.Contains(stateful, a) {
+				t.Fatalf("picked %v (%v), which is taken or not a usable stateful address", a, ok)
+			}
+			taken[a] = true
+		}
+		if a, ok := p.PickStateful(f, id, func(a netip.Addr) bool { return taken[a] }); ok {
+			t.Fatalf("picked %v where all are taken", a)
+		}
+	})
+}
+
+// drawPool makes a valid pool of one family with 256 addresses in blocks of 4 to 64.
+func drawPool(t *rapid.T) (*Pool, Family) {
+	f := Family(rapid.IntRange(0, 1).Draw(t, "family"))
+	cidr := [...]netip.Prefix{prefix("10.0.1.0/24"), prefix("fd00::ff00/120")}[f]
+	bits := addressBits(f) - rapid.IntRange(2, 6).Draw(t, "block")
+	at := rapid.Custom(func(t *rapid.T) netip.Addr {
+		return Range{From: cidr.Addr()}.unit(rapid.Uint64Range(0, 255).Draw(t, "offset"), 0)
+	})
+	p := Pool{Name: "p", CIDRs: []netip.Prefix{cidr}, BlockSize: BlockSize{V4: bits, V6: bits}, Gateways: []netip.Addr{at.Draw(t, "gateway")}}
+	for range rapid.IntRange(0, 4).Draw(t, "exclusions") {
+		a, b := at.Draw(t, "end"), at.Draw(t, "end")
+		if b.Less(a) {
+			a, b = b, a
+		}
+		p.Exclude = append(p.Exclude, Range{a, b})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "stateful ranges") {
+		s := netip.PrefixFrom(at.Draw(t, "stateful"), bits-rapid.IntRange(0, 2).Draw(t, "size")).Masked()
+		if s.Bits() >= cidr.Bits() && !slices.ContainsFunc(p.Stateful, s.Overlaps) {
+			p.Stateful = append(p.Stateful, s)
+		}
+	}
+	return &p, f
+}
+
+// FuzzAnyPoolIsRefusedOrServes reads a pool as etcd or a file might hold it.
+func FuzzAnyPoolIsRefusedOrServes(f *testing.F) {
+	for _, p := range []Pool{smallest(), dual()} {
+		text, err := json.Marshal(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text, uint64(5), "db-0")
+	}
+	f.Add([]byte(`{"name":"x","cidrs":["::/0","0.0.0.0/0"],"blockSize":{"v4":-1,"v6":200}}`), uint64(0), "")
+	f.Fuzz(func(t *testing.T, text []byte, start uint64, member string) {
+		var p Pool
+		if json.Unmarshal(text, &p) != nil {
+			return
+		}
+		p = p.WithDefaults()
+		if p.Validate() != nil {
+			return
+		}
+		for _, family := range p.Families() {
+			if b, ok := p.PickBlock(family, start, func(netip.Prefix) bool { return false }); ok {
+				checkBlock(t, &p, family, b)
+			}
+			if a, ok := p.PickStateful(family, Identity{Member: member}, func(netip.Addr) bool { return false }); ok {
+				if !p.Usable(a) || !p.InStateful(a) || FamilyOf(a) != family {
+					t.Fatalf("picked %v for a member, which is not a usable stateful address", a)
+				}
+			}
+		}
+	})
+}
+
+// checkBlock wants b to be a block for stateless containers that gives an address.
+func checkBlock(t *testing.T, p *Pool, f Family, b netip.Prefix) {
+	if p.BlockOf(b.Addr()) != b || p.InStateful(b.Addr()) {
+		t.Fatalf("picked %v, which is not a block for stateless containers", b)
+	}
+	s := NewSpace(p, f)
+	s.Add(b, false)
+	g, outcome := s.Take(App{}, rand.N[Instant](1000), false)
+	if outcome != Taken || !p.Usable(g.Address) || !b.Contains(g.Address) {
+		t.Fatalf("took %v (%v) out of %v", g.Address, outcome, b)
+	}
+}

@@ -1,0 +1,70 @@
+// Package allocator decides which address a container gets. It holds the domain's types too: names, pools, ranges. It does
+// no I/O, knows no clock and starts no goroutine.
+package allocator
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Defaults of a pool's keys that a configuration leaves out.
+const (
+	DefaultBlockV4  = 26
+	DefaultBlockV6  = 122
+	DefaultReuse    = Duration(10 * time.Minute)
+	DefaultCooldown = Duration(30 * time.Second)
+)
+
+// A Pool is a named set of addresses. Its CIDRs and its block sizes never change; pools never overlap.
+type Pool struct {
+	Name      string         `json:"name" yaml:"name"`
+	CIDRs     []netip.Prefix `json:"cidrs" yaml:"cidrs"`                           // at most one of each family
+	Gateways  []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"` // at most one of each family
+	Stateful  []netip.Prefix `json:"stateful,omitempty" yaml:"stateful,omitempty"` // aligned to the block size; none: stateful requests fail
+	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"`   // never chosen anew
+	BlockSize BlockSize      `json:"blockSize" yaml:"blockSize"`
+	Routes    []Route        `json:"routes,omitempty" yaml:"routes,omitempty"` // besides the default route by the gateway
+	MTU       int            `json:"mtu,omitempty" yaml:"mtu,omitempty"`       // bytes; 0: the bridge's
+	DNS       DNS            `json:"dns,omitzero" yaml:"dns,omitempty"`
+	Reuse     Duration       `json:"reuse" yaml:"reuse"`                      // how long an app's released address is kept for the app
+	Cooldown  Duration       `json:"cooldown" yaml:"cooldown"`                // how long before another app may have it
+	Retain    Duration       `json:"retain,omitzero" yaml:"retain,omitempty"` // how long a reservation outlives its end; 0: forever
+}
+
+// BlockSize is the prefix length of a pool's blocks, by family.
+type BlockSize struct {
+	V4 int `json:"v4" yaml:"v4"`
+	V6 int `json:"v6" yaml:"v6"`
+}
+
+// A Route is one that every container of a pool gets. Without Via it leads by the gateway of its family.
+type Route struct {
+	To  netip.Prefix `json:"to" yaml:"to"`
+	Via netip.Addr   `json:"via,omitzero" yaml:"via,omitempty"`
+}
+
+// DNS is what the runtime is told to put into a container's resolver (CNI specification 1.1.0, section 5, "dns").
+type DNS struct {
+	Nameservers []string `json:"nameservers,omitempty" yaml:"nameservers,omitempty"`
+	Domain      string   `json:"domain,omitempty" yaml:"domain,omitempty"`
+	Search      []string `json:"search,omitempty" yaml:"search,omitempty"`
+	Options     []string `json:"options,omitempty" yaml:"options,omitempty"`
+}
+
+// A Duration is written the way people say it: "10m", "30s", "1h30m".
+type Duration time.Duration
+
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText makes the JSON and YAML form.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	*d = Duration(parsed)
+	return nil
+}

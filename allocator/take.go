@@ -1,0 +1,113 @@
+package allocator
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Take gives an address to a container of app (the zero App is no app): the one that the app released last, if that
+// was within the reuse window; else the one that has been free longest, first those that were never used. One that
+// was released within the cooldown it gives to another app only if cooling is set and nothing else is left.
+func (s *Space) Take(app App, now Instant, cooling bool) (Grant, Outcome) {
+	s.Settle(now)
+	if i := s.apps.last(app); i != none && now < s.slots[i].since+s.reuse {
+		return s.hold(i, Reused), Taken
+	}
+	if i := s.lists[free].head; i != none {
+		return s.hold(i, Fresh), Taken
+	}
+	i := s.lists[released].head
+	switch {
+	case i == none:
+		return Grant{}, Exhausted
+	case now < s.slots[i].since+s.cooldown && !cooling:
+		return Grant{}, Cooling
+	}
+	return s.hold(i, Fresh), Taken
+}
+
+// TakeAddress gives the address a, which was asked for by name: whoever released it, and however short a time ago,
+// but for quarantine. It is ErrNotOwned, ErrHeld, ErrExcluded or ErrQuarantined. Settle comes before it, since it
+// knows no time.
+func (s *Space) TakeAddress(a netip.Addr) (Grant, error) {
+	i := s.find(a)
+	if i == nowhere {
+		return Grant{}, ErrNotOwned
+	}
+	switch s.slots[i].kind() {
+	case held:
+		return Grant{}, ErrHeld
+	case excluded:
+		return Grant{}, ErrExcluded
+	case quarantined:
+		return Grant{}, ErrQuarantined
+	}
+	return s.hold(i, Fresh), nil
+}
+
+// Hold marks a as held, whatever exclusions, quarantine and cooldown say: recovery has found it in use. Holding what
+// is held is no error; what the node does not own is ErrNotOwned.
+func (s *Space) Hold(a netip.Addr) error {
+	i := s.find(a)
+	if i == nowhere {
+		return ErrNotOwned
+	}
+	if s.slots[i].state != held {
+		s.hold(i, Fresh)
+	}
+	return nil
+}
+
+// Release gives a back: it is kept for app during the reuse window, and from others during the cooldown. Both count
+// from now, or from the end of the quarantine, before which nobody is given it. Releasing what is not held does nothing.
+func (s *Space) Release(a netip.Addr, app App, now Instant, quarantine time.Duration) {
+	s.Settle(now)
+	i := s.find(a)
+	if i == nowhere || s.slots[i].state != held {
+		return
+	}
+	s.leave(i)
+	t := &s.slots[i]
+	if s.apps.of(t.app) != app {
+		s.apps.drop(t.app)
+		t.app = s.apps.keep(app)
+	}
+	t.state, t.since, t.probe = released, now, false
+	if quarantine > 0 {
+		t.state, t.since = quarantined, now+quarantine
+	}
+	s.enter(i)
+}
+
+// Undo gives back an address that was taken but never on a wire: it is what it was before, and a free one is the next
+// to be taken.
+func (s *Space) Undo(a netip.Addr) {
+	i := s.find(a)
+	if i == nowhere || s.slots[i].state != held {
+		return
+	}
+	s.leave(i)
+	s.slots[i].state = s.slots[i].before
+	s.enter(i)
+	if s.slots[i].kind() == free {
+		s.remove(&s.lists[free], byKind, i)
+		s.insert(&s.lists[free], byKind, i, none)
+	}
+}
+
+// Settle ends the quarantines that are over. All that are told the time do it by themselves.
+func (s *Space) Settle(now Instant) {
+	for i := s.lists[quarantined].head; i != none && s.slots[i].since <= now; i = s.lists[quarantined].head {
+		s.leave(i)
+		s.slots[i].state = released
+		s.enter(i)
+	}
+}
+
+func (s *Space) hold(i int32, from Source) Grant {
+	s.leave(i)
+	t := &s.slots[i]
+	t.before, t.state = t.state, held
+	s.enter(i)
+	return Grant{Address: s.address(i), Source: from, Probe: t.probe}
+}

@@ -1,0 +1,147 @@
+package allocator
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// smallest is the pool of the smallest configuration file.
+func smallest() Pool {
+	return Pool{
+		Name:     "default",
+		CIDRs:    []netip.Prefix{prefix("10.42.0.0/16")},
+		Stateful: []netip.Prefix{prefix("10.42.0.0/20")},
+		Gateways: []netip.Addr{addr("10.42.0.1")},
+	}.WithDefaults()
+}
+
+// dual has both families and everything that a pool can have.
+func dual() Pool {
+	return Pool{
+		Name:      "dual",
+		CIDRs:     []netip.Prefix{prefix("10.43.0.0/24"), prefix("fd00:43::/64")},
+		Stateful:  []netip.Prefix{prefix("10.43.0.0/26"), prefix("fd00:43::/112")},
+		Gateways:  []netip.Addr{addr("10.43.0.1"), addr("fd00:43::1")},
+		Exclude:   []Range{ranged("10.43.0.4-10.43.0.9"), ranged("fd00:43::/120")},
+		BlockSize: BlockSize{V4: 28, V6: 124},
+		Routes:    []Route{{To: prefix("192.168.0.0/16")}, {To: prefix("fd01::/16"), Via: addr("fd00:43::2")}},
+		MTU:       1400,
+		DNS:       DNS{Nameservers: []string{"10.43.0.2"}, Domain: "cluster.local", Search: []string{"svc.cluster.local"}},
+		Retain:    Duration(time.Hour),
+	}.WithDefaults()
+}
+
+func TestAGoodPoolIsValid(t *testing.T) {
+	for _, p := range []Pool{smallest(), dual()} {
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
+	for _, c := range []struct {
+		words  string
+		change func(*Pool)
+	}{
+		{`pool name "a/b"`, func(p *Pool) { p.Name = "a/b" }},
+		{`pool name is missing`, func(p *Pool) { p.Name = "" }},
+		{`pool "dual": cidrs is missing`, func(p *Pool) { p.CIDRs = nil }},
+		{`cidr is empty`, func(p *Pool) { p.CIDRs = []netip.Prefix{{}} }},
+		{`want 10.43.0.0/24`, func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.7/24") }},
+		{`second one of its family`, func(p *Pool) { p.CIDRs = append(p.CIDRs, prefix("10.44.0.0/24")) }},
+		{`overlaps 127.0.0.0/8`, func(p *Pool) { p.CIDRs[0] = prefix("127.1.0.0/16") }},
+		{`overlaps 0.0.0.0/8`, func(p *Pool) { p.CIDRs[0] = prefix("0.0.0.0/0") }},
+		{`overlaps ::ffff:0.0.0.0/96`, func(p *Pool) { p.CIDRs[1] = prefix("::ffff:10.0.0.0/112") }},
+		{`overlaps ff00::/8`, func(p *Pool) { p.CIDRs[1] = prefix("ff02::/64") }},
+		{`smaller than a block of blockSize v4 28: want a CIDR of /28 or larger, or a blockSize v4 of 29`, func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.0/29") }},
+		{`too small: want /30 or larger`, func(p *Pool) { p.BlockSize.V4, p.CIDRs[0] = 32, prefix("10.43.0.0/31") }},
+		{`blockSize v4 15: want 16 to 32`, func(p *Pool) { p.BlockSize.V4 = 15 }},
+		{`blockSize v6 129: want 112 to 128`, func(p *Pool) { p.BlockSize.V6 = 129 }},
+		{`gateway 10.44.0.1 lies outside of the pool: want an address in 10.43.0.0/24 or fd00:43::/64`, func(p *Pool) { p.Gateways[0] = addr("10.44.0.1") }},
+		{`gateway 10.43.0.0 is an end of`, func(p *Pool) { p.Gateways[0] = addr("10.43.0.0") }},
+		{`gateway 10.43.0.255 is an end of`, func(p *Pool) { p.Gateways[0] = addr("10.43.0.255") }},
+		{`gateway fd00:43:: is an end of`, func(p *Pool) { p.Gateways[1] = addr("fd00:43::") }},
+		{`gateway 10.43.0.2 is the second`, func(p *Pool) { p.Gateways = append(p.Gateways, addr("10.43.0.2")) }},
+		{`gateway invalid IP lies outside`, func(p *Pool) { p.Gateways[0] = netip.Addr{} }},
+		{`stateful range 10.43.0.0/29 is not aligned to blocks: want whole blocks of /28, such as 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.0/29") }},
+		{`stateful range 10.43.0.8/28 has bits beyond its length: want 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.8/28") }},
+		{`stateful range 10.44.0.0/28 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.44.0.0/28") }},
+		{`stateful range 10.0.0.0/8 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.0.0.0/8") }},
+		{`10.43.0.0/26 and 10.43.0.16/28 overlap`, func(p *Pool) { p.Stateful[1] = prefix("10.43.0.16/28") }},
+		{`exclude 10.43.0.250-10.43.1.5 lies outside`, func(p *Pool) { p.Exclude[0] = ranged("10.43.0.250-10.43.1.5") }},
+		{`exclude holds an empty range`, func(p *Pool) { p.Exclude[0] = Range{} }},
+		{`want its first address`, func(p *Pool) { p.Exclude[0] = Range{addr("10.43.0.9"), addr("10.43.0.4")} }},
+		{`route 192.168.0.0/16 is there twice`, func(p *Pool) { p.Routes[1] = p.Routes[0] }},
+		{`route 192.168.1.1/16 has bits`, func(p *Pool) { p.Routes[0].To = prefix("192.168.1.1/16") }},
+		{`via 10.44.0.1: want a via in 10.43.0.0/24`, func(p *Pool) { p.Routes[0].Via = addr("10.44.0.1") }},
+		{`via fd00:43::9: want a via in 10.43.0.0/24`, func(p *Pool) { p.Routes[0].Via = addr("fd00:43::9") }},
+		{`has no via, and the pool no gateway`, func(p *Pool) { p.Gateways = p.Gateways[1:] }},
+		{`the pool has no addresses of its family`, func(p *Pool) { *p = smallest(); p.Routes = []Route{{To: prefix("fd01::/16")}} }},
+		{`mtu 1279: want 1280 to 65535`, func(p *Pool) { p.MTU = 1279 }},
+		{`mtu 575: want 576 to 65535`, func(p *Pool) { *p = smallest(); p.MTU = 575 }},
+		{`mtu 65536`, func(p *Pool) { p.MTU = 65536 }},
+		{`mtu -1`, func(p *Pool) { p.MTU = -1 }},
+		{`dns nameserver "ns1": want an address`, func(p *Pool) { p.DNS.Nameservers = []string{"ns1"} }},
+		{`dns "a\nnameserver 6.6.6.6"`, func(p *Pool) { p.DNS.Domain = "a\nnameserver 6.6.6.6" }},
+		{`reuse -1s: want 0s or more`, func(p *Pool) { p.Reuse = Duration(-time.Second) }},
+		{`cooldown -1s`, func(p *Pool) { p.Cooldown = Duration(-time.Second) }},
+		{`retain -1s`, func(p *Pool) { p.Retain = Duration(-time.Second) }},
+	} {
+		p := dual()
+		c.change(&p)
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("got error %v, want one with %q", err, c.words)
+		}
+	}
+}
+
+func TestCIDRAndBlockSizeNeverChange(t *testing.T) {
+	for _, c := range []struct {
+		words  string
+		change func(*Pool)
+	}{
+		{"v4 CIDR cannot change from 10.43.0.0/24 to 10.43.0.0/23", func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.0/23") }},
+		{"v6 CIDR cannot change from fd00:43::/64 to none", func(p *Pool) { p.CIDRs = p.CIDRs[:1] }},
+		{"blockSize v6 cannot change from 124 to 122", func(p *Pool) { p.BlockSize.V6 = 122 }},
+	} {
+		p := dual()
+		c.change(&p)
+		if err := ValidateChange(dual(), p); err == nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("got error %v, want one with %q", err, c.words)
+		}
+	}
+	allowed := dual()
+	allowed.CIDRs[0], allowed.CIDRs[1] = allowed.CIDRs[1], allowed.CIDRs[0]
+	allowed.Exclude, allowed.MTU, allowed.Stateful = nil, 9000, nil
+	if err := ValidateChange(dual(), allowed); err != nil {
+		t.Error(err)
+	}
+	v4 := smallest()
+	v4.BlockSize.V6 = 120 // of a family that the pool does not have
+	if err := ValidateChange(smallest(), v4); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPoolsNeverOverlap(t *testing.T) {
+	pool := func(name string, cidrs ...string) Pool {
+		p := Pool{Name: name}
+		for _, c := range cidrs {
+			p.CIDRs = append(p.CIDRs, prefix(c))
+		}
+		return p
+	}
+	apart := []Pool{pool("a", "10.1.0.0/16", "fd01::/64"), pool("b", "10.2.0.0/16"), pool("c", "10.0.0.0/16", "fd00::/64")}
+	if err := Overlap(apart...); err != nil {
+		t.Error(err)
+	}
+	for _, other := range []Pool{pool("d", "10.0.0.0/8"), pool("d", "10.2.3.0/24"), pool("d", "192.168.0.0/16", "fd01::/96"), pool("d", "::/0")} {
+		err := Overlap(append(apart, other)...)
+		if err == nil || !strings.Contains(err.Error(), `pool "d"`) {
+			t.Errorf("%v: got error %v, want one that names the pool", other.CIDRs, err)
+		}
+	}
+}
