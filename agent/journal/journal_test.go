@@ -1,0 +1,169 @@
+package journal
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+var mine = Header{Node: "n1", Boot: "b1", ID: "j1"}
+
+func clock() allocator.Instant { return time.Hour }
+
+func open(t *testing.T, path string) *Journal {
+	t.Helper()
+	j, _, err := Open(path, mine, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	return j
+}
+
+func entry(i int, class allocator.Class) *Entry {
+	return &Entry{
+		Attachment: allocator.Attachment{Network: "net", Container: fmt.Sprint("c", i), Interface: "eth0"},
+		Class:      class, App: allocator.App{Namespace: "ns", Name: "web"}, Member: fmt.Sprint(i), Pool: "default",
+		Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})}, Epoch: int64(i), Answered: 1,
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// same compares by what a reader of the journal sees.
+func same(t *testing.T, a, b *Journal) {
+	t.Helper()
+	index := func(j *Journal) map[allocator.Attachment]Entry {
+		m := map[allocator.Attachment]Entry{}
+		for _, e := range j.Entries() {
+			m[e.Attachment] = *e
+		}
+		return m
+	}
+	if x, y := index(a), index(b); !reflect.DeepEqual(x, y) {
+		t.Errorf("entries differ: %v, read back %v", x, y)
+	}
+	if x, y := a.Freed(), b.Freed(); !reflect.DeepEqual(x, y) {
+		t.Errorf("freed differ: %v, read back %v", x, y)
+	}
+	if x, y := len(a.Pending()), len(b.Pending()); x != y {
+		t.Errorf("%d pending detachments, read back %d", x, y)
+	}
+}
+
+func TestWhatWasWrittenIsReadBackAfterAKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	random := rand.New(rand.NewPCG(1, 2))
+	at := allocator.Instant(0)
+	for range 3000 {
+		at++
+		e := entry(random.IntN(200), []allocator.Class{allocator.Stateless, allocator.Stateful}[random.IntN(2)])
+		switch random.IntN(16) {
+		case 0, 1, 2, 3, 4, 5, 6, 7:
+			must(t, j.Hold(e))
+		default:
+			must(t, j.Release(Release{Attachment: e.Attachment, At: at}))
+		case 15:
+			for _, d := range j.Pending() {
+				must(t, j.Detached(d))
+				break
+			}
+		}
+	}
+	if len(j.Entries()) == 0 || len(j.Freed()) == 0 || len(j.Pending()) == 0 {
+		t.Fatal("the run left nothing to compare")
+	}
+	same(t, j, open(t, path)) // not closed: as after kill -9
+}
+
+func TestAWriteThatACrashCutShortIsAsIfItNeverWas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	must(t, j.Hold(entry(1, allocator.Stateless)))
+	whole := j.Bytes()
+	must(t, j.Hold(entry(2, allocator.Stateless)))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt(make([]byte, 20), j.Bytes()-20)
+	must(t, err)
+	must(t, f.Close())
+
+	again := open(t, path)
+	if n := len(again.Entries()); n != 1 || again.Bytes() != whole {
+		t.Fatalf("%d entries in %d bytes: want 1 in %d", n, again.Bytes(), whole)
+	}
+	must(t, again.Release(Release{Attachment: entry(3, "").Attachment}))
+	same(t, again, open(t, path))
+}
+
+func TestDamageInTheMiddleIsRefusedWithWords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	must(t, j.Hold(entry(1, allocator.Stateless)))
+	first := j.Bytes()
+	must(t, j.Hold(entry(2, allocator.Stateless)))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	_, err = f.WriteAt([]byte("?"), first-10)
+	must(t, err)
+	if _, _, err := Open(path, mine, clock); err == nil {
+		t.Error("a damaged journal was read as if it were whole")
+	}
+}
+
+func TestAJournalOfAnotherNodeIsRefusedAndOneOfAnotherBootBeginsAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	must(t, open(t, path).Hold(entry(1, allocator.Stateless)))
+	if _, _, err := Open(path, Header{Node: "n2", Boot: "b1", ID: "j2"}, clock); err == nil {
+		t.Error("the journal of n1 was opened by n2")
+	}
+	j, fresh, err := Open(path, Header{Node: "n1", Boot: "b2", ID: "j2"}, clock)
+	must(t, err)
+	defer j.Close()
+	if !fresh || len(j.Entries()) != 0 || j.ID() != "j2" {
+		t.Errorf("fresh %v, %d entries, id %s: want a new one", fresh, len(j.Entries()), j.ID())
+	}
+}
+
+func TestTheFileStaysInProportionToWhatIsHeld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	for i := range 20_000 {
+		e := entry(i%10, allocator.Stateless)
+		must(t, j.Hold(e))
+		must(t, j.Release(Release{Attachment: e.Attachment, At: clock()}))
+	}
+	if j.Bytes() > 2*rewriteAt {
+		t.Errorf("%d bytes for nothing held: want at most %d", j.Bytes(), 2*rewriteAt)
+	}
+	same(t, j, open(t, path))
+}
+
+func BenchmarkHoldAndRelease(b *testing.B) {
+	j, _, err := Open(filepath.Join(b.TempDir(), "journal"), mine, clock)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; b.Loop(); i++ {
+		e := entry(i%100, allocator.Stateless)
+		if err := j.Hold(e); err != nil {
+			b.Fatal(err)
+		}
+		if err := j.Release(Release{Attachment: e.Attachment, At: clock()}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

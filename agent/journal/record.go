@@ -1,0 +1,95 @@
+package journal
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// A Header says whose journal this is. ID is random; the node's key in etcd repeats it.
+type Header struct {
+	Node string `json:"node"`
+	Boot string `json:"boot"`
+	ID   string `json:"id"`
+}
+
+// An Entry is one attachment: all that is needed to answer for it again, to check it and to undo it.
+type Entry struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Role       string               `json:"role"`
+	Class      allocator.Class      `json:"class"`
+	App        allocator.App        `json:"of,omitzero"`
+	Member     string               `json:"member,omitempty"`
+	Pool       string               `json:"pool"`
+	Addresses  []netip.Addr         `json:"addresses"`
+	Epoch      int64                `json:"epoch,omitempty"` // the reservation's, stateful
+	Generation int64                `json:"generation"`      // the node's, when this was chosen
+	Revision   int64                `json:"revision"`        // the configuration that it was wired by
+	Since      time.Time            `json:"since"`           // wall clock, for people
+
+	Netns       string `json:"netns,omitempty"`       // the path that the caller named
+	Inode       uint64 `json:"inode,omitempty"`       // of the namespace
+	NamespaceID int    `json:"namespaceID,omitempty"` // the kernel's, plus one; 0: none
+	Wiring      Wiring `json:"wiring,omitzero"`       // role interface
+
+	Began    allocator.Instant `json:"began"`              // when the plugin that asked for it began
+	Answered allocator.Instant `json:"answered,omitempty"` // 0: the ADD has not been answered
+}
+
+// Wiring is what the kernel was told for an interface that Berth made.
+type Wiring struct {
+	Port     string            `json:"port,omitempty"`
+	Bridge   string            `json:"bridge,omitempty"`
+	Uplink   string            `json:"uplink,omitempty"`
+	IPMasq   bool              `json:"ipMasq,omitempty"`
+	MAC      string            `json:"mac,omitempty"`
+	MTU      int               `json:"mtu,omitempty"`
+	Gateways []netip.Addr      `json:"gateways,omitempty"`
+	Routes   []allocator.Route `json:"routes,omitempty"`
+}
+
+// Identity is what a stateful entry's reservation belongs to.
+func (e *Entry) Identity() allocator.Identity {
+	return allocator.Identity{
+		Namespace: e.App.Namespace, App: e.App.Name, Member: e.Member,
+		Network: e.Attachment.Network, Interface: e.Attachment.Interface,
+	}
+}
+
+// A Release is the end of an attachment.
+type Release struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Began      allocator.Instant    `json:"began"` // when the plugin that asked for it began: an ADD older than this is refused
+	At         allocator.Instant    `json:"at"`
+	Quarantine time.Duration        `json:"quarantine,omitempty"` // nobody gets the address earlier than this after At
+}
+
+// A Freed is an address that an app released: the app gets it back within the pool's reuse window.
+type Freed struct {
+	Pool       string            `json:"pool"`
+	Address    netip.Addr        `json:"address"`
+	App        allocator.App     `json:"of,omitzero"`
+	At         allocator.Instant `json:"at"`
+	Quarantine time.Duration     `json:"quarantine,omitempty"`
+}
+
+// A Detachment is a reservation that this node has let go of and that etcd still attaches to it.
+type Detachment struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Identity   allocator.Identity   `json:"identity"`
+	Pool       string               `json:"pool"`
+	Addresses  []netip.Addr         `json:"addresses"`
+	Epoch      int64                `json:"epoch"`
+}
+
+// A record is one line of the file: exactly one field is set.
+type record struct {
+	Header   *Header     `json:"header,omitempty"`
+	Cluster  string      `json:"cluster,omitempty"`  // etcd's cluster id, once it is known
+	Hold     *Entry      `json:"hold,omitempty"`     // chosen (or changed), not necessarily answered
+	Release  *Release    `json:"release,omitempty"`  // gone
+	Freed    *Freed      `json:"freed,omitempty"`    // only in a rewritten file: what releases left behind
+	Detach   *Detachment `json:"detach,omitempty"`   // only in a rewritten file: what releases left to do
+	Detached *Detachment `json:"detached,omitempty"` // etcd knows
+}
