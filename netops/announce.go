@@ -1,0 +1,116 @@
+package netops
+
+import (
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// between is how far the two announcements are apart: neighbours may take one a second (arp(7), locktime).
+const between = 1100 * time.Millisecond
+
+// heralds are the announcements under way, by port.
+type heralds struct {
+	between time.Duration // the two announcements of one
+
+	mu     sync.Mutex
+	quit   map[string]chan struct{}
+	closed bool
+}
+
+// Announce tells the network, from inside the container, where its addresses are: at once, and once more a second
+// later. Before Join nobody would hear it. It does not wait, and keeps its own hold of the namespace until then; Detach
+// ends it. An announcement that fails is lost: who talks to the container asks for its address anyway.
+func (k *Kernel) Announce(p Port) {
+	fd, err := unix.FcntlInt(p.Netns.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	ns, quit := os.NewFile(uintptr(fd), p.Netns.Name()), k.heralds.begin(p.Name)
+	if quit == nil {
+		ns.Close()
+		return
+	}
+	go func() {
+		defer k.heralds.end(p.Name, quit)
+		announce(ns, &p, k.heralds.between, quit)
+	}()
+}
+
+func announce(ns *os.File, p *Port, between time.Duration, quit <-chan struct{}) {
+	fd, to := -1, unix.SockaddrLinklayer{}
+	err := within(ns, func() (err error) {
+		link, err := net.InterfaceByName(p.Interface)
+		if err != nil {
+			return err
+		}
+		to.Ifindex = link.Index
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	ns.Close()
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	send := func() {
+		for _, a := range p.Addresses {
+			_ = unix.Sendto(fd, announcement(a.Addr(), p.mac()), 0, &to)
+		}
+	}
+	send()
+	select {
+	case <-time.After(between):
+		send()
+	case <-quit:
+	}
+}
+
+// begin ends a port's announcement that is under way, and returns what will end the new one; nil: there is to be none.
+func (h *heralds) begin(port string) chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	if h.quit == nil {
+		h.quit = map[string]chan struct{}{}
+	}
+	if former := h.quit[port]; former != nil {
+		close(former)
+	}
+	quit := make(chan struct{})
+	h.quit[port] = quit
+	return quit
+}
+
+func (h *heralds) end(port string, quit chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.quit[port] == quit {
+		delete(h.quit, port)
+	}
+}
+
+// silence ends the port's announcement.
+func (h *heralds) silence(port string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if quit := h.quit[port]; quit != nil {
+		close(quit)
+		delete(h.quit, port)
+	}
+}
+
+func (h *heralds) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for port, quit := range h.quit {
+		close(quit)
+		delete(h.quit, port)
+	}
+}

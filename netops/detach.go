@@ -1,0 +1,61 @@
+package netops
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Detach ends a port, and takes it out of its class. When it returns, both ends are gone. Absence is success.
+func (k *Kernel) Detach(port string) error {
+	if err := k.detach(port); err != nil {
+		return fmt.Errorf("netops: detach %s: %w", port, err)
+	}
+	return nil
+}
+
+// detach answers when the kernel's news tell of the end. The deletion itself returns much later, when the link's
+// memory is freed: it has a goroutine of its own.
+func (k *Kernel) detach(port string) error {
+	if !strings.HasPrefix(port, Prefix) {
+		return fmt.Errorf("want a port's name, which begins with %q", Prefix)
+	}
+	k.heralds.silence(port)
+	var l link
+	err := k.host.with(func(s *socket) (err error) { l, err = linkNamed(s, port); return err })
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return k.table.leave(port)
+	case err != nil:
+		return errors.Join(err, k.table.leave(port))
+	}
+	ended, deleted := k.monitor.awaitEnd(l.index), make(chan error, 1)
+	go func() { deleted <- k.remove(l) }()
+	left := k.table.leave(port)
+	select {
+	case <-ended:
+		return left
+	case err = <-deleted:
+	}
+	if err != nil {
+		k.monitor.forget(l.index)
+	}
+	if errors.Is(err, unix.ENODEV) {
+		err = nil
+	}
+	return errors.Join(err, left)
+}
+
+// deletions bounds the deletions under way: each holds a thread in the kernel for some 20 ms after its link is gone.
+var deletions = make(chan struct{}, 64)
+
+// remove deletes a link, told by its index or, where that is 0, by its name.
+func (k *Kernel) remove(l link) error {
+	deletions <- struct{}{}
+	defer func() { <-deletions }()
+	return k.host.with(func(s *socket) error {
+		return s.do(ask(unix.RTM_DELLINK, 0, "delete "+l.name, ifInfo(l.index, 0), textAttr(unix.IFLA_IFNAME, l.name)))
+	})
+}

@@ -1,0 +1,106 @@
+package netops
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/google/nftables"
+)
+
+// Diagnose names, in sentences, what in the host's settings keeps containers from talking.
+func (k *Kernel) Diagnose() []string {
+	var found []string
+	err := within(k.home, func() error {
+		found = append(found, diagnoseForwarding()...)
+		found = append(found, diagnoseBridgeFilter()...)
+		return nil
+	})
+	if err != nil {
+		found = append(found, fmt.Sprintf("The host's network namespace cannot be looked at: %v.", err))
+	}
+	return found
+}
+
+var families = [...]struct {
+	name   string
+	table  nftables.TableFamily
+	sysctl string // of forwarding
+	call   string // of br_netfilter: whether bridged packets pass the family's rules
+}{
+	{"IPv4", nftables.TableFamilyIPv4, sysctlV4, "/proc/sys/net/bridge/bridge-nf-call-iptables"},
+	{"IPv6", nftables.TableFamilyIPv6, sysctlV6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables"},
+}
+
+// diagnoseForwarding looks for pools that masquerade on a host that does not forward.
+func diagnoseForwarding() (found []string) {
+	for _, f := range families {
+		forwards, err := readSysctl(f.sysctl, "all", "forwarding")
+		if err != nil || forwards != "0" {
+			continue
+		}
+		chains, err := (&nftables.Conn{}).ListChainsOfTableFamily(f.table)
+		if err != nil {
+			continue
+		}
+		for _, c := range chains {
+			if c.Table.Name == natTable {
+				found = append(found, fmt.Sprintf("Pools masquerade, but this host forwards no %s packets: "+
+					"set %s/all/forwarding to 1.", f.name, f.sysctl))
+				break
+			}
+		}
+	}
+	return found
+}
+
+// diagnoseBridgeFilter looks for rules that are meant for routed packets and drop bridged ones.
+func diagnoseBridgeFilter() (found []string) {
+	const advice = "Set %s to 0, or accept what the bridge forwards."
+	for _, f := range families {
+		if on, err := readSysctl(f.call); err != nil || on != "1" {
+			continue
+		}
+		for _, chain := range droppingChains(f.table) {
+			found = append(found, fmt.Sprintf("br_netfilter passes bridged %s packets through %s, whose policy is drop: "+
+				"containers on one bridge cannot talk unless a rule accepts it. "+advice, f.name, chain, f.call))
+		}
+		if legacy(f.table) {
+			found = append(found, fmt.Sprintf("br_netfilter passes bridged %s packets through the legacy iptables table filter: "+
+				"if its FORWARD policy is DROP, containers on one bridge cannot talk. "+advice, f.name, f.call))
+		}
+	}
+	return found
+}
+
+// droppingChains names the base chains of the forward hook that drop what no rule accepts.
+func droppingChains(family nftables.TableFamily) (names []string) {
+	for _, table := range [...]nftables.TableFamily{family, nftables.TableFamilyINet} {
+		chains, err := (&nftables.Conn{}).ListChainsOfTableFamily(table)
+		if err != nil {
+			continue
+		}
+		for _, c := range chains {
+			forward := c.Hooknum != nil && *c.Hooknum == *nftables.ChainHookForward
+			if forward && c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop {
+				names = append(names, fmt.Sprintf("nftables chain %s of table %s", c.Name, c.Table.Name))
+			}
+		}
+	}
+	return names
+}
+
+// legacy reports whether the kernel has a filter table of the former iptables, which nftables cannot list.
+func legacy(family nftables.TableFamily) bool {
+	path := "/proc/thread-self/net/ip_tables_names"
+	if family == nftables.TableFamilyIPv6 {
+		path = "/proc/thread-self/net/ip6_tables_names"
+	}
+	names, _ := os.ReadFile(path)
+	for name := range strings.FieldsSeq(string(names)) {
+		if name == "filter" {
+			return true
+		}
+	}
+	return false
+}

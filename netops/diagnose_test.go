@@ -1,0 +1,43 @@
+package netops
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/nftables"
+)
+
+func TestDiagnoseNamesForwardingThatIsOffUnderMasquerade(t *testing.T) {
+	k, host := newHost(t)
+	_, err := k.EnsureBridge(Bridge{Name: "berth0", Addresses: prefixes("10.42.0.1/16"), Masquerade: prefixes("10.42.0.0/16")})
+	must(t, err)
+	if found := k.Diagnose(); len(found) != 0 {
+		t.Errorf("%q: want nothing", found)
+	}
+	host.do(func() error { return setSysctl("0", sysctlV4, "all", "forwarding") })
+	if found := k.Diagnose(); len(found) != 1 || !strings.Contains(found[0], "forwards no IPv4") {
+		t.Errorf("%q: want one sentence about forwarding", found)
+	}
+}
+
+func TestDiagnoseNamesAFirewallThatDropsBridgedPackets(t *testing.T) {
+	k, host := newHost(t)
+	host.do(func() error {
+		if _, err := readSysctl(families[0].call); err != nil {
+			t.Skip("this kernel has no br_netfilter")
+		}
+		c, drop := &nftables.Conn{}, nftables.ChainPolicyDrop
+		table := c.AddTable(&nftables.Table{Name: "filter", Family: nftables.TableFamilyIPv4})
+		c.AddChain(&nftables.Chain{
+			Name: "FORWARD", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drop,
+		})
+		return c.Flush()
+	})
+	for value, want := range map[string]int{"0": 0, "1": 1} {
+		host.do(func() error { return setSysctl(value, families[0].call) })
+		if found := k.Diagnose(); len(found) != want || want == 1 && !strings.Contains(found[0], "chain FORWARD of table filter") {
+			t.Errorf("with bridge-nf-call-iptables %s: %q", value, found)
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package netops
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+)
+
+// forward lets the host forward packets of the prefixes' families. It runs in the host's namespace.
+func forward(prefixes []netip.Prefix) error {
+	for _, p := range prefixes {
+		var err error
+		if p.Addr().Is4() {
+			err = setSysctl("1", sysctlV4, "all", "forwarding")
+		} else {
+			err = forwardV6()
+		}
+		if err != nil {
+			return fmt.Errorf("forward packets: %w", err)
+		}
+	}
+	return nil
+}
+
+// forwardV6 turns forwarding on. A host that forwards ignores router advertisements, and loses its default route with
+// the next one; so links that took them are told first to go on doing so.
+func forwardV6() error {
+	if is, err := readSysctl(sysctlV6, "all", "forwarding"); err != nil || is == "1" {
+		return err
+	}
+	entries, err := os.ReadDir(sysctlV6)
+	if err != nil {
+		return err
+	}
+	const despiteForwarding = "2"
+	for _, e := range entries {
+		if e.Name() == "all" || e.Name() == "default" || e.Name() == "lo" {
+			continue
+		}
+		takes, err := readSysctl(sysctlV6, e.Name(), "accept_ra")
+		if err != nil || takes != "1" {
+			continue // the link is gone, or takes none
+		}
+		if err := setSysctl(despiteForwarding, sysctlV6, e.Name(), "accept_ra"); err != nil {
+			if _, gone := os.Stat(filepath.Join(sysctlV6, e.Name())); os.IsNotExist(gone) {
+				continue
+			}
+			return err
+		}
+	}
+	return setSysctl("1", sysctlV6, "all", "forwarding")
+}
