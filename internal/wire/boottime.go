@@ -1,0 +1,18 @@
+package wire
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const clockBoottime = 7 // CLOCK_BOOTTIME, clock_gettime(2)
+
+// Boottime is the time since the machine booted, time asleep included. It is one clock for all processes of the
+// machine, in whatever namespace but that of time.
+func Boottime() time.Duration {
+	var now syscall.Timespec
+	// It cannot fail: the clock is there and now can be written.
+	_, _, _ = syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&now)), 0)
+	return time.Duration(now.Nano())
+}

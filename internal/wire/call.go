@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// ErrAway says that no agent listens at the socket, or that it ended before it answered.
+var ErrAway = errors.New("no agent answers there")
+
+// redial is how long a caller rests between two attempts to reach an agent.
+const redial = 50 * time.Millisecond
+
+// Call sends one request with its files to the agent at a socket and returns the answer. While the agent is away it
+// tries again for up to wait, and then returns ErrAway. An agent that ends in the middle of a request may be asked it
+// twice, which every request allows. The caller keeps the files.
+func Call(ctx context.Context, socket string, wait time.Duration, r *Request, files []*os.File) (*Response, error) {
+	r.Version = Version
+	message, err := encode(r)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) > maxFiles {
+		return nil, fmt.Errorf("wire: %d files beside one request: at most %d are allowed", len(files), maxFiles)
+	}
+	for end := time.Now().Add(wait); ; {
+		response, err := exchange(ctx, socket, message, files)
+		switch {
+		case err == nil:
+			return response, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("wire: the agent at %s has not answered: %w", socket, ctx.Err())
+		case !away(err):
+			return nil, fmt.Errorf("wire: ask the agent at %s: %w", socket, err)
+		case !time.Now().Before(end):
+			return nil, fmt.Errorf("wire: ask the agent at %s: %w (%v): is berthd running?", socket, ErrAway, err)
+		}
+		select {
+		case <-time.After(redial):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// away reports whether err is what one sees of an agent that is not there, or has just gone.
+func away(err error) bool {
+	for _, sign := range []error{
+		syscall.ENOENT, syscall.ECONNREFUSED, syscall.EAGAIN, // nobody listens; the queue of those who wait to be heard is full
+		io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE,
+	} {
+		if errors.Is(err, sign) {
+			return true
+		}
+	}
+	return false
+}
+
+func exchange(ctx context.Context, socket string, message []byte, files []*os.File) (*Response, error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	unsent := send(conn, message, files)
+	if unsent != nil && !away(unsent) {
+		return nil, unsent
+	}
+	// An agent that refuses the caller answers without reading: what it says tells more than that sending failed.
+	in := &receiver{conn: conn}
+	defer in.close()
+	response := new(Response)
+	if err := in.message(response); err != nil {
+		return nil, cmp.Or(unsent, err)
+	}
+	return response, nil
+}

@@ -1,0 +1,119 @@
+package wire
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"syscall"
+)
+
+const (
+	maxMessage  = 4 << 20 // bytes of one message: 1,000 containers with all that they may carry
+	maxFiles    = 1000    // files beside one request
+	filesAtOnce = 250     // files in one datagram of control data; the kernel takes at most 253 (SCM_MAX_FD)
+)
+
+// A message is four bytes of length, most significant first, then so many of JSON. Files travel beside the first bytes,
+// some hundred with each.
+
+func encode(message any) ([]byte, error) {
+	text, err := json.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("wire: encode: %w", err)
+	}
+	if len(text) > maxMessage {
+		return nil, fmt.Errorf("wire: a message of %d bytes: at most %d are allowed", len(text), maxMessage)
+	}
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...), nil
+}
+
+func send(conn *net.UnixConn, message []byte, files []*os.File) error {
+	for some := range slices.Chunk(files, filesAtOnce) {
+		fds := make([]int, len(some))
+		for i, f := range some {
+			fds[i] = int(f.Fd())
+		}
+		if _, _, err := conn.WriteMsgUnix(message[:1], syscall.UnixRights(fds...), nil); err != nil {
+			return fmt.Errorf("send files: %w", err)
+		}
+		message = message[1:] // an encoded message has more bytes than a request may have chunks of files
+	}
+	_, err := conn.Write(message)
+	return err
+}
+
+// A receiver reads a connection and gathers the files that come beside the bytes.
+type receiver struct {
+	conn  *net.UnixConn
+	files []*os.File
+}
+
+func (r *receiver) Read(p []byte) (int, error) {
+	control := make([]byte, syscall.CmsgSpace(filesAtOnce*4))
+	n, controlled, flags, _, err := r.conn.ReadMsgUnix(p, control)
+	if err != nil {
+		return n, err
+	}
+	if err := r.gather(control[:controlled]); err != nil {
+		return n, err
+	}
+	if flags&syscall.MSG_CTRUNC != 0 {
+		return n, errors.New("files were lost on the way")
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (r *receiver) gather(control []byte) error {
+	messages, err := syscall.ParseSocketControlMessage(control)
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		fds, err := syscall.ParseUnixRights(&m)
+		if err != nil {
+			continue // not files
+		}
+		for _, fd := range fds {
+			r.files = append(r.files, os.NewFile(uintptr(fd), fmt.Sprintf("file %d of the request", len(r.files)+1)))
+		}
+	}
+	if len(r.files) > maxFiles {
+		return fmt.Errorf("more than %d files", maxFiles)
+	}
+	return nil
+}
+
+func (r *receiver) close() {
+	for _, f := range r.files {
+		f.Close()
+	}
+	r.files = nil
+}
+
+// message reads one and decodes it. What cannot be decoded is an Error of CodeDecode; as much as can be is decoded.
+func (r *receiver) message(into any) error {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return err
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n > maxMessage {
+		return Errorf(CodeDecode, "a message of %d bytes: at most %d are allowed", n, maxMessage)
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(r, text); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return Errorf(CodeDecode, "the message is not what the protocol says: %v", err)
+	}
+	return nil
+}

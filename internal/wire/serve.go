@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// receiveTime bounds how long a caller may take to send its request: a stuck one holds nothing up.
+const receiveTime = 10 * time.Second
+
+// sendTime bounds how long a caller may take to read its answer.
+const sendTime = 10 * time.Second
+
+// Receive reads one request and the files that came with it, which are the caller's to close. The error is an Error
+// that may be replied; then no file is left open.
+func Receive(conn *net.UnixConn) (*Request, []*os.File, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(receiveTime)); err != nil {
+		return nil, nil, Errorf(CodeIO, "receive a request: %v", err)
+	}
+	in := &receiver{conn: conn}
+	r := new(Request)
+	if err := acceptable(r, in.message(r)); err != nil {
+		in.close()
+		return nil, nil, err
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		in.close()
+		return nil, nil, Errorf(CodeIO, "receive a request: %v", err)
+	}
+	return r, in.files, nil
+}
+
+// acceptable says what is wrong with a request, given the error of decoding it. A version that is not served explains
+// why something could not be decoded, so it comes first.
+func acceptable(r *Request, decoding error) error {
+	ours, decoded := errors.AsType[*Error](decoding)
+	switch {
+	case decoding != nil && !decoded:
+		return Errorf(CodeIO, "receive a request: %v", decoding)
+	case r.Version > Version, decoding == nil && r.Version < 1:
+		return Errorf(CodeVersion, "the request is of protocol version %d: this agent serves 1 to %d; upgrade the older of the two", r.Version, Version)
+	case decoding != nil:
+		return ours
+	}
+	return nil
+}
+
+// Reply sends the answer to a request.
+func Reply(conn *net.UnixConn, r *Response) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
+		return err
+	}
+	r.Version = Version
+	message, err := encode(r)
+	if err != nil {
+		return err
+	}
+	if err := send(conn, message, nil); err != nil {
+		return fmt.Errorf("wire: answer: %w", err)
+	}
+	return nil
+}
+
+// UntilGone is a context that ends when the caller hangs up, at the latest when conn is closed. Nothing else may read
+// from conn meanwhile.
+func UntilGone(parent context.Context, conn *net.UnixConn) context.Context {
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		var b [1]byte
+		_, _ = conn.Read(b[:]) // returns when either side closes
+		cancel()
+	}()
+	return ctx
+}
+
+// Peer is the process at the other end: its uid as this process's user namespace knows it (SO_PEERCRED, unix(7)).
+func Peer(conn *net.UnixConn) (uid, pid int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, 0, err
+	}
+	var cred *syscall.Ucred
+	if failed := raw.Control(func(fd uintptr) {
+		cred, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
+	}); failed != nil {
+		return -1, 0, failed
+	}
+	if err != nil {
+		return -1, 0, fmt.Errorf("wire: peer credentials: %w", err)
+	}
+	return int(cred.Uid), int(cred.Pid), nil
+}

@@ -1,0 +1,44 @@
+package wire
+
+import "net/netip"
+
+// A Select names a set of containers, wherever they run. What is left empty does not narrow it.
+type Select struct {
+	Containers []string `json:"containers,omitempty"` // IDs, or unique beginnings of IDs
+	App        string   `json:"app,omitempty"`        // NAMESPACE/APP
+	Node       string   `json:"node,omitempty"`
+	Pool       string   `json:"pool,omitempty"`
+}
+
+// A SetVersion tells whether a set of containers has completed its configuration update.
+type SetVersion struct {
+	Revision   int64              `json:"revision"` // the cluster's configuration revision
+	Complete   bool               `json:"complete"` // every container that the set can have has it
+	UpToDate   int                `json:"upToDate"` // how many containers have it
+	Total      int                `json:"total"`
+	Containers []ContainerVersion `json:"containers,omitempty"`
+	Nodes      []NodeVersion      `json:"nodes,omitempty"` // live nodes that have not applied it yet
+}
+
+// A ContainerVersion is one container of the set.
+type ContainerVersion struct {
+	Network   string       `json:"network"`
+	ID        string       `json:"id"`
+	Interface string       `json:"interface"`
+	Node      string       `json:"node"`
+	Class     string       `json:"class"`
+	Namespace string       `json:"namespace,omitempty"`
+	App       string       `json:"app,omitempty"`
+	Member    string       `json:"member,omitempty"`
+	Pool      string       `json:"pool"`
+	Addresses []netip.Addr `json:"addresses"`
+	Applied   int64        `json:"applied"` // the configuration revision that it has
+	UpToDate  bool         `json:"upToDate"`
+	Reason    string       `json:"reason,omitempty"` // why it is not up to date
+}
+
+// A NodeVersion is a live node and the configuration revision that all its containers have.
+type NodeVersion struct {
+	Node    string `json:"node"`
+	Applied int64  `json:"applied"`
+}

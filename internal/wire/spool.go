@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A Note is a DEL that met no agent. The agent does it when it starts.
+type Note struct {
+	Started   int64     `json:"started"` // when the plugin began, CLOCK_BOOTTIME in nanoseconds
+	Container Container `json:"container"`
+}
+
+// A NoteFile is a note in the spool; Err says why it could not be read.
+type NoteFile struct {
+	Path string
+	Note Note
+	Err  error
+}
+
+// Remove takes the note out of the spool.
+func (n NoteFile) Remove() error { return os.Remove(n.Path) }
+
+const noteSuffix = ".del"
+
+// WriteNote puts a note into the spool so that it is there, whole, when WriteNote returns. The directory is made where
+// it is missing.
+func WriteNote(dir string, n Note) (err error) {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("wire: encode a note: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("wire: spool: %w", err)
+	}
+	f, err := os.CreateTemp(dir, fmt.Sprintf("%020d-*.new", n.Started))
+	if err != nil {
+		return fmt.Errorf("wire: spool: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("wire: spool: %w", err)
+	}
+	if err = os.Rename(f.Name(), strings.TrimSuffix(f.Name(), ".new")+noteSuffix); err != nil {
+		return fmt.Errorf("wire: spool: %w", err)
+	}
+	return nil
+}
+
+// ReadNotes reads the spool, the oldest note first. A spool that is not there is empty.
+func ReadNotes(dir string) ([]NoteFile, error) {
+	entries, err := os.ReadDir(dir) // sorted by name, and so by time
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wire: spool: %w", err)
+	}
+	var notes []NoteFile
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), noteSuffix) {
+			continue // still being written, or not a note
+		}
+		n := NoteFile{Path: filepath.Join(dir, e.Name())}
+		text, err := os.ReadFile(n.Path)
+		if err == nil {
+			err = json.Unmarshal(text, &n.Note)
+		}
+		n.Err = err
+		notes = append(notes, n)
+	}
+	return notes, nil
+}
