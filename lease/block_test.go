@@ -1,0 +1,124 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func TestOfTwoNodesThatClaimABlockOneGetsItAndTheOtherLearnsWho(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	for i := range 20 {
+		block := prefix("10.42.16.0/26")
+		if i%2 == 1 {
+			block = prefix("10.42.17.64/26")
+		}
+		nodes := [2]*Session{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
+		var got [2]Block
+		var errs [2]error
+		var wait sync.WaitGroup
+		for n, x := range nodes {
+			wait.Go(func() { got[n], errs[n] = x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], block) })
+		}
+		wait.Wait()
+		winner := 0
+		if errs[0] != nil {
+			winner = 1
+		}
+		if errs[winner] != nil || !errors.Is(errs[1-winner], ErrTaken) {
+			t.Fatalf("the claims: %v; %v", errs[0], errs[1])
+		}
+		name := nodes[winner].Node().Name
+		for n := range got {
+			if b := got[n]; b.Pool != "default" || b.Prefix != block || len(b.Parts) != 1 || b.Parts[0].Owner != name || b.Revision != got[winner].Revision {
+				t.Fatalf("%s has won, and node %d got %+v", name, n, b)
+			}
+		}
+		l.check(nodes[winner].ReleaseBlock(t.Context(), got[winner]))
+	}
+}
+
+func TestClaimingOnesOwnBlockAgainSettlesWhoOwnsIt(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	revision := l.apply(s, smallest()).PoolRevisions["default"]
+	x := l.join(s, "n1")
+	first, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
+	l.check(err)
+	again, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
+	l.check(err)
+	// A release that was on its way comes too late.
+	if lost, ok := errors.AsType[*LostBlockError](x.ReleaseBlock(t.Context(), first)); !ok || lost.Block.Revision != again.Revision {
+		t.Errorf("the late release: %+v", lost)
+	}
+	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 || blocks[0].Revision != again.Revision {
+		t.Errorf("the blocks are %+v, %v", blocks, err)
+	}
+	l.check(x.ReleaseBlock(t.Context(), again))
+	l.check(x.ReleaseBlock(t.Context(), again))
+	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 0 {
+		t.Errorf("the blocks are %+v, %v", blocks, err)
+	}
+}
+
+func TestAReleaseGivesUpOnesOwnPartsAlone(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.apply(s, smallest())
+	x := l.join(s, "n1")
+	split := Block{Prefix: prefix("10.42.16.0/26"), Parts: []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n1"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n2"}}}
+	_, err := l.raw().Put(t.Context(), s.keys.block("default", split.Prefix), encode(split))
+	l.check(err)
+	blocks, err := s.Blocks(t.Context())
+	l.check(err)
+	l.check(x.ReleaseBlock(t.Context(), blocks[0]))
+	blocks, err = s.Blocks(t.Context())
+	l.check(err)
+	if len(blocks) != 1 || len(blocks[0].Parts) != 1 || blocks[0].Parts[0].Owner != "n2" {
+		t.Errorf("the blocks are %+v", blocks)
+	}
+}
+
+func TestAClaimByAConfigurationThatIsNotThePresentOneFails(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	old := l.apply(s, smallest()).PoolRevisions["default"]
+	changed := smallest()
+	changed.MTU = 1400
+	present := l.apply(s, changed).PoolRevisions["default"]
+	x := l.join(s, "n1")
+	for _, revision := range []int64{-1, 0, old} {
+		if _, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26")); !errors.Is(err, ErrStaleConfig) {
+			t.Errorf("by revision %d: %v", revision, err)
+		}
+	}
+	if _, err := x.ClaimBlock(t.Context(), "nothing", present, prefix("10.42.16.0/26")); !errors.Is(err, ErrStaleConfig) {
+		t.Errorf("of a pool that is not there: %v", err)
+	}
+	_, err := x.ClaimBlock(t.Context(), "default", present, prefix("10.42.16.0/26"))
+	l.check(err)
+}
+
+func TestARecordThatCannotBeReadIsNamed(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	revision := l.apply(s, smallest()).PoolRevisions["default"]
+	x := l.join(s, "n1")
+	key := s.keys.block("default", prefix("10.42.16.0/26"))
+	_, err := l.raw().Put(t.Context(), key, "rubbish")
+	l.check(err)
+	for what, err := range map[string]error{
+		"list":  second(s.Blocks(t.Context())),
+		"claim": second(x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))),
+	} {
+		if err == nil || !contains(err, key) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err = l.raw().Delete(context.Background(), s.keys.Under(KindBlock), clientv3.WithPrefix())
+	l.check(err)
+}

@@ -1,0 +1,160 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// detachOps is how many detachments share a transaction: each has two operations at most, nested.
+const detachOps = maxOps - 2
+
+// A Detachment says that an attachment has let go of its reservation, or of both in a pool of two families.
+type Detachment struct {
+	Pool       string
+	Addresses  []netip.Addr
+	Identity   allocator.Identity
+	Attachment allocator.Attachment
+	Epoch      int64 // of the attachment's reservation
+}
+
+// has reports whether a reservation is what the detachment speaks of.
+func (d *Detachment) has(r Reservation) bool {
+	return r.Holder != nil && r.Identity == d.Identity && r.Holder.Attachment == d.Attachment && r.Epoch == d.Epoch
+}
+
+// Detach leaves reservations to whoever attaches next. One that is another attachment's by now, or has another epoch,
+// stays as it is, and that is a success. Detaching gives nobody anything, so it needs no session and may come late.
+func (s *Store) Detach(ctx context.Context, all []Detachment) error {
+	now := time.Now().UTC()
+	for group := range slices.Chunk(all, detachOps) {
+		if err := s.detach(ctx, group, now); err != nil {
+			return fmt.Errorf("lease: detach %s: %w", group[0].Identity, err)
+		}
+	}
+	return nil
+}
+
+// A detaching is one detachment on its way: its reservations as they were last seen.
+type detaching struct {
+	Detachment
+	seen []Reservation
+	read bool          // within this call: else by a hint
+	done []Reservation // what the last attempt writes
+}
+
+func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time) error {
+	pending := make([]*detaching, len(group))
+	for i, d := range group {
+		pending[i] = &detaching{Detachment: d, seen: s.hints.of(d.Identity)}
+	}
+	for n := 1; len(pending) > 0; n++ {
+		if n > reserveTries {
+			return errors.New("others keep coming between: try again")
+		}
+		round, more := apart(pending)
+		ops := make([]clientv3.Op, len(round))
+		for i, d := range round {
+			ops[i] = d.attempt(s.keys, now)
+		}
+		response, err := s.settle(ctx, "detach", transaction{Then: ops})
+		if err != nil {
+			return err
+		}
+		for i, d := range round {
+			if err := d.take(s, response.Responses[i].GetResponseTxn(), response.Header.Revision); err != nil {
+				return err
+			}
+			if len(d.ours()) > 0 {
+				more = append(more, d)
+			}
+		}
+		pending = more
+	}
+	return nil
+}
+
+// apart takes those that one transaction can hold: of several that speak of one address, the first.
+func apart(pending []*detaching) (round, rest []*detaching) {
+	busy := map[addressAt]bool{}
+	for _, d := range pending {
+		if slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return busy[addressAt{d.Pool, a}] }) {
+			rest = append(rest, d)
+			continue
+		}
+		round = append(round, d)
+		for _, a := range d.Addresses {
+			busy[addressAt{d.Pool, a}] = true
+		}
+	}
+	return round, rest
+}
+
+// ours are the reservations that the attachment still has; by a hint they count only if it has all.
+func (d *detaching) ours() (ours []Reservation) {
+	for _, r := range d.seen {
+		if r.Pool == d.Pool && slices.Contains(d.Addresses, r.Address) && d.has(r) {
+			ours = append(ours, r)
+		}
+	}
+	if !d.read && len(ours) < len(d.Addresses) {
+		return nil
+	}
+	return ours
+}
+
+// attempt is the detachment's part of the transaction: it writes what is unchanged, or reads.
+func (d *detaching) attempt(keys Keys, now time.Time) clientv3.Op {
+	var compares []clientv3.Cmp
+	var puts, gets []clientv3.Op
+	for _, a := range d.Addresses {
+		gets = append(gets, clientv3.OpGet(keys.reservation(d.Pool, a)))
+	}
+	d.done = d.ours()
+	for i := range d.done {
+		r := &d.done[i]
+		key := keys.reservation(r.Pool, r.Address)
+		compares = append(compares, unchanged(key, r.Revision))
+		r.Holder, r.LastDel = nil, &now
+		puts = append(puts, put(key, *r))
+	}
+	if len(puts) == 0 {
+		return clientv3.OpTxn(nil, gets, nil)
+	}
+	return clientv3.OpTxn(compares, puts, gets)
+}
+
+// take brings in what an attempt has come to.
+func (d *detaching) take(s *Store, nested *etcdserverpb.TxnResponse, revision int64) error {
+	d.read = true
+	if wrote := nested.Succeeded && len(d.done) > 0; wrote {
+		for i := range d.done {
+			d.done[i].Revision = revision
+		}
+		d.seen = d.done
+	} else {
+		d.seen = nil
+		for _, each := range nested.Responses {
+			read, err := reservationForm.readAll(s.keys, each.GetResponseRange().GetKvs())
+			if err != nil {
+				return err
+			}
+			d.seen = append(d.seen, read...)
+		}
+	}
+	s.hints.saw(d.seen...)
+	return nil
+}
+
+// Detach is the Store's.
+func (x *Session) Detach(ctx context.Context, all []Detachment) error {
+	return x.store.Detach(ctx, all)
+}

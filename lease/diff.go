@@ -1,0 +1,96 @@
+package lease
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// A Change is one field of the configuration that differs.
+type Change struct {
+	Object string `json:"object"` // "settings", or "pool" and the pool's name
+	Field  string `json:"field"`
+	Before string `json:"before,omitempty"` // empty: not there
+	After  string `json:"after,omitempty"`
+}
+
+func (c Change) String() string {
+	return fmt.Sprintf("%s: %s: %s -> %s", c.Object, c.Field, orNone(c.Before), orNone(c.After))
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "none"
+	}
+	return value
+}
+
+// Diff is what differs between two configurations, the settings first, then the pools by name. Of a pool that only one
+// of them has, every field differs.
+func Diff(base, next *Config) []Change {
+	changes := diff("settings", fields(base.Settings), fields(next.Settings))
+	for _, name := range poolNames(base, next) {
+		changes = append(changes, diff("pool "+name, poolFields(base, name), poolFields(next, name))...)
+	}
+	return changes
+}
+
+// poolNames are those of both, in order.
+func poolNames(base, next *Config) []string {
+	all := maps.Clone(base.Pools)
+	if all == nil {
+		all = map[string]allocator.Pool{}
+	}
+	maps.Copy(all, next.Pools)
+	return slices.Sorted(maps.Keys(all))
+}
+
+func poolFields(c *Config, name string) map[string]string {
+	pool, ok := c.Pools[name]
+	if !ok {
+		return nil
+	}
+	return fields(pool)
+}
+
+// fields are an object's as they are stored, each as text.
+func fields(object any) map[string]string {
+	text, _ := json.Marshal(object) // pools and settings hold nothing that JSON could not
+	var raw map[string]json.RawMessage
+	_ = json.Unmarshal(text, &raw)
+	named := make(map[string]string, len(raw))
+	for field, value := range raw {
+		named[field] = plain(value)
+	}
+	return named
+}
+
+// plain writes a text without its quotes; the rest stays JSON.
+func plain(value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	if string(value) == "null" {
+		return ""
+	}
+	return string(value)
+}
+
+func diff(object string, before, after map[string]string) (changes []Change) {
+	all := map[string]bool{}
+	for _, side := range []map[string]string{before, after} {
+		for field := range side {
+			all[field] = true
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(all)) {
+		if before[field] != after[field] {
+			changes = append(changes, Change{object, field, before[field], after[field]})
+		}
+	}
+	return changes
+}

@@ -1,0 +1,83 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+)
+
+// A PoolUse counts what of a pool is in use.
+type PoolUse struct {
+	Blocks       int `json:"blocks"`       // that nodes own, wholly or in part
+	Assignments  int `json:"assignments"`  // stateless addresses that containers have
+	Attached     int `json:"attached"`     // reserved addresses that containers have
+	Reservations int `json:"reservations"` // reserved addresses, those included
+}
+
+// drained reports whether nothing is left but what a person must decide on: reservations of members that do not run.
+func (u PoolUse) drained() bool { return u.Blocks == 0 && u.Assignments == 0 && u.Attached == 0 }
+
+// Drain marks a pool of base as one to be removed: from then on nodes allocate nothing of it anew, and give back what
+// they do not use. Applying a manifest does not undo it; restoring a configuration from before does.
+func (s *Store) Drain(ctx context.Context, base *Config, name string, note Note) (*Config, error) {
+	pool, ok := base.Pools[name]
+	if !ok {
+		return nil, fmt.Errorf("lease: drain pool %q: there is no such pool", name)
+	}
+	pool.Draining = true
+	next := base.Clone()
+	next.Pools[name] = pool
+	return s.Apply(ctx, base, next, note)
+}
+
+// WaitDrained waits until no node owns a block of a pool and no container has an address of it. It calls progress, if
+// that is not nil, with each state that it reads. It outlasts times without etcd. When ctx ends it returns what was in
+// use last, and ctx's error.
+func (s *Store) WaitDrained(ctx context.Context, name string, progress func(PoolUse)) (PoolUse, error) {
+	var last PoolUse
+	for {
+		use, at, err := s.use(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			return last, ctx.Err()
+		case err == nil:
+			if progress != nil {
+				progress(use)
+			}
+			if last = use; use.drained() {
+				return use, nil
+			}
+			s.changed(ctx, at, s.keys.Under(KindBlock, name), s.keys.Under(KindAssignment, name), s.keys.Under(KindReservation, name))
+		case !ambiguous(err):
+			return last, err
+		}
+		_ = pause(ctx, settling)
+	}
+}
+
+// use counts what of a pool is in use. All that is written after at may not be counted.
+func (s *Store) use(ctx context.Context, name string) (use PoolUse, at int64, err error) {
+	blocks, at, err := list(ctx, s, blockForm, name)
+	if err != nil {
+		return use, 0, err
+	}
+	assignments, _, err := list(ctx, s, assignmentForm, name)
+	if err != nil {
+		return use, 0, err
+	}
+	reservations, _, err := list(ctx, s, reservationForm, name)
+	if err != nil {
+		return use, 0, err
+	}
+	for _, b := range blocks {
+		if !b.stateful() {
+			use.Blocks++
+		}
+	}
+	for _, r := range reservations {
+		if r.Holder != nil {
+			use.Attached++
+		}
+	}
+	use.Assignments, use.Reservations = len(assignments), len(reservations)
+	return use, at, nil
+}

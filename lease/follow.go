@@ -1,0 +1,121 @@
+package lease
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// An Update is what has become of the records of one kind.
+type Update[T any] struct {
+	Full     bool  // Set is all there is
+	Revision int64 // up to which it tells
+	Set      []T
+	Gone     []T     // with what their keys say, and a block's prefix; a record is in Set or in Gone, not in both
+	Bad      []error // records that cannot be read; they are in neither
+}
+
+// rereadWithin bounds the pause before all is read again, which keeps many nodes from doing it at once.
+const rereadWithin = time.Second
+
+// FollowBlocks calls f with all blocks, and then with whatever changes, until ctx ends; its error is ctx's. After a
+// compaction, or a time without etcd that etcd cannot bridge, f gets all again.
+func (s *Store) FollowBlocks(ctx context.Context, f func(Update[Block])) error {
+	return follow(ctx, s, blockForm, func(u Update[Block]) {
+		s.hints.blocks(u)
+		f(u)
+	})
+}
+
+// FollowReservations is FollowBlocks for reservations. While it runs the Store knows which addresses identities have,
+// so that Reserve needs one transaction for a known one, too.
+func (s *Store) FollowReservations(ctx context.Context, f func(Update[Reservation])) error {
+	return follow(ctx, s, reservationForm, func(u Update[Reservation]) {
+		s.hints.reservations(u)
+		f(u)
+	})
+}
+
+func follow[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) error {
+	for ctx.Err() == nil {
+		if revision, err := readFull(ctx, s, form, f); err == nil {
+			s.watch(ctx, s.keys.Under(form.kind), revision, func(events []*clientv3.Event) bool {
+				u, ok := updateOf(s.keys, form, events)
+				if ok {
+					f(u)
+				}
+				return ok
+			})
+		}
+		_ = pause(ctx, rand.N(rereadWithin))
+	}
+	return ctx.Err()
+}
+
+func readFull[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) (int64, error) {
+	response, err := s.scan(ctx, s.keys.Under(form.kind))
+	if err != nil {
+		return 0, err
+	}
+	u := Update[T]{Full: true, Revision: response.Header.Revision}
+	for _, kv := range response.Kvs {
+		u.set(form, s.keys, kv)
+	}
+	f(u)
+	return u.Revision, nil
+}
+
+// watch gives f what happens under a prefix after a revision, until ctx or the watch ends or f wants no more.
+func (s *Store) watch(ctx context.Context, prefix string, revision int64, f func([]*clientv3.Event) bool) {
+	client, err := s.etcd()
+	if err != nil {
+		return
+	}
+	// Without a leader etcd would keep silent, and the follower would think that nothing happens.
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	events := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
+	for response := range events {
+		// Revisions that go back are another history of etcd's, in which this watch would wait for long.
+		if response.Err() != nil || response.Header.Revision < revision || len(response.Events) > 0 && !f(response.Events) {
+			return
+		}
+	}
+}
+
+// updateOf makes one update of many events: of a key that changed several times the last one counts. It fails where
+// etcd no longer knows what a deleted record was.
+func updateOf[T any](keys Keys, form form[T], events []*clientv3.Event) (u Update[T], ok bool) {
+	last := make(map[string]int, len(events))
+	for i, e := range events {
+		last[string(e.Kv.Key)] = i
+		u.Revision = max(u.Revision, e.Kv.ModRevision)
+	}
+	for i, e := range events {
+		switch {
+		case last[string(e.Kv.Key)] != i:
+		case e.Type == mvccpb.PUT:
+			u.set(form, keys, e.Kv)
+		case e.PrevKv == nil:
+			return u, false
+		default:
+			// What could not be read when it was there, is nobody's loss.
+			if record, err := form.read(keys, e.PrevKv); err == nil {
+				u.Gone = append(u.Gone, record)
+			}
+		}
+	}
+	return u, true
+}
+
+func (u *Update[T]) set(form form[T], keys Keys, kv *mvccpb.KeyValue) {
+	record, err := form.read(keys, kv)
+	if err != nil {
+		u.Bad = append(u.Bad, err)
+		return
+	}
+	u.Set = append(u.Set, record)
+}

@@ -1,0 +1,126 @@
+package lease
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// hints are what the Store has last seen of reservations and stateful blocks. They only make the first try of a
+// transaction the likely one: every transaction compares what it builds upon.
+type hints struct {
+	mu         sync.Mutex
+	identities map[allocator.Identity][]Reservation
+	stateful   map[blockAt]int64 // the mod revisions of the blocks that OwnerStateful has
+}
+
+type blockAt struct {
+	pool   string
+	prefix netip.Prefix
+}
+
+func (h *hints) reservations(u Update[Reservation]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if u.Full {
+		h.identities = nil
+	}
+	for _, r := range u.Set {
+		h.learn(r)
+	}
+	for _, gone := range u.Gone {
+		h.identities[gone.Identity] = slices.DeleteFunc(h.identities[gone.Identity], func(r Reservation) bool {
+			return r.Pool == gone.Pool && r.Address == gone.Address && r.Revision <= u.Revision
+		})
+		if len(h.identities[gone.Identity]) == 0 {
+			delete(h.identities, gone.Identity)
+		}
+	}
+}
+
+func (h *hints) learn(r Reservation) {
+	if h.identities == nil {
+		h.identities = map[allocator.Identity][]Reservation{}
+	}
+	known := h.identities[r.Identity]
+	for i := range known {
+		if known[i].Pool == r.Pool && known[i].Address == r.Address {
+			if known[i].Revision < r.Revision {
+				known[i] = r
+			}
+			return
+		}
+	}
+	h.identities[r.Identity] = append(known, r)
+}
+
+// saw takes in reservations that a transaction has shown.
+func (h *hints) saw(reservations ...Reservation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range reservations {
+		h.learn(r)
+	}
+}
+
+// forget drops an identity whose reservations were not as the hints said.
+func (h *hints) forget(id allocator.Identity) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.identities, id)
+}
+
+func (h *hints) of(id allocator.Identity) []Reservation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.identities[id])
+}
+
+func (h *hints) blocks(u Update[Block]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if u.Full {
+		h.stateful = nil
+	}
+	for _, b := range u.Set {
+		h.learnBlock(b)
+	}
+	for _, gone := range u.Gone {
+		delete(h.stateful, blockAt{gone.Pool, gone.Prefix})
+	}
+}
+
+func (h *hints) learnBlock(b Block) {
+	if h.stateful == nil {
+		h.stateful = map[blockAt]int64{}
+	}
+	at := blockAt{b.Pool, b.Prefix}
+	if !b.stateful() {
+		delete(h.stateful, at)
+	} else if h.stateful[at] < b.Revision {
+		h.stateful[at] = b.Revision
+	}
+}
+
+// sawBlock takes in a block that a transaction has shown.
+func (h *hints) sawBlock(b Block) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.learnBlock(b)
+}
+
+// forgetBlock drops a block that was not as the hints said.
+func (h *hints) forgetBlock(at blockAt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.stateful, at)
+}
+
+// block is the mod revision of a stateful block; 0: nobody is known to own it.
+func (h *hints) block(at blockAt) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stateful[at]
+}

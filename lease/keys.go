@@ -1,0 +1,161 @@
+package lease
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// DefaultPrefix is where Berth's keys lie in etcd.
+const DefaultPrefix = "/berth/v1"
+
+// Keys builds and reads all of Berth's keys. Every name in a key has passed allocator.ValidName or the kernel's rule
+// for interfaces, so it has no slash: no key can be forged, and none can be taken for another.
+type Keys struct{ prefix string }
+
+// NewKeys gives the keys under a prefix; the empty one means DefaultPrefix.
+func NewKeys(prefix string) Keys {
+	if prefix = strings.TrimRight(prefix, "/"); prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return Keys{prefix + "/"}
+}
+
+// A Kind is what a key's record is about: the part of the key that comes first.
+type Kind string
+
+const (
+	KindCluster     Kind = "cluster"
+	KindRevision    Kind = "config/revision"
+	KindSettings    Kind = "config/settings"
+	KindHistory     Kind = "config/history"
+	KindPool        Kind = "config/pools"
+	KindNode        Kind = "nodes"
+	KindSession     Kind = "sessions"
+	KindStatus      Kind = "status"
+	KindBlock       Kind = "blocks"
+	KindAssignment  Kind = "assignments"
+	KindReservation Kind = "reservations"
+	KindIdentity    Kind = "identities"
+)
+
+// A Key is what a key says. Which fields it has, its Kind tells.
+type Key struct {
+	Kind     Kind
+	Number   int64              // KindHistory
+	Node     string             // KindNode, KindSession, KindStatus
+	Pool     string             // KindPool, KindBlock, KindAssignment, KindReservation
+	Address  netip.Addr         // KindBlock (its first one), KindAssignment, KindReservation
+	Identity allocator.Identity // KindIdentity
+}
+
+// Of is the one place where a key is built.
+func (k Keys) Of(key Key) string {
+	at := k.prefix + string(key.Kind)
+	switch key.Kind {
+	case KindHistory:
+		return at + "/" + strconv.FormatInt(key.Number, 10)
+	case KindPool:
+		return at + "/" + key.Pool
+	case KindNode, KindSession, KindStatus:
+		return at + "/" + key.Node
+	case KindBlock, KindAssignment, KindReservation:
+		return at + "/" + key.Pool + "/" + key.Address.String()
+	case KindIdentity:
+		i := key.Identity
+		return strings.Join([]string{at, i.Network, i.Namespace, i.App, i.Member, i.Interface}, "/")
+	}
+	return at
+}
+
+// Under is the prefix of all keys of a kind; with a pool, of those of the pool.
+func (k Keys) Under(kind Kind, pool ...string) string {
+	return k.prefix + strings.Join(append([]string{string(kind)}, pool...), "/") + "/"
+}
+
+func (k Keys) cluster() string             { return k.Of(Key{Kind: KindCluster}) }
+func (k Keys) revision() string            { return k.Of(Key{Kind: KindRevision}) }
+func (k Keys) settings() string            { return k.Of(Key{Kind: KindSettings}) }
+func (k Keys) history(number int64) string { return k.Of(Key{Kind: KindHistory, Number: number}) }
+func (k Keys) pool(name string) string     { return k.Of(Key{Kind: KindPool, Pool: name}) }
+func (k Keys) node(name string) string     { return k.Of(Key{Kind: KindNode, Node: name}) }
+func (k Keys) session(node string) string  { return k.Of(Key{Kind: KindSession, Node: node}) }
+func (k Keys) status(node string) string   { return k.Of(Key{Kind: KindStatus, Node: node}) }
+func (k Keys) identity(i allocator.Identity) string {
+	return k.Of(Key{Kind: KindIdentity, Identity: i})
+}
+func (k Keys) block(pool string, block netip.Prefix) string {
+	return k.Of(Key{Kind: KindBlock, Pool: pool, Address: block.Addr()})
+}
+func (k Keys) assignment(pool string, a netip.Addr) string {
+	return k.Of(Key{Kind: KindAssignment, Pool: pool, Address: a})
+}
+func (k Keys) reservation(pool string, a netip.Addr) string {
+	return k.Of(Key{Kind: KindReservation, Pool: pool, Address: a})
+}
+
+// Parse reads a key. What it accepts is what Of builds from valid names, and nothing else.
+func (k Keys) Parse(key string) (Key, error) {
+	rest, ours := strings.CutPrefix(key, k.prefix)
+	if !ours {
+		return Key{}, fmt.Errorf("lease: key %q: want one under %s", key, k.prefix)
+	}
+	parsed, err := parse(rest)
+	if err != nil {
+		return Key{}, fmt.Errorf("lease: key %q: %w", key, err)
+	}
+	if k.Of(parsed) != key {
+		return Key{}, fmt.Errorf("lease: key %q: want it written %q", key, k.Of(parsed))
+	}
+	return parsed, nil
+}
+
+func parse(rest string) (key Key, err error) {
+	kind, names := split(rest)
+	key = Key{Kind: kind}
+	if want := lengths[kind]; len(names) != want {
+		return key, fmt.Errorf("it has %d names after %q: want %d", len(names), kind, want)
+	}
+	switch kind {
+	case KindCluster, KindRevision, KindSettings:
+	case KindHistory:
+		key.Number, err = strconv.ParseInt(names[0], 10, 64)
+	case KindPool:
+		key.Pool, err = names[0], allocator.ValidName("pool", names[0])
+	case KindNode, KindSession, KindStatus:
+		key.Node, err = names[0], allocator.ValidName("node", names[0])
+	case KindBlock, KindAssignment, KindReservation:
+		if err = allocator.ValidName("pool", names[0]); err == nil {
+			key.Pool = names[0]
+			key.Address, err = netip.ParseAddr(names[1])
+		}
+		if err == nil && key.Address.Zone() != "" {
+			err = fmt.Errorf("address %s has a zone: want none", key.Address)
+		}
+	case KindIdentity:
+		key.Identity = allocator.Identity{Network: names[0], Namespace: names[1], App: names[2], Member: names[3], Interface: names[4]}
+		err = key.Identity.Validate()
+	default:
+		err = fmt.Errorf("no record is of kind %q", kind)
+	}
+	return key, err
+}
+
+// lengths is how many names follow the kind.
+var lengths = map[Kind]int{
+	KindHistory: 1, KindPool: 1, KindNode: 1, KindSession: 1, KindStatus: 1,
+	KindBlock: 2, KindAssignment: 2, KindReservation: 2, KindIdentity: 5,
+}
+
+// split takes a kind, of which those of the configuration have two parts, from the names after it.
+func split(rest string) (Kind, []string) {
+	parts := strings.Split(rest, "/")
+	n := 1
+	if parts[0] == "config" && len(parts) > 1 {
+		n = 2
+	}
+	return Kind(strings.Join(parts[:n], "/")), parts[n:]
+}

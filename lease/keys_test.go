@@ -1,0 +1,89 @@
+package lease
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+func TestKeysAreThoseOfTheDesign(t *testing.T) {
+	keys := NewKeys("")
+	id := allocator.Identity{Namespace: "shop", App: "db", Member: "db-0", Network: "berth", Interface: "eth0"}
+	for want, got := range map[string]string{
+		"/berth/v1/cluster":                            keys.cluster(),
+		"/berth/v1/config/revision":                    keys.revision(),
+		"/berth/v1/config/history/12":                  keys.history(12),
+		"/berth/v1/config/settings":                    keys.settings(),
+		"/berth/v1/config/pools/default":               keys.pool("default"),
+		"/berth/v1/nodes/n1":                           keys.node("n1"),
+		"/berth/v1/sessions/n1":                        keys.session("n1"),
+		"/berth/v1/status/n1":                          keys.status("n1"),
+		"/berth/v1/blocks/default/10.42.1.0":           keys.block("default", prefix("10.42.1.0/26")),
+		"/berth/v1/assignments/default/10.42.1.9":      keys.assignment("default", addr("10.42.1.9")),
+		"/berth/v1/reservations/default/fd00::9":       keys.reservation("default", addr("fd00::9")),
+		"/berth/v1/identities/berth/shop/db/db-0/eth0": keys.identity(id),
+	} {
+		if got != want {
+			t.Errorf("the key is %s, want %s", got, want)
+		}
+	}
+}
+
+func TestAPrefixMayEndInASlashOrNot(t *testing.T) {
+	if a, b := NewKeys("/x"), NewKeys("/x/"); a != b {
+		t.Errorf("%v and %v differ", a, b)
+	}
+}
+
+func TestAForgedKeyIsRefused(t *testing.T) {
+	for _, key := range []string{
+		"", "/berth/v1/", "/berth/v1/nodes", "/berth/v1/nodes/", "/berth/v1/nodes/n1/x", "/berth/v2/nodes/n1", "/berth/v1/cluster/x",
+		"/berth/v1/blocks/default/10.42.1.0/26", "/berth/v1/blocks/default/010.42.1.0", "/berth/v1/blocks/de fault/10.42.1.0",
+		"/berth/v1/assignments/default/fd00:0::9", "/berth/v1/assignments/default/fe80::1%eth0", "/berth/v1/reservations//10.0.0.1",
+		"/berth/v1/config", "/berth/v1/config/other", "/berth/v1/config/pools", "/berth/v1/config/history/01", "/berth/v1/config/history/x",
+		"/berth/v1/identities/net/ns/app/member", "/berth/v1/identities/net/ns/app/member/eth0/x", "/berth/v1/identities/net/../app/member/eth0",
+		"/berth/v1/other/x",
+	} {
+		if parsed, err := NewKeys("").Parse(key); err == nil {
+			t.Errorf("%q is read as %+v", key, parsed)
+		}
+	}
+}
+
+// What Parse accepts, Of builds again; and what Of builds from valid names, Parse reads again.
+func FuzzKeysGoRound(f *testing.F) {
+	f.Add("/berth/v1/identities/berth/shop/db/db-0/eth0", "ns", "eth0", uint32(7))
+	f.Add("/berth/v1/blocks/default/10.42.1.0", "a.b-c_d", "x%y", uint32(1<<31))
+	f.Add("/berth/v1/config/history/3", "cluster", "config", uint32(0))
+	keys := NewKeys("")
+	f.Fuzz(func(t *testing.T, key, name, iface string, number uint32) {
+		if parsed, err := keys.Parse(key); err == nil && keys.Of(parsed) != key {
+			t.Errorf("%q is read as %+v, which is %q", key, parsed, keys.Of(parsed))
+		}
+		if allocator.ValidName("name", name) != nil {
+			return
+		}
+		a := netip.AddrFrom4([4]byte{byte(number >> 24), byte(number >> 16), byte(number >> 8), byte(number)})
+		all := []Key{
+			{Kind: KindPool, Pool: name}, {Kind: KindNode, Node: name}, {Kind: KindSession, Node: name}, {Kind: KindStatus, Node: name},
+			{Kind: KindBlock, Pool: name, Address: a}, {Kind: KindAssignment, Pool: name, Address: a}, {Kind: KindReservation, Pool: name, Address: a},
+			{Kind: KindHistory, Number: int64(number)}, {Kind: KindCluster}, {Kind: KindRevision}, {Kind: KindSettings},
+		}
+		id := allocator.Identity{Namespace: name, App: name, Member: name, Network: name, Interface: iface}
+		if id.Validate() == nil {
+			all = append(all, Key{Kind: KindIdentity, Identity: id})
+		}
+		seen := map[string]bool{}
+		for _, want := range all {
+			text := keys.Of(want)
+			if got, err := keys.Parse(text); err != nil || got != want {
+				t.Errorf("%+v is %q, which is read as %+v, %v", want, text, got, err)
+			}
+			if seen[text] {
+				t.Errorf("%q stands for two records", text)
+			}
+			seen[text] = true
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package lease
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// Records are what the keys hold, as JSON. A field that the key says is filled in when a record is read, and left out
+// when it is written; so is Revision, the mod revision of the record's key.
+
+// OwnerStateful is the owner of the parts that reservations lie in. No node may be called so.
+const OwnerStateful = "stateful"
+
+// A Cluster says which etcd cluster the state belongs to.
+type Cluster struct {
+	ID       string    `json:"id"` // etcd's own cluster id, in hexadecimal
+	Accepted time.Time `json:"accepted"`
+}
+
+// A Node is a machine that runs the agent. Its key's mod revision is the generation: every start of an agent, and
+// every regain of the session, rewrites it.
+type Node struct {
+	Name    string `json:"name"`
+	Machine string `json:"machine"` // the one machine that may use this name
+	Boot    string `json:"boot"`    // the life of its containers
+	Journal string `json:"journal"` // the id of the journal that the agent writes
+	Address string `json:"address,omitempty"`
+	Version string `json:"version,omitempty"`
+
+	// How the node fences itself: what counts for whoever waits for its rights to run out.
+	Fencing      string             `json:"fencing"`
+	Session      allocator.Duration `json:"session"`
+	AddressLease allocator.Duration `json:"addressLease"`
+
+	Started time.Time `json:"started"`
+}
+
+// A Status is what a node says of itself. Its key is also the node's publishing counter: every batch compares its mod
+// revision and rewrites it.
+type Status struct {
+	Node         string `json:"node,omitempty"` // in the key
+	Address      string `json:"address,omitempty"`
+	Version      string `json:"version,omitempty"`
+	Applied      int64  `json:"applied"`  // the newest configuration revision that every container has
+	Revision     int64  `json:"revision"` // the one that Lagging tells of: every container has it but for those
+	Containers   int    `json:"containers"`
+	Lagging      []Lag  `json:"lagging,omitempty"` // not all of them, if they are many
+	LaggingCount int    `json:"laggingCount"`
+	Batch        int64  `json:"batch"` // counts what was published; Publish sets it
+}
+
+// A Lag is a container that does not have the configuration yet, and why.
+type Lag struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Reason     string               `json:"reason"`
+}
+
+// A Part of a block belongs to one owner: a node, or OwnerStateful.
+type Part struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Owner  string       `json:"owner"`
+	Taken  bool         `json:"taken,omitempty"` // from an absent owner: an address is probed before its first use
+}
+
+// A Block is an aligned part of a pool, of the pool's block size. Usually it has one Part.
+type Block struct {
+	Pool     string       `json:"pool,omitempty"` // in the key
+	Prefix   netip.Prefix `json:"prefix"`
+	Parts    []Part       `json:"parts"`
+	Revision int64        `json:"revision,omitempty"`
+}
+
+// An Assignment is a stateless address and who has it. It is what people read; the block decides who may use it.
+type Assignment struct {
+	Pool       string               `json:"pool,omitempty"`   // in the key
+	Address    netip.Addr           `json:"address,omitzero"` // in the key
+	Attachment allocator.Attachment `json:"attachment"`
+	App        allocator.App        `json:"app,omitzero"`
+	Node       string               `json:"node"`
+	Since      time.Time            `json:"since"`
+}
+
+// A Reservation is the address of a member of a stateful app. It outlives containers, nodes and agents.
+type Reservation struct {
+	Pool     string             `json:"pool,omitempty"`   // in the key
+	Address  netip.Addr         `json:"address,omitzero"` // in the key
+	Identity allocator.Identity `json:"identity"`
+	Since    time.Time          `json:"since"`
+	Ended    *time.Time         `json:"ended,omitempty"`   // when its owner ended, if it has
+	LastDel  *time.Time         `json:"lastDel,omitempty"` // when it was last detached
+	Epoch    int64              `json:"epoch"`             // raised whenever it is attached
+	Holder   *Holder            `json:"holder,omitempty"`  // nil: nobody has it now
+	Revision int64              `json:"revision,omitempty"`
+}
+
+// A Holder is the attachment that has a reservation now.
+type Holder struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Node       string               `json:"node"`
+	Since      time.Time            `json:"since"`
+}
+
+// is reports whether h is the attachment a on a node.
+func (h *Holder) is(a allocator.Attachment, node string) bool {
+	return h != nil && h.Attachment == a && h.Node == node
+}
+
+// An IdentityRecord says where the reservations of an identity are: one of each of the pool's families.
+type IdentityRecord struct {
+	Pool      string       `json:"pool"`
+	Addresses []netip.Addr `json:"addresses"`
+}

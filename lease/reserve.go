@@ -1,0 +1,257 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+const (
+	reserveTries = 64 // how often one member of a call may meet a conflict
+	refreshAfter = 4  // conflicts after which all of the pool's reservations are read, to choose better
+)
+
+// A ReserveRequest asks for the reserved address of a member of a stateful app: one of each of the pool's families.
+type ReserveRequest struct {
+	Pool         allocator.Pool
+	PoolRevision int64 // the mod revision of the pool's key
+	Identity     allocator.Identity
+	Attachment   allocator.Attachment
+	Addresses    []netip.Addr          // asked for, at most one of each family
+	Taken        func(netip.Addr) bool // guides the choice of a new address; may be out of date, may be nil
+	Release      *Holder               // a former holder that is known to be gone
+}
+
+// Reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
+// free address of the pool's stateful ranges, a known one its own with the epoch raised. Members share transactions,
+// but each is reserved or not by itself: what was done is returned beside the error, for the caller to undo.
+//
+// The error is *HeldError where another attachment is alive: on this node unless Release names it, elsewhere while its
+// node has a session. Others are *ExhaustedError, *ReservedError, ErrStaleConfig, ErrSessionLost and ErrReplaced.
+func (x *Session) Reserve(ctx context.Context, requests []ReserveRequest) ([]Reservation, error) {
+	return reserve(ctx, &reserving{store: x.store, session: x}, requests)
+}
+
+// ReserveFor reserves an address for a member before it runs. One that has its reservation keeps it.
+func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevision int64, id allocator.Identity, asked []netip.Addr) ([]Reservation, error) {
+	request := ReserveRequest{Pool: pool, PoolRevision: poolRevision, Identity: id, Addresses: asked}
+	return reserve(ctx, &reserving{store: s}, []ReserveRequest{request})
+}
+
+// reserving is one call.
+type reserving struct {
+	store   *Store
+	session *Session // nil: nobody is attached
+	members []*member
+	rounds  int
+	picked  map[addressAt]*member     // who of the call has, or wants, an address
+	taken   map[addressAt]Reservation // for others, as this call has seen; of some the key alone is known
+	listed  map[string]int            // pools of which taken has all, and in which round they were read
+	foreign map[blockAt]Block         // in the stateful ranges, and not stateful
+}
+
+type addressAt struct {
+	pool    string
+	address netip.Addr
+}
+
+func (r *reserving) attaches() bool { return r.session != nil }
+
+// node is the name of the one that reserves.
+func (r *reserving) node() string {
+	if r.session == nil {
+		return ""
+	}
+	return r.session.node.Name
+}
+
+func reserve(ctx context.Context, r *reserving, requests []ReserveRequest) ([]Reservation, error) {
+	r.picked, r.taken = map[addressAt]*member{}, map[addressAt]Reservation{}
+	r.listed, r.foreign = map[string]int{}, map[blockAt]Block{}
+	if err := r.valid(requests); err != nil {
+		return nil, fmt.Errorf("lease: reserve: %w", err)
+	}
+	for _, request := range requests {
+		r.members = append(r.members, r.newMember(request))
+	}
+	err := r.run(ctx)
+	var done []Reservation
+	for _, m := range r.members {
+		if m.settled {
+			done = append(done, m.done...)
+		}
+	}
+	return done, err
+}
+
+func (r *reserving) run(ctx context.Context) error {
+	for lost := 1; ; {
+		tries, t, err := r.round(ctx)
+		if err != nil || len(tries) == 0 {
+			return err
+		}
+		response, err := r.store.commit(ctx, "reserve", t)
+		switch {
+		case err != nil && again(ctx, lost, err):
+			lost++
+			continue
+		case err != nil:
+			return err
+		case !response.Succeeded:
+			return r.verdict(tries, response)
+		}
+		lost = 1
+		if err := r.take(tries, response); err != nil {
+			return err
+		}
+	}
+}
+
+// A try is a member's part in a round.
+type try struct {
+	*member
+	step step
+}
+
+// round makes one transaction of as many members that are not settled as it can hold.
+func (r *reserving) round(ctx context.Context) (tries []try, t transaction, err error) {
+	r.rounds++
+	claims := map[blockAt]bool{}
+	for _, m := range r.members {
+		if m.settled {
+			continue
+		}
+		s, err := r.decide(ctx, m)
+		if err != nil {
+			return nil, t, err
+		}
+		if s == keep {
+			continue
+		}
+		blocks := m.unclaimed(s, claims)
+		if len(tries)+1+len(claims)+len(blocks) > maxOps-attemptOps {
+			break
+		}
+		for _, at := range blocks {
+			claims[at] = true
+		}
+		tries = append(tries, try{m, s})
+		t.Then = append(t.Then, m.attempt(s))
+	}
+	for at := range claims {
+		key := r.store.keys.block(at.pool, at.prefix)
+		t.Then = append(t.Then, clientv3.OpTxn([]clientv3.Cmp{absent(key)}, []clientv3.Op{put(key, statefulBlock(at))}, nil))
+	}
+	r.fence(tries, &t)
+	return tries, t, nil
+}
+
+// statefulBlock is a block kept for reservations. It is claimed with the first one in it.
+func statefulBlock(at blockAt) Block {
+	return Block{Pool: at.pool, Prefix: at.prefix, Parts: []Part{{Prefix: at.prefix, Owner: OwnerStateful}}}
+}
+
+func (r *reserving) decide(ctx context.Context, m *member) (step, error) {
+	if m.tries++; m.tries > reserveTries {
+		return look, fmt.Errorf("lease: reserve for %s: others keep coming between: try again", m.Identity)
+	}
+	if !m.reserved {
+		if err := r.choose(ctx, m); err != nil {
+			return look, err
+		}
+	}
+	s, err := m.next()
+	if err == nil && s == keep {
+		m.settled, m.done = true, nil
+		for _, spot := range m.spots {
+			m.done = append(m.done, spot.reservation)
+		}
+	}
+	return s, err
+}
+
+// unclaimed are the blocks that the member's new reservations lie in, and that nobody owns nor is about to claim.
+func (m *member) unclaimed(s step, claims map[blockAt]bool) (blocks []blockAt) {
+	for _, spot := range m.spots {
+		at := blockAt{m.pool, m.Pool.BlockOf(spot.address)}
+		if s == write && spot.reservation.Revision == 0 && spot.block == 0 && !claims[at] {
+			blocks = append(blocks, at)
+		}
+	}
+	return blocks
+}
+
+// fence makes the transaction compare the session, and the pools that its members were chosen by.
+func (r *reserving) fence(tries []try, t *transaction) {
+	if r.session != nil {
+		t.If, t.Else = r.session.Owner(), r.session.ownerGets()
+	}
+	for _, m := range oneOfEachPool(tries) {
+		key := r.store.keys.pool(m.Pool.Name)
+		t.If = append(t.If, unchanged(key, m.PoolRevision))
+		t.Else = append(t.Else, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+	}
+}
+
+// oneOfEachPool is one member of each pool, and of each revision that a pool is known by, in order.
+func oneOfEachPool(tries []try) (each []*member) {
+	type known struct {
+		pool     string
+		revision int64
+	}
+	seen := map[known]bool{}
+	for _, m := range tries {
+		if k := (known{m.Pool.Name, m.PoolRevision}); !seen[k] {
+			seen[k] = true
+			each = append(each, m.member)
+		}
+	}
+	return each
+}
+
+// verdict says which of the fence's compares failed.
+func (r *reserving) verdict(tries []try, response *clientv3.TxnResponse) error {
+	n := 0
+	if r.session != nil {
+		n = len(r.session.ownerGets())
+		if err := r.session.verdict(found(response, 0), found(response, 1)); err != nil {
+			return err
+		}
+	}
+	for i, m := range oneOfEachPool(tries) {
+		if revisionOf(found(response, n+i)) != m.PoolRevision {
+			return fmt.Errorf("%w (pool %q)", ErrStaleConfig, m.Pool.Name)
+		}
+	}
+	return ErrStaleConfig
+}
+
+// take brings in what a round has come to.
+func (r *reserving) take(tries []try, response *clientv3.TxnResponse) error {
+	revision := response.Header.Revision
+	for i, m := range tries {
+		nested := response.Responses[i].GetResponseTxn()
+		if !nested.Succeeded || m.step == look {
+			if err := m.learn(nested); err != nil {
+				return err
+			}
+			continue
+		}
+		m.settled = true
+		for j := range m.done {
+			m.done[j].Revision = revision
+			at := blockAt{m.pool, m.Pool.BlockOf(m.done[j].Address)}
+			if m.spots[j].reservation.Revision == 0 && m.spots[j].block == 0 {
+				claimed := statefulBlock(at)
+				claimed.Revision = revision
+				r.store.hints.sawBlock(claimed)
+			}
+		}
+		r.store.hints.saw(m.done...)
+	}
+	return nil
+}

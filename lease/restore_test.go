@@ -1,0 +1,164 @@
+package lease
+
+import (
+	"errors"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// lived is a cluster with five changes: a pool, its MTU, the session, another pool, and the MTU again.
+func lived(l *lab, s *Store) {
+	l.Helper()
+	pool := smallest()
+	l.apply(s, pool)
+	pool.MTU = 1400
+	l.apply(s, pool)
+	base, err := s.Config(l.Context())
+	l.check(err)
+	next := base.Clone()
+	next.Settings.Session = allocator.Duration(3 * time.Second)
+	_, err = s.Apply(l.Context(), base, next, Note{Who: "tester"})
+	l.check(err)
+	l.apply(s, small())
+	pool.MTU = 1300
+	l.apply(s, pool)
+}
+
+func TestTheConfigurationAfterEachChangeCanBeSeen(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	lived(l, s)
+	for _, c := range []struct {
+		number     int64
+		mtu, pools int
+		session    time.Duration
+	}{{1, 0, 1, 15 * time.Second}, {2, 1400, 1, 15 * time.Second}, {3, 1400, 1, 3 * time.Second}, {4, 1400, 2, 3 * time.Second}, {5, 1300, 2, 3 * time.Second}} {
+		got, err := s.At(t.Context(), c.number)
+		l.check(err)
+		if got.Pools["default"].MTU != c.mtu || len(got.Pools) != c.pools || time.Duration(got.Settings.Session) != c.session {
+			t.Errorf("after change %d: %+v, want %+v", c.number, got, c)
+		}
+	}
+	for _, n := range []int64{-1, 0, 6} {
+		if _, err := s.At(t.Context(), n); err == nil || !contains(err, "from 1 to 5") {
+			t.Errorf("after change %d: error %v", n, err)
+		}
+	}
+}
+
+func TestAnOlderConfigurationIsRestoredAsANewRevision(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	lived(l, s)
+	base, err := s.Config(t.Context())
+	l.check(err)
+	then, err := s.At(t.Context(), 2)
+	l.check(err)
+	after, kept, err := s.Restore(t.Context(), base, then, Note{Who: "tester", Message: "back"})
+	l.check(err)
+	read, err := s.Config(t.Context())
+	l.check(err)
+	if !reflect.DeepEqual(after, read) {
+		t.Errorf("it answers %+v, and there is %+v", after, read)
+	}
+	if len(kept) != 0 || after.Revision <= base.Revision || after.Changes != 6 || len(after.Pools) != 1 || after.Pools["default"].MTU != 1400 || !reflect.DeepEqual(after.Settings, DefaultSettings()) {
+		t.Errorf("restored %+v, kept %v", after, kept)
+	}
+	again, _, err := s.Restore(t.Context(), after, then, Note{Who: "tester"})
+	l.check(err)
+	if again.Revision != after.Revision {
+		t.Error("restoring what is there made a new revision")
+	}
+	// The one who restores from a base that is no longer there loses, as any other.
+	if _, _, err := s.Restore(t.Context(), base, then.Clone(), Note{}); err == nil {
+		t.Error("an old base was overwritten")
+	} else if _, ok := errors.AsType[*ConflictError](err); !ok {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAPoolThatCameLaterStaysWhileItIsInUse(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	lived(l, s)
+	base, err := s.Config(t.Context())
+	l.check(err)
+	_, err = s.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], identity("db", 0), nil)
+	l.check(err)
+	then, err := s.At(t.Context(), 1)
+	l.check(err)
+	planned, kept, err := s.Restorable(t.Context(), base, then)
+	l.check(err)
+	if len(kept) != 1 || kept[0].Pool != "small" || kept[0].Reservations != 1 || len(planned.Pools) != 2 {
+		t.Errorf("the plan is %+v, kept %v", planned, kept)
+	}
+	after, kept, err := s.Restore(t.Context(), base, then, Note{Who: "tester"})
+	l.check(err)
+	if len(kept) != 1 || len(after.Pools) != 2 || after.Pools["default"].MTU != 0 || !reflect.DeepEqual(after.Pools["small"], base.Pools["small"]) {
+		t.Errorf("restored %+v, kept %v", after, kept)
+	}
+}
+
+func TestARemovedPoolComesBack(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	lived(l, s)
+	base, err := s.Config(t.Context())
+	l.check(err)
+	base, err = s.RemovePool(t.Context(), base, "small", Note{Who: "tester"})
+	l.check(err)
+	then, err := s.At(t.Context(), 5)
+	l.check(err)
+	after, _, err := s.Restore(t.Context(), base, then, Note{Who: "tester"})
+	l.check(err)
+	if !reflect.DeepEqual(after.Pools["small"], small()) {
+		t.Errorf("the pool is %+v", after.Pools["small"])
+	}
+	if _, err := s.ReserveFor(t.Context(), after.Pools["small"], after.PoolRevisions["small"], identity("db", 0), nil); err != nil {
+		t.Errorf("it cannot be used: %v", err)
+	}
+}
+
+func TestADrainedPoolIsOneThatNoNodeAndNoContainerUses(t *testing.T) {
+	f := newFleet(t)
+	base, err := f.s.Config(t.Context())
+	f.check(err)
+	draining, err := f.s.Drain(t.Context(), base, "default", Note{Who: "tester"})
+	f.check(err)
+	if !draining.Pools["default"].Draining || draining.Revision == base.Revision {
+		t.Fatalf("after Drain: %+v", draining)
+	}
+	heard := make(chan PoolUse, 1000)
+	done := make(chan error, 1)
+	go func() {
+		_, err := f.s.WaitDrained(t.Context(), "default", func(use PoolUse) { heard <- use })
+		done <- err
+	}()
+	if use := <-heard; use != (PoolUse{Blocks: 2, Assignments: 4, Attached: 1, Reservations: 1}) {
+		t.Errorf("in use are %+v", use)
+	}
+	for name, b := range f.blocks {
+		first := b.Prefix.Addr().Next()
+		f.check(f.nodes[name].Publish(t.Context(), Batch{
+			Status: Status{Applied: draining.Revision}, Blocks: []Block{b},
+			Clear: []Assignment{{Pool: "default", Address: first}, {Pool: "default", Address: first.Next()}},
+		}))
+		f.check(f.nodes[name].ReleaseBlock(t.Context(), b))
+	}
+	reservations, err := f.s.Reservations(t.Context())
+	f.check(err)
+	r := reservations[0]
+	f.check(f.s.Detach(t.Context(), []Detachment{{Pool: "default", Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}}))
+	f.check(<-done)
+	var last PoolUse
+	for len(heard) > 0 {
+		last = <-heard
+	}
+	if last != (PoolUse{Reservations: 1}) {
+		t.Errorf("in use are at last %+v", last)
+	}
+}

@@ -1,0 +1,56 @@
+package lease
+
+import (
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// Rights is what a node may do with what it holds, and for how long yet. It counts from the sending of the last
+// linearizable read in which the node saw its own session, so that whoever sees the session gone, and waits the whole
+// time, can be sure that the right has run out. It is safe for concurrent use.
+type Rights struct {
+	now func() time.Duration
+
+	mu                    sync.Mutex
+	proven                bool
+	sent                  time.Duration
+	session, addressLease time.Duration
+}
+
+// NewRights begins without any right. Now is the time since boot, CLOCK_BOOTTIME.
+func NewRights(now func() time.Duration) *Rights { return &Rights{now: now} }
+
+// Prove counts the rights from a read that was sent at sent, by the times in the node's key. A proof that is older
+// than one that is known changes nothing.
+func (r *Rights) Prove(sent, session, addressLease time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proven && sent < r.sent {
+		return
+	}
+	r.proven, r.sent, r.session, r.addressLease = true, sent, session, addressLease
+}
+
+// Limit shortens the rights to times that are about to be written into the node's key: others may count by them as
+// soon as they are there. Longer times count only once they are proven.
+func (r *Rights) Limit(session, addressLease time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.session, r.addressLease = min(r.session, session), min(r.addressLease, addressLease)
+}
+
+// Left is how long the right over a class lasts yet: 0 or less when it has run out, or was never proven.
+func (r *Rights) Left(class allocator.Class) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.proven {
+		return 0
+	}
+	whole := r.addressLease
+	if class == allocator.Stateful {
+		whole = r.session
+	}
+	return r.sent + whole - r.now()
+}

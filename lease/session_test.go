@@ -1,0 +1,231 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	x := l.joinBriefly(s, "n1")
+	proofs := make(chan time.Duration, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	before := boottime()
+	go func() { ended <- x.Keep(ctx, func(sent time.Duration) { proofs <- sent }) }()
+	last := before
+	for end := before + 2*time.Duration(x.Node().Session); last < end; {
+		sent := <-proofs
+		if sent < last || sent > boottime() {
+			t.Fatalf("a proof was sent at %s, after one at %s, before %s", sent, last, boottime())
+		}
+		last = sent
+	}
+	if alive, err := s.Sessions(t.Context()); err != nil || len(alive) != 1 || alive[0] != "n1" {
+		t.Errorf("alive are %v, %v", alive, err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	if alive, err := s.Sessions(t.Context()); err != nil || len(alive) != 1 {
+		t.Errorf("the end of keeping has ended the session: %v, %v", alive, err)
+	}
+	l.absent(s, "n1")
+}
+
+func TestASessionThatEtcdHasEndedIsLost(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	x := l.joinBriefly(s, "n1")
+	l.absent(s, "n1")
+	if err := x.Keep(t.Context(), func(time.Duration) { t.Error("a lost session was proven") }); !errors.Is(err, ErrSessionLost) {
+		t.Errorf("it ended with %v", err)
+	}
+	// Its regain is another generation.
+	again := l.join(s, "n1")
+	if again.Generation() <= x.Generation() {
+		t.Errorf("generation %d after %d", again.Generation(), x.Generation())
+	}
+}
+
+func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	pool, revision := config.Pools["default"], config.PoolRevisions["default"]
+	former := l.join(l.store(), "n1")
+	block, err := former.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
+	l.check(err)
+	later := l.join(l.store(), "n1")
+
+	assignment := Assignment{Pool: "default", Address: addr("10.42.16.9"), Attachment: attachment("c1"), Node: "n1"}
+	for what, err := range map[string]error{
+		"claim":   second(former.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.64/26"))),
+		"reclaim": second(former.ClaimBlock(t.Context(), "default", revision, block.Prefix)),
+		"release": former.ReleaseBlock(t.Context(), block),
+		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
+		"reserve": second(former.Reserve(t.Context(), []ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
+		"keep":    former.Keep(t.Context(), func(time.Duration) {}),
+	} {
+		if !errors.Is(err, ErrReplaced) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	blocks, err := l.store().Blocks(t.Context())
+	l.check(err)
+	if len(blocks) != 1 || blocks[0].Revision != block.Revision {
+		t.Errorf("the blocks are %+v", blocks)
+	}
+	l.check(later.Publish(t.Context(), Batch{Blocks: blocks, Set: []Assignment{assignment}}))
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestALostSessionsTransactionsFail(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	x := l.joinBriefly(s, "n1")
+	l.absent(s, "n1")
+	_, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26"))
+	if !errors.Is(err, ErrSessionLost) {
+		t.Errorf("the claim: %v", err)
+	}
+	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrSessionLost) {
+		t.Errorf("the publishing: %v", err)
+	}
+}
+
+func TestANodesNameBelongsToOneMachine(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	x := l.joinBriefly(s, "n1")
+	stranger := node("n1")
+	stranger.Machine = "another"
+	_, err := s.Join(t.Context(), stranger)
+	taken, ok := errors.AsType[*NodeTakenError](err)
+	if !ok || taken.Machine != "machine of n1" || !strings.Contains(err.Error(), "berthctl node remove n1") {
+		t.Fatalf("the error is %v", err)
+	}
+	l.absent(s, "n1")
+	if _, err := s.Join(t.Context(), stranger); err == nil {
+		t.Error("the stranger has joined when the node was away")
+	}
+	if nodes, err := s.Nodes(t.Context()); err != nil || len(nodes) != 1 || nodes[0].Machine != x.Node().Machine {
+		t.Errorf("the nodes are %+v, %v", nodes, err)
+	}
+}
+
+func TestABootWaitsToSeeWhetherTheFormerOneIsAlive(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.joinBriefly(s, "dead")
+	alive := l.joinBriefly(s, "alive")
+	l.keep(alive)
+
+	rebooted := node("alive")
+	rebooted.Boot = "second"
+	_, err := l.store().Join(t.Context(), rebooted)
+	if refusal, ok := errors.AsType[*NodeAliveError](err); !ok || refusal.Boot != "first" {
+		t.Errorf("beside a live one: %v", err)
+	}
+	rebooted = node("dead")
+	rebooted.Boot = "second"
+	if _, err := l.store().Join(t.Context(), rebooted); err != nil {
+		t.Errorf("after a dead one: %v", err)
+	}
+}
+
+func TestARestartedAgentJoinsAtOnceAndEndsTheFormerLease(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	former := l.join(s, "n1")
+	later := l.join(s, "n1")
+	leases, err := l.raw().TimeToLive(t.Context(), former.lease)
+	l.check(err)
+	if leases.TTL > 0 {
+		t.Errorf("the former lease still has %d s", leases.TTL)
+	}
+	session, err := l.raw().Get(t.Context(), s.keys.session("n1"))
+	l.check(err)
+	if len(session.Kvs) != 1 || clientv3.LeaseID(session.Kvs[0].Lease) != later.lease {
+		t.Errorf("the session's key is %v", session.Kvs)
+	}
+}
+
+func TestWhoCannotJoinIsToldWhyAndLeavesNoLease(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.join(s, "n1")
+	before, err := l.raw().Leases(t.Context())
+	l.check(err)
+	for want, change := range map[string]func(*Node){
+		"stateful":           func(n *Node) { n.Name = OwnerStateful },
+		`node "a/b"`:         func(n *Node) { n.Name = "a/b" },
+		"want 2s or more":    func(n *Node) { n.Session = allocator.Duration(time.Second) },
+		"belongs to machine": func(n *Node) { n.Machine = "another" },
+	} {
+		n := node("n1")
+		change(&n)
+		if _, err := s.Join(t.Context(), n); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+	after, err := l.raw().Leases(t.Context())
+	l.check(err)
+	if len(after.Leases) > len(before.Leases) {
+		t.Errorf("there were %d leases, and now there are %d", len(before.Leases), len(after.Leases))
+	}
+}
+
+func TestAgentsThatJoinUnderOneNameAtOnceLeaveOneSession(t *testing.T) {
+	l := newLab(t)
+	const agents = 4
+	joined := make(chan *Session, agents)
+	for range agents {
+		s := l.store()
+		go func() {
+			x, err := s.Join(t.Context(), node("n1"))
+			if err != nil {
+				t.Error(err)
+			}
+			joined <- x
+		}()
+	}
+	live := 0
+	var sessions []*Session
+	for range agents {
+		sessions = append(sessions, <-joined)
+	}
+	for _, x := range sessions {
+		if x.Publish(t.Context(), Batch{}) == nil {
+			live++
+		}
+	}
+	if live != 1 {
+		t.Errorf("%d sessions are live", live)
+	}
+}
+
+func TestTheStateBelongsToTheClusterThatAcceptedIt(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.check(s.AcceptCluster(t.Context()))
+	l.check(s.AcceptCluster(t.Context()))
+	id, err := s.ClusterID(t.Context())
+	l.check(err)
+	_, err = l.raw().Put(t.Context(), s.keys.cluster(), `{"id": "c0ffee"}`)
+	l.check(err)
+	foreign, ok := errors.AsType[*ClusterError](s.AcceptCluster(t.Context()))
+	if !ok || foreign.Recorded != "c0ffee" || foreign.Actual != id {
+		t.Errorf("the error is %+v", foreign)
+	}
+}

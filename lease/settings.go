@@ -1,0 +1,65 @@
+package lease
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// FencingEvidence is the mode in which an agent isolates a container once it learns that the address is another's.
+const FencingEvidence = "evidence"
+
+// Bounds of the times. Below them a node would lose its rights by the ordinary delays of etcd and of the machine.
+const (
+	minSession      = 2 * time.Second
+	minAddressLease = 6 * time.Second
+)
+
+// operations are those that can be switched on and off.
+var operations = []string{"read", "insert", "delete"}
+
+// Settings hold for the whole cluster.
+type Settings struct {
+	Operations   []string           `json:"operations"`   // what may be done to containers; others are refused
+	Fencing      string             `json:"fencing"`      // what becomes of a container whose address may be another's
+	Session      allocator.Duration `json:"session"`      // how long a node counts as alive after it was last heard of
+	AddressLease allocator.Duration `json:"addressLease"` // how long a node may hand out what it owns while etcd is away
+}
+
+// DefaultSettings are those of a cluster that nobody has configured.
+func DefaultSettings() Settings {
+	return Settings{
+		Operations: slices.Clone(operations), Fencing: FencingEvidence,
+		Session: allocator.Duration(15 * time.Second), AddressLease: allocator.Duration(time.Hour),
+	}
+}
+
+// Validate reports the first thing that cannot be.
+func (s Settings) Validate() error {
+	seen := map[string]bool{}
+	for _, o := range s.Operations {
+		switch {
+		case !slices.Contains(operations, o):
+			return fmt.Errorf("settings: operations: %q is none: want some of %s", o, strings.Join(operations, ", "))
+		case seen[o]:
+			return fmt.Errorf("settings: operations: %q is there twice", o)
+		}
+		seen[o] = true
+	}
+	switch {
+	case s.Fencing == "strict":
+		return fmt.Errorf("settings: fencing: strict needs a fence in the kernel that this version does not have: want %q", FencingEvidence)
+	case s.Fencing != FencingEvidence:
+		return fmt.Errorf("settings: fencing: there is no mode %q: want %q", s.Fencing, FencingEvidence)
+	case time.Duration(s.Session) < minSession:
+		return fmt.Errorf("settings: session %s: want %s or more", s.Session, minSession)
+	case time.Duration(s.AddressLease) < minAddressLease:
+		return fmt.Errorf("settings: addressLease %s: want %s or more", s.AddressLease, minAddressLease)
+	case s.AddressLease < s.Session:
+		return fmt.Errorf("settings: addressLease %s is shorter than session %s: want at least as long", s.AddressLease, s.Session)
+	}
+	return nil
+}

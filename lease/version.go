@@ -1,0 +1,139 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// A Selector names a set of containers, wherever they run. What is left empty does not narrow it.
+type Selector struct {
+	Containers []string // IDs, or unique beginnings of IDs
+	App        allocator.App
+	Node, Pool string
+}
+
+// A SetVersion tells whether a set of containers has completed its configuration update: the version. It is what
+// `berthctl version -o json`, the agent's socket and GET /v1/version answer.
+//
+// A set that is named by its containers is complete when all of them have the revision. One that is named by app or
+// pool, and the set of all, is complete only when moreover every node with a live session has applied it, and one of a
+// node when that node has, if it is live: an agent says so not before it has published every container that it wired
+// under an older revision. So the version never says complete too early.
+type SetVersion struct {
+	Revision   int64              `json:"revision"`   // the cluster's configuration revision, or the one that was asked about
+	Complete   bool               `json:"complete"`   // the whole set has it
+	UpToDate   int                `json:"upToDate"`   // how many containers have it
+	Total      int                `json:"total"`      // how many there are
+	Containers []ContainerVersion `json:"containers"` // by node, network, ID and interface
+	Nodes      []NodeVersion      `json:"nodes"`      // live nodes of the set that have not applied it yet, by name
+}
+
+// A ContainerVersion is one attachment of the set.
+type ContainerVersion struct {
+	Network   string       `json:"network"`
+	ID        string       `json:"id"`
+	Interface string       `json:"interface"`
+	Node      string       `json:"node"`
+	Class     string       `json:"class"`
+	Namespace string       `json:"namespace,omitempty"`
+	App       string       `json:"app,omitempty"`
+	Member    string       `json:"member,omitempty"`
+	Pool      string       `json:"pool"`
+	Addresses []netip.Addr `json:"addresses"`
+	Applied   int64        `json:"applied"` // a configuration revision that it has for certain
+	UpToDate  bool         `json:"upToDate"`
+	Reason    string       `json:"reason,omitempty"` // why it is not up to date
+}
+
+// Attachment is the container's one interface that v is about.
+func (v *ContainerVersion) Attachment() allocator.Attachment {
+	return allocator.Attachment{Network: v.Network, Container: v.ID, Interface: v.Interface}
+}
+
+// A NodeVersion is a node and the newest configuration revision that all its containers have.
+type NodeVersion struct {
+	Node    string `json:"node"`
+	Applied int64  `json:"applied"`
+}
+
+// A SelectorError says that a selector names something that is not there, or an ID's beginning that several share.
+type SelectorError struct {
+	What, Name string   // "container", "node" or "pool", and what it was called
+	Candidates []string // the IDs that begin so
+}
+
+func (e *SelectorError) Error() string {
+	if len(e.Candidates) > 0 {
+		return fmt.Sprintf("lease: %d containers begin with %q: %s: want more of the ID", len(e.Candidates), e.Name, strings.Join(e.Candidates[:min(len(e.Candidates), 3)], ", "))
+	}
+	if e.What == "container" {
+		return fmt.Sprintf("lease: no container %q is in the set: want the ID of one that has an address, or the beginning of its ID", e.Name)
+	}
+	return fmt.Sprintf("lease: there is no %s %q", e.What, e.Name)
+}
+
+// settling is how long WaitVersion lets reports gather before it reads again: those of a roll-out come from many nodes.
+const settling = 50 * time.Millisecond
+
+// Version tells how far the present configuration has come in a set of containers, all of it read at one revision of
+// etcd. It fails with *SelectorError.
+func (s *Store) Version(ctx context.Context, set Selector) (*SetVersion, error) {
+	state, err := s.readReports(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	return state.judge(set, state.config)
+}
+
+// WaitVersion waits until a set has completed the update to a revision; 0 is the present one, whatever that is by
+// then. It calls progress, if that is not nil, with each state that it reads, the complete one too. It outlasts times
+// without etcd. When ctx ends it returns the last state that it has read, nil if none, and ctx's error.
+func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, progress func(*SetVersion)) (*SetVersion, error) {
+	var last *SetVersion
+	for {
+		state, err := s.readReports(ctx, set)
+		switch {
+		case ctx.Err() != nil:
+			return last, ctx.Err()
+		case err == nil:
+			v, err := state.judge(set, cmp.Or(revision, state.config))
+			if err != nil {
+				return last, err
+			}
+			if progress != nil {
+				progress(v)
+			}
+			if last = v; v.Complete {
+				return v, nil
+			}
+			// Every batch of assignments comes with a status.
+			s.changed(ctx, state.at, s.keys.revision(), s.keys.Under(KindSession), s.keys.Under(KindStatus), s.keys.Under(KindReservation))
+		case !ambiguous(err):
+			return last, err
+		}
+		_ = pause(ctx, settling)
+	}
+}
+
+// changed returns when something has changed under one of the prefixes after a revision, or may have, or when ctx ends.
+func (s *Store) changed(ctx context.Context, revision int64, prefixes ...string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watches sync.WaitGroup
+	for _, prefix := range prefixes {
+		watches.Go(func() {
+			defer cancel() // the first one to end ends all
+			s.watch(ctx, prefix, revision, func([]*clientv3.Event) bool { return false })
+		})
+	}
+	watches.Wait()
+}
