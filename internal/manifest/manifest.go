@@ -1,0 +1,87 @@
+// Package manifest reads the file in which people write the configuration of the cluster: YAML, or JSON, which YAML
+// includes.
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// A Manifest is what a file says. A pool that the file does not name stays as it is, and so do the settings; of a pool
+// that it names, and of the settings, a key that is absent means its default.
+type Manifest struct {
+	Pools    []allocator.Pool // valid each, in the order of the file
+	Settings *lease.Settings  // valid; nil: the file says nothing of them
+}
+
+// Parse reads a file. The error holds all that is wrong with it, a line each, which begins with name and the line's
+// number.
+func Parse(name string, data []byte) (*Manifest, error) {
+	document, err := read(name, data)
+	if err != nil {
+		return nil, err
+	}
+	p, m := &parser{name: name}, new(Manifest)
+	p.mapping(document, "the file", fields{
+		"pools":    func(n *yaml.Node) { m.Pools = p.pools(n) },
+		"settings": func(n *yaml.Node) { m.Settings = p.settings(n) },
+	})
+	if len(p.errs) > 0 {
+		return nil, errors.Join(p.errs...)
+	}
+	return m, nil
+}
+
+// On is base with what the file says put over it. Base stays as it is. A pool that is draining goes on draining.
+func (m *Manifest) On(base *lease.Config) *lease.Config {
+	next := base.Clone()
+	if next.Pools == nil {
+		next.Pools = make(map[string]allocator.Pool, len(m.Pools))
+	}
+	for _, pool := range m.Pools {
+		pool.Draining = base.Pools[pool.Name].Draining
+		next.Pools[pool.Name] = pool
+	}
+	if m.Settings != nil {
+		next.Settings = *m.Settings
+	}
+	return next
+}
+
+// The way in which the YAML library words a fault of syntax.
+var syntaxFault = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// read gives the one document of a file.
+func read(name string, data []byte) (*yaml.Node, error) {
+	var document, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	err := decoder.Decode(&document)
+	if err == nil && len(document.Content) == 1 && !isNull(document.Content[0]) {
+		if err = decoder.Decode(&second); err == nil {
+			return nil, fmt.Errorf("%s:%d: a second document begins: want one alone, with all pools under one key pools", name, second.Line)
+		}
+		if err == io.EOF {
+			return document.Content[0], nil
+		}
+	}
+	if err == nil || err == io.EOF {
+		return nil, fmt.Errorf("%s: the file is empty: want the keys pools or settings", name)
+	}
+	words := err.Error()
+	fault := syntaxFault.FindStringSubmatch(words)
+	switch {
+	case fault == nil:
+		return nil, fmt.Errorf("%s: %s", name, words)
+	case fault[1] == "":
+		return nil, fmt.Errorf("%s: %s", name, words[len(fault[0]):])
+	}
+	return nil, fmt.Errorf("%s:%s: %s", name, fault[1], words[len(fault[0]):])
+}

@@ -1,0 +1,203 @@
+package manifest
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+const smallest = `
+pools:
+  - name: default
+    cidrs: [10.42.0.0/16]
+    stateful: [10.42.0.0/20]
+    gateways: [10.42.0.1]
+`
+
+func parse(t *testing.T, text string) *Manifest {
+	t.Helper()
+	m, err := Parse("pools.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestTheSmallestFileGivesAPoolWithDefaults(t *testing.T) {
+	m := parse(t, smallest)
+	want := allocator.Pool{
+		Name:      "default",
+		CIDRs:     []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")},
+		Stateful:  []netip.Prefix{netip.MustParsePrefix("10.42.0.0/20")},
+		Gateways:  []netip.Addr{netip.MustParseAddr("10.42.0.1")},
+		BlockSize: allocator.BlockSize{V4: 26, V6: 122},
+		Reuse:     allocator.Duration(10 * time.Minute),
+		Cooldown:  allocator.Duration(30 * time.Second),
+	}
+	if len(m.Pools) != 1 || !reflect.DeepEqual(m.Pools[0], want) {
+		t.Errorf("got %+v\nwant %+v", m.Pools, want)
+	}
+	if m.Settings != nil {
+		t.Errorf("the file does not name settings, but they are %+v", m.Settings)
+	}
+}
+
+func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
+	for _, name := range []string{"pool.yaml", "pools.yaml"} {
+		data, err := os.ReadFile(filepath.Join("..", "..", "deploy", "examples", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Parse(name, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := allocator.Overlap(m.Pools...); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "pool.yaml" {
+			continue
+		}
+		pool := reflect.ValueOf(m.Pools[0])
+		for i := range pool.NumField() {
+			if pool.Field(i).IsZero() && pool.Type().Field(i).Name != "Draining" { // no file sets it
+				t.Errorf("%s: the first pool does not show the key of %s", name, pool.Type().Field(i).Name)
+			}
+		}
+		if m.Settings == nil || !reflect.DeepEqual(*m.Settings, lease.DefaultSettings()) {
+			t.Errorf("%s: settings are %+v, but the comments say that they are the defaults", name, m.Settings)
+		}
+	}
+}
+
+func TestAnExplicitZeroIsNotTheDefault(t *testing.T) {
+	pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], reuse: 0, cooldown: 0s}]").Pools[0]
+	if pool.Reuse != 0 || pool.Cooldown != 0 {
+		t.Errorf("reuse %s and cooldown %s, want 0s as written", pool.Reuse, pool.Cooldown)
+	}
+}
+
+func TestJSONIsAcceptedAsYAMLIs(t *testing.T) {
+	m := parse(t, `{"pools": [{"name": "default", "cidrs": ["10.42.0.0/16"], "stateful": ["10.42.0.0/20"], "gateways": ["10.42.0.1"]}]}`)
+	if !reflect.DeepEqual(m, parse(t, smallest)) {
+		t.Errorf("JSON gave %+v, YAML something else", m)
+	}
+}
+
+func TestAnAnchorStandsForItsValue(t *testing.T) {
+	m := parse(t, `
+pools:
+  - {name: a, cidrs: [10.0.0.0/16], dns: &dns {nameservers: [10.0.0.53]}}
+  - {name: b, cidrs: [10.1.0.0/16], dns: *dns}
+`)
+	if !reflect.DeepEqual(m.Pools[0].DNS, m.Pools[1].DNS) || len(m.Pools[1].DNS.Nameservers) != 1 {
+		t.Errorf("pool b has dns %+v, want that of pool a", m.Pools[1].DNS)
+	}
+}
+
+func TestWhatAFileDoesNotNameIsUntouched(t *testing.T) {
+	strange := lease.DefaultSettings()
+	strange.Session = allocator.Duration(7 * time.Second)
+	other := allocator.Pool{Name: "other", MTU: 1234}
+	old := allocator.Pool{Name: "default", MTU: 1400}
+	base := &lease.Config{Revision: 7, Settings: strange, Pools: map[string]allocator.Pool{"other": other, "default": old}}
+
+	next := parse(t, smallest).On(base)
+	if !reflect.DeepEqual(next.Pools["other"], other) {
+		t.Errorf("pool other became %+v", next.Pools["other"])
+	}
+	if !reflect.DeepEqual(next.Settings, strange) {
+		t.Errorf("settings became %+v", next.Settings)
+	}
+	if next.Pools["default"].MTU != 0 {
+		t.Errorf("the mtu of the pool that the file names stayed %d, want its default", next.Pools["default"].MTU)
+	}
+	if next.Revision != 7 || base.Pools["default"].MTU != 1400 {
+		t.Errorf("the base changed, or its revision did not come along: %+v", base)
+	}
+
+	next = parse(t, "settings: {addressLease: 2h}").On(base)
+	want := lease.DefaultSettings()
+	want.AddressLease = allocator.Duration(2 * time.Hour)
+	if !reflect.DeepEqual(next.Settings, want) {
+		t.Errorf("settings became %+v, want the default of each key that the file leaves out: %+v", next.Settings, want)
+	}
+}
+
+func TestAFileNeitherStartsNorStopsADraining(t *testing.T) {
+	draining := allocator.Pool{Name: "default", Draining: true}
+	base := &lease.Config{Pools: map[string]allocator.Pool{"default": draining}}
+	if next := parse(t, smallest+"    draining: false").On(base); !next.Pools["default"].Draining {
+		t.Error("a file stopped the draining of a pool")
+	}
+	if next := parse(t, smallest+"    draining: true").On(&lease.Config{}); next.Pools["default"].Draining {
+		t.Error("a file started the draining of a pool")
+	}
+}
+
+func TestANewClusterTakesAManifest(t *testing.T) {
+	if next := parse(t, smallest).On(&lease.Config{}); len(next.Pools) != 1 {
+		t.Errorf("got %+v, want the pool", next)
+	}
+}
+
+func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"unknown key":         {"pools:\n  - name: a\n    cidr: [10.0.0.0/16]", []string{"f.yaml:3: ", `"cidr"`, `did you mean "cidrs"?`}},
+		"unknown key on top":  {"pool: []", []string{"f.yaml:1: ", `did you mean "pools"?`}},
+		"unknown setting":     {"settings:\n  sesion: 15s", []string{"f.yaml:2: ", `did you mean "session"?`}},
+		"unknown inner key":   {"pools:\n- {name: a, cidrs: [10.0.0.0/16],\n   blockSize: {ipv4: 26}}", []string{"f.yaml:3: ", "blockSize", "v4"}},
+		"far from all keys":   {"weather: fine", []string{"f.yaml:1: ", "want one of pools, settings"}},
+		"key twice":           {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: 1400\n  mtu: 1500", []string{"f.yaml:5: ", `"mtu" is there twice`, "line 4"}},
+		"pool twice":          {"pools:\n- {name: a, cidrs: [10.0.0.0/16]}\n- {name: a, cidrs: [10.1.0.0/16]}", []string{"f.yaml:3: ", `pool "a" is there twice`, "line 2"}},
+		"pools twice":         {"pools: []\nsettings: {}\npools: []", []string{"f.yaml:3: ", "twice", "line 1"}},
+		"bad CIDR":            {"pools:\n- name: a\n  cidrs: [10.0.0.0]", []string{"f.yaml:3: ", `cidrs "10.0.0.0"`, "want a CIDR such as"}},
+		"CIDR not a list":     {"pools:\n- name: a\n  cidrs: 10.0.0.0/16", []string{"f.yaml:3: ", "cidrs: want a list"}},
+		"malformed address":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  gateways:\n  - 10.0.0.300", []string{"f.yaml:5: ", `gateways "10.0.0.300"`, "want an address", ">255"}},
+		"bad range":           {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  exclude: [10.0.0.9-10.0.0.3]", []string{"f.yaml:4: ", "10.0.0.3-10.0.0.9"}},
+		"bad number":          {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: big", []string{"f.yaml:4: ", `mtu "big"`, "whole number"}},
+		"number without unit": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: 600", []string{"f.yaml:4: ", `reuse "600"`, "10m"}},
+		"negative duration":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: -1s", []string{"f.yaml:2: ", "reuse"}},
+		"no name":             {"pools:\n- cidrs: [10.0.0.0/16]", []string{"f.yaml:2: ", "name is missing"}},
+		"no CIDR":             {"pools:\n\n- name: a", []string{"f.yaml:3: ", "cidrs is missing"}},
+		"unaligned stateful":  {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  stateful: [10.0.0.0/28]", []string{"f.yaml:2: ", "10.0.0.0/28", "10.0.0.0/26"}},
+		"too small CIDR":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/28]", []string{"f.yaml:2: ", "10.0.0.0/28", "blockSize"}},
+		"bad setting":         {"pools: []\nsettings: {session: 1s}", []string{"f.yaml:2: ", "session", "2s"}},
+		"pool is a word":      {"pools:\n- default", []string{"f.yaml:2: ", `not "default"`}},
+		"pool is nothing":     {"pools:\n-", []string{"f.yaml:2: ", "not nothing"}},
+		"a list on top":       {"- name: a", []string{"f.yaml:1: ", "not a list"}},
+		"syntax":              {"pools:\n- name: [a", []string{"f.yaml:"}},
+		"two documents":       {"pools: []\n---\npools: []", []string{"f.yaml:", "second document"}},
+		"empty":               {"", []string{"f.yaml: ", "empty"}},
+		"comments alone":      {"# nothing\n", []string{"f.yaml: ", "empty"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := Parse("f.yaml", []byte(c.text))
+			if err == nil {
+				t.Fatalf("no error, but %+v", m)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q: %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestAllFaultsAreToldAtOnce(t *testing.T) {
+	_, err := Parse("f.yaml", []byte("pools:\n- name: a\n  cidrs: [10.0.0.0]\n  mtu: big\nsettings: {session: soon}"))
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("want three faults, a line each; got: %v", err)
+	}
+}
