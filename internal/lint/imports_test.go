@@ -1,0 +1,145 @@
+// Package lint holds the rules of the source tree that no other tool knows, as tests.
+package lint
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/berth-ipam/berth/"
+
+// A rule says what the files of a package may import besides the standard library. Tests may import what they like.
+type rule struct {
+	ours   []string // packages of this module
+	others []string // prefixes of import paths of other modules; "*" is any
+}
+
+var (
+	cni      = "github.com/containernetworking/cni/pkg/"
+	etcd     = []string{"go.etcd.io/etcd/client/", "go.etcd.io/etcd/api/", "google.golang.org/grpc", "go.uber.org/zap"}
+	embed    = []string{"go.etcd.io/etcd/server/", "go.etcd.io/etcd/client/", "go.etcd.io/etcd/api/", "go.uber.org/zap"}
+	kernel   = []string{"github.com/vishvananda/", "github.com/google/nftables", "golang.org/x/sys/"}
+	prom     = []string{"github.com/prometheus/"}
+	cobra    = []string{"github.com/spf13/"}
+	yaml     = []string{"go.yaml.in/yaml/"}
+	anything = []string{"*"}
+)
+
+// Imports go one way: a package may import those to its right in ARCHITECTURE.md's picture, which this table is.
+var rules = map[string]rule{
+	"allocator":         {},
+	"internal/wire":     {},
+	"internal/flags":    {ours: []string{"lease"}, others: cobra},
+	"internal/manifest": {ours: []string{"allocator", "lease", "internal/nearest"}, others: yaml},
+	"internal/nearest":  {},
+	"internal/sandbox":  {others: []string{"golang.org/x/sys/"}},
+	"lease":             {ours: []string{"allocator"}, others: etcd},
+	"lease/embedded":    {others: embed},
+	"netops":            {others: kernel},
+	"metrics":           {others: prom},
+	"agent": {
+		ours:   []string{"agent/journal", "metrics", "netops", "lease", "allocator", "internal/wire"},
+		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
+	},
+	"agent/journal": {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
+	"cmd/berth":     {ours: []string{"internal/wire"}, others: []string{cni, "golang.org/x/sys/"}},
+	"cmd/berthd": {
+		ours:   []string{"agent", "metrics", "netops", "lease", "lease/embedded", "allocator", "internal/wire", "internal/flags"},
+		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
+	},
+	"cmd/berthctl": {
+		ours:   []string{"lease", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest"},
+		others: slices.Concat(cobra, yaml, etcd),
+	},
+	"bench":           {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},
+	"e2e/lab":         {ours: []string{"lease/embedded", "internal/sandbox"}, others: anything},
+	"e2e/conformance": {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
+	"e2e/demo":        {ours: []string{"e2e/lab"}, others: anything},
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	seen := map[string]bool{}
+	for file, imports := range sources(t) {
+		pkg := path.Dir(file)
+		seen[pkg] = true
+		allowed, known := rules[pkg]
+		if !known {
+			t.Errorf("%s: package %s has no row in the import rules: add one, and a row to ARCHITECTURE.md", file, pkg)
+			continue
+		}
+		for _, imported := range imports {
+			if !allowed.permits(pkg, imported) {
+				t.Errorf("%s imports %s: package %s may not", file, imported, pkg)
+			}
+		}
+	}
+	for pkg := range rules {
+		if !seen[pkg] {
+			t.Errorf("the import rules have a row for %s, which does not exist", pkg)
+		}
+	}
+}
+
+func TestTheImportRulesCatchAWrongWay(t *testing.T) {
+	wrong := map[string]string{
+		"allocator":     "go.etcd.io/etcd/client/v3",
+		"lease":         module + "agent",
+		"internal/wire": "golang.org/x/sys/unix",
+		"cmd/berth":     module + "lease",
+		"cmd/berthctl":  module + "lease/embedded",
+		"netops":        module + "lease",
+	}
+	for pkg, imported := range wrong {
+		if rules[pkg].permits(pkg, imported) {
+			t.Errorf("package %s may import %s: the rules let a wrong way through", pkg, imported)
+		}
+	}
+}
+
+func (r rule) permits(pkg, imported string) bool {
+	if own, ok := strings.CutPrefix(imported, module); ok {
+		return slices.Contains(r.ours, own)
+	}
+	standard := !strings.Contains(strings.Split(imported, "/")[0], ".")
+	return standard || slices.ContainsFunc(r.others, func(p string) bool { return p == "*" || strings.HasPrefix(imported, p) })
+}
+
+// sources gives the imports of every Go file that is not a test, by its path from the module's root.
+func sources(t *testing.T) map[string][]string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	files := map[string][]string{}
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, _ := filepath.Rel(root, name)
+		if entry.IsDir() && relative != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || entry.Name() == "bin") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		files[filepath.ToSlash(relative)] = nil
+		for _, spec := range parsed.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			files[filepath.ToSlash(relative)] = append(files[filepath.ToSlash(relative)], imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
