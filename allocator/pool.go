@@ -29,6 +29,7 @@ type Pool struct {
 	Reuse     Duration       `json:"reuse" yaml:"reuse"`                      // how long an app's released address is kept for the app
 	Cooldown  Duration       `json:"cooldown" yaml:"cooldown"`                // how long before another app may have it
 	Retain    Duration       `json:"retain,omitzero" yaml:"retain,omitempty"` // how long a reservation outlives its end; 0: forever
+	Draining  bool           `json:"draining,omitempty" yaml:"-"`             // it is to be removed: nothing is allocated of it anew
 }
 
 // BlockSize is the prefix length of a pool's blocks, by family.

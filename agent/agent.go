@@ -1,0 +1,247 @@
+// Package agent is a node's part of Berth: it answers the plugin, decides the order in which journal, kernel and etcd
+// learn of things, and brings the three into agreement again after whatever happened.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/metrics"
+	"github.com/berth-ipam/berth/netops"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+)
+
+// An Agent serves one node. The journal is the truth about its attachments; everything else that it holds in memory
+// is derived from the journal, the kernel and etcd, and derived anew when it starts.
+type Agent struct {
+	Options
+	store    *lease.Store
+	kernel   *netops.Kernel
+	journal  *journal.Journal
+	metrics  *metrics.Metrics
+	registry *prometheus.Registry
+	adopt    bool // the journal is new under a boot that may have had another
+
+	config   atomic.Pointer[lease.Config]
+	pools    pools
+	blocks   blocks
+	reserved reserved
+	claims   singleflight.Group
+	locks    locks
+
+	// gate is held for reading while an ADD commits, for writing while the agent settles what it holds: an ADD
+	// commits only what its own generation chose.
+	gate    sync.RWMutex
+	session *lease.Session
+	rights  *lease.Rights
+	waiting atomic.Pointer[string] // why nothing can be handed out; nil: it can
+
+	httpAddress atomic.Value // where /metrics is, once it is: a string
+
+	isolated isolated
+	backlog  backlog
+	lagging  lagging
+	detach   signal // detachments wait for etcd
+	rollout  signal // the configuration is newer
+	resettle signal // the times or the mode by which this node fences are to change
+}
+
+// New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
+func New(o Options) (_ *Agent, err error) {
+	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime)}
+	a.wait("the agent is starting")
+	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
+	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
+	a.backlog.signal, a.detach, a.rollout, a.resettle = newSignal(), newSignal(), newSignal(), newSignal()
+	if a.journal, a.adopt, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if a.kernel, err = netops.Open(); err != nil {
+		return nil, err
+	}
+	o.Etcd.Observe = a.metrics.Transaction
+	if a.store, err = lease.Open(o.Etcd); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close lets go of what New has opened.
+func (a *Agent) Close() error {
+	err := a.journal.Close()
+	if a.kernel != nil {
+		a.kernel.Close()
+	}
+	if a.store != nil {
+		err = errors.Join(err, a.store.Close())
+	}
+	return err
+}
+
+// Run serves the node until ctx ends. It returns an error only for what a person must mend. An end revokes nothing:
+// the containers stay as they are, and the next agent finds them so.
+func (a *Agent) Run(ctx context.Context) error {
+	listener, err := a.listen()
+	if err != nil {
+		return err
+	}
+	if err := a.recover(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	tasks, ctx := errgroup.WithContext(ctx)
+	run := func(task func(context.Context) error) { tasks.Go(func() error { return task(ctx) }) }
+	run(func(ctx context.Context) error { return a.serve(ctx, listener) })
+	run(a.serveHTTP)
+	run(a.followConfig)
+	run(a.followBlocks)
+	run(a.followReservations)
+	run(a.keepPresence)
+	run(a.rollOut)
+	run(a.publishAll)
+	run(a.detachAll)
+	run(a.watchKernel)
+	run(a.giveBackIdle)
+	if err := tasks.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// wait records why nothing can be handed out.
+func (a *Agent) wait(format string, args ...any) {
+	reason := fmt.Sprintf(format, args...)
+	a.waiting.Store(&reason)
+}
+
+// pool is a pool's present configuration.
+func (a *Agent) pool(name string) (*allocator.Pool, *lease.Config, error) {
+	c := a.config.Load()
+	if p, ok := c.Pools[name]; ok {
+		return &p, c, nil
+	}
+	if reason := a.waiting.Load(); reason != nil && c.Revision == 0 {
+		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", a.Node, *reason)
+	}
+	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name, poolNames(c))
+}
+
+// isolated are the attachments whose address is another's now, with the reason.
+type isolated struct {
+	mu      sync.Mutex
+	reasons map[allocator.Attachment]string
+}
+
+func (i *isolated) why(a allocator.Attachment) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.reasons[a]
+}
+
+func (i *isolated) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.reasons)
+}
+
+// add reports whether a was not isolated yet.
+func (i *isolated) add(a allocator.Attachment, reason string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.reasons == nil {
+		i.reasons = map[allocator.Attachment]string{}
+	}
+	_, known := i.reasons[a]
+	i.reasons[a] = reason
+	return !known
+}
+
+func (i *isolated) remove(a allocator.Attachment) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.reasons, a)
+}
+
+// isolate cuts the port of an attachment whose address belongs to another now. The container is left to its runtime.
+func (a *Agent) isolate(e *journal.Entry, reason string) {
+	if !a.isolated.add(e.Attachment, reason) {
+		return
+	}
+	a.Log.Warn("isolated a container", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses), zap.String("why", reason))
+	if e.Wiring.Port == "" {
+		return // another plugin made the interface: there is no port to cut, CHECK and STATUS say it
+	}
+	if err := a.kernel.Leave(e.Wiring.Port); err != nil {
+		a.Log.Error("cannot isolate", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+	}
+}
+
+// reserved is what this node knows of the stateful addresses that are given; it only guides choices.
+type reserved struct {
+	mu    sync.Mutex
+	pools map[string]map[netip.Addr]int64 // the revision that said so
+}
+
+func (r *reserved) taken(pool string) func(netip.Addr) bool {
+	return func(addr netip.Addr) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, ok := r.pools[pool][addr]
+		return ok
+	}
+}
+
+func (r *reserved) take(u lease.Update[lease.Reservation]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if u.Full || r.pools == nil {
+		r.pools = map[string]map[netip.Addr]int64{}
+	}
+	for _, s := range u.Set {
+		if r.pools[s.Pool] == nil {
+			r.pools[s.Pool] = map[netip.Addr]int64{}
+		}
+		r.pools[s.Pool][s.Address] = s.Revision
+	}
+	for _, g := range u.Gone {
+		delete(r.pools[g.Pool], g.Address)
+	}
+}
+
+// signal wakes one task; a signal that nobody has taken yet is not doubled.
+type signal chan struct{}
+
+func newSignal() signal { return make(signal, 1) }
+
+func (s signal) raise() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits for d, or for ctx to end.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,82 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// read is CNI CHECK for a set; without containers it is only the version.
+func (a *Agent) read(ctx context.Context, r *wire.Request, files []*os.File) (*wire.Revision, error) {
+	if len(r.Containers) == 0 {
+		return a.revision(), nil
+	}
+	set, err := a.members(r, files)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range set {
+		if err := a.check(ctx, m); err != nil {
+			return nil, err
+		}
+	}
+	return a.revision(), nil
+}
+
+// revision is the version as this node knows it.
+func (a *Agent) revision() *wire.Revision {
+	revision, applied := a.config.Load().Revision, a.lagging.revision()
+	return &wire.Revision{Revision: revision, Applied: applied, Complete: applied == revision}
+}
+
+// check compares one attachment with what ADD answered, with the journal and with the kernel (CNI specification
+// 1.1.0, "CHECK"). It names everything that is missing; what later plugins of the chain added is not its business.
+func (a *Agent) check(ctx context.Context, m *member) error {
+	unlock, err := a.locks.lock(ctx, m.attachment)
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
+	}
+	defer unlock()
+	e := a.journal.Get(m.attachment)
+	if e == nil {
+		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.attachment)
+	}
+	var missing []string
+	if reason := a.isolated.why(m.attachment); reason != "" {
+		missing = append(missing, "it is isolated: "+reason)
+	}
+	missing = append(missing, differences(e, m.Previous)...)
+	if e.Wiring.Port != "" {
+		pool, _, err := a.pool(e.Pool)
+		if err != nil {
+			return err
+		}
+		p := port(e, pool)
+		p.Netns = m.netns
+		if err := a.kernel.Check(p); err != nil {
+			missing = append(missing, err.Error())
+		}
+	}
+	if len(missing) > 0 {
+		return wire.Errorf(wire.CodeIO, "%s is not as it was added: %s", m.attachment, strings.Join(missing, "; "))
+	}
+	return nil
+}
+
+// differences are those between the former answer, as the runtime hands it back, and the journal.
+func differences(e *journal.Entry, previous *wire.Result) (all []string) {
+	if previous == nil {
+		return nil
+	}
+	for _, addr := range e.Addresses {
+		if !slices.ContainsFunc(previous.Addresses, func(p wire.Address) bool { return p.Address.Addr() == addr }) {
+			all = append(all, fmt.Sprintf("it has address %s, which the previous result does not name", addr))
+		}
+	}
+	return all
+}

@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// warm is how many addresses may be left when the next block is claimed, so that no ADD waits for it.
+const warm = 16
+
+// claimTime bounds the wait for a block.
+const claimTime = 5 * time.Second
+
+// errNoBlock says that every block of the pool has an owner.
+var errNoBlock = errors.New("every block of the pool has an owner")
+
+// claim makes this node the owner of one more block, unless it has at least enough addresses that nobody waits for.
+// Callers that want the same share one claim.
+func (a *Agent) claim(k spaceKey, enough int) error {
+	_, err, _ := a.claims.Do(fmt.Sprint(k), func() (any, error) {
+		if c := a.pools.counts(k); int(c.Free) >= enough {
+			return nil, nil
+		}
+		// Not the caller's context: others wait for this claim too.
+		ctx, cancel := context.WithTimeout(context.Background(), claimTime)
+		defer cancel()
+		return nil, a.claimBlock(ctx, k)
+	})
+	return err
+}
+
+func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
+	session, err := a.holding(allocator.Stateless)
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		pool, config, err := a.pool(k.pool)
+		if err != nil {
+			return err
+		}
+		block, ok := pool.PickBlock(k.family, rand.Uint64(), a.blocks.used(k.pool))
+		if !ok {
+			return errNoBlock
+		}
+		got, err := session.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], block)
+		switch {
+		case errors.Is(err, lease.ErrTaken):
+			a.blocks.put(got)
+		case errors.Is(err, lease.ErrStaleConfig):
+			newer, err := a.store.Config(ctx)
+			if err != nil {
+				return err
+			}
+			a.configure(newer)
+		case err != nil:
+			return err
+		default:
+			return a.own(session, k, got)
+		}
+	}
+	return ctx.Err()
+}
+
+// own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
+func (a *Agent) own(session *lease.Session, k spaceKey, b lease.Block) error {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	if a.session != session {
+		return errSuperseded
+	}
+	a.blocks.put(b)
+	a.pools.with(k, func(s *allocator.Space) {
+		for _, p := range parts(b, a.Node) {
+			s.Add(p.Prefix, p.Taken)
+		}
+	})
+	a.Log.Info("claimed a block", zap.String("pool", k.pool), zap.Stringer("block", b.Prefix))
+	return nil
+}
+
+// keepWarm claims the next block before the present ones are used up.
+func (a *Agent) keepWarm(k spaceKey) {
+	if c := a.pools.counts(k); c.Free+c.Released >= warm {
+		return
+	}
+	go func() {
+		if err := a.claim(k, warm); err != nil && !errors.Is(err, errNoBlock) {
+			a.Log.Debug("no block claimed ahead of need", zap.String("pool", k.pool), zap.Error(err))
+		}
+	}()
+}
+
+// choose takes one stateless address of each of the pool's families, or none.
+func (a *Agent) choose(pool *allocator.Pool, app allocator.App, asked []netip.Addr) (grants []allocator.Grant, err error) {
+	if pool.Draining {
+		return nil, wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", pool.Name)
+	}
+	defer func() {
+		if err != nil {
+			a.giveBack(pool.Name, grants)
+			grants = nil
+		}
+	}()
+	for _, f := range pool.Families() {
+		grant, err := a.chooseOne(pool, f, app, asked)
+		if err != nil {
+			return grants, err
+		}
+		grants = append(grants, grant)
+	}
+	return grants, nil
+}
+
+// giveBack returns addresses that were never on a wire.
+func (a *Agent) giveBack(pool string, grants []allocator.Grant) {
+	for _, g := range grants {
+		a.pools.on(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
+	}
+}
+
+func (a *Agent) chooseOne(pool *allocator.Pool, f allocator.Family, app allocator.App, asked []netip.Addr) (allocator.Grant, error) {
+	k := spaceKey{pool.Name, f}
+	for _, addr := range asked {
+		if allocator.FamilyOf(addr) == f {
+			return a.chooseAsked(pool, k, addr)
+		}
+	}
+	cooling, claimed := false, false
+	for {
+		grant, outcome := a.pools.take(k, app, wire.Boottime(), cooling)
+		if outcome == allocator.Taken {
+			if claimed {
+				grant.Source = sourceClaimed
+			}
+			a.keepWarm(k)
+			return grant, nil
+		}
+		err := a.claim(k, 1)
+		switch {
+		case err == nil:
+			claimed = true
+		case outcome == allocator.Cooling:
+			cooling = true
+		case errors.Is(err, errNoBlock):
+			return grant, wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
+				pool.Name, pool.UsableCount(f))
+		default:
+			return grant, wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %v", pool.Name, err)
+		}
+	}
+}
+
+// chooseAsked takes the address that was asked for; its block is claimed where nobody owns it.
+func (a *Agent) chooseAsked(pool *allocator.Pool, k spaceKey, addr netip.Addr) (allocator.Grant, error) {
+	switch {
+	case !pool.Contains(addr):
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has %v", addr, pool.Name, pool.CIDRs)
+	case pool.InStateful(addr):
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for by a stateless container, and lies in a stateful range of pool %q", addr, pool.Name)
+	case !pool.Usable(addr):
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and is the network's, the gateway's or excluded in pool %q", addr, pool.Name)
+	}
+	for {
+		grant, err := a.pools.takeAddress(k, addr, wire.Boottime())
+		switch {
+		case err == nil:
+			return grant, nil
+		case errors.Is(err, allocator.ErrHeld):
+			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by %s", addr, a.nameHolder(pool.Name, addr))
+		case !errors.Is(err, allocator.ErrNotOwned):
+			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %v", addr, err)
+		}
+		if err := a.claimFor(pool, k, addr); err != nil {
+			return grant, err
+		}
+	}
+}
+
+func (a *Agent) claimFor(pool *allocator.Pool, k spaceKey, addr netip.Addr) error {
+	session, err := a.holding(allocator.Stateless)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
+	defer cancel()
+	b, err := session.ClaimBlock(ctx, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
+	switch {
+	case errors.Is(err, lease.ErrTaken):
+		a.blocks.put(b)
+		if owner(b, addr) == a.Node {
+			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block is not settled on this node yet", addr)
+		}
+		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block %s belongs to node %s", addr, b.Prefix, owner(b, addr))
+	case err != nil:
+		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %v", addr, err)
+	}
+	return a.own(session, k, b)
+}
+
+func (a *Agent) nameHolder(pool string, addr netip.Addr) string {
+	if e := a.journal.Holder(pool, addr); e != nil {
+		return e.Attachment.String()
+	}
+	return "a request that is under way"
+}
+
+// sourceClaimed marks an address for which a block was claimed while its ADD waited.
+const sourceClaimed = allocator.Source("claimed")

@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"go.uber.org/zap"
+)
+
+// quarantineIPAM is how long nobody gets an address that was released in the IPAM role: the plugin above may release
+// it before it deletes the interface.
+const quarantineIPAM = 2 * time.Second
+
+// delete is CNI DEL for a set. What is absent is a success; each member is deleted whatever became of the others. With
+// DryRun nothing is; with Release the reservations of stateful members end, too.
+func (a *Agent) delete(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
+	set, err := a.members(r, files)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]wire.Result, len(set))
+	var failed []error
+	for i, m := range set {
+		e := a.journal.Get(m.attachment)
+		results[i] = a.holdings(e)
+		if r.DryRun {
+			continue
+		}
+		err := a.deleteOne(ctx, m.attachment, allocator.Instant(r.Started))
+		if err == nil && r.Release && e != nil && e.Class == allocator.Stateful {
+			_, err = a.store.EndReservation(ctx, e.Identity(), false)
+		}
+		if err != nil {
+			results[i].Error = wire.AsError(err)
+			failed = append(failed, err)
+		}
+	}
+	if r.Each {
+		return results, nil
+	}
+	return results, errors.Join(failed...)
+}
+
+// holdings are what an attachment has.
+func (a *Agent) holdings(e *journal.Entry) (r wire.Result) {
+	if e == nil {
+		return r
+	}
+	r.Class, r.Pool = string(e.Class), e.Pool
+	for _, addr := range e.Addresses {
+		r.Addresses = append(r.Addresses, wire.Address{Address: netip.PrefixFrom(addr, addr.BitLen())})
+	}
+	return r
+}
+
+// deleteOne ends one attachment on behalf of a request that began at began.
+func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began allocator.Instant) error {
+	unlock, err := a.locks.lock(ctx, at)
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", at)
+	}
+	defer unlock()
+	e := a.journal.Get(at)
+	if e != nil && began != 0 && began < e.Began {
+		return nil // a DEL of the container's former life
+	}
+	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime()}
+	if e == nil {
+		return a.journal.Release(release)
+	}
+	return a.end(ctx, e, release)
+}
+
+// end takes an attachment out of the kernel and of the journal, and lets etcd know. The attachment's lock is held.
+func (a *Agent) end(ctx context.Context, e *journal.Entry, r journal.Release) error {
+	if err := a.unwire(e, r); err != nil {
+		return wire.Errorf(wire.CodeIO, "%v", err)
+	}
+	if e.Class == allocator.Stateful {
+		if err := a.detachPending(ctx); err != nil {
+			a.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
+		}
+	}
+	return nil
+}
+
+// unwire takes an attachment out of the kernel, then out of the journal. It excludes settling meanwhile, which lets
+// the ports of all that is in the journal pass.
+func (a *Agent) unwire(e *journal.Entry, r journal.Release) error {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	if e.Wiring.Port != "" {
+		if err := a.kernel.Detach(e.Wiring.Port); err != nil {
+			return err
+		}
+	}
+	return a.release(e, r)
+}
+
+// release gives an entry's addresses back: in the journal first, then for whoever comes next.
+func (a *Agent) release(e *journal.Entry, r journal.Release) error {
+	if e.Role == wire.IPAM {
+		r.Quarantine = quarantineIPAM
+	}
+	if err := a.journal.Release(r); err != nil {
+		return err
+	}
+	a.isolated.remove(e.Attachment)
+	if e.Class == allocator.Stateful {
+		a.detach.raise()
+		return nil
+	}
+	for _, addr := range e.Addresses {
+		a.pools.release(e.Pool, addr, e.App, r.At, r.Quarantine)
+	}
+	a.backlog.add(e.Pool, e.Addresses)
+	return nil
+}
+
+// collect ends an attachment because of evidence, taken at some time, that its container is gone. Only what was
+// answered before counts: a younger ADD is not what the evidence speaks of.
+func (a *Agent) collect(ctx context.Context, at allocator.Attachment, evidence string, taken allocator.Instant) error {
+	unlock, err := a.locks.lock(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e := a.journal.Get(at)
+	if e == nil || e.Answered == 0 || e.Answered >= taken {
+		return nil
+	}
+	if err := a.end(ctx, e, journal.Release{Attachment: at, Began: e.Began, At: wire.Boottime()}); err != nil {
+		return err
+	}
+	a.metrics.Collected(evidence)
+	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", evidence), zap.Stringers("addresses", e.Addresses))
+	return nil
+}

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// followConfig keeps the configuration up to date.
+func (a *Agent) followConfig(ctx context.Context) error {
+	return a.store.FollowConfig(ctx, func(c *lease.Config) {
+		if a.configure(c) {
+			a.Log.Info("configuration", zap.Int64("revision", c.Revision), zap.String("pools", poolNames(c)))
+		}
+	})
+}
+
+// configure takes a configuration that is newer than the present one, and reports whether it was. It changes under the
+// gate, so that every attachment that is in the journal by then is seen by the roll-out, and every later one commits
+// under the new configuration.
+func (a *Agent) configure(c *lease.Config) bool {
+	a.gate.Lock()
+	former := a.config.Load()
+	if c.Revision <= former.Revision {
+		a.gate.Unlock()
+		return false
+	}
+	a.config.Store(c)
+	a.pools.configure(c)
+	a.gate.Unlock()
+	if !sameTimes(c.Settings, former.Settings) {
+		a.resettle.raise()
+	}
+	a.rollout.raise()
+	return true
+}
+
+// sameTimes reports whether a node fences in the same way under both.
+func sameTimes(a, b lease.Settings) bool {
+	return a.Fencing == b.Fencing && a.Session == b.Session && a.AddressLease == b.AddressLease
+}
+
+// followBlocks keeps the view of the cluster's blocks, and isolates whoever lost an address with one.
+func (a *Agent) followBlocks(ctx context.Context) error {
+	return a.store.FollowBlocks(ctx, func(u lease.Update[lease.Block]) {
+		a.report(u.Bad)
+		for _, b := range a.blocks.take(u) {
+			a.lose(b)
+		}
+	})
+}
+
+// followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
+func (a *Agent) followReservations(ctx context.Context) error {
+	return a.store.FollowReservations(ctx, func(u lease.Update[lease.Reservation]) {
+		a.report(u.Bad)
+		a.reserved.take(u)
+		for _, r := range u.Set {
+			a.compareHolder(r)
+		}
+	})
+}
+
+func (a *Agent) report(bad []error) {
+	for _, err := range bad {
+		a.Log.Warn("a record in etcd cannot be read; it is passed over", zap.Error(err))
+	}
+}
+
+func poolNames(c *lease.Config) string {
+	if len(c.Pools) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(c.Pools)), ", ")
+}

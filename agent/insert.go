@@ -1,0 +1,296 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
+// does. The order is choose, journal, wire, commit, answer.
+func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
+	set, err := a.members(r, files)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := a.lockAll(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	results, err := a.insertSet(ctx, set, allocator.Instant(r.Started))
+	if err == nil || !r.Each {
+		return results, err
+	}
+	results = make([]wire.Result, len(set))
+	for i, m := range set {
+		if one, err := a.insertSet(ctx, []*member{m}, allocator.Instant(r.Started)); err != nil {
+			results[i].Error = wire.AsError(err)
+		} else {
+			results[i] = one[0]
+		}
+	}
+	return results, nil
+}
+
+// insertSet inserts a set, as a whole or not at all, anew while the session changes under it.
+func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.Instant) ([]wire.Result, error) {
+	for {
+		results, err := a.insertOnce(ctx, set, began)
+		if !errors.Is(err, errSuperseded) || ctx.Err() != nil {
+			return results, err
+		}
+	}
+}
+
+// lockAll takes the locks of a set in one order, so that two sets never wait for each other.
+func (a *Agent) lockAll(ctx context.Context, set []*member) (unlock func(), err error) {
+	order := slices.Clone(set)
+	slices.SortFunc(order, func(x, y *member) int { return cmp.Compare(x.attachment.String(), y.attachment.String()) })
+	var held []func()
+	unlock = func() {
+		for _, f := range held {
+			f()
+		}
+	}
+	for _, m := range order {
+		one, err := a.locks.lock(ctx, m.attachment)
+		if err != nil {
+			unlock()
+			return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
+		}
+		held = append(held, one)
+	}
+	return unlock, nil
+}
+
+// An add is one member of a set on its way to an answer. Undoing it takes back as much of it as was done.
+type add struct {
+	*member
+	pool     *allocator.Pool
+	config   *lease.Config
+	former   *journal.Entry // it was answered before, and is asked again
+	grants   []allocator.Grant
+	entry    *journal.Entry
+	held     bool // the journal has entry
+	wired    bool // the kernel may have its port
+	attached attached
+}
+
+func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.Instant) (_ []wire.Result, err error) {
+	adds := make([]*add, 0, len(set))
+	defer func() {
+		if err != nil {
+			for _, add := range slices.Backward(adds) {
+				a.undo(add)
+			}
+		}
+	}()
+	for _, m := range set {
+		add, err := a.begin(m, began)
+		if err != nil {
+			return nil, err
+		}
+		adds = append(adds, add)
+	}
+	session, err := a.chooseAll(ctx, adds, began)
+	if err != nil {
+		return nil, err
+	}
+	for _, add := range adds {
+		if err := a.wire(add); err != nil {
+			return nil, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, wire.Errorf(wire.CodeTryAgain, "the caller has gone before its answer")
+	}
+	if err := a.commit(session, adds); err != nil {
+		return nil, err
+	}
+	results := make([]wire.Result, len(adds))
+	for i, add := range adds {
+		results[i] = a.answer(add)
+		if add.entry.Wiring.Port != "" {
+			p := port(add.entry, add.pool)
+			p.Netns = add.netns
+			a.kernel.Announce(p) // now that its frames pass
+		}
+	}
+	return results, nil
+}
+
+// begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
+func (a *Agent) begin(m *member, began allocator.Instant) (*add, error) {
+	if r, ok := a.journal.Released(m.attachment); ok && began != 0 && began < r.Began {
+		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already", m.attachment)
+	}
+	if reason := a.isolated.why(m.attachment); reason != "" {
+		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.attachment, reason)
+	}
+	add := &add{member: m}
+	name := m.Pool
+	if e := a.journal.Get(m.attachment); e != nil {
+		add.former, name = e, e.Pool
+	}
+	var err error
+	if add.pool, add.config, err = a.pool(name); err != nil {
+		return nil, err
+	}
+	for _, addr := range m.asked {
+		if !add.pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
+			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name, add.pool.CIDRs)
+		}
+	}
+	return add, nil
+}
+
+// chooseAll gives each new member its addresses and writes them into the journal. The reservations of a set share
+// transactions.
+func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Instant) (*lease.Session, error) {
+	var stateful []*add
+	classes := map[allocator.Class]bool{}
+	for _, add := range adds {
+		if add.former == nil {
+			classes[add.class] = true
+		}
+	}
+	var session *lease.Session
+	for class := range classes {
+		var err error
+		if session, err = a.holding(class); err != nil {
+			return nil, err
+		}
+	}
+	for _, add := range adds {
+		switch {
+		case add.former != nil:
+		case add.class == allocator.Stateful:
+			stateful = append(stateful, add)
+		default:
+			var err error
+			if add.grants, err = a.choose(add.pool, add.app, add.asked); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := a.reserve(ctx, session, stateful); err != nil {
+		return nil, err
+	}
+	for _, add := range adds {
+		if err := a.hold(add, session, began); err != nil {
+			return nil, err
+		}
+	}
+	return session, nil
+}
+
+// hold writes what was chosen into the journal, before the kernel learns of it.
+func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) error {
+	if add.former != nil {
+		add.entry = add.former
+		return nil
+	}
+	e := add.entry // a stateful one has begun with its reservation
+	if e == nil {
+		e = &journal.Entry{Class: allocator.Stateless}
+		for _, g := range add.grants {
+			e.Addresses = append(e.Addresses, g.Address)
+		}
+	}
+	e.Attachment, e.Role, e.App, e.Member, e.Pool = add.attachment, add.Role, add.app, add.Member, add.pool.Name
+	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, time.Now().UTC(), began
+	e.Netns = add.Netns
+	if add.Role == wire.Interface {
+		e.Wiring = wiring(add, e)
+	}
+	add.entry = e
+	if err := a.journal.Hold(e); err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "%v", err)
+	}
+	add.held = true
+	return nil
+}
+
+// commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
+// journal says that the answer is given.
+func (a *Agent) commit(session *lease.Session, adds []*add) error {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	config := a.config.Load()
+	for _, add := range adds {
+		switch {
+		case add.former != nil:
+		case a.session != session, a.rights.Left(add.class) <= 0:
+			return errSuperseded
+		case config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
+			return errSuperseded // wired by a configuration that the roll-out believes to be past
+		}
+	}
+	for _, add := range adds {
+		if err := a.commitOne(add); err != nil {
+			return err
+		}
+	}
+	for _, add := range adds {
+		if add.former != nil {
+			continue
+		}
+		if add.class == allocator.Stateful {
+			a.metrics.Allocated(string(allocator.Stateful), "reserved")
+			continue
+		}
+		for _, g := range add.grants {
+			a.metrics.Allocated(string(allocator.Stateless), string(g.Source))
+		}
+		a.backlog.add(add.pool.Name, add.entry.Addresses)
+	}
+	return nil
+}
+
+func (a *Agent) commitOne(add *add) error {
+	if port := add.entry.Wiring.Port; port != "" {
+		if err := a.kernel.Join(port, string(add.entry.Class)); err != nil {
+			return wire.Errorf(wire.CodeIO, "%v", err)
+		}
+	}
+	answered := *add.entry
+	if add.former == nil {
+		answered.Answered = wire.Boottime()
+	}
+	answered.Wiring.MAC = add.attached.mac
+	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
+	if err := a.journal.Hold(&answered); err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "%v", err)
+	}
+	return nil
+}
+
+// undo takes an add back, last step first. What it cannot take back now is in the journal and is taken back later.
+func (a *Agent) undo(add *add) {
+	if add.former != nil {
+		return
+	}
+	if !add.held {
+		a.giveBack(add.pool.Name, add.grants)
+		a.unreserve(add)
+		return
+	}
+	e := *add.entry
+	if !add.wired {
+		e.Wiring.Port = "" // it may be another's
+	}
+	if err := a.unwire(&e, journal.Release{Attachment: add.attachment, At: wire.Boottime()}); err != nil {
+		// Its address stays held until the agent starts anew.
+		a.Log.Error("cannot take back an ADD", zap.Stringer("attachment", add.attachment), zap.Error(err))
+	}
+}

@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"context"
+	"sync"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// locks gives each attachment a lock: requests about one container wait for each other, others do not.
+type locks struct {
+	mu   sync.Mutex
+	held map[allocator.Attachment]*attachmentLock
+}
+
+type attachmentLock struct {
+	users int           // holder and waiters, under locks.mu
+	token chan struct{} // holds one token while free
+}
+
+// lock waits for a's lock until ctx ends.
+func (l *locks) lock(ctx context.Context, a allocator.Attachment) (unlock func(), err error) {
+	l.mu.Lock()
+	if l.held == nil {
+		l.held = map[allocator.Attachment]*attachmentLock{}
+	}
+	k := l.held[a]
+	if k == nil {
+		k = &attachmentLock{token: make(chan struct{}, 1)}
+		k.token <- struct{}{}
+		l.held[a] = k
+	}
+	k.users++
+	l.mu.Unlock()
+
+	leave := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.held, a)
+		}
+	}
+	select {
+	case <-k.token:
+		return func() { k.token <- struct{}{}; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}

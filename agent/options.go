@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// Options are what an agent needs to know.
+type Options struct {
+	Node    string // its name in the cluster
+	Address string // where people and other agents find this node; only shown
+	Machine string // see Machine
+	Boot    string // see Boot
+	Version string // the program's
+	RunDir  string // the socket, the journal and the spool
+	Listen  string // host:port of /metrics, /healthz and /readyz; empty: none
+	Etcd    lease.Options
+	Log     *zap.Logger
+}
+
+// Socket is where the agent listens below its run directory.
+func (o *Options) Socket() string { return filepath.Join(o.RunDir, "berth.sock") }
+
+func (o *Options) journal() string { return filepath.Join(o.RunDir, "journal") }
+func (o *Options) spool() string   { return filepath.Join(o.RunDir, "spool") }
+
+// Machine identifies this machine: its machine id (machine-id(5)) with its product UUID, so that the clones of one
+// disk image differ. A machine that has neither is known by its host name.
+func Machine() (string, error) {
+	var parts []string
+	for _, path := range []string{"/etc/machine-id", "/sys/class/dmi/id/product_uuid"} {
+		if data, err := os.ReadFile(path); err == nil && len(strings.TrimSpace(string(data))) > 0 {
+			parts = append(parts, strings.TrimSpace(string(data)))
+		}
+	}
+	if len(parts) > 0 {
+		return strings.Join(parts, "/"), nil
+	}
+	name, err := os.Hostname()
+	return "host/" + name, err
+}
+
+// Boot identifies the life of the containers on this machine: they end with the kernel's run (its boot id) or with the
+// network namespace that the agent serves.
+func Boot() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("agent: read the kernel's boot id: %w", err)
+	}
+	ns, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return "", fmt.Errorf("agent: read the network namespace's identity: %w", err)
+	}
+	return strings.TrimSpace(string(id)) + "/" + ns, nil
+}
+
+func randomID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand.Read
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// pools holds the addresses that this node may hand out: one allocator.Space for each pool and family.
+type pools struct {
+	mu     sync.Mutex
+	spaces map[spaceKey]*allocator.Space
+}
+
+type spaceKey struct {
+	pool   string
+	family allocator.Family
+}
+
+// configure takes a new configuration: new pools get a space, the space of a removed pool stays as long as it has parts.
+func (p *pools) configure(c *lease.Config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spaces == nil {
+		p.spaces = map[spaceKey]*allocator.Space{}
+	}
+	for name, pool := range c.Pools {
+		for _, f := range pool.Families() {
+			k := spaceKey{name, f}
+			if s, ok := p.spaces[k]; ok {
+				s.Configure(&pool)
+			} else {
+				p.spaces[k] = allocator.NewSpace(&pool, f)
+			}
+		}
+	}
+	for k, s := range p.spaces {
+		if _, ok := c.Pools[k.pool]; !ok && len(s.Parts()) == 0 {
+			delete(p.spaces, k)
+		}
+	}
+}
+
+func (p *pools) take(k spaceKey, app allocator.App, now allocator.Instant, cooling bool) (allocator.Grant, allocator.Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.spaces[k]; ok {
+		return s.Take(app, now, cooling)
+	}
+	return allocator.Grant{}, allocator.Exhausted
+}
+
+// takeAddress takes one that was asked for by name; the errors are the allocator's.
+func (p *pools) takeAddress(k spaceKey, a netip.Addr, now allocator.Instant) (allocator.Grant, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.spaces[k]; ok {
+		s.Settle(now)
+		return s.TakeAddress(a)
+	}
+	return allocator.Grant{}, allocator.ErrNotOwned
+}
+
+// on runs f on the space of an address; where this node has none, it does nothing.
+func (p *pools) on(pool string, a netip.Addr, f func(*allocator.Space)) {
+	p.with(spaceKey{pool, allocator.FamilyOf(a)}, f)
+}
+
+func (p *pools) with(k spaceKey, f func(*allocator.Space)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.spaces[k]; ok {
+		f(s)
+	}
+}
+
+func (p *pools) release(pool string, a netip.Addr, app allocator.App, now allocator.Instant, quarantine time.Duration) {
+	p.on(pool, a, func(s *allocator.Space) { s.Release(a, app, now, quarantine) })
+}
+
+func (p *pools) counts(k spaceKey) (c allocator.Counts) {
+	p.with(k, func(s *allocator.Space) { c = s.Counts() })
+	return c
+}
+
+// each runs f on every space.
+func (p *pools) each(f func(spaceKey, *allocator.Space)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, s := range p.spaces {
+		f(k, s)
+	}
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is what
+// the journal says at that time, so that a batch can be repeated, and many changes of one address cost one write.
+type backlog struct {
+	mu     sync.Mutex
+	dirty  map[poolAddress]struct{}
+	signal signal
+}
+
+type poolAddress struct {
+	pool string
+	addr netip.Addr
+}
+
+func (b *backlog) add(pool string, addresses []netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dirty == nil {
+		b.dirty = map[poolAddress]struct{}{}
+	}
+	for _, a := range addresses {
+		b.dirty[poolAddress{pool, a}] = struct{}{}
+	}
+	b.signal.raise()
+}
+
+// take empties the backlog.
+func (b *backlog) take() map[poolAddress]struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	dirty := b.dirty
+	b.dirty = nil
+	return dirty
+}
+
+func (b *backlog) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.dirty)
+}
+
+// publishAll writes assignments and the node's status as they change.
+func (a *Agent) publishAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.backlog.signal:
+		}
+		if a.waiting.Load() != nil {
+			continue // raised again when the node is ready
+		}
+		// The status first: what it says was applied is in the journal, and so in the backlog, by now.
+		status := a.status()
+		dirty := a.backlog.take()
+		if err := a.publish(ctx, status, dirty); err != nil {
+			for d := range dirty {
+				a.backlog.add(d.pool, []netip.Addr{d.addr})
+			}
+			a.backlog.signal.raise()
+			a.Log.Debug("cannot publish yet", zap.Int("addresses", len(dirty)), zap.Error(err))
+			pause(ctx, 200*time.Millisecond)
+		}
+	}
+}
+
+func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[poolAddress]struct{}) error {
+	session, err := a.holding(allocator.Stateless)
+	if err != nil {
+		return err
+	}
+	batch := lease.Batch{Status: status}
+	compared := map[blockKey]bool{}
+	for d := range dirty {
+		pool, _, err := a.pool(d.pool)
+		if err != nil {
+			continue // the pool is gone, and with it what was published
+		}
+		block, ok := a.blocks.of(pool, d.addr)
+		if !ok || owner(block, d.addr) != a.Node {
+			continue // lost: its new owner publishes
+		}
+		if k := (blockKey{block.Pool, block.Prefix}); !compared[k] {
+			compared[k] = true
+			batch.Blocks = append(batch.Blocks, block)
+		}
+		assignment := lease.Assignment{Pool: d.pool, Address: d.addr}
+		if e := a.journal.Holder(d.pool, d.addr); e != nil && e.Answered != 0 {
+			batch.Set = append(batch.Set, a.assignment(e, d.addr))
+		} else {
+			batch.Clear = append(batch.Clear, assignment)
+		}
+	}
+	err = session.Publish(ctx, batch)
+	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok {
+		a.blocks.put(lost.Block)
+		a.lose(lost.Block)
+	}
+	return err
+}
+
+func (a *Agent) assignment(e *journal.Entry, addr netip.Addr) lease.Assignment {
+	return lease.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Node: a.Node, Since: e.Since}
+}
+
+// republish puts every address into the backlog whose assignment in etcd differs from the journal.
+func (a *Agent) republish(ctx context.Context, blocks []lease.Block) error {
+	assignments, err := a.store.Assignments(ctx)
+	if err != nil {
+		return err
+	}
+	in := map[poolAddress]lease.Assignment{}
+	for _, s := range assignments {
+		in[poolAddress{s.Pool, s.Address}] = s
+		if e := a.journal.Holder(s.Pool, s.Address); s.Node == a.Node && e == nil {
+			a.backlog.add(s.Pool, []netip.Addr{s.Address})
+		}
+	}
+	for _, e := range a.journal.Entries() {
+		for _, addr := range e.Addresses {
+			if s, ok := in[poolAddress{e.Pool, addr}]; e.Class == allocator.Stateless && (!ok || s.Attachment != e.Attachment || s.Node != a.Node) {
+				a.backlog.add(e.Pool, []netip.Addr{addr})
+			}
+		}
+	}
+	a.backlog.signal.raise()
+	return nil
+}

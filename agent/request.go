@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// maxSet is how many containers one request may name.
+const maxSet = 1000
+
+// member is one container of a request's set, its names checked.
+type member struct {
+	wire.Container
+	attachment allocator.Attachment
+	class      allocator.Class
+	app        allocator.App
+	asked      []netip.Addr
+	mac        net.HardwareAddr
+	netns      *os.File // nil: none came with the request
+}
+
+// identity is what the member's reservation belongs to.
+func (m *member) identity() allocator.Identity {
+	return allocator.Identity{
+		Namespace: m.app.Namespace, App: m.app.Name, Member: m.Member,
+		Network: m.attachment.Network, Interface: m.attachment.Interface,
+	}
+}
+
+// members checks a set as a whole, before anything is done for any of it.
+func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
+	operations := a.config.Load().Settings.Operations
+	switch {
+	case !slices.Contains(operations, r.Operation):
+		return nil, wire.Errorf(wire.CodeOperation, "operation %q is unknown or switched off: valid are %s", r.Operation, strings.Join(operations, ", "))
+	case len(r.Containers) == 0:
+		return nil, wire.Errorf(wire.CodeOperation, "operation %s names no container: name 1 to %d", r.Operation, maxSet)
+	case len(r.Containers) > maxSet:
+		return nil, wire.Errorf(wire.CodeOperation, "operation %s names %d containers: name 1 to %d", r.Operation, len(r.Containers), maxSet)
+	}
+	seen := map[allocator.Attachment]bool{}
+	set := make([]*member, len(r.Containers))
+	for i, c := range r.Containers {
+		m, err := newMember(c, files)
+		if err == nil && r.Operation == wire.Insert {
+			err = m.validInsert()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if seen[m.attachment] {
+			return nil, wire.Errorf(wire.CodeOperation, "operation %s names %s twice", r.Operation, m.attachment)
+		}
+		seen[m.attachment] = true
+		set[i] = m
+	}
+	return set, nil
+}
+
+func newMember(c wire.Container, files []*os.File) (*member, error) {
+	m := &member{Container: c, attachment: allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}}
+	if err := m.attachment.Validate(); err != nil {
+		return nil, wire.Errorf(wire.CodeEnvironment, "container %q of network %q: %v", c.ID, c.Network, err)
+	}
+	switch {
+	case c.NetnsFile < 0 || c.NetnsFile > len(files):
+		return nil, wire.Errorf(wire.CodeDecode, "container %q names file %d, and %d came with the request", c.ID, c.NetnsFile, len(files))
+	case c.NetnsFile > 0:
+		m.netns = files[c.NetnsFile-1]
+	}
+	return m, nil
+}
+
+// validInsert checks what only an insert needs.
+func (m *member) validInsert() (err error) {
+	refuse := func(format string, args ...any) error {
+		return wire.Errorf(wire.CodeConfig, "container %q: %s", m.ID, fmt.Sprintf(format, args...))
+	}
+	if m.class, err = allocator.ParseClass(m.Class); err != nil {
+		return refuse("%v", err)
+	}
+	if m.Role != wire.Interface && m.Role != wire.IPAM {
+		return refuse("role %q: want %q or %q", m.Role, wire.Interface, wire.IPAM)
+	}
+	if m.netns == nil && m.Role == wire.Interface {
+		return refuse("its network namespace did not come with the request")
+	}
+	if m.netns != nil {
+		if err := wire.IsNetns(m.netns); err != nil {
+			return wire.Errorf(wire.CodeNetns, "container %q: %s: %v", m.ID, m.Netns, err)
+		}
+	}
+	m.app = allocator.App{Namespace: m.Namespace, Name: m.App}
+	if m.App == "" {
+		m.app = allocator.App{} // a namespace alone is no app
+	}
+	if m.class == allocator.Stateful {
+		if err := m.identity().Validate(); err != nil {
+			return refuse("a stateful container needs namespace, app and member: %v", err)
+		}
+	} else if m.app != (allocator.App{}) {
+		for what, name := range map[string]string{"namespace": m.app.Namespace, "app": m.app.Name} {
+			if err := allocator.ValidName(what, name); err != nil {
+				return refuse("%v", err)
+			}
+		}
+	}
+	if m.Pool == "" {
+		m.Pool = "default"
+	}
+	if m.MAC != "" {
+		if m.mac, err = net.ParseMAC(m.MAC); err != nil || len(m.mac) != 6 || m.mac[0]&1 != 0 {
+			return refuse("MAC %q was asked for: want six bytes of a unicast address, as in be:00:0a:2a:00:07", m.MAC)
+		}
+	}
+	return m.parseAsked(refuse)
+}
+
+func (m *member) parseAsked(refuse func(string, ...any) error) error {
+	for _, text := range m.Addresses {
+		addr, err := netip.ParseAddr(text)
+		if p, perr := netip.ParsePrefix(text); perr == nil {
+			addr, err = p.Addr(), nil
+		}
+		if err != nil {
+			return refuse("address %q was asked for: want an address, or an address and its prefix length", text)
+		}
+		for _, other := range m.asked {
+			if allocator.FamilyOf(other) == allocator.FamilyOf(addr) {
+				return refuse("addresses %s and %s were asked for: want at most one of each family", other, addr)
+			}
+		}
+		m.asked = append(m.asked, addr.Unmap())
+	}
+	return nil
+}

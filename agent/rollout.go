@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+const (
+	rolloutParallel = 8 // containers that are brought to a new configuration at once
+	rolloutRetry    = time.Second
+	namedLaggards   = 200 // how many containers that lag the node's status names
+)
+
+// lagging are the containers that have not got the present configuration, and the last revision that all of them had.
+type lagging struct {
+	mu      sync.Mutex
+	applied int64
+	reasons map[allocator.Attachment]string
+}
+
+// revision is the newest one that every container of this node has.
+func (l *lagging) revision() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.applied
+}
+
+// set takes the outcome of a roll-out of one revision, and reports whether it is news.
+func (l *lagging) set(revision int64, reasons map[allocator.Attachment]string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	news := !maps.Equal(l.reasons, reasons)
+	l.reasons = reasons
+	if len(reasons) == 0 {
+		news = news || l.applied != revision
+		l.applied = revision
+	}
+	return news
+}
+
+// status is what the node tells the cluster of itself.
+func (a *Agent) status() lease.Status {
+	s := lease.Status{Address: a.Address, Version: a.Version, Containers: len(a.journal.Entries())}
+	l := &a.lagging
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Applied, s.LaggingCount = l.applied, len(l.reasons)
+	for at, reason := range l.reasons {
+		if len(s.Lagging) == namedLaggards {
+			break
+		}
+		s.Lagging = append(s.Lagging, lease.Lag{Attachment: at, Reason: reason})
+	}
+	return s
+}
+
+// rollOut brings the running containers to each new configuration, and tries those that lag again.
+func (a *Agent) rollOut(ctx context.Context) error {
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.rollout:
+		case <-retry:
+		}
+		config := a.config.Load()
+		reasons := a.bringTo(ctx, config)
+		if a.lagging.set(config.Revision, reasons) {
+			a.backlog.signal.raise() // the status tells it
+		}
+		if retry = nil; len(reasons) > 0 {
+			retry = time.After(rolloutRetry)
+		}
+	}
+}
+
+// bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
+func (a *Agent) bringTo(ctx context.Context, config *lease.Config) map[allocator.Attachment]string {
+	reasons := map[allocator.Attachment]string{}
+	var mu sync.Mutex
+	var work errgroup.Group
+	work.SetLimit(rolloutParallel)
+	for _, e := range a.journal.Entries() {
+		if pool, ok := config.Pools[e.Pool]; !ok || e.Answered == 0 || current(e, &pool) {
+			continue
+		}
+		work.Go(func() error {
+			if err := a.bringOne(ctx, e.Attachment, config); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				reasons[e.Attachment] = err.Error()
+				a.Log.Warn("a container lags behind the configuration", zap.Stringer("attachment", e.Attachment), zap.Int64("revision", config.Revision), zap.Error(err))
+			}
+			return nil
+		})
+	}
+	_ = work.Wait() // the reasons tell
+	return reasons
+}
+
+// current reports whether an entry has what its pool says of running containers. What another plugin wired, and name
+// resolution, are out of Berth's hands and count for new containers only.
+func current(e *journal.Entry, pool *allocator.Pool) bool {
+	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, rewired(e.Wiring, pool))
+}
+
+// rewired is a wiring by its pool's present configuration.
+func rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
+	w.MTU, w.Gateways, w.Routes = pool.MTU, gateways(pool), routes(pool)
+	return w
+}
+
+func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *lease.Config) error {
+	unlock, err := a.locks.lock(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e := a.journal.Get(at)
+	if e == nil {
+		return nil // it has gone meanwhile
+	}
+	pool := config.Pools[e.Pool]
+	next := *e
+	next.Wiring, next.Revision = rewired(e.Wiring, &pool), config.Revision
+	ns, err := a.openNamespace(e)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if _, err := a.kernel.EnsureBridge(bridge(next.Wiring, &pool)); err != nil {
+		return err
+	}
+	to, from := port(&next, &pool), port(e, &pool)
+	to.Netns, from.Netns = ns, ns
+	if err := a.kernel.Update(to, from); err != nil {
+		return err
+	}
+	return a.journal.Hold(&next)
+}

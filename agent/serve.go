@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"go.uber.org/zap"
+)
+
+// requestTime bounds a request. Runtimes give up after a minute or more; code 11 tells them to come again.
+const requestTime = 30 * time.Second
+
+// parallel is how many requests are worked on at once; further ones wait for their turn.
+const parallel = 64
+
+// listen opens the agent's socket, for the superuser alone.
+func (a *Agent) listen() (*net.UnixListener, error) {
+	if err := os.MkdirAll(a.spool(), 0o700); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	path := a.Socket()
+	// The node's lock is ours: a socket file that is there is one that a former agent left behind.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("agent: remove the former socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("agent: listen on %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return l, nil
+}
+
+// serve answers requests until ctx ends, and then those that are under way.
+func (a *Agent) serve(ctx context.Context, l *net.UnixListener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var under sync.WaitGroup
+	defer under.Wait()
+	places := make(chan struct{}, parallel)
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("agent: accept: %w", err)
+		}
+		under.Go(func() {
+			defer conn.Close()
+			a.serveOne(ctx, conn, places)
+		})
+	}
+}
+
+// serveOne reads one request and answers it. A request that has begun is finished even when the agent is to stop.
+func (a *Agent) serveOne(stop context.Context, conn *net.UnixConn, places chan struct{}) {
+	if uid, pid, err := wire.Peer(conn); err != nil || uid != 0 {
+		a.Log.Warn("refused a caller", zap.Int("uid", uid), zap.Int("pid", pid), zap.Error(err))
+		_ = wire.Reply(conn, &wire.Response{Error: wire.Errorf(wire.CodeIO, "the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
+		return
+	}
+	silent := context.AfterFunc(stop, func() { conn.CloseRead() })
+	r, files, err := wire.Receive(conn)
+	silent()
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		_ = wire.Reply(conn, &wire.Response{Error: wire.AsError(err)})
+		return
+	}
+	places <- struct{}{}
+	defer func() { <-places }()
+	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), conn), requestTime)
+	defer cancel()
+	began := time.Now()
+	response := a.respond(ctx, r, files)
+	took := time.Since(began)
+	if err := wire.Reply(conn, response); err != nil {
+		a.Log.Debug("the caller has gone before its answer", zap.String("verb", r.Verb), zap.Error(err))
+	}
+	a.logRequest(r, response, took)
+}
+
+// respond does what a request asks for.
+func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response {
+	var response wire.Response
+	var err error
+	switch r.Operation {
+	case wire.Status:
+		err = a.statusOf(r)
+	case wire.GC:
+		err = a.gc(ctx, r)
+	case wire.Insert:
+		response.Results, err = a.insert(ctx, r, files)
+	case wire.Delete:
+		response.Results, err = a.delete(ctx, r, files)
+	default: // read, and what members refuses
+		response.Revision, err = a.read(ctx, r, files)
+	}
+	if err != nil {
+		response = wire.Response{Error: wire.AsError(err)}
+	}
+	return &response
+}
+
+// logRequest writes one line, and counts.
+func (a *Agent) logRequest(r *wire.Request, response *wire.Response, took time.Duration) {
+	verb := r.Verb
+	if verb == "" {
+		verb = r.Operation
+	}
+	fields := []zap.Field{zap.String("verb", verb), zap.Duration("took", took)}
+	for _, c := range r.Containers[:min(len(r.Containers), 3)] {
+		fields = append(fields, zap.Stringer("attachment", allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}))
+	}
+	if n := len(r.Containers); n > 1 {
+		fields = append(fields, zap.Int("containers", n))
+	}
+	var addresses []string
+	for _, result := range response.Results[:min(len(response.Results), 3)] {
+		for _, addr := range result.Addresses {
+			addresses = append(addresses, addr.Address.Addr().String())
+		}
+	}
+	if len(addresses) > 0 {
+		fields = append(fields, zap.String("address", strings.Join(addresses, " ")))
+	}
+	if response.Error != nil {
+		a.metrics.Request(verb, response.Error.Code, took)
+		fields = append(fields, zap.Int("code", response.Error.Code), zap.String("error", response.Error.Error()))
+		a.Log.Warn("request", fields...)
+		return
+	}
+	a.metrics.Request(verb, 0, took)
+	if verb == "STATUS" || verb == "VERSION" {
+		a.Log.Debug("request", fields...)
+		return
+	}
+	a.Log.Info("request", fields...)
+}

@@ -1,0 +1,192 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// detachTime is how long a DEL waits for etcd to learn of a detachment, so that the member can start elsewhere at
+// once; after that it is settled later.
+const detachTime = 2 * time.Second
+
+// reserve attaches the reservation of each stateful add to it. A reservation that this node's own former container
+// still has is let go of first, where that container is gone.
+func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add) error {
+	if len(adds) == 0 {
+		return nil
+	}
+	requests := make([]lease.ReserveRequest, len(adds))
+	for i, add := range adds {
+		if err := validStateful(add); err != nil {
+			return err
+		}
+		requests[i] = lease.ReserveRequest{
+			Pool: *add.pool, PoolRevision: add.config.PoolRevisions[add.pool.Name],
+			Identity: add.identity(), Attachment: add.attachment, Addresses: add.asked,
+			Taken: a.reserved.taken(add.pool.Name),
+		}
+	}
+	a.detachPending(ctx) // else this node's own unsettled DELs would be in the way
+	byIdentity := map[allocator.Identity]map[netip.Addr]lease.Reservation{}
+	var err error
+	for again := true; again; {
+		var done []lease.Reservation
+		done, err = session.Reserve(ctx, requests)
+		for _, r := range done {
+			if byIdentity[r.Identity] == nil {
+				byIdentity[r.Identity] = map[netip.Addr]lease.Reservation{}
+			}
+			byIdentity[r.Identity][r.Address] = r
+		}
+		held, is := errors.AsType[*lease.HeldError](err)
+		again = is && a.letGo(ctx, held.Reservation)
+	}
+	for _, add := range adds {
+		add.entry = reservedEntry(add, byIdentity[add.identity()])
+	}
+	return a.reserveError(err, adds)
+}
+
+// letGo detaches a reservation that etcd attaches to this node and that no request and no container here has: what an
+// ADD left behind whose answer from etcd was lost. It reports whether it did.
+func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
+	if r.Holder.Node != a.Node {
+		return false
+	}
+	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a request that has the lock is under way: it decides
+	defer cancel()
+	unlock, err := a.locks.lock(wait, r.Holder.Attachment)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	if a.journal.Get(r.Holder.Attachment) != nil {
+		return false
+	}
+	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}
+	return a.store.Detach(ctx, []lease.Detachment{d}) == nil
+}
+
+func validStateful(add *add) error {
+	if add.pool.Draining {
+		return wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", add.pool.Name)
+	}
+	if len(add.pool.Stateful) == 0 {
+		return wire.Errorf(wire.CodeConfig, "pool %q has no stateful ranges: add some with berthctl apply, or choose another pool", add.pool.Name)
+	}
+	for _, addr := range add.asked {
+		if !add.pool.InStateful(addr) || !add.pool.Usable(addr) {
+			return wire.Errorf(wire.CodeConfig, "address %s was asked for by a stateful container, and is not a usable one of the stateful ranges %v of pool %q", addr, add.pool.Stateful, add.pool.Name)
+		}
+	}
+	return nil
+}
+
+// reservedEntry begins the journal entry of an add with what was reserved for it; nil where nothing was.
+func reservedEntry(add *add, reservations map[netip.Addr]lease.Reservation) *journal.Entry {
+	if len(reservations) == 0 {
+		return nil
+	}
+	e := &journal.Entry{Class: allocator.Stateful}
+	for _, r := range reservations {
+		e.Epoch = r.Epoch // those of an identity are attached as one
+	}
+	e.Addresses = slices.SortedFunc(maps.Keys(reservations), netip.Addr.Compare) // IPv4 first
+	return e
+}
+
+// reserveError puts what went wrong into the caller's words.
+func (a *Agent) reserveError(err error, adds []*add) error {
+	if held, ok := errors.AsType[*lease.HeldError](err); ok {
+		h := held.Reservation.Holder
+		return wire.Errorf(wire.CodeTryAgain, "%s has address %s, which is attached to container %s on node %s since %s: it moves when that container is gone",
+			held.Reservation.Identity, held.Reservation.Address, h.Attachment.Container, h.Node, h.Since.Format(time.RFC3339))
+	}
+	if exhausted, ok := errors.AsType[*lease.ExhaustedError](err); ok {
+		return wire.Errorf(wire.CodeTryAgain, "%v", exhausted)
+	}
+	if errors.Is(err, lease.ErrStaleConfig) {
+		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %v", err)
+	}
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "cannot reserve an address for %s now: %v", adds[0].identity(), err)
+	}
+	return nil
+}
+
+// unreserve lets go of a reservation that the journal has not come to know.
+func (a *Agent) unreserve(add *add) {
+	if add.class != allocator.Stateful || add.entry == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), detachTime)
+	defer cancel()
+	d := lease.Detachment{
+		Pool: add.pool.Name, Addresses: add.entry.Addresses, Identity: add.identity(), Attachment: add.attachment, Epoch: add.entry.Epoch,
+	}
+	if err := a.store.Detach(ctx, []lease.Detachment{d}); err != nil {
+		// The next settling finds that etcd attaches to this node what it does not have.
+		a.Log.Warn("cannot let go of a reservation yet", zap.Stringer("identity", add.identity()), zap.Error(err))
+	}
+}
+
+// detachAll tells etcd of the detachments that it does not know yet, until it does.
+func (a *Agent) detachAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.detach:
+		}
+		for a.detachPending(ctx) != nil && ctx.Err() == nil {
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+func (a *Agent) detachPending(ctx context.Context) error {
+	pending := a.journal.Pending()
+	if len(pending) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, detachTime)
+	defer cancel()
+	all := make([]lease.Detachment, len(pending))
+	for i, d := range pending {
+		all[i] = lease.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
+	}
+	if err := a.store.Detach(ctx, all); err != nil {
+		return err
+	}
+	for _, d := range pending {
+		if err := a.journal.Detached(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merged joins the detachments of one identity's families into one, as a reservation of two families is let go of as one.
+func merged(all []lease.Detachment) []lease.Detachment {
+	at := map[allocator.Attachment]int{}
+	var out []lease.Detachment
+	for _, d := range all {
+		if i, ok := at[d.Attachment]; ok && out[i].Identity == d.Identity && out[i].Epoch == d.Epoch {
+			out[i].Addresses = append(append([]netip.Addr{}, out[i].Addresses...), d.Addresses...)
+			continue
+		}
+		at[d.Attachment] = len(out)
+		out = append(out, d)
+	}
+	return out
+}

@@ -1,0 +1,74 @@
+// Command berthd is a node's agent: it gives this node's containers their addresses and wires them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent"
+	"github.com/berth-ipam/berth/lease/embedded"
+)
+
+// version is stamped by the build.
+var version = "dev"
+
+func main() {
+	o, err := parse(os.Args[1:])
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "berthd:", err)
+		os.Exit(2)
+	case o.showVersion:
+		fmt.Println("berthd", version)
+		return
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "berthd:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until a signal asks for the end. The end revokes nothing.
+func run(o *options) error {
+	log, err := o.logger()
+	if err != nil {
+		return err
+	}
+	defer log.Sync() //nolint:errcheck // standard error cannot be synced everywhere
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	unlock, err := agent.LockNode(o.agent.Node)
+	if err != nil {
+		return err
+	}
+	defer unlock() //nolint:errcheck // the process ends
+	if len(o.etcd.Endpoints) == 0 {
+		server, err := embedded.Start(ctx, o.embedded(log))
+		if err != nil {
+			return err
+		}
+		defer server.Stop()
+		o.etcd.Endpoints = server.Endpoints()
+		log.Info("serving an etcd of this machine's own", zap.Strings("endpoints", server.Endpoints()), zap.String("data", o.dataDir))
+	}
+	if err := o.identify(); err != nil {
+		return err
+	}
+	o.agent.Log, o.agent.Etcd = log, *o.etcd
+	a, err := agent.New(o.agent)
+	if err != nil {
+		return err
+	}
+	log.Info("agent", zap.String("node", o.agent.Node), zap.String("socket", o.agent.Socket()), zap.String("version", version))
+	return errors.Join(a.Run(ctx), a.Close())
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/berth-ipam/berth/agent"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/flags"
+	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/embedded"
+)
+
+type options struct {
+	agent               agent.Options
+	etcd                *lease.Options
+	dataDir             string
+	embeddedListen      []string
+	logLevel, logFormat string
+	showVersion         bool
+}
+
+// parse reads the command line and the environment.
+func parse(args []string) (*options, error) {
+	fs := pflag.NewFlagSet("berthd", pflag.ContinueOnError)
+	o := &options{etcd: flags.Etcd(fs)}
+	host, _ := os.Hostname() // empty: --node is missing, and checked below
+	fs.StringVar(&o.agent.Node, "node", host, "this node's `name` in the cluster")
+	fs.StringVar(&o.agent.Address, "node-address", "", "`address` under which this node is shown to people")
+	fs.StringVar(&o.dataDir, "data-dir", "/var/lib/berth", "`directory` of the embedded etcd's data")
+	runDir := flags.RunDir(fs)
+	fs.StringVar(&o.agent.Listen, "listen", "127.0.0.1:9473", "`host:port` of /metrics, /healthz and /readyz; empty: none")
+	fs.StringSliceVar(&o.embeddedListen, "embedded-etcd-listen", nil, "further client `URLs` on which the embedded etcd listens, besides unix://RUNDIR/etcd.sock")
+	fs.StringVar(&o.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
+	fs.StringVar(&o.logFormat, "log-format", "text", "`format`: text or json")
+	fs.BoolVar(&o.showVersion, "version", false, "print the version and end")
+	fs.Usage = func() {
+		fmt.Fprintf(os.Stderr, "berthd is a node's agent. It needs no flag on a single machine, where it serves an etcd of its own.\n\nUsage: berthd [flags]\n\nExample:\n  berthd --node n1 --etcd-endpoints https://10.0.0.1:2379,https://10.0.0.2:2379\n\nFlags:\n%s", fs.FlagUsages())
+	}
+	flags.Document(fs)
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := flags.Environment(fs); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("%q: want flags only, see --help", fs.Arg(0))
+	}
+	o.agent.RunDir, o.agent.Version = *runDir, version
+	return o, o.check()
+}
+
+func (o *options) check() error {
+	if err := allocator.ValidName("--node", o.agent.Node); err != nil {
+		return err
+	}
+	if o.agent.Node == lease.OwnerStateful {
+		return fmt.Errorf("--node %q: the word marks the owner of stateful blocks; choose another name", o.agent.Node)
+	}
+	if len(o.embeddedListen) > 0 && len(o.etcd.Endpoints) > 0 {
+		return fmt.Errorf("--embedded-etcd-listen needs the embedded etcd, and --etcd-endpoints names another: give one of them")
+	}
+	dirs := []*string{&o.agent.RunDir, &o.dataDir}
+	for _, dir := range dirs {
+		path, err := filepath.Abs(*dir)
+		if err != nil {
+			return err
+		}
+		*dir = path
+	}
+	return nil
+}
+
+// identify finds out which machine and which boot of it this is.
+func (o *options) identify() (err error) {
+	if o.agent.Machine, err = agent.Machine(); err != nil {
+		return err
+	}
+	o.agent.Boot, err = agent.Boot()
+	return err
+}
+
+func (o *options) embedded(log *zap.Logger) embedded.Options {
+	return embedded.Options{
+		Dir: filepath.Join(o.dataDir, "etcd"), Name: o.agent.Node, ListenUnix: flags.EtcdSocket(o.agent.RunDir),
+		ListenClient: o.embeddedListen, Log: log,
+	}
+}
+
+func (o *options) logger() (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(o.logLevel)
+	if err != nil || level < zapcore.DebugLevel || level > zapcore.ErrorLevel {
+		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
+	}
+	c := zap.NewProductionConfig()
+	c.Level = zap.NewAtomicLevelAt(level)
+	c.Sampling, c.DisableStacktrace = nil, true
+	c.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	c.EncoderConfig.EncodeDuration = zapcore.StringDurationEncoder
+	switch o.logFormat {
+	case "json":
+	case "text":
+		c.Encoding, c.DisableCaller = "console", true
+		c.EncoderConfig.EncodeLevel = zapcore.CapitalLevelEncoder
+	default:
+		return nil, fmt.Errorf("--log-format %q: want %s", o.logFormat, strings.Join([]string{"text", "json"}, " or "))
+	}
+	return c.Build()
+}
