@@ -36,8 +36,9 @@ var (
 var rules = map[string]rule{
 	"allocator":         {},
 	"internal/wire":     {},
+	"client":            {ours: []string{"internal/wire"}},
 	"internal/flags":    {ours: []string{"lease"}, others: cobra},
-	"internal/manifest": {ours: []string{"allocator", "lease", "internal/nearest"}, others: yaml},
+	"internal/manifest": {ours: []string{"allocator", "client", "lease", "internal/nearest"}, others: yaml},
 	"internal/nearest":  {},
 	"internal/sandbox":  {others: []string{"golang.org/x/sys/"}},
 	"lease":             {ours: []string{"allocator"}, others: etcd},
@@ -55,7 +56,7 @@ var rules = map[string]rule{
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
-		ours:   []string{"lease", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest"},
+		ours:   []string{"client", "lease", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},
 	"bench":           {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},

@@ -1,0 +1,43 @@
+# Berth. `make demo` shows what it does, `make test` proves it, `make help` lists the rest.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 10s
+
+# The race detector needs cgo and a C compiler.
+RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null && echo -race)
+
+.PHONY: help build demo test lint fuzz bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/berth, bin/berthd and bin/berthctl
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## three nodes, one etcd, nine containers: see it work, within a minute
+	@CGO_ENABLED=0 go run ./e2e/demo -bin bin
+
+test: ## run every test, with the race detector where cgo works
+	@$(if $(RACE),,echo 'make test: no cgo here, so the race detector is off')
+	go build $(RACE) ./...
+	go test $(RACE) -count=1 -p 1 -timeout 25m ./...
+
+lint: ## gofmt, go vet, staticcheck; the import rules are a test in internal/lint
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go test -count=1 ./internal/lint
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed 's/:func / /' | while read -r file target; do \
+	  echo "fuzz $$target in $$(dirname $$file) for $(FUZZTIME)"; \
+	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null || exit 1; done
+
+bench: build ## measure ADD and DEL beside the CNI plugins' bridge and host-local
+	go run ./bench -bin bin
+
+clean: ## remove what was built
+	rm -rf bin .cache
