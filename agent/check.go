@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 
 // read is CNI CHECK for a set; without containers it is only the version.
 func (a *Agent) read(ctx context.Context, r *wire.Request, files []*os.File) (*wire.Revision, error) {
-	if len(r.Containers) == 0 {
-		return a.revision(), nil
+	if r.Operation == wire.Read && len(r.Containers) == 0 {
+		return a.revision(), a.allowed(r.Operation)
 	}
 	set, err := a.members(r, files)
 	if err != nil {
@@ -26,12 +27,6 @@ func (a *Agent) read(ctx context.Context, r *wire.Request, files []*os.File) (*w
 		}
 	}
 	return a.revision(), nil
-}
-
-// revision is the version as this node knows it.
-func (a *Agent) revision() *wire.Revision {
-	revision, applied := a.config.Load().Revision, a.lagging.revision()
-	return &wire.Revision{Revision: revision, Applied: applied, Complete: applied == revision}
 }
 
 // check compares one attachment with what ADD answered, with the journal and with the kernel (CNI specification
@@ -58,6 +53,11 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		}
 		p := port(e, pool)
 		p.Netns = m.netns
+		if m.Previous != nil {
+			if mac, err := net.ParseMAC(m.Previous.MAC); err == nil {
+				p.MAC = mac // a later plugin of the chain may have set another
+			}
+		}
 		if err := a.kernel.Check(p); err != nil {
 			missing = append(missing, err.Error())
 		}

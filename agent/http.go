@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// serveHTTP answers /metrics, /healthz and /readyz. It tells, and changes nothing.
+// serveHTTP answers /metrics, /healthz, /readyz and /v1/version. It tells, and changes nothing.
 func (a *Agent) serveHTTP(ctx context.Context) error {
 	if a.Listen == "" {
 		return nil
@@ -31,6 +31,7 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.HandleFunc("GET /v1/version", a.serveVersion)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()

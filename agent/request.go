@@ -36,10 +36,10 @@ func (m *member) identity() allocator.Identity {
 
 // members checks a set as a whole, before anything is done for any of it.
 func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
-	operations := a.config.Load().Settings.Operations
+	if err := a.allowed(r.Operation); err != nil {
+		return nil, err
+	}
 	switch {
-	case !slices.Contains(operations, r.Operation):
-		return nil, wire.Errorf(wire.CodeOperation, "operation %q is unknown or switched off: valid are %s", r.Operation, strings.Join(operations, ", "))
 	case len(r.Containers) == 0:
 		return nil, wire.Errorf(wire.CodeOperation, "operation %s names no container: name 1 to %d", r.Operation, maxSet)
 	case len(r.Containers) > maxSet:
@@ -62,6 +62,15 @@ func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
 		set[i] = m
 	}
 	return set, nil
+}
+
+// allowed refuses an operation that is unknown, or that the settings switch off.
+func (a *Agent) allowed(operation string) error {
+	operations := a.config.Load().Settings.Operations
+	if slices.Contains(operations, operation) {
+		return nil
+	}
+	return wire.Errorf(wire.CodeOperation, "operation %q is unknown or switched off: valid are %s", operation, strings.Join(operations, ", "))
 }
 
 func newMember(c wire.Container, files []*os.File) (*member, error) {

@@ -79,14 +79,20 @@ func (r *rig) startEtcd() {
 
 func (r *rig) apply(pools ...allocator.Pool) {
 	r.t.Helper()
+	r.change(func(c *lease.Config) {
+		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(r.session), allocator.Duration(time.Minute)
+		for _, p := range pools {
+			c.Pools[p.Name] = p.WithDefaults()
+		}
+	})
+}
+
+func (r *rig) change(f func(*lease.Config)) {
+	r.t.Helper()
 	base, err := r.store.Config(r.t.Context())
 	check(r.t, err)
 	next := base.Clone()
-	next.Settings.Session = allocator.Duration(r.session)
-	next.Settings.AddressLease = allocator.Duration(time.Minute)
-	for _, p := range pools {
-		next.Pools[p.Name] = p.WithDefaults()
-	}
+	f(next)
 	_, err = r.store.Apply(r.t.Context(), base, next, lease.Note{Who: "test"})
 	check(r.t, err)
 }

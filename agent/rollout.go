@@ -24,6 +24,7 @@ const (
 // lagging are the containers that have not got the present configuration, and the last revision that all of them had.
 type lagging struct {
 	mu      sync.Mutex
+	seen    int64 // the revision that reasons speak of
 	applied int64
 	reasons map[allocator.Attachment]string
 }
@@ -39,10 +40,9 @@ func (l *lagging) revision() int64 {
 func (l *lagging) set(revision int64, reasons map[allocator.Attachment]string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	news := !maps.Equal(l.reasons, reasons)
-	l.reasons = reasons
+	news := l.seen != revision || !maps.Equal(l.reasons, reasons)
+	l.seen, l.reasons = revision, reasons
 	if len(reasons) == 0 {
-		news = news || l.applied != revision
 		l.applied = revision
 	}
 	return news
@@ -54,7 +54,7 @@ func (a *Agent) status() lease.Status {
 	l := &a.lagging
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Applied, s.LaggingCount = l.applied, len(l.reasons)
+	s.Revision, s.Applied, s.LaggingCount = l.seen, l.applied, len(l.reasons)
 	for at, reason := range l.reasons {
 		if len(s.Lagging) == namedLaggards {
 			break

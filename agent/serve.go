@@ -109,8 +109,12 @@ func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) 
 		response.Results, err = a.insert(ctx, r, files)
 	case wire.Delete:
 		response.Results, err = a.delete(ctx, r, files)
-	default: // read, and what members refuses
-		response.Revision, err = a.read(ctx, r, files)
+	default: // read, and what is refused as unknown
+		if r.Select == nil {
+			response.Revision, err = a.read(ctx, r, files)
+		} else if err = a.allowed(r.Operation); err == nil {
+			response.Set, err = a.readSet(ctx, r.Select)
+		}
 	}
 	if err != nil {
 		response = wire.Response{Error: wire.AsError(err)}
