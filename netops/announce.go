@@ -21,9 +21,10 @@ type heralds struct {
 	closed bool
 }
 
-// Announce tells the network, from inside the container, where its addresses are: at once, and once more a second
-// later. Before Join nobody would hear it. It does not wait, and keeps its own hold of the namespace until then; Detach
-// ends it. An announcement that fails is lost: who talks to the container asks for its address anyway.
+// Announce tells the network where a port's addresses are: at once from inside the container, and once more a second
+// later from the bridge, so that no socket of ours keeps the container's namespace alive meanwhile. Before Join
+// nobody would hear it. It does not wait; Leave and Detach end it. An announcement that fails is lost: who talks to the
+// container asks for its address anyway.
 func (k *Kernel) Announce(p Port) {
 	fd, err := unix.FcntlInt(p.Netns.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -36,37 +37,33 @@ func (k *Kernel) Announce(p Port) {
 	}
 	go func() {
 		defer k.heralds.end(p.Name, quit)
-		announce(ns, &p, k.heralds.between, quit)
+		announce(ns, &p, p.Interface)
+		ns.Close()
+		select {
+		case <-time.After(k.heralds.between):
+			announce(k.home, &p, p.Bridge)
+		case <-quit:
+		}
 	}()
 }
 
-func announce(ns *os.File, p *Port, between time.Duration, quit <-chan struct{}) {
-	fd, to := -1, unix.SockaddrLinklayer{}
-	err := within(ns, func() (err error) {
-		link, err := net.InterfaceByName(p.Interface)
+// announce sends one announcement of each address over an interface of a namespace.
+func announce(ns *os.File, p *Port, over string) {
+	_ = within(ns, func() error {
+		link, err := net.InterfaceByName(over)
 		if err != nil {
 			return err
 		}
-		to.Ifindex = link.Index
-		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		return err
-	})
-	ns.Close()
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	send := func() {
-		for _, a := range p.Addresses {
-			_ = unix.Sendto(fd, announcement(a.Addr(), p.mac()), 0, &to)
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
 		}
-	}
-	send()
-	select {
-	case <-time.After(between):
-		send()
-	case <-quit:
-	}
+		defer unix.Close(fd)
+		for _, a := range p.Addresses {
+			_ = unix.Sendto(fd, announcement(a.Addr(), p.mac()), 0, &unix.SockaddrLinklayer{Ifindex: link.Index})
+		}
+		return nil
+	})
 }
 
 // begin ends a port's announcement that is under way, and returns what will end the new one; nil: there is to be none.

@@ -158,7 +158,9 @@ func dressInside(p *Port, index int) error {
 		requests = append(requests, putAddress(index, plain(a), fmt.Sprintf("add address %v to %s", a, p.Interface)))
 	}
 	for _, r := range p.routes() {
-		requests = append(requests, putRoute(index, r.To, r.Via, fmt.Sprintf("add route to %v via %v", r.To, r.Via)))
+		put := putRoute(index, r.To, r.Via, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
+		put.lenient = true // another interface of the container leads there already: the first one's route stays
+		requests = append(requests, put)
 	}
 	return s.do(requests...)
 }

@@ -191,6 +191,29 @@ func TestTheHostsOwnNamespaceIsRefused(t *testing.T) {
 	}
 }
 
+func TestASecondInterfaceOfAContainerLeavesTheFirstOnesRoutes(t *testing.T) {
+	k, _ := newBridge(t)
+	first, inside := newPort(t, 1)
+	second, _ := newPort(t, 2)
+	second.Netns, second.Interface = inside.open(), "eth1"
+	for _, p := range []Port{first, second} {
+		if _, err := k.Attach(p); err != nil {
+			t.Fatalf("%s: %v", p.Interface, err)
+		}
+	}
+	for _, p := range []Port{first, second} {
+		if err := k.Check(p); err != nil {
+			t.Errorf("%s: %v", p.Interface, err)
+		}
+	}
+	if err := k.Detach(second.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Check(first); err != nil {
+		t.Errorf("after the second has gone: %v", err)
+	}
+}
+
 func TestAFailedAttachLeavesNothing(t *testing.T) {
 	k, host := newBridge(t)
 	for name, spoil := range map[string]func(*Port){

@@ -108,8 +108,8 @@ func checkInside(found *faults, s *socket, p *Port, host, inside link, mtu int) 
 	if !inside.up() {
 		found.add("interface %s is down", p.Interface)
 	}
-	if inside.mtu != mtu {
-		found.add("interface %s has MTU %d: want %d", p.Interface, inside.mtu, mtu)
+	if inside.mtu > mtu { // a smaller one may be a later plugin's wish
+		found.add("interface %s has MTU %d: want at most %d", p.Interface, inside.mtu, mtu)
 	}
 	if mac := p.mac(); inside.mac.String() != mac.String() {
 		found.add("interface %s has MAC %v: want %v", p.Interface, inside.mac, mac)
@@ -145,7 +145,8 @@ func checkRoutes(found *faults, s *socket, p *Port, index int) error {
 	for _, want := range p.routes() {
 		ok := false
 		for _, r := range held {
-			ok = ok || r.index == index && r.to == want.To.Masked() && r.via == want.Via && r.table == unix.RT_TABLE_MAIN
+			elsewhere := r.index != index && r.index != 0 // the first of several interfaces keeps its route
+			ok = ok || r.to == want.To.Masked() && r.table == unix.RT_TABLE_MAIN && (elsewhere || r.index == index && r.via == want.Via)
 		}
 		if !ok {
 			found.add("the route to %v via %v over %s is missing", want.To, want.Via, p.Interface)

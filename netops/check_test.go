@@ -37,8 +37,8 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 		{name: "interface down", words: []string{"interface eth0 is down"}, inside: func(p Port) error {
 			return netlink.LinkSetDown(named(t, "eth0"))
 		}},
-		{name: "wrong MTU", words: []string{"interface eth0 has MTU 1400: want 1500"}, inside: func(p Port) error {
-			return netlink.LinkSetMTU(named(t, "eth0"), 1400)
+		{name: "wrong MTU", words: []string{"interface eth0 has MTU 1600: want at most 1500"}, inside: func(p Port) error {
+			return netlink.LinkSetMTU(named(t, "eth0"), 1600)
 		}},
 		{name: "wrong MAC", words: []string{"interface eth0 has MAC 02:00:00:00:00:01: want be:00:"}, inside: func(p Port) error {
 			return netlink.LinkSetHardwareAddr(named(t, "eth0"), []byte{2, 0, 0, 0, 0, 1})

@@ -157,7 +157,12 @@ func (p *Port) validate() error {
 			return fmt.Errorf("address %v: want an address and the length of its subnet's prefix", a)
 		}
 	}
+	seen := map[netip.Prefix]bool{}
 	for _, r := range p.routes() {
+		if seen[r.To.Masked()] {
+			return fmt.Errorf("two routes to %v: want at most one", r.To)
+		}
+		seen[r.To.Masked()] = true
 		if !r.To.IsValid() || r.Via.IsValid() && r.Via.Is4() != r.To.Addr().Is4() {
 			return fmt.Errorf("route to %v via %v: want a prefix, and a gateway of its family", r.To, r.Via)
 		}

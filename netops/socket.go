@@ -13,12 +13,13 @@ import (
 // A request is one rtnetlink message, and what it asks for, in words that an error begins with.
 type request struct {
 	*nl.NetlinkRequest
-	what string
+	what    string
+	lenient bool // what exists already is success
 }
 
 // ask begins a request that the kernel acknowledges.
 func ask(kind, flags int, what string, parts ...nl.NetlinkRequestData) request {
-	r := request{nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK), what}
+	r := request{NetlinkRequest: nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK), what: what}
 	for _, part := range parts {
 		r.AddData(part)
 	}
@@ -121,7 +122,7 @@ func (s *socket) exchange(requests []request, got func(kind uint16, body []byte)
 			switch m.Header.Type {
 			case unix.NLMSG_ERROR, unix.NLMSG_DONE:
 				left--
-				if err := outcome(m); err != nil {
+				if err := outcome(m); err != nil && !(requests[i].lenient && errors.Is(err, unix.EEXIST)) {
 					errs[i] = err
 				}
 			default:

@@ -76,6 +76,7 @@ func (k *Kernel) Join(port string, class string) error {
 
 // Leave takes a port out of its class: nothing passes from or to it any more. Absence is success.
 func (k *Kernel) Leave(port string) error {
+	k.heralds.silence(port)
 	if err := k.table.leave(port); err != nil {
 		return fmt.Errorf("netops: leave %s: %w", port, err)
 	}
