@@ -61,7 +61,8 @@ func allowV6(link string) error {
 	return err
 }
 
-// inheritV6 makes the bridge treat IPv6 as the NIC does whose place it takes.
+// inheritV6 makes the bridge treat IPv6 as the NIC does whose place it takes. A bridge of an MTU below IPv6's least
+// has none; the NIC's IPv6 addresses, if it has any, then cannot move, and are refused as such.
 func inheritV6(nic, bridge string) error {
 	for _, name := range [...]string{"disable_ipv6", "accept_ra"} {
 		value, err := readSysctl(sysctlV6, nic, name)
@@ -71,7 +72,7 @@ func inheritV6(nic, bridge string) error {
 		if err == nil {
 			err = setSysctl(value, sysctlV6, bridge, name)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package netops
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink/nl"
@@ -82,6 +83,12 @@ func moveSteps(s *socket, nic, bridge link) ([]step, error) {
 	routes, err := routesOver(s, nic.index)
 	if err != nil {
 		return nil, err
+	}
+	if bridge.mtu < minimumV6 {
+		// What the kernel gave the NIC by itself stays there; a bridge without IPv6 needs none.
+		local := func(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
+		addresses = slices.DeleteFunc(addresses, func(a address) bool { return local(a.prefix.Addr()) })
+		routes = slices.DeleteFunc(routes, func(r route) bool { return local(r.to.Addr()) })
 	}
 	return append(gainSteps(addresses, routes, nic, bridge), loseSteps(addresses, routes, nic)...), nil
 }

@@ -270,3 +270,17 @@ func TestAnUplinkThatIsTakenOrTooNarrowIsRefused(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestABridgeTooNarrowForIPv6TakesAnUplinkOfIPv4(t *testing.T) {
+	plug := newSwitch(t)
+	k, host := newHost(t)
+	plug(host, "eth0")
+	host.give("eth0", "192.0.2.1/24")
+	before := host.holdings("eth0")
+	if _, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", MTU: minimumV6 - 1}); err != nil {
+		t.Fatal(err)
+	}
+	if after := host.holdings("berth0"); !slices.Equal(before, after) {
+		t.Errorf("the bridge has %v, the NIC had %v", after, before)
+	}
+}
