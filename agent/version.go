@@ -36,7 +36,10 @@ func (a *Agent) readSet(ctx context.Context, s *wire.Select) (*wire.SetVersion, 
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %v", err)
 	}
-	out := &wire.SetVersion{Revision: v.Revision, Complete: v.Complete, UpToDate: v.UpToDate, Total: v.Total}
+	out := &wire.SetVersion{
+		Revision: v.Revision, Complete: v.Complete, UpToDate: v.UpToDate, Total: v.Total,
+		Containers: []wire.ContainerVersion{}, Nodes: []wire.NodeVersion{},
+	}
 	for _, c := range v.Containers {
 		out.Containers = append(out.Containers, wire.ContainerVersion(c))
 	}

@@ -90,6 +90,9 @@ func NewSpace(p *Pool, f Family) *Space {
 // what is held stays held.
 func (s *Space) Configure(p *Pool) {
 	s.reuse, s.cooldown = time.Duration(p.Reuse), time.Duration(p.Cooldown)
+	if p.Draining {
+		s.reuse, s.cooldown = 0, 0 // nobody comes back for what was released
+	}
 	s.usable = p.usable(s.family)
 	for i := range s.slots {
 		i, t := int32(i), &s.slots[i]

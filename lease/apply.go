@@ -158,7 +158,7 @@ func (s *Store) change(ctx context.Context, prepare func() (change, error)) (*Co
 func (s *Store) commitChange(ctx context.Context, c change, when time.Time) (after *Config, moved bool, err error) {
 	entry := c.entry(when)
 	t := transaction{
-		If:   append(c.compares, unchanged(s.keys.revision(), c.base.Revision)),
+		If:   append([]clientv3.Cmp{unchanged(s.keys.revision(), c.base.Revision)}, c.compares...),
 		Then: append(s.writes(c, entry), c.deletes...),
 		// The number of the change that came before ours is known, whoever made it.
 		Else: []clientv3.Op{clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.history(entry.Number))},

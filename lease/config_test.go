@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/berth-ipam/berth/allocator"
 )
 
@@ -253,6 +255,53 @@ func TestOnlyAPoolThatNothingUsesCanBeRemoved(t *testing.T) {
 	}
 	if _, err := s.RemovePool(t.Context(), read, "nothing", Note{}); err == nil {
 		t.Error("a pool that is not there was removed")
+	}
+}
+
+func TestAChangeWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	c := change{base: base, next: base.Clone(), note: Note{Who: "tester"}}
+	c.next.Settings.Session = allocator.Duration(5 * time.Second)
+	when := time.Now().UTC()
+	first, _, err := s.commitChange(t.Context(), c, when)
+	l.check(err)
+	again, _, err := s.commitChange(t.Context(), c, when)
+	l.check(err)
+	if again.Revision != first.Revision || again.Changes != 2 || len(Diff(first, again)) > 0 {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	_, _, err = s.commitChange(t.Context(), c, when.Add(1))
+	if conflict, ok := errors.AsType[*ConflictError](err); !ok || conflict.Winner.Revision != first.Revision {
+		t.Errorf("another one of the same words: %v", err)
+	}
+}
+
+// What was looked at before a change is compared in it: what comes between makes it look again.
+func TestNothingComesBetweenALookAndAChange(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest(), small())
+	x := l.join(s, "n1")
+	next := base.Clone()
+	grown := next.Pools["default"]
+	grown.Stateful = []netip.Prefix{prefix("10.42.0.0/20"), prefix("10.42.16.0/24")}
+	next.Pools["default"] = grown
+	growth, err := s.guardGrowth(t.Context(), base, next)
+	l.check(err)
+	unused, err := s.guardUnused(t.Context(), "small")
+	l.check(err)
+
+	_, err = x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26"))
+	l.check(err)
+	_, err = s.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], identity("db", 0), nil)
+	l.check(err)
+	for what, guards := range map[string][]clientv3.Cmp{"growth": growth, "blocks": unused[:1], "reservations": unused[1:]} {
+		_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, compares: guards}, time.Now())
+		if err != nil || !moved {
+			t.Errorf("%s: it went through: %v", what, err)
+		}
 	}
 }
 

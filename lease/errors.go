@@ -32,8 +32,8 @@ func (e *ConflictError) Error() string {
 // An InUseError says why a pool cannot be removed.
 type InUseError struct {
 	Pool         string
-	Blocks       int      // that nodes own
-	Reservations int      //
+	Blocks       int // that nodes own
+	Reservations int
 	Examples     []string // a few of them, in words
 }
 

@@ -101,20 +101,10 @@ func blockOf(blocks []Block, w addressWrite) (Block, bool) {
 // publish writes one piece. The session alone writes the node's status, and each piece under a number of its own: if
 // the counter has moved, the number tells whether this piece was written, or one before it whose answer was lost.
 func (x *Session) publish(ctx context.Context, p piece) error {
-	keys, name := x.store.keys, x.node.Name
 	x.batch++
 	p.status.Batch = x.batch
 	for n := 1; ; n++ {
-		t := transaction{
-			If:   append(x.Owner(), unchanged(keys.status(name), x.counter)),
-			Then: append([]clientv3.Op{put(keys.status(name), p.status)}, p.ops...),
-			Else: append(x.ownerGets(), clientv3.OpGet(keys.status(name))),
-		}
-		for _, b := range p.blocks {
-			t.If = append(t.If, unchanged(keys.block(b.Pool, b.Prefix), b.Revision))
-			t.Else = append(t.Else, clientv3.OpGet(keys.block(b.Pool, b.Prefix)))
-		}
-		response, err := x.store.commit(ctx, "publish", t)
+		response, err := x.store.commit(ctx, "publish", x.publication(p))
 		switch {
 		case err != nil && again(ctx, n, err):
 			continue
@@ -131,13 +121,28 @@ func (x *Session) publish(ctx context.Context, p piece) error {
 		if x.published.Batch == p.status.Batch {
 			return nil
 		}
-		if err := lostBlock(keys, p.blocks, response); err != nil {
+		if err := lostBlock(x.store.keys, p.blocks, response); err != nil {
 			return err
 		}
 		if n == blockTries {
 			return errors.New("the node's status keeps changing: does something else write it?")
 		}
 	}
+}
+
+// publication is a piece as a transaction, by the counter as it is known.
+func (x *Session) publication(p piece) transaction {
+	keys, status := x.store.keys, x.store.keys.status(x.node.Name)
+	t := transaction{
+		If:   append(x.Owner(), unchanged(status, x.counter)),
+		Then: append([]clientv3.Op{put(status, p.status)}, p.ops...),
+		Else: append(x.ownerGets(), clientv3.OpGet(status)),
+	}
+	for _, b := range p.blocks {
+		t.If = append(t.If, unchanged(keys.block(b.Pool, b.Prefix), b.Revision))
+		t.Else = append(t.Else, clientv3.OpGet(keys.block(b.Pool, b.Prefix)))
+	}
+	return t
 }
 
 // lostBlock finds the first block that is not as the piece compared it.

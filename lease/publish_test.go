@@ -139,6 +139,23 @@ func TestNothingIsPublishedInABlockThatIsLost(t *testing.T) {
 	}
 }
 
+func TestABatchThatComesLateChangesNothing(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.apply(s, smallest())
+	x, b := publisher(l, s, prefix("10.42.16.0/26"))
+	a := assignments(addr("10.42.16.1"), 1)
+	pieces, err := x.pieces(Batch{Blocks: []Block{b}, Set: a})
+	l.check(err)
+	late := x.publication(pieces[0])
+	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Clear: a}))
+	response, err := s.commit(t.Context(), "publish", late)
+	l.check(err)
+	if got, err := s.Assignments(t.Context()); err != nil || response.Succeeded || len(got) > 0 {
+		t.Errorf("it was carried out: %v, %v", got, err)
+	}
+}
+
 func TestANewSessionGoesOnWithTheCounter(t *testing.T) {
 	l := newLab(t)
 	s := l.store()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,29 @@ func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
 		t.Errorf("the end of keeping has ended the session: %v, %v", alive, err)
 	}
 	l.absent(s, "n1")
+}
+
+func TestAProofCountsFromBeforeItsReadWasSent(t *testing.T) {
+	l := newLab(t)
+	var clock atomic.Int64
+	s := l.store(func(o *Options) {
+		o.Now = func() time.Duration { return time.Duration(clock.Load()) }
+		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
+			if operation == "prove session" {
+				clock.Add(1) // the answer is here
+			}
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	_ = l.join(s, "n1").Keep(ctx, func(sent time.Duration) {
+		if sent != 0 {
+			t.Errorf("it counts from %d, and the read was sent at 0", sent)
+		}
+		cancel()
+	})
+	if clock.Load() != 1 {
+		t.Errorf("the clock is at %d", clock.Load())
+	}
 }
 
 func TestASessionThatEtcdHasEndedIsLost(t *testing.T) {
@@ -85,6 +109,21 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 		t.Errorf("the blocks are %+v", blocks)
 	}
 	l.check(later.Publish(t.Context(), Batch{Blocks: blocks, Set: []Assignment{assignment}}))
+}
+
+func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	_, err := l.raw().Put(t.Context(), s.keys.node("n1"), encode(node("n1")))
+	l.check(err)
+	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err, ErrReplaced) {
+		t.Errorf("the claim: %v", err)
+	}
+	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrReplaced) {
+		t.Errorf("the publishing: %v", err)
+	}
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -163,6 +202,7 @@ func TestARestartedAgentJoinsAtOnceAndEndsTheFormerLease(t *testing.T) {
 
 func TestWhoCannotJoinIsToldWhyAndLeavesNoLease(t *testing.T) {
 	l := newLab(t)
+	l.own()
 	s := l.store()
 	l.join(s, "n1")
 	before, err := l.raw().Leases(t.Context())
@@ -213,6 +253,22 @@ func TestAgentsThatJoinUnderOneNameAtOnceLeaveOneSession(t *testing.T) {
 	if live != 1 {
 		t.Errorf("%d sessions are live", live)
 	}
+}
+
+func TestAJoinThatComesLateChangesNothing(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.join(s, "n1")
+	seen, err := s.lookAtNode(t.Context(), "n1")
+	l.check(err)
+	later := l.join(s, "n1")
+	late := &Session{store: s, node: node("n1")}
+	late.lease, err = s.grant(t.Context(), time.Minute)
+	l.check(err)
+	if joined, err := late.enter(t.Context(), seen); err != nil || joined {
+		t.Errorf("it has joined: %v", err)
+	}
+	l.check(later.Publish(t.Context(), Batch{}))
 }
 
 func TestTheStateBelongsToTheClusterThatAcceptedIt(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package manifest reads the file in which people write the configuration of the cluster: YAML, or JSON, which YAML
-// includes.
+// Package manifest reads the files that people write: the configuration of the cluster, and sets of containers. They
+// are YAML, or JSON, which YAML includes.
 package manifest
 
 import (
@@ -66,14 +66,14 @@ func read(name string, data []byte) (*yaml.Node, error) {
 	err := decoder.Decode(&document)
 	if err == nil && len(document.Content) == 1 && !isNull(document.Content[0]) {
 		if err = decoder.Decode(&second); err == nil {
-			return nil, fmt.Errorf("%s:%d: a second document begins: want one alone, with all pools under one key pools", name, second.Line)
+			return nil, fmt.Errorf("%s:%d: a second document begins: want one alone", name, second.Line)
 		}
 		if err == io.EOF {
 			return document.Content[0], nil
 		}
 	}
 	if err == nil || err == io.EOF {
-		return nil, fmt.Errorf("%s: the file is empty: want the keys pools or settings", name)
+		return nil, fmt.Errorf("%s: the file is empty: want a key with a value", name)
 	}
 	words := err.Error()
 	fault := syntaxFault.FindStringSubmatch(words)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/client"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -199,5 +200,40 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	_, err := Parse("f.yaml", []byte("pools:\n- name: a\n  cidrs: [10.0.0.0]\n  mtu: big\nsettings: {session: soon}"))
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("want three faults, a line each; got: %v", err)
+	}
+}
+
+func TestASetNamesContainers(t *testing.T) {
+	set, err := ParseSet("set.yaml", []byte(`
+containers:
+  - {id: a, netns: /run/netns/a}
+  - {id: b, pid: 42, network: lab, interface: net1, role: ipam, class: stateful, namespace: shop, app: db, member: db-0,
+     pool: lab, addresses: [10.42.0.7], mac: "be:00:00:00:00:01", bridge: br7, uplink: eth1, masquerade: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []client.Container{{ID: "a", Netns: "/run/netns/a"}, {
+		ID: "b", PID: 42, Network: "lab", Interface: "net1", Role: "ipam", Class: "stateful", Namespace: "shop", App: "db", Member: "db-0",
+		Pool: "lab", Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.7")}, MAC: "be:00:00:00:00:01", Bridge: "br7", Uplink: "eth1", Masquerade: true,
+	}}
+	if !reflect.DeepEqual(set, want) {
+		t.Errorf("got %+v\nwant %+v", set, want)
+	}
+	second := reflect.ValueOf(set[1])
+	for i := range second.NumField() {
+		if name := second.Type().Field(i).Name; second.Field(i).IsZero() && name != "Netns" {
+			t.Errorf("no key of a set fills in %s", name)
+		}
+	}
+	for text, want := range map[string]string{
+		"containers:\n- {id: a}\n- {app: web}":     "set.yaml:3: container: id is missing",
+		"containers:\n- {id: a, netnss: /a}":       `did you mean "netns"?`,
+		"pools: []":                                "containers",
+		"containers:\n- {id: a, masquerade: soon}": "true or false",
+	} {
+		if _, err := ParseSet("set.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
 	}
 }

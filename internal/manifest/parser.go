@@ -69,6 +69,7 @@ type form[T any] struct {
 var (
 	word      = form[string]{"a word", func(s string) (string, error) { return s, nil }}
 	number    = form[int]{"a whole number", strconv.Atoi}
+	truth     = form[bool]{"true or false", strconv.ParseBool}
 	address   = form[netip.Addr]{"an address such as 10.42.0.1", netip.ParseAddr}
 	prefix    = form[netip.Prefix]{"a CIDR such as 10.42.0.0/16", netip.ParsePrefix}
 	addresses = form[allocator.Range]{"an address, two with '-' between, or a CIDR", func(s string) (allocator.Range, error) {

@@ -16,8 +16,8 @@ type SetVersion struct {
 	Complete   bool               `json:"complete"` // every container that the set can have has it
 	UpToDate   int                `json:"upToDate"` // how many containers have it
 	Total      int                `json:"total"`
-	Containers []ContainerVersion `json:"containers,omitempty"`
-	Nodes      []NodeVersion      `json:"nodes,omitempty"` // live nodes that have not applied it yet
+	Containers []ContainerVersion `json:"containers"`
+	Nodes      []NodeVersion      `json:"nodes"` // live nodes that have not applied it yet
 }
 
 // A ContainerVersion is one container of the set.

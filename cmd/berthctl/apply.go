@@ -1,0 +1,144 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-ipam/berth/internal/manifest"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// An applied is the answer of apply and remove.
+type applied struct {
+	Revision int64          `json:"revision"` // the configuration's, after the command
+	Changed  bool           `json:"changed"`  // whether this command wrote it
+	Changes  []lease.Change `json:"changes"`
+	Notes    []string       `json:"notes,omitempty"` // what of it does not come to be, or not everywhere
+}
+
+func (c *ctl) apply() *cobra.Command {
+	var file, message string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Bring the configuration to what a file says",
+		Long: `Apply brings the configuration to what a file says, in one transaction, and prints the difference.
+
+A pool that the file does not name stays as it is, and so do the settings. Of a pool that it names, and of the settings
+if it names them, a key that is absent goes back to its default. The file is YAML or JSON.
+
+The difference is made from the configuration as it was when the command began: if someone else changes it meanwhile,
+nothing is written, and the exit code is 4.`,
+		Example: `  berthctl apply -f pools.yaml --dry-run
+  berthctl apply -f pools.yaml --message "smaller MTU for the tunnel"
+  berthctl get pools -o yaml | sed 's/mtu: 1500/mtu: 1400/' | berthctl apply -f -`,
+		Args: noArgs,
+		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+			base, err := store.Config(ctx)
+			if err != nil {
+				return err
+			}
+			m, err := c.read(ctx, file)
+			if err != nil {
+				return err
+			}
+			next := m.On(base)
+			changes := lease.Diff(base, next)
+			notes := outOfReach(base, next)
+			if dryRun {
+				if err := lease.ValidateChange(base, next); err != nil {
+					return err
+				}
+				return c.tellApplied(applied{base.Revision, false, changes, notes}, "nothing is written: this is a dry run")
+			}
+			after, err := store.Apply(ctx, base, next, lease.Note{Who: who(), Message: message})
+			if err != nil {
+				return err
+			}
+			return c.tellApplied(applied{after.Revision, after.Revision != base.Revision, changes, notes}, "")
+		}),
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the configuration `file`; - is the standard input")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the difference and write nothing")
+	cmd.Flags().StringVar(&message, "message", "", "`words` for the history")
+	_ = cmd.MarkFlagRequired("file")
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")
+	return cmd
+}
+
+// read parses a file, or the standard input.
+func (c *ctl) read(ctx context.Context, file string) (*manifest.Manifest, error) {
+	if file == "-" {
+		data, err := readAll(ctx, c.in)
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return manifest.Parse("standard input", data)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Parse(file, data)
+}
+
+// readAll reads in to its end, or until ctx ends: somebody may have nothing to type after all.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	var data []byte
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		data, err = io.ReadAll(in)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return data, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// tellApplied prints the difference and the revision. Remark, if any, is said in place of that the revision is new.
+func (c *ctl) tellApplied(a applied, remark string) error {
+	if a.Changes == nil {
+		a.Changes = []lease.Change{}
+	}
+	return c.print(a, func(w io.Writer) error {
+		for _, change := range a.Changes {
+			fmt.Fprintln(w, change)
+		}
+		for _, note := range a.Notes {
+			fmt.Fprintln(w, "note:", note)
+		}
+		state := "new revision " + strconv.FormatInt(a.Revision, 10)
+		switch {
+		case len(a.Changes) == 0:
+			state = fmt.Sprintf("nothing to do: revision %d says so already", a.Revision)
+		case remark != "":
+			state = remark
+		}
+		_, err := fmt.Fprintln(w, state)
+		return err
+	})
+}
+
+// who is what the history says of the author: the user and the machine, as this process knows them.
+func who() string {
+	name := strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if asker := os.Getenv("SUDO_USER"); asker != "" && os.Getuid() == 0 {
+		name = asker
+	}
+	host, _ := os.Hostname()
+	return name + "@" + cmp.Or(host, "unknown")
+}

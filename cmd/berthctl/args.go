@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no words, but got %q", cmd.CommandPath(), strings.Join(args, " "))
+	}
+	return nil
+}
+
+// wantArgs checks how many words a command got; words says what they are. Max 0 is no bound.
+func wantArgs(min, max int, words string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < min:
+			return fmt.Errorf("%s wants %s", cmd.CommandPath(), words)
+		case max > 0 && len(args) > max:
+			return fmt.Errorf("%s wants %s, but got %q too", cmd.CommandPath(), words, strings.Join(args[max:], " "))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// drain stops the allocations from a pool, waits until it is not used any more, and gives the configuration as it is
+// then.
+func (c *ctl) drain(ctx context.Context, store *lease.Store, base *lease.Config, pool string, timeout time.Duration, note lease.Note) (*lease.Config, error) {
+	if _, err := store.Drain(ctx, base, pool, note); err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	bar := c.progress()
+	most := 0
+	use, err := store.WaitDrained(bounded, pool, func(use lease.PoolUse) {
+		most = max(most, inUse(use))
+		bar.show(most-inUse(use), most, "given back; left: "+useWords(use))
+	})
+	bar.end()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return nil, incompleteError{fmt.Errorf("pool %s stays draining: it is in use after %s: %s\nrun this again to go on, or see \"berthctl rollback --help\" to take the pool back into use",
+			pool, timeout, useWords(use))}
+	case err != nil:
+		return nil, err
+	}
+	return store.Config(ctx)
+}
+
+func inUse(use lease.PoolUse) int { return use.Blocks + use.Assignments + use.Attached }
+
+func useWords(use lease.PoolUse) string {
+	return fmt.Sprintf("addresses of containers: %d, blocks of nodes: %d", use.Assignments+use.Attached, use.Blocks)
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// What berthctl exits with. Scripts build on it.
+const (
+	exitDone       = 0
+	exitError      = 1
+	exitUsage      = 2
+	exitIncomplete = 3 // the roll-out of the configuration is not complete
+	exitConflict   = 4 // someone else changed the configuration first
+)
+
+// A usageError is a command line that cannot be carried out as it stands.
+type usageError struct{ error }
+
+// An incompleteError says what a configuration still waits for.
+type incompleteError struct{ error }
+
+// What a library's error says of where it comes from is nothing to people.
+var origin = regexp.MustCompile(`(^|: )(?:lease|client): `)
+
+// exit tells people the error, and scripts the code that stands for it.
+func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if conflict, ok := errors.AsType[*lease.ConflictError](err); ok {
+		fmt.Fprintf(diagnostics, "berthctl: %s\n", c.tellWinner(conflict.Winner))
+		return exitConflict
+	}
+	fmt.Fprintf(diagnostics, "berthctl: %s\n", origin.ReplaceAllString(err.Error(), "$1"))
+	if _, ok := errors.AsType[incompleteError](err); ok {
+		return exitIncomplete
+	}
+	if _, ok := errors.AsType[usageError](err); ok || !c.began {
+		fmt.Fprintf(diagnostics, "See %q.\n", cmd.CommandPath()+" --help")
+		return exitUsage
+	}
+	return exitError
+}
+
+// tellWinner says who changed the configuration between the reading and the writing of this command.
+func (c *ctl) tellWinner(w lease.HistoryEntry) string {
+	words := fmt.Sprintf("nothing was changed: %s changed the configuration %s ago, to revision %d", w.Who, age(c.now(), w.When), w.Revision)
+	if w.Message != "" {
+		words += fmt.Sprintf(" (%q)", w.Message)
+	}
+	return words + `; see "berthctl get history", then run this again`
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+func (c *ctl) pools() kind[allocator.Pool] {
+	return kind[allocator.Pool]{
+		name: "pools", what: "the pools as they are configured", key: "NAME",
+		example: "  berthctl get pools\n  berthctl get pools default -o yaml",
+		list: func(ctx context.Context, store *lease.Store) ([]allocator.Pool, error) {
+			config, err := store.Config(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return sortedPools(config), nil
+		},
+		keyOf:  func(p allocator.Pool) string { return p.Name },
+		header: []string{"NAME", "CIDRS", "GATEWAYS", "STATEFUL", "EXCLUDED", "MTU", "REUSE", "COOLDOWN", "RETAIN"},
+		row: func(p allocator.Pool) []string {
+			return []string{
+				p.Name, join(p.CIDRs), join(p.Gateways), join(p.Stateful), join(p.Exclude), mtu(p.MTU),
+				span(p.Reuse), span(p.Cooldown), retain(p.Retain),
+			}
+		},
+	}
+}
+
+func sortedPools(config *lease.Config) []allocator.Pool {
+	var pools []allocator.Pool
+	for _, name := range slices.Sorted(maps.Keys(config.Pools)) {
+		pools = append(pools, config.Pools[name])
+	}
+	return pools
+}
+
+// retain and mtu say what zero means.
+func retain(d allocator.Duration) string {
+	if d == 0 {
+		return "forever"
+	}
+	return span(d)
+}
+
+func mtu(bytes int) string {
+	if bytes == 0 {
+		return "bridge's"
+	}
+	return strconv.Itoa(bytes)
+}
+
+func (c *ctl) history() kind[lease.HistoryEntry] {
+	return kind[lease.HistoryEntry]{
+		name: "history", what: "the changes of the configuration", key: "NUMBER",
+		example: "  berthctl get history\n  berthctl get history 12 -o yaml",
+		list:    func(ctx context.Context, store *lease.Store) ([]lease.HistoryEntry, error) { return store.History(ctx) },
+		keyOf:   func(h lease.HistoryEntry) string { return strconv.FormatInt(h.Number, 10) },
+		header:  []string{"NUMBER", "REVISION", "AGE", "WHO", "MESSAGE", "CHANGES"},
+		row: func(h lease.HistoryEntry) []string {
+			return []string{
+				strconv.FormatInt(h.Number, 10), strconv.FormatInt(h.Revision, 10), age(c.now(), h.When), h.Who, h.Message, summary(h.Changes),
+			}
+		},
+	}
+}
+
+// summary tells changes in a few words, such as "pool default (mtu, routes); pool lab (new)".
+func summary(changes []lease.Change) string {
+	var objects, fields []string
+	for i, change := range changes {
+		switch {
+		case change.Field == "name" && change.Before == "":
+			fields = []string{"new"}
+		case change.Field == "name" && change.After == "":
+			fields = []string{"removed"}
+		case !slices.Contains(fields, "new") && !slices.Contains(fields, "removed"):
+			fields = append(fields, change.Field)
+		}
+		if i == len(changes)-1 || changes[i+1].Object != change.Object {
+			objects = append(objects, fmt.Sprintf("%s (%s)", change.Object, strings.Join(fields, ", ")))
+			fields = nil
+		}
+	}
+	return strings.Join(objects, "; ")
+}
+
+// settings is no list, so it has a command of its own.
+func (c *ctl) settings() *cobra.Command {
+	return &cobra.Command{
+		Use:     "settings",
+		Short:   "Print the settings of the cluster",
+		Long:    "Get settings prints the settings of the cluster: the operations allowed, the fencing mode, the times.",
+		Example: "  berthctl get settings\n  berthctl get settings -o yaml > settings.yaml",
+		Args:    noArgs,
+		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+			config, err := store.Config(ctx)
+			if err != nil {
+				return err
+			}
+			s := config.Settings
+			return c.print(map[string]lease.Settings{"settings": s}, func(w io.Writer) error {
+				return table{
+					header: []string{"OPERATIONS", "FENCING", "SESSION", "ADDRESS LEASE"},
+					rows:   [][]string{{strings.Join(s.Operations, ","), s.Fencing, span(s.Session), span(s.AddressLease)}},
+				}.write(w)
+			})
+		}),
+	}
+}

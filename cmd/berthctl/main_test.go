@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/embedded"
+)
+
+// runDir is where the one etcd of these tests listens, as that of a berthd would.
+var runDir string
+
+func TestMain(m *testing.M) {
+	if err := sandbox.Enter(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(withEtcd(m.Run))
+}
+
+func withEtcd(tests func() int) int {
+	dir, err := os.MkdirTemp("", "ctl")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	runDir = dir
+	options := embedded.Options{Dir: filepath.Join(dir, "etcd"), Name: "test", ListenUnix: filepath.Join(dir, "etcd.sock"), Fast: true}
+	server, err := embedded.Start(context.Background(), options)
+	if err != nil {
+		panic(err)
+	}
+	defer server.Stop()
+	return tests()
+}
+
+// labs counts them, so that each has its own part of etcd even when a test is run again.
+var labs atomic.Int64
+
+// A lab is a part of the one etcd for one test: its own prefix.
+type lab struct {
+	*testing.T
+	prefix string
+	store  *lease.Store
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{T: t, prefix: fmt.Sprintf("/%s/%d", t.Name(), labs.Add(1))}
+	store, err := lease.Open(lease.Options{Endpoints: []string{"unix://" + filepath.Join(runDir, "etcd.sock")}, Prefix: l.prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	l.store = store
+	return l
+}
+
+// An answer is what a command line came to.
+type answer struct {
+	t        *testing.T
+	line     string
+	code     int
+	out, err string
+}
+
+// ctl runs a command line against the lab's etcd.
+func (l *lab) ctl(args ...string) answer {
+	l.Helper()
+	return l.pipe(strings.NewReader(""), args...)
+}
+
+// pipe is ctl with a standard input.
+func (l *lab) pipe(in io.Reader, args ...string) answer {
+	l.Helper()
+	return execute(l.T, in, append([]string{"--run-dir", runDir, "--etcd-prefix", l.prefix}, args...)...)
+}
+
+func execute(t *testing.T, in io.Reader, args ...string) answer {
+	t.Helper()
+	var out, diagnostics bytes.Buffer
+	code := run(t.Context(), args, in, &out, &diagnostics)
+	return answer{t, "berthctl " + strings.Join(args, " "), code, out.String(), diagnostics.String()}
+}
+
+// exits checks the exit code, and that errors and data keep to their streams.
+func (a answer) exits(code int) answer {
+	a.t.Helper()
+	if a.code != code {
+		a.t.Fatalf("%s\nexit code %d, want %d\nstdout: %s\nstderr: %s", a.line, a.code, code, a.out, a.err)
+	}
+	if (code == exitDone) != (a.err == "") {
+		a.t.Errorf("%s\nexit code %d with stderr: %q", a.line, code, a.err)
+	}
+	return a
+}
+
+// says checks that stdout has each of the words.
+func (a answer) says(words ...string) answer {
+	a.t.Helper()
+	has(a.t, a.line, "stdout", a.out, words)
+	return a
+}
+
+// complains checks that stderr has each of the words.
+func (a answer) complains(words ...string) answer {
+	a.t.Helper()
+	has(a.t, a.line, "stderr", a.err, words)
+	return a
+}
+
+func has(t *testing.T, line, stream, text string, words []string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			t.Errorf("%s\n%s does not say %q:\n%s", line, stream, word, text)
+		}
+	}
+}
+
+// into decodes stdout, strictly, as JSON.
+func (a answer) into(form any) {
+	a.t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(a.out))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(form); err != nil {
+		a.t.Fatalf("%s\n%v in:\n%s", a.line, err, a.out)
+	}
+}
+
+// file writes a configuration file.
+func file(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "pools.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+const smallest = `
+pools:
+  - name: default
+    cidrs: [10.42.0.0/16]
+    stateful: [10.42.0.0/20]
+    gateways: [10.42.0.1]
+`
+
+// configured is a lab to which the smallest file was applied.
+func configured(t *testing.T) *lab {
+	t.Helper()
+	l := newLab(t)
+	l.ctl("apply", "-f", file(t, smallest)).exits(exitDone)
+	return l
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+func (c *ctl) release() *cobra.Command {
+	var member memberFlags
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "release NAMESPACE/APP/MEMBER...",
+		Short: "Give up the reserved addresses of members of stateful apps",
+		Long: `Release gives up what is reserved for members of stateful apps, one after the other.
+
+It is refused for a member that runs, unless --force is given: then its container loses the address at once.`,
+		Example: `  berthctl release shop/db/db-2
+  berthctl release shop/db/db-2 shop/db/db-3 --network lab-net
+  berthctl release shop/db/db-0 --force`,
+		Args: member.args(1, 0),
+		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+			ids, err := member.identities(args)
+			if err != nil {
+				return err
+			}
+			ended, err := endAll(ctx, store, ids, force)
+			if len(ended) > 0 || err == nil {
+				err = errors.Join(err, c.tellReleased(ended))
+			}
+			return err
+		}),
+		ValidArgsFunction: c.complete(0, memberNames),
+	}
+	member.add(cmd.Flags())
+	cmd.Flags().BoolVar(&force, "force", false, "also of a member that runs")
+	return cmd
+}
+
+// endAll ends what is reserved for the members, up to the first that fails.
+func endAll(ctx context.Context, store *lease.Store, ids []allocator.Identity, force bool) ([]lease.Reservation, error) {
+	var all []lease.Reservation
+	for _, id := range ids {
+		ended, err := store.EndReservation(ctx, id, force)
+		if err != nil {
+			return all, explain(id, err)
+		}
+		all = append(all, ended...)
+	}
+	return all, nil
+}
+
+// tellReleased prints who has given up which address.
+func (c *ctl) tellReleased(ended []lease.Reservation) error {
+	found := []holding{}
+	for _, r := range ended {
+		h := reserved(r)
+		h.State = stateReleased
+		found = append(found, h)
+	}
+	return c.tellHoldings(found)
+}
+
+// explain adds what can be done to the error about a member that runs, or has nothing.
+func explain(id allocator.Identity, err error) error {
+	if _, ok := errors.AsType[*lease.HeldError](err); ok {
+		return fmt.Errorf("%w\nstop it first, or give --force: then it loses the address at once", err)
+	}
+	if errors.Is(err, lease.ErrNotReserved) {
+		return fmt.Errorf("%w on network %s for interface %s: see \"berthctl get reservations\"", err, id.Network, id.Interface)
+	}
+	return err
+}

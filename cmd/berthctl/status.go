@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// A status is the cluster at a glance.
+type status struct {
+	Etcd     etcdStatus `json:"etcd"`
+	Revision int64      `json:"revision"`
+	Complete bool       `json:"complete"`
+	Nodes    []node     `json:"nodes"`
+	Pools    []usage    `json:"pools"`
+}
+
+type etcdStatus struct {
+	Endpoints []string `json:"endpoints"`
+	ClusterID string   `json:"clusterID"`
+}
+
+// A usage is how full a pool is, of one family.
+type usage struct {
+	Pool     string       `json:"pool"`
+	CIDR     netip.Prefix `json:"cidr"`
+	Assigned uint64       `json:"assigned"` // to stateless containers
+	Reserved uint64       `json:"reserved"` // for members of stateful apps, whether they run or not
+	Used     uint64       `json:"used"`     // assigned or reserved
+	Total    uint64       `json:"total"`    // that can be used
+	Blocks   int          `json:"blocks"`   // that have an owner
+}
+
+func (c *ctl) status() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Print how the cluster is: etcd, nodes, pools, and what lags",
+		Long: `Status prints how the cluster is: the etcd that answers, the revision of the configuration, the nodes and whether
+they are live, how full the pools are, and the containers that do not have the configuration yet.`,
+		Example: `  berthctl status
+  berthctl status -o json
+  berthctl --etcd-endpoints http://10.0.0.1:2379 status`,
+		Args: noArgs,
+		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+			s, err := c.readStatus(ctx, store)
+			if err != nil {
+				return err
+			}
+			return c.print(s, s.write(c))
+		}),
+	}
+}
+
+func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error) {
+	id, err := store.ClusterID(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	s := status{Etcd: etcdStatus{c.etcd.Endpoints, id}, Nodes: []node{}}
+	all, err := nodes(ctx, store)
+	if err != nil {
+		return status{}, err
+	}
+	s.Nodes = append(s.Nodes, all...)
+	config, err := store.Config(ctx)
+	if err != nil {
+		return status{}, err
+	}
+	s.Revision, s.Complete = config.Revision, rolledOut(all, config.Revision)
+	s.Pools, err = usages(ctx, store, config)
+	return s, err
+}
+
+// usages counts what is used of each pool, by family.
+func usages(ctx context.Context, store *lease.Store, config *lease.Config) ([]usage, error) {
+	all, err := holdings(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := store.Blocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := []usage{}
+	for _, pool := range sortedPools(config) {
+		for _, family := range pool.Families() {
+			u := usage{Pool: pool.Name, CIDR: pool.CIDR(family), Total: pool.UsableCount(family)}
+			for _, h := range all {
+				switch {
+				case h.Pool != pool.Name || !u.CIDR.Contains(h.Address):
+				case h.State == stateAssigned:
+					u.Assigned++
+				default:
+					u.Reserved++
+				}
+			}
+			for _, block := range blocks {
+				if block.Pool == pool.Name && u.CIDR.Contains(block.Prefix.Addr()) {
+					u.Blocks++
+				}
+			}
+			u.Used = u.Assigned + u.Reserved
+			found = append(found, u)
+		}
+	}
+	return found, nil
+}
+
+func (s status) write(c *ctl) func(io.Writer) error {
+	return func(w io.Writer) error {
+		fmt.Fprintf(w, "etcd      answers at %s, cluster %s\n", strings.Join(s.Etcd.Endpoints, ", "), s.Etcd.ClusterID)
+		fmt.Fprintf(w, "revision  %d, complete: %s\n\n", s.Revision, yesNo(s.Complete))
+		if err := c.nodes().table(s.Nodes).write(w); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		pools := table{header: []string{"POOL", "CIDR", "USED", "TOTAL", "ASSIGNED", "RESERVED", "BLOCKS"}}
+		for _, u := range s.Pools {
+			pools.rows = append(pools.rows, []string{
+				u.Pool, u.CIDR.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Total), fmt.Sprint(u.Assigned), fmt.Sprint(u.Reserved), strconv.Itoa(u.Blocks),
+			})
+		}
+		if err := pools.write(w); err != nil {
+			return err
+		}
+		return s.writeLagging(w)
+	}
+}
+
+// writeLagging lists the containers that do not have the configuration yet, and why.
+func (s status) writeLagging(w io.Writer) error {
+	t := table{header: []string{"LAGGING", "NODE", "REASON"}}
+	for _, n := range s.Nodes {
+		for _, lag := range n.Lagging {
+			t.rows = append(t.rows, []string{lag.Attachment.String(), n.Name, lag.Reason})
+		}
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return t.write(w)
+}

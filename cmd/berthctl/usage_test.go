@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func TestAnUnknownWordGetsASuggestion(t *testing.T) {
+	l := newLab(t)
+	for line, want := range map[string]string{
+		"aply":                          `did you mean "apply"?`,
+		"get pool":                      `did you mean "pools"?`,
+		"get weather":                   "want one of",
+		"get":                           "pools, reservations, settings",
+		"remove pol":                    `did you mean "pool"?`,
+		"get pools --outptu json":       "did you mean --output?",
+		"get pools -o jsno":             `did you mean "json"?`,
+		"get pools a b":                 "at most one NAME",
+		"get settings a":                "takes no words",
+		"apply":                         `"file"`,
+		"apply pools.yaml":              "takes no words",
+		"show":                          "an ADDRESS",
+		"show a/b/c/d":                  "NAMESPACE/APP/MEMBER",
+		"reserve shop/db":               "want NAMESPACE/APP/MEMBER",
+		"reserve shop/db/db-0 shop/x/y": "a NAMESPACE/APP/MEMBER",
+		"reserve shop//db-0":            "app is missing",
+		"reserve shop/db/ä":             "member",
+		"reserve a/b/c --interface a/b": "interface name",
+		"reserve a/b/c --network a/b":   "network",
+		"reserve a/b/c --address 10.0":  "want an address",
+		"release":                       "NAMESPACE/APP/MEMBER",
+		"completion bahs":               `did you mean "bash"?`,
+	} {
+		l.ctl(strings.Fields(line)...).exits(exitUsage).complains(want, "--help")
+	}
+}
+
+func TestAWrongVariableIsNamed(t *testing.T) {
+	t.Setenv("BERTH_OUTPUT", "jsno")
+	newLab(t).ctl("get", "pools").exits(exitUsage).complains("BERTH_OUTPUT", `did you mean "json"?`)
+}
+
+func TestAVariableStandsInForAFlag(t *testing.T) {
+	t.Setenv("BERTH_RUN_DIR", runDir)
+	t.Setenv("BERTH_ETCD_PREFIX", newLab(t).prefix)
+	t.Setenv("BERTH_OUTPUT", "json")
+	execute(t, strings.NewReader(smallest), "apply", "-f", "-").exits(exitDone).says(`"changed": true`)
+	execute(t, nil, "get", "pools").exits(exitDone).says(`"name": "default"`)
+}
+
+func TestEveryCommandExplainsItselfWithAnExample(t *testing.T) {
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Name() == "help" {
+			return
+		}
+		if cmd.Short == "" || cmd.Long == "" || !strings.Contains(cmd.Example, "berthctl") {
+			t.Errorf("%s has short help %q, long help %q, example %q", cmd.CommandPath(), cmd.Short, cmd.Long, cmd.Example)
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(new(ctl).root())
+	execute(t, nil, "get", "--help").exits(exitDone).says("Examples:", "berthctl get pools", "BERTH_ETCD_ENDPOINTS")
+	execute(t, nil).exits(exitDone).says("Usage:")
+	execute(t, nil, "--version").exits(exitDone).says(version)
+}
+
+func TestTheShellCompletesWordsAndLiveNames(t *testing.T) {
+	l := configured(t)
+	l.ctl("reserve", "shop/db/db-0").exits(exitDone)
+	for line, want := range map[string]string{
+		"get ":                   "reservations",
+		"get pools ":             "default",
+		"remove pool ":           "default",
+		"reserve a/b/c --pool ":  "default",
+		"release ":               "shop/db/db-0",
+		"show ":                  "shop/db/db-0",
+		"get pools --output ":    "yaml",
+		"completion ":            "zsh",
+		"get history ":           "1",
+		"get reservations 10.42": "10.42.",
+	} {
+		answer := l.ctl(append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		if answer.code != exitDone {
+			t.Errorf("completion of %q: exit code %d", line, answer.code)
+		}
+		answer.says(want)
+	}
+	execute(t, nil, "completion", "bash").exits(exitDone).says("berthctl")
+}
+
+func TestAnEtcdThatIsNotThereIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	execute(t, nil, "--run-dir", dir, "status").exits(exitError).
+		complains(filepath.Join(dir, "etcd.sock"), "no such file", "berthd", "--run-dir")
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := "http://" + listener.Addr().String()
+	listener.Close()
+	execute(t, nil, "--etcd-endpoints", closed, "get", "pools").exits(exitError).
+		complains(closed, "refused", "--etcd-endpoints")
+}
+
+func TestAnEtcdThatAcceptsAndIsSilentIsNamed(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var out, diagnostics bytes.Buffer
+	silent := "http://" + listener.Addr().String()
+	code := run(ctx, []string{"--etcd-endpoints", silent, "status"}, nil, &out, &diagnostics)
+	answer{t, "berthctl status", code, out.String(), diagnostics.String()}.exits(exitError).
+		complains(silent, "does not answer", "majority", "--etcd-cacert")
+}
