@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/berth-ipam/berth/e2e/lab"
+)
+
+var binaries string
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = lab.Build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := lab.Enter(); err != nil {
+		fmt.Println("skipped, all of it:", err)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestEveryClaimOfTheDemoHoldsTwiceInARowAndNothingIsLeft(t *testing.T) {
+	for range 2 {
+		var out bytes.Buffer
+		if code := demo(t.Context(), &out, binaries); code != 0 || strings.Contains(out.String(), "NOT ") {
+			t.Fatalf("the demo ends with %d:\n%s", code, out.String())
+		}
+		nothingLeft(t)
+	}
+}
+
+// TestAnInterruptedDemoLeavesNothing ends it in each of its acts.
+func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
+	for act := 1; act <= 9; act += 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &interrupter{at: fmt.Sprintf("\n%d. ", act), interrupt: cancel}
+		if code := demo(ctx, out, binaries); code != 130 {
+			t.Errorf("interrupted in act %d, the demo ends with %d: want 130\n%s", act, code, out.text.String())
+		}
+		cancel()
+		nothingLeft(t)
+	}
+}
+
+// An interrupter calls interrupt once it has been told a text.
+type interrupter struct {
+	text      bytes.Buffer
+	at        string
+	interrupt func()
+}
+
+func (i *interrupter) Write(p []byte) (int, error) {
+	n, err := i.text.Write(p)
+	if strings.Contains(i.text.String(), i.at) {
+		i.interrupt()
+	}
+	return n, err
+}
+
+// nothingLeft looks through the sandbox for what a demo could have forgotten.
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	if links, err := net.Interfaces(); err != nil || len(links) != 1 {
+		t.Errorf("links %v, error %v: want lo alone", links, err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), "nsfs") {
+		t.Errorf("a network namespace is left, error %v:\n%s", err, mounts)
+	}
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, process := range processes {
+		if filepath.Base(process) != strconv.Itoa(os.Getpid()) {
+			command, _ := os.ReadFile(filepath.Join(process, "cmdline"))
+			t.Errorf("process %s is left: %q", filepath.Base(process), command)
+		}
+	}
+	if files, err := filepath.Glob("/run/lab*"); err != nil || len(files) > 0 {
+		t.Errorf("files %v, error %v: want none", files, err)
+	}
+}

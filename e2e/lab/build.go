@@ -1,0 +1,87 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// binariesIn in the environment names a directory that has the programs already.
+const binariesIn = "BERTH_LAB_BIN"
+
+// Build gives a directory with berth, berthd and berthctl, built from the tree that this package is part of; with the
+// race detector on, berthd is built with it too. It is to be called before Enter, and again inside, where it gives
+// the same directory. The directory is .cache in the tree, so that what has not changed is not linked again.
+func Build() (dir string, err error) {
+	if dir := os.Getenv(binariesIn); dir != "" || os.Getenv(etcdJob) != "" {
+		return dir, nil
+	}
+	tree, err := tree()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(tree, ".cache", "lab")
+	if raceDetector {
+		dir += "-race"
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lock(filepath.Join(dir, ".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if err := build(tree, dir, false, "./cmd/berth", "./cmd/berthctl"); err != nil {
+		return "", err
+	}
+	if err := build(tree, dir, raceDetector, "./cmd/berthd"); err != nil {
+		return "", err
+	}
+	return dir, os.Setenv(binariesIn, dir)
+}
+
+// tree is the module's directory, that of go.mod, which the working directory is below.
+func tree() (string, error) {
+	start, err := os.Getwd()
+	for dir := start; err == nil; dir = filepath.Dir(dir) {
+		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("lab: no go.mod above %s: run it inside the tree, or set %s", start, binariesIn)
+		}
+	}
+	return "", err
+}
+
+func build(tree, dir string, race bool, packages ...string) error {
+	args := []string{"build", "-o", dir + "/"}
+	cgo := "CGO_ENABLED=0"
+	if race {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	command := exec.Command("go", append(args, packages...)...)
+	command.Dir, command.Env = tree, append(os.Environ(), cgo)
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("lab: %v: %w: %s", command, err, strings.TrimSpace(string(output)))
+	}
+	return nil
+}
+
+// lock keeps two test binaries from building at once.
+func lock(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("lab: lock %s: %w", path, err)
+	}
+	return func() { file.Close() }, nil
+}

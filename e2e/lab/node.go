@@ -1,0 +1,224 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// A Node is a machine of the lab: a network namespace with a NIC, and an agent that runs in it.
+type Node struct {
+	Name    string
+	Address netip.Addr // on the nodes' network; zero when the lab is one node alone
+	Flags   []string   // further flags of its berthd, besides those of the lab
+	// Capabilities are all that its berthd has (capabilities(7)); none named: all.
+	Capabilities []uintptr
+
+	lab     *Lab
+	netns   string
+	process *process
+	web     http.Client
+}
+
+// metricsAddress is berthd's default; each node has its own loopback.
+const metricsAddress = "127.0.0.1:9473"
+
+func (l *Lab) node(number int) *Node {
+	n := &Node{Name: fmt.Sprintf("n%d", number), lab: l}
+	n.netns = filepath.Join(namespaces, n.Name)
+	if !l.options.Alone {
+		n.Address = netip.AddrFrom4([4]byte{10, 200, 0, byte(10 + number)})
+	}
+	n.web = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (connection net.Conn, err error) {
+			err = within(n.netns, func() (err error) {
+				connection, err = new(net.Dialer).DialContext(ctx, network, address)
+				return err
+			})
+			return connection, err
+		},
+	}}
+	return n
+}
+
+// RunDir is where the agent has its socket, journal and spool; it outlives the agent.
+func (n *Node) RunDir() string { return filepath.Join(root, n.Name) }
+
+// Netns is the path of the node's network namespace.
+func (n *Node) Netns() string { return n.netns }
+
+// Socket is the agent's.
+func (n *Node) Socket() string { return filepath.Join(n.RunDir(), "berth.sock") }
+
+// DataDir is where an agent with an etcd of its own keeps that.
+func (n *Node) DataDir() string { return filepath.Join(root, n.Name+".data") }
+
+// Launch starts the agent and does not wait for it.
+func (n *Node) Launch() (err error) {
+	flags := []string{"--node", n.Name, "--run-dir", n.RunDir(), "--data-dir", n.DataDir()}
+	if n.lab.Etcd != nil {
+		flags = append(flags, "--node-address", n.Address.String(), "--etcd-endpoints", n.lab.Etcd.Endpoint())
+	}
+	flags = append(append(flags, n.lab.options.Flags...), n.Flags...)
+	n.process, err = start(n.netns, n.Name, exec.Command(n.binary("berthd"), flags...), n.Capabilities...)
+	return err
+}
+
+// Start starts the agent and waits until it can serve.
+func (n *Node) Start(ctx context.Context) error {
+	if err := n.Launch(); err != nil {
+		return err
+	}
+	return n.AwaitReady(ctx)
+}
+
+// AwaitReady waits until the agent says that it can serve.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	return Eventually(ctx, "berthd of "+n.Name+" is ready", func() error {
+		if !n.process.running() {
+			return Never(fmt.Errorf("lab: berthd of %s has ended: %s", n.Name, tail(n.process.log, 10)))
+		}
+		status, body, err := n.HTTP(ctx, "/readyz")
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("/readyz says %d: %s", status, strings.TrimSpace(body))
+		}
+		return err
+	})
+}
+
+// Stop ends the agent in good order; the node and its containers stay.
+func (n *Node) Stop() error { return n.process.end(syscall.SIGTERM) }
+
+// Kill ends the agent as a crash would.
+func (n *Node) Kill() error { return n.process.end(syscall.SIGKILL) }
+
+// Running reports whether the agent runs.
+func (n *Node) Running() bool { return n.process.running() }
+
+// PID is the agent's process id.
+func (n *Node) PID() int { return n.process.command.Process.Pid }
+
+// Log gives the last lines of the agent's log.
+func (n *Node) Log(lines int) string { return tail(filepath.Join(root, "logs", n.Name), lines) }
+
+// Unplug pulls the node's cable, Plug puts it back.
+func (n *Node) Unplug() error { return setCable(n, false) }
+
+// Plug puts the node's cable back.
+func (n *Node) Plug() error { return setCable(n, true) }
+
+// Run runs a program in the node and gives its standard output; an error holds what it said on standard error.
+func (n *Node) Run(ctx context.Context, name string, args ...string) (string, error) {
+	return run(n.netns, exec.CommandContext(ctx, name, args...))
+}
+
+// Berthctl runs berthctl in the node, on the agent's socket and the lab's etcd.
+func (n *Node) Berthctl(ctx context.Context, args ...string) (string, error) {
+	flags := []string{"--run-dir", n.RunDir()}
+	if n.lab.Etcd != nil {
+		flags = append(flags, "--etcd-endpoints", n.lab.Etcd.Endpoint())
+	}
+	return n.Run(ctx, n.binary("berthctl"), append(flags, args...)...)
+}
+
+// Berthd runs another berthd in the node until it ends, and gives all that it printed.
+func (n *Node) Berthd(ctx context.Context, args ...string) (string, error) {
+	var output []byte
+	err := within(n.netns, func() (err error) {
+		output, err = exec.CommandContext(ctx, n.binary("berthd"), args...).CombinedOutput()
+		return err
+	})
+	return string(output), err
+}
+
+// HTTP gets a path from the agent's web server.
+func (n *Node) HTTP(ctx context.Context, path string) (status int, body string, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+metricsAddress+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	answer, err := n.web.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text), err
+}
+
+// Metric adds up the series of a name whose labels include those given as name, value, name, value.
+func (n *Node) Metric(ctx context.Context, name string, labels ...string) (float64, error) {
+	_, body, err := n.HTTP(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	family, ok := families[name]
+	if !ok {
+		return 0, fmt.Errorf("lab: berthd of %s has no metric %s", n.Name, name)
+	}
+	var sum float64
+	for _, series := range family.Metric {
+		if hasLabels(series, labels) {
+			sum += series.GetGauge().GetValue() + series.GetCounter().GetValue() + float64(series.GetHistogram().GetSampleCount())
+		}
+	}
+	return sum, nil
+}
+
+func hasLabels(series *dto.Metric, wanted []string) bool {
+	has := map[string]string{}
+	for _, pair := range series.Label {
+		has[pair.GetName()] = pair.GetValue()
+	}
+	for i := 0; i < len(wanted); i += 2 {
+		if has[wanted[i]] != wanted[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) binary(name string) string { return filepath.Join(n.lab.options.Binaries, name) }
+
+// run runs a command in a namespace and gives its standard output.
+func run(netns string, command *exec.Cmd) (string, error) {
+	var output []byte
+	err := within(netns, func() (err error) {
+		output, err = command.Output()
+		return err
+	})
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = &ExitError{Program: filepath.Base(command.Path), Code: exit.ExitCode(), Stderr: strings.TrimSpace(string(exit.Stderr))}
+	}
+	return string(output), err
+}
+
+// An ExitError is that of a program that ended badly.
+type ExitError struct {
+	Program string
+	Code    int
+	Stderr  string
+}
+
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("%s ended with %d: %s", e.Program, e.Code, e.Stderr)
+}
