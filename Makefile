@@ -16,8 +16,8 @@ help: ## list the targets
 build: ## build bin/berth, bin/berthd and bin/berthctl
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-demo: build ## three nodes, one etcd, nine containers: see it work, within a minute
-	@CGO_ENABLED=0 go run ./e2e/demo -bin bin
+demo: build ## three nodes, one etcd, nine containers: see it work, within a minute (FAMILY=v6 or both)
+	@CGO_ENABLED=0 FAMILY=$(FAMILY) go run ./e2e/demo -bin bin
 
 test: ## run every test, with the race detector where cgo works
 	@$(if $(RACE),,echo 'make test: no cgo here, so the race detector is off')

@@ -107,7 +107,7 @@ func (s *Store) admit(ctx context.Context, me Node, b before) error {
 	case b.node == nil:
 		return nil
 	case b.node.Machine != me.Machine:
-		return &NodeTakenError{Node: me.Name, Machine: b.node.Machine, Address: b.node.Address}
+		return &NodeTakenError{Node: me.Name, Machine: b.node.Machine, Address: b.node.Address, Key: s.keys.node(me.Name)}
 	case b.node.Boot == me.Boot || b.lease == 0:
 		return nil
 	}

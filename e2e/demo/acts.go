@@ -14,7 +14,7 @@ import (
 func (s *story) moveMembers(ctx context.Context) error {
 	s.act("Members of the stateful app move: deleted here, created there, the same address")
 	for i, old := range s.db {
-		had, target := old.Address, s.lab.Nodes[(i+1)%3]
+		had, target := old.All, s.lab.Nodes[(i+1)%3]
 		if err := old.Delete(ctx); err != nil {
 			return err
 		}
@@ -23,13 +23,15 @@ func (s *story) moveMembers(ctx context.Context) error {
 			return err
 		}
 		s.db[i] = moved
-		s.claim(same(had, moved.Address), "db-%d moved from %s to %s and kept %v", i, old.Node.Name, target.Name, had)
+		s.claim(same(words(had), words(moved.All)), "db-%d moved from %s to %s and kept %s", i, old.Node.Name, target.Name, words(had))
 		watcher := s.web[i] // on the node that the member has left
-		ping, err := watcher.Ping(had)
-		if err == nil && ping.Took > time.Second {
-			err = fmt.Errorf("it took %v", ping.Took)
+		for _, address := range had {
+			ping, err := watcher.Ping(address)
+			if err == nil && ping.Took > time.Second {
+				err = fmt.Errorf("it took %v", ping.Took)
+			}
+			s.claim(err, "%s on %s reaches it there at once: %.1f ms", watcher.ID, watcher.Node.Name, 1000*ping.Took.Seconds())
 		}
-		s.claim(err, "%s on %s reaches it there at once: %.1f ms", watcher.ID, watcher.Node.Name, 1000*ping.Took.Seconds())
 	}
 	return nil
 }
@@ -71,18 +73,18 @@ func (s *story) killAnAgent(ctx context.Context) error {
 		return err
 	}
 	s.claim(nil, "started again, it is ready after %d ms", time.Since(begin).Milliseconds())
-	had := kept.Address
+	had := words(kept.All)
 	if _, err := kept.Add(ctx); err != nil {
 		return err
 	}
-	s.claim(same(had, kept.Address), "it knows what it had answered: ADD of %s again gives %v again", kept.ID, had)
+	s.claim(same(had, words(kept.All)), "it knows what it had answered: ADD of %s again gives %s again", kept.ID, had)
 	s.claim(kept.Check(ctx), "and CHECK finds all of it in place")
 	replica, err := s.addReplica(ctx, node)
 	if err != nil {
 		return err
 	}
 	s.web = append(s.web, replica)
-	s.claim(s.distinct(), "a new replica has %v, which nobody else has", replica.Address)
+	s.claim(s.distinct(), "a new replica has %s, which nobody else has", words(replica.All))
 	return nil
 }
 
@@ -176,9 +178,9 @@ func (s *story) deleteEverything(ctx context.Context) error {
 	s.claim(clean, "no assignment in etcd, no attachment in a journal, no port in a kernel is left")
 	keys, err := s.lab.Etcd.Get(ctx, "/berth/v1/reservations/")
 	if err == nil {
-		err = same(3, len(keys))
+		err = same(len(s.db)*len(s.family.cidrs), len(keys))
 	}
-	s.claim(err, "the three reservations stay, for when their members come back")
+	s.claim(err, "the %d reservations stay, for when their members come back", len(keys))
 	return nil
 }
 

@@ -30,13 +30,18 @@ func main() {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
-	os.Exit(demo(ctx, os.Stdout, directory))
+	family, err := chosen(os.Getenv("FAMILY"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(2)
+	}
+	os.Exit(demo(ctx, os.Stdout, family, directory))
 }
 
 // demo tells the story and gives the program's exit code.
-func demo(ctx context.Context, out io.Writer, binaries string) int {
+func demo(ctx context.Context, out io.Writer, family family, binaries string) int {
 	told := newTelling(out)
-	err := tell(ctx, told, binaries)
+	err := tell(ctx, told, family, binaries)
 	if ctx.Err() != nil {
 		told.say("interrupted; everything has been removed")
 		return 130

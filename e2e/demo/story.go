@@ -8,37 +8,25 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/berth-ipam/berth/e2e/lab"
-)
-
-const configuration = `pools:
-  - name: default
-    cidrs: [10.42.0.0/16]
-    stateful: [10.42.0.0/20]
-    gateways: [10.42.0.1]
-`
-
-var (
-	gateway  = netip.MustParsePrefix("10.42.0.1/16")
-	stateful = netip.MustParsePrefix("10.42.0.0/20")
 )
 
 // A story is a lab and the containers in it.
 type story struct {
 	*telling
-	lab *lab.Lab
-	db  []*lab.Container // the stateful app's members, in their order
-	web []*lab.Container // the stateless app's replicas
+	family family
+	lab    *lab.Lab
+	db     []*lab.Container // the stateful app's members, in their order
+	web    []*lab.Container // the stateless app's replicas
 }
 
 // tell goes through the acts; the lab is gone when it returns.
-func tell(ctx context.Context, told *telling, binaries string) (err error) {
+func tell(ctx context.Context, told *telling, family family, binaries string) (err error) {
 	fmt.Fprintln(told.out, "Berth: three nodes, one etcd, nine containers. Each line that begins with ok has been checked.")
-	s := &story{telling: told}
+	s := &story{telling: told, family: family}
 	s.act("Three machines on one switch, and an etcd")
-	s.lab, err = lab.New(ctx, lab.Options{Binaries: binaries, Nodes: 3, Gateways: []netip.Prefix{gateway}})
+	s.lab, err = lab.New(ctx, lab.Options{Binaries: binaries, Nodes: 3, Gateways: family.gateways})
 	if err != nil {
 		return err
 	}
@@ -65,6 +53,7 @@ func tell(ctx context.Context, told *telling, binaries string) (err error) {
 
 func (s *story) configure(ctx context.Context) error {
 	s.act("One pool of addresses: berthctl apply -f pools.yaml")
+	configuration := s.family.configuration()
 	s.quote(configuration)
 	file := filepath.Join(s.lab.Nodes[0].RunDir(), "pools.yaml")
 	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
@@ -104,8 +93,8 @@ func (s *story) addContainers(ctx context.Context) error {
 	}
 	s.table(s.rows()...)
 	s.claim(s.distinct(), "nine containers have nine different addresses")
-	s.claim(every(s.db, func(c *lab.Container) bool { return stateful.Contains(c.Address) }), "the stateful ones lie inside %v", stateful)
-	s.claim(every(s.web, func(c *lab.Container) bool { return !stateful.Contains(c.Address) }), "the stateless ones lie outside")
+	s.claim(every(s.db, s.family.isStateful), "the stateful ones lie inside %v", s.family.stateful)
+	s.claim(every(s.web, func(c *lab.Container) bool { return !s.family.anyStateful(c) }), "the stateless ones lie outside")
 	for _, node := range s.lab.Nodes {
 		_, err := node.Ping(netip.MustParseAddr("10.200.0.1"))
 		s.claim(err, "the NIC of %s is in its bridge, and %s still reaches the switch by %v", node.Name, node.Name, node.Address)
@@ -133,8 +122,10 @@ func (s *story) addReplica(ctx context.Context, node *lab.Node) (*lab.Container,
 func (s *story) pingEveryPair(context.Context) error {
 	s.act("Everyone reaches everyone")
 	s.claimEveryPair("each of the containers pings each other one")
-	_, err := s.web[0].Ping(gateway.Addr())
-	s.claim(err, "and the gateway %v", gateway.Addr())
+	for _, gateway := range s.family.gateways {
+		_, err := s.web[0].Ping(gateway.Addr())
+		s.claim(err, "and the gateway %v", gateway.Addr())
+	}
 	return nil
 }
 
@@ -148,10 +139,12 @@ func (s *story) claimEveryPair(text string) {
 			if from == to {
 				continue
 			}
-			ping, err := from.Ping(to.Address)
-			errs, pings = append(errs, err), pings+1
-			if ping.Took > slowest.Took {
-				slowest = ping
+			for _, address := range to.All {
+				ping, err := from.Ping(address)
+				errs, pings = append(errs, err), pings+1
+				if ping.Took > slowest.Took {
+					slowest = ping
+				}
 			}
 		}
 	}
@@ -163,10 +156,10 @@ func (s *story) all() []*lab.Container { return slices.Concat(s.db, s.web) }
 func (s *story) rows() []string {
 	rows := []string{"container\tapp\tnode\taddress"}
 	for i, c := range s.db {
-		rows = append(rows, fmt.Sprintf("%s\tshop/db/db-%d\t%s\t%v", c.ID, i, c.Node.Name, c.Address))
+		rows = append(rows, fmt.Sprintf("%s\tshop/db/db-%d\t%s\t%s", c.ID, i, c.Node.Name, words(c.All)))
 	}
 	for _, c := range s.web {
-		rows = append(rows, fmt.Sprintf("%s\tshop/web\t%s\t%v", c.ID, c.Node.Name, c.Address))
+		rows = append(rows, fmt.Sprintf("%s\tshop/web\t%s\t%s", c.ID, c.Node.Name, words(c.All)))
 	}
 	return rows
 }
@@ -175,10 +168,12 @@ func (s *story) rows() []string {
 func (s *story) distinct() error {
 	holders := map[netip.Addr]string{}
 	for _, c := range s.all() {
-		if other, twice := holders[c.Address]; twice {
-			return fmt.Errorf("%s and %s both have %v", other, c.ID, c.Address)
+		for _, address := range c.All {
+			if other, twice := holders[address]; twice {
+				return fmt.Errorf("%s and %s both have %v", other, c.ID, address)
+			}
+			holders[address] = c.ID
 		}
-		holders[c.Address] = c.ID
 	}
 	return nil
 }
@@ -186,17 +181,18 @@ func (s *story) distinct() error {
 func every(containers []*lab.Container, holds func(*lab.Container) bool) error {
 	for _, c := range containers {
 		if !holds(c) {
-			return fmt.Errorf("%s has %v", c.ID, c.Address)
+			return fmt.Errorf("%s has %s", c.ID, words(c.All))
 		}
 	}
 	return nil
 }
 
+// addresses are those of some containers, in order.
 func addresses(containers []*lab.Container) string {
-	var words []string
+	var all []netip.Addr
 	for _, c := range containers {
-		words = append(words, c.Address.String())
+		all = append(all, c.All...)
 	}
-	slices.Sort(words)
-	return strings.Join(words, ", ")
+	slices.SortFunc(all, netip.Addr.Compare)
+	return words(all)
 }

@@ -29,7 +29,8 @@ type Container struct {
 	Interface string
 	Args      [][2]string // CNI_ARGS
 	Network   *Network
-	Address   netip.Addr // of the last ADD
+	Address   netip.Addr   // the first of the last ADD
+	All       []netip.Addr // every one of the last ADD
 }
 
 // A Network is a CNI configuration list, by JSON values. The plugin's socket is added for each node where the value
@@ -78,8 +79,12 @@ func (c *Container) Add(ctx context.Context) (*types100.Result, error) {
 	if len(result.IPs) == 0 {
 		return result, fmt.Errorf("lab: ADD of %s answered no address", c.ID)
 	}
-	address, _ := netip.AddrFromSlice(result.IPs[0].Address.IP)
-	c.Address = address.Unmap()
+	c.All = nil
+	for _, ip := range result.IPs {
+		address, _ := netip.AddrFromSlice(ip.Address.IP)
+		c.All = append(c.All, address.Unmap())
+	}
+	c.Address = c.All[0]
 	return result, nil
 }
 
@@ -101,7 +106,7 @@ func (c *Container) Del(ctx context.Context) error {
 	if err := c.Node.cni(c.Network).DelNetworkList(ctx, list, c.runtime()); err != nil {
 		return err
 	}
-	c.Address = netip.Addr{}
+	c.Address, c.All = netip.Addr{}, nil
 	return nil
 }
 
