@@ -8,10 +8,10 @@ FUZZTIME ?= 10s
 # The race detector needs cgo and a C compiler.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null && echo -race)
 
-.PHONY: help build demo test lint fuzz bench clean
+.PHONY: help build demo test lint fuzz bench conformance-peers clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/berth, bin/berthd and bin/berthctl
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -38,6 +38,9 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 bench: build ## measure ADD and DEL beside the CNI plugins' bridge and host-local
 	go run ./bench -bin bin
+
+conformance-peers: ## what the CNI project's own plugins fail of the conformance suite
+	go test -count=1 -v ./e2e/conformance
 
 clean: ## remove what was built
 	rm -rf bin .cache

@@ -61,6 +61,13 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		if err := a.kernel.Check(p); err != nil {
 			missing = append(missing, err.Error())
 		}
+		classes, err := a.kernel.Classes()
+		if err != nil {
+			return wire.Errorf(wire.CodeIO, "%v", err)
+		}
+		if class := classes[e.Wiring.Port]; class != string(e.Class) {
+			missing = append(missing, fmt.Sprintf("its port %s is in class %q of the nftables table berth and should be in %q", e.Wiring.Port, class, e.Class))
+		}
 	}
 	if len(missing) > 0 {
 		return wire.Errorf(wire.CodeIO, "%s is not as it was added: %s", m.attachment, strings.Join(missing, "; "))
