@@ -74,13 +74,13 @@ func TestWhatWasWrittenIsReadBackAfterAKill(t *testing.T) {
 		switch random.IntN(16) {
 		case 0, 1, 2, 3, 4, 5, 6, 7:
 			must(t, j.Hold(e))
-		default:
-			must(t, j.Release(Release{Attachment: e.Attachment, At: at}))
 		case 15:
 			for _, d := range j.Pending() {
 				must(t, j.Detached(d))
 				break
 			}
+		default:
+			must(t, j.Release(Release{Attachment: e.Attachment, At: at}))
 		}
 	}
 	if len(j.Entries()) == 0 || len(j.Freed()) == 0 || len(j.Pending()) == 0 {
