@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
@@ -18,7 +16,6 @@ import (
 	"github.com/berth-ipam/berth/metrics"
 	"github.com/berth-ipam/berth/netops"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 )
@@ -140,108 +137,4 @@ func (a *Agent) pool(name string) (*allocator.Pool, *lease.Config, error) {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", a.Node, *reason)
 	}
 	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name, poolNames(c))
-}
-
-// isolated are the attachments whose address is another's now, with the reason.
-type isolated struct {
-	mu      sync.Mutex
-	reasons map[allocator.Attachment]string
-}
-
-func (i *isolated) why(a allocator.Attachment) string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.reasons[a]
-}
-
-func (i *isolated) count() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return len(i.reasons)
-}
-
-// add reports whether a was not isolated yet.
-func (i *isolated) add(a allocator.Attachment, reason string) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.reasons == nil {
-		i.reasons = map[allocator.Attachment]string{}
-	}
-	_, known := i.reasons[a]
-	i.reasons[a] = reason
-	return !known
-}
-
-func (i *isolated) remove(a allocator.Attachment) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	delete(i.reasons, a)
-}
-
-// isolate cuts the port of an attachment whose address belongs to another now. The container is left to its runtime.
-func (a *Agent) isolate(e *journal.Entry, reason string) {
-	if !a.isolated.add(e.Attachment, reason) {
-		return
-	}
-	a.Log.Warn("isolated a container", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses), zap.String("why", reason))
-	if e.Wiring.Port == "" {
-		return // another plugin made the interface: there is no port to cut, CHECK and STATUS say it
-	}
-	if err := a.kernel.Leave(e.Wiring.Port); err != nil {
-		a.Log.Error("cannot isolate", zap.Stringer("attachment", e.Attachment), zap.Error(err))
-	}
-}
-
-// reserved is what this node knows of the stateful addresses that are given; it only guides choices.
-type reserved struct {
-	mu    sync.Mutex
-	pools map[string]map[netip.Addr]int64 // the revision that said so
-}
-
-func (r *reserved) taken(pool string) func(netip.Addr) bool {
-	return func(addr netip.Addr) bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		_, ok := r.pools[pool][addr]
-		return ok
-	}
-}
-
-func (r *reserved) take(u lease.Update[lease.Reservation]) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if u.Full || r.pools == nil {
-		r.pools = map[string]map[netip.Addr]int64{}
-	}
-	for _, s := range u.Set {
-		if r.pools[s.Pool] == nil {
-			r.pools[s.Pool] = map[netip.Addr]int64{}
-		}
-		r.pools[s.Pool][s.Address] = s.Revision
-	}
-	for _, g := range u.Gone {
-		delete(r.pools[g.Pool], g.Address)
-	}
-}
-
-// signal wakes one task; a signal that nobody has taken yet is not doubled.
-type signal chan struct{}
-
-func newSignal() signal { return make(signal, 1) }
-
-func (s signal) raise() {
-	select {
-	case s <- struct{}{}:
-	default:
-	}
-}
-
-// pause waits for d, or for ctx to end.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -54,7 +54,7 @@ func Boot() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("agent: read the kernel's boot id: %w", err)
 	}
-	ns, err := os.Readlink("/proc/self/ns/net")
+	ns, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		return "", fmt.Errorf("agent: read the network namespace's identity: %w", err)
 	}

@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// isolated are the attachments whose address is another's now, with the reason.
+type isolated struct {
+	mu      sync.Mutex
+	reasons map[allocator.Attachment]string
+}
+
+func (i *isolated) why(a allocator.Attachment) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.reasons[a]
+}
+
+func (i *isolated) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.reasons)
+}
+
+// add reports whether a was not isolated yet.
+func (i *isolated) add(a allocator.Attachment, reason string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.reasons == nil {
+		i.reasons = map[allocator.Attachment]string{}
+	}
+	_, known := i.reasons[a]
+	i.reasons[a] = reason
+	return !known
+}
+
+func (i *isolated) remove(a allocator.Attachment) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.reasons, a)
+}
+
+// isolate cuts the port of an attachment whose address belongs to another now. The container is left to its runtime.
+func (a *Agent) isolate(e *journal.Entry, reason string) {
+	if !a.isolated.add(e.Attachment, reason) {
+		return
+	}
+	a.Log.Warn("isolated a container", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses), zap.String("why", reason))
+	if e.Wiring.Port == "" {
+		return // another plugin made the interface: there is no port to cut, CHECK and STATUS say it
+	}
+	if err := a.kernel.Leave(e.Wiring.Port); err != nil {
+		a.Log.Error("cannot isolate", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+	}
+}

@@ -1,0 +1,40 @@
+package agent
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// reserved is what this node knows of the stateful addresses that are given; it only guides choices.
+type reserved struct {
+	mu    sync.Mutex
+	pools map[string]map[netip.Addr]int64 // the revision that said so
+}
+
+func (r *reserved) taken(pool string) func(netip.Addr) bool {
+	return func(addr netip.Addr) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, ok := r.pools[pool][addr]
+		return ok
+	}
+}
+
+func (r *reserved) take(u lease.Update[lease.Reservation]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if u.Full || r.pools == nil {
+		r.pools = map[string]map[netip.Addr]int64{}
+	}
+	for _, s := range u.Set {
+		if r.pools[s.Pool] == nil {
+			r.pools[s.Pool] = map[netip.Addr]int64{}
+		}
+		r.pools[s.Pool][s.Address] = s.Revision
+	}
+	for _, g := range u.Gone {
+		delete(r.pools[g.Pool], g.Address)
+	}
+}

@@ -1,0 +1,202 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
+// rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
+func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node) error {
+	blocks, err := a.store.Blocks(ctx)
+	if err != nil {
+		return err
+	}
+	if blocks, err = a.assert(ctx, s, blocks); err != nil {
+		return err
+	}
+	reservations, err := a.store.Reservations(ctx)
+	if err != nil {
+		return err
+	}
+	// Another journal served this boot: what it handed out is known by the kernel's interfaces alone.
+	forgotten := former != nil && former.Boot == a.Boot && former.Journal != a.journal.ID()
+
+	a.gate.Lock()
+	a.session = s
+	for _, b := range blocks {
+		a.blocks.put(b)
+	}
+	a.settleParts(blocks, forgotten)
+	unknown := a.settleReservations(reservations)
+	a.settlePorts()
+	a.gate.Unlock()
+
+	if err := a.store.Detach(ctx, merged(unknown)); err != nil {
+		return err
+	}
+	return a.republish(ctx, blocks)
+}
+
+// assert claims again the blocks that the journal's addresses lie in and that etcd has no record of: missing is not
+// lost. It returns the blocks with those that it claimed, or that others had claimed.
+func (a *Agent) assert(ctx context.Context, s *lease.Session, blocks []lease.Block) ([]lease.Block, error) {
+	known := map[blockKey]bool{}
+	for _, b := range blocks {
+		known[blockKey{b.Pool, b.Prefix}] = true
+	}
+	for _, e := range a.journal.Entries() {
+		pool, config, err := a.pool(e.Pool)
+		if err != nil || e.Class == allocator.Stateful {
+			continue
+		}
+		for _, addr := range e.Addresses {
+			k := blockKey{e.Pool, pool.BlockOf(addr)}
+			if known[k] {
+				continue
+			}
+			b, err := s.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], k.prefix)
+			if err != nil && !errors.Is(err, lease.ErrTaken) {
+				return nil, err
+			}
+			a.Log.Warn("etcd had no record of a block in use", zap.Stringer("block", k.prefix), zap.Bool("claimed again", err == nil))
+			known[k] = true
+			blocks = append(blocks, b)
+		}
+	}
+	return blocks, nil
+}
+
+// settleParts gives the allocator the parts that etcd says are this node's, and isolates who has an address in
+// somebody else's. It runs under the gate.
+func (a *Agent) settleParts(blocks []lease.Block, forgotten bool) {
+	own := map[spaceKey][]lease.Part{}
+	for _, b := range blocks {
+		for _, p := range parts(b, a.Node) {
+			k := spaceKey{b.Pool, allocator.FamilyOf(p.Prefix.Addr())}
+			own[k] = append(own[k], p)
+		}
+		a.lose(b)
+	}
+	fresh := map[spaceKey]bool{}
+	a.pools.each(func(k spaceKey, s *allocator.Space) {
+		had := s.Parts()
+		fresh[k] = len(had) == 0
+		for _, p := range had {
+			if !slices.ContainsFunc(own[k], func(o lease.Part) bool { return o.Prefix.Overlaps(p) }) {
+				s.Drop(p) // etcd has no record of it any more, and nothing of it is in use
+			}
+		}
+		for _, p := range own[k] {
+			if !forgotten {
+				s.Add(p.Prefix, p.Taken)
+			}
+		}
+	})
+	a.journal.Forget(func(f journal.Freed) (gone bool) {
+		a.pools.on(f.Pool, f.Address, func(s *allocator.Space) { gone = !s.Owns(f.Address) })
+		return gone
+	})
+	for _, e := range a.journal.Entries() {
+		for _, addr := range e.Addresses {
+			a.pools.on(e.Pool, addr, func(s *allocator.Space) {
+				if s.Owns(addr) && !s.Holds(addr) {
+					_ = s.Hold(addr) // owned: cannot fail
+				}
+			})
+		}
+	}
+	for _, f := range a.journal.Freed() {
+		if fresh[spaceKey{f.Pool, allocator.FamilyOf(f.Address)}] {
+			a.pools.on(f.Pool, f.Address, func(s *allocator.Space) {
+				if s.Hold(f.Address) == nil {
+					s.Release(f.Address, f.App, f.At, f.Quarantine)
+				}
+			})
+		}
+	}
+}
+
+// lose isolates whoever has an address in a part of b that is another's.
+func (a *Agent) lose(b lease.Block) {
+	for _, p := range b.Parts {
+		if p.Owner == a.Node {
+			continue
+		}
+		for _, e := range a.journal.Entries() {
+			if e.Pool == b.Pool && e.Class == allocator.Stateless && anyIn(e.Addresses, p.Prefix) {
+				a.isolate(e, fmt.Sprintf("block %s belongs to %s now", p.Prefix, p.Owner))
+			}
+		}
+		a.pools.with(spaceKey{b.Pool, allocator.FamilyOf(p.Prefix.Addr())}, func(s *allocator.Space) { s.Drop(p.Prefix) })
+	}
+}
+
+// settleReservations isolates who has a reserved address that etcd attaches to another, and returns the attachments
+// that etcd believes to be here and that are not.
+func (a *Agent) settleReservations(all []lease.Reservation) (unknown []lease.Detachment) {
+	for _, r := range all {
+		a.compareHolder(r)
+		if r.Holder == nil || r.Holder.Node != a.Node {
+			continue
+		}
+		e := a.journal.Holder(r.Pool, r.Address)
+		if e != nil && e.Attachment == r.Holder.Attachment && a.adoptEpoch(e, r.Epoch) == nil {
+			continue
+		}
+		unknown = append(unknown, lease.Detachment{
+			Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch,
+		})
+	}
+	return unknown
+}
+
+// adoptEpoch makes the journal know the epoch by which etcd attaches a reservation to a container that is here: its DEL
+// has to name it.
+func (a *Agent) adoptEpoch(e *journal.Entry, epoch int64) error {
+	if e.Epoch == epoch {
+		return nil
+	}
+	next := *e
+	next.Epoch = epoch
+	return a.journal.Hold(&next)
+}
+
+// compareHolder isolates the local container that has the reservation's address if another attachment holds it.
+func (a *Agent) compareHolder(r lease.Reservation) {
+	e := a.journal.Holder(r.Pool, r.Address)
+	if e == nil || r.Holder == nil || r.Epoch < e.Epoch || r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Node {
+		return
+	}
+	a.isolate(e, fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node))
+}
+
+// settlePorts lets pass who has kept its address.
+func (a *Agent) settlePorts() {
+	for _, e := range a.journal.Entries() {
+		if e.Wiring.Port == "" || e.Answered == 0 || a.isolated.why(e.Attachment) != "" {
+			continue
+		}
+		if err := a.kernel.Join(e.Wiring.Port, string(e.Class)); err != nil {
+			a.Log.Error("cannot let a container's port pass", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+		}
+	}
+}
+
+func anyIn(addresses []netip.Addr, p netip.Prefix) bool {
+	for _, a := range addresses {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

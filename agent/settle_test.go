@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/sandbox"
+)
+
+// etcdctl is a client of the rig's etcd that knows nothing of Berth.
+func (r *rig) etcdctl() *clientv3.Client {
+	r.t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: r.etcd.Endpoints(), Logger: zap.NewNop()})
+	check(r.t, err)
+	r.t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// regain ends the session as etcd does with one that is not renewed, and waits for the next one.
+func (r *rig) regain() {
+	r.t.Helper()
+	generation := func() int64 {
+		r.agent.gate.RLock()
+		defer r.agent.gate.RUnlock()
+		return r.agent.session.Generation()
+	}
+	before := generation()
+	_, err := r.etcdctl().Delete(context.Background(), "/berth/v1/sessions/n1")
+	check(r.t, err)
+	r.until("the session is regained", func() bool { return generation() != before })
+}
+
+func TestABlockInUseThatEtcdLostIsClaimedAgain(t *testing.T) {
+	r := newRig(t)
+	addr := r.add(r.stateless("a", "web"))
+	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/blocks/", clientv3.WithPrefix())
+	check(t, err)
+	r.regain()
+	blocks, err := r.store.Blocks(t.Context())
+	check(t, err)
+	if len(blocks) != 1 || !blocks[0].Prefix.Contains(addr) || owner(blocks[0], addr) != "n1" {
+		t.Errorf("blocks %v: want the one of %s, owned by n1", blocks, addr)
+	}
+}
+
+func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(t *testing.T) {
+	r := newRig(t)
+	addr := r.add(r.stateless("a", "web"))
+	pool := r.pool()
+	key := "/berth/v1/blocks/default/" + pool.BlockOf(addr).Addr().String()
+	_, err := r.etcdctl().Put(t.Context(), key, `{"prefix":"`+pool.BlockOf(addr).String()+`","parts":[{"prefix":"`+pool.BlockOf(addr).String()+`","owner":"n2"}]}`)
+	check(t, err)
+	r.until("it is isolated", func() bool { return r.agent.isolated.count() == 1 })
+	if next := r.add(r.stateless("b", "")); pool.BlockOf(next) == pool.BlockOf(addr) {
+		t.Errorf("%s was handed out of n2's block", next)
+	}
+}
+
+func TestABlockThatEtcdLostAndNobodyUsesIsNotHandedOutOf(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	r.add(c)
+	r.del(c)
+	r.until("it is published", func() bool { return r.agent.backlog.len() == 0 })
+	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/blocks/", clientv3.WithPrefix())
+	check(t, err)
+	r.regain()
+	r.agent.pools.with(spaceKey{"default", allocator.V4}, func(s *allocator.Space) {
+		if parts := s.Parts(); len(parts) != 0 {
+			t.Errorf("it still hands out of %v", parts)
+		}
+	})
+}
+
+func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	addr := r.add(c)
+	r.stop()
+	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, sandbox.Remove(c.Netns))
+	r.start()
+	r.until("it is detached", func() bool {
+		s, err := r.store.Reservation(t.Context(), "default", addr)
+		check(t, err)
+		return s.Holder == nil
+	})
+}
