@@ -318,3 +318,27 @@ func sameBlock(a, b netip.Addr) bool {
 	p, _ := a.Prefix(allocator.DefaultBlockV4)
 	return p.Contains(b)
 }
+
+func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	small := allocator.Pool{Name: "small", CIDRs: prefixes("10.43.0.0/30"), BlockSize: allocator.BlockSize{V4: 30}}
+	r.apply(small)
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("small"); return err == nil })
+	plain := func(id string, asked ...string) wire.Container {
+		c := r.stateless(id, "")
+		c.Role, c.Pool, c.Addresses = wire.IPAM, "small", asked
+		return c
+	}
+	first, second := plain("a"), plain("b")
+	addr := r.add(first)
+	other := r.add(second)
+	r.refused(wire.CodeTryAgain, plain("c")) // nothing rests: no wait
+	r.del(first)
+	if got := r.add(plain("d")); got != addr {
+		t.Errorf("got %s, want the one that rested, %s", got, addr)
+	}
+	r.del(second)
+	if got := r.add(plain("e", other.String())); got != other {
+		t.Errorf("asked for %s by name, got %s", other, got)
+	}
+}

@@ -101,7 +101,7 @@ func (a *Agent) keepWarm(k spaceKey) {
 }
 
 // choose takes one stateless address of each of the pool's families, or none.
-func (a *Agent) choose(pool *allocator.Pool, app allocator.App, asked []netip.Addr) (grants []allocator.Grant, err error) {
+func (a *Agent) choose(ctx context.Context, pool *allocator.Pool, app allocator.App, asked []netip.Addr) (grants []allocator.Grant, err error) {
 	if pool.Draining {
 		return nil, wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", pool.Name)
 	}
@@ -112,7 +112,7 @@ func (a *Agent) choose(pool *allocator.Pool, app allocator.App, asked []netip.Ad
 		}
 	}()
 	for _, f := range pool.Families() {
-		grant, err := a.chooseOne(pool, f, app, asked)
+		grant, err := a.chooseOne(ctx, pool, f, app, asked)
 		if err != nil {
 			return grants, err
 		}
@@ -128,14 +128,15 @@ func (a *Agent) giveBack(pool string, grants []allocator.Grant) {
 	}
 }
 
-func (a *Agent) chooseOne(pool *allocator.Pool, f allocator.Family, app allocator.App, asked []netip.Addr) (allocator.Grant, error) {
+func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App, asked []netip.Addr) (allocator.Grant, error) {
 	k := spaceKey{pool.Name, f}
 	for _, addr := range asked {
 		if allocator.FamilyOf(addr) == f {
-			return a.chooseAsked(pool, k, addr)
+			return a.chooseAsked(ctx, pool, k, addr)
 		}
 	}
 	cooling, claimed := false, false
+	patience := a.patience()
 	for {
 		grant, outcome := a.pools.take(k, app, wire.Boottime(), cooling)
 		if outcome == allocator.Taken {
@@ -151,6 +152,7 @@ func (a *Agent) chooseOne(pool *allocator.Pool, f allocator.Family, app allocato
 			claimed = true
 		case outcome == allocator.Cooling:
 			cooling = true
+		case a.pools.counts(k).Quarantined > 0 && patience(ctx):
 		case errors.Is(err, errNoBlock):
 			return grant, wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
 				pool.Name, pool.UsableCount(f))
@@ -160,8 +162,18 @@ func (a *Agent) chooseOne(pool *allocator.Pool, f allocator.Family, app allocato
 	}
 }
 
+// patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
+// not worth it any more.
+func (a *Agent) patience() func(context.Context) bool {
+	end := wire.Boottime() + quarantineIPAM + 100*time.Millisecond
+	return func(ctx context.Context) bool {
+		pause(ctx, 20*time.Millisecond)
+		return ctx.Err() == nil && wire.Boottime() < end
+	}
+}
+
 // chooseAsked takes the address that was asked for; its block is claimed where nobody owns it.
-func (a *Agent) chooseAsked(pool *allocator.Pool, k spaceKey, addr netip.Addr) (allocator.Grant, error) {
+func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKey, addr netip.Addr) (allocator.Grant, error) {
 	switch {
 	case !pool.Contains(addr):
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has %v", addr, pool.Name, pool.CIDRs)
@@ -170,11 +182,14 @@ func (a *Agent) chooseAsked(pool *allocator.Pool, k spaceKey, addr netip.Addr) (
 	case !pool.Usable(addr):
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and is the network's, the gateway's or excluded in pool %q", addr, pool.Name)
 	}
+	patience := a.patience()
 	for {
 		grant, err := a.pools.takeAddress(k, addr, wire.Boottime())
 		switch {
 		case err == nil:
 			return grant, nil
+		case errors.Is(err, allocator.ErrQuarantined) && patience(ctx):
+			continue
 		case errors.Is(err, allocator.ErrHeld):
 			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by %s", addr, a.nameHolder(pool.Name, addr))
 		case !errors.Is(err, allocator.ErrNotOwned):

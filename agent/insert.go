@@ -178,7 +178,7 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 			stateful = append(stateful, add)
 		default:
 			var err error
-			if add.grants, err = a.choose(add.pool, add.app, add.asked); err != nil {
+			if add.grants, err = a.choose(ctx, add.pool, add.app, add.asked); err != nil {
 				return nil, err
 			}
 		}
