@@ -32,16 +32,26 @@ func encode(message any) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...), nil
 }
 
+// send writes a message with its files beside it: all of it with the last files, so that the agent is woken once.
 func send(conn *net.UnixConn, message []byte, files []*os.File) error {
 	for some := range slices.Chunk(files, filesAtOnce) {
 		fds := make([]int, len(some))
 		for i, f := range some {
 			fds[i] = int(f.Fd())
 		}
-		if _, _, err := conn.WriteMsgUnix(message[:1], syscall.UnixRights(fds...), nil); err != nil {
+		files = files[len(some):]
+		data := message[:1] // an encoded message has more bytes than a request may have chunks of files
+		if len(files) == 0 {
+			data = message
+		}
+		n, _, err := conn.WriteMsgUnix(data, syscall.UnixRights(fds...), nil)
+		if err != nil {
 			return fmt.Errorf("send files: %w", err)
 		}
-		message = message[1:] // an encoded message has more bytes than a request may have chunks of files
+		message = message[n:]
+	}
+	if len(message) == 0 {
+		return nil
 	}
 	_, err := conn.Write(message)
 	return err
