@@ -2,8 +2,10 @@ package netops
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -143,4 +145,18 @@ func TestAnAnnouncementDoesNotKeepADetachedContainersNamespace(t *testing.T) {
 	if e := next(t, k, NamespaceGone); e.NamespaceID != id {
 		t.Errorf("event %+v", e)
 	}
+}
+
+func TestAKernelThatIsClosedIsUsedByNoAnnouncement(t *testing.T) {
+	k, _ := newHost(t)
+	k.heralds.between = time.Nanosecond
+	for i := range 50 {
+		ns, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Announce(Port{Name: fmt.Sprint(Prefix, i), Netns: ns, Interface: "lo", Bridge: "lo"})
+		ns.Close()
+	}
+	k.Close() // the race detector tells
 }

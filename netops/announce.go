@@ -19,6 +19,7 @@ type heralds struct {
 	mu     sync.Mutex
 	quit   map[string]chan struct{}
 	closed bool
+	under  sync.WaitGroup
 }
 
 // Announce tells the network where a port's addresses are: at once from inside the container, and once more a second
@@ -81,10 +82,12 @@ func (h *heralds) begin(port string) chan struct{} {
 	}
 	quit := make(chan struct{})
 	h.quit[port] = quit
+	h.under.Add(1)
 	return quit
 }
 
 func (h *heralds) end(port string, quit chan struct{}) {
+	defer h.under.Done()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.quit[port] == quit {
@@ -102,12 +105,14 @@ func (h *heralds) silence(port string) {
 	}
 }
 
+// close ends all announcements, and returns when none uses the host's namespace any more.
 func (h *heralds) close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.closed = true
 	for port, quit := range h.quit {
 		close(quit)
 		delete(h.quit, port)
 	}
+	h.mu.Unlock()
+	h.under.Wait()
 }
