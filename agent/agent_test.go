@@ -334,6 +334,9 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 	other := r.add(second)
 	r.refused(wire.CodeTryAgain, plain("c")) // nothing rests: no wait
 	r.del(first)
+	if c := r.agent.pools.counts(spaceKey{"small", allocator.V4}); c.Quarantined != 1 {
+		t.Errorf("after a DEL in the IPAM role %+v: want one that rests", c)
+	}
 	if got := r.add(plain("d")); got != addr {
 		t.Errorf("got %s, want the one that rested, %s", got, addr)
 	}

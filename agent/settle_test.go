@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 
@@ -10,6 +11,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
 )
 
 // etcdctl is a client of the rig's etcd that knows nothing of Berth.
@@ -90,4 +93,59 @@ func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
 		check(t, err)
 		return s.Holder == nil
 	})
+}
+
+// chosen is an ADD on its way, up to its commit.
+func (r *rig) chosen(id string) (*lease.Session, []*add) {
+	r.t.Helper()
+	c := r.stateless(id, "web")
+	ns, err := os.Open(c.Netns)
+	check(r.t, err)
+	r.t.Cleanup(func() { ns.Close() })
+	c.NetnsFile = 1
+	set, err := r.agent.members(&wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
+	check(r.t, err)
+	begun, err := r.agent.begin(set[0], wire.Boottime())
+	check(r.t, err)
+	session, err := r.agent.chooseAll(r.t.Context(), []*add{begun}, wire.Boottime())
+	check(r.t, err)
+	check(r.t, r.agent.wire(begun))
+	return session, []*add{begun}
+}
+
+func TestNothingCommitsThatAFormerSessionChose(t *testing.T) {
+	r := newRig(t)
+	session, adds := r.chosen("a")
+	r.regain()
+	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+		t.Errorf("commit under a former session: %v", err)
+	}
+	r.agent.undo(adds[0])
+	r.empty()
+}
+
+func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
+	r := newRig(t)
+	session, adds := r.chosen("a")
+	pool := r.pool()
+	pool.MTU = 1400
+	r.apply(pool)
+	r.until("the agent has the configuration", func() bool { p, _, err := r.agent.pool("default"); return err == nil && p.MTU == 1400 })
+	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+		t.Errorf("commit under a former configuration: %v", err)
+	}
+	r.agent.undo(adds[0])
+	r.empty()
+}
+
+func TestAPortThatWentWhileNoAgentRanIsInNoClass(t *testing.T) {
+	r := newRig(t)
+	const gone = "bth000000000000"
+	check(t, r.agent.kernel.Join(gone, "stateless"))
+	r.restart()
+	classes, err := r.agent.kernel.Classes()
+	check(t, err)
+	if class, ok := classes[gone]; ok {
+		t.Errorf("a port that does not exist is in class %s", class)
+	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -157,4 +158,19 @@ func TestADryRunDeletesNothingAndReleaseGivesTheReservationUp(t *testing.T) {
 	if all, err := r.store.Reservations(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("reservations %v are left, error %v", all, err)
 	}
+}
+
+func TestASetTooLargeOrWithOneBadMemberAmongFiftyChangesNothing(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateless("warm", "")) // so that bridge and block are there
+	set := make([]wire.Container, maxSet+1)
+	for i := range set {
+		set[i] = wire.Container{Network: "net", ID: fmt.Sprint("c", i), Interface: "eth0", Role: wire.IPAM}
+	}
+	if e := r.refused(wire.CodeOperation, set...); !strings.Contains(e.Message, "1001 containers") {
+		t.Errorf("the refusal %q does not say how many there were", e.Message)
+	}
+	set = set[:50]
+	set[25].Addresses = []string{"10.42.0.9"} // stateful
+	r.refused(wire.CodeConfig, set...)
 }
