@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,13 +17,15 @@ import (
 var classes = [...]string{"stateless", "stateful"}
 
 // A table is what lets ports' traffic through: the nftables table "berth" of family bridge. Its sets name the ports
-// of each class; a frame from or to a port in none is dropped, also one from or to the host itself.
+// of each class; a frame from or to a port in none is dropped, also one from or to the host itself. The fence may close
+// a whole class.
 type table struct {
 	home *os.File
 
 	mu      sync.Mutex
 	conn    *nftables.Conn
 	members map[string]string // port → class, as the kernel has it
+	fence   fence
 }
 
 var (
@@ -47,17 +48,18 @@ func init() {
 
 func openTable(home *os.File) (*table, error) {
 	t := &table{home: home, members: map[string]string{}}
-	if err := t.ensure(true); err != nil {
+	if err := t.adopt(); err != nil {
 		t.close()
 		return nil, err
 	}
 	return t, nil
 }
 
-// EnsureTable puts the table back where someone has flushed or changed it. Ports stay in their classes.
+// EnsureTable puts the table back where someone has flushed or changed it. Ports stay in their classes, and the rules
+// of strict mode in force; slots that are gone stay gone, so that nothing passes until Arm and Open.
 func (k *Kernel) EnsureTable() error {
 	k.bridges.changed(0)
-	if err := k.table.ensure(false); err != nil {
+	if err := k.table.ensure(); err != nil {
 		return fmt.Errorf("netops: %w", err)
 	}
 	return nil
@@ -158,24 +160,33 @@ func (t *table) commit(f func(*nftables.Conn) error) (err error) {
 	return err
 }
 
-// ensure makes the table as it is to be; adopt takes the members that the kernel has for true, else those known here
-// are put back.
-func (t *table) ensure(adopt bool) error {
+// adopt makes the table, and takes for true what the kernel has: who is in which class, and whether there is a fence.
+func (t *table) adopt() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.commit(rebuild); err != nil {
+	err := t.adoptFence()
+	if err == nil {
+		err = t.commit(t.rebuild)
+	}
+	if err != nil {
 		return fmt.Errorf("nftables table bridge berth: %w", err)
 	}
-	if adopt {
-		members, err := t.read()
-		t.members = members
-		return err
+	t.members, err = t.read()
+	return err
+}
+
+// ensure makes the table as it is known here.
+func (t *table) ensure() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.restore(); err != nil {
+		return fmt.Errorf("nftables table bridge berth: %w", err)
 	}
-	return t.restoreMembers()
+	return nil
 }
 
 func (t *table) restore() error {
-	if err := t.commit(rebuild); err != nil {
+	if err := t.commit(t.rebuild); err != nil {
 		return err
 	}
 	return t.restoreMembers()
@@ -246,44 +257,4 @@ func padded(port string) []byte {
 	name := make([]byte, unix.IFNAMSIZ)
 	copy(name, port)
 	return name
-}
-
-// rebuild asks for table, sets and chains where they are missing, and for the rules anew, all in one transaction: no
-// frame meets the table without them.
-func rebuild(c *nftables.Conn) error {
-	c.AddTable(filterTable)
-	for _, class := range classes {
-		if err := c.AddSet(classSets[class], nil); err != nil {
-			return err
-		}
-	}
-	// Prerouting and postrouting see what goes to and comes from the host, too; forward alone would not.
-	for _, side := range [...]struct {
-		name string
-		hook *nftables.ChainHook
-		key  expr.MetaKey
-	}{
-		{"from", nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME},
-		{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME},
-	} {
-		chain := c.AddChain(&nftables.Chain{
-			Name: side.name, Table: filterTable, Type: nftables.ChainTypeFilter,
-			Hooknum: side.hook, Priority: nftables.ChainPriorityRef(-300),
-		})
-		c.FlushChain(chain)
-		c.AddRule(&nftables.Rule{Table: filterTable, Chain: chain, Exprs: cut(side.key)})
-	}
-	return nil
-}
-
-// cut drops a frame whose link is called like a port and is in no class.
-func cut(key expr.MetaKey) []expr.Any {
-	exprs := []expr.Any{
-		&expr.Meta{Key: key, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(Prefix)},
-	}
-	for _, class := range classes {
-		exprs = append(exprs, &expr.Lookup{SourceRegister: 1, SetName: class, SetID: classSets[class].ID, Invert: true})
-	}
-	return append(exprs, &expr.Verdict{Kind: expr.VerdictDrop})
 }
