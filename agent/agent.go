@@ -35,6 +35,8 @@ type Agent struct {
 	pools    pools
 	blocks   blocks
 	reserved reserved
+	absences absences
+	recovery recovery
 	claims   singleflight.Group
 	locks    locks
 
@@ -53,6 +55,7 @@ type Agent struct {
 	detach   signal // detachments wait for etcd
 	rollout  signal // the configuration is newer
 	resettle signal // the times or the mode by which this node fences are to change
+	reassert signal // a pool is known again of which containers here have addresses
 }
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
@@ -61,7 +64,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
-	a.backlog.signal, a.detach, a.rollout, a.resettle = newSignal(), newSignal(), newSignal(), newSignal()
+	a.backlog.signal, a.detach, a.rollout, a.resettle, a.reassert = newSignal(), newSignal(), newSignal(), newSignal(), newSignal()
 	if a.journal, a.adopt, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
 		return nil, err
 	}
@@ -109,12 +112,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.followConfig)
 	run(a.followBlocks)
 	run(a.followReservations)
+	run(a.followNodes)
+	run(a.followSessions)
 	run(a.keepPresence)
 	run(a.rollOut)
 	run(a.publishAll)
 	run(a.detachAll)
 	run(a.watchKernel)
 	run(a.giveBackIdle)
+	run(a.endRetained)
 	if err := tasks.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}

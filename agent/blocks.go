@@ -69,6 +69,25 @@ func (b *blocks) learn(block lease.Block) bool {
 	return true
 }
 
+// reset forgets all: etcd is another.
+func (b *blocks) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all, b.seen = nil, 0
+}
+
+// in are the blocks of a pool and family, in no order.
+func (b *blocks) in(k spaceKey) (all []lease.Block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, block := range b.all {
+		if key.pool == k.pool && allocator.FamilyOf(key.prefix.Addr()) == k.family {
+			all = append(all, block)
+		}
+	}
+	return all
+}
+
 // get is the block of which part is a part.
 func (b *blocks) get(k spaceKey, part netip.Prefix) (lease.Block, bool) {
 	b.mu.Lock()

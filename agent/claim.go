@@ -50,7 +50,7 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		}
 		block, ok := pool.PickBlock(k.family, rand.Uint64(), a.blocks.used(k.pool))
 		if !ok {
-			return errNoBlock
+			return a.takeAbsent(ctx, k) // last, after those that nobody has
 		}
 		got, err := session.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], block)
 		switch {

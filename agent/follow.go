@@ -35,8 +35,23 @@ func (a *Agent) configure(c *lease.Config) bool {
 	if !sameTimes(c.Settings, former.Settings) {
 		a.resettle.raise()
 	}
+	if a.unasserted(c, former) {
+		a.reassert.raise()
+	}
 	a.rollout.raise()
 	return true
+}
+
+// unasserted reports whether a configuration brings a pool that containers here have addresses of already: etcd had lost
+// it, so that nothing of it could be asserted yet.
+func (a *Agent) unasserted(c, former *lease.Config) bool {
+	for _, e := range a.journal.Entries() {
+		_, there := c.Pools[e.Pool]
+		if _, was := former.Pools[e.Pool]; there && !was {
+			return true
+		}
+	}
+	return false
 }
 
 // sameTimes reports whether a node fences in the same way under both.

@@ -22,6 +22,7 @@ type Options struct {
 	RunDir  string // the socket, the journal and the spool
 	Listen  string // host:port of /metrics, /healthz and /readyz; empty: none
 	Etcd    lease.Options
+	Alone   bool // the etcd is this machine's own, and nobody else uses it
 	Log     *zap.Logger
 }
 

@@ -86,6 +86,19 @@ func (p *pools) counts(k spaceKey) (c allocator.Counts) {
 	return c
 }
 
+// part is the part of this node's that an address lies in, or the address alone where the allocator owns none.
+func (p *pools) part(pool string, a netip.Addr) netip.Prefix {
+	found := netip.PrefixFrom(a, a.BitLen())
+	p.on(pool, a, func(s *allocator.Space) {
+		for _, part := range s.Parts() {
+			if part.Contains(a) {
+				found = part
+			}
+		}
+	})
+	return found
+}
+
 // each runs f on every space.
 func (p *pools) each(f func(spaceKey, *allocator.Space)) {
 	p.mu.Lock()

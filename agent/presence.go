@@ -3,10 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -18,6 +18,9 @@ var errSuperseded = errors.New("agent: the node's session has changed meanwhile"
 
 // errTimesChanged says that the settings want this node to fence by other times or in another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
+
+// errUnasserted says that etcd has got back a pool of which containers here have addresses.
+var errUnasserted = errors.New("agent: a pool of this node's containers is known again")
 
 // keepPresence joins the cluster, settles, and keeps the session; when etcd has ended the session it does so again.
 // Meanwhile the node goes on with what it has, as long as its rights last.
@@ -33,8 +36,11 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 		case errors.Is(err, lease.ErrSessionLost):
 			a.Log.Warn("etcd has ended this node's session; joining again")
 			continue
-		case errors.Is(err, errTimesChanged):
-			a.Log.Info("the times or the mode of fencing have changed; joining again")
+		case errors.Is(err, lease.ErrClusterChanged), errors.Is(err, lease.ErrOtherLife):
+			a.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
+			continue
+		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted):
+			a.Log.Info("joining again", zap.Error(err))
 			continue
 		}
 		if a.waiting.Load() != nil {
@@ -56,7 +62,11 @@ func fatal(err error) bool {
 
 // present is one session from its beginning to its end.
 func (a *Agent) present(ctx context.Context) error {
-	if err := a.meetCluster(ctx); err != nil {
+	if err := a.store.CheckRelease(ctx); err != nil {
+		return err
+	}
+	standing, err := a.meet(ctx)
+	if err != nil {
 		return err
 	}
 	config, err := a.store.Config(ctx)
@@ -64,44 +74,61 @@ func (a *Agent) present(ctx context.Context) error {
 		return err
 	}
 	a.configure(config)
+	a.reassert.lower() // settling does it
 	me, former, err := a.nodeRecord(ctx, config.Settings)
 	if err != nil {
 		return err
 	}
-	// Others count by what the node key says: a shorter right is kept before it is written, a longer one after.
-	a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
+	if err := a.fenceBefore(me); err != nil {
+		return err
+	}
 	session, err := a.store.Join(ctx, me)
 	if err != nil {
 		return err
 	}
-	if err := a.settle(ctx, session, former); err != nil {
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation()}
+	if err := a.journal.SetCluster(past); err != nil {
 		return err
 	}
-	return a.keep(ctx, session)
+	if err := a.settleUnlessBroken(ctx, session, former); err != nil {
+		return err
+	}
+	if err := a.fenceAfter(me); err != nil {
+		return err
+	}
+	return a.keep(ctx, session, standing)
 }
 
-// keep keeps a session until etcd ends it, or until the node is to fence by other times.
-func (a *Agent) keep(ctx context.Context, s *lease.Session) error {
+// keep keeps a session until etcd ends it, or until the node is to fence in another way.
+func (a *Agent) keep(ctx context.Context, s *lease.Session, standing lease.Standing) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.resettle:
-				node, now := s.Node(), a.config.Load().Settings
-				if !sameTimes(now, lease.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
-					cancel(errTimesChanged)
-				}
-			}
-		}
-	}()
-	err := s.Keep(ctx, func(sent time.Duration) { a.proven(s, sent) })
-	if errors.Is(context.Cause(ctx), errTimesChanged) {
-		return errTimesChanged
+	go a.watchOver(ctx, s, cancel)
+	if s.Recovering() {
+		go a.recoverCluster(ctx, standing)
+	}
+	err := s.Keep(ctx, &prover{a, s})
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
+		return cause
 	}
 	return err
+}
+
+// watchOver ends a session, by cancel, for reasons that are not etcd's.
+func (a *Agent) watchOver(ctx context.Context, s *lease.Session, cancel context.CancelCauseFunc) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.reassert:
+			cancel(errUnasserted)
+		case <-a.resettle:
+			node := s.Node()
+			if !sameTimes(a.fencing(a.config.Load().Settings), lease.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
+				cancel(errTimesChanged)
+			}
+		}
+	}
 }
 
 // proven counts the rights anew from a read, begun at sent, that has seen this node's session.
@@ -112,32 +139,6 @@ func (a *Agent) proven(s *lease.Session, sent time.Duration) {
 		a.Log.Info("ready", zap.Int64("generation", s.Generation()))
 		a.backlog.signal.raise()
 	}
-}
-
-// A foreignClusterError says that the journal's containers belong to another etcd cluster.
-type foreignClusterError struct{ journal, actual, path string }
-
-func (e *foreignClusterError) Error() string {
-	return fmt.Sprintf("agent: the journal %s belongs to the etcd cluster %s, the endpoints are of cluster %s: give the former endpoints, or end this node's containers and move the journal away",
-		e.path, e.journal, e.actual)
-}
-
-// meetCluster makes sure that etcd's cluster is the one that the state and the journal belong to.
-func (a *Agent) meetCluster(ctx context.Context) error {
-	id, err := a.store.ClusterID(ctx)
-	if err != nil {
-		return err
-	}
-	switch known := a.journal.Cluster(); known {
-	case id:
-	case "":
-		if err := a.journal.SetCluster(id); err != nil {
-			return err
-		}
-	default:
-		return &foreignClusterError{known, id, a.Options.journal()}
-	}
-	return a.store.AcceptCluster(ctx)
 }
 
 // nodeRecord is what this agent writes into the node's key, and what the one before it wrote.
@@ -153,7 +154,7 @@ func (a *Agent) nodeRecord(ctx context.Context, s lease.Settings) (me lease.Node
 	}
 	return lease.Node{
 		Name: a.Node, Machine: a.Machine, Boot: a.Boot, Journal: a.journal.ID(), Address: a.Address, Version: a.Version,
-		Fencing: s.Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
+		Fencing: a.fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
 	}, former, nil
 }
 

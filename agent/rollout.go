@@ -36,6 +36,13 @@ func (l *lagging) revision() int64 {
 	return l.applied
 }
 
+// reset forgets which revisions were applied: those of another etcd.
+func (l *lagging) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen, l.applied = 0, 0
+}
+
 // set takes the outcome of a roll-out of one revision, and reports whether it is news.
 func (l *lagging) set(revision int64, reasons map[allocator.Attachment]string) bool {
 	l.mu.Lock()

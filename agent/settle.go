@@ -2,15 +2,16 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -21,11 +22,18 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 	if err != nil {
 		return err
 	}
-	if blocks, err = a.assert(ctx, s, blocks); err != nil {
+	held := a.held(s.Recovering())
+	if blocks, err = a.assertBlocks(ctx, s, blocks, held); err != nil {
 		return err
 	}
 	reservations, err := a.store.Reservations(ctx)
 	if err != nil {
+		return err
+	}
+	if err := a.assertReservations(ctx, s, reservations); err != nil {
+		return err
+	}
+	if reservations, err = a.store.Reservations(ctx); err != nil {
 		return err
 	}
 	// Another journal served this boot: what it handed out is known by the kernel's interfaces alone.
@@ -36,7 +44,10 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 	for _, b := range blocks {
 		a.blocks.put(b)
 	}
-	a.settleParts(blocks, forgotten)
+	if !s.Recovering() {
+		held = nil // etcd's word is enough
+	}
+	a.settleParts(blocks, held, forgotten)
 	unknown := a.settleReservations(reservations)
 	a.settlePorts()
 	a.gate.Unlock()
@@ -47,41 +58,25 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 	return a.republish(ctx, blocks)
 }
 
-// assert claims again the blocks that the journal's addresses lie in and that etcd has no record of: missing is not
-// lost. It returns the blocks with those that it claimed, or that others had claimed.
-func (a *Agent) assert(ctx context.Context, s *lease.Session, blocks []lease.Block) ([]lease.Block, error) {
-	known := map[blockKey]bool{}
-	for _, b := range blocks {
-		known[blockKey{b.Pool, b.Prefix}] = true
+// settleUnlessBroken is settle, but in the build that is to be caught handing out before.
+func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former *lease.Node) error {
+	if !broken.Settling {
+		return a.settle(ctx, s, former)
 	}
-	for _, e := range a.journal.Entries() {
-		pool, config, err := a.pool(e.Pool)
-		if err != nil || e.Class == allocator.Stateful {
-			continue
-		}
-		for _, addr := range e.Addresses {
-			k := blockKey{e.Pool, pool.BlockOf(addr)}
-			if known[k] {
-				continue
-			}
-			b, err := s.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], k.prefix)
-			if err != nil && !errors.Is(err, lease.ErrTaken) {
-				return nil, err
-			}
-			a.Log.Warn("etcd had no record of a block in use", zap.Stringer("block", k.prefix), zap.Bool("claimed again", err == nil))
-			known[k] = true
-			blocks = append(blocks, b)
-		}
-	}
-	return blocks, nil
+	a.gate.Lock()
+	a.session = s
+	a.settlePorts()
+	a.gate.Unlock()
+	time.AfterFunc(10*time.Second, func() { _ = a.settle(ctx, s, former) })
+	return nil
 }
 
 // settleParts gives the allocator the parts that etcd says are this node's, and isolates who has an address in
-// somebody else's. It runs under the gate.
-func (a *Agent) settleParts(blocks []lease.Block, forgotten bool) {
+// somebody else's. Where held is not nil, what etcd says counts only as far as it is among that. It runs under the gate.
+func (a *Agent) settleParts(blocks []lease.Block, held holdings, forgotten bool) {
 	own := map[spaceKey][]lease.Part{}
 	for _, b := range blocks {
-		for _, p := range parts(b, a.Node) {
+		for _, p := range held.limit(b, parts(b, a.Node)) {
 			k := spaceKey{b.Pool, allocator.FamilyOf(p.Prefix.Addr())}
 			own[k] = append(own[k], p)
 		}
@@ -102,6 +97,11 @@ func (a *Agent) settleParts(blocks []lease.Block, forgotten bool) {
 			}
 		}
 	})
+	a.settleAddresses(fresh)
+}
+
+// settleAddresses marks what the journal holds and has freed in spaces that have just been filled.
+func (a *Agent) settleAddresses(fresh map[spaceKey]bool) {
 	a.journal.Forget(func(f journal.Freed) (gone bool) {
 		a.pools.on(f.Pool, f.Address, func(s *allocator.Space) { gone = !s.Owns(f.Address) })
 		return gone

@@ -17,6 +17,14 @@ func (s signal) raise() {
 	}
 }
 
+// lower takes the signal back, if nobody has taken it.
+func (s signal) lower() {
+	select {
+	case <-s:
+	default:
+	}
+}
+
 // pause waits for d, or for ctx to end.
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -33,7 +34,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		requests[i] = lease.ReserveRequest{
 			Pool: *add.pool, PoolRevision: add.config.PoolRevisions[add.pool.Name],
 			Identity: add.identity(), Attachment: add.attachment, Addresses: add.asked,
-			Taken: a.reserved.taken(add.pool.Name),
+			Taken: a.reserved.taken(add.pool.Name), Waited: a.absences.waited,
 		}
 	}
 	a.detachPending(ctx) // else this node's own unsettled DELs would be in the way
@@ -109,8 +110,12 @@ func reservedEntry(add *add, reservations map[netip.Addr]lease.Reservation) *jou
 func (a *Agent) reserveError(err error, adds []*add) error {
 	if held, ok := errors.AsType[*lease.HeldError](err); ok {
 		h := held.Reservation.Holder
-		return wire.Errorf(wire.CodeTryAgain, "%s has address %s, which is attached to container %s on node %s since %s: it moves when that container is gone",
-			held.Reservation.Identity, held.Reservation.Address, h.Attachment.Container, h.Node, h.Since.Format(time.RFC3339))
+		when := "it moves when that container is gone"
+		if _, left, _ := a.absences.over(h.Node, allocator.Stateful); left > 0 {
+			when = fmt.Sprintf("that node is away, and its right runs out within %s", left.Round(time.Second))
+		}
+		return wire.Errorf(wire.CodeTryAgain, "%s has address %s, which is attached to container %s on node %s since %s: %s",
+			held.Reservation.Identity, held.Reservation.Address, h.Attachment.Container, h.Node, h.Since.Format(time.RFC3339), when)
 	}
 	if exhausted, ok := errors.AsType[*lease.ExhaustedError](err); ok {
 		return wire.Errorf(wire.CodeTryAgain, "%v", exhausted)

@@ -35,7 +35,7 @@ func (m *member) compares() (all []clientv3.Cmp) {
 		}
 	}
 	if h := m.held().Holder; m.call.attaches() && h != nil && h.Node != m.call.node() {
-		all = append(all, absent(keys.session(h.Node)), unchanged(keys.node(h.Node), m.rival.nodeRevision))
+		all = append(all, m.call.store.absentFor(Absence{Node: h.Node, Revision: m.rival.nodeRevision})...)
 	}
 	return all
 }
@@ -126,7 +126,7 @@ func (m *member) learnRival(session, node []*mvccpb.KeyValue) error {
 		return nil
 	}
 	record, err := nodeForm.read(m.call.store.keys, node[0])
-	m.rival.fencing = record.Fencing
+	m.rival.fencing, m.rival.nobody = record.Fencing, record.Removed != nil
 	return err
 }
 

@@ -22,7 +22,7 @@ func (b *Block) ownedBy(owner string) bool {
 
 // ClaimBlock makes the node the owner of a block that has none. PoolRevision is the mod revision of the pool's key that
 // the choice was made by. Claiming what the node owns already succeeds. It fails with ErrTaken, and then Block is what
-// the owner has, with ErrStaleConfig, ErrSessionLost or ErrReplaced.
+// the owner has, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
 func (x *Session) ClaimBlock(ctx context.Context, pool string, poolRevision int64, block netip.Prefix) (Block, error) {
 	b, err := x.claim(ctx, pool, poolRevision, block)
 	if err != nil {
@@ -32,6 +32,9 @@ func (x *Session) ClaimBlock(ctx context.Context, pool string, poolRevision int6
 }
 
 func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, block netip.Prefix) (Block, error) {
+	if err := x.given(); err != nil {
+		return Block{}, err
+	}
 	if poolRevision <= 0 {
 		return Block{}, ErrStaleConfig
 	}
@@ -52,15 +55,15 @@ func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, bl
 			want.Revision = response.Header.Revision
 			return want, nil
 		}
-		if err := x.verdict(found(response, 0), found(response, 1)); err != nil {
+		if err := x.verdict(response); err != nil {
 			return Block{}, err
 		}
-		if revisionOf(found(response, 2)) != poolRevision {
+		if revisionOf(found(response, ownerReads)) != poolRevision {
 			return Block{}, ErrStaleConfig
 		}
-		revision = revisionOf(found(response, 3))
+		revision = revisionOf(found(response, ownerReads+1))
 		if revision > 0 {
-			b, err := blockForm.read(keys, found(response, 3)[0])
+			b, err := blockForm.read(keys, found(response, ownerReads+1)[0])
 			if err != nil {
 				return Block{}, err
 			}
@@ -89,8 +92,8 @@ func (x *Session) ReleaseBlock(ctx context.Context, b Block) error {
 		Else: append(x.ownerGets(), clientv3.OpGet(key)),
 	})
 	if err == nil && !response.Succeeded {
-		if err = x.verdict(found(response, 0), found(response, 1)); err == nil {
-			err = x.stillOwned(found(response, 2))
+		if err = x.verdict(response); err == nil {
+			err = x.stillOwned(found(response, ownerReads))
 		}
 	}
 	if err != nil {

@@ -2,13 +2,34 @@ package lease
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
+	"slices"
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
+
+// meetTries bounds how often others may change the cluster's record while it is looked at.
+const meetTries = 10
+
+// A Past is what an agent remembers of the cluster that it was part of; the zero one: nothing.
+type Past struct {
+	Cluster    string // etcd's id of itself, in hexadecimal
+	Life       int64  // of the state: Cluster.Life
+	Generation int64  // the last one that it joined with
+}
+
+// A Standing says how the etcd that answers and the state in it stand to each other.
+type Standing struct {
+	Cluster    string // etcd's own id
+	Life       int64  // of the state
+	Revision   int64  // the mod revision of the cluster's record
+	Recovering bool   // the state is another etcd's, or one that went back: only what journals and kernels hold is certain
+	New        bool   // since this process saw etcd last another life has begun: what it has learned is void
+}
 
 // ClusterID is the id of the etcd cluster that answers, in hexadecimal.
 func (s *Store) ClusterID(ctx context.Context) (string, error) {
@@ -21,30 +42,79 @@ func (s *Store) ClusterID(ctx context.Context) (string, error) {
 
 func clusterID(id uint64) string { return strconv.FormatUint(id, 16) }
 
-// AcceptCluster makes sure that the state belongs to the etcd cluster that answers: it is recorded with the first
-// state. It fails with *ClusterError where another is recorded, as after a restore.
-func (s *Store) AcceptCluster(ctx context.Context) error {
-	actual, err := s.ClusterID(ctx)
-	if err != nil {
-		return err
+// Meet finds out where etcd stands, and comes before anything that builds upon the state. Who meets a fresh etcd
+// writes its id into the cluster's record. Who finds that revisions went back, or that keys which he wrote are missing,
+// voids the id that is recorded, so that everybody recovers: see AcceptCluster. It fails with *ClusterError where a past,
+// me's, is of a cluster that this state does not come from.
+func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Standing, error) {
+	for range meetTries {
+		m, err := s.look(ctx, node, machine, past)
+		if err != nil {
+			return Standing{}, err
+		}
+		next, err := m.verdict()
+		if err != nil {
+			return Standing{}, err
+		}
+		if next != nil {
+			if err := s.rewriteCluster(ctx, m.revision, *next); err != nil {
+				return Standing{}, err
+			}
+			continue // what is there now was written by us or by another
+		}
+		if s.life.meet(m.header, m.record.Life, m.goesOn); !m.goesOn {
+			s.hints.reset()
+		}
+		return Standing{
+			Cluster: m.actual, Life: m.record.Life, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
+		}, nil
 	}
+	return Standing{}, errors.New("lease: the record of the cluster keeps changing: try again")
+}
+
+// rewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look tells: the record is
+// the only thing that it compares.
+func (s *Store) rewriteCluster(ctx context.Context, revision int64, next Cluster) error {
 	key := s.keys.cluster()
-	t := transaction{
-		If:   []clientv3.Cmp{absent(key)},
-		Then: []clientv3.Op{put(key, Cluster{ID: actual, Accepted: time.Now().UTC()})},
-		Else: []clientv3.Op{clientv3.OpGet(key)},
-	}
-	response, err := s.settle(ctx, "accept cluster", t)
-	if err != nil || response.Succeeded {
+	_, err := s.send(ctx, "rewrite cluster", transaction{
+		If: []clientv3.Cmp{unchanged(key, revision)}, Then: []clientv3.Op{put(key, next)},
+	})
+	return err
+}
+
+// AcceptCluster ends a recovery: the state is that of the etcd which answers from now on. Whoever calls it has waited
+// since it first met this etcd for the longest right that any node can have, and a tenth, so that what no one has
+// asserted by then is nobody's. A standing that others have ended already is a success.
+func (s *Store) AcceptCluster(ctx context.Context, at Standing) error {
+	record, err := one(ctx, s, clusterForm, s.keys.cluster())
+	if err != nil || record == nil || record.ID == at.Cluster {
 		return err
 	}
-	kv := found(response, 0)[0]
-	var recorded Cluster
-	if err := json.Unmarshal(kv.Value, &recorded); err != nil {
-		return fmt.Errorf("lease: the record at %s cannot be read: %w", kv.Key, err)
+	next := record.became(at.Cluster)
+	if record.ID != "" {
+		next.Life++ // else whoever voided it has counted
 	}
-	if recorded.ID != actual {
-		return &ClusterError{Recorded: recorded.ID, Actual: actual}
+	_, err = s.settle(ctx, "accept cluster", transaction{
+		If:   []clientv3.Cmp{unchanged(s.keys.cluster(), at.Revision)},
+		Then: []clientv3.Op{put(s.keys.cluster(), next)},
+	})
+	return err
+}
+
+// certain reports whether the state is that of the etcd which answered, by the cluster's record; without one it is.
+func (s *Store) certain(h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValue) (bool, error) {
+	if len(kvs) == 0 {
+		return true, nil
 	}
-	return nil
+	record, err := clusterForm.read(s.keys, kvs[0])
+	return record.ID == clusterID(h.ClusterId), err
+}
+
+// became is the record once the state is that of an etcd; without an id, once it is nobody's for certain.
+func (c Cluster) became(id string) Cluster {
+	next := Cluster{ID: id, Accepted: time.Now().UTC(), Life: c.Life, Former: slices.Clone(c.Former)}
+	if c.ID != "" && !slices.Contains(next.Former, c.ID) {
+		next.Former = append(next.Former, c.ID)
+	}
+	return next
 }

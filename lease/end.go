@@ -12,10 +12,21 @@ import (
 // EndReservation gives up what is reserved for an identity and returns what it was: its addresses are anybody's then.
 // It fails with ErrNotReserved, and with *HeldError while an attachment has it, unless by force.
 func (s *Store) EndReservation(ctx context.Context, id allocator.Identity, force bool) ([]Reservation, error) {
+	return s.EndReservationIf(ctx, id, func(r Reservation) error {
+		if r.Holder != nil && !force {
+			return &HeldError{Reservation: r}
+		}
+		return nil
+	})
+}
+
+// EndReservationIf is EndReservation, but whether each of the reservations may end is decided by what etcd has of it in
+// the very transaction that ends it. An error of may's keeps all.
+func (s *Store) EndReservationIf(ctx context.Context, id allocator.Identity, may func(Reservation) error) ([]Reservation, error) {
 	if err := id.Validate(); err != nil {
 		return nil, fmt.Errorf("lease: end reservation: %w", err)
 	}
-	ended, err := s.end(ctx, id, force)
+	ended, err := s.end(ctx, id, may)
 	if err != nil {
 		return nil, fmt.Errorf("lease: end reservation of %s: %w", id, err)
 	}
@@ -23,15 +34,15 @@ func (s *Store) EndReservation(ctx context.Context, id allocator.Identity, force
 	return ended, nil
 }
 
-func (s *Store) end(ctx context.Context, id allocator.Identity, force bool) ([]Reservation, error) {
+func (s *Store) end(ctx context.Context, id allocator.Identity, may func(Reservation) error) ([]Reservation, error) {
 	for n := 1; ; n++ {
 		compares, deletes, reservations, err := s.ending(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range reservations {
-			if r.Holder != nil && !force {
-				return nil, &HeldError{Reservation: r}
+			if err := may(r); err != nil {
+				return nil, err
 			}
 		}
 		t := transaction{If: compares, Then: deletes, Else: []clientv3.Op{clientv3.OpGet(s.keys.identity(id))}}

@@ -18,6 +18,12 @@ var (
 	ErrTaken = errors.New("lease: the block has an owner")
 	// ErrStaleConfig says that the pool was changed since the configuration that the caller knows.
 	ErrStaleConfig = errors.New("lease: the pool has changed: read the configuration again")
+	// ErrOtherLife says that etcd shows another history than before: it was restored, or made anew. See Store.Meet.
+	ErrOtherLife = errors.New("lease: etcd is not the one it was: it was restored or made anew")
+	// ErrClusterChanged says that the record of the cluster was rewritten since the session began.
+	ErrClusterChanged = errors.New("lease: the record of the etcd cluster has changed")
+	// ErrRecovering says that nothing is given to anybody, since etcd was restored and not every right has run out yet.
+	ErrRecovering = errors.New("lease: etcd was restored or made anew, and nodes have time to assert what they hold: nothing new is given until then")
 	// ErrNotReserved says that an identity has no reservation.
 	ErrNotReserved = errors.New("lease: nothing is reserved")
 )
@@ -49,11 +55,11 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// A ClusterError says that the state belongs to another etcd cluster than the one that answers.
+// A ClusterError says that a node remembers another cluster than the one whose state this is.
 type ClusterError struct{ Recorded, Actual string }
 
 func (e *ClusterError) Error() string {
-	return fmt.Sprintf("lease: the state belongs to the etcd cluster %s, and the endpoints are of cluster %s: was etcd restored? nothing is handed out until a person decides", e.Recorded, e.Actual)
+	return fmt.Sprintf("lease: this node's containers belong to the etcd cluster %s, and the endpoints are of cluster %s, whose state does not come from it", e.Recorded, e.Actual)
 }
 
 // A NodeTakenError says that a node's name belongs to another machine.

@@ -39,6 +39,16 @@ func (s *Store) FollowReservations(ctx context.Context, f func(Update[Reservatio
 	})
 }
 
+// FollowNodes is FollowBlocks for nodes, each with the mod revision of its key.
+func (s *Store) FollowNodes(ctx context.Context, f func(Update[Node])) error {
+	return follow(ctx, s, nodeForm, f)
+}
+
+// FollowSessions is FollowBlocks for the nodes' sessions.
+func (s *Store) FollowSessions(ctx context.Context, f func(Update[Presence])) error {
+	return follow(ctx, s, sessionForm, f)
+}
+
 func follow[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) error {
 	for ctx.Err() == nil {
 		if revision, err := readFull(ctx, s, form, f); err == nil {
@@ -74,9 +84,10 @@ func (s *Store) watch(ctx context.Context, prefix string, revision int64, f func
 	if err != nil {
 		return
 	}
-	// Without a leader etcd would keep silent, and the follower would think that nothing happens.
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := s.life.during(ctx)
 	defer cancel()
+	// Without a leader etcd would keep silent, and the follower would think that nothing happens.
+	ctx = clientv3.WithRequireLeader(ctx)
 	events := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
 	for response := range events {
 		// Revisions that go back are another history of etcd's, in which this watch would wait for long.

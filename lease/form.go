@@ -19,10 +19,12 @@ type form[T any] struct {
 }
 
 var (
-	nodeForm   = form[Node]{KindNode, func(n *Node, key Key, _ int64) { n.Name = key.Node }}
-	statusForm = form[Status]{KindStatus, func(s *Status, key Key, _ int64) { s.Node = key.Node }}
-	poolForm   = form[allocator.Pool]{KindPool, func(p *allocator.Pool, key Key, _ int64) { p.Name = key.Pool }}
-	blockForm  = form[Block]{KindBlock, func(b *Block, key Key, revision int64) {
+	clusterForm = form[Cluster]{KindCluster, func(*Cluster, Key, int64) {}}
+	sessionForm = form[Presence]{KindSession, func(p *Presence, key Key, revision int64) { p.Node, p.Revision = key.Node, revision }}
+	nodeForm    = form[Node]{KindNode, func(n *Node, key Key, revision int64) { n.Name, n.Revision = key.Node, revision }}
+	statusForm  = form[Status]{KindStatus, func(s *Status, key Key, _ int64) { s.Node = key.Node }}
+	poolForm    = form[allocator.Pool]{KindPool, func(p *allocator.Pool, key Key, _ int64) { p.Name = key.Pool }}
+	blockForm   = form[Block]{KindBlock, func(b *Block, key Key, revision int64) {
 		b.Pool, b.Revision = key.Pool, revision
 	}}
 	assignmentForm = form[Assignment]{KindAssignment, func(a *Assignment, key Key, _ int64) {
@@ -69,6 +71,12 @@ func put(key string, record any, options ...clientv3.OpOption) clientv3.Op {
 
 func encode(record any) string {
 	switch r := record.(type) {
+	case Node:
+		r.Revision = 0
+		record = r
+	case Presence:
+		r.Node, r.Revision = "", 0
+		record = r
 	case Status:
 		r.Node = ""
 		record = r

@@ -16,6 +16,13 @@ type hints struct {
 	stateful   map[blockAt]int64 // the mod revisions of the blocks that OwnerStateful has
 }
 
+// reset forgets all: etcd is another.
+func (h *hints) reset() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.identities, h.stateful = nil, nil
+}
+
 type blockAt struct {
 	pool   string
 	prefix netip.Prefix

@@ -79,13 +79,19 @@ type before struct {
 	node                          *Node
 	nodeRevision, sessionRevision int64
 	lease                         clientv3.LeaseID // the session's; 0: there is none
+	cluster                       int64            // the mod revision of the cluster's record
+	certain                       bool             // the state is that of the etcd which answers
 }
 
 func (s *Store) lookAtNode(ctx context.Context, name string) (b before, err error) {
 	response, err := s.commit(ctx, "read node", transaction{Then: []clientv3.Op{
-		clientv3.OpGet(s.keys.node(name)), clientv3.OpGet(s.keys.session(name)),
+		clientv3.OpGet(s.keys.node(name)), clientv3.OpGet(s.keys.session(name)), clientv3.OpGet(s.keys.cluster()),
 	}})
 	if err != nil {
+		return b, err
+	}
+	b.cluster = revisionOf(found(response, 2))
+	if b.certain, err = s.certain(response.Header, found(response, 2)); err != nil {
 		return b, err
 	}
 	if node := found(response, 0); len(node) > 0 {
@@ -104,7 +110,7 @@ func (s *Store) lookAtNode(ctx context.Context, name string) (b before, err erro
 // admit decides whether me may be the node.
 func (s *Store) admit(ctx context.Context, me Node, b before) error {
 	switch {
-	case b.node == nil:
+	case b.node == nil, b.node.Removed != nil:
 		return nil
 	case b.node.Machine != me.Machine:
 		return &NodeTakenError{Node: me.Name, Machine: b.node.Machine, Address: b.node.Address, Key: s.keys.node(me.Name)}
@@ -193,17 +199,19 @@ func (s *Store) revoke(id clientv3.LeaseID) {
 func (x *Session) enter(ctx context.Context, b before) (joined bool, err error) {
 	keys, name := x.store.keys, x.node.Name
 	response, err := x.store.commit(ctx, "join", transaction{
-		If: []clientv3.Cmp{unchanged(keys.node(name), b.nodeRevision), unchanged(keys.session(name), b.sessionRevision)},
+		If: []clientv3.Cmp{
+			unchanged(keys.node(name), b.nodeRevision), unchanged(keys.session(name), b.sessionRevision), unchanged(keys.cluster(), b.cluster),
+		},
 		Then: []clientv3.Op{
 			put(keys.node(name), x.node),
-			put(keys.session(name), presence{Since: time.Now().UTC()}, clientv3.WithLease(x.lease)),
+			put(keys.session(name), Presence{Since: time.Now().UTC()}, clientv3.WithLease(x.lease)),
 			clientv3.OpGet(keys.status(name)),
 		},
 	})
 	if err != nil || !response.Succeeded {
 		return false, err
 	}
-	x.generation = response.Header.Revision
+	x.generation, x.cluster, x.recovering = response.Header.Revision, b.cluster, !b.certain
 	x.learnCounter(found(response, 2))
 	return true, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
 )
 
 // A member is one request on its way to its reservations: what is known of it so far, which may be out of date. Each
@@ -38,6 +39,7 @@ type rival struct {
 	session      bool // it has one
 	nodeRevision int64
 	fencing      string
+	nobody       bool // its name is free: see Node.Removed
 }
 
 // A step is what a member does next.
@@ -94,15 +96,23 @@ func (m *member) next() (step, error) {
 		return look, nil
 	case !m.fresh || m.rival.node != h.Node:
 		return look, nil
-	case h.Node == m.call.node() || !m.rival.gone():
+	case h.Node == m.call.node() || !m.gone():
 		return look, &HeldError{Reservation: m.held()}
 	}
 	return write, nil
 }
 
-// gone reports whether the node's right to what it holds is over: at once without a session, in the mode of evidence.
-func (r *rival) gone() bool {
-	return !r.session && (r.nodeRevision == 0 || r.fencing == FencingEvidence)
+// gone reports whether the node's right to what it holds is over: without a session at once, in the mode of evidence or
+// where nobody has the name any more; in the strict one once somebody has waited for it.
+func (m *member) gone() bool {
+	r := &m.rival
+	switch {
+	case r.session:
+		return false
+	case r.nodeRevision == 0, r.nobody, r.fencing == FencingEvidence, broken.Wait:
+		return true
+	}
+	return m.Waited != nil && m.Waited(Absence{Node: r.node, Revision: r.nodeRevision})
 }
 
 func (m *member) nextUnattached() step {

@@ -114,10 +114,10 @@ func (x *Session) publish(ctx context.Context, p piece) error {
 			x.counter, x.published = response.Header.Revision, p.status
 			return nil
 		}
-		if err := x.verdict(found(response, 0), found(response, 1)); err != nil {
+		if err := x.verdict(response); err != nil {
 			return err
 		}
-		x.learnCounter(found(response, 2))
+		x.learnCounter(found(response, ownerReads))
 		if x.published.Batch == p.status.Batch {
 			return nil
 		}
@@ -147,7 +147,7 @@ func (x *Session) publication(p piece) transaction {
 
 // lostBlock finds the first block that is not as the piece compared it.
 func lostBlock(keys Keys, blocks []Block, response *clientv3.TxnResponse) error {
-	const first = 3 // after what the owner and the counter were read with
+	const first = ownerReads + 1 // after what the owner and the counter were read with
 	for i, b := range blocks {
 		kvs := found(response, first+i)
 		if revisionOf(kvs) == b.Revision {

@@ -13,10 +13,13 @@ import (
 // OwnerStateful is the owner of the parts that reservations lie in. No node may be called so.
 const OwnerStateful = "stateful"
 
-// A Cluster says which etcd cluster the state belongs to.
+// A Cluster says which etcd cluster the state belongs to. Its key's mod revision is compared by whatever gives a node
+// something: while the id is not that of the etcd which answers, nobody is given anything.
 type Cluster struct {
-	ID       string    `json:"id"` // etcd's own cluster id, in hexadecimal
+	ID       string    `json:"id"` // etcd's own cluster id, in hexadecimal; empty: it was voided, since etcd had gone back
 	Accepted time.Time `json:"accepted"`
+	Life     int64     `json:"life,omitempty"`   // how often the state began anew, after a restore
+	Former   []string  `json:"former,omitempty"` // the ids before: a journal of theirs is of this state
 }
 
 // A Node is a machine that runs the agent. Its key's mod revision is the generation: every start of an agent, and
@@ -34,7 +37,9 @@ type Node struct {
 	Session      allocator.Duration `json:"session"`
 	AddressLease allocator.Duration `json:"addressLease"`
 
-	Started time.Time `json:"started"`
+	Started  time.Time  `json:"started"`
+	Removed  *time.Time `json:"removed,omitempty"` // a gravestone: since then no machine has the name, and any may have it
+	Revision int64      `json:"revision,omitempty"`
 }
 
 // A Status is what a node says of itself. Its key is also the node's publishing counter: every batch compares its mod
@@ -93,6 +98,13 @@ type Reservation struct {
 	Epoch    int64              `json:"epoch"`             // raised whenever it is attached
 	Holder   *Holder            `json:"holder,omitempty"`  // nil: nobody has it now
 	Revision int64              `json:"revision,omitempty"`
+}
+
+// An Absence is a node whose session key was seen to be gone, under a mod revision of its node key. Every return of the
+// node rewrites that.
+type Absence struct {
+	Node     string
+	Revision int64
 }
 
 // A Holder is the attachment that has a reservation now.

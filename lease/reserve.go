@@ -24,6 +24,7 @@ type ReserveRequest struct {
 	Addresses    []netip.Addr          // asked for, at most one of each family
 	Taken        func(netip.Addr) bool // guides the choice of a new address; may be out of date, may be nil
 	Release      *Holder               // a former holder that is known to be gone
+	Waited       func(Absence) bool    // whether a strictly fenced node has been absent for its whole right and a tenth; nil: none has
 }
 
 // Reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
@@ -31,21 +32,37 @@ type ReserveRequest struct {
 // but each is reserved or not by itself: what was done is returned beside the error, for the caller to undo.
 //
 // The error is *HeldError where another attachment is alive: on this node unless Release names it, elsewhere while its
-// node has a session. Others are *ExhaustedError, *ReservedError, ErrStaleConfig, ErrSessionLost and ErrReplaced.
+// node has a right to it. Others are *ExhaustedError, *ReservedError, ErrStaleConfig, ErrRecovering, and those that end
+// the session.
 func (x *Session) Reserve(ctx context.Context, requests []ReserveRequest) ([]Reservation, error) {
+	if err := x.given(); err != nil {
+		return nil, err
+	}
 	return reserve(ctx, &reserving{store: x.store, session: x}, requests)
 }
 
 // ReserveFor reserves an address for a member before it runs. One that has its reservation keeps it.
 func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevision int64, id allocator.Identity, asked []netip.Addr) ([]Reservation, error) {
+	response, err := s.get(ctx, s.keys.cluster())
+	if err != nil {
+		return nil, err
+	}
+	certain, err := s.certain(response.Header, response.Kvs)
+	if err == nil && !certain {
+		err = ErrRecovering
+	}
+	if err != nil {
+		return nil, err
+	}
 	request := ReserveRequest{Pool: pool, PoolRevision: poolRevision, Identity: id, Addresses: asked}
-	return reserve(ctx, &reserving{store: s}, []ReserveRequest{request})
+	return reserve(ctx, &reserving{store: s, cluster: revisionOf(response.Kvs)}, []ReserveRequest{request})
 }
 
 // reserving is one call.
 type reserving struct {
 	store   *Store
 	session *Session // nil: nobody is attached
+	cluster int64    // without a session: the mod revision of the cluster's record
 	members []*member
 	rounds  int
 	picked  map[addressAt]*member     // who of the call has, or wants, an address
@@ -189,6 +206,8 @@ func (m *member) unclaimed(s step, claims map[blockAt]bool) (blocks []blockAt) {
 func (r *reserving) fence(tries []try, t *transaction) {
 	if r.session != nil {
 		t.If, t.Else = r.session.Owner(), r.session.ownerGets()
+	} else {
+		t.If = []clientv3.Cmp{unchanged(r.store.keys.cluster(), r.cluster)}
 	}
 	for _, m := range oneOfEachPool(tries) {
 		key := r.store.keys.pool(m.Pool.Name)
@@ -217,8 +236,8 @@ func oneOfEachPool(tries []try) (each []*member) {
 func (r *reserving) verdict(tries []try, response *clientv3.TxnResponse) error {
 	n := 0
 	if r.session != nil {
-		n = len(r.session.ownerGets())
-		if err := r.session.verdict(found(response, 0), found(response, 1)); err != nil {
+		n = ownerReads
+		if err := r.session.verdict(response); err != nil {
 			return err
 		}
 	}

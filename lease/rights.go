@@ -34,11 +34,20 @@ func (r *Rights) Prove(sent, session, addressLease time.Duration) {
 }
 
 // Limit shortens the rights to times that are about to be written into the node's key: others may count by them as
-// soon as they are there. Longer times count only once they are proven.
-func (r *Rights) Limit(session, addressLease time.Duration) {
+// soon as they are there. Longer times count only once they are proven. It reports whether a right has become shorter.
+func (r *Rights) Limit(session, addressLease time.Duration) (shorter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	shorter = r.proven && (session < r.session || addressLease < r.addressLease)
 	r.session, r.addressLease = min(r.session, session), min(r.addressLease, addressLease)
+	return shorter
+}
+
+// Longest is the longest right that this node has now by its own account, whether it has run out or not.
+func (r *Rights) Longest() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.session, r.addressLease)
 }
 
 // Left is how long the right over a class lasts yet: 0 or less when it has run out, or was never proven.

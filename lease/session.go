@@ -8,9 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/internal/broken"
 )
 
 // renewals is how often a session is renewed within its time.
@@ -22,6 +23,8 @@ type Session struct {
 	node       Node
 	generation int64 // the mod revision of the node's key, and of the session's: one transaction wrote both
 	lease      clientv3.LeaseID
+	cluster    int64 // the mod revision of the cluster's record
+	recovering bool  // it is not that of the etcd which answers
 
 	publishing sync.Mutex
 	counter    int64  // the mod revision of the node's status
@@ -29,9 +32,11 @@ type Session struct {
 	batch      int64  // the number of the last batch that was tried
 }
 
-// presence is the record of a session.
-type presence struct {
-	Since time.Time `json:"since"`
+// A Presence is the record of a session: its node is there.
+type Presence struct {
+	Node     string    `json:"node,omitempty"` // in the key
+	Since    time.Time `json:"since"`
+	Revision int64     `json:"revision,omitempty"` // the node's generation: one transaction writes both
 }
 
 // Generation is the mod revision of the node's key as this session wrote it.
@@ -40,46 +45,78 @@ func (x *Session) Generation() int64 { return x.generation }
 // Node is the node's record as this session wrote it.
 func (x *Session) Node() Node { return x.node }
 
-// Owner compares that the node is still this session's. It is for transactions that give the node something, or
-// publish for it.
+// Recovering reports whether the session began while etcd's state was not certain: then it is given nothing, and only
+// asserts what its node holds. It ends with ErrClusterChanged when the recovery does.
+func (x *Session) Recovering() bool { return x.recovering }
+
+// Owner compares that the node is still this session's, and the state that of the same cluster. It is for transactions
+// that give the node something, or publish for it.
 func (x *Session) Owner() []clientv3.Cmp {
+	if broken.Generation {
+		return nil
+	}
+	keys := x.store.keys
 	return []clientv3.Cmp{
-		unchanged(x.store.keys.node(x.node.Name), x.generation),
-		unchanged(x.store.keys.session(x.node.Name), x.generation),
+		unchanged(keys.node(x.node.Name), x.generation),
+		unchanged(keys.session(x.node.Name), x.generation),
+		unchanged(keys.cluster(), x.cluster),
 	}
 }
+
+// ownerReads is how many operations ownerGets has.
+const ownerReads = 3
 
 // ownerGets reads what Owner compares, for verdict. They come first among the operations of an Else.
 func (x *Session) ownerGets() []clientv3.Op {
+	keys := x.store.keys
 	return []clientv3.Op{
-		clientv3.OpGet(x.store.keys.node(x.node.Name), clientv3.WithKeysOnly()),
-		clientv3.OpGet(x.store.keys.session(x.node.Name), clientv3.WithKeysOnly()),
+		clientv3.OpGet(keys.node(x.node.Name), clientv3.WithKeysOnly()),
+		clientv3.OpGet(keys.session(x.node.Name), clientv3.WithKeysOnly()),
+		clientv3.OpGet(keys.cluster(), clientv3.WithKeysOnly()),
 	}
 }
 
-// verdict says what has become of the session: nil, ErrReplaced or ErrSessionLost.
-func (x *Session) verdict(node, session []*mvccpb.KeyValue) error {
+// verdict says what has become of the session, by the reads of ownerGets: nil, ErrReplaced, ErrSessionLost or
+// ErrClusterChanged.
+func (x *Session) verdict(response *clientv3.TxnResponse) error {
 	switch {
-	case revisionOf(node) != x.generation:
+	case revisionOf(found(response, 0)) != x.generation:
 		return fmt.Errorf("%w (node %q)", ErrReplaced, x.node.Name)
-	case revisionOf(session) != x.generation:
+	case revisionOf(found(response, 1)) != x.generation:
 		return fmt.Errorf("%w (node %q)", ErrSessionLost, x.node.Name)
+	case revisionOf(found(response, 2)) != x.cluster:
+		return fmt.Errorf("%w (node %q)", ErrClusterChanged, x.node.Name)
 	}
 	return nil
 }
 
+// given reports why the session may be given nothing, whatever its node asks for.
+func (x *Session) given() error {
+	if x.recovering {
+		return ErrRecovering
+	}
+	return nil
+}
+
+// A Prover hears of each proof that the session lives: Arm before the read is sent that is to prove it, and Proven when
+// it has, with the time since boot just before it was sent. Where Arm fails the proof is left for later.
+type Prover interface {
+	Arm() error
+	Proven(sent time.Duration)
+}
+
 // Keep renews the session until it ends or ctx does. After each renewal it reads, linearizably, that the session is
-// still this one, and then calls proven with the time since boot just before that read was sent: an answered renewal
-// alone would prove nothing. While etcd is away it keeps trying. Its error is ErrSessionLost, ErrReplaced or ctx's.
-func (x *Session) Keep(ctx context.Context, proven func(sent time.Duration)) error {
+// still this one: an answered renewal alone would prove nothing. While etcd is away it keeps trying. Its error is
+// ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife or ctx's.
+func (x *Session) Keep(ctx context.Context, prover Prover) error {
 	interval := time.Duration(x.node.Session) / renewals
 	for {
-		sent, err := x.prove(ctx, min(2*interval, callTime))
+		sent, err := x.prove(ctx, prover, min(2*interval, callTime))
 		switch {
 		case err == nil:
-			proven(sent)
+			prover.Proven(sent)
 			err = pause(ctx, interval)
-		case errors.Is(err, ErrSessionLost), errors.Is(err, ErrReplaced):
+		case over(err):
 			return err
 		default:
 			err = pause(ctx, interval/2+rand.N(interval/2))
@@ -90,7 +127,17 @@ func (x *Session) Keep(ctx context.Context, proven func(sent time.Duration)) err
 	}
 }
 
-func (x *Session) prove(ctx context.Context, patience time.Duration) (sent time.Duration, err error) {
+// over reports whether an error says that the session is.
+func over(err error) bool {
+	for _, end := range []error{ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *Session) prove(ctx context.Context, prover Prover, patience time.Duration) (sent time.Duration, err error) {
 	client, err := x.store.etcd()
 	if err != nil {
 		return 0, err
@@ -101,12 +148,15 @@ func (x *Session) prove(ctx context.Context, patience time.Duration) (sent time.
 	if renewal != nil && !errors.Is(renewal, rpctypes.ErrLeaseNotFound) {
 		return 0, renewal
 	}
+	if err := prover.Arm(); err != nil {
+		return 0, err
+	}
 	sent = x.store.now()
 	response, err := x.store.commit(ctx, "prove session", transaction{Then: x.ownerGets()})
 	if err != nil {
 		return 0, err
 	}
-	if err := x.verdict(found(response, 0), found(response, 1)); err != nil {
+	if err := x.verdict(response); err != nil {
 		return 0, err
 	}
 	if renewal != nil {

@@ -21,7 +21,7 @@ func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	before := boottime()
-	go func() { ended <- x.Keep(ctx, func(sent time.Duration) { proofs <- sent }) }()
+	go func() { ended <- x.Keep(ctx, told(func(sent time.Duration) { proofs <- sent })) }()
 	last := before
 	for end := before + 2*time.Duration(x.Node().Session); last < end; {
 		sent := <-proofs
@@ -55,12 +55,12 @@ func TestAProofCountsFromBeforeItsReadWasSent(t *testing.T) {
 		}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	_ = l.join(s, "n1").Keep(ctx, func(sent time.Duration) {
+	_ = l.join(s, "n1").Keep(ctx, told(func(sent time.Duration) {
 		if sent != 0 {
 			t.Errorf("it counts from %d, and the read was sent at 0", sent)
 		}
 		cancel()
-	})
+	}))
 	if clock.Load() != 1 {
 		t.Errorf("the clock is at %d", clock.Load())
 	}
@@ -71,7 +71,7 @@ func TestASessionThatEtcdHasEndedIsLost(t *testing.T) {
 	s := l.store()
 	x := l.joinBriefly(s, "n1")
 	l.absent(s, "n1")
-	if err := x.Keep(t.Context(), func(time.Duration) { t.Error("a lost session was proven") }); !errors.Is(err, ErrSessionLost) {
+	if err := x.Keep(t.Context(), told(func(time.Duration) { t.Error("a lost session was proven") })); !errors.Is(err, ErrSessionLost) {
 		t.Errorf("it ended with %v", err)
 	}
 	// Its regain is another generation.
@@ -97,7 +97,7 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 		"release": former.ReleaseBlock(t.Context(), block),
 		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
 		"reserve": second(former.Reserve(t.Context(), []ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
-		"keep":    former.Keep(t.Context(), func(time.Duration) {}),
+		"keep":    former.Keep(t.Context(), told(func(time.Duration) {})),
 	} {
 		if !errors.Is(err, ErrReplaced) {
 			t.Errorf("%s: %v", what, err)
@@ -269,19 +269,4 @@ func TestAJoinThatComesLateChangesNothing(t *testing.T) {
 		t.Errorf("it has joined: %v", err)
 	}
 	l.check(later.Publish(t.Context(), Batch{}))
-}
-
-func TestTheStateBelongsToTheClusterThatAcceptedIt(t *testing.T) {
-	l := newLab(t)
-	s := l.store()
-	l.check(s.AcceptCluster(t.Context()))
-	l.check(s.AcceptCluster(t.Context()))
-	id, err := s.ClusterID(t.Context())
-	l.check(err)
-	_, err = l.raw().Put(t.Context(), s.keys.cluster(), `{"id": "c0ffee"}`)
-	l.check(err)
-	foreign, ok := errors.AsType[*ClusterError](s.AcceptCluster(t.Context()))
-	if !ok || foreign.Recorded != "c0ffee" || foreign.Actual != id {
-		t.Errorf("the error is %+v", foreign)
-	}
 }

@@ -9,8 +9,14 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// FencingEvidence is the mode in which an agent isolates a container once it learns that the address is another's.
-const FencingEvidence = "evidence"
+// The modes of fencing: what becomes of a container whose address may be another's.
+const (
+	// FencingEvidence: its agent isolates it once it learns that the address is another's. Availability comes first.
+	FencingEvidence = "evidence"
+	// FencingStrict: the node's kernel cuts it off when the node's right runs out, whatever has become of the agent, and
+	// others wait for that.
+	FencingStrict = "strict"
+)
 
 // Bounds of the times. Below them a node would lose its rights by the ordinary delays of etcd and of the machine.
 const (
@@ -50,10 +56,8 @@ func (s Settings) Validate() error {
 		seen[o] = true
 	}
 	switch {
-	case s.Fencing == "strict":
-		return fmt.Errorf("settings: fencing: strict needs a fence in the kernel that this version does not have: want %q", FencingEvidence)
-	case s.Fencing != FencingEvidence:
-		return fmt.Errorf("settings: fencing: there is no mode %q: want %q", s.Fencing, FencingEvidence)
+	case s.Fencing != FencingEvidence && s.Fencing != FencingStrict:
+		return fmt.Errorf("settings: fencing: there is no mode %q: want %q or %q", s.Fencing, FencingEvidence, FencingStrict)
 	case time.Duration(s.Session) < minSession:
 		return fmt.Errorf("settings: session %s: want %s or more", s.Session, minSession)
 	case time.Duration(s.AddressLease) < minAddressLease:

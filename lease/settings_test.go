@@ -18,8 +18,7 @@ func TestBadSettingsAreToldWithWhatWouldBeRight(t *testing.T) {
 	for want, change := range map[string]func(*Settings){
 		"want some of read, insert, delete": func(s *Settings) { s.Operations = []string{"read", "write"} },
 		"twice":                             func(s *Settings) { s.Operations = []string{"read", "read"} },
-		"strict needs a fence":              func(s *Settings) { s.Fencing = "strict" },
-		`want "evidence"`:                   func(s *Settings) { s.Fencing = "" },
+		`want "evidence" or "strict"`:       func(s *Settings) { s.Fencing = "lax" },
 		"want 2s or more":                   func(s *Settings) { s.Session = allocator.Duration(time.Second) },
 		"want 6s or more":                   func(s *Settings) { s.AddressLease = allocator.Duration(5 * time.Second) },
 		"shorter than session":              func(s *Settings) { s.Session = allocator.Duration(2 * time.Hour) },

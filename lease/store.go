@@ -55,6 +55,7 @@ type Store struct {
 	observe Observer
 	now     func() time.Duration
 	hints   hints
+	life    life
 
 	mu     sync.Mutex
 	config clientv3.Config
@@ -162,6 +163,22 @@ type transaction struct {
 }
 
 func (s *Store) commit(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
+	known, err := s.life.known()
+	if err != nil {
+		return nil, err
+	}
+	response, err := s.send(ctx, operation, t)
+	if err == nil {
+		err = s.life.witness(known, response.Header)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// send is commit whatever life of etcd's answers.
+func (s *Store) send(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
 	client, err := s.etcd()
 	if err != nil {
 		return nil, err
@@ -215,11 +232,18 @@ func (s *Store) read(ctx context.Context, patience time.Duration, key string, op
 	if err != nil {
 		return nil, err
 	}
+	known, err := s.life.known()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	response, err := client.Get(ctx, key, options...)
 	if err != nil {
 		return nil, s.failed("read "+key, err)
+	}
+	if err := s.life.witness(known, response.Header); err != nil {
+		return nil, err
 	}
 	return response, nil
 }

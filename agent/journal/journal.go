@@ -76,15 +76,25 @@ func (j *Journal) ID() string {
 	return j.state.header.ID
 }
 
-// Cluster is the id of the etcd cluster that the entries belong to; empty until SetCluster.
-func (j *Journal) Cluster() string {
+// Cluster is the cluster that the node joined last; the zero one: none.
+func (j *Journal) Cluster() Cluster {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return j.state.cluster
 }
 
-// SetCluster records the id of the etcd cluster that the entries belong to.
-func (j *Journal) SetCluster(id string) error { return j.write(&record{Cluster: id}) }
+// SetCluster records the cluster that the node has joined. Where the disk has no room for that, it is remembered only
+// for as long as this process lives.
+func (j *Journal) SetCluster(c Cluster) error {
+	err := j.write(&record{Cluster: &c})
+	if errors.Is(err, ErrNoRoom) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.state.cluster = c
+		return nil
+	}
+	return err
+}
 
 // Get is the entry of an attachment, or nil.
 func (j *Journal) Get(a allocator.Attachment) *Entry {

@@ -14,6 +14,13 @@ type Header struct {
 	ID   string `json:"id"`
 }
 
+// A Cluster is the one that the entries belong to.
+type Cluster struct {
+	ID         string `json:"id"`             // etcd's own id
+	Life       int64  `json:"life,omitempty"` // of the state in it
+	Generation int64  `json:"generation"`     // the node's, when it joined last
+}
+
 // An Entry is one attachment: all that is needed to answer for it again, to check it and to undo it.
 type Entry struct {
 	Attachment allocator.Attachment `json:"attachment"`
@@ -86,7 +93,7 @@ type Detachment struct {
 // A record is one line of the file: exactly one field is set.
 type record struct {
 	Header   *Header     `json:"header,omitempty"`
-	Cluster  string      `json:"cluster,omitempty"`  // etcd's cluster id, once it is known
+	Cluster  *Cluster    `json:"cluster,omitempty"`  // joined
 	Hold     *Entry      `json:"hold,omitempty"`     // chosen (or changed), not necessarily answered
 	Release  *Release    `json:"release,omitempty"`  // gone
 	Freed    *Freed      `json:"freed,omitempty"`    // only in a rewritten file: what releases left behind

@@ -14,7 +14,7 @@ const remember = 10 * time.Minute
 // state is what the records say together.
 type state struct {
 	header   Header
-	cluster  string
+	cluster  Cluster
 	live     map[allocator.Attachment]*Entry
 	holder   map[address]*Entry // of live
 	releases map[allocator.Attachment]Release
@@ -41,8 +41,8 @@ func (s *state) apply(r *record) {
 	switch {
 	case r.Header != nil:
 		s.header = *r.Header
-	case r.Cluster != "":
-		s.cluster = r.Cluster
+	case r.Cluster != nil:
+		s.cluster = *r.Cluster
 	case r.Hold != nil:
 		s.hold(r.Hold)
 	case r.Release != nil:
@@ -102,8 +102,8 @@ func (s *state) forget(now allocator.Instant) {
 // records are the shortest ones that make this state, in an order in which they may be applied.
 func (s *state) records() []record {
 	all := []record{{Header: &s.header}}
-	if s.cluster != "" {
-		all = append(all, record{Cluster: s.cluster})
+	if s.cluster != (Cluster{}) {
+		all = append(all, record{Cluster: &s.cluster})
 	}
 	for _, r := range s.releases {
 		all = append(all, record{Release: &r})

@@ -69,9 +69,6 @@ of the pool's stateful ranges. A member that has one already keeps it.`,
 			if err != nil {
 				return err
 			}
-			if err := store.AcceptCluster(ctx); err != nil {
-				return err
-			}
 			config, err := store.Config(ctx)
 			if err != nil {
 				return err

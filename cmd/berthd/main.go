@@ -59,6 +59,7 @@ func run(o *options) error {
 		}
 		defer server.Stop()
 		o.etcd.Endpoints = server.Endpoints()
+		o.agent.Alone = len(o.embeddedListen) == 0
 		log.Info("serving an etcd of this machine's own", zap.Strings("endpoints", server.Endpoints()), zap.String("data", o.dataDir))
 	}
 	if err := o.identify(); err != nil {

@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// absences remembers how long this node has seen others to be away: since when, on its own CLOCK_MONOTONIC, it knows
+// that a node's session key is absent, and under which revision of its node key. A return rewrites that, and the wait
+// begins anew; so it does when this agent starts.
+type absences struct {
+	mu    sync.Mutex
+	nodes map[string]lease.Node
+	live  map[string]bool
+	seen  int64 // the revision of etcd up to which live tells
+	waits map[string]wait
+}
+
+type wait struct {
+	revision int64 // of the node key
+	began    time.Time
+}
+
+// takeNodes and takeSessions bring in what the watches say. They may come in any order: a session is absent for a node
+// key only by news that are not older than that key.
+
+func (w *absences) takeNodes(u lease.Update[lease.Node]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if u.Full || w.nodes == nil {
+		w.nodes = map[string]lease.Node{}
+	}
+	for _, n := range u.Set {
+		w.nodes[n.Name] = n
+	}
+	for _, n := range u.Gone {
+		delete(w.nodes, n.Name)
+	}
+	w.update()
+}
+
+func (w *absences) takeSessions(u lease.Update[lease.Presence]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if u.Full || w.live == nil {
+		w.live = map[string]bool{}
+	}
+	for _, p := range u.Set {
+		w.live[p.Node] = true
+	}
+	for _, p := range u.Gone {
+		delete(w.live, p.Node)
+	}
+	w.seen = u.Revision
+	w.update()
+}
+
+func (w *absences) update() {
+	if w.waits == nil {
+		w.waits = map[string]wait{}
+	}
+	for name, n := range w.nodes {
+		switch {
+		case w.live[name] || w.seen < n.Revision:
+			delete(w.waits, name)
+		case w.waits[name].revision != n.Revision:
+			w.waits[name] = wait{n.Revision, time.Now()}
+		}
+	}
+	for name := range w.waits {
+		if _, there := w.nodes[name]; !there {
+			delete(w.waits, name)
+		}
+	}
+}
+
+func (w *absences) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes, w.live, w.waits, w.seen = nil, nil, nil, 0
+}
+
+// over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
+// its node key, and if not, how long that takes yet. Of a node that is not away nothing is ever over.
+func (w *absences) over(node string, class allocator.Class) (a lease.Absence, left time.Duration, over bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, since := w.nodes[node], w.waits[node]
+	if since.began.IsZero() {
+		return a, 0, false
+	}
+	right := time.Duration(n.AddressLease)
+	if class == allocator.Stateful {
+		right = time.Duration(n.Session)
+	}
+	left = afterRight(right) - time.Since(since.began)
+	return lease.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
+}
+
+// waited is over, for what a stateful ADD wants of a node.
+func (w *absences) waited(a lease.Absence) bool {
+	now, _, over := w.over(a.Node, allocator.Stateful)
+	return over && now == a
+}
+
+// longestRight is the longest one that a node has written into its key.
+func (w *absences) longestRight() (longest time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.nodes {
+		longest = max(longest, time.Duration(n.AddressLease), time.Duration(n.Session))
+	}
+	return longest
+}
+
+// first reports whether a node is the first by name of those that live: who does what one is to do for all.
+func (w *absences) first(node string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.live {
+		if name < node {
+			return false
+		}
+	}
+	return w.live[node]
+}
+
+func (a *Agent) followNodes(ctx context.Context) error {
+	return a.store.FollowNodes(ctx, func(u lease.Update[lease.Node]) {
+		a.report(u.Bad)
+		a.absences.takeNodes(u)
+	})
+}
+
+func (a *Agent) followSessions(ctx context.Context) error {
+	return a.store.FollowSessions(ctx, func(u lease.Update[lease.Presence]) {
+		a.report(u.Bad)
+		a.absences.takeSessions(u)
+	})
+}

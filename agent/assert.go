@@ -1,0 +1,162 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// holdings are the stateless addresses that this node holds by what it knows itself, as prefixes in each block.
+type holdings map[blockKey][]netip.Prefix
+
+// held is what the journal's containers have, with the parts around it that the allocator owns. With freed it is also the
+// addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
+// while etcd recovers.
+func (a *Agent) held(freed bool) holdings {
+	h := holdings{}
+	for _, e := range a.journal.Entries() {
+		if e.Class == allocator.Stateless && a.isolated.why(e.Attachment) == "" {
+			for _, addr := range e.Addresses {
+				h.add(a, e.Pool, a.pools.part(e.Pool, addr))
+			}
+		}
+	}
+	for _, f := range a.journal.Freed() {
+		if freed {
+			h.add(a, f.Pool, a.pools.part(f.Pool, f.Address))
+		}
+	}
+	return h
+}
+
+func (h holdings) add(a *Agent, pool string, part netip.Prefix) {
+	p, _, err := a.pool(pool)
+	if err != nil || !p.Contains(part.Addr()) {
+		return
+	}
+	k := blockKey{pool, p.BlockOf(part.Addr())}
+	if !slices.ContainsFunc(h[k], func(o netip.Prefix) bool { return o.Bits() <= part.Bits() && o.Contains(part.Addr()) }) {
+		h[k] = append(h[k], part)
+	}
+}
+
+// limit is what of a block's parts is among the holdings; nil holdings limit nothing.
+func (h holdings) limit(b lease.Block, own []lease.Part) (limited []lease.Part) {
+	if h == nil {
+		return own
+	}
+	for _, p := range own {
+		for _, held := range h[blockKey{b.Pool, b.Prefix}] {
+			if held.Overlaps(p.Prefix) {
+				limited = append(limited, lease.Part{Prefix: smaller(held, p.Prefix), Owner: p.Owner, Taken: p.Taken})
+			}
+		}
+	}
+	return limited
+}
+
+// smaller is the one of two prefixes that overlap which lies in the other.
+func smaller(a, b netip.Prefix) netip.Prefix {
+	if a.Bits() > b.Bits() {
+		return a
+	}
+	return b
+}
+
+// assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
+// they are then.
+func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lease.Block, held holdings) ([]lease.Block, error) {
+	byKey := map[blockKey]int{}
+	for i, b := range blocks {
+		byKey[blockKey{b.Pool, b.Prefix}] = i
+	}
+	for k, prefixes := range held {
+		i, known := byKey[k]
+		if known && !uncovered(blocks[i], prefixes) {
+			continue
+		}
+		b, err := s.AssertBlock(ctx, k.pool, k.prefix, prefixes)
+		if err != nil {
+			return nil, err
+		}
+		a.Log.Warn("etcd had no record of what this node holds of a block", zap.String("pool", k.pool), zap.Stringer("block", k.prefix))
+		if known {
+			blocks[i] = b
+		} else {
+			blocks = append(blocks, b)
+		}
+	}
+	return blocks, nil
+}
+
+func uncovered(b lease.Block, prefixes []netip.Prefix) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
+		return !slices.ContainsFunc(b.Parts, func(o lease.Part) bool { return o.Prefix.Overlaps(p) })
+	})
+}
+
+// assertTime bounds the wait for a request that is under way for a container whose reservation is to be asserted.
+const assertTime = 5 * time.Second
+
+// assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
+// whose address is another's by now.
+func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []lease.Reservation) error {
+	in := map[poolAddress]lease.Reservation{}
+	for _, r := range all {
+		in[poolAddress{r.Pool, r.Address}] = r
+	}
+	for _, e := range a.journal.Entries() {
+		if e.Class != allocator.Stateful || e.Answered == 0 || a.isolated.why(e.Attachment) != "" || a.attached(e, in) {
+			continue
+		}
+		if err := a.assertReservation(ctx, s, e.Attachment); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attached reports whether records attach to an entry all that it has.
+func (a *Agent) attached(e *journal.Entry, in map[poolAddress]lease.Reservation) bool {
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		r, there := in[poolAddress{e.Pool, addr}]
+		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Node
+	})
+}
+
+func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allocator.Attachment) error {
+	ctx, cancel := context.WithTimeout(ctx, assertTime)
+	defer cancel()
+	unlock, err := a.locks.lock(ctx, at) // else a DEL could come between
+	if err != nil {
+		return fmt.Errorf("agent: assert the reservation of %s: a request for it is under way: %w", at, err)
+	}
+	defer unlock()
+	e := a.journal.Get(at)
+	if e == nil {
+		return nil
+	}
+	pool, _, err := a.pool(e.Pool)
+	if err != nil {
+		return nil // the pool is gone, and with it what could be asserted
+	}
+	epoch, ok, err := s.AssertReservation(ctx, lease.Assertion{
+		Pool: *pool, Identity: e.Identity(), Attachment: at, Addresses: e.Addresses, Epoch: e.Epoch,
+	})
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		a.isolate(e, "its reservation is another's now")
+		return nil
+	}
+	a.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
+	return a.adoptEpoch(e, epoch)
+}

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+	"go.uber.org/zap"
+)
+
+// fencing is how this node fences under the settings. An agent with an etcd of its own, which nobody else uses, has
+// nobody who could take anything: there strict mode does nothing.
+func (a *Agent) fencing(s lease.Settings) lease.Settings {
+	if a.Alone {
+		s.Fencing = lease.FencingEvidence
+	}
+	return s
+}
+
+// strict reports whether this node is to fence strictly.
+func (a *Agent) strict() bool {
+	return a.fencing(a.config.Load().Settings).Fencing == lease.FencingStrict
+}
+
+// fenceBefore makes the node keep to what its key is about to say, before it says so: others count by that as soon as
+// it is there. A shorter right is kept before it is written, a longer one counts only once it is proven.
+func (a *Agent) fenceBefore(me lease.Node) error {
+	if a.Alone && a.config.Load().Settings.Fencing == lease.FencingStrict {
+		a.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
+	}
+	shorter := a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
+	if me.Fencing != lease.FencingStrict {
+		return nil
+	}
+	if err := a.kernel.TryFence(); err != nil {
+		return fmt.Errorf("agent: this node cannot fence strictly: %w", err)
+	}
+	if shorter { // the timers that run are too long
+		if err := a.kernel.CloseAll(); err != nil {
+			return err
+		}
+	}
+	left := map[string]time.Duration{}
+	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
+		left[string(class)] = a.rights.Left(class)
+	}
+	return a.kernel.SetFence(true, left)
+}
+
+// fenceAfter lifts the fence once the node's key says that there is none.
+func (a *Agent) fenceAfter(me lease.Node) error {
+	if me.Fencing == lease.FencingStrict {
+		return nil
+	}
+	return a.kernel.SetFence(false, nil)
+}
+
+// A prover counts a session's rights, and in strict mode makes the kernel count them too: the timers of a slot that is
+// closed start before the proof is sent, and its answer only opens the slot. So whatever happens to the agent, or between
+// the two, can only shorten the time for which the kernel lets pass.
+type prover struct {
+	agent   *Agent
+	session *lease.Session
+}
+
+func (p *prover) strict() bool { return p.session.Node().Fencing == lease.FencingStrict }
+
+// Arm is called before the read is sent that is to prove the session.
+func (p *prover) Arm() error {
+	if !p.strict() {
+		return nil
+	}
+	node := p.session.Node()
+	return p.agent.kernel.Arm(map[string]time.Duration{
+		string(allocator.Stateful): time.Duration(node.Session), string(allocator.Stateless): time.Duration(node.AddressLease),
+	})
+}
+
+// Proven is called when the read's answer has proven it.
+func (p *prover) Proven(sent time.Duration) {
+	if p.strict() {
+		if err := p.agent.kernel.Open(); err != nil {
+			p.agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
+		}
+	}
+	p.agent.proven(p.session, sent)
+}

@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+var withPrefix = clientv3.WithPrefix()
+
+func (r *rig) sameBlock(a, b netip.Addr) bool {
+	pool := r.pool()
+	return pool.BlockOf(a) == pool.BlockOf(b)
+}
+
+func (r *rig) reserved(address string) bool {
+	r.t.Helper()
+	s, err := r.store.Reservation(r.t.Context(), "default", netip.MustParseAddr(address))
+	check(r.t, err)
+	return s != nil
+}
+
+// neighbour is another node, which the test plays: it lives as long as it is kept.
+func (r *rig) neighbour(name string, session, right time.Duration) *lease.Session {
+	r.t.Helper()
+	x, err := r.store.Join(r.t.Context(), lease.Node{
+		Name: name, Machine: "machine of " + name, Boot: "b", Journal: "j", Fencing: lease.FencingEvidence,
+		Session: allocator.Duration(session), AddressLease: allocator.Duration(right), Started: time.Now(),
+	})
+	check(r.t, err)
+	return x
+}
+
+// oneBlock makes the pool "tiny", whose only block the neighbour claims.
+func (r *rig) oneBlock(x *lease.Session) lease.Block {
+	r.t.Helper()
+	r.apply(allocator.Pool{Name: "tiny", CIDRs: prefixes("10.43.0.0/26")})
+	block, err := x.ClaimBlock(r.t.Context(), "tiny", r.config().PoolRevisions["tiny"], netip.MustParsePrefix("10.43.0.0/26"))
+	check(r.t, err)
+	r.until("the agent knows pool and block", func() bool {
+		_, _, err := r.agent.pool("tiny")
+		return err == nil && len(r.agent.blocks.in(spaceKey{"tiny", allocator.V4})) == 1
+	})
+	return block
+}
+
+func (r *rig) ofTiny(id string) wire.Container {
+	c := r.stateless(id, "web")
+	c.Pool = "tiny"
+	return c
+}
+
+func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
+	r := newRig(t)
+	r.oneBlock(r.neighbour("n2", 2*time.Second, 6*time.Second))
+	c := r.ofTiny("a")
+	_, err := r.ask(wire.Insert, c)
+	if e := wire.AsError(err); err == nil || e.Code != wire.CodeTryAgain {
+		t.Fatalf("while n2 is there its block was given out of: %v", err)
+	}
+	r.until("its session has ended", func() bool {
+		live, err := r.store.Sessions(t.Context())
+		check(t, err)
+		return len(live) == 1
+	})
+	ended := time.Now()
+	r.until("its block is taken", func() bool { _, err := r.ask(wire.Insert, c); return err == nil })
+	if waited := time.Since(ended); waited < 6*time.Second {
+		t.Errorf("it was taken %s after the session had ended: the right is 6 s", waited)
+	}
+	blocks, err := r.store.Blocks(t.Context())
+	check(t, err)
+	for _, b := range blocks {
+		if b.Pool == "tiny" && (b.Parts[0].Owner != "n1" || !b.Parts[0].Taken) {
+			t.Errorf("the block is %+v", b)
+		}
+	}
+}
+
+func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
+	var w absences
+	now := lease.Node{Name: "n2", Revision: 7, AddressLease: allocator.Duration(10 * time.Millisecond), Session: allocator.Duration(time.Millisecond)}
+	over := func() bool { _, _, is := w.over("n2", allocator.Stateless); return is }
+	w.takeNodes(lease.Update[lease.Node]{Full: true, Revision: 8, Set: []lease.Node{now}})
+	if over() {
+		t.Error("it is over before anything is known of its session")
+	}
+	w.takeSessions(lease.Update[lease.Presence]{Full: true, Revision: 6})
+	time.Sleep(20 * time.Millisecond)
+	if over() {
+		t.Error("it is over by news of its session that are older than its node key")
+	}
+	w.takeSessions(lease.Update[lease.Presence]{Full: true, Revision: 8})
+	if over() {
+		t.Error("it is over at once")
+	}
+	time.Sleep(20 * time.Millisecond)
+	if !over() || !w.waited(lease.Absence{Node: "n2", Revision: 7}) || w.waited(lease.Absence{Node: "n2", Revision: 6}) {
+		t.Error("the wait for revision 7 is over, and for no other one")
+	}
+	now.Revision = 9
+	w.takeNodes(lease.Update[lease.Node]{Revision: 9, Set: []lease.Node{now}})
+	if over() {
+		t.Error("it has come back, and the former wait counts")
+	}
+	w.takeSessions(lease.Update[lease.Presence]{Revision: 9, Set: []lease.Presence{{Node: "n2"}}})
+	w.takeSessions(lease.Update[lease.Presence]{Revision: 11, Gone: []lease.Presence{{Node: "n2"}}})
+	if over() {
+		t.Error("it is away again, and the wait is over at once")
+	}
+	time.Sleep(20 * time.Millisecond)
+	if !over() {
+		t.Error("the second wait is never over")
+	}
+}

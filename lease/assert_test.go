@@ -1,0 +1,122 @@
+package lease
+
+import (
+	"net/netip"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func TestWhatIsMissingOfABlockIsAssertedAndAnothersStays(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	block := prefix("10.42.16.0/26")
+	one, two := l.join(s, "n1"), l.join(l.store(), "n2")
+	mine := []netip.Prefix{prefix("10.42.16.0/27"), prefix("10.42.16.40/32")}
+	first, err := one.AssertBlock(t.Context(), "default", block, mine)
+	l.check(err)
+	again, err := one.AssertBlock(t.Context(), "default", block, mine)
+	l.check(err)
+	if again.Revision != first.Revision {
+		t.Errorf("asserting what is there wrote %+v over %+v", again, first)
+	}
+	got, err := two.AssertBlock(t.Context(), "default", block, []netip.Prefix{prefix("10.42.16.32/27"), prefix("10.42.16.31/32"), prefix("10.42.16.41/32")})
+	l.check(err)
+	owners := map[netip.Prefix]string{}
+	for _, p := range got.Parts {
+		owners[p.Prefix] = p.Owner
+	}
+	want := map[netip.Prefix]string{prefix("10.42.16.0/27"): "n1", prefix("10.42.16.40/32"): "n1", prefix("10.42.16.41/32"): "n2"}
+	if len(owners) != len(want) {
+		t.Errorf("the parts are %v: want %v", owners, want)
+	}
+	for p, owner := range want {
+		if owners[p] != owner {
+			t.Errorf("part %s is %q's: want %s's", p, owners[p], owner)
+		}
+	}
+}
+
+// assertion is what a node knows of a reservation that it has.
+func assertion(c *Config, r Reservation) Assertion {
+	return Assertion{
+		Pool: c.Pools[r.Pool], Identity: r.Identity, Attachment: r.Holder.Attachment, Addresses: []netip.Addr{r.Address}, Epoch: r.Epoch,
+	}
+}
+
+func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
+	for what, lose := range map[string]func(l *lab, s *Store, r Reservation){
+		"all of it":          func(l *lab, s *Store, r Reservation) { l.delete(s.keys.prefix) },
+		"the record":         func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindReservation)) },
+		"the identity":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindIdentity)) },
+		"the block":          func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindBlock)) },
+		"that it is held":    func(l *lab, s *Store, r Reservation) { r.Holder = nil; l.rewrite(s, r) },
+		"the latest move":    func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n9", r.Epoch-1; l.rewrite(s, r) },
+		"a whole life after": func(l *lab, s *Store, r Reservation) { r.Holder, r.Epoch = nil, r.Epoch+3; l.rewrite(s, r) },
+		"nothing":            func(*lab, *Store, Reservation) {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			config := l.apply(s, smallest())
+			had := l.reserve(l.join(s, "n1"), asking(config, "default", identity("db", 0), "c1"))[0]
+			lose(l, s, had)
+			epoch, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
+			l.check(err)
+			now, err := s.Reservation(t.Context(), "default", had.Address)
+			l.check(err)
+			if !ok || now == nil || !now.Holder.is(attachment("c1"), "n1") || now.Epoch != epoch || epoch < had.Epoch {
+				t.Fatalf("asserted %v with epoch %d: etcd has %+v", ok, epoch, now)
+			}
+			l.agree(s, *now)
+		})
+	}
+}
+
+func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
+	for what, change := range map[string]func(l *lab, s *Store, r Reservation){
+		"attached elsewhere since": func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n2", r.Epoch+1; l.rewrite(s, r) },
+		"attached elsewhere with the same epoch": func(l *lab, s *Store, r Reservation) {
+			r.Holder = &Holder{Attachment: attachment("c2"), Node: "n1"}
+			l.rewrite(s, r)
+		},
+		"another identity's": func(l *lab, s *Store, r Reservation) { r.Identity, r.Holder = identity("db", 7), nil; l.rewrite(s, r) },
+		"a node's block": func(l *lab, s *Store, r Reservation) {
+			l.delete(s.keys.prefix)
+			pool := smallest()
+			block := pool.WithDefaults()
+			at := block.BlockOf(r.Address)
+			_, err := l.raw().Put(l.Context(), s.keys.block(r.Pool, at), encode(Block{Prefix: at, Parts: []Part{{Prefix: at, Owner: "n2"}}}))
+			l.check(err)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			config := l.apply(s, smallest())
+			had := l.reserve(l.join(s, "n1"), asking(config, "default", identity("db", 0), "c1"))[0]
+			change(l, s, had)
+			before, err := s.Reservation(t.Context(), "default", had.Address)
+			l.check(err)
+			_, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
+			l.check(err)
+			after, err := s.Reservation(t.Context(), "default", had.Address)
+			l.check(err)
+			if ok || before != nil && after.Revision != before.Revision {
+				t.Errorf("asserted %v: before %+v, after %+v", ok, before, after)
+			}
+		})
+	}
+}
+
+func (l *lab) rewrite(s *Store, r Reservation) {
+	l.Helper()
+	_, err := l.raw().Put(l.Context(), s.keys.reservation(r.Pool, r.Address), encode(r))
+	l.check(err)
+}
+
+func (l *lab) delete(prefix string) {
+	l.Helper()
+	_, err := l.raw().Delete(l.Context(), prefix, clientv3.WithPrefix())
+	l.check(err)
+}

@@ -1,0 +1,117 @@
+package lease
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// asserted is what etcd has where an assertion speaks of, as it was read at once.
+type asserted struct {
+	Assertion
+	x            *Session
+	identity     int64         // the mod revision of the identity's record; 0: there is none
+	reservations []Reservation // one of each address; Revision 0: there is none
+	blocks       []Block       // likewise, those that the addresses lie in
+	epoch        int64         // by which the attachment has them, once they are asserted
+}
+
+func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
+	keys := x.store.keys
+	ops := []clientv3.Op{clientv3.OpGet(keys.identity(a.Identity), clientv3.WithKeysOnly())}
+	for _, addr := range a.Addresses {
+		ops = append(ops, clientv3.OpGet(keys.reservation(a.Pool.Name, addr)), clientv3.OpGet(keys.block(a.Pool.Name, a.Pool.BlockOf(addr))))
+	}
+	response, err := x.store.commit(ctx, "read reservation", transaction{Then: ops})
+	if err != nil {
+		return nil, err
+	}
+	s := &asserted{Assertion: a, x: x, identity: revisionOf(found(response, 0)), epoch: a.Epoch}
+	for i, addr := range a.Addresses {
+		r, b := Reservation{Pool: a.Pool.Name, Address: addr}, Block{Pool: a.Pool.Name, Prefix: a.Pool.BlockOf(addr)}
+		if kvs := found(response, 1+2*i); len(kvs) > 0 {
+			if r, err = reservationForm.read(keys, kvs[0]); err != nil {
+				return nil, err
+			}
+		}
+		if kvs := found(response, 2+2*i); len(kvs) > 0 {
+			if b, err = blockForm.read(keys, kvs[0]); err != nil {
+				return nil, err
+			}
+		}
+		s.reservations, s.blocks = append(s.reservations, r), append(s.blocks, b)
+	}
+	return s, nil
+}
+
+// mine reports whether a reservation that is there may be, or become, the attachment's.
+func (s *asserted) mine(r Reservation) bool {
+	if r.Revision == 0 {
+		return true
+	}
+	return r.Identity == s.Identity && (r.Holder == nil || s.holds(r) || r.Epoch < s.Epoch)
+}
+
+func (s *asserted) holds(r Reservation) bool { return r.Holder.is(s.Attachment, s.x.node.Name) }
+
+// assertion is the transaction that makes it so; nil: it is so. It is not ok where something is another's.
+func (s *asserted) assertion() (t *transaction, ok bool) {
+	complete := s.identity > 0
+	for i, r := range s.reservations {
+		b := s.blocks[i]
+		if !s.mine(r) || b.Revision > 0 && ownerOf(b, r) != OwnerStateful {
+			return nil, false
+		}
+		switch {
+		case s.holds(r):
+			s.epoch = max(s.epoch, r.Epoch)
+		case r.Revision > 0 && r.Epoch >= s.epoch: // somebody had it meanwhile, and has let go of it
+			s.epoch = r.Epoch + 1
+		}
+		complete = complete && s.holds(r) && b.Revision > 0
+	}
+	for _, r := range s.reservations {
+		complete = complete && r.Epoch == s.epoch
+	}
+	if complete {
+		return nil, true
+	}
+	return s.write(), true
+}
+
+func ownerOf(b Block, r Reservation) string {
+	for _, p := range b.Parts {
+		if p.Prefix.Contains(r.Address) {
+			return p.Owner
+		}
+	}
+	return ""
+}
+
+func (s *asserted) write() *transaction {
+	keys, now := s.x.store.keys, time.Now().UTC()
+	t := &transaction{If: s.x.Owner(), Else: s.x.ownerGets()}
+	t.If = append(t.If, unchanged(keys.identity(s.Identity), s.identity))
+	if s.identity == 0 {
+		t.Then = append(t.Then, put(keys.identity(s.Identity), IdentityRecord{Pool: s.Pool.Name, Addresses: s.Addresses}))
+	}
+	written := map[blockAt]bool{}
+	for i, r := range s.reservations {
+		key, b := keys.reservation(r.Pool, r.Address), s.blocks[i]
+		t.If = append(t.If, unchanged(key, r.Revision), unchanged(keys.block(b.Pool, b.Prefix), b.Revision))
+		if at := (blockAt{b.Pool, b.Prefix}); b.Revision == 0 && !written[at] {
+			written[at] = true
+			t.Then = append(t.Then, put(keys.block(b.Pool, b.Prefix), statefulBlock(at)))
+		}
+		if r.Revision == 0 {
+			r.Identity, r.Since = s.Identity, now
+		}
+		if !s.holds(r) {
+			r.Holder = &Holder{Attachment: s.Attachment, Node: s.x.node.Name, Since: now}
+		}
+		r.Ended, r.LastDel, r.Epoch = nil, nil, s.epoch
+		t.Then = append(t.Then, put(key, r))
+	}
+	return t
+}

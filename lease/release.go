@@ -1,0 +1,77 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+)
+
+// sound is the first release of each minor version of etcd 3 whose leases can be relied upon: before, a former leader
+// could revoke all of them (etcd pull request 16822), or a renewal succeed after the lease was revoked (pull request
+// 20590). Later minor versions are sound from their beginning.
+var sound = map[int]int{4: 38, 5: 23, 6: 5}
+
+// A ReleaseError says that a member of etcd is of a release whose leases cannot be relied upon.
+type ReleaseError struct{ Endpoint, Version string }
+
+func (e *ReleaseError) Error() string {
+	return fmt.Sprintf("lease: etcd at %s is of version %s, which can end sessions wrongly or report ended ones as alive: want 3.4.38, 3.5.23, 3.6.5 or a later one", e.Endpoint, e.Version)
+}
+
+// CheckRelease fails with *ReleaseError if one of the endpoints that answer is of a release with known faults in its
+// leases. One that does not answer is passed over, unless none does.
+func (s *Store) CheckRelease(ctx context.Context) error {
+	client, err := s.etcd()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, endpoint := range s.config.Endpoints {
+		version, err := func() (string, error) {
+			ctx, cancel := context.WithTimeout(ctx, callTime)
+			defer cancel()
+			status, err := client.Status(ctx, endpoint)
+			if err != nil {
+				return "", err
+			}
+			return status.Version, nil
+		}()
+		switch {
+		case errors.Is(err, rpctypes.ErrPermissionDenied): // it does not tell this user
+		case err != nil:
+			failed = append(failed, s.failed("ask "+endpoint+" for its version", err))
+		case !soundRelease(version):
+			return &ReleaseError{Endpoint: endpoint, Version: version}
+		}
+	}
+	if len(failed) == len(s.config.Endpoints) {
+		return errors.Join(failed...)
+	}
+	return nil
+}
+
+// soundRelease reads a version as etcd writes it, such as 3.6.5 or 3.7.0-rc.1. What it cannot read is not.
+func soundRelease(version string) bool {
+	plain, _, _ := strings.Cut(version, "-")
+	var parts [3]int
+	fields := strings.Split(plain, ".")
+	if len(fields) != len(parts) {
+		return false
+	}
+	for i, field := range fields {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 0 {
+			return false
+		}
+		parts[i] = n
+	}
+	if parts[0] != 3 {
+		return parts[0] > 3
+	}
+	first, listed := sound[parts[1]]
+	return listed && parts[2] >= first || !listed && parts[1] > 6
+}

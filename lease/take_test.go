@@ -1,0 +1,141 @@
+package lease
+
+import (
+	"errors"
+	"sync"
+	"testing"
+)
+
+// away makes a node that owns a block and is gone, and returns the block and the absence.
+func (l *lab) away(c *Config, name, block string, change ...func(*Node)) (Block, Absence) {
+	l.Helper()
+	s, n := l.store(), brief(name)
+	for _, f := range change {
+		f(&n)
+	}
+	x, err := s.Join(l.Context(), n)
+	l.check(err)
+	b := l.claims(x, c, block)
+	l.absent(s, name)
+	return b, Absence{Node: name, Revision: x.Generation()}
+}
+
+func TestWhatAnAbsentNodeHasIsTakenAndMarked(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	b, gone := l.away(config, "n2", "10.42.16.0/26")
+	taker := l.join(l.store(), "n1")
+	got, err := taker.TakeBlock(t.Context(), b, config.PoolRevisions["default"], gone)
+	l.check(err)
+	if !got.ownedBy("n1") || !got.Parts[0].Taken || got.Revision <= b.Revision {
+		t.Errorf("taken was %+v", got)
+	}
+	blocks, err := l.store().Blocks(t.Context())
+	l.check(err)
+	if len(blocks) != 1 || !blocks[0].ownedBy("n1") || !blocks[0].Parts[0].Taken {
+		t.Errorf("etcd has %+v", blocks)
+	}
+}
+
+func TestOnlyTheAbsentNodesPartsAreTaken(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	b, gone := l.away(config, "n2", "10.42.16.0/26")
+	b.Parts = []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n2"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n3"}}
+	put, err := l.raw().Put(t.Context(), s.keys.block("default", b.Prefix), encode(b))
+	l.check(err)
+	b.Revision = put.Header.Revision
+	got, err := l.join(s, "n1").TakeBlock(t.Context(), b, config.PoolRevisions["default"], gone)
+	l.check(err)
+	if got.Parts[0].Owner != "n1" || got.Parts[1].Owner != "n3" || got.Parts[1].Taken {
+		t.Errorf("taken was %+v", got)
+	}
+}
+
+func TestAReturnIsTheVeto(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	b, gone := l.away(config, "n2", "10.42.16.0/26")
+	taker := l.join(l.store(), "n1")
+	back := l.joinBriefly(l.store(), "n2")
+	take := func() error {
+		return second(taker.TakeBlock(t.Context(), b, config.PoolRevisions["default"], gone))
+	}
+	if err := take(); !errors.Is(err, ErrTaken) {
+		t.Errorf("from a node that is back: %v", err)
+	}
+	l.absent(l.store(), "n2")
+	if err := take(); !errors.Is(err, ErrTaken) {
+		t.Errorf("from a node that was back in between, by the wait from before: %v", err)
+	}
+	gone.Revision = back.Generation()
+	l.check(take())
+}
+
+func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	b, gone := l.away(config, "n9", "10.42.16.0/26")
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for _, name := range []string{"n1", "n2", "n3", "n4"} {
+		x := l.join(l.store(), name)
+		all.Go(func() {
+			got, err := x.TakeBlock(t.Context(), b, config.PoolRevisions["default"], gone)
+			lost, is := errors.AsType[*LostBlockError](err)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil && got.ownedBy(name):
+				won++
+			case !is || lost.Block.Revision == 0:
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		})
+	}
+	all.Wait()
+	if won != 1 {
+		t.Errorf("%d have it", won)
+	}
+}
+
+func TestATakeByAnOlderConfigurationFails(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	b, gone := l.away(config, "n2", "10.42.16.0/26")
+	if _, err := l.join(l.store(), "n1").TakeBlock(t.Context(), b, config.PoolRevisions["default"]-1, gone); !errors.Is(err, ErrStaleConfig) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestAStrictNodesReservationMovesOnlyAfterTheWait(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	s := l.store()
+	holder := brief("n2")
+	holder.Fencing = FencingStrict
+	x, err := s.Join(t.Context(), holder)
+	l.check(err)
+	had := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
+	l.absent(s, "n2")
+
+	mover := l.join(l.store(), "n1")
+	asked := Absence{}
+	ask := asking(config, "default", identity("db", 0), "c2")
+	for what, waited := range map[string]func(Absence) bool{"nobody waits": nil, "the wait goes on": func(a Absence) bool { asked = a; return false }} {
+		ask.Waited = waited
+		if _, err := mover.Reserve(t.Context(), []ReserveRequest{ask}); !isHeld(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if want := (Absence{"n2", x.Generation()}); asked != want {
+		t.Errorf("the wait that counts is %+v: want %+v", asked, want)
+	}
+	ask.Waited = func(Absence) bool { return true }
+	moved := l.reserve(mover, ask)[0]
+	if moved.Address != had.Address || moved.Holder.Node != "n1" || moved.Epoch <= had.Epoch {
+		t.Errorf("it had %+v, and moved it is %+v", had, moved)
+	}
+}
