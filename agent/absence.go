@@ -141,5 +141,20 @@ func (a *Agent) followSessions(ctx context.Context) error {
 	return a.store.FollowSessions(ctx, func(u lease.Update[lease.Presence]) {
 		a.report(u.Bad)
 		a.absences.takeSessions(u)
+		for _, p := range u.Gone {
+			if p.Node == a.Node {
+				a.sessionGone(p.Revision)
+			}
+		}
 	})
+}
+
+// sessionGone ends the session of a generation at once when the watch tells that its key is gone, as after a revocation by
+// mistake: the next renewal would notice it only later.
+func (a *Agent) sessionGone(generation int64) {
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	if a.session != nil && a.session.Generation() == generation {
+		a.lost.raise()
+	}
 }

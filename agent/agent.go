@@ -55,6 +55,7 @@ type Agent struct {
 	detach   signal // detachments wait for etcd
 	rollout  signal // the configuration is newer
 	resettle signal // the times or the mode by which this node fences are to change
+	lost     signal // the session's key is gone
 	reassert signal // a pool is known again of which containers here have addresses
 }
 
@@ -64,7 +65,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
-	a.backlog.signal, a.detach, a.rollout, a.resettle, a.reassert = newSignal(), newSignal(), newSignal(), newSignal(), newSignal()
+	a.backlog.signal, a.detach, a.rollout, a.resettle, a.reassert, a.lost = newSignal(), newSignal(), newSignal(), newSignal(), newSignal(), newSignal()
 	if a.journal, a.adopt, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
 		return nil, err
 	}

@@ -75,6 +75,7 @@ func (a *Agent) present(ctx context.Context) error {
 	}
 	a.configure(config)
 	a.reassert.lower() // settling does it
+	a.lost.lower()
 	me, former, err := a.nodeRecord(ctx, config.Settings)
 	if err != nil {
 		return err
@@ -120,6 +121,8 @@ func (a *Agent) watchOver(ctx context.Context, s *lease.Session, cancel context.
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.lost:
+			cancel(lease.ErrSessionLost)
 		case <-a.reassert:
 			cancel(errUnasserted)
 		case <-a.resettle:

@@ -119,3 +119,17 @@ func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
 		t.Error("the second wait is never over")
 	}
 }
+
+func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *testing.T) {
+	r := newRig(t)
+	r.change(func(c *lease.Config) {
+		c.Settings.Session = allocator.Duration(10 * time.Minute)
+		c.Settings.AddressLease = allocator.Duration(time.Hour)
+	})
+	r.until("the session is long", func() bool {
+		r.agent.gate.RLock()
+		defer r.agent.gate.RUnlock()
+		return time.Duration(r.agent.session.Node().Session) == 10*time.Minute
+	})
+	r.regain() // a renewal would come after two minutes
+}
