@@ -29,11 +29,12 @@ func Open() (*Kernel, error) {
 	}
 	k := &Kernel{home: home, host: &sockets{namespace: home}, speaksV6: hasV6()}
 	k.heralds.between = between
-	if k.monitor, err = openMonitor(home, k.bridges.changed); err != nil {
+	ours := &senders{}
+	if k.monitor, err = openMonitor(home, k.bridges.changed, ours); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("netops: %w", err)
 	}
-	if k.table, err = openTable(home); err != nil {
+	if k.table, err = openTable(home, ours); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("netops: %w", err)
 	}
@@ -53,6 +54,6 @@ func (k *Kernel) Close() {
 	k.home.Close()
 }
 
-// Events tells what ended by itself. Whoever asks for it must read on: what is not read is kept in memory. It is
+// Events tells what ended or changed by itself. Whoever asks for it must read on: what is not read is kept in memory. It is
 // closed when the Kernel is.
 func (k *Kernel) Events() <-chan Event { return k.monitor.events }

@@ -16,21 +16,23 @@ const (
 	PortGone      EventKind = iota + 1 // a port's link has ended, and nobody called Detach
 	NamespaceGone                      // a namespace has ended that had an id, by WatchNamespace or from the kernel
 	Overrun                            // the kernel dropped news: read again all that events would have told
+	TableChanged                       // another process has changed or flushed the table, or may have: see EnsureTable
+	Cloned                             // this machine goes on from a snapshot, or is a copy of one
 )
 
-// An EventKind is PortGone, NamespaceGone or Overrun.
+// An EventKind is one of the constants above.
 type EventKind int
 
-// An Event is what the kernel told about a link or a namespace.
+// An Event is what the kernel told.
 type Event struct {
 	Kind        EventKind
 	Port        string // PortGone
 	NamespaceID int    // NamespaceGone: as WatchNamespace gave it
 }
 
-// A monitor listens to the host's kernel: links, addresses and namespaces.
+// A monitor listens to the host's kernel: links, addresses and namespaces, the table, the machine.
 type monitor struct {
-	socket  *os.File
+	feeds   []feed // the first is rtnetlink's
 	told    chan Event
 	events  chan Event
 	changed func(index int) // the link or its addresses are not as they were; 0: any may have changed
@@ -42,58 +44,84 @@ type monitor struct {
 // monitorBuffer is what the kernel may hold for us, in bytes: some ten thousand pieces of news.
 const monitorBuffer = 8 << 20
 
-func openMonitor(home *os.File, changed func(index int)) (*monitor, error) {
+func openMonitor(home *os.File, changed func(index int), ours *senders) (*monitor, error) {
 	m := &monitor{
 		told:    make(chan Event),
 		events:  make(chan Event),
 		changed: changed,
 		waiting: map[int][]chan struct{}{},
 	}
-	if err := within(home, m.subscribe); err != nil {
+	if err := within(home, func() error { return m.subscribe(ours) }); err != nil {
+		for _, f := range m.feeds {
+			f.socket.Close()
+		}
 		return nil, fmt.Errorf("listen to the kernel: %w", err)
 	}
-	go m.listen()
+	var listening sync.WaitGroup
+	for _, f := range m.feeds {
+		listening.Go(f.listen)
+	}
+	go func() { listening.Wait(); close(m.told) }()
 	go m.deliver()
 	return m, nil
 }
 
-func (m *monitor) subscribe() error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+func (m *monitor) subscribe(ours *senders) error {
+	changes := &changes{ours: ours, told: m.told}
+	return errors.Join(
+		m.feed(unix.NETLINK_ROUTE, m.read, m.overrun,
+			unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR),
+		m.feed(unix.NETLINK_NETFILTER, changes.read, changes.lost, unix.NFNLGRP_NFTABLES),
+		m.feed(unix.NETLINK_KOBJECT_UEVENT, m.readDevice, func() {}, kernelsDevices))
+}
+
+// A feed is a socket on which the kernel tells its news.
+type feed struct {
+	socket *os.File
+	read   func(news []byte)
+	lost   func() // the kernel dropped news
+}
+
+func (m *monitor) feed(protocol int, read func([]byte), lost func(), groups ...int) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return err
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, monitorBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, monitorBuffer)
 	}
-	groups := uint32(0)
-	for _, g := range [...]int{unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR} {
-		groups |= 1 << (g - 1)
+	mask := uint32(0)
+	for _, g := range groups {
+		mask |= 1 << (g - 1)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: mask}); err != nil {
 		unix.Close(fd)
 		return err
 	}
-	m.socket = os.NewFile(uintptr(fd), "the kernel's news")
+	m.feeds = append(m.feeds, feed{os.NewFile(uintptr(fd), "the kernel's news"), read, lost})
 	return nil
 }
 
 // listen reads until the socket is closed.
-func (m *monitor) listen() {
-	defer close(m.told)
+func (f feed) listen() {
 	buffer := make([]byte, 1<<16)
 	for {
-		n, err := m.socket.Read(buffer)
+		n, err := f.socket.Read(buffer)
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
-			m.overrun()
-			continue
+			f.lost()
 		case err != nil:
 			return
+		default:
+			f.read(buffer[:n])
 		}
-		messages, _ := syscall.ParseNetlinkMessage(buffer[:n])
-		for _, message := range messages {
-			m.take(message.Header.Type, message.Data)
-		}
+	}
+}
+
+func (m *monitor) read(news []byte) {
+	messages, _ := syscall.ParseNetlinkMessage(news)
+	for _, message := range messages {
+		m.take(message.Header.Type, message.Data)
 	}
 }
 
@@ -182,4 +210,8 @@ func (m *monitor) deliver() {
 	}
 }
 
-func (m *monitor) close() { m.socket.Close() }
+func (m *monitor) close() {
+	for _, f := range m.feeds {
+		f.socket.Close()
+	}
+}

@@ -137,7 +137,7 @@ func TestNamespacesHaveIDsOfTheirOwn(t *testing.T) {
 func TestNewsThatTheKernelDropsAreToldAsAnOverrun(t *testing.T) {
 	k, host := newBridge(t)
 	p, _ := newContainer(t, k, 1)
-	raw, err := k.monitor.socket.SyscallConn()
+	raw, err := k.monitor.feeds[0].socket.SyscallConn()
 	must(t, err)
 	must(t, raw.Control(func(fd uintptr) {
 		must(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096))

@@ -21,6 +21,7 @@ var classes = [...]string{"stateless", "stateful"}
 // a whole class.
 type table struct {
 	home *os.File
+	ours *senders
 
 	mu      sync.Mutex
 	conn    *nftables.Conn
@@ -46,8 +47,8 @@ func init() {
 	}
 }
 
-func openTable(home *os.File) (*table, error) {
-	t := &table{home: home, members: map[string]string{}}
+func openTable(home *os.File, ours *senders) (*table, error) {
+	t := &table{home: home, ours: ours, members: map[string]string{}}
 	if err := t.adopt(); err != nil {
 		t.close()
 		return nil, err
@@ -146,7 +147,8 @@ func (t *table) change(f func(*nftables.Conn) error) error {
 // commit carries out what f asks for, in one transaction, over a connection that is kept as long as it works.
 func (t *table) commit(f func(*nftables.Conn) error) (err error) {
 	if t.conn == nil {
-		if t.conn, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(int(t.home.Fd()))); err != nil {
+		known := withSender(nftables.WithSockOptions, t.ours)
+		if t.conn, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(int(t.home.Fd())), known); err != nil {
 			return fmt.Errorf("open nftables: %w", err)
 		}
 	}

@@ -1,0 +1,35 @@
+package netops
+
+import (
+	"testing"
+	"time"
+)
+
+func TestOnlyAKernelsWordOfANewGenerationIDIsAClone(t *testing.T) {
+	for news, want := range map[string]bool{
+		"change@/devices/platform/vmgenid\x00ACTION=change\x00SUBSYSTEM=platform\x00NEW_VMGENID=1\x00SEQNUM=7\x00": true,
+		"change@/devices/platform/vmgenid\x00ACTION=change\x00SEQNUM=7\x00":                                        false,
+		"add@/devices/platform/vmgenid\x00ACTION=add\x00NEW_VMGENID=1\x00":                                         false,
+		"change@/devices/x\x00ACTION=change\x00SYNTH_ARG_NEW_VMGENID=1\x00":                                        false,
+		"change@NEW_VMGENID=1": false,
+		"":                     false,
+	} {
+		if got := isClone([]byte(news)); got != want {
+			t.Errorf("%q: %v", news, got)
+		}
+	}
+}
+
+func TestTheKernelsNewsOfACloneIsAnEvent(t *testing.T) {
+	k, _ := newHost(t)
+	k.monitor.readDevice([]byte("change@/devices/vmgenid\x00ACTION=change\x00NEW_VMGENID=1\x00"))
+	next(t, k, Cloned)
+}
+
+func TestTimeAwakeIsNotTimeSuspended(t *testing.T) {
+	before := Suspended()
+	time.Sleep(50 * time.Millisecond)
+	if grown := Suspended() - before; before < 0 || grown > 20*time.Millisecond || grown < -20*time.Millisecond {
+		t.Errorf("suspended for %v, and %v more after a time awake", before, grown)
+	}
+}
