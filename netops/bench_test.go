@@ -82,3 +82,12 @@ func BenchmarkEnsuredBridge(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkArmOpen is what a proof costs in the kernel, of both classes.
+func BenchmarkArmOpen(b *testing.B) {
+	k, _ := newBridge(b)
+	must(b, k.SetFence(true, nil))
+	for b.Loop() {
+		prove(b, k, long())
+	}
+}
