@@ -56,6 +56,7 @@ type Agent struct {
 	rollout  signal // the configuration is newer
 	resettle signal // the times or the mode by which this node fences are to change
 	lost     signal // the session's key is gone
+	shaken   signal // nothing may pass before the next proof
 	reassert signal // a pool is known again of which containers here have addresses
 }
 
@@ -65,7 +66,9 @@ func New(o Options) (_ *Agent, err error) {
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
-	a.backlog.signal, a.detach, a.rollout, a.resettle, a.reassert, a.lost = newSignal(), newSignal(), newSignal(), newSignal(), newSignal(), newSignal()
+	for _, s := range []*signal{&a.backlog.signal, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken} {
+		*s = newSignal()
+	}
 	if a.journal, a.adopt, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
 		return nil, err
 	}
@@ -120,6 +123,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.publishAll)
 	run(a.detachAll)
 	run(a.watchKernel)
+	run(a.watchSleep)
 	run(a.giveBackIdle)
 	run(a.endRetained)
 	if err := tasks.Wait(); !errors.Is(err, context.Canceled) {

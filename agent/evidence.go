@@ -41,6 +41,11 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	switch event.Kind {
 	case netops.Overrun:
 		a.sweep(ctx)
+	case netops.TableChanged:
+		a.restoreTable()
+	case netops.Cloned:
+		a.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
+		a.shake()
 	case netops.PortGone:
 		a.collectWhere(ctx, "interface gone", taken, func(e *journal.Entry) bool {
 			return e.Wiring.Port == event.Port && !a.kernel.HasPort(event.Port)

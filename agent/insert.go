@@ -180,8 +180,7 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 		case add.class == allocator.Stateful:
 			stateful = append(stateful, add)
 		default:
-			var err error
-			if add.grants, err = a.choose(ctx, add.pool, add.app, add.asked); err != nil {
+			if err := a.chooseFor(ctx, add); err != nil {
 				return nil, err
 			}
 		}

@@ -344,3 +344,19 @@ func TestTakeAndReleaseAllocateNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestASuspectAddressRestsAndIsProbedAgain(t *testing.T) {
+	p := spacePool()
+	s := NewSpace(&p, V4)
+	s.Add(prefix("10.0.0.4/31"), true)
+	first := take(t, s, web, 0)
+	s.Suspect(first, 0, time.Minute)
+	if got := drain(s, web, 0, true); len(got) != 1 || got[0] == first {
+		t.Errorf("took %v while %s rests", got, first)
+	}
+	s.Suspect(first, 30*time.Second, time.Hour) // not held: nothing
+	g, outcome := s.Take(batch, time.Minute, true)
+	if outcome != Taken || g.Address != first || !g.Probe {
+		t.Errorf("after its rest: %+v, %v", g, outcome)
+	}
+}

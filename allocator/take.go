@@ -79,6 +79,22 @@ func (s *Space) Release(a netip.Addr, app App, now Instant, quarantine time.Dura
 	s.enter(i)
 }
 
+// Suspect gives back an address that was taken, and that somebody turned out to have already: nobody is given it before
+// the quarantine, counted from now, is over, and then it is granted with Probe again.
+func (s *Space) Suspect(a netip.Addr, now Instant, quarantine time.Duration) {
+	s.Settle(now)
+	i := s.find(a)
+	if i == nowhere || s.slots[i].state != held {
+		return
+	}
+	s.leave(i)
+	t := &s.slots[i]
+	s.apps.drop(t.app)
+	t.app, t.probe = nobody, true
+	t.state, t.since = quarantined, now+quarantine
+	s.enter(i)
+}
+
 // Undo gives back an address that was taken but never on a wire: it is what it was before, and a free one is the next
 // to be taken.
 func (s *Space) Undo(a netip.Addr) {

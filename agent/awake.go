@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-ipam/berth/netops"
+	"go.uber.org/zap"
+)
+
+// sleepEvery is how often the agent looks whether the machine has slept.
+const sleepEvery = 200 * time.Millisecond
+
+// errShaken says that what the kernel counts or drops could not be relied upon for a while: this node proves its right
+// and settles before it lets pass again.
+var errShaken = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
+
+// watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
+func (a *Agent) watchSleep(ctx context.Context) error {
+	slept := netops.Suspended()
+	tick := time.NewTicker(sleepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if now := netops.Suspended(); now > slept+sleepEvery/2 {
+				a.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
+				slept = now
+				a.shake()
+			}
+		}
+	}
+}
+
+// shake closes what the fence holds open, and has this node join anew.
+func (a *Agent) shake() {
+	if fenced, err := a.kernel.Fenced(); err == nil && !fenced {
+		return // nothing rests on the kernel's timers, and rights count the time asleep
+	}
+	if err := a.kernel.CloseAll(); err != nil {
+		a.Log.Error("cannot close the fence", zap.Error(err))
+	}
+	a.shaken.raise()
+}
+
+// restoreTable puts the table back that another has changed. In strict mode it is closed then, until the next proof.
+func (a *Agent) restoreTable() {
+	a.Log.Warn("another program has changed the nftables table berth; putting it back")
+	if err := a.kernel.EnsureTable(); err != nil {
+		a.Log.Error("cannot put the table back", zap.Error(err))
+	}
+	a.shake()
+}

@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"go.uber.org/zap"
+)
+
+// suspectFor is how long nobody is given an address that somebody on the wire turned out to have.
+const suspectFor = time.Minute
+
+// chooseFor gives a stateless add its addresses. One that was another node's, and has not been in use here since, is
+// asked for on the wire first: that node's container may still be there, if it is cut off from etcd and not from others.
+// In the IPAM role the wire is another plugin's, and not known here.
+func (a *Agent) chooseFor(ctx context.Context, add *add) (err error) {
+	for {
+		if add.grants, err = a.choose(ctx, add.pool, add.app, add.asked); err != nil {
+			return err
+		}
+		occupied, err := a.occupied(ctx, add)
+		if err != nil {
+			return err
+		}
+		if len(occupied) == 0 {
+			return nil
+		}
+		for _, g := range add.grants {
+			a.pools.on(add.pool.Name, g.Address, func(s *allocator.Space) {
+				if occupied[g.Address] {
+					s.Suspect(g.Address, wire.Boottime(), suspectFor)
+				} else {
+					s.Undo(g.Address)
+				}
+			})
+		}
+		add.grants = nil
+	}
+}
+
+// occupied are those of an add's addresses that somebody on the wire has.
+func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, error) {
+	var ask []netip.Addr
+	e := &journal.Entry{Attachment: add.attachment}
+	for _, g := range add.grants {
+		e.Addresses = append(e.Addresses, g.Address)
+		if g.Probe {
+			ask = append(ask, g.Address)
+		}
+	}
+	if len(ask) == 0 || add.Role == wire.IPAM {
+		return nil, nil
+	}
+	w := wiring(add, e)
+	if _, err := a.kernel.EnsureBridge(bridge(w, add.pool)); err != nil {
+		return nil, wire.Errorf(wire.CodeIO, "%v", err)
+	}
+	answers, err := a.kernel.Probe(ctx, w.Bridge, ask)
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeTryAgain, "%v", err)
+	}
+	occupied := map[netip.Addr]bool{}
+	for addr, mac := range answers {
+		occupied[addr] = true
+		a.Log.Warn("an address that was taken from another node is still in use on the wire", zap.Stringer("address", addr), zap.Stringer("mac", mac))
+	}
+	return occupied, nil
+}
