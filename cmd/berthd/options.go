@@ -33,6 +33,8 @@ func parse(args []string) (*options, error) {
 	host, _ := os.Hostname() // empty: --node is missing, and checked below
 	fs.StringVar(&o.agent.Node, "node", host, "this node's `name` in the cluster")
 	fs.StringVar(&o.agent.Address, "node-address", "", "`address` under which this node is shown to people")
+	fs.StringVar(&o.agent.Machine, "machine", "", "`identity` of this machine, for tests and for clones that have nothing else to tell them apart; empty: its machine id with its product UUID")
+	fs.StringVar(&o.agent.Boot, "boot", "", "`identity` of this run of the machine, with which its containers end, for tests; empty: the kernel's boot id with the network namespace")
 	fs.StringVar(&o.dataDir, "data-dir", "/var/lib/berth", "`directory` of the embedded etcd's data")
 	runDir := flags.RunDir(fs)
 	fs.StringVar(&o.agent.Listen, "listen", "127.0.0.1:9473", "`host:port` of /metrics, /healthz and /readyz; empty: none")
@@ -78,12 +80,16 @@ func (o *options) check() error {
 	return nil
 }
 
-// identify finds out which machine and which boot of it this is.
+// identify finds out which machine and which boot of it this is, where the flags do not say.
 func (o *options) identify() (err error) {
-	if o.agent.Machine, err = agent.Machine(); err != nil {
-		return err
+	if o.agent.Machine == "" {
+		if o.agent.Machine, err = agent.Machine(); err != nil {
+			return err
+		}
 	}
-	o.agent.Boot, err = agent.Boot()
+	if o.agent.Boot == "" {
+		o.agent.Boot, err = agent.Boot()
+	}
 	return err
 }
 
