@@ -17,7 +17,7 @@ const binariesIn = "BERTH_LAB_BIN"
 // race detector on, berthd is built with it too. It is to be called before Enter, and again inside, where it gives
 // the same directory. The directory is .cache in the tree, so that what has not changed is not linked again.
 func Build() (dir string, err error) {
-	if dir := os.Getenv(binariesIn); dir != "" || os.Getenv(etcdJob) != "" {
+	if dir := os.Getenv(binariesIn); dir != "" || os.Getenv(etcdJobIn) != "" {
 		return dir, nil
 	}
 	tree, err := tree()

@@ -53,14 +53,12 @@ func (n *Node) Container(id string, network *Network, args ...string) (*Containe
 	for i := 0; i+1 < len(args); i += 2 {
 		c.Args = append(c.Args, [2]string{args[i], args[i+1]})
 	}
+	n.keep(c.Netns)
 	return c, sandbox.Namespace(c.Netns)
 }
 
 // NextID gives a container ID that the lab has not used before.
-func (l *Lab) NextID() string {
-	l.containers++
-	return fmt.Sprintf("c%04d", l.containers)
-}
+func (l *Lab) NextID() string { return fmt.Sprintf("c%04d", l.containers.Add(1)) }
 
 // Add attaches the container through libcni and the real plugin.
 func (c *Container) Add(ctx context.Context) (*types100.Result, error) {
@@ -111,7 +109,10 @@ func (c *Container) Del(ctx context.Context) error {
 }
 
 // Remove lets the container's namespace go, whatever is in it.
-func (c *Container) Remove() error { return sandbox.Remove(c.Netns) }
+func (c *Container) Remove() error {
+	c.Node.forget(c.Netns)
+	return sandbox.Remove(c.Netns)
+}
 
 // Delete runs DEL and removes the namespace, as a runtime does with a container that has ended.
 func (c *Container) Delete(ctx context.Context) error {
@@ -189,17 +190,25 @@ func setDefault(values map[string]any, key string, value any) {
 
 func (n *Node) cni(network *Network) *libcni.CNIConfig {
 	path := append([]string{n.lab.options.Binaries}, network.Path...)
-	return libcni.NewCNIConfigWithCacheDir(path, filepath.Join(root, n.Name+".cni"), executor{&invoke.DefaultExec{RawExec: &invoke.RawExec{}}, n.netns})
+	return libcni.NewCNIConfigWithCacheDir(path, filepath.Join(root, n.Name+".cni"), executor{&invoke.DefaultExec{RawExec: &invoke.RawExec{}}, n})
 }
 
-// executor runs plugins in a node.
+// executor runs plugins in a node, while that has power.
 type executor struct {
 	*invoke.DefaultExec
-	netns string
+	node *Node
 }
 
 func (e executor) ExecPlugin(ctx context.Context, path string, config []byte, environment []string) (output []byte, err error) {
-	err = within(e.netns, func() (err error) {
+	ctx, leave, err := e.node.life.join(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	err = within(e.node.netns, func() (err error) {
+		if err := setBootClockOff(e.node.ClockOffset); err != nil {
+			return err
+		}
 		output, err = e.DefaultExec.ExecPlugin(ctx, path, config, environment)
 		return err
 	})

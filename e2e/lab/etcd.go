@@ -2,83 +2,119 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
+	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"os/signal"
-	"syscall"
+	"net/netip"
+	"path/filepath"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-
-	"github.com/berth-ipam/berth/lease/embedded"
 )
 
-// An Etcd is a real etcd in a process of its own, which keeps its data over restarts.
+// An Etcd is a real etcd of one or more members, which keep their data over restarts.
 type Etcd struct {
-	options etcdOptions
-	process *process
-	client  *clientv3.Client
+	Members []*Member
+
+	token  string // the cluster's id comes from it
+	client *clientv3.Client
 }
 
-type etcdOptions struct{ Dir, Listen string }
-
-// Endpoint is where it answers, from every node.
-func (e *Etcd) Endpoint() string { return e.options.Listen }
-
-// Start runs it and waits until it answers.
-func (e *Etcd) Start(ctx context.Context) error {
-	job, err := json.Marshal(e.options)
-	if err != nil {
-		return err
+// etcd makes a cluster's members, and neither their namespaces nor their processes.
+func (l *Lab) etcd(members int) *Etcd {
+	e := &Etcd{token: rand.Text()}
+	for i := range members {
+		m := &Member{Name: fmt.Sprintf("e%d", i+1), Address: netip.AddrFrom4([4]byte{10, 200, 0, byte(2 + i)}), etcd: e}
+		m.netns = filepath.Join(namespaces, m.Name)
+		e.Members = append(e.Members, m)
 	}
-	command := exec.Command("/proc/self/exe")
-	command.Env = append(os.Environ(), etcdJob+"="+string(job))
-	if e.process, err = start("", "etcd", command); err != nil {
-		return err
+	return e
+}
+
+// Endpoint is where the first member answers, from every node.
+func (e *Etcd) Endpoint() string { return e.Members[0].Endpoint() }
+
+// Endpoints are those of all members.
+func (e *Etcd) Endpoints() (all []string) {
+	for _, m := range e.Members {
+		all = append(all, m.Endpoint())
 	}
-	if e.client == nil {
-		e.client, err = clientv3.New(clientv3.Config{
-			Endpoints: []string{e.options.Listen}, Logger: zap.NewNop(), DialTimeout: patience,
-			DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-				Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond},
-			})},
-		})
-		if err != nil {
+	return all
+}
+
+// Side is all members as a side of a partition.
+func (e *Etcd) Side() (all Side) {
+	for _, m := range e.Members {
+		all = append(all, m.Name)
+	}
+	return all
+}
+
+// Client is the lab's own, of all members. No partition stands between it and any of them, unless a cable is pulled.
+func (e *Etcd) Client() *clientv3.Client { return e.client }
+
+// Start runs every member that does not run, and waits until each answers.
+func (e *Etcd) Start(ctx context.Context) (err error) {
+	for _, m := range e.Members {
+		if m.process.running() {
+			continue
+		}
+		if err := m.Launch(); err != nil {
 			return err
 		}
 	}
-	return e.await(ctx)
-}
-
-func (e *Etcd) await(ctx context.Context) error {
-	return Eventually(ctx, "etcd answers", func() error {
-		if !e.process.running() {
-			return Never(fmt.Errorf("lab: etcd has ended: %s", tail(e.process.log, 5)))
+	if e.client == nil {
+		if e.client, err = clientv3.New(clientConfig(e.Endpoints()...)); err != nil {
+			return err
 		}
-		once, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_, err := e.client.Get(once, "ready")
-		return err
-	})
+	}
+	for _, m := range e.Members {
+		if err := m.await(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Halt stops it in good order; Start brings it back with what it held.
-func (e *Etcd) Halt() error { return e.process.end(syscall.SIGTERM) }
+// clientConfig is that of a client which tries again at once.
+func clientConfig(endpoints ...string) clientv3.Config {
+	return clientv3.Config{
+		Endpoints: endpoints, Logger: zap.NewNop(), DialTimeout: patience,
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1, MaxDelay: 20 * time.Millisecond},
+		})},
+	}
+}
 
-// Kill stops it as a power cut would.
-func (e *Etcd) Kill() error { return e.process.end(syscall.SIGKILL) }
+// Halt stops all members in good order; Start brings them back with what they held.
+func (e *Etcd) Halt() error { return e.each((*Member).Halt) }
 
-// Stop halts it for good.
+// Kill stops all members as a power cut would.
+func (e *Etcd) Kill() error { return e.each((*Member).Kill) }
+
+// Stop ends it for good, at once.
 func (e *Etcd) Stop() error {
 	if e.client != nil {
 		_ = e.client.Close()
 	}
-	return e.Halt()
+	return e.each((*Member).stop)
+}
+
+// each does something with all members at once.
+func (e *Etcd) each(f func(*Member) error) error {
+	done := make(chan error, len(e.Members))
+	for _, m := range e.Members {
+		go func() { done <- f(m) }()
+	}
+	var errs []error
+	for range e.Members {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
 }
 
 // Get gives every key under the prefix, with its value.
@@ -96,17 +132,11 @@ func (e *Etcd) Get(ctx context.Context, prefix string) (map[string]string, error
 	return found, nil
 }
 
-// serveEtcd is the whole of the process: it serves until it is asked to end.
-func serveEtcd(options etcdOptions) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	server, err := embedded.Start(ctx, embedded.Options{
-		Dir: options.Dir, Name: "lab", ListenClient: []string{options.Listen}, Fast: true,
-	})
-	if err != nil {
-		return err
+// initialCluster is what each member is told of all of them.
+func (e *Etcd) initialCluster() string {
+	var all []string
+	for _, m := range e.Members {
+		all = append(all, m.Name+"="+m.peerURL())
 	}
-	<-ctx.Done()
-	server.Stop()
-	return nil
+	return strings.Join(all, ",")
 }

@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
@@ -21,18 +23,18 @@ const (
 	namespaces = "/run/netns"
 )
 
-// etcdJob in the environment makes the program an etcd, as the JSON of an etcdOptions says.
-const etcdJob = "BERTH_LAB_ETCD"
+// etcdJobIn in the environment makes the program a member of an etcd, as the JSON of an etcdJob says.
+const etcdJobIn = "BERTH_LAB_ETCD"
 
 // Enter is the first thing that a program with a lab calls. It runs the program again inside a sandbox, as
-// sandbox.Enter does, and in between serves as the lab's etcd where the program was started for that.
+// sandbox.Enter does, and in between serves as a member of the lab's etcd where the program was started for that.
 func Enter() error {
-	if job := os.Getenv(etcdJob); job != "" {
-		var options etcdOptions
-		if err := json.Unmarshal([]byte(job), &options); err != nil {
-			return fmt.Errorf("lab: %s: %w", etcdJob, err)
+	if text := os.Getenv(etcdJobIn); text != "" {
+		var job etcdJob
+		if err := json.Unmarshal([]byte(text), &job); err != nil {
+			return fmt.Errorf("lab: %s: %w", etcdJobIn, err)
 		}
-		if err := serveEtcd(options); err != nil {
+		if err := job.serve(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -44,7 +46,9 @@ func Enter() error {
 // Options say what a lab is made of.
 type Options struct {
 	Binaries string         // directory of berth, berthd and berthctl
+	Members  int            // of etcd, each a machine on the switch; 0: one
 	Nodes    int            // how many nodes, each made and started; their names are n1, n2, …
+	Disk     int64          // bytes of each node's run directory, on a file system of its own; 0: no bound
 	Gateways []netip.Prefix // addresses of the switch, besides its own: what the pools name as their gateways
 	Flags    []string       // further flags of every berthd
 	Alone    bool           // one node with the etcd inside its berthd, and no switch
@@ -56,7 +60,10 @@ type Lab struct {
 	Nodes []*Node
 
 	options    Options
-	containers int
+	containers atomic.Int64
+
+	mu   sync.Mutex
+	cuts []cut // what the switch lets through no more
 }
 
 // New makes a lab and waits until all of it is ready. On an error it leaves nothing behind.
@@ -73,13 +80,15 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 	if options.Alone {
 		node := lab.node(1)
 		lab.Nodes = append(lab.Nodes, node)
-		return lab, errors.Join(sandbox.Namespace(node.netns), node.Start(ctx))
+		if err := node.make(); err != nil {
+			return nil, err
+		}
+		return lab, node.Start(ctx)
 	}
 	if err := makeSwitch(options.Gateways); err != nil {
 		return nil, err
 	}
-	lab.Etcd = &Etcd{options: etcdOptions{Dir: filepath.Join(root, "etcd"), Listen: "http://" + etcdAddress}}
-	if err := lab.Etcd.Start(ctx); err != nil {
+	if err := lab.startEtcd(ctx); err != nil {
 		return nil, err
 	}
 	for range options.Nodes {
@@ -90,14 +99,25 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 	return lab, nil
 }
 
+// startEtcd plugs etcd's members into the switch and starts them.
+func (l *Lab) startEtcd(ctx context.Context) error {
+	l.Etcd = l.etcd(max(l.options.Members, 1))
+	for _, m := range l.Etcd.Members {
+		if err := sandbox.Namespace(m.netns); err != nil {
+			return err
+		}
+		if err := plugIn(m.Name, m.netns, m.Address); err != nil {
+			return err
+		}
+	}
+	return l.Etcd.Start(ctx)
+}
+
 // AddNode plugs one more node into the switch and starts its agent.
 func (l *Lab) AddNode(ctx context.Context) (*Node, error) {
 	node := l.node(len(l.Nodes) + 1)
 	l.Nodes = append(l.Nodes, node)
-	if err := sandbox.Namespace(node.netns); err != nil {
-		return nil, err
-	}
-	if err := plugIn(node); err != nil {
+	if err := node.make(); err != nil {
 		return nil, err
 	}
 	return node, node.Start(ctx)
@@ -107,10 +127,13 @@ func (l *Lab) AddNode(ctx context.Context) (*Node, error) {
 func (l *Lab) Close() error {
 	var errs []error
 	for _, node := range l.Nodes {
-		errs = append(errs, node.Stop())
+		errs = append(errs, node.Stop(), node.removeDisk())
 	}
 	if l.Etcd != nil {
 		errs = append(errs, l.Etcd.Stop())
+	}
+	if len(l.cuts) > 0 {
+		errs = append(errs, l.setCuts(nil))
 	}
 	errs = append(errs, removeSwitch())
 	paths, err := filepath.Glob(filepath.Join(namespaces, "*"))

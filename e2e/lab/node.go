@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,11 +27,22 @@ type Node struct {
 	Flags   []string   // further flags of its berthd, besides those of the lab
 	// Capabilities are all that its berthd has (capabilities(7)); none named: all.
 	Capabilities []uintptr
+	// Machine and Boot are what its berthd takes for the identity of the machine and of its run; empty: what it finds
+	// out, which is the same machine for all nodes.
+	Machine, Boot string
+	// ClockOffset is how far the CLOCK_BOOTTIME of its programs is ahead of the machine's, from their start on. A
+	// change while the agent is away is a jump of the clock. Not everywhere possible: see ClocksCanJump.
+	ClockOffset time.Duration
 
 	lab     *Lab
 	netns   string
 	process *process
 	web     http.Client
+	boots   int // power cuts survived
+	life    life
+
+	mu         sync.Mutex
+	containers []string // paths of their namespaces
 }
 
 // metricsAddress is berthd's default; each node has its own loopback.
@@ -71,10 +83,19 @@ func (n *Node) DataDir() string { return filepath.Join(root, n.Name+".data") }
 func (n *Node) Launch() (err error) {
 	flags := []string{"--node", n.Name, "--run-dir", n.RunDir(), "--data-dir", n.DataDir()}
 	if n.lab.Etcd != nil {
-		flags = append(flags, "--node-address", n.Address.String(), "--etcd-endpoints", n.lab.Etcd.Endpoint())
+		flags = append(flags, "--node-address", n.Address.String(), "--etcd-endpoints", strings.Join(n.lab.Etcd.Endpoints(), ","))
+	}
+	if n.Machine != "" {
+		flags = append(flags, "--machine", n.Machine)
+	}
+	if n.Boot != "" {
+		flags = append(flags, "--boot", n.Boot)
 	}
 	flags = append(append(flags, n.lab.options.Flags...), n.Flags...)
-	n.process, err = start(n.netns, n.Name, exec.Command(n.binary("berthd"), flags...), n.Capabilities...)
+	command := exec.Command(n.binary("berthd"), flags...)
+	n.process, err = start(n.netns, n.Name, command, func() error {
+		return errors.Join(keepOnly(n.Capabilities), setBootClockOff(n.ClockOffset))
+	})
 	return err
 }
 
@@ -106,7 +127,13 @@ func (n *Node) Stop() error { return n.process.end(syscall.SIGTERM) }
 // Kill ends the agent as a crash would.
 func (n *Node) Kill() error { return n.process.end(syscall.SIGKILL) }
 
-// Running reports whether the agent runs.
+// Pause stops the agent's clock: it answers nobody until Resume. The kernel goes on.
+func (n *Node) Pause() error { return n.process.pause() }
+
+// Resume lets the agent go on after Pause.
+func (n *Node) Resume() error { return n.process.resume() }
+
+// Running reports whether the agent's process is there, paused or not.
 func (n *Node) Running() bool { return n.process.running() }
 
 // PID is the agent's process id.
@@ -116,10 +143,10 @@ func (n *Node) PID() int { return n.process.command.Process.Pid }
 func (n *Node) Log(lines int) string { return tail(filepath.Join(root, "logs", n.Name), lines) }
 
 // Unplug pulls the node's cable, Plug puts it back.
-func (n *Node) Unplug() error { return setCable(n, false) }
+func (n *Node) Unplug() error { return setCable(n.Name, false) }
 
 // Plug puts the node's cable back.
-func (n *Node) Plug() error { return setCable(n, true) }
+func (n *Node) Plug() error { return setCable(n.Name, true) }
 
 // Run runs a program in the node and gives its standard output; an error holds what it said on standard error.
 func (n *Node) Run(ctx context.Context, name string, args ...string) (string, error) {
@@ -130,7 +157,7 @@ func (n *Node) Run(ctx context.Context, name string, args ...string) (string, er
 func (n *Node) Berthctl(ctx context.Context, args ...string) (string, error) {
 	flags := []string{"--run-dir", n.RunDir()}
 	if n.lab.Etcd != nil {
-		flags = append(flags, "--etcd-endpoints", n.lab.Etcd.Endpoint())
+		flags = append(flags, "--etcd-endpoints", strings.Join(n.lab.Etcd.Endpoints(), ","))
 	}
 	return n.Run(ctx, n.binary("berthctl"), append(flags, args...)...)
 }

@@ -17,7 +17,7 @@ const pluginsVersion = "v1.9.1"
 // Plugins gives a directory with plugins of the CNI project, built once from the
 // module proxy into .cache of the tree. Like Build it is called before Enter, and again inside.
 func Plugins() (dir string, err error) {
-	if dir := os.Getenv(pluginsIn); dir != "" || os.Getenv(etcdJob) != "" {
+	if dir := os.Getenv(pluginsIn); dir != "" || os.Getenv(etcdJobIn) != "" {
 		return dir, nil
 	}
 	tree, err := tree()

@@ -19,6 +19,9 @@ import (
 // patience bounds every wait for a process or a state. It is long, since it only matters when something is broken.
 const patience = 30 * time.Second
 
+// statusPatience bounds the question to one member of etcd, which may be paused or cut off.
+const statusPatience = 3 * time.Second
+
 // A process is a program that runs on, with its output in a log.
 type process struct {
 	command *exec.Cmd
@@ -27,8 +30,8 @@ type process struct {
 }
 
 // start runs a program in the network namespace at netns, or in this one when netns is empty. It has a process group
-// of its own, so that Ctrl-C reaches only who is to clean up. Where capabilities are named it has no others.
-func start(netns, name string, command *exec.Cmd, capabilities ...uintptr) (*process, error) {
+// of its own, so that Ctrl-C reaches only who is to clean up. What prepare does to its thread, the program inherits.
+func start(netns, name string, command *exec.Cmd, prepare ...func() error) (*process, error) {
 	p := &process{command: command, ended: make(chan struct{}), log: filepath.Join(root, "logs", name)}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -38,8 +41,8 @@ func start(netns, name string, command *exec.Cmd, capabilities ...uintptr) (*pro
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = within(netns, func() error {
-		if len(capabilities) > 0 {
-			if err := keepOnly(capabilities); err != nil {
+		for _, f := range prepare {
+			if err := f(); err != nil {
 				return err
 			}
 		}
@@ -55,8 +58,12 @@ func start(netns, name string, command *exec.Cmd, capabilities ...uintptr) (*pro
 	return p, nil
 }
 
-// keepOnly takes all other capabilities out of the thread's bounding set (capabilities(7)), for good.
+// keepOnly takes all other capabilities out of the thread's bounding set (capabilities(7)), for good; none named: it
+// keeps all.
 func keepOnly(capabilities []uintptr) error {
+	if len(capabilities) == 0 {
+		return nil
+	}
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		if slices.Contains(capabilities, c) {
 			continue
@@ -68,8 +75,33 @@ func keepOnly(capabilities []uintptr) error {
 	return nil
 }
 
-// end sends the signal and waits; whatever does not heed it is killed. A process that has ended, or never was, is
-// success.
+// pause stops the process, all threads of it, until resume.
+func (p *process) pause() error {
+	if !p.running() {
+		return errors.New("lab: pause: the process does not run")
+	}
+	if err := p.command.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	// The signal takes a moment to reach every thread. The kernel tells when it has, and is asked to tell again.
+	for {
+		err := unix.Waitid(unix.P_PID, p.command.Process.Pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// resume lets the process go on.
+func (p *process) resume() error {
+	if !p.running() {
+		return errors.New("lab: resume: the process does not run")
+	}
+	return p.command.Process.Signal(syscall.SIGCONT)
+}
+
+// end sends the signal and waits; whatever does not heed it is killed. One that is paused goes on, so that it can heed
+// it. A process that has ended, or never was, is success.
 func (p *process) end(signal syscall.Signal) error {
 	if p == nil {
 		return nil
@@ -77,6 +109,7 @@ func (p *process) end(signal syscall.Signal) error {
 	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
+	_ = p.command.Process.Signal(syscall.SIGCONT)
 	select {
 	case <-p.ended:
 		return nil

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	switchName  = "switch"
-	switchOwn   = "10.200.0.1/24" // the nodes' network
-	etcdAddress = "10.200.0.1:2379"
-	NIC         = "eth0" // a node's
+	switchName = "switch"
+	switchOwn  = "10.200.0.1/24" // the nodes' network
+	NIC        = "eth0"          // a node's
 )
 
 // makeSwitch makes the layer-2 network that every node is plugged into; it is also the gateway of the pools.
@@ -45,23 +44,26 @@ func removeSwitch() error {
 	return errors.Join(err, netlink.LinkDel(bridge))
 }
 
-// plugIn gives the node its NIC, with its address and its way out by the switch.
-func plugIn(node *Node) error {
+// portOf names the switch's end of a machine's cable.
+func portOf(machine string) string { return "to-" + machine }
+
+// plugIn gives a machine its NIC, with its address and its way out by the switch.
+func plugIn(machine, path string, address netip.Addr) error {
 	bridge, err := netlink.LinkByName(switchName)
 	if err != nil {
 		return err
 	}
-	namespace, err := netns.GetFromPath(node.netns)
+	namespace, err := netns.GetFromPath(path)
 	if err != nil {
 		return err
 	}
 	defer namespace.Close()
 	cable := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: "to-" + node.Name, MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp},
+		LinkAttrs: netlink.LinkAttrs{Name: portOf(machine), MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp},
 		PeerName:  NIC, PeerNamespace: netlink.NsFd(namespace),
 	}
 	if err := netlink.LinkAdd(cable); err != nil {
-		return fmt.Errorf("lab: plug node %s in: %w", node.Name, err)
+		return fmt.Errorf("lab: plug %s in: %w", machine, err)
 	}
 	inside, err := netlink.NewHandleAt(namespace)
 	if err != nil {
@@ -72,14 +74,26 @@ func plugIn(node *Node) error {
 	if err != nil {
 		return err
 	}
-	own := netip.PrefixFrom(node.Address, netip.MustParsePrefix(switchOwn).Bits())
+	own := netip.PrefixFrom(address, netip.MustParsePrefix(switchOwn).Bits())
 	way := &netlink.Route{LinkIndex: nic.Attrs().Index, Gw: netip.MustParsePrefix(switchOwn).Addr().AsSlice()}
 	return errors.Join(inside.AddrAdd(nic, &netlink.Addr{IPNet: ipNet(own)}), inside.LinkSetUp(nic), inside.RouteAdd(way))
 }
 
-// setCable pulls a node's cable out of the switch, or puts it back.
-func setCable(node *Node, plugged bool) error {
-	cable, err := netlink.LinkByName("to-" + node.Name)
+// pullOut takes a machine's NIC away for good; absence is success.
+func pullOut(machine string) error {
+	cable, err := netlink.LinkByName(portOf(machine))
+	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return netlink.LinkDel(cable)
+}
+
+// setCable pulls a machine's cable out of the switch, or puts it back.
+func setCable(machine string, plugged bool) error {
+	cable, err := netlink.LinkByName(portOf(machine))
 	if err != nil {
 		return err
 	}

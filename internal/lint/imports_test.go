@@ -61,7 +61,7 @@ var rules = map[string]rule{
 		others: slices.Concat(cobra, yaml, etcd),
 	},
 	"bench":           {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},
-	"e2e/lab":         {ours: []string{"lease/embedded", "internal/sandbox"}, others: anything},
+	"e2e/lab":         {ours: []string{"internal/sandbox"}, others: anything},
 	"e2e/conformance": {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
 	"e2e/demo":        {ours: []string{"e2e/lab"}, others: anything},
 }
