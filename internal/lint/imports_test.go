@@ -60,10 +60,11 @@ var rules = map[string]rule{
 		ours:   []string{"client", "lease", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},
-	"bench":           {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},
-	"e2e/lab":         {ours: []string{"internal/sandbox"}, others: anything},
-	"e2e/conformance": {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
-	"e2e/demo":        {ours: []string{"e2e/lab"}, others: anything},
+	"bench":            {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},
+	"e2e/lab":          {ours: []string{"internal/sandbox"}, others: anything},
+	"e2e/conformance":  {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
+	"e2e/demo":         {ours: []string{"e2e/lab"}, others: anything},
+	"e2e/faults/check": {others: []string{"github.com/anishathalye/porcupine"}},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

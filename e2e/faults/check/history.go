@@ -1,0 +1,104 @@
+// Package check decides whether a history of a cluster keeps what Berth promises. It believes the network, which a
+// watcher has asked who has which address, and the requests' begins, ends and answers; it does not ask Berth.
+package check
+
+import (
+	"net/netip"
+	"time"
+)
+
+// All times count from one instant on one monotonic clock.
+
+// A MAC names the container that answers: each has one of its own.
+type MAC [6]byte
+
+// A Sighting is an answer on the network: at some instant from Sent to At, who has this MAC had this address.
+type Sighting struct {
+	Sent, At time.Duration
+	Address  netip.Addr
+	MAC      MAC
+}
+
+// A Verb is what was asked for: one of CNI's, or Release, which gives a member's reservation up.
+type Verb string
+
+// The verbs.
+const (
+	Add     Verb = "ADD"
+	Del     Verb = "DEL"
+	Check   Verb = "CHECK"
+	GC      Verb = "GC"
+	Release Verb = "RELEASE"
+)
+
+// An Outcome is what a caller knows of a request after its end.
+type Outcome string
+
+// The outcomes. An ADD or a DEL that was not answered with success may have taken effect all the same, and may yet.
+const (
+	OK      Outcome = "ok"
+	Refused Outcome = "refused" // by an answer that says so
+	Lost    Outcome = "lost"    // no answer
+)
+
+// An Operation is one request.
+type Operation struct {
+	Verb       Verb
+	Container  string
+	Node       string
+	Member     string // of a stateful app; empty: stateless
+	MAC        MAC
+	Begin, End time.Duration
+	Outcome    Outcome
+	Addresses  []netip.Addr // that an ADD answered
+	Words      string       // of the error
+}
+
+// An Absence is a time in which a node cannot reach etcd, or has no agent that works: from when the harness took
+// it away until it was back. Reason is the fault's name.
+type Absence struct {
+	Node       string
+	Reason     string
+	Begin, End time.Duration
+}
+
+// A Reboot ends every container of a node that began before.
+type Reboot struct {
+	Node string
+	At   time.Duration
+}
+
+// A Restore brought etcd back to what it held at Taken.
+type Restore struct{ Taken, At time.Duration }
+
+// A History is all that happened. Its slices need no order.
+type History struct {
+	Operations []Operation
+	Sightings  []Sighting
+	Absences   []Absence
+	Reboots    []Reboot
+	Restores   []Restore
+	// Whole is when the last fault had ended and its traces had been given time to go; the sightings from then until End
+	// tell who is there when all is well.
+	Whole, End time.Duration
+}
+
+// Rules are what the cluster promises.
+type Rules struct {
+	Strict       bool
+	Session      time.Duration // the right of stateful attachments
+	AddressLease time.Duration // that of stateless ones
+}
+
+// grace is how long a node that is back may need until it has isolated what it lost (evidence mode).
+const grace = 2 * time.Second
+
+// All gives every violation of every rule, and the number of identities whose history was too tangled to be decided.
+func All(h *History, rules Rules) (violations []Violation, undecided int) {
+	x := newIndex(h, rules)
+	violations = append(violations, x.unique()...)
+	violations = append(violations, x.kept()...)
+	violations = append(violations, x.notLost()...)
+	registers, undecided := x.registers()
+	return append(violations, registers...), undecided
+}
