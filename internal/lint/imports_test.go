@@ -65,6 +65,7 @@ var rules = map[string]rule{
 	"e2e/conformance":  {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
 	"e2e/demo":         {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/faults/check": {others: []string{"github.com/anishathalye/porcupine"}},
+	"e2e/faults/watch": {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

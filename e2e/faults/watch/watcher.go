@@ -1,0 +1,203 @@
+// Package watch asks a network many times a second who has which address, and tells every answer.
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/e2e/faults/check"
+	"github.com/berth-ipam/berth/internal/sandbox"
+)
+
+const (
+	round    = 50 * time.Millisecond // from one request for an address of interest to the next
+	rare     = 10                    // an address of no interest is asked for in one round of so many
+	most     = 50                    // requests in a round; above it those of interest take turns
+	interest = 5 * time.Second       // how long an address is of interest after it was heard or named
+	nic      = "watch0"
+)
+
+// A Watcher sends requests for addresses and reports the answers.
+type Watcher struct {
+	clock  func() time.Duration
+	heard  func(check.Sighting)
+	socket int
+	index  int // of the interface
+
+	mu      sync.Mutex
+	watched []*target
+	byName  map[netip.Addr]*target
+	rounds  int
+	turn    int
+	asked   int
+	answers int
+}
+
+// A target is an address that is asked for.
+type target struct {
+	address netip.Addr
+	until   time.Duration // of interest
+	sent    [slots]time.Duration
+	former  [slots]time.Duration // the round before that with the same slot
+}
+
+// Plug makes a namespace at path whose interface is a port of a bridge of this namespace.
+func Plug(bridge, path string) error {
+	link, err := netlink.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("watch: find %s: %w", bridge, err)
+	}
+	if err := sandbox.Namespace(path); err != nil {
+		return err
+	}
+	space, err := netns.GetFromPath(path)
+	if err != nil {
+		return err
+	}
+	defer space.Close()
+	cable := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "to-watch", MasterIndex: link.Attrs().Index, Flags: net.FlagUp},
+		PeerName:  nic, PeerNamespace: netlink.NsFd(space),
+	}
+	if err := netlink.LinkAdd(cable); err != nil {
+		return fmt.Errorf("watch: plug into %s: %w", bridge, err)
+	}
+	inside, err := netlink.NewHandleAt(space)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	end, err := inside.LinkByName(nic)
+	if err != nil {
+		return err
+	}
+	return inside.LinkSetUp(end)
+}
+
+// New makes a watcher in a namespace that Plug made. The clock gives the time of the run; heard is called for each
+// answer, by one goroutine.
+func New(path string, clock func() time.Duration, heard func(check.Sighting)) (*Watcher, error) {
+	w := &Watcher{clock: clock, heard: heard, byName: map[netip.Addr]*target{}}
+	err := sandbox.Within(path, w.open)
+	if err != nil {
+		return nil, fmt.Errorf("watch: open a packet socket in %s: %w", path, err)
+	}
+	return w, nil
+}
+
+func (w *Watcher) open() (err error) {
+	link, err := net.InterfaceByName(nic)
+	if err != nil {
+		return err
+	}
+	w.index = link.Index
+	if w.socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(w.socket)
+		}
+	}()
+	wait := unix.Timeval{Usec: 100_000}
+	return errors.Join(
+		unix.SetsockoptInt(w.socket, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
+		unix.SetsockoptInt(w.socket, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
+		unix.SetsockoptInt(w.socket, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20),
+		unix.SetsockoptTimeval(w.socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+		unix.SetsockoptPacketMreq(w.socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{Ifindex: int32(w.index), Type: unix.PACKET_MR_PROMISC}),
+		unix.Bind(w.socket, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: w.index}),
+	)
+}
+
+// Watch asks for addresses from now on: rarely, until somebody answers.
+func (w *Watcher) Watch(addresses ...netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range addresses {
+		w.watch(a)
+	}
+}
+
+func (w *Watcher) watch(a netip.Addr) *target {
+	t := w.byName[a]
+	if t == nil {
+		t = &target{address: a}
+		w.byName[a] = t
+		w.watched = append(w.watched, t)
+	}
+	return t
+}
+
+// Mind asks for addresses as often as it can for a while.
+func (w *Watcher) Mind(addresses ...netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range addresses {
+		w.watch(a).until = w.clock() + interest
+	}
+}
+
+// Counts are how many requests were sent, and how many answers came.
+func (w *Watcher) Counts() (asked, answers int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked, w.answers
+}
+
+// Run asks and listens until ctx ends, and closes the watcher.
+func (w *Watcher) Run(ctx context.Context) error {
+	defer unix.Close(w.socket)
+	done := make(chan error, 1)
+	go func() { done <- w.listen(ctx) }()
+	tick := time.NewTicker(round)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return <-done
+		case err := <-done:
+			return err
+		case <-tick.C:
+			w.ask()
+		}
+	}
+}
+
+// ask sends the requests of one round.
+func (w *Watcher) ask() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	slot, now := w.rounds%slots, w.clock()
+	var hot []*target
+	for i, t := range w.watched {
+		if t.until >= now {
+			hot = append(hot, t)
+		} else if i%rare == w.rounds%rare {
+			w.send(t, slot)
+		}
+	}
+	for range min(len(hot), most) {
+		w.send(hot[w.turn%len(hot)], slot)
+		w.turn++
+	}
+	w.rounds++
+}
+
+func (w *Watcher) send(t *target, slot int) {
+	t.former[slot], t.sent[slot] = t.sent[slot], w.clock()
+	// A request that cannot be sent is one that nobody answers.
+	_ = unix.Sendto(w.socket, request(t.address, slot), 0, &unix.SockaddrLinklayer{Ifindex: w.index})
+	w.asked++
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
