@@ -139,13 +139,15 @@ func (m *model) undo(addr netip.Addr) {
 	}
 }
 
-func (m *model) add(part netip.Prefix, probe bool) {
+func (m *model) add(part netip.Prefix, probe bool) (added int) {
 	for a := part.Addr(); part.Contains(a); a = a.Next() {
 		if m.addrs[a] == nil {
 			m.addrs[a] = &modelAddr{addr: a, probe: probe}
 			m.set(m.addrs[a], "free")
+			added++
 		}
 	}
+	return added
 }
 
 func (m *model) remove(part netip.Prefix) error {
@@ -179,17 +181,63 @@ func (m *model) idle(now Instant) (parts []netip.Prefix) {
 	m.settle(now)
 	return slices.DeleteFunc(m.parts(), func(part netip.Prefix) bool {
 		for _, a := range m.addrs {
-			kept := m.pool.Cooldown
-			if a.app != (App{}) {
-				kept = max(m.pool.Reuse, kept)
-			}
-			busy := a.state == "held" || a.state == "quarantined" || a.state == "released" && now-a.since < time.Duration(kept)
-			if part.Contains(a.addr) && busy {
+			if part.Contains(a.addr) && m.busy(a, now) {
 				return true
 			}
 		}
 		return false
 	})
+}
+
+// half tries every part of at most a block, the largest first.
+func (m *model) half(now Instant, keep int) (netip.Prefix, bool) {
+	m.settle(now)
+	spare := len(m.in("free")) + len(m.in("released")) - keep
+	if spare <= 0 {
+		return netip.Prefix{}, false
+	}
+	f := FamilyOf(m.pool.CIDRs[0].Addr())
+	for _, warm := range []bool{false, true} {
+		for bits := m.pool.blockBits(f); bits <= addressBits(f); bits++ {
+			for a := m.pool.CIDRs[0].Addr(); m.pool.Contains(a); a = a.Next() {
+				part := netip.PrefixFrom(a, bits)
+				if n, ok := m.spared(part, now, warm); part == part.Masked() && ok && n > 0 && (n == 1 || n <= spare/2) {
+					m.drop(part)
+					return part, true
+				}
+			}
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// spared counts the usable addresses of a part, and reports whether all of it may be given.
+func (m *model) spared(part netip.Prefix, now Instant, warm bool) (usable int, ok bool) {
+	for a := part.Addr(); part.Contains(a); a = a.Next() {
+		own := m.addrs[a]
+		if own == nil || own.state == "held" || own.state == "quarantined" || !warm && m.busy(own, now) {
+			return 0, false
+		}
+		if m.pool.Usable(a) {
+			usable++
+		}
+	}
+	return usable, true
+}
+
+func (m *model) busy(a *modelAddr, now Instant) bool {
+	kept := m.pool.Cooldown
+	if a.app != (App{}) {
+		kept = max(m.pool.Reuse, kept)
+	}
+	return a.state == "held" || a.state == "quarantined" || a.state == "released" && now-a.since < time.Duration(kept)
+}
+
+func (m *model) rest() (Instant, bool) {
+	if all := m.in("quarantined"); len(all) > 0 {
+		return all[0].since, true
+	}
+	return 0, false
 }
 
 // parts are the prefixes that are owned as a whole, without those that lie in a larger one.
@@ -230,7 +278,7 @@ func (s step) String() string {
 }
 
 var operations = []string{
-	"take", "take", "take", "take", "release", "release", "release", "undo", "by name", "hold", "add", "remove", "drop", "configure", "idle",
+	"take", "take", "take", "take", "release", "release", "release", "undo", "by name", "hold", "add", "remove", "drop", "configure", "idle", "half", "rest",
 }
 
 var steps = rapid.Custom(func(t *rapid.T) step {
@@ -292,8 +340,7 @@ func (x step) do(s *Space, m *model, now Instant) (got, want string) {
 	case "hold":
 		return fmt.Sprint(s.Hold(a)), fmt.Sprint(m.holdAddress(a))
 	case "add":
-		s.Add(part, x.flag)
-		m.add(part, x.flag)
+		return fmt.Sprint(s.Add(part, x.flag)), fmt.Sprint(m.add(part, x.flag))
 	case "remove":
 		return fmt.Sprint(s.Remove(part)), fmt.Sprint(m.remove(part))
 	case "drop":
@@ -308,6 +355,10 @@ func (x step) do(s *Space, m *model, now Instant) (got, want string) {
 		s.Configure(&m.pool)
 	case "idle":
 		return fmt.Sprint(s.Idle(now)), fmt.Sprint(m.idle(now))
+	case "half":
+		return fmt.Sprint(s.Half(now, x.size)), fmt.Sprint(m.half(now, x.size))
+	case "rest":
+		return fmt.Sprint(s.Rest()), fmt.Sprint(m.rest())
 	}
 	return "", ""
 }

@@ -106,10 +106,11 @@ func (s *Space) Configure(p *Pool) {
 }
 
 // Add makes the addresses of part, a block or a part of one, the node's own. What it owns already stays as it is.
-// With probe they are granted with Probe until they have been in use. A part of another pool is nobody's to add.
-func (s *Space) Add(part netip.Prefix, probe bool) {
+// With probe they are granted with Probe until they have been in use. A part of another pool is nobody's to add. It
+// returns how many have come in.
+func (s *Space) Add(part netip.Prefix, probe bool) (added int) {
 	if !s.cidr.Contains(part.Addr()) || part.Bits() < s.bits {
-		return
+		return 0
 	}
 	n := s.chunkOf(part.Addr())
 	if n == nowhere {
@@ -121,8 +122,10 @@ func (s *Space) Add(part netip.Prefix, probe bool) {
 			s.slots[i] = slot{state: free, probe: probe, excluded: !within(s.usable, s.address(i))}
 			s.enter(i)
 			s.chunks[n].owned++
+			added++
 		}
 	}
+	return added
 }
 
 // Remove takes the addresses of part, all or some of what was added, away from the node. It is ErrHeld, and nothing is
@@ -222,7 +225,6 @@ func (s *Space) cover(part netip.Prefix, parts []netip.Prefix) []netip.Prefix {
 	case part.IsSingleIP():
 		return parts
 	}
-	lower := netip.PrefixFrom(part.Addr(), part.Bits()+1)
-	upper := netip.PrefixFrom(s.address(from+(to-from)/2), part.Bits()+1)
+	lower, upper := halves(part)
 	return s.cover(upper, s.cover(lower, parts))
 }

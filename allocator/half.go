@@ -1,0 +1,84 @@
+package allocator
+
+import "net/netip"
+
+// LargestHalf is how many addresses Half takes out at most.
+const LargestHalf = 64
+
+// Half takes out of the node's own what it can spare for a node that has none: of the aligned parts in which nothing
+// is held or quarantined the largest that has a usable address, and of the usable ones that are free beyond keep at
+// most half, or the last one. It is a part of never-used and cool addresses; only where there is none, of any.
+func (s *Space) Half(now Instant, keep int) (part netip.Prefix, ok bool) {
+	s.Settle(now)
+	spare := s.lists[free].len + s.lists[released].len - keep
+	if spare <= 0 {
+		return part, false
+	}
+	h := halving{space: s, most: max(1, spare/2), now: now}
+	if !h.search() {
+		h.warm = true
+		if !h.search() {
+			return part, false
+		}
+	}
+	s.Drop(h.best)
+	return h.best, true
+}
+
+// Rest is when the first quarantine ends, if there is one.
+func (s *Space) Rest() (Instant, bool) {
+	if i := s.lists[quarantined].head; i != none {
+		return s.slots[i].since, true
+	}
+	return 0, false
+}
+
+// A halving looks for the part that Half takes out.
+type halving struct {
+	space *Space
+	most  int // usable addresses
+	now   Instant
+	warm  bool // those that are kept for their app or from others count, too
+	best  netip.Prefix
+}
+
+func (h *halving) search() (found bool) {
+	for base, n := range h.space.blocks {
+		from := n << h.space.host()
+		h.visit(netip.PrefixFrom(base, h.space.bits), from, from+1<<h.space.host())
+	}
+	return h.best.IsValid()
+}
+
+// visit counts the usable addresses of a part, whose slots are from and on until to, and reports whether all of it may
+// be given. Whatever may, and is not too much, is a candidate.
+func (h *halving) visit(part netip.Prefix, from, to int32) (usable int, whole bool) {
+	if part.IsSingleIP() {
+		usable, whole = h.one(&h.space.slots[from])
+	} else {
+		lower, upper := halves(part)
+		middle := from + (to-from)/2
+		n, all := h.visit(lower, from, middle)
+		m, both := h.visit(upper, middle, to)
+		usable, whole = n+m, all && both
+	}
+	if whole && 0 < usable && usable <= h.most && to-from <= LargestHalf && h.better(part) {
+		h.best = part
+	}
+	return usable, whole
+}
+
+func (h *halving) one(t *slot) (usable int, whole bool) {
+	if t.state != free && (t.state != released || !h.warm && h.space.busy(t, h.now)) {
+		return 0, false
+	}
+	if t.excluded {
+		return 0, true
+	}
+	return 1, true
+}
+
+// better prefers the larger part, then the lower one.
+func (h *halving) better(part netip.Prefix) bool {
+	return !h.best.IsValid() || part.Bits() < h.best.Bits() || part.Bits() == h.best.Bits() && part.Addr().Less(h.best.Addr())
+}
