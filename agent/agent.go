@@ -34,6 +34,8 @@ type Agent struct {
 	config   atomic.Pointer[lease.Config]
 	pools    pools
 	blocks   blocks
+	waiters  waiters
+	demands  demands
 	reserved reserved
 	absences absences
 	recovery recovery
@@ -53,6 +55,7 @@ type Agent struct {
 	backlog  backlog
 	lagging  lagging
 	detach   signal // detachments wait for etcd
+	giving   signal // there may be something to give to another node
 	rollout  signal // the configuration is newer
 	resettle signal // the times or the mode by which this node fences are to change
 	lost     signal // the session's key is gone
@@ -66,7 +69,9 @@ func New(o Options) (_ *Agent, err error) {
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
-	for _, s := range []*signal{&a.backlog.signal, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken} {
+	for _, s := range []*signal{
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken,
+	} {
 		*s = newSignal()
 	}
 	if a.journal, a.adopt, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
@@ -126,6 +131,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.watchSleep)
 	run(a.giveBackIdle)
 	run(a.endRetained)
+	run(a.followDemands)
+	run(a.demandAll)
+	run(a.giveAll)
 	if err := tasks.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}

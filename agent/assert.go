@@ -47,27 +47,18 @@ func (h holdings) add(a *Agent, pool string, part netip.Prefix) {
 	}
 }
 
-// limit is what of a block's parts is among the holdings; nil holdings limit nothing.
-func (h holdings) limit(b lease.Block, own []lease.Part) (limited []lease.Part) {
+// alleged is what of the blocks etcd says to be a node's and is not among the holdings; with nil holdings, nothing is.
+func (h holdings) alleged(blocks []lease.Block, node string) map[blockKey][]netip.Prefix {
 	if h == nil {
-		return own
+		return nil
 	}
-	for _, p := range own {
-		for _, held := range h[blockKey{b.Pool, b.Prefix}] {
-			if held.Overlaps(p.Prefix) {
-				limited = append(limited, lease.Part{Prefix: smaller(held, p.Prefix), Owner: p.Owner, Taken: p.Taken})
-			}
+	alleged := map[blockKey][]netip.Prefix{}
+	for _, b := range blocks {
+		for _, p := range b.Of(node) {
+			alleged[keyOf(b)] = append(alleged[keyOf(b)], allocator.Subtract(p.Prefix, h[keyOf(b)])...)
 		}
 	}
-	return limited
-}
-
-// smaller is the one of two prefixes that overlap which lies in the other.
-func smaller(a, b netip.Prefix) netip.Prefix {
-	if a.Bits() > b.Bits() {
-		return a
-	}
-	return b
+	return alleged
 }
 
 // assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
@@ -75,7 +66,7 @@ func smaller(a, b netip.Prefix) netip.Prefix {
 func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lease.Block, held holdings) ([]lease.Block, error) {
 	byKey := map[blockKey]int{}
 	for i, b := range blocks {
-		byKey[blockKey{b.Pool, b.Prefix}] = i
+		byKey[keyOf(b)] = i
 	}
 	for k, prefixes := range held {
 		i, known := byKey[k]
@@ -97,9 +88,11 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 }
 
 func uncovered(b lease.Block, prefixes []netip.Prefix) bool {
-	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool {
-		return !slices.ContainsFunc(b.Parts, func(o lease.Part) bool { return o.Prefix.Overlaps(p) })
-	})
+	var covered []netip.Prefix
+	for _, p := range b.Parts {
+		covered = append(covered, p.Prefix)
+	}
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return len(allocator.Subtract(p, covered)) > 0 })
 }
 
 // assertTime bounds the wait for a request that is under way for a container whose reservation is to be asserted.

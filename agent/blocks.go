@@ -8,12 +8,15 @@ import (
 	"github.com/berth-ipam/berth/lease"
 )
 
-// blocks is what this node knows of the cluster's blocks, its own among them. It can be behind etcd: it only guides
-// choices, and every claim is decided by etcd.
+// blocks is what this node knows of the cluster's blocks, its own among them. It can be behind etcd, and never goes
+// back: what is known is newer than all that was known before. What it says of this node's own parts the allocator
+// follows; of others' it only guides choices, and every claim is decided by etcd.
 type blocks struct {
 	mu   sync.Mutex
 	all  map[blockKey]lease.Block
-	seen int64 // the revision up to which the watch has told
+	gone map[blockKey]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
+	seen int64              // the revision up to which the watch has told
+	read int64              // the one since which settling has read all
 }
 
 type blockKey struct {
@@ -21,12 +24,32 @@ type blockKey struct {
 	prefix netip.Prefix
 }
 
-// take brings in what the watch says and returns the blocks that are news.
-func (b *blocks) take(u lease.Update[lease.Block]) (news []lease.Block) {
+func keyOf(b lease.Block) blockKey { return blockKey{b.Pool, b.Prefix} }
+
+// A change is a block that the watch has told of, as it is and as it was known before.
+type change struct{ now, former lease.Block }
+
+// giver is who had what of the block a node has got by the change; empty: it got nothing of another's.
+func (c change) giver(node string) string {
+	var had []netip.Prefix
+	for _, p := range c.former.Of(node) {
+		had = append(had, p.Prefix)
+	}
+	for _, p := range c.now.Of(node) {
+		for _, got := range allocator.Subtract(p.Prefix, had) {
+			if from := c.former.OwnerOf(got.Addr()); from != "" && from != node {
+				return from
+			}
+		}
+	}
+	return ""
+}
+
+// take brings in what the watch says. It returns the blocks that are news, and those that are gone.
+func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockKey) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.seen = max(b.seen, u.Revision)
-	before := b.all
+	before, floor := b.all, b.read
 	if u.Full {
 		b.all = map[blockKey]lease.Block{}
 		for k, old := range before {
@@ -34,37 +57,100 @@ func (b *blocks) take(u lease.Update[lease.Block]) (news []lease.Block) {
 				b.all[k] = old
 			}
 		}
-	}
-	for _, block := range u.Set {
-		if b.learn(block) {
-			news = append(news, block)
+		if u.Revision >= b.read {
+			floor = 0
 		}
 	}
-	for _, gone := range u.Gone {
+	for _, block := range u.Set {
+		if b.learn(block, floor) {
+			news = append(news, change{block, before[keyOf(block)]})
+		}
+	}
+	for _, ended := range u.Gone {
 		for k, old := range b.all {
-			if k.pool == gone.Pool && k.prefix.Addr() == gone.Prefix.Addr() && old.Revision < u.Revision {
+			if k.pool == ended.Pool && k.prefix.Addr() == ended.Prefix.Addr() && old.Revision < u.Revision {
 				delete(b.all, k)
 			}
 		}
+		gone = append(gone, keyOf(ended))
 	}
-	return news
+	for k := range before {
+		if _, ok := b.all[k]; u.Full && !ok {
+			gone = append(gone, k)
+		}
+	}
+	b.seen = max(b.seen, u.Revision)
+	for k, revision := range b.gone {
+		if revision <= b.seen {
+			delete(b.gone, k)
+		}
+	}
+	return news, gone
 }
 
-// put brings in one block that a transaction of ours has shown.
+// settle brings in all blocks as they were read after the node has joined with a generation: what was older and is not
+// among them is gone, whatever a watch that is behind says of it.
+func (b *blocks) settle(all []lease.Block, generation int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	there := map[blockKey]bool{}
+	for _, block := range all {
+		there[keyOf(block)] = true
+		b.learn(block, 0)
+	}
+	for k, old := range b.all {
+		if !there[k] && old.Revision <= generation {
+			delete(b.all, k)
+		}
+	}
+	b.read = generation
+}
+
+// put brings in one block that a transaction of ours has shown. Without a record it says nothing.
 func (b *blocks) put(block lease.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.learn(block)
+	if block.Revision > 0 {
+		b.learn(block, b.read)
+	}
 }
 
-func (b *blocks) learn(block lease.Block) bool {
+// released brings in what a release has left of a block. Where that is nothing, no older word of it counts any more.
+func (b *blocks) released(block lease.Block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(block.Parts) > 0 {
+		b.learn(block, b.read)
+		return
+	}
+	k := keyOf(block)
+	if b.all[k].Revision > block.Revision {
+		return
+	}
+	delete(b.all, k)
+	if b.gone == nil {
+		b.gone = map[blockKey]int64{}
+	}
+	if b.seen < block.Revision {
+		b.gone[k] = block.Revision
+	}
+}
+
+// learn takes in a block unless something newer is known; a block that is not known it takes only if it is newer than
+// floor. It reports whether the block is as it is known to be.
+func (b *blocks) learn(block lease.Block, floor int64) bool {
 	if b.all == nil {
 		b.all = map[blockKey]lease.Block{}
 	}
-	k := blockKey{block.Pool, block.Prefix}
-	if old, ok := b.all[k]; ok && old.Revision >= block.Revision {
+	k := keyOf(block)
+	old, ok := b.all[k]
+	switch {
+	case ok && old.Revision >= block.Revision:
 		return old.Revision == block.Revision
+	case !ok && block.Revision <= max(floor, b.gone[k]):
+		return false
 	}
+	delete(b.gone, k)
 	b.all[k] = block
 	return true
 }
@@ -73,7 +159,7 @@ func (b *blocks) learn(block lease.Block) bool {
 func (b *blocks) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.all, b.seen = nil, 0
+	b.all, b.gone, b.seen, b.read = nil, nil, 0, 0
 }
 
 // in are the blocks of a pool and family, in no order.
@@ -88,6 +174,13 @@ func (b *blocks) in(k spaceKey) (all []lease.Block) {
 	return all
 }
 
+func (b *blocks) at(k blockKey) (lease.Block, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	block, ok := b.all[k]
+	return block, ok
+}
+
 // get is the block of which part is a part.
 func (b *blocks) get(k spaceKey, part netip.Prefix) (lease.Block, bool) {
 	b.mu.Lock()
@@ -100,49 +193,23 @@ func (b *blocks) get(k spaceKey, part netip.Prefix) (lease.Block, bool) {
 	return lease.Block{}, false
 }
 
-func (b *blocks) drop(block lease.Block) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	k := blockKey{block.Pool, block.Prefix}
-	if b.all[k].Revision == block.Revision {
-		delete(b.all, k)
-	}
-}
-
-func (b *blocks) used(pool string) func(netip.Prefix) bool {
+// used tells of the pool's blocks in which no usable address is nobody's.
+func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		_, ok := b.all[blockKey{pool, p}]
-		return ok
+		block, ok := b.at(blockKey{pool.Name, p})
+		if !ok {
+			return false
+		}
+		for _, free := range block.Uncovered() {
+			if pool.HasUsable(free) {
+				return false
+			}
+		}
+		return true
 	}
 }
 
 // of is the block that an address lies in.
 func (b *blocks) of(pool *allocator.Pool, a netip.Addr) (lease.Block, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	block, ok := b.all[blockKey{pool.Name, pool.BlockOf(a)}]
-	return block, ok
-}
-
-// owner is whose the address is by the block's parts; empty: nobody's.
-func owner(b lease.Block, a netip.Addr) string {
-	for _, p := range b.Parts {
-		if p.Prefix.Contains(a) {
-			return p.Owner
-		}
-	}
-	return ""
-}
-
-// parts are those of the block that the owner has.
-func parts(b lease.Block, owner string) []lease.Part {
-	var own []lease.Part
-	for _, p := range b.Parts {
-		if p.Owner == owner {
-			own = append(own, p)
-		}
-	}
-	return own
+	return b.at(blockKey{pool.Name, pool.BlockOf(a)})
 }

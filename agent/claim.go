@@ -20,7 +20,7 @@ const warm = 16
 // claimTime bounds the wait for a block.
 const claimTime = 5 * time.Second
 
-// errNoBlock says that every block of the pool has an owner.
+// errNoBlock says that every usable address of the pool has an owner.
 var errNoBlock = errors.New("every block of the pool has an owner")
 
 // claim makes this node the owner of one more block, unless it has at least enough addresses that nobody waits for.
@@ -48,9 +48,9 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		if err != nil {
 			return err
 		}
-		block, ok := pool.PickBlock(k.family, rand.Uint64(), a.blocks.used(k.pool))
+		block, ok := pool.PickBlock(k.family, rand.Uint64(), a.blocks.used(pool))
 		if !ok {
-			return a.takeAbsent(ctx, k) // last, after those that nobody has
+			return errNoBlock
 		}
 		got, err := session.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], block)
 		switch {
@@ -65,26 +65,22 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		case err != nil:
 			return err
 		default:
-			return a.own(session, k, got)
+			a.Log.Info("claimed a block", zap.String("pool", k.pool), zap.Stringer("block", got.Prefix))
+			return a.own(session, got)
 		}
 	}
 	return ctx.Err()
 }
 
 // own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
-func (a *Agent) own(session *lease.Session, k spaceKey, b lease.Block) error {
+func (a *Agent) own(session *lease.Session, b lease.Block) error {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
 	if a.session != session {
 		return errSuperseded
 	}
 	a.blocks.put(b)
-	a.pools.with(k, func(s *allocator.Space) {
-		for _, p := range parts(b, a.Node) {
-			s.Add(p.Prefix, p.Taken)
-		}
-	})
-	a.Log.Info("claimed a block", zap.String("pool", k.pool), zap.Stringer("block", b.Prefix))
+	a.reconcile(keyOf(b))
 	return nil
 }
 
@@ -125,6 +121,7 @@ func (a *Agent) choose(ctx context.Context, pool *allocator.Pool, app allocator.
 func (a *Agent) giveBack(pool string, grants []allocator.Grant) {
 	for _, g := range grants {
 		a.pools.on(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
+		a.freed(spaceKey{pool, allocator.FamilyOf(g.Address)})
 	}
 }
 
@@ -135,8 +132,22 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 			return a.chooseAsked(ctx, pool, k, addr)
 		}
 	}
+	if a.waiters.len(k) == 0 {
+		grant, err := a.tryOne(ctx, k, app)
+		if err == nil {
+			return grant, nil
+		}
+		if !errors.Is(err, errNoBlock) {
+			return grant, noAddress(pool, k, err)
+		}
+	}
+	return a.await(ctx, pool, k, app)
+}
+
+// tryOne takes an address of what this node has, claiming a block where it has none left. Its error is errNoBlock where
+// every one has an owner, and else why none can be claimed.
+func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allocator.Grant, error) {
 	cooling, claimed := false, false
-	patience := a.patience()
 	for {
 		grant, outcome := a.pools.take(k, app, wire.Boottime(), cooling)
 		if outcome == allocator.Taken {
@@ -147,19 +158,27 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 			return grant, nil
 		}
 		err := a.claim(k, 1)
+		if errors.Is(err, errNoBlock) && outcome == allocator.Exhausted {
+			err = a.takeAbsent(ctx, k) // last, after those that nobody has
+		}
 		switch {
 		case err == nil:
 			claimed = true
 		case outcome == allocator.Cooling:
 			cooling = true
-		case a.pools.counts(k).Quarantined > 0 && patience(ctx):
-		case errors.Is(err, errNoBlock):
-			return grant, wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
-				pool.Name, pool.UsableCount(f))
 		default:
-			return grant, wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %v", pool.Name, err)
+			return grant, err
 		}
 	}
+}
+
+// noAddress tells the caller why there is no address for it.
+func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
+	if errors.Is(why, errNoBlock) {
+		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
+			pool.Name, pool.UsableCount(k.family))
+	}
+	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %v", pool.Name, why)
 }
 
 // patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
@@ -201,6 +220,7 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 	}
 }
 
+// claimFor claims the block of an address that was asked for.
 func (a *Agent) claimFor(pool *allocator.Pool, k spaceKey, addr netip.Addr) error {
 	session, err := a.holding(allocator.Stateless)
 	if err != nil {
@@ -209,17 +229,21 @@ func (a *Agent) claimFor(pool *allocator.Pool, k spaceKey, addr netip.Addr) erro
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
 	b, err := session.ClaimBlock(ctx, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
-	switch {
-	case errors.Is(err, lease.ErrTaken):
-		a.blocks.put(b)
-		if owner(b, addr) == a.Node {
-			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block is not settled on this node yet", addr)
-		}
-		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block %s belongs to node %s", addr, b.Prefix, owner(b, addr))
-	case err != nil:
+	if err != nil && !errors.Is(err, lease.ErrTaken) {
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %v", addr, err)
 	}
-	return a.own(session, k, b)
+	if err := a.own(session, b); err != nil {
+		return err
+	}
+	owned := false
+	a.pools.with(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+	switch {
+	case owned:
+		return nil
+	case b.OwnerOf(addr) == a.Node:
+		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block is not settled on this node yet", addr)
+	}
+	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and it belongs to node %s, with a part of block %s", addr, b.OwnerOf(addr), b.Prefix)
 }
 
 func (a *Agent) nameHolder(pool string, addr netip.Addr) string {

@@ -33,13 +33,13 @@ func (a *Agent) meet(ctx context.Context) (lease.Standing, error) {
 	}
 	if err == nil && standing.New {
 		a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
-		a.forget()
+		a.beginAnew()
 	}
 	return standing, err
 }
 
-// forget drops all that is only known from etcd.
-func (a *Agent) forget() {
+// beginAnew drops all that is only known from etcd.
+func (a *Agent) beginAnew() {
 	a.gate.Lock()
 	defer a.gate.Unlock()
 	a.config.Store(&lease.Config{Settings: a.config.Load().Settings})

@@ -118,6 +118,7 @@ func (a *Agent) release(e *journal.Entry, r journal.Release) error {
 	}
 	for _, addr := range e.Addresses {
 		a.pools.release(e.Pool, addr, e.App, r.At, r.Quarantine)
+		a.freed(spaceKey{e.Pool, allocator.FamilyOf(addr)})
 	}
 	a.backlog.add(e.Pool, e.Addresses)
 	return nil

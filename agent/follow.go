@@ -59,12 +59,27 @@ func sameTimes(a, b lease.Settings) bool {
 	return a.Fencing == b.Fencing && a.Session == b.Session && a.AddressLease == b.AddressLease
 }
 
-// followBlocks keeps the view of the cluster's blocks, and isolates whoever lost an address with one.
+// followBlocks keeps the view of the cluster's blocks, and the allocator in agreement with it.
 func (a *Agent) followBlocks(ctx context.Context) error {
 	return a.store.FollowBlocks(ctx, func(u lease.Update[lease.Block]) {
 		a.report(u.Bad)
-		for _, b := range a.blocks.take(u) {
-			a.lose(b)
+		news, keys := a.blocks.take(u)
+		changes := map[blockKey]change{}
+		for _, c := range news {
+			changes[keyOf(c.now)] = c
+			keys = append(keys, keyOf(c.now))
+		}
+		a.gate.RLock()
+		gained := a.reconcile(keys...)
+		a.gate.RUnlock()
+		for _, k := range gained {
+			if from := changes[k].giver(a.Node); from != "" {
+				a.metrics.Gift("received")
+				a.Log.Info("received addresses", zap.String("pool", k.pool), zap.Stringer("block", k.prefix), zap.String("from", from))
+			}
+		}
+		for pool := range a.config.Load().Pools {
+			a.waiters.wakePool(pool) // a block may be free
 		}
 	})
 }

@@ -2,12 +2,13 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
 )
 
@@ -34,38 +35,48 @@ func (a *Agent) giveBackBlocks(ctx context.Context) {
 	if err != nil || a.backlog.len() > 0 {
 		return // what etcd shows of a block is to be right before its owner changes
 	}
-	for k, part := range a.idle() {
-		// It is out of the allocator: if etcd's answer is lost it is the node's and unused until the next settling.
-		block, ok := a.blocks.get(k, part)
-		if !ok {
+	for _, o := range a.idle() {
+		after, err := session.ReleaseBlock(ctx, o.block, o.part)
+		lost, changed := errors.AsType[*lease.LostBlockError](err)
+		switch {
+		case err == nil:
+			a.blocks.released(after)
+			a.forget(o)
+			a.Log.Info("gave a block back", zap.String("pool", o.space.pool), zap.Stringer("block", o.part))
+		case changed:
+			a.blocks.put(lost.Block)
+		default:
+			a.Log.Warn("cannot give a block back yet", zap.Stringer("block", o.part), zap.Error(err))
+			a.doubt(o)
 			continue
 		}
-		if err := session.ReleaseBlock(ctx, block); err != nil {
-			a.Log.Warn("cannot give a block back", zap.Stringer("block", part), zap.Error(err))
-			continue
-		}
-		a.blocks.drop(block)
-		a.journal.Forget(func(f journal.Freed) bool { return f.Pool == k.pool && part.Contains(f.Address) })
-		a.Log.Info("gave a block back", zap.String("pool", k.pool), zap.Stringer("block", part))
+		a.arrived(o)
 	}
 }
 
 // idle takes at most one part of each space out of the allocator: one that leaves a block's worth of free addresses.
-func (a *Agent) idle() map[spaceKey]netip.Prefix {
-	now, out := wire.Boottime(), map[spaceKey]netip.Prefix{}
-	pools := a.config.Load().Pools
-	a.pools.each(func(k spaceKey, s *allocator.Space) {
-		c := s.Counts()
-		for _, part := range s.Idle(now) {
-			size := 1 << min(part.Addr().BitLen()-part.Bits(), 16)
-			if p, wanted := pools[k.pool]; wanted && !p.Draining && c.Free+c.Released < 2*size {
-				continue
+func (a *Agent) idle() (all []*outgoing) {
+	now, pools := wire.Boottime(), a.config.Load().Pools
+	for _, k := range a.pools.keys() {
+		p, wanted := pools[k.pool]
+		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+			c := s.Counts()
+			for _, part := range s.Idle(now) {
+				if wanted && !p.Draining && c.Free+c.Released < addresses(part)+addresses(p.BlockOf(part.Addr())) {
+					continue
+				}
+				if s.Remove(part) == nil {
+					return part, true
+				}
 			}
-			if s.Remove(part) == nil {
-				out[k] = part
-				return
-			}
+			return netip.Prefix{}, false
+		})
+		if o != nil {
+			all = append(all, o)
 		}
-	})
-	return out
+	}
+	return all
 }
+
+// addresses is how many a part has.
+func addresses(p netip.Prefix) int { return 1 << (p.Addr().BitLen() - p.Bits()) }

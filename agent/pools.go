@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,10 +11,14 @@ import (
 	"github.com/berth-ipam/berth/lease"
 )
 
-// pools holds the addresses that this node may hand out: one allocator.Space for each pool and family.
+// pools holds the addresses that this node may hand out: one allocator.Space for each pool and family. What is out or
+// shunned is in none of them, whatever etcd says.
 type pools struct {
-	mu     sync.Mutex
-	spaces map[spaceKey]*allocator.Space
+	mu      sync.Mutex
+	spaces  map[spaceKey]*allocator.Space
+	out     []*outgoing
+	shunned map[blockKey][]netip.Prefix // a journal that is lost may have handed out of them
+	alleged map[blockKey][]netip.Prefix // only an etcd that recovers says that they are this node's
 }
 
 type spaceKey struct {
@@ -40,6 +46,35 @@ func (p *pools) configure(c *lease.Config) {
 	for k, s := range p.spaces {
 		if _, ok := c.Pools[k.pool]; !ok && len(s.Parts()) == 0 {
 			delete(p.spaces, k)
+		}
+	}
+}
+
+// settle ends what was on its way out, drops what is in no block, and with forgotten shuns what the node owns. Where held
+// is not nil, what the node owns by etcd's word alone is alleged.
+func (p *pools) settle(blocks []lease.Block, node string, held holdings, forgotten bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = nil
+	p.alleged = held.alleged(blocks, node)
+	there := map[blockKey]bool{}
+	for _, b := range blocks {
+		there[keyOf(b)] = true
+		if !forgotten {
+			continue
+		}
+		if p.shunned == nil {
+			p.shunned = map[blockKey][]netip.Prefix{}
+		}
+		for _, part := range b.Of(node) {
+			p.shunned[keyOf(b)] = append(p.shunned[keyOf(b)], part.Prefix)
+		}
+	}
+	for k, s := range p.spaces {
+		for _, block := range s.Blocks() {
+			if !there[blockKey{k.pool, block}] {
+				s.Drop(block) // etcd has no record of it any more, and nothing of it is in use
+			}
 		}
 	}
 }
@@ -97,6 +132,13 @@ func (p *pools) part(pool string, a netip.Addr) netip.Prefix {
 		}
 	})
 	return found
+}
+
+// keys are those of all spaces.
+func (p *pools) keys() []spaceKey {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.spaces))
 }
 
 // each runs f on every space.

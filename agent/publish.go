@@ -91,7 +91,7 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 			continue // the pool is gone, and with it what was published
 		}
 		block, ok := a.blocks.of(pool, d.addr)
-		if !ok || owner(block, d.addr) != a.Node {
+		if !ok || block.OwnerOf(d.addr) != a.Node {
 			continue // lost: its new owner publishes
 		}
 		if k := (blockKey{block.Pool, block.Prefix}); !compared[k] {
@@ -108,7 +108,9 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 	err = session.Publish(ctx, batch)
 	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok {
 		a.blocks.put(lost.Block)
-		a.lose(lost.Block)
+		a.gate.RLock()
+		defer a.gate.RUnlock()
+		a.reconcile(keyOf(lost.Block))
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func (a *Agent) statusOf(r *wire.Request) error {
 	}
 	for _, f := range pool.Families() {
 		c := a.pools.counts(spaceKey{name, f})
-		if _, more := pool.PickBlock(f, 0, a.blocks.used(name)); c.Free+c.Released+c.Quarantined == 0 && !more {
+		if _, more := pool.PickBlock(f, 0, a.blocks.used(pool)); c.Free+c.Released+c.Quarantined == 0 && !more {
 			return wire.Errorf(wire.CodeUnavailable, "pool %q is exhausted: this node has no free address in it, and every block has an owner", name)
 		}
 	}

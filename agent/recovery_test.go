@@ -65,7 +65,7 @@ func TestAfterARestoreWhatRunsIsAssertedAndNothingNewIsGivenUntilEveryRightHasRu
 	check(t, err)
 	asserted := map[string]bool{}
 	for _, b := range blocks {
-		asserted[owner(b, had)+owner(b, reserved)] = true
+		asserted[b.OwnerOf(had)+b.OwnerOf(reserved)] = true
 	}
 	s, err := r.store.Reservation(t.Context(), "default", reserved)
 	check(t, err)
@@ -133,7 +133,7 @@ func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
 	r.until("the block is asserted", func() bool {
 		blocks, err := r.store.Blocks(t.Context())
 		check(t, err)
-		return len(blocks) == 1 && owner(blocks[0], addr) == "n1"
+		return len(blocks) == 1 && blocks[0].OwnerOf(addr) == "n1"
 	})
 }
 

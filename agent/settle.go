@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,13 +40,10 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 
 	a.gate.Lock()
 	a.session = s
-	for _, b := range blocks {
-		a.blocks.put(b)
-	}
 	if !s.Recovering() {
 		held = nil // etcd's word is enough
 	}
-	a.settleParts(blocks, held, forgotten)
+	a.settleParts(blocks, s.Generation(), held, forgotten)
 	unknown := a.settleReservations(reservations)
 	a.settlePorts()
 	a.gate.Unlock()
@@ -71,74 +67,21 @@ func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former
 	return nil
 }
 
-// settleParts gives the allocator the parts that etcd says are this node's, and isolates who has an address in
-// somebody else's. Where held is not nil, what etcd says counts only as far as it is among that. It runs under the gate.
-func (a *Agent) settleParts(blocks []lease.Block, held holdings, forgotten bool) {
-	own := map[spaceKey][]lease.Part{}
-	for _, b := range blocks {
-		for _, p := range held.limit(b, parts(b, a.Node)) {
-			k := spaceKey{b.Pool, allocator.FamilyOf(p.Prefix.Addr())}
-			own[k] = append(own[k], p)
-		}
-		a.lose(b)
+// settleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody
+// else's. Where held is not nil, etcd's word counts only as far as it is among that. What was on its way out under a
+// former session is decided by now. It runs under the gate.
+func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holdings, forgotten bool) {
+	a.blocks.settle(blocks, generation)
+	a.pools.settle(blocks, a.Node, held, forgotten)
+	keys := make([]blockKey, len(blocks))
+	for i, b := range blocks {
+		keys[i] = keyOf(b)
 	}
-	fresh := map[spaceKey]bool{}
-	a.pools.each(func(k spaceKey, s *allocator.Space) {
-		had := s.Parts()
-		fresh[k] = len(had) == 0
-		for _, p := range had {
-			if !slices.ContainsFunc(own[k], func(o lease.Part) bool { return o.Prefix.Overlaps(p) }) {
-				s.Drop(p) // etcd has no record of it any more, and nothing of it is in use
-			}
-		}
-		for _, p := range own[k] {
-			if !forgotten {
-				s.Add(p.Prefix, p.Taken)
-			}
-		}
-	})
-	a.settleAddresses(fresh)
-}
-
-// settleAddresses marks what the journal holds and has freed in spaces that have just been filled.
-func (a *Agent) settleAddresses(fresh map[spaceKey]bool) {
+	a.reconcile(keys...)
 	a.journal.Forget(func(f journal.Freed) (gone bool) {
 		a.pools.on(f.Pool, f.Address, func(s *allocator.Space) { gone = !s.Owns(f.Address) })
 		return gone
 	})
-	for _, e := range a.journal.Entries() {
-		for _, addr := range e.Addresses {
-			a.pools.on(e.Pool, addr, func(s *allocator.Space) {
-				if s.Owns(addr) && !s.Holds(addr) {
-					_ = s.Hold(addr) // owned: cannot fail
-				}
-			})
-		}
-	}
-	for _, f := range a.journal.Freed() {
-		if fresh[spaceKey{f.Pool, allocator.FamilyOf(f.Address)}] {
-			a.pools.on(f.Pool, f.Address, func(s *allocator.Space) {
-				if s.Hold(f.Address) == nil {
-					s.Release(f.Address, f.App, f.At, f.Quarantine)
-				}
-			})
-		}
-	}
-}
-
-// lose isolates whoever has an address in a part of b that is another's.
-func (a *Agent) lose(b lease.Block) {
-	for _, p := range b.Parts {
-		if p.Owner == a.Node {
-			continue
-		}
-		for _, e := range a.journal.Entries() {
-			if e.Pool == b.Pool && e.Class == allocator.Stateless && anyIn(e.Addresses, p.Prefix) {
-				a.isolate(e, fmt.Sprintf("block %s belongs to %s now", p.Prefix, p.Owner))
-			}
-		}
-		a.pools.with(spaceKey{b.Pool, allocator.FamilyOf(p.Prefix.Addr())}, func(s *allocator.Space) { s.Drop(p.Prefix) })
-	}
 }
 
 // settleReservations isolates who has a reserved address that etcd attaches to another, and returns the attachments
@@ -190,13 +133,4 @@ func (a *Agent) settlePorts() {
 			a.Log.Error("cannot let a container's port pass", zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		}
 	}
-}
-
-func anyIn(addresses []netip.Addr, p netip.Prefix) bool {
-	for _, a := range addresses {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }

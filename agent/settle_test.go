@@ -46,7 +46,7 @@ func TestABlockInUseThatEtcdLostIsClaimedAgain(t *testing.T) {
 	r.regain()
 	blocks, err := r.store.Blocks(t.Context())
 	check(t, err)
-	if len(blocks) != 1 || !blocks[0].Prefix.Contains(addr) || owner(blocks[0], addr) != "n1" {
+	if len(blocks) != 1 || !blocks[0].Prefix.Contains(addr) || blocks[0].OwnerOf(addr) != "n1" {
 		t.Errorf("blocks %v: want the one of %s, owned by n1", blocks, addr)
 	}
 }

@@ -193,6 +193,15 @@ func (s *Space) Parts() []netip.Prefix {
 	return parts
 }
 
+// Blocks are those of which the node owns something, in no order.
+func (s *Space) Blocks() []netip.Prefix {
+	all := make([]netip.Prefix, 0, len(s.blocks))
+	for base := range s.blocks {
+		all = append(all, netip.PrefixFrom(base, s.bits))
+	}
+	return all
+}
+
 // Idle are the parts in which nothing is held, quarantined, or kept for its app or from others.
 func (s *Space) Idle(now Instant) []netip.Prefix {
 	s.Settle(now)

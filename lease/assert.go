@@ -28,12 +28,11 @@ func (x *Session) assertBlock(ctx context.Context, pool string, block netip.Pref
 		next := now
 		next.Parts = slices.Clone(now.Parts)
 		for _, p := range parts {
-			if !slices.ContainsFunc(next.Parts, func(o Part) bool { return o.Prefix.Overlaps(p) }) {
-				next.Parts = append(next.Parts, Part{Prefix: p, Owner: x.node.Name})
+			for _, free := range allocator.Subtract(p, prefixesOf(now.Parts)) {
+				next.Parts = append(next.Parts, Part{Prefix: free, Owner: x.node.Name})
 			}
 		}
-		slices.SortFunc(next.Parts, func(a, b Part) int { return a.Prefix.Compare(b.Prefix) })
-		if now.Revision > 0 && len(next.Parts) == len(now.Parts) {
+		if next.Parts = canonical(block, next.Parts); now.Revision > 0 && slices.Equal(next.Parts, now.Parts) {
 			return now, nil
 		}
 		response, err := x.store.settle(ctx, "assert block", transaction{

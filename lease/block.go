@@ -13,16 +13,10 @@ import (
 // blockTries bounds how often a block may change under a claim.
 const blockTries = 10
 
-// stateful reports whether the whole block is kept for reservations.
-func (b *Block) stateful() bool { return b.ownedBy(OwnerStateful) }
-
-func (b *Block) ownedBy(owner string) bool {
-	return len(b.Parts) > 0 && !slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != owner })
-}
-
-// ClaimBlock makes the node the owner of a block that has none. PoolRevision is the mod revision of the pool's key that
-// the choice was made by. Claiming what the node owns already succeeds. It fails with ErrTaken, and then Block is what
-// the owner has, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
+// ClaimBlock makes the node the owner of what of a block has none. PoolRevision is the mod revision of the pool's key
+// that the choice was made by. Where the node has a part and nothing is left it succeeds, too. It fails with ErrTaken,
+// and then Block is what the owners have, with ErrStaleConfig, ErrRecovering, or an error that ends the
+// session.
 func (x *Session) ClaimBlock(ctx context.Context, pool string, poolRevision int64, block netip.Prefix) (Block, error) {
 	b, err := x.claim(ctx, pool, poolRevision, block)
 	if err != nil {
@@ -39,7 +33,8 @@ func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, bl
 		return Block{}, ErrStaleConfig
 	}
 	keys := x.store.keys
-	key, want, revision := keys.block(pool, block), Block{Pool: pool, Prefix: block, Parts: []Part{{Prefix: block, Owner: x.node.Name}}}, int64(0)
+	free := Block{Pool: pool, Prefix: block}
+	key, want, revision := keys.block(pool, block), free.covered(x.node.Name), int64(0)
 	for n := 1; ; n++ {
 		response, err := x.store.commit(ctx, "claim", transaction{
 			If:   append(x.Owner(), unchanged(keys.pool(pool), poolRevision), unchanged(key, revision)),
@@ -61,27 +56,40 @@ func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, bl
 		if revisionOf(found(response, ownerReads)) != poolRevision {
 			return Block{}, ErrStaleConfig
 		}
-		revision = revisionOf(found(response, ownerReads+1))
-		if revision > 0 {
-			b, err := blockForm.read(keys, found(response, ownerReads+1)[0])
-			if err != nil {
-				return Block{}, err
-			}
-			if !b.ownedBy(x.node.Name) || n == blockTries {
-				return b, ErrTaken
-			}
-			// Ours by a claim whose answer was lost, or a release may be on its way: only writing it settles which.
-			want = b
+		b, err := x.store.readBlock(pool, block, found(response, ownerReads+1))
+		if err != nil {
+			return Block{}, err
+		}
+		revision, want = b.Revision, b.covered(x.node.Name)
+		// What is ours already may be so by a claim whose answer was lost, or a release may be on its way: only writing
+		// it settles which.
+		if len(want.Of(x.node.Name)) == 0 || n == blockTries {
+			return b, ErrTaken
 		}
 	}
 }
 
-// ReleaseBlock gives up the node's parts of a block, which is to be as b says. One that the node has no part of any
-// more is a success; one that has changed otherwise is a *LostBlockError.
-func (x *Session) ReleaseBlock(ctx context.Context, b Block) error {
-	key := x.store.keys.block(b.Pool, b.Prefix)
-	rest := b
-	rest.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p Part) bool { return p.Owner == x.node.Name })
+// readBlock reads a block; without a record it is nobody's, and its Revision is 0.
+func (s *Store) readBlock(pool string, block netip.Prefix, kvs []*mvccpb.KeyValue) (Block, error) {
+	if len(kvs) == 0 {
+		return Block{Pool: pool, Prefix: block}, nil
+	}
+	return blockForm.read(s.keys, kvs[0])
+}
+
+// ReleaseBlock gives up what of part, a block or a part of one, is the node's. The block is to be as b says. It returns
+// what the block is then; its Revision is that of the release, also where nobody owns anything of it any more. Where
+// the node has nothing of part any more it succeeds; what has changed otherwise is a *LostBlockError.
+func (x *Session) ReleaseBlock(ctx context.Context, b Block, part netip.Prefix) (Block, error) {
+	after, err := x.release(ctx, b, part)
+	if err != nil {
+		return after, fmt.Errorf("lease: release %s of block %s in pool %q of node %q: %w", part, b.Prefix, b.Pool, x.node.Name, err)
+	}
+	return after, nil
+}
+
+func (x *Session) release(ctx context.Context, b Block, part netip.Prefix) (Block, error) {
+	key, rest := x.store.keys.block(b.Pool, b.Prefix), b.moved(part, x.node.Name, "")
 	op := put(key, rest)
 	if len(rest.Parts) == 0 {
 		op = clientv3.OpDelete(key)
@@ -91,24 +99,47 @@ func (x *Session) ReleaseBlock(ctx context.Context, b Block) error {
 		Then: []clientv3.Op{op},
 		Else: append(x.ownerGets(), clientv3.OpGet(key)),
 	})
-	if err == nil && !response.Succeeded {
-		if err = x.verdict(response); err == nil {
-			err = x.stillOwned(found(response, ownerReads))
-		}
-	}
 	if err != nil {
-		return fmt.Errorf("lease: release block %s in pool %q of node %q: %w", b.Prefix, b.Pool, x.node.Name, err)
+		return b, err
 	}
-	return nil
+	if response.Succeeded {
+		rest.Revision = response.Header.Revision
+		return rest, nil
+	}
+	if err := x.verdict(response); err != nil {
+		return b, err
+	}
+	now, err := x.store.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
+	switch {
+	case err != nil:
+		return b, err
+	case slices.ContainsFunc(now.Of(x.node.Name), func(p Part) bool { return p.Prefix.Overlaps(part) }):
+		return now, &LostBlockError{Block: now}
+	case now.Revision == 0:
+		now.Revision = response.Header.Revision
+	}
+	return now, nil
 }
 
-func (x *Session) stillOwned(kvs []*mvccpb.KeyValue) error {
-	if len(kvs) == 0 {
-		return nil
+// SettleBlock writes a block that is as b says once more, so that no transaction about it whose answer was lost can be
+// carried out any more. It returns what the block is then; Revision 0: it has no record. It fails with an error that
+// ends the session.
+func (x *Session) SettleBlock(ctx context.Context, b Block) (Block, error) {
+	key := x.store.keys.block(b.Pool, b.Prefix)
+	response, err := x.store.settle(ctx, "settle", transaction{
+		If:   append(x.Owner(), unchanged(key, b.Revision)),
+		Then: []clientv3.Op{put(key, b)},
+		Else: append(x.ownerGets(), clientv3.OpGet(key)),
+	})
+	if err == nil && response.Succeeded {
+		b.Revision = response.Header.Revision
+		return b, nil
 	}
-	b, err := blockForm.read(x.store.keys, kvs[0])
-	if err == nil && slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner == x.node.Name }) {
-		return &LostBlockError{Block: b}
+	if err == nil {
+		err = x.verdict(response)
 	}
-	return err
+	if err != nil {
+		return b, fmt.Errorf("lease: settle block %s in pool %q for node %q: %w", b.Prefix, b.Pool, x.node.Name, err)
+	}
+	return x.store.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
 }

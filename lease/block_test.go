@@ -38,7 +38,7 @@ func TestOfTwoNodesThatClaimABlockOneGetsItAndTheOtherLearnsWho(t *testing.T) {
 				t.Fatalf("%s has won, and node %d got %+v", name, n, b)
 			}
 		}
-		l.check(nodes[winner].ReleaseBlock(t.Context(), got[winner]))
+		l.check(second(nodes[winner].ReleaseBlock(t.Context(), got[winner], got[winner].Prefix)))
 	}
 }
 
@@ -52,14 +52,14 @@ func TestClaimingOnesOwnBlockAgainSettlesWhoOwnsIt(t *testing.T) {
 	again, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
 	l.check(err)
 	// A release that was on its way comes too late.
-	if lost, ok := errors.AsType[*LostBlockError](x.ReleaseBlock(t.Context(), first)); !ok || lost.Block.Revision != again.Revision {
+	if lost, ok := errors.AsType[*LostBlockError](second(x.ReleaseBlock(t.Context(), first, first.Prefix))); !ok || lost.Block.Revision != again.Revision {
 		t.Errorf("the late release: %+v", lost)
 	}
 	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 || blocks[0].Revision != again.Revision {
 		t.Errorf("the blocks are %+v, %v", blocks, err)
 	}
-	l.check(x.ReleaseBlock(t.Context(), again))
-	l.check(x.ReleaseBlock(t.Context(), again))
+	l.check(second(x.ReleaseBlock(t.Context(), again, again.Prefix)))
+	l.check(second(x.ReleaseBlock(t.Context(), again, again.Prefix)))
 	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 0 {
 		t.Errorf("the blocks are %+v, %v", blocks, err)
 	}
@@ -75,7 +75,7 @@ func TestAReleaseGivesUpOnesOwnPartsAlone(t *testing.T) {
 	l.check(err)
 	blocks, err := s.Blocks(t.Context())
 	l.check(err)
-	l.check(x.ReleaseBlock(t.Context(), blocks[0]))
+	l.check(second(x.ReleaseBlock(t.Context(), blocks[0], blocks[0].Prefix)))
 	blocks, err = s.Blocks(t.Context())
 	l.check(err)
 	if len(blocks) != 1 || len(blocks[0].Parts) != 1 || blocks[0].Parts[0].Owner != "n2" {

@@ -116,7 +116,7 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	if met := m.meet(s, "n1", past(at, x)); met.Recovering || met.Life != 1 {
 		t.Errorf("after the recovery it met %+v", met)
 	}
-	if err := x.ReleaseBlock(t.Context(), Block{Pool: "default", Prefix: prefix("10.42.16.0/26")}); !errors.Is(err, ErrClusterChanged) {
+	if err := second(x.ReleaseBlock(t.Context(), Block{Pool: "default", Prefix: prefix("10.42.16.0/26")}, prefix("10.42.16.0/26"))); !errors.Is(err, ErrClusterChanged) {
 		t.Errorf("the session of the recovery goes on: %v", err)
 	}
 }
@@ -240,7 +240,7 @@ func TestASessionEndsWithTheClusterThatItBeganIn(t *testing.T) {
 	for what, err := range map[string]error{
 		"claim":   second(x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.64/26"))),
 		"take":    second(x.TakeBlock(t.Context(), b, config.PoolRevisions["default"], Absence{Node: "n2"})),
-		"release": x.ReleaseBlock(t.Context(), b),
+		"release": second(x.ReleaseBlock(t.Context(), b, b.Prefix)),
 		"publish": x.Publish(t.Context(), Batch{}),
 		"reserve": second(x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c1")})),
 		"assert":  second(x.AssertBlock(t.Context(), "default", prefix("10.42.17.0/26"), []netip.Prefix{prefix("10.42.17.0/26")})),

@@ -179,7 +179,7 @@ func TestAStatefulRangeDoesNotGrowOverANodesBlock(t *testing.T) {
 	if !ok || refusal.Node != "n1" || refusal.Block != block.Prefix || refusal.Pool != "default" {
 		t.Fatalf("the refusal is %+v", refusal)
 	}
-	l.check(x.ReleaseBlock(t.Context(), block))
+	l.check(second(x.ReleaseBlock(t.Context(), block, block.Prefix)))
 	l.check(grow())
 	// A claim that was chosen before the range grew comes too late.
 	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err, ErrStaleConfig) {
@@ -232,7 +232,7 @@ func TestOnlyAPoolThatNothingUsesCanBeRemoved(t *testing.T) {
 	if !ok || use.Blocks != 1 || use.Reservations != 1 || !strings.Contains(err.Error(), "n1") || !strings.Contains(err.Error(), member.String()) {
 		t.Fatalf("the error is %v", err)
 	}
-	l.check(x.ReleaseBlock(t.Context(), block))
+	l.check(second(x.ReleaseBlock(t.Context(), block, block.Prefix)))
 	_, err = s.EndReservation(t.Context(), member, false)
 	l.check(err)
 	after, err := s.RemovePool(t.Context(), base, "default", Note{})

@@ -24,6 +24,10 @@ var (
 	ErrClusterChanged = errors.New("lease: the record of the etcd cluster has changed")
 	// ErrRecovering says that nothing is given to anybody, since etcd was restored and not every right has run out yet.
 	ErrRecovering = errors.New("lease: etcd was restored or made anew, and nodes have time to assert what they hold: nothing new is given until then")
+	// ErrDemandMet says that nobody waits any more for what was to be given: the demand, or its node's session, has ended.
+	ErrDemandMet = errors.New("lease: the demand has been met or has ended")
+	// ErrManyParts says that a block is split into so many parts that it cannot be split further.
+	ErrManyParts = errors.New("lease: the block has too many parts")
 	// ErrNotReserved says that an identity has no reservation.
 	ErrNotReserved = errors.New("lease: nothing is reserved")
 )
@@ -81,7 +85,7 @@ func (e *NodeAliveError) Error() string {
 	return fmt.Sprintf("lease: node %q is alive under another boot (%s): is this machine a clone, or does a second agent run in another network namespace? Give each its own node name", e.Node, e.Boot)
 }
 
-// A LostBlockError says that a block is not as the publisher knows it. Block is what etcd has; Revision 0: no record.
+// A LostBlockError says that a block is not as the caller knows it. Block is what etcd has; Revision 0: no record.
 type LostBlockError struct{ Block Block }
 
 func (e *LostBlockError) Error() string {

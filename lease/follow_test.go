@@ -91,7 +91,7 @@ func TestAFollowerKnowsWhatEtcdHas(t *testing.T) {
 		l.check(err)
 		claimed = append(claimed, b)
 		if i%3 == 2 {
-			l.check(x.ReleaseBlock(t.Context(), claimed[i-1]))
+			l.check(second(x.ReleaseBlock(t.Context(), claimed[i-1], claimed[i-1].Prefix)))
 		}
 	}
 	l.agrees(v, s)
@@ -192,7 +192,7 @@ func TestAFollowerThatMissedACompactionIsToldAllAgain(t *testing.T) {
 	l.agrees(v, s)
 
 	wire.cut()
-	l.check(x.ReleaseBlock(t.Context(), first))
+	l.check(second(x.ReleaseBlock(t.Context(), first, first.Prefix)))
 	_, err = x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.17.0/26"))
 	l.check(err)
 	now, err := l.raw().Get(t.Context(), "now")

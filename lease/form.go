@@ -33,6 +33,9 @@ var (
 	reservationForm = form[Reservation]{KindReservation, func(r *Reservation, key Key, revision int64) {
 		r.Pool, r.Address, r.Revision = key.Pool, key.Address, revision
 	}}
+	demandForm = form[Demand]{KindDemand, func(d *Demand, key Key, revision int64) {
+		d.Pool, d.Node, d.Revision = key.Pool, key.Node, revision
+	}}
 	identityForm = form[IdentityRecord]{KindIdentity, func(*IdentityRecord, Key, int64) {}}
 	historyForm  = form[HistoryEntry]{KindHistory, func(h *HistoryEntry, key Key, revision int64) {
 		h.Number, h.Revision = key.Number, revision
@@ -88,6 +91,9 @@ func encode(record any) string {
 		record = r
 	case Reservation:
 		r.Pool, r.Address, r.Revision = "", netip.Addr{}, 0
+		record = r
+	case Demand:
+		r.Pool, r.Node, r.Revision = "", "", 0
 		record = r
 	case HistoryEntry:
 		r.Revision = 0

@@ -40,14 +40,15 @@ const (
 	KindAssignment  Kind = "assignments"
 	KindReservation Kind = "reservations"
 	KindIdentity    Kind = "identities"
+	KindDemand      Kind = "demands"
 )
 
 // A Key is what a key says. Which fields it has, its Kind tells.
 type Key struct {
 	Kind     Kind
 	Number   int64              // KindHistory
-	Node     string             // KindNode, KindSession, KindStatus
-	Pool     string             // KindPool, KindBlock, KindAssignment, KindReservation
+	Node     string             // KindNode, KindSession, KindStatus, KindDemand
+	Pool     string             // KindPool, KindBlock, KindAssignment, KindReservation, KindDemand
 	Address  netip.Addr         // KindBlock (its first one), KindAssignment, KindReservation
 	Identity allocator.Identity // KindIdentity
 }
@@ -64,6 +65,8 @@ func (k Keys) Of(key Key) string {
 		return at + "/" + key.Node
 	case KindBlock, KindAssignment, KindReservation:
 		return at + "/" + key.Pool + "/" + key.Address.String()
+	case KindDemand:
+		return at + "/" + key.Pool + "/" + key.Node
 	case KindIdentity:
 		i := key.Identity
 		return strings.Join([]string{at, i.Network, i.Namespace, i.App, i.Member, i.Interface}, "/")
@@ -86,6 +89,9 @@ func (k Keys) session(node string) string  { return k.Of(Key{Kind: KindSession, 
 func (k Keys) status(node string) string   { return k.Of(Key{Kind: KindStatus, Node: node}) }
 func (k Keys) identity(i allocator.Identity) string {
 	return k.Of(Key{Kind: KindIdentity, Identity: i})
+}
+func (k Keys) demand(pool, node string) string {
+	return k.Of(Key{Kind: KindDemand, Pool: pool, Node: node})
 }
 func (k Keys) block(pool string, block netip.Prefix) string {
 	return k.Of(Key{Kind: KindBlock, Pool: pool, Address: block.Addr()})
@@ -135,6 +141,11 @@ func parse(rest string) (key Key, err error) {
 		if err == nil && key.Address.Zone() != "" {
 			err = fmt.Errorf("address %s has a zone: want none", key.Address)
 		}
+	case KindDemand:
+		key.Pool, key.Node = names[0], names[1]
+		if err = allocator.ValidName("pool", key.Pool); err == nil {
+			err = allocator.ValidName("node", key.Node)
+		}
 	case KindIdentity:
 		key.Identity = allocator.Identity{Network: names[0], Namespace: names[1], App: names[2], Member: names[3], Interface: names[4]}
 		err = key.Identity.Validate()
@@ -147,7 +158,7 @@ func parse(rest string) (key Key, err error) {
 // lengths is how many names follow the kind.
 var lengths = map[Kind]int{
 	KindHistory: 1, KindPool: 1, KindNode: 1, KindSession: 1, KindStatus: 1,
-	KindBlock: 2, KindAssignment: 2, KindReservation: 2, KindIdentity: 5,
+	KindBlock: 2, KindAssignment: 2, KindReservation: 2, KindDemand: 2, KindIdentity: 5,
 }
 
 // split takes a kind, of which those of the configuration have two parts, from the names after it.

@@ -180,13 +180,13 @@ func TestAfterLostAnswersABlockHasOneOwnerAtATime(t *testing.T) {
 					mu.Lock()
 					owners--
 					mu.Unlock()
-					err = l.insist(func(ctx context.Context) error { return x.ReleaseBlock(ctx, b) })
+					err = l.insist(func(ctx context.Context) error { return second(x.ReleaseBlock(ctx, b, b.Prefix)) })
 					for lost, ok := errors.AsType[*LostBlockError](err); ok; lost, ok = errors.AsType[*LostBlockError](err) {
 						// A claim that was given up long ago has arrived after the release: the block is this node's anew.
 						if !lost.Block.ownedBy(x.Node().Name) {
 							t.Errorf("the release has lost %+v", lost.Block)
 						}
-						err = l.insist(func(ctx context.Context) error { return x.ReleaseBlock(ctx, lost.Block) })
+						err = l.insist(func(ctx context.Context) error { return second(x.ReleaseBlock(ctx, lost.Block, block)) })
 					}
 					if err != nil {
 						t.Error(err)

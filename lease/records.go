@@ -69,12 +69,31 @@ type Part struct {
 	Taken  bool         `json:"taken,omitempty"` // from an absent owner: an address is probed before its first use
 }
 
-// A Block is an aligned part of a pool, of the pool's block size. Usually it has one Part.
+// A Block is an aligned part of a pool, of the pool's block size. Usually it has one Part. The parts are in order and as
+// few as say the same; what none of them covers is nobody's.
 type Block struct {
 	Pool     string       `json:"pool,omitempty"` // in the key
 	Prefix   netip.Prefix `json:"prefix"`
 	Parts    []Part       `json:"parts"`
 	Revision int64        `json:"revision,omitempty"`
+}
+
+// A Demand says that ADDs of a node wait for addresses of a pool. It ends with the node's session.
+type Demand struct {
+	Pool     string    `json:"pool,omitempty"` // in the key
+	Node     string    `json:"node,omitempty"` // in the key
+	V4       int       `json:"v4,omitempty"`   // how many waited when it was written
+	V6       int       `json:"v6,omitempty"`
+	Since    time.Time `json:"since"`
+	Revision int64     `json:"revision,omitempty"`
+}
+
+// Of is how many addresses of a family were waited for.
+func (d *Demand) Of(f allocator.Family) int {
+	if f == allocator.V4 {
+		return d.V4
+	}
+	return d.V6
 }
 
 // An Assignment is a stateless address and who has it. It is what people read; the block decides who may use it.

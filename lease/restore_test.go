@@ -147,7 +147,7 @@ func TestADrainedPoolIsOneThatNoNodeAndNoContainerUses(t *testing.T) {
 			Status: Status{Applied: draining.Revision}, Blocks: []Block{b},
 			Clear: []Assignment{{Pool: "default", Address: first}, {Pool: "default", Address: first.Next()}},
 		}))
-		f.check(f.nodes[name].ReleaseBlock(t.Context(), b))
+		f.check(second(f.nodes[name].ReleaseBlock(t.Context(), b, b.Prefix)))
 	}
 	reservations, err := f.s.Reservations(t.Context())
 	f.check(err)

@@ -116,7 +116,7 @@ func (x *Session) Keep(ctx context.Context, prover Prover) error {
 		case err == nil:
 			prover.Proven(sent)
 			err = pause(ctx, interval)
-		case over(err):
+		case SessionOver(err):
 			return err
 		default:
 			err = pause(ctx, interval/2+rand.N(interval/2))
@@ -127,8 +127,8 @@ func (x *Session) Keep(ctx context.Context, prover Prover) error {
 	}
 }
 
-// over reports whether an error says that the session is.
-func over(err error) bool {
+// SessionOver reports whether an error says that the session is over: nothing is done under it any more, nor will be.
+func SessionOver(err error) bool {
 	for _, end := range []error{ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife} {
 		if errors.Is(err, end) {
 			return true

@@ -94,7 +94,7 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 	for what, err := range map[string]error{
 		"claim":   second(former.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.64/26"))),
 		"reclaim": second(former.ClaimBlock(t.Context(), "default", revision, block.Prefix)),
-		"release": former.ReleaseBlock(t.Context(), block),
+		"release": second(former.ReleaseBlock(t.Context(), block, block.Prefix)),
 		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
 		"reserve": second(former.Reserve(t.Context(), []ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
 		"keep":    former.Keep(t.Context(), told(func(time.Duration) {})),

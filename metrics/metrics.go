@@ -18,6 +18,7 @@ type Snapshot struct {
 	Rights      map[string]time.Duration // what is left of each class's right; 0 or less: nothing
 	Backlog     int                      // changes of assignments that etcd has not yet
 	Isolated    int                      // containers
+	Waiting     int                      // ADDs, for an address
 	Revision    int64                    // the configuration's, as known on this node
 	Applied     int64                    // the one that this node's containers have
 	Journal     int64                    // bytes
@@ -38,6 +39,7 @@ type Metrics struct {
 	durations   *prometheus.HistogramVec
 	allocations *prometheus.CounterVec
 	collected   *prometheus.CounterVec
+	gifts       *prometheus.CounterVec
 
 	transactions *prometheus.HistogramVec
 	conflicts    *prometheus.CounterVec
@@ -56,6 +58,7 @@ var (
 	attachments = describe("berth_attachments", "Container interfaces that have an address on this node.", "class")
 	rights      = describe("berth_right_remaining_seconds", "Time for which this node may still hand out and use addresses without hearing from etcd.", "class")
 	backlog     = describe("berth_publish_backlog", "Changes of assignments that are not in etcd yet.")
+	waiting     = describe("berth_waiting_requests", "Requests that wait for an address because this node has none and every one of the pool has an owner.")
 	isolated    = describe("berth_isolated_containers", "Containers cut off because their address is another's now.")
 	revision    = describe("berth_configuration_revision", "Configuration revision of the cluster that this node knows.")
 	applied     = describe("berth_configuration_applied_revision", "Configuration revision that all containers of this node have.")
@@ -75,6 +78,7 @@ func New(r prometheus.Registerer, version string, snapshot func() Snapshot) *Met
 		durations:   histogram("berth_request_duration_seconds", "Time from a request's arrival to its answer.", "verb"),
 		allocations: counter("berth_allocations_total", "Addresses given, by class and source: owned, claimed with a block for this request, reused by the same app, or reserved.", "class", "source"),
 		collected:   counter("berth_garbage_collected_total", "Attachments cleaned up without a DEL, by the evidence that the container was gone.", "evidence"),
+		gifts:       counter("berth_gifts_total", "Parts of blocks that changed hands because a node had no address left, by direction: given or received.", "direction"),
 
 		transactions: histogram("berth_etcd_transaction_duration_seconds", "Time that etcd took for a transaction, by operation.", "operation"),
 		conflicts:    counter("berth_etcd_conflicts_total", "Transactions refused because another had changed what they compared.", "operation"),
@@ -85,7 +89,7 @@ func New(r prometheus.Registerer, version string, snapshot func() Snapshot) *Met
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	r.MustRegister(m, build, m.requests, m.durations, m.allocations, m.collected, m.transactions, m.conflicts, m.errors,
+	r.MustRegister(m, build, m.requests, m.durations, m.allocations, m.collected, m.gifts, m.transactions, m.conflicts, m.errors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -117,6 +121,9 @@ func (m *Metrics) Allocated(class, source string) { m.allocations.WithLabelValue
 // Collected counts an attachment that was cleaned up without a DEL.
 func (m *Metrics) Collected(evidence string) { m.collected.WithLabelValues(evidence).Inc() }
 
+// Gift counts addresses that changed hands between nodes at once, on demand: given or received.
+func (m *Metrics) Gift(direction string) { m.gifts.WithLabelValues(direction).Inc() }
+
 // Transaction counts a transaction of etcd: conflict says that a compare failed, err that there was no answer.
 func (m *Metrics) Transaction(operation string, took time.Duration, conflict bool, err error) {
 	m.transactions.WithLabelValues(operation).Observe(took.Seconds())
@@ -130,7 +137,7 @@ func (m *Metrics) Transaction(operation string, took time.Duration, conflict boo
 
 // Describe is for Prometheus' registry.
 func (m *Metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, isolated, revision, applied, journal} {
+	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, revision, applied, journal} {
 		c <- d
 	}
 }
@@ -154,6 +161,7 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 		gauge(rights, max(0, left).Seconds(), class)
 	}
 	gauge(backlog, float64(s.Backlog))
+	gauge(waiting, float64(s.Waiting))
 	gauge(isolated, float64(s.Isolated))
 	gauge(revision, float64(s.Revision))
 	gauge(applied, float64(s.Applied))

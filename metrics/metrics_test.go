@@ -44,6 +44,10 @@ berth_etcd_errors_total{operation="publish"} 1
 # HELP berth_garbage_collected_total Attachments cleaned up without a DEL, by the evidence that the container was gone.
 # TYPE berth_garbage_collected_total counter
 berth_garbage_collected_total{evidence="gc"} 1
+# HELP berth_gifts_total Parts of blocks that changed hands because a node had no address left, by direction: given or received.
+# TYPE berth_gifts_total counter
+berth_gifts_total{direction="given"} 1
+berth_gifts_total{direction="received"} 2
 # HELP berth_isolated_containers Containers cut off because their address is another's now.
 # TYPE berth_isolated_containers gauge
 berth_isolated_containers 1
@@ -62,12 +66,15 @@ berth_requests_total{result="100",verb="other"} 1
 # TYPE berth_right_remaining_seconds gauge
 berth_right_remaining_seconds{class="stateful"} 0
 berth_right_remaining_seconds{class="stateless"} 3600
+# HELP berth_waiting_requests Requests that wait for an address because this node has none and every one of the pool has an owner.
+# TYPE berth_waiting_requests gauge
+berth_waiting_requests 2
 `
 	names := []string{
 		"berth_addresses", "berth_allocations_total", "berth_attachments", "berth_blocks",
 		"berth_configuration_applied_revision", "berth_configuration_revision", "berth_etcd_conflicts_total",
-		"berth_etcd_errors_total", "berth_garbage_collected_total", "berth_isolated_containers", "berth_journal_bytes",
-		"berth_publish_backlog", "berth_requests_total", "berth_right_remaining_seconds",
+		"berth_etcd_errors_total", "berth_garbage_collected_total", "berth_gifts_total", "berth_isolated_containers", "berth_journal_bytes",
+		"berth_publish_backlog", "berth_requests_total", "berth_right_remaining_seconds", "berth_waiting_requests",
 	}
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
@@ -116,7 +123,7 @@ func full() *prometheus.Registry {
 			Pools:       []Pool{{Name: "default", Family: "v4", Blocks: 1, Addresses: map[string]int{"free": 61, "held": 3}}},
 			Attachments: map[string]int{"stateful": 1, "stateless": 2},
 			Rights:      map[string]time.Duration{"stateful": -time.Second, "stateless": time.Hour},
-			Backlog:     5, Isolated: 1, Revision: 9, Applied: 7, Journal: 4096,
+			Backlog:     5, Isolated: 1, Waiting: 2, Revision: 9, Applied: 7, Journal: 4096,
 		}
 	})
 	m.Request("ADD", 0, 3*time.Millisecond)
@@ -126,6 +133,9 @@ func full() *prometheus.Registry {
 	m.Allocated("stateless", "owned")
 	m.Allocated("stateful", "reserved")
 	m.Collected("gc")
+	m.Gift("given")
+	m.Gift("received")
+	m.Gift("received")
 	m.Transaction("claim", time.Millisecond, true, nil)
 	m.Transaction("publish", time.Millisecond, false, errors.New("etcd is away"))
 	return registry

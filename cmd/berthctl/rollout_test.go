@@ -163,7 +163,7 @@ func TestAPoolIsDrainedBeforeItIsRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := session.ReleaseBlock(t.Context(), block); err != nil {
+	if _, err := session.ReleaseBlock(t.Context(), block, block.Prefix); err != nil {
 		t.Fatal(err)
 	}
 	(<-done).ends(exitDone).says("new revision")

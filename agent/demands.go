@@ -1,0 +1,145 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
+const afterGift = 20 * time.Millisecond
+
+// demands are those of all nodes as the watch tells, this one's among them.
+type demands struct {
+	mu   sync.Mutex
+	all  map[demandKey]lease.Demand
+	seen int64
+}
+
+type demandKey struct{ pool, node string }
+
+// take brings in what the watch says, and reports whether the node's own have changed.
+func (d *demands) take(u lease.Update[lease.Demand], node string) (own bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.seen = u.Revision; u.Full || d.all == nil {
+		d.all, own = map[demandKey]lease.Demand{}, true
+	}
+	for _, each := range u.Set {
+		d.all[demandKey{each.Pool, each.Node}] = each
+		own = own || each.Node == node
+	}
+	for _, each := range u.Gone {
+		delete(d.all, demandKey{each.Pool, each.Node})
+		own = own || each.Node == node
+	}
+	return own
+}
+
+// put brings in one of this node, unless the watch has told what came of it already.
+func (d *demands) put(demand lease.Demand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if demand.Revision > d.seen && d.all != nil {
+		d.all[demandKey{demand.Pool, demand.Node}] = demand
+	}
+}
+
+// drop ends one of which it is known that it is met; the watch says so later.
+func (d *demands) drop(demand lease.Demand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := demandKey{demand.Pool, demand.Node}
+	if d.all[k].Revision == demand.Revision {
+		delete(d.all, k)
+	}
+}
+
+// split gives those of a node, by pool, and all the rest.
+func (d *demands) split(node string) (own map[string]lease.Demand, others []lease.Demand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	own = map[string]lease.Demand{}
+	for k, each := range d.all {
+		if k.node == node {
+			own[k.pool] = each
+		} else {
+			others = append(others, each)
+		}
+	}
+	return own, others
+}
+
+// followDemands keeps the view of who waits for addresses.
+func (a *Agent) followDemands(ctx context.Context) error {
+	return a.store.FollowDemands(ctx, func(u lease.Update[lease.Demand]) {
+		a.report(u.Bad)
+		if a.demands.take(u, a.Node) {
+			time.AfterFunc(afterGift, a.waiters.signal.raise)
+		}
+		if len(u.Set) > 0 {
+			a.giving.raise()
+		}
+	})
+}
+
+// demandAll asks the other nodes for addresses as long as an ADD waits here, and no longer.
+func (a *Agent) demandAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.waiters.signal:
+		}
+		if err := a.demandOnce(ctx); err != nil {
+			a.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
+			pause(ctx, 200*time.Millisecond)
+			a.waiters.signal.raise()
+		}
+	}
+}
+
+func (a *Agent) demandOnce(ctx context.Context) error {
+	own, _ := a.demands.split(a.Node)
+	wanted := map[string]lease.Demand{}
+	for k, n := range a.waiters.lens() {
+		d := wanted[k.pool]
+		if d.Pool = k.pool; k.family == allocator.V4 {
+			d.V4 = n
+		} else {
+			d.V6 = n
+		}
+		wanted[k.pool] = d
+	}
+	if len(own)+len(wanted) == 0 {
+		return nil
+	}
+	session, err := a.holding(allocator.Stateless)
+	if err != nil {
+		return err
+	}
+	for pool, d := range wanted {
+		if there, ok := own[pool]; ok && (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) {
+			continue // to write it anew would only disturb a gift under way
+		}
+		if d, err = session.Demand(ctx, d); err != nil {
+			return err
+		}
+		a.demands.put(d)
+	}
+	for pool, d := range own {
+		if _, ok := wanted[pool]; ok {
+			continue
+		}
+		if err := session.Withdraw(ctx, pool); err != nil {
+			return err
+		}
+		a.demands.drop(d)
+	}
+	return nil
+}

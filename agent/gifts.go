@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+const (
+	startWithin = 30 * time.Millisecond // owners answer a demand at different times, so that the first one spares the others
+	settleEvery = time.Second           // how often what is in doubt is looked at
+	giveTries   = 10                    // how often a block may change under a gift
+)
+
+// giveAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
+// address was freed, a quarantine has ended. It also settles what is in doubt.
+func (a *Agent) giveAll(ctx context.Context) error {
+	timer := time.NewTimer(settleEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.giving:
+		case <-timer.C:
+		}
+		a.settleDoubts(ctx)
+		wait := settleEvery
+		if _, others := a.demands.split(a.Node); len(others) > 0 {
+			pause(ctx, rand.N(startWithin))
+			wait = a.meetDemands(ctx)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// meetDemands gives what it can, and returns when to look again.
+func (a *Agent) meetDemands(ctx context.Context) time.Duration {
+	wait := settleEvery
+	session, err := a.holding(allocator.Stateless)
+	if err != nil {
+		return wait
+	}
+	_, others := a.demands.split(a.Node)
+	for _, d := range others {
+		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
+			k := spaceKey{d.Pool, f}
+			if d.Of(f) == 0 {
+				continue
+			}
+			if a.give(ctx, session, d, k) {
+				break // the demand is met: what is still waited for is demanded anew
+			}
+			wait = min(wait, a.untilRested(k))
+		}
+	}
+	return wait
+}
+
+// give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
+func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand, k spaceKey) (ended bool) {
+	for range giveTries {
+		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), a.waiters.len(k)) })
+		if o == nil {
+			return false
+		}
+		after, err := session.Give(ctx, o.block, o.part, d)
+		_, lost := errors.AsType[*lease.LostBlockError](err)
+		switch {
+		case err == nil:
+			a.forget(o)
+			a.metrics.Gift("given")
+			a.Log.Info("gave addresses", zap.String("pool", k.pool), zap.Stringer("part", o.part), zap.String("to", d.Node))
+		case lost, lease.SessionOver(err), errors.Is(err, lease.ErrDemandMet), errors.Is(err, lease.ErrManyParts), errors.Is(err, lease.ErrRecovering):
+			a.Log.Debug("gave nothing", zap.Stringer("part", o.part), zap.Error(err))
+		default:
+			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.part), zap.Error(err))
+			a.doubt(o)
+			return false
+		}
+		a.blocks.put(after)
+		a.arrived(o)
+		if err == nil || errors.Is(err, lease.ErrDemandMet) {
+			a.demands.drop(d)
+			return true
+		}
+		if !lost {
+			return false
+		}
+	}
+	return false
+}
+
+// settleDoubts finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
+// was not carried out by then never is.
+func (a *Agent) settleDoubts(ctx context.Context) {
+	for _, o := range a.doubts() {
+		session, err := a.holding(allocator.Stateless)
+		if err != nil {
+			return
+		}
+		now, err := session.SettleBlock(ctx, o.block)
+		if err != nil {
+			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.part), zap.Error(err))
+			continue
+		}
+		if now.Revision == 0 {
+			now.Revision = o.block.Revision // no word of it up to there counts any more
+			a.blocks.released(now)
+		} else {
+			a.blocks.put(now)
+		}
+		if now.OwnerOf(o.part.Addr()) != a.Node {
+			a.forget(o)
+		}
+		a.arrived(o)
+		a.Log.Info("settled what was in doubt", zap.Stringer("part", o.part), zap.String("owner", now.OwnerOf(o.part.Addr())))
+	}
+}
+
+// forget lets the journal forget who had the addresses of a part that is another's now.
+func (a *Agent) forget(o *outgoing) {
+	a.journal.Forget(func(f journal.Freed) bool { return f.Pool == o.space.pool && o.part.Contains(f.Address) })
+}

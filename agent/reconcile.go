@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// reconcile brings the allocator to what is known of blocks: it owns what is this node's, but for what is on its way
+// out or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
+// addresses have come in. The gate is held, so that settling does not come between.
+func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
+	entries := a.journal.Entries()
+	for _, k := range keys {
+		b, known := a.blocks.at(k)
+		if known {
+			a.isolateLost(b, entries)
+		}
+		if a.reconcileSpace(k, entries) > 0 {
+			gained = append(gained, k)
+			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
+		}
+	}
+	return gained
+}
+
+// reconcileSpace reads what is known of the block under the allocator's lock: what left the allocator by an older word
+// does not come back.
+func (a *Agent) reconcileSpace(k blockKey, entries []*journal.Entry) (gained int) {
+	p := &a.pools
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b, known := a.blocks.at(k)
+	own := b.Of(a.Node)
+	ours := make([]netip.Prefix, len(own))
+	for i, part := range own {
+		ours[i] = part.Prefix
+	}
+	kept := p.kept(k, b, ours)
+	s := p.spaces[spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())}]
+	if !known || s == nil {
+		return 0 // missing is not lost
+	}
+	for _, part := range allocator.Subtract(k.prefix, ours) {
+		s.Drop(part)
+	}
+	if a.session == nil {
+		return 0 // nothing is this node's before it has settled
+	}
+	for _, part := range own {
+		for _, gain := range allocator.Subtract(part.Prefix, kept) {
+			gained += a.gain(s, k.pool, gain, part.Taken, entries)
+		}
+	}
+	return gained
+}
+
+// gain adds a part to the allocator, with what the journal knows of its addresses. The allocator's lock is held.
+func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe bool, entries []*journal.Entry) int {
+	var freed []journal.Freed
+	for _, f := range a.journal.Freed() {
+		if f.Pool == pool && part.Contains(f.Address) && !s.Owns(f.Address) {
+			freed = append(freed, f)
+		}
+	}
+	added := s.Add(part, probe)
+	for _, e := range entries {
+		for _, addr := range e.Addresses {
+			// The journal is asked anew: a DEL may have come since, which found nothing to give back.
+			if e.Pool == pool && part.Contains(addr) && !s.Holds(addr) && a.journal.Holder(pool, addr) != nil {
+				_ = s.Hold(addr) // owned: cannot fail
+			}
+		}
+	}
+	for _, f := range freed {
+		if a.journal.Holder(pool, f.Address) == nil && s.Hold(f.Address) == nil {
+			s.Release(f.Address, f.App, f.At, f.Quarantine)
+		}
+	}
+	return added
+}
+
+// isolateLost isolates whoever has an address in a part of b that is another's.
+func (a *Agent) isolateLost(b lease.Block, entries []*journal.Entry) {
+	for _, e := range entries {
+		if e.Pool != b.Pool || e.Class != allocator.Stateless {
+			continue
+		}
+		for _, addr := range e.Addresses {
+			if !b.Prefix.Contains(addr) {
+				continue
+			}
+			if owner := b.OwnerOf(addr); owner != "" && owner != a.Node {
+				a.isolate(e, fmt.Sprintf("address %s of block %s belongs to %s now", addr, b.Prefix, owner))
+			}
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+const (
+	waitTime = 10 * time.Second // bounds an ADD's wait for an address of a pool that has none left for this node
+	lookTime = time.Second      // how long it waits for a word before it looks again by itself
+)
+
+// waiters are the ADDs that wait for an address, those of one pool and family in the order of their coming. Only the
+// first of them takes what there is, so that none starves.
+type waiters struct {
+	mu     sync.Mutex
+	queues map[spaceKey][]signal
+	signal signal // it has changed for what this node asks others
+}
+
+// join puts one more at the end. Its signal says that there may be something to take, and that it is the first.
+func (w *waiters) join(k spaceKey) signal {
+	me := newSignal()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queues == nil {
+		w.queues = map[spaceKey][]signal{}
+	}
+	w.queues[k] = append(w.queues[k], me)
+	w.signal.raise()
+	return me
+}
+
+func (w *waiters) leave(k spaceKey, me signal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queues[k] = slices.DeleteFunc(w.queues[k], func(each signal) bool { return each == me })
+	if len(w.queues[k]) > 0 {
+		w.queues[k][0].raise()
+	} else {
+		delete(w.queues, k)
+	}
+	w.signal.raise()
+}
+
+func (w *waiters) first(k spaceKey, me signal) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queues[k][0] == me
+}
+
+// wake lets the first one look.
+func (w *waiters) wake(k spaceKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queues[k]) > 0 {
+		w.queues[k][0].raise()
+	}
+}
+
+// wakePool does so for all families of a pool.
+func (w *waiters) wakePool(pool string) {
+	for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
+		w.wake(spaceKey{pool, f})
+	}
+}
+
+func (w *waiters) len(k spaceKey) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queues[k])
+}
+
+// count is how many wait in all.
+func (w *waiters) count() (all int) {
+	for _, n := range w.lens() {
+		all += n
+	}
+	return all
+}
+
+// lens are how many wait, by pool and family.
+func (w *waiters) lens() map[spaceKey]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[spaceKey]int, len(w.queues))
+	for k, queue := range w.queues {
+		all[k] = len(queue)
+	}
+	return all
+}
+
+// freed says that an address of this node has become free, or was gained: for an ADD that waits here, else for one that
+// waits elsewhere.
+func (a *Agent) freed(k spaceKey) {
+	a.waiters.wake(k)
+	a.giving.raise()
+}
+
+// await waits for an address until one comes, or the caller's patience or its own ends.
+func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app allocator.App) (allocator.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
+	me := a.waiters.join(k)
+	defer func() {
+		a.waiters.leave(k, me)
+		a.giving.raise()
+	}()
+	last := error(errNoBlock)
+	for {
+		if a.waiters.first(k, me) {
+			grant, err := a.tryOne(ctx, k, app)
+			if err == nil {
+				return grant, nil
+			}
+			last = err
+		}
+		look := time.NewTimer(a.untilRested(k))
+		select {
+		case <-me:
+		case <-look.C:
+		case <-ctx.Done():
+			look.Stop()
+			return allocator.Grant{}, noAddress(pool, k, last)
+		}
+		look.Stop()
+	}
+}
+
+// untilRested is how long to wait for the next quarantine's end, or else until one looks again.
+func (a *Agent) untilRested(k spaceKey) time.Duration {
+	wait := lookTime
+	a.pools.with(k, func(s *allocator.Space) {
+		if at, ok := s.Rest(); ok {
+			wait = max(0, min(wait, at-wire.Boottime()))
+		}
+	})
+	return wait + time.Millisecond
+}

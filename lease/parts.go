@@ -1,0 +1,106 @@
+package lease
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// maxParts bounds the parts of a block, and so its record: it stays far below what etcd takes.
+const maxParts = 1024
+
+// Uncovered is what no part of the block covers, in order: it is nobody's.
+func (b *Block) Uncovered() []netip.Prefix { return allocator.Subtract(b.Prefix, prefixesOf(b.Parts)) }
+
+// Of are the parts of an owner.
+func (b *Block) Of(owner string) []Part {
+	return slices.DeleteFunc(slices.Clone(b.Parts), func(p Part) bool { return p.Owner != owner })
+}
+
+// OwnerOf is whose an address is; empty: nobody's.
+func (b *Block) OwnerOf(a netip.Addr) string {
+	for _, p := range b.Parts {
+		if p.Prefix.Contains(a) {
+			return p.Owner
+		}
+	}
+	return ""
+}
+
+// stateful reports whether the whole block is kept for reservations.
+func (b *Block) stateful() bool { return b.ownedBy(OwnerStateful) }
+
+func (b *Block) ownedBy(owner string) bool {
+	return len(b.Parts) > 0 && !slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != owner })
+}
+
+// owned reports whether all of part is an owner's.
+func (b *Block) owned(part netip.Prefix, owner string) bool {
+	return len(allocator.Subtract(part, prefixesOf(b.Of(owner)))) == 0
+}
+
+// covered is b with what was nobody's as an owner's.
+func (b Block) covered(owner string) Block {
+	parts := slices.Clone(b.Parts)
+	for _, p := range b.Uncovered() {
+		parts = append(parts, Part{Prefix: p, Owner: owner})
+	}
+	b.Parts = canonical(b.Prefix, parts)
+	return b
+}
+
+// moved is b with what of part was from's as to's; without to it is nobody's. What is said of a part goes along.
+func (b Block) moved(part netip.Prefix, from, to string) Block {
+	var parts []Part
+	for _, p := range b.Parts {
+		if p.Owner != from || !p.Prefix.Overlaps(part) {
+			parts = append(parts, p)
+			continue
+		}
+		for _, left := range allocator.Subtract(p.Prefix, []netip.Prefix{part}) {
+			parts = append(parts, Part{Prefix: left, Owner: from, Taken: p.Taken})
+		}
+		if to != "" {
+			parts = append(parts, Part{Prefix: smaller(p.Prefix, part), Owner: to, Taken: p.Taken})
+		}
+	}
+	b.Parts = canonical(b.Prefix, parts)
+	return b
+}
+
+// smaller is what two prefixes that overlap have in common.
+func smaller(a, b netip.Prefix) netip.Prefix {
+	if a.Bits() > b.Bits() {
+		return a
+	}
+	return b
+}
+
+// canonical is the one way to write the parts of a block: in order, and siblings that say the same are one.
+func canonical(block netip.Prefix, parts []Part) []Part {
+	slices.SortFunc(parts, func(a, b Part) int { return a.Prefix.Compare(b.Prefix) })
+	var out []Part
+	for _, p := range parts {
+		for n := len(out); n > 0 && p.Prefix.Bits() > block.Bits() && siblings(out[n-1], p); n = len(out) {
+			p.Prefix = netip.PrefixFrom(out[n-1].Prefix.Addr(), p.Prefix.Bits()-1)
+			out = out[:n-1]
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// siblings reports whether two parts, of which a is the lower, say the same of the halves of one prefix.
+func siblings(a, b Part) bool {
+	whole := netip.PrefixFrom(b.Prefix.Addr(), b.Prefix.Bits()-1).Masked()
+	return a.Owner == b.Owner && a.Taken == b.Taken && a.Prefix.Bits() == b.Prefix.Bits() && whole.Addr() == a.Prefix.Addr()
+}
+
+func prefixesOf(parts []Part) []netip.Prefix {
+	all := make([]netip.Prefix, len(parts))
+	for i, p := range parts {
+		all[i] = p.Prefix
+	}
+	return all
+}
