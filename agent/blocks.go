@@ -62,8 +62,8 @@ func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockK
 		}
 	}
 	for _, block := range u.Set {
-		if b.learn(block, floor) {
-			news = append(news, change{block, before[keyOf(block)]})
+		if former := before[keyOf(block)]; b.learn(block, floor) {
+			news = append(news, change{block, former})
 		}
 	}
 	for _, ended := range u.Gone {
