@@ -384,8 +384,64 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
 		t.Errorf("the agent owns %v, and %v is on its way out", r.owns(), o.part)
 	}
-	r.agent.arrived(o)
+	// In doubt it comes back with the first word that is newer than what was compared.
+	r.agent.doubt(o)
+	now, err = session.SettleBlock(t.Context(), now)
+	check(t, err)
+	r.word(lease.Update[lease.Block]{Revision: now.Revision, Set: []lease.Block{now}})
+	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.doubts()) > 0 {
+		t.Errorf("the agent owns %v, and in doubt are %v", own, r.agent.doubts())
+	}
+}
+
+func TestWhatWasGivenIsOutBeforeTheWatchTells(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.add(r.tiny("a"))
+	session, err := r.agent.holding(allocator.Stateless)
+	check(t, err)
+	for range 5 {
+		d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+		check(t, err)
+		if !r.agent.give(t.Context(), session, d, tiny) {
+			t.Fatal("nothing was given")
+		}
+		own, b := r.owns(), r.block()
+		for _, p := range b.Of("n2") {
+			if slices.ContainsFunc(own, p.Prefix.Overlaps) {
+				t.Errorf("the agent owns %v, and n2 has got %v", own, p.Prefix)
+			}
+		}
+	}
+}
+
+func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
+	r, _, _ := shared(t)
+	c := r.tiny("a")
+	r.add(c)
+	r.del(c)
+	r.change(func(c *lease.Config) {
+		p := c.Pools["tiny"]
+		p.Reuse, p.Cooldown, p.Draining = 0, 0, true
+		c.Pools["tiny"] = p
+	})
+	r.until("the agent has the configuration, and all is published", func() bool {
+		p, _, err := r.agent.pool("tiny")
+		return err == nil && p.Draining && r.agent.backlog.len() == 0 && r.assigned(netip.MustParseAddr("10.7.0.2")) == nil
+	})
+	before := r.owns()
+	r.etcd.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	r.agent.giveBackBlocks(ctx)
+	if own := r.owns(); len(r.agent.doubts()) != 1 || len(own) > 0 {
+		t.Errorf("in doubt are %v, owned %v", r.agent.doubts(), own)
+	}
+	r.startEtcd()
+	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
 	r.agrees()
+	if b := r.block(); len(b.Of("n1")) > 0 && !slices.Equal(r.owns(), before) {
+		t.Errorf("the agent owns %v of %+v", r.owns(), b)
+	}
 }
 
 func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {

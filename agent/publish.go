@@ -18,6 +18,7 @@ import (
 type backlog struct {
 	mu     sync.Mutex
 	dirty  map[poolAddress]struct{}
+	sent   int // of those that were taken, while it is not known that etcd has them
 	signal signal
 }
 
@@ -38,19 +39,26 @@ func (b *backlog) add(pool string, addresses []netip.Addr) {
 	b.signal.raise()
 }
 
-// take empties the backlog.
+// take empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
 func (b *backlog) take() map[poolAddress]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	dirty := b.dirty
-	b.dirty = nil
+	b.dirty, b.sent = nil, len(dirty)
 	return dirty
 }
 
+func (b *backlog) done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = 0
+}
+
+// len is how many addresses etcd does not have as the journal has them.
 func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.dirty)
+	return len(b.dirty) + b.sent
 }
 
 // publishAll writes assignments and the node's status as they change.
@@ -67,10 +75,14 @@ func (a *Agent) publishAll(ctx context.Context) error {
 		// The status first: what it says was applied is in the journal, and so in the backlog, by now.
 		status := a.status()
 		dirty := a.backlog.take()
-		if err := a.publish(ctx, status, dirty); err != nil {
+		err := a.publish(ctx, status, dirty)
+		if err != nil {
 			for d := range dirty {
 				a.backlog.add(d.pool, []netip.Addr{d.addr})
 			}
+		}
+		a.backlog.done()
+		if err != nil {
 			a.backlog.signal.raise()
 			a.Log.Debug("cannot publish yet", zap.Int("addresses", len(dirty)), zap.Error(err))
 			pause(ctx, 200*time.Millisecond)
