@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/berth-ipam/berth/e2e/lab"
 )
 
@@ -25,6 +27,13 @@ const (
     cidrs: [10.42.7.0/26]
     gateways: [10.42.7.1]
     blockSize: {v4: 26}
+`
+	// few has 13 addresses, fewer than there are callers.
+	few = `pools:
+  - name: default
+    cidrs: [10.42.7.0/28]
+    gateways: [10.42.7.1]
+    blockSize: {v4: 28}
 `
 	// twoFamilies has 29 addresses of IPv4, and 30 of IPv6: one less for the subnet's routers and one for the gateway.
 	twoFamilies = `pools:
@@ -195,4 +204,61 @@ func TestBothFamiliesAreUsableToTheLastAddress(t *testing.T) {
 		deleteAll(t, containers)
 		unowned(t, l)
 	}
+}
+
+func TestWithMoreCallersThanAddressesNoneIsHeldTwiceAndNoneIsLostThoughAgentsAreKilled(t *testing.T) {
+	l := newLab(t, 4, few)
+	const usable = 13
+	h := &holders{by: map[netip.Addr]string{}}
+	containers := make([]*lab.Container, 160)
+	for i := range containers {
+		containers[i] = container(t, l.Nodes[i%4], l, "BERTH_NAMESPACE", "shop", "BERTH_APP", fmt.Sprintf("web-%d", i%7))
+	}
+	kills, stop := 0, make(chan struct{})
+	var killer errgroup.Group
+	killer.Go(func() error {
+		for ; ; kills++ {
+			select {
+			case <-stop:
+				return nil
+			case <-time.After(time.Duration(200+rand.IntN(400)) * time.Millisecond):
+			}
+			node := l.Nodes[rand.IntN(len(l.Nodes))]
+			if err := errors.Join(node.Kill(), node.Start(t.Context())); err != nil {
+				return err
+			}
+		}
+	})
+	each(t, containers, func(_ int, c *lab.Container) error {
+		err := lab.Eventually(t.Context(), "ADD of "+c.ID, func() error {
+			_, err := c.Add(t.Context())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		h.take(c)
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		return remove(t, h, c)
+	})
+	close(stop)
+	if err := killer.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range h.errs {
+		t.Error(err)
+	}
+	given := 0.0
+	for _, node := range l.Nodes {
+		n, err := node.Metric(t.Context(), "berth_gifts_total", "direction", "given")
+		if err == nil {
+			given += n
+		}
+	}
+	t.Logf("agents were killed %d times; those that live have given %v parts since", kills, given)
+	unowned(t, l)
+	for _, node := range l.Nodes {
+		deleteAll(t, fill(t, l, usable, func(int) *lab.Node { return node }))
+	}
+	unowned(t, l)
 }
