@@ -31,7 +31,7 @@ func shared(t *testing.T) (r *rig, n2 *lease.Session, claim func() lease.Block) 
 	check(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var kept sync.WaitGroup
-	kept.Go(func() { _ = n2.Keep(ctx, func(time.Duration) {}) })
+	kept.Go(func() { _ = n2.Keep(ctx, silent{}) })
 	t.Cleanup(func() { cancel(); kept.Wait() })
 	return r, n2, func() lease.Block {
 		t.Helper()
@@ -469,3 +469,9 @@ func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
 		t.Errorf("the block is %+v, n2 has %v", b, given)
 	}
 }
+
+// silent keeps a session and nothing else.
+type silent struct{}
+
+func (silent) Arm() error           { return nil }
+func (silent) Proven(time.Duration) {}
