@@ -67,15 +67,15 @@ func (e *ClusterError) Error() string {
 }
 
 // A NodeTakenError says that a node's name belongs to another machine.
-type NodeTakenError struct{ Node, Machine, Address, Key string }
+type NodeTakenError struct{ Node, Machine, Address string }
 
 func (e *NodeTakenError) Error() string {
 	where := ""
 	if e.Address != "" {
 		where = " at " + e.Address
 	}
-	return fmt.Sprintf("lease: the node name %q belongs to machine %s%s: choose another name, or free this one with `etcdctl del %s` once that machine is gone for good",
-		e.Node, e.Machine, where, e.Key)
+	return fmt.Sprintf("lease: the node name %q belongs to machine %s%s: choose another name, or free this one with `berthctl node remove %s` once that machine is gone for good",
+		e.Node, e.Machine, where, e.Node)
 }
 
 // A NodeAliveError says that another boot of this machine, or a clone of it, keeps the node's session alive.

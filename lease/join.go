@@ -113,7 +113,7 @@ func (s *Store) admit(ctx context.Context, me Node, b before) error {
 	case b.node == nil, b.node.Removed != nil:
 		return nil
 	case b.node.Machine != me.Machine:
-		return &NodeTakenError{Node: me.Name, Machine: b.node.Machine, Address: b.node.Address, Key: s.keys.node(me.Name)}
+		return &NodeTakenError{Node: me.Name, Machine: b.node.Machine, Address: b.node.Address}
 	case b.node.Boot == me.Boot || b.lease == 0:
 		return nil
 	}

@@ -41,16 +41,18 @@ const (
 	KindReservation Kind = "reservations"
 	KindIdentity    Kind = "identities"
 	KindDemand      Kind = "demands"
+	KindQuestion    Kind = "questions"
 )
 
 // A Key is what a key says. Which fields it has, its Kind tells.
 type Key struct {
 	Kind     Kind
 	Number   int64              // KindHistory
-	Node     string             // KindNode, KindSession, KindStatus, KindDemand
+	Node     string             // KindNode, KindSession, KindStatus, KindDemand; KindQuestion: who answers, empty in the question's own key
 	Pool     string             // KindPool, KindBlock, KindAssignment, KindReservation, KindDemand
 	Address  netip.Addr         // KindBlock (its first one), KindAssignment, KindReservation
 	Identity allocator.Identity // KindIdentity
+	Question string             // KindQuestion: its slot
 }
 
 // Of is the one place where a key is built.
@@ -70,6 +72,10 @@ func (k Keys) Of(key Key) string {
 	case KindIdentity:
 		i := key.Identity
 		return strings.Join([]string{at, i.Network, i.Namespace, i.App, i.Member, i.Interface}, "/")
+	case KindQuestion:
+		if at += "/" + key.Question; key.Node != "" {
+			at += "/" + key.Node
+		}
 	}
 	return at
 }
@@ -87,6 +93,10 @@ func (k Keys) pool(name string) string     { return k.Of(Key{Kind: KindPool, Poo
 func (k Keys) node(name string) string     { return k.Of(Key{Kind: KindNode, Node: name}) }
 func (k Keys) session(node string) string  { return k.Of(Key{Kind: KindSession, Node: node}) }
 func (k Keys) status(node string) string   { return k.Of(Key{Kind: KindStatus, Node: node}) }
+func (k Keys) question(slot string) string { return k.Of(Key{Kind: KindQuestion, Question: slot}) }
+func (k Keys) answer(slot, node string) string {
+	return k.Of(Key{Kind: KindQuestion, Question: slot, Node: node})
+}
 func (k Keys) identity(i allocator.Identity) string {
 	return k.Of(Key{Kind: KindIdentity, Identity: i})
 }
@@ -122,7 +132,7 @@ func (k Keys) Parse(key string) (Key, error) {
 func parse(rest string) (key Key, err error) {
 	kind, names := split(rest)
 	key = Key{Kind: kind}
-	if want := lengths[kind]; len(names) != want {
+	if want := lengths[kind]; len(names) != want && !(kind == KindQuestion && len(names) == want+1) {
 		return key, fmt.Errorf("it has %d names after %q: want %d", len(names), kind, want)
 	}
 	switch kind {
@@ -149,16 +159,22 @@ func parse(rest string) (key Key, err error) {
 	case KindIdentity:
 		key.Identity = allocator.Identity{Network: names[0], Namespace: names[1], App: names[2], Member: names[3], Interface: names[4]}
 		err = key.Identity.Validate()
+	case KindQuestion:
+		key.Question, err = names[0], allocator.ValidName("question", names[0])
+		if err == nil && len(names) > 1 {
+			key.Node, err = names[1], allocator.ValidName("node", names[1])
+		}
 	default:
 		err = fmt.Errorf("no record is of kind %q", kind)
 	}
 	return key, err
 }
 
-// lengths is how many names follow the kind.
+// lengths is how many names follow the kind; in an answer's key the node's follows the question's.
 var lengths = map[Kind]int{
 	KindHistory: 1, KindPool: 1, KindNode: 1, KindSession: 1, KindStatus: 1,
-	KindBlock: 2, KindAssignment: 2, KindReservation: 2, KindDemand: 2, KindIdentity: 5,
+	KindBlock: 2, KindAssignment: 2, KindReservation: 2, KindIdentity: 5,
+	KindDemand: 2, KindQuestion: 1,
 }
 
 // split takes a kind, of which those of the configuration have two parts, from the names after it.

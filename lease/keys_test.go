@@ -23,7 +23,9 @@ func TestKeysAreThoseOfTheDesign(t *testing.T) {
 		"/berth/v1/assignments/default/10.42.1.9":      keys.assignment("default", addr("10.42.1.9")),
 		"/berth/v1/reservations/default/fd00::9":       keys.reservation("default", addr("fd00::9")),
 		"/berth/v1/identities/berth/shop/db/db-0/eth0": keys.identity(id),
-		"/berth/v1/demands/default/n1":                 keys.demand("default", "n1"),
+		"/berth/v1/questions/2":                        keys.question("2"),
+		"/berth/v1/questions/2/n1":                     keys.answer("2", "n1"),
+		"/berth/v1/demands/default/n1":                 keys.Of(Key{Kind: KindDemand, Pool: "default", Node: "n1"}),
 	} {
 		if got != want {
 			t.Errorf("the key is %s, want %s", got, want)
@@ -44,7 +46,8 @@ func TestAForgedKeyIsRefused(t *testing.T) {
 		"/berth/v1/assignments/default/fd00:0::9", "/berth/v1/assignments/default/fe80::1%eth0", "/berth/v1/reservations//10.0.0.1",
 		"/berth/v1/config", "/berth/v1/config/other", "/berth/v1/config/pools", "/berth/v1/config/history/01", "/berth/v1/config/history/x",
 		"/berth/v1/identities/net/ns/app/member", "/berth/v1/identities/net/ns/app/member/eth0/x", "/berth/v1/identities/net/../app/member/eth0",
-		"/berth/v1/other/x", "/berth/v1/demands/default", "/berth/v1/demands/default/", "/berth/v1/demands//n1", "/berth/v1/demands/default/n1/x",
+		"/berth/v1/other/x", "/berth/v1/questions", "/berth/v1/questions/", "/berth/v1/questions/1/", "/berth/v1/questions/1/n1/x",
+		"/berth/v1/questions//n1", "/berth/v1/demands/default", "/berth/v1/demands/default/n1/x", "/berth/v1/demands//n1",
 	} {
 		if parsed, err := NewKeys("").Parse(key); err == nil {
 			t.Errorf("%q is read as %+v", key, parsed)
@@ -57,7 +60,9 @@ func FuzzKeysGoRound(f *testing.F) {
 	f.Add("/berth/v1/identities/berth/shop/db/db-0/eth0", "ns", "eth0", uint32(7))
 	f.Add("/berth/v1/blocks/default/10.42.1.0", "a.b-c_d", "x%y", uint32(1<<31))
 	f.Add("/berth/v1/config/history/3", "cluster", "config", uint32(0))
-	f.Add("/berth/v1/demands/default/n1", "n1", "eth0", uint32(9))
+	f.Add("/berth/v1/questions/1", "questions", "eth0", uint32(1))
+	f.Add("/berth/v1/questions/1/n1", "n1", "eth0", uint32(2))
+	f.Add("/berth/v1/demands/default/n1", "1", "eth0", uint32(3))
 	keys := NewKeys("")
 	f.Fuzz(func(t *testing.T, key, name, iface string, number uint32) {
 		if parsed, err := keys.Parse(key); err == nil && keys.Of(parsed) != key {
@@ -71,7 +76,7 @@ func FuzzKeysGoRound(f *testing.F) {
 			{Kind: KindPool, Pool: name}, {Kind: KindNode, Node: name}, {Kind: KindSession, Node: name}, {Kind: KindStatus, Node: name},
 			{Kind: KindBlock, Pool: name, Address: a}, {Kind: KindAssignment, Pool: name, Address: a}, {Kind: KindReservation, Pool: name, Address: a},
 			{Kind: KindHistory, Number: int64(number)}, {Kind: KindCluster}, {Kind: KindRevision}, {Kind: KindSettings},
-			{Kind: KindDemand, Pool: name, Node: name},
+			{Kind: KindDemand, Pool: name, Node: name}, {Kind: KindQuestion, Question: name}, {Kind: KindQuestion, Question: name, Node: name},
 		}
 		id := allocator.Identity{Namespace: name, App: name, Member: name, Network: name, Interface: iface}
 		if id.Validate() == nil {

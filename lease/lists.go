@@ -32,7 +32,7 @@ func one[T any](ctx context.Context, s *Store, f form[T], key string) (*T, error
 // Nodes are all nodes that were ever there and were not removed, by name.
 func (s *Store) Nodes(ctx context.Context) ([]Node, error) {
 	nodes, _, err := list(ctx, s, nodeForm)
-	return nodes, err
+	return slices.DeleteFunc(nodes, func(n Node) bool { return n.Removed != nil }), err
 }
 
 // Sessions are the names of the nodes that have a session.

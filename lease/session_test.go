@@ -151,7 +151,7 @@ func TestANodesNameBelongsToOneMachine(t *testing.T) {
 	stranger.Machine = "another"
 	_, err := s.Join(t.Context(), stranger)
 	taken, ok := errors.AsType[*NodeTakenError](err)
-	if !ok || taken.Machine != "machine of n1" || !strings.Contains(err.Error(), "etcdctl del ") {
+	if !ok || taken.Machine != "machine of n1" || !strings.Contains(err.Error(), "berthctl node remove n1") {
 		t.Fatalf("the error is %v", err)
 	}
 	l.absent(s, "n1")
