@@ -1,0 +1,219 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	// askSlots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
+	// answers, too, every agent would get all of them.
+	askSlots = 4
+	// askTime is how long a question stays there beyond the asker's patience, where the asker dies of it.
+	askTime = 30 * time.Second
+)
+
+var (
+	questionForm = form[Question]{KindQuestion, func(q *Question, key Key, revision int64) { q.Slot, q.Revision = key.Question, revision }}
+	answerForm   = form[Answer]{KindQuestion, func(a *Answer, key Key, _ int64) { a.Slot, a.Node = key.Question, key.Node }}
+)
+
+// ErrWithdrawn says that a question is not there any more: nobody waits for its answer.
+var ErrWithdrawn = errors.New("lease: the question was withdrawn")
+
+// Ask asks every agent and waits until each node that had a session has answered, or for as long as patience. It
+// returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in deaf are
+// asked, but not waited for.
+func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration, deaf ...string) (answers []Answer, silent []string, err error) {
+	id, err := s.grant(ctx, patience+askTime)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lease: ask: %w", err)
+	}
+	defer s.revoke(id) // and with it the question and its answers
+	slot, at, live, err := s.pose(ctx, q, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lease: ask: %w", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	names, err := s.awaitAnswers(bounded, slot, at, slices.DeleteFunc(slices.Clone(live), func(n string) bool { return slices.Contains(deaf, n) }))
+	if ctx.Err() != nil || err != nil {
+		return nil, nil, fmt.Errorf("lease: ask: %w", errors.Join(ctx.Err(), err))
+	}
+	for _, name := range names {
+		a, err := one(ctx, s, answerForm, s.keys.answer(slot, name))
+		if err != nil {
+			return nil, nil, fmt.Errorf("lease: ask: %w", err)
+		}
+		if a != nil {
+			answers = append(answers, *a)
+		}
+	}
+	for _, name := range live {
+		if !slices.Contains(names, name) {
+			silent = append(silent, name)
+		}
+	}
+	return answers, silent, nil
+}
+
+// pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
+func (s *Store) pose(ctx context.Context, q Question, id clientv3.LeaseID) (slot string, at int64, live []string, err error) {
+	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
+	sessions := s.keys.Under(KindSession)
+	for _, n := range rand.Perm(askSlots) {
+		slot = strconv.Itoa(n + 1)
+		key := s.keys.question(slot)
+		response, err := s.settle(ctx, "ask", transaction{
+			If:   []clientv3.Cmp{absent(key)},
+			Then: []clientv3.Op{put(key, q, clientv3.WithLease(id)), clientv3.OpGet(sessions, clientv3.WithPrefix(), clientv3.WithKeysOnly())},
+			Else: []clientv3.Op{clientv3.OpGet(key), clientv3.OpGet(sessions, clientv3.WithPrefix(), clientv3.WithKeysOnly())},
+		})
+		if err != nil {
+			return "", 0, nil, err
+		}
+		if kvs := found(response, 0); !response.Succeeded && (len(kvs) == 0 || kvs[0].Lease != int64(id)) {
+			continue // another's question; with this lease it would be ours, by a try whose answer was lost
+		}
+		for _, kv := range found(response, 1) {
+			live = append(live, strings.TrimPrefix(string(kv.Key), sessions))
+		}
+		return slot, response.Header.Revision, live, nil
+	}
+	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", askSlots, askTime)
+}
+
+// awaitAnswers waits until all who are expected have answered, or ctx ends, and returns who has.
+func (s *Store) awaitAnswers(ctx context.Context, slot string, at int64, expected []string) (names []string, err error) {
+	prefix := s.keys.question(slot) + "/"
+	for {
+		response, err := s.scan(context.WithoutCancel(ctx), prefix, clientv3.WithKeysOnly())
+		if err != nil {
+			return nil, err
+		}
+		names = nil
+		for _, kv := range response.Kvs {
+			names = append(names, strings.TrimPrefix(string(kv.Key), prefix))
+		}
+		missing := slices.ContainsFunc(expected, func(n string) bool { return !slices.Contains(names, n) })
+		if !missing || ctx.Err() != nil {
+			return names, nil
+		}
+		s.changed(ctx, max(at, response.Header.Revision), prefix)
+		_ = pause(ctx, settling) // answers come from many nodes
+	}
+}
+
+// FollowQuestions calls f with each question that is asked, once, until ctx ends; its error is ctx's.
+func (s *Store) FollowQuestions(ctx context.Context, f func(Question)) error {
+	seen := map[string]int64{}
+	hear := func(kv *mvccpb.KeyValue) {
+		q, err := questionForm.read(s.keys, kv)
+		if err != nil || seen[q.Slot] >= q.Revision {
+			return
+		}
+		seen[q.Slot], q.lease = q.Revision, kv.Lease
+		f(q)
+	}
+	for ctx.Err() == nil {
+		if revision, err := s.readQuestions(ctx, hear); err == nil {
+			s.watchQuestions(ctx, revision, hear)
+		}
+		_ = pause(ctx, rand.N(rereadWithin))
+	}
+	return ctx.Err()
+}
+
+func (s *Store) readQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) (int64, error) {
+	var gets []clientv3.Op
+	for n := range askSlots {
+		gets = append(gets, clientv3.OpGet(s.keys.question(strconv.Itoa(n+1))))
+	}
+	response, err := s.commit(ctx, "read questions", transaction{Then: gets})
+	if err != nil {
+		return 0, err
+	}
+	for n := range askSlots {
+		for _, kv := range found(response, n) {
+			hear(kv)
+		}
+	}
+	return response.Header.Revision, nil
+}
+
+// watchQuestions returns when one of the watches or ctx ends.
+func (s *Store) watchQuestions(ctx context.Context, revision int64, hear func(*mvccpb.KeyValue)) {
+	client, err := s.etcd()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	heard := make(chan clientv3.WatchResponse)
+	for n := range askSlots {
+		watch := client.Watch(ctx, s.keys.question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
+		go func() {
+			defer cancel()
+			for response := range watch {
+				select {
+				case heard <- response:
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case response := <-heard:
+			if response.Err() != nil {
+				return
+			}
+			for _, e := range response.Events {
+				if e.Type == mvccpb.PUT {
+					hear(e.Kv)
+				}
+			}
+		}
+	}
+}
+
+// Answer writes what the node holds, for as long as the question is there. What would be too much for etcd is counted.
+// It fails with ErrWithdrawn where nobody waits any more, with ErrSessionLost or ErrReplaced.
+func (x *Session) Answer(ctx context.Context, q Question, a Answer) error {
+	if err := x.answer(ctx, q, a); err != nil {
+		return fmt.Errorf("lease: answer for node %q: %w", x.node.Name, err)
+	}
+	return nil
+}
+
+func (x *Session) answer(ctx context.Context, q Question, a Answer) error {
+	keys := x.store.keys
+	a.Node, a.Slot, a.Generation, a.Started = "", "", x.generation, x.node.Started
+	response, err := x.store.settle(ctx, "answer", transaction{
+		If:   append(x.Owner(), unchanged(keys.question(q.Slot), q.Revision)),
+		Then: []clientv3.Op{clientv3.OpPut(keys.answer(q.Slot, x.node.Name), a.text(), clientv3.WithLease(clientv3.LeaseID(q.lease)))},
+		Else: x.ownerGets(),
+	})
+	switch {
+	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+		return ErrWithdrawn
+	case err != nil || response.Succeeded:
+		return err
+	}
+	if err := x.verdict(found(response, 0), found(response, 1)); err != nil {
+		return err
+	}
+	return ErrWithdrawn
+}
