@@ -1,0 +1,167 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// A State is all that etcd has under the prefix, as it was at one revision, and what of it cannot be read.
+type State struct {
+	Revision  int64
+	ClusterID string // of the etcd that answered, in hexadecimal
+	Cluster   *Cluster
+	Changed   int64 // the configuration's revision; 0: nobody has configured anything
+	Settings  Settings
+	Pools     map[string]allocator.Pool
+
+	Nodes        map[string]Node // gravestones, too
+	Sessions     map[string]SessionKey
+	Statuses     map[string]Status
+	Blocks       []Block
+	Assignments  []Assignment
+	Reservations []Reservation
+	Identities   map[allocator.Identity]IdentityRecord
+	Demands      []Key
+
+	Bad       []BadKey
+	revisions map[string]int64 // of every key, as it is written
+	keys      Keys
+}
+
+// A SessionKey is what a session's key says beside its record.
+type SessionKey struct{ Lasting bool } // no lease: it does not end by itself
+
+// A BadKey is a key that is none of Berth's, or one whose record cannot be read.
+type BadKey struct {
+	Text   string // the key as it is written
+	Key    Key    // the zero one where Text cannot be read
+	Reason error
+}
+
+// Text is a key as it is written in etcd.
+func (s *State) Text(key Key) string { return s.keys.Of(key) }
+
+// Has reports whether the key is there.
+func (s *State) Has(key Key) bool { return s.revisions[s.keys.Of(key)] > 0 }
+
+// RevisionOf is the mod revision of a key; 0: it is not there.
+func (s *State) RevisionOf(key Key) int64 { return s.revisions[s.keys.Of(key)] }
+
+// Live reports whether a node has a session.
+func (s *State) Live(node string) bool { _, live := s.Sessions[node]; return live }
+
+// page is how many keys are read at once.
+const page = 5000
+
+// State reads everything, at one revision.
+func (s *Store) State(ctx context.Context) (*State, error) {
+	for try := 1; ; try++ {
+		state, err := s.readState(ctx)
+		if err == nil || !errors.Is(err, rpctypes.ErrCompacted) || try == blockTries {
+			return state, err
+		}
+	}
+}
+
+func (s *Store) readState(ctx context.Context) (*State, error) {
+	state := &State{
+		Settings: DefaultSettings(), Pools: map[string]allocator.Pool{}, Nodes: map[string]Node{}, Sessions: map[string]SessionKey{},
+		Statuses: map[string]Status{}, Identities: map[allocator.Identity]IdentityRecord{}, revisions: map[string]int64{}, keys: s.keys,
+	}
+	for from := s.keys.prefix; ; {
+		response, err := s.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.prefix)), clientv3.WithLimit(page), clientv3.WithRev(state.Revision))
+		if err != nil {
+			return nil, err
+		}
+		if state.Revision == 0 {
+			state.Revision, state.ClusterID = response.Header.Revision, clusterID(response.Header.ClusterId)
+		}
+		for _, kv := range response.Kvs {
+			state.take(kv)
+		}
+		if !response.More {
+			return state, nil
+		}
+		from = string(response.Kvs[len(response.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// take brings one key in.
+func (s *State) take(kv *mvccpb.KeyValue) {
+	s.revisions[string(kv.Key)] = kv.ModRevision
+	key, err := s.keys.Parse(string(kv.Key))
+	if err == nil {
+		err = s.takeRecord(key, kv)
+	}
+	if err != nil {
+		s.Bad = append(s.Bad, BadKey{string(kv.Key), key, err})
+	}
+}
+
+func (s *State) takeRecord(key Key, kv *mvccpb.KeyValue) (err error) {
+	switch key.Kind {
+	case KindCluster:
+		s.Cluster = new(Cluster)
+		return decode(kv, s.Cluster)
+	case KindRevision:
+		s.Changed = kv.ModRevision
+		return decode(kv, new(changeCount))
+	case KindSettings:
+		settings := DefaultSettings()
+		if err = decode(kv, &settings); err == nil {
+			s.Settings = settings
+		}
+	case KindHistory:
+		_, err = historyForm.read(s.keys, kv)
+	case KindPool:
+		err = into(s.Pools, key.Pool, s.keys, poolForm, kv)
+	case KindNode:
+		err = into(s.Nodes, key.Node, s.keys, nodeForm, kv)
+	case KindSession:
+		s.Sessions[key.Node] = SessionKey{Lasting: kv.Lease == 0}
+	case KindStatus:
+		err = into(s.Statuses, key.Node, s.keys, statusForm, kv)
+	case KindIdentity:
+		err = into(s.Identities, key.Identity, s.keys, identityForm, kv)
+	case KindBlock:
+		err = appended(&s.Blocks, s.keys, blockForm, kv)
+	case KindAssignment:
+		err = appended(&s.Assignments, s.keys, assignmentForm, kv)
+	case KindReservation:
+		err = appended(&s.Reservations, s.keys, reservationForm, kv)
+	case KindDemand:
+		s.Demands = append(s.Demands, key)
+	}
+	return err
+}
+
+func decode(kv *mvccpb.KeyValue, record any) error {
+	if err := json.Unmarshal(kv.Value, record); err != nil {
+		return fmt.Errorf("lease: the record at %s cannot be read: %w", kv.Key, err)
+	}
+	return nil
+}
+
+func into[K comparable, T any](all map[K]T, at K, keys Keys, form form[T], kv *mvccpb.KeyValue) error {
+	record, err := form.read(keys, kv)
+	if err == nil {
+		all[at] = record
+	}
+	return err
+}
+
+func appended[T any](all *[]T, keys Keys, form form[T], kv *mvccpb.KeyValue) error {
+	record, err := form.read(keys, kv)
+	if err == nil {
+		*all = append(*all, record)
+	}
+	return err
+}
