@@ -1,0 +1,314 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// RemoveOptions say how RemoveNode goes about it.
+type RemoveOptions struct {
+	Force   bool                     // end its session, if it has one, and do not wait for its right to run out
+	Waiting func(left time.Duration) // called again and again while RemoveNode waits; nil: nobody looks
+}
+
+// A Removal counts what a node had.
+type Removal struct {
+	Node         string        `json:"node"`
+	Parts        int           `json:"parts"` // of blocks
+	Assignments  int           `json:"assignments"`
+	Reservations int           `json:"reservations"` // that were attached there; they stay reserved
+	Waited       time.Duration `json:"-"`
+}
+
+// An UnknownNodeError says that etcd has nothing under a node's name.
+type UnknownNodeError struct{ Node string }
+
+func (e *UnknownNodeError) Error() string {
+	return fmt.Sprintf("lease: there is no node %q, and nothing that belongs to it", e.Node)
+}
+
+// A NodeLiveError says that a node has a session.
+type NodeLiveError struct{ Node string }
+
+func (e *NodeLiveError) Error() string {
+	return fmt.Sprintf("lease: node %q has a session: its agent runs, or did a moment ago", e.Node)
+}
+
+// A NodeReturnedError says that a node has come back while it was being removed. What it got is its own again.
+type NodeReturnedError struct{ Node string }
+
+func (e *NodeReturnedError) Error() string {
+	return fmt.Sprintf("lease: node %q has come back while it was being removed, and settles what it holds: end its agent first", e.Node)
+}
+
+// RemoveNode takes from a node that is gone whatever it has: its parts of blocks are nobody's, its reservations are
+// attached to nobody, its assignments and its status go. A gravestone stays in the place of its record, so that any
+// machine may join under the name and nobody waits for the node's rights. It waits before, on this process' clock, for
+// as long as the node may still use what it holds: the right's time and a tenth from when its session was first seen
+// absent.
+//
+// The gravestone is written first: a node that returns then rewrites its key, and every transaction that follows
+// compares the gravestone. So what a returning node settles is not taken from it. Repeating is harmless. It fails with
+// *UnknownNodeError, *NodeLiveError and *NodeReturnedError.
+func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (Removal, error) {
+	if err := allocator.ValidName("node", name); err != nil {
+		return Removal{}, fmt.Errorf("lease: remove node: %w", err)
+	}
+	removal, err := s.removeNode(ctx, name, o)
+	if err != nil {
+		return removal, fmt.Errorf("lease: remove node %q: %w", name, err)
+	}
+	return removal, nil
+}
+
+func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (removal Removal, err error) {
+	removal.Node = name
+	b, err := s.lookAtNode(ctx, name)
+	if err != nil {
+		return removal, err
+	}
+	if b.sessionRevision > 0 && !o.Force {
+		return removal, &NodeLiveError{Node: name}
+	}
+	if !o.Force {
+		if removal.Waited, err = s.waitOut(ctx, name, b, o.Waiting); err != nil {
+			return removal, err
+		}
+	}
+	held, err := s.heldBy(ctx, name)
+	if err != nil {
+		return removal, err
+	}
+	if b.node == nil && held.empty() {
+		return removal, &UnknownNodeError{Node: name}
+	}
+	grave := b.nodeRevision
+	if b.node == nil || b.node.Removed == nil || b.sessionRevision > 0 {
+		if grave, err = s.bury(ctx, name, b); err != nil {
+			return removal, err
+		}
+	}
+	for {
+		taken, err := s.takeAll(ctx, name, grave, held)
+		removal.Parts += taken.Parts
+		removal.Assignments += taken.Assignments
+		removal.Reservations += taken.Reservations
+		if err != nil {
+			return removal, err
+		}
+		// What the node had sent before the gravestone was written may have come in between.
+		if held, err = s.heldBy(ctx, name); err != nil || held.empty() {
+			return removal, err
+		}
+	}
+}
+
+// waitOut waits until the right has run out over what the node holds. It looks again all the while: a node that comes
+// back rewrites its key.
+func (s *Store) waitOut(ctx context.Context, name string, b before, waiting func(time.Duration)) (waited time.Duration, err error) {
+	const look = time.Second
+	began := time.Now() // its monotonic part counts
+	right, err := s.rightOf(ctx, name, b)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		left := right + right/10 - time.Since(began)
+		if left <= 0 {
+			return time.Since(began), nil
+		}
+		if waiting != nil {
+			waiting(left)
+		}
+		if err := pause(ctx, min(look, left)); err != nil {
+			return 0, err
+		}
+		now, err := s.lookAtNode(ctx, name)
+		switch {
+		case err != nil && !ambiguous(err):
+			return 0, err
+		case err == nil && (now.sessionRevision > 0 || now.nodeRevision != b.nodeRevision):
+			return 0, &NodeReturnedError{Node: name}
+		}
+	}
+}
+
+// rightOf is the longest right that the node had over anything that it holds. One without a record fenced by the
+// settings, in all likelihood.
+func (s *Store) rightOf(ctx context.Context, name string, b before) (time.Duration, error) {
+	var by Settings
+	switch {
+	case b.node == nil:
+		config, err := s.Config(ctx)
+		if err != nil {
+			return 0, err
+		}
+		by = config.Settings
+	case b.node.Removed != nil:
+		return 0, nil
+	default:
+		by = Settings{Fencing: b.node.Fencing, Session: b.node.Session, AddressLease: b.node.AddressLease}
+	}
+	held, err := s.heldBy(ctx, name)
+	switch {
+	case err != nil:
+		return 0, err
+	case len(held.blocks) > 0:
+		return time.Duration(max(by.AddressLease, by.Session)), nil
+	case len(held.reservations) > 0 && by.Fencing != FencingEvidence:
+		return time.Duration(by.Session), nil
+	}
+	return 0, nil
+}
+
+// bury puts a gravestone in the place of a node's record and ends its session, if all is as b says. It returns the
+// gravestone's revision.
+func (s *Store) bury(ctx context.Context, name string, b before) (int64, error) {
+	now := time.Now().UTC()
+	stone := Node{Name: name, Removed: &now}
+	if b.node != nil {
+		stone.Fencing, stone.Session, stone.AddressLease, stone.Started = b.node.Fencing, b.node.Session, b.node.AddressLease, b.node.Started
+	}
+	node, session := s.keys.node(name), s.keys.session(name)
+	t := transaction{
+		If:   []clientv3.Cmp{unchanged(node, b.nodeRevision), unchanged(session, b.sessionRevision)},
+		Then: []clientv3.Op{put(node, stone)},
+		Else: []clientv3.Op{clientv3.OpGet(node), clientv3.OpGet(session, clientv3.WithKeysOnly())},
+	}
+	if b.sessionRevision > 0 {
+		t.Then = append(t.Then, clientv3.OpDelete(session))
+	}
+	response, err := s.settle(ctx, "bury node", t)
+	switch {
+	case err != nil:
+		return 0, err
+	case response.Succeeded:
+		if b.lease != 0 {
+			s.revoke(b.lease)
+		}
+		return response.Header.Revision, nil
+	}
+	if kvs := found(response, 0); len(kvs) > 0 && string(kvs[0].Value) == encode(stone) && len(found(response, 1)) == 0 {
+		return kvs[0].ModRevision, nil // ours, by a try whose answer was lost
+	}
+	return 0, &NodeReturnedError{Node: name}
+}
+
+// A belonging is one key that names the node, as it was read, and what is to become of it.
+type belonging struct {
+	key      string
+	revision int64
+	op       clientv3.Op
+	counts   Removal
+}
+
+// belongings are all that a node has.
+type belongings struct {
+	blocks, assignments, reservations, others []belonging
+}
+
+func (b *belongings) empty() bool {
+	return len(b.blocks)+len(b.assignments)+len(b.reservations)+len(b.others) == 0
+}
+
+func (b *belongings) all() []belonging {
+	return slices.Concat(b.blocks, b.assignments, b.reservations, b.others)
+}
+
+// heldBy reads what a node has. Records that cannot be read are nobody's.
+func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err error) {
+	now := time.Now().UTC()
+	err = errors.Join(
+		each(ctx, s, blockForm, func(kv *mvccpb.KeyValue, block Block) {
+			parts := len(parts(block.Parts, name))
+			block.Parts = slices.DeleteFunc(block.Parts, func(p Part) bool { return p.Owner == name })
+			op := put(string(kv.Key), block)
+			if len(block.Parts) == 0 {
+				op = clientv3.OpDelete(string(kv.Key))
+			}
+			if parts > 0 {
+				b.blocks = append(b.blocks, belonging{string(kv.Key), kv.ModRevision, op, Removal{Parts: parts}})
+			}
+		}),
+		each(ctx, s, assignmentForm, func(kv *mvccpb.KeyValue, a Assignment) {
+			if a.Node == name {
+				b.assignments = append(b.assignments, belonging{string(kv.Key), kv.ModRevision, clientv3.OpDelete(string(kv.Key)), Removal{Assignments: 1}})
+			}
+		}),
+		each(ctx, s, reservationForm, func(kv *mvccpb.KeyValue, r Reservation) {
+			if r.Holder != nil && r.Holder.Node == name {
+				r.Holder, r.LastDel = nil, &now
+				b.reservations = append(b.reservations, belonging{string(kv.Key), kv.ModRevision, put(string(kv.Key), r), Removal{Reservations: 1}})
+			}
+		}),
+	)
+	if err != nil {
+		return b, err
+	}
+	status, err := s.get(ctx, s.keys.status(name))
+	if err == nil && len(status.Kvs) > 0 {
+		b.others = append(b.others, belonging{key: s.keys.status(name), revision: status.Kvs[0].ModRevision, op: clientv3.OpDelete(s.keys.status(name))})
+	}
+	return b, err
+}
+
+// each calls f with every record of a kind that can be read.
+func each[T any](ctx context.Context, s *Store, form form[T], f func(*mvccpb.KeyValue, T)) error {
+	response, err := s.scan(ctx, s.keys.Under(form.kind))
+	if err != nil {
+		return err
+	}
+	for _, kv := range response.Kvs {
+		if record, err := form.read(s.keys, kv); err == nil {
+			f(kv, record)
+		}
+	}
+	return nil
+}
+
+func parts(all []Part, owner string) (own []Part) {
+	for _, p := range all {
+		if p.Owner == owner {
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// takeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it
+// is read again.
+func (s *Store) takeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
+	node, session := s.keys.node(name), s.keys.session(name)
+	for chunk := range slices.Chunk(held.all(), maxOps-2) {
+		t := transaction{
+			If:   []clientv3.Cmp{unchanged(node, grave), absent(session)},
+			Else: []clientv3.Op{clientv3.OpGet(node, clientv3.WithKeysOnly()), clientv3.OpGet(session, clientv3.WithKeysOnly())},
+		}
+		for _, b := range chunk {
+			t.If = append(t.If, unchanged(b.key, b.revision))
+			t.Then = append(t.Then, b.op)
+		}
+		response, err := s.settle(ctx, "remove node", t)
+		switch {
+		case err != nil:
+			return taken, err
+		case response.Succeeded:
+			for _, b := range chunk {
+				taken.Parts += b.counts.Parts
+				taken.Assignments += b.counts.Assignments
+				taken.Reservations += b.counts.Reservations
+			}
+		case revisionOf(found(response, 0)) != grave || len(found(response, 1)) > 0:
+			return taken, &NodeReturnedError{Node: name}
+		}
+	}
+	return taken, nil
+}

@@ -1,0 +1,221 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// holdings make a node, whose session nobody keeps, the owner of blocks, of assignments in them and of reservations.
+func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations int) *Session {
+	l.Helper()
+	config := l.apply(s, smallest())
+	me := brief(name)
+	me.AddressLease = allocator.Duration(6 * time.Second)
+	x, err := s.Join(l.Context(), me)
+	l.check(err)
+	batch := Batch{}
+	for i := range blocks {
+		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, byte(64 + i/4), byte(i % 4 * 64)}), 26)
+		b, err := x.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], block)
+		l.check(err)
+		batch.Blocks = append(batch.Blocks, b)
+	}
+	for i := range assignments {
+		a := addr("10.42.64.2")
+		for range i {
+			a = a.Next()
+		}
+		batch.Set = append(batch.Set, Assignment{Pool: "default", Address: a, Attachment: attachment("c"), Node: name})
+	}
+	l.check(x.Publish(l.Context(), batch))
+	var requests []ReserveRequest
+	for i := range reservations {
+		requests = append(requests, ReserveRequest{
+			Pool: config.Pools["default"], PoolRevision: config.PoolRevisions["default"], Identity: identity(name, i), Attachment: attachment(identity(name, i).Member),
+		})
+	}
+	_, err = x.Reserve(l.Context(), requests)
+	l.check(err)
+	return x
+}
+
+// left fails unless nothing is a node's any more, and its gravestone is there.
+func (l *lab) left(s *Store, name string) {
+	l.Helper()
+	state, err := s.State(l.Context())
+	l.check(err)
+	for _, b := range state.Blocks {
+		if len(parts(b.Parts, name)) > 0 {
+			l.Errorf("block %s is still owned: %v", b.Prefix, b.Parts)
+		}
+	}
+	for _, r := range state.Reservations {
+		if r.Holder != nil && r.Holder.Node == name {
+			l.Errorf("%s is still attached to %s", r.Address, name)
+		}
+	}
+	if _, there := state.Statuses[name]; there || len(state.Assignments) > 0 {
+		l.Errorf("its status is there: %v; %d assignments are", there, len(state.Assignments))
+	}
+	if n := state.Nodes[name]; n.Removed == nil || n.Machine+n.Boot+n.Journal != "" {
+		l.Errorf("in the place of its record is %+v", n)
+	}
+}
+
+func TestARemovedNodeGivesAllBackAndLeavesAGravestone(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.holdings(s, "n1", 3, 150, 4)
+	l.absent(s, "n1")
+	removal, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
+	l.check(err)
+	if removal.Parts != 3 || removal.Assignments != 150 || removal.Reservations != 4 {
+		t.Errorf("it took %+v", removal)
+	}
+	l.left(s, "n1")
+	if nodes, err := s.Nodes(t.Context()); err != nil || len(nodes) != 0 {
+		t.Errorf("nodes are listed: %+v, %v", nodes, err)
+	}
+	if kept, err := s.Reservations(t.Context()); err != nil || len(kept) != 4 {
+		t.Errorf("%d reservations are kept, %v: want all 4", len(kept), err)
+	}
+
+	again, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{})
+	l.check(err)
+	if again.Parts+again.Assignments+again.Reservations != 0 || again.Waited > time.Second {
+		t.Errorf("the second time it took %+v", again)
+	}
+	stranger := node("n1")
+	stranger.Machine = "another"
+	_, err = s.Join(t.Context(), stranger)
+	if err != nil {
+		t.Errorf("another machine under the name: %v", err)
+	}
+}
+
+func TestARemovalWaitsUntilTheRightHasRunOut(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	x := l.holdings(s, "n1", 1, 1, 0)
+	l.absent(s, "n1")
+	var longest time.Duration
+	removal, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Waiting: func(left time.Duration) { longest = max(longest, left) }})
+	l.check(err)
+	right := time.Duration(x.node.AddressLease)
+	if removal.Waited < right+right/10 || longest > right+right/10 {
+		t.Errorf("it waited %s, and said %s at most, for a right of %s", removal.Waited, longest, right)
+	}
+	l.left(s, "n1")
+}
+
+func TestALiveNodeIsRemovedOnlyByForceAndIsNotTheNodeAnyMore(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	x := l.holdings(s, "n1", 1, 2, 1)
+	l.keep(x)
+	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{})
+	if _, live := errors.AsType[*NodeLiveError](err); !live {
+		t.Fatalf("without force: %v", err)
+	}
+	_, err = s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
+	l.check(err)
+	l.left(s, "n1")
+	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrReplaced) {
+		t.Errorf("what it publishes then: %v", err)
+	}
+}
+
+func TestANodeThatWasNeverThereIsNotRemoved(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
+	if _, unknown := errors.AsType[*UnknownNodeError](err); !unknown {
+		t.Errorf("the error is %v", err)
+	}
+	if nodes, _ := s.State(t.Context()); len(nodes.Nodes) > 0 {
+		t.Errorf("a gravestone was put for it: %v", nodes.Nodes)
+	}
+}
+
+func TestANodeThatComesBackInTheMiddleOfItsWaitIsNotRemoved(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.holdings(s, "n1", 1, 1, 0)
+	l.absent(s, "n1")
+	var once sync.Once
+	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Waiting: func(time.Duration) {
+		once.Do(func() { l.join(l.store(), "n1") })
+	}})
+	if _, returned := errors.AsType[*NodeReturnedError](err); !returned {
+		t.Fatalf("the error is %v", err)
+	}
+	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 {
+		t.Errorf("the blocks are %v, %v", blocks, err)
+	}
+}
+
+// A returning node joins, reads what is its own and claims again what it uses; from then on the removal takes nothing.
+func TestWhatAReturningNodeSettlesIsNotTakenFromIt(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	const rounds = 10
+	for round := range rounds {
+		name := identity("n", round).Member
+		x, err := s.Join(t.Context(), brief(name))
+		l.check(err)
+		var used []netip.Prefix
+		for i := range 20 {
+			block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, byte(64 + round*8 + i/4), byte(i % 4 * 64)}), 26)
+			_, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], block)
+			l.check(err)
+			used = append(used, block)
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := s.RemoveNode(context.Background(), name, RemoveOptions{Force: true})
+			if _, returned := errors.AsType[*NodeReturnedError](err); err != nil && !returned {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			own := l.store()
+			_ = pause(t.Context(), time.Duration(round)*time.Millisecond)
+			back, err := own.Join(context.Background(), brief(name))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			held := map[netip.Prefix]bool{}
+			for _, block := range used {
+				// A claim of what is its own succeeds, and so does one of what was given back.
+				if _, err := back.ClaimBlock(context.Background(), "default", config.PoolRevisions["default"], block); err == nil {
+					held[block] = true
+				} else if !errors.Is(err, ErrReplaced) && !errors.Is(err, ErrSessionLost) {
+					t.Error(err)
+				}
+			}
+			state, err := own.State(context.Background())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if state.RevisionOf(Key{Kind: KindNode, Node: name}) != back.Generation() {
+				return // the removal came after the join
+			}
+			for _, b := range state.Blocks {
+				delete(held, b.Prefix)
+			}
+			for block := range held {
+				t.Errorf("round %d: block %s was settled by the returned node and taken from it", round, block)
+			}
+		})
+		both.Wait()
+	}
+}
