@@ -61,6 +61,7 @@ type Agent struct {
 	lost     signal // the session's key is gone
 	shaken   signal // nothing may pass before the next proof
 	reassert signal // a pool is known again of which containers here have addresses
+	mending  signal // somebody asked this node to settle anew
 }
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
@@ -70,7 +71,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	for _, s := range []*signal{
-		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken,
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending,
 	} {
 		*s = newSignal()
 	}
@@ -134,6 +135,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.followDemands)
 	run(a.demandAll)
 	run(a.giveAll)
+	run(a.followQuestions)
 	if err := tasks.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -39,7 +39,7 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 		case errors.Is(err, lease.ErrClusterChanged), errors.Is(err, lease.ErrOtherLife):
 			a.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
 			continue
-		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken):
+		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken), errors.Is(err, errMend):
 			a.Log.Info("joining again", zap.Error(err))
 			continue
 		}
@@ -125,6 +125,8 @@ func (a *Agent) watchOver(ctx context.Context, s *lease.Session, cancel context.
 			cancel(lease.ErrSessionLost)
 		case <-a.shaken:
 			cancel(errShaken)
+		case <-a.mending:
+			cancel(errMend)
 		case <-a.reassert:
 			cancel(errUnasserted)
 		case <-a.resettle:

@@ -212,7 +212,7 @@ func (x *Session) answer(ctx context.Context, q Question, a Answer) error {
 	case err != nil || response.Succeeded:
 		return err
 	}
-	if err := x.verdict(found(response, 0), found(response, 1)); err != nil {
+	if err := x.verdict(response); err != nil {
 		return err
 	}
 	return ErrWithdrawn

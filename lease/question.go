@@ -11,7 +11,7 @@ import (
 type Question struct {
 	Who      string    `json:"who"` // as the asker says
 	Asked    time.Time `json:"asked"`
-	Mend     bool      `json:"mend,omitempty"`     // settle and repair what is this node's alone, and then answer
+	Mend     []string  `json:"mend,omitempty"`     // the nodes that are to settle anew, and repair their kernels, before they answer
 	Slot     string    `json:"slot,omitempty"`     // in the key
 	Revision int64     `json:"revision,omitempty"` // of the key: it tells two questions in one slot apart
 	lease    int64     // etcd's, which ends the question and its answers

@@ -228,7 +228,7 @@ func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err erro
 	now := time.Now().UTC()
 	err = errors.Join(
 		each(ctx, s, blockForm, func(kv *mvccpb.KeyValue, block Block) {
-			parts := len(parts(block.Parts, name))
+			parts := len(block.Of(name))
 			block.Parts = slices.DeleteFunc(block.Parts, func(p Part) bool { return p.Owner == name })
 			op := put(string(kv.Key), block)
 			if len(block.Parts) == 0 {
@@ -272,15 +272,6 @@ func each[T any](ctx context.Context, s *Store, form form[T], f func(*mvccpb.Key
 		}
 	}
 	return nil
-}
-
-func parts(all []Part, owner string) (own []Part) {
-	for _, p := range all {
-		if p.Owner == owner {
-			own = append(own, p)
-		}
-	}
-	return own
 }
 
 // takeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it

@@ -51,7 +51,7 @@ func (l *lab) left(s *Store, name string) {
 	state, err := s.State(l.Context())
 	l.check(err)
 	for _, b := range state.Blocks {
-		if len(parts(b.Parts, name)) > 0 {
+		if len(b.Of(name)) > 0 {
 			l.Errorf("block %s is still owned: %v", b.Prefix, b.Parts)
 		}
 	}

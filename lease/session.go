@@ -76,11 +76,13 @@ func (x *Session) ownerGets() []clientv3.Op {
 	}
 }
 
-// verdict says what has become of the session, by the reads of ownerGets: nil, ErrReplaced, ErrSessionLost or
-// ErrClusterChanged.
+// verdict says what has become of the session, by the reads of ownerGets: nil, or what SessionOver knows.
 func (x *Session) verdict(response *clientv3.TxnResponse) error {
+	node := revisionOf(found(response, 0))
 	switch {
-	case revisionOf(found(response, 0)) != x.generation:
+	case node < x.generation: // what this session wrote is not there: nobody could take it away but a restore
+		return fmt.Errorf("%w (node %q)", ErrOtherLife, x.node.Name)
+	case node > x.generation:
 		return fmt.Errorf("%w (node %q)", ErrReplaced, x.node.Name)
 	case revisionOf(found(response, 1)) != x.generation:
 		return fmt.Errorf("%w (node %q)", ErrSessionLost, x.node.Name)

@@ -25,7 +25,7 @@ type State struct {
 	Nodes        map[string]Node // gravestones, too
 	Sessions     map[string]SessionKey
 	Statuses     map[string]Status
-	Blocks       []Block
+	Blocks       []KeyedBlock
 	Assignments  []Assignment
 	Reservations []Reservation
 	Identities   map[allocator.Identity]IdentityRecord
@@ -38,6 +38,12 @@ type State struct {
 
 // A SessionKey is what a session's key says beside its record.
 type SessionKey struct{ Lasting bool } // no lease: it does not end by itself
+
+// A KeyedBlock is a block and its key, which may say otherwise than the record.
+type KeyedBlock struct {
+	Block
+	Key Key
+}
 
 // A BadKey is a key that is none of Berth's, or one whose record cannot be read.
 type BadKey struct {
@@ -132,7 +138,10 @@ func (s *State) takeRecord(key Key, kv *mvccpb.KeyValue) (err error) {
 	case KindIdentity:
 		err = into(s.Identities, key.Identity, s.keys, identityForm, kv)
 	case KindBlock:
-		err = appended(&s.Blocks, s.keys, blockForm, kv)
+		var b Block
+		if b, err = blockForm.read(s.keys, kv); err == nil {
+			s.Blocks = append(s.Blocks, KeyedBlock{b, key})
+		}
 	case KindAssignment:
 		err = appended(&s.Assignments, s.keys, assignmentForm, kv)
 	case KindReservation:

@@ -11,7 +11,7 @@ func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	config := l.apply(s, smallest())
-	l.check(s.AcceptCluster(t.Context()))
+	l.meet(s, "n1", Past{})
 	x := l.join(s, "n1")
 	_, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.64.0/26"))
 	l.check(err)

@@ -65,7 +65,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not complete yet, 4 someone else w
 	c.flags(root.PersistentFlags())
 	root.AddCommand(
 		c.apply(), c.remove(), c.get(), c.show(), c.version(), c.status(), c.reserve(), c.release(),
-		c.insert(), c.delete(), c.rollback(), completion(),
+		c.insert(), c.delete(), c.rollback(), c.node(), completion(),
 	)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(c.output.valid, cobra.ShellCompDirectiveNoFileComp))
 	group(root)

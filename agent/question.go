@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// answerPause is how long an agent waits before it tries again to answer, where its session has changed meanwhile.
+const answerPause = 200 * time.Millisecond
+
+// followQuestions answers whatever an operator's tool asks all agents.
+func (a *Agent) followQuestions(ctx context.Context) error {
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	return a.store.FollowQuestions(ctx, func(q lease.Question) {
+		answering.Go(func() { a.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
+	})
+}
+
+// answerQuestion answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
+func (a *Agent) answerQuestion(ctx context.Context, q lease.Question) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	if slices.Contains(q.Mend, a.Node) {
+		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
+		a.mend(ctx)
+	}
+	for ctx.Err() == nil {
+		session, answer, err := a.holdingsNow()
+		if err == nil && session != nil {
+			err = session.Answer(ctx, q, answer)
+			if err == nil || errors.Is(err, lease.ErrWithdrawn) {
+				return
+			}
+		}
+		if err != nil {
+			a.Log.Debug("cannot answer a question yet", zap.Error(err))
+		}
+		pause(ctx, answerPause)
+	}
+}
+
+// holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is given back or settles
+// meanwhile.
+func (a *Agent) holdingsNow() (*lease.Session, lease.Answer, error) {
+	a.gate.Lock()
+	defer a.gate.Unlock()
+	answer := lease.Answer{Version: a.Version, Applied: a.lagging.revision(), Unpublished: a.backlog.len(), Undetached: len(a.journal.Pending())}
+	answer.Attachments = a.heldAttachments()
+	var err error
+	if answer.Ports, err = a.heldPorts(answer.Attachments); err != nil {
+		return nil, answer, err
+	}
+	answer.Spaces = a.heldSpaces()
+	answer.Notes, err = a.badNotes()
+	return a.session, answer, err
+}
+
+func (a *Agent) heldAttachments() []lease.HeldAttachment {
+	all := []lease.HeldAttachment{}
+	for _, e := range a.journal.Entries() {
+		all = append(all, lease.HeldAttachment{
+			Attachment: e.Attachment, Role: e.Role, Class: e.Class, Pool: e.Pool, Addresses: e.Addresses, App: e.App, Member: e.Member,
+			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: a.isolated.why(e.Attachment),
+		})
+	}
+	slices.SortFunc(all, func(x, y lease.HeldAttachment) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
+	return all
+}
+
+// heldPorts joins the links with the classes' members. What no attachment is to have, its alias tells of.
+func (a *Agent) heldPorts(attachments []lease.HeldAttachment) ([]lease.HeldPort, error) {
+	links, err := a.kernel.Ports()
+	if err != nil {
+		return nil, err
+	}
+	classes, err := a.kernel.Classes()
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, h := range attachments {
+		wanted[h.Port] = true
+	}
+	all := []lease.HeldPort{}
+	for _, l := range links {
+		p := lease.HeldPort{Name: l.Name, Class: classes[l.Name]}
+		if !wanted[l.Name] {
+			p.Alias = l.Alias
+		}
+		all = append(all, p)
+		delete(classes, l.Name)
+	}
+	for name, class := range classes {
+		all = append(all, lease.HeldPort{Name: name, Class: class, Gone: true})
+	}
+	slices.SortFunc(all, func(x, y lease.HeldPort) int { return cmp.Compare(x.Name, y.Name) })
+	return all, nil
+}
+
+func (a *Agent) heldSpaces() []lease.HeldSpace {
+	all := []lease.HeldSpace{}
+	a.pools.each(func(k spaceKey, s *allocator.Space) {
+		c := s.Counts()
+		all = append(all, lease.HeldSpace{
+			Pool: k.pool, Family: k.family.String(), Parts: s.Parts(),
+			Free: c.Free, Released: c.Released, Quarantined: c.Quarantined, Held: c.Held, Excluded: c.Excluded,
+		})
+	})
+	slices.SortFunc(all, func(x, y lease.HeldSpace) int {
+		return cmp.Or(cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.Family, y.Family))
+	})
+	return all
+}
+
+func (a *Agent) badNotes() (bad []lease.BadNote, err error) {
+	notes, err := wire.ReadNotes(a.spool())
+	for _, n := range notes {
+		if n.Err != nil {
+			bad = append(bad, lease.BadNote{Path: n.Path, Reason: n.Err.Error()})
+		}
+	}
+	return bad, err
+}
