@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -174,3 +175,11 @@ func appended[T any](all *[]T, keys Keys, form form[T], kv *mvccpb.KeyValue) err
 	}
 	return err
 }
+
+// Is reports whether a key, as it is written, would be of a kind; it need not be one that can be read.
+func (s *State) Is(text string, kind Kind) bool {
+	return text == s.keys.prefix+string(kind) || strings.HasPrefix(text, s.keys.Under(kind))
+}
+
+// Revisions is RevisionOf for a key as it is written.
+func (s *State) Revisions(text string) int64 { return s.revisions[text] }

@@ -77,7 +77,7 @@ func TestADryRunRefusesWhatApplyRefuses(t *testing.T) {
 		"unknown key":        {"pools:\n- name: other\n  cidr: [10.43.0.0/16]", []string{".yaml:3:", `"cidr"`, `did you mean "cidrs"?`}},
 		"another CIDR":       {strings.Replace(smallest, "10.42.0.0/16", "10.42.0.0/17", 1), []string{"default", "10.42.0.0/16", "10.42.0.0/17", "another pool"}},
 		"another block size": {smallest + "    blockSize: {v4: 27}", []string{"default", "blockSize", "26", "27"}},
-		"strict fencing":     {"settings: {fencing: strict}", []string{"strict"}},
+		"an unknown fencing": {"settings: {fencing: lax}", []string{"lax", "strict"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := file(t, c.text)

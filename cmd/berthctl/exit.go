@@ -16,7 +16,7 @@ const (
 	exitDone       = 0
 	exitError      = 1
 	exitUsage      = 2
-	exitIncomplete = 3 // the roll-out of the configuration is not complete
+	exitIncomplete = 3 // the roll-out of the configuration is not complete, or the doctor has left something
 	exitConflict   = 4 // someone else changed the configuration first
 )
 
@@ -39,7 +39,7 @@ func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 		return exitConflict
 	}
 	fmt.Fprintf(diagnostics, "berthctl: %s\n", origin.ReplaceAllString(err.Error(), "$1"))
-	if _, ok := errors.AsType[incompleteError](err); ok {
+	if _, ok := errors.AsType[incompleteError](err); ok || left(err) {
 		return exitIncomplete
 	}
 	if _, ok := errors.AsType[usageError](err); ok || !c.began {

@@ -44,8 +44,11 @@ address that is live twice: a container that still runs there keeps its address 
   berthctl node remove n3 --force --yes`,
 		Args: wantArgs(1, 1, "the name of a NODE"),
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+			if force {
+				fmt.Fprintln(c.diagnostics, forceWords(args[0]))
+			}
 			if force && !yes {
-				if err := c.confirm(forceWords(args[0]), args[0]); err != nil {
+				if err := c.confirm(args[0]); err != nil {
 					return err
 				}
 			}
@@ -63,7 +66,8 @@ func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Store, name string,
 	var whole time.Duration
 	removal, err := store.RemoveNode(ctx, name, lease.RemoveOptions{Force: force, Waiting: func(left time.Duration) {
 		whole = max(whole, left)
-		bar.show(int((whole - left).Seconds()), int(whole.Seconds()), fmt.Sprintf("seconds waited until the right of node %s has run out", name))
+		step := max(time.Second, (whole / 100).Round(time.Second)) // a log gets a hundred lines, not one a second
+		bar.show(int((whole - left).Truncate(step).Seconds()), int(whole.Seconds()), fmt.Sprintf("seconds waited until the right of node %s has run out", name))
 	}})
 	bar.end()
 	if err != nil {
@@ -95,8 +99,8 @@ func forceWords(name string) string {
 }
 
 // confirm asks a person to write a word.
-func (c *ctl) confirm(risk, word string) error {
-	fmt.Fprintf(c.diagnostics, "%s\nWrite %s to go on: ", risk, word)
+func (c *ctl) confirm(word string) error {
+	fmt.Fprintf(c.diagnostics, "Write %s to go on: ", word)
 	line, err := bufio.NewReader(c.in).ReadString('\n')
 	if strings.TrimSpace(line) == word {
 		return nil

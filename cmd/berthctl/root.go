@@ -50,7 +50,7 @@ func (c *ctl) root() *cobra.Command {
 It talks to etcd: to the one that berthd embeds on this machine, unless --etcd-endpoints says otherwise. Insert and
 delete talk to this machine's berthd.
 
-Exit codes: 0 done, 1 error, 2 wrong usage, 3 not complete yet, 4 someone else was first.`,
+Exit codes: 0 done, 1 error, 2 wrong usage, 3 not complete yet or something is left, 4 someone else was first.`,
 		Example: `  berthctl apply -f pools.yaml --dry-run
   berthctl get pools
   berthctl show 10.42.0.17
@@ -65,7 +65,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not complete yet, 4 someone else w
 	c.flags(root.PersistentFlags())
 	root.AddCommand(
 		c.apply(), c.remove(), c.get(), c.show(), c.version(), c.status(), c.reserve(), c.release(),
-		c.insert(), c.delete(), c.rollback(), c.node(), completion(),
+		c.insert(), c.delete(), c.rollback(), c.node(), c.doctor(), completion(),
 	)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(c.output.valid, cobra.ShellCompDirectiveNoFileComp))
 	group(root)

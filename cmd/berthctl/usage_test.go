@@ -36,6 +36,10 @@ func TestAnUnknownWordGetsASuggestion(t *testing.T) {
 		"reserve a/b/c --network a/b":   "network",
 		"reserve a/b/c --address 10.0":  "want an address",
 		"release":                       "NAMESPACE/APP/MEMBER",
+		"node":                          "remove",
+		"node remov n1":                 `did you mean "remove"?`,
+		"node remove":                   "the name of a NODE",
+		"doctor n1":                     "takes no words",
 		"completion bahs":               `did you mean "bash"?`,
 	} {
 		l.ctl(strings.Fields(line)...).exits(exitUsage).complains(want, "--help")
@@ -77,7 +81,9 @@ func TestEveryCommandExplainsItselfWithAnExample(t *testing.T) {
 func TestTheShellCompletesWordsAndLiveNames(t *testing.T) {
 	l := configured(t)
 	l.ctl("reserve", "shop/db/db-0").exits(exitDone)
+	l.join("n1")
 	for line, want := range map[string]string{
+		"node remove ":           "n1",
 		"get ":                   "reservations",
 		"get pools ":             "default",
 		"remove pool ":           "default",

@@ -43,6 +43,7 @@ var rules = map[string]rule{
 	"internal/nearest":  {},
 	"internal/sandbox":  {others: []string{"golang.org/x/sys/"}},
 	"lease":             {ours: []string{"allocator", "internal/broken"}, others: etcd},
+	"lease/doctor":      {ours: []string{"lease", "allocator"}},
 	"lease/embedded":    {others: embed},
 	"netops":            {others: kernel},
 	"metrics":           {others: prom},
@@ -57,7 +58,7 @@ var rules = map[string]rule{
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
-		ours:   []string{"client", "lease", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest"},
+		ours:   []string{"client", "lease", "lease/doctor", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},
 	"bench":            {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},

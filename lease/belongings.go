@@ -1,0 +1,83 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// A belonging is one key that names the node, as it was read, and what is to become of it.
+type belonging struct {
+	key      string
+	revision int64
+	op       clientv3.Op
+	counts   Removal
+}
+
+// belongings are all that a node has.
+type belongings struct {
+	blocks, assignments, reservations, others []belonging
+}
+
+func (b *belongings) empty() bool {
+	return len(b.blocks)+len(b.assignments)+len(b.reservations)+len(b.others) == 0
+}
+
+func (b *belongings) all() []belonging {
+	return slices.Concat(b.blocks, b.assignments, b.reservations, b.others)
+}
+
+// heldBy reads what a node has. Records that cannot be read are nobody's.
+func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err error) {
+	now := time.Now().UTC()
+	err = errors.Join(
+		each(ctx, s, blockForm, func(kv *mvccpb.KeyValue, block Block) {
+			parts := len(block.Of(name))
+			block.Parts = slices.DeleteFunc(block.Parts, func(p Part) bool { return p.Owner == name })
+			op := put(string(kv.Key), block)
+			if len(block.Parts) == 0 {
+				op = clientv3.OpDelete(string(kv.Key))
+			}
+			if parts > 0 {
+				b.blocks = append(b.blocks, belonging{string(kv.Key), kv.ModRevision, op, Removal{Parts: parts}})
+			}
+		}),
+		each(ctx, s, assignmentForm, func(kv *mvccpb.KeyValue, a Assignment) {
+			if a.Node == name {
+				b.assignments = append(b.assignments, belonging{string(kv.Key), kv.ModRevision, clientv3.OpDelete(string(kv.Key)), Removal{Assignments: 1}})
+			}
+		}),
+		each(ctx, s, reservationForm, func(kv *mvccpb.KeyValue, r Reservation) {
+			if r.Holder != nil && r.Holder.Node == name {
+				r.Holder, r.LastDel = nil, &now
+				b.reservations = append(b.reservations, belonging{string(kv.Key), kv.ModRevision, put(string(kv.Key), r), Removal{Reservations: 1}})
+			}
+		}),
+	)
+	if err != nil {
+		return b, err
+	}
+	status, err := s.get(ctx, s.keys.status(name))
+	if err == nil && len(status.Kvs) > 0 {
+		b.others = append(b.others, belonging{key: s.keys.status(name), revision: status.Kvs[0].ModRevision, op: clientv3.OpDelete(s.keys.status(name))})
+	}
+	return b, err
+}
+
+// each calls f with every record of a kind that can be read.
+func each[T any](ctx context.Context, s *Store, form form[T], f func(*mvccpb.KeyValue, T)) error {
+	response, err := s.scan(ctx, s.keys.Under(form.kind))
+	if err != nil {
+		return err
+	}
+	for _, kv := range response.Kvs {
+		if record, err := form.read(s.keys, kv); err == nil {
+			f(kv, record)
+		}
+	}
+	return nil
+}

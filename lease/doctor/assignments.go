@@ -1,0 +1,111 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareAssignments looks of each assignment for the first thing that is wrong: what follows from it is not told.
+func (l *look) compareAssignments() {
+	for _, a := range l.Assignments {
+		l.compareAssignment(a)
+	}
+}
+
+func (l *look) compareAssignment(a lease.Assignment) {
+	at := place{a.Pool, a.Address}
+	key := l.Text(assignmentKey(at))
+	f := Finding{Key: key, Node: a.Node, Container: a.Attachment.String(), mark: fmt.Sprint(l.Revisions(key))}
+	pool, unreadable := l.pool(a.Pool)
+	_, answered := l.answers[a.Node]
+	h := l.holderOf(a.Node, at)
+	switch {
+	case unreadable:
+		return
+	case pool == nil || !pool.Contains(a.Address):
+		f.Kind, f.Cause = AssignmentOutsidePool, fmt.Sprintf("there is no pool %s", a.Pool)
+		if pool != nil {
+			f.Cause = fmt.Sprintf("%s is not in pool %s, which has %v", a.Address, a.Pool, pool.CIDRs)
+		}
+		f.remedy = l.unassign(a)
+	case l.Has(reservationKey(at)):
+		f.Kind, f.Cause = AssignmentReserved, fmt.Sprintf("%s has a reservation, too", a.Address)
+		f.remedy = l.unassign(a)
+	case l.gone(a.Node):
+		f.Kind, f.Cause = AssignmentUnknownNode, l.absence(a.Node)
+		f.remedy = l.unassign(a)
+	case !answered || !l.complete(a.Node) && h == nil:
+		return // it is told that the node has not answered, or not with all
+	case h == nil:
+		f.Kind, f.Cause = AssignmentNoContainer, fmt.Sprintf("node %s has no container with %s", a.Node, a.Address)
+		f.remedy = l.unassign(a)
+	case h.Attachment != a.Attachment:
+		f.Kind, f.Cause = AssignmentNoContainer, fmt.Sprintf("node %s has given %s to %s", a.Node, a.Address, h.Attachment)
+		f.ask = []string{a.Node}
+	default:
+		l.compareAssigned(f, a, pool)
+		return
+	}
+	if f.remedy == nil && len(f.ask) == 0 {
+		f.Mend = fmt.Sprintf("end the container: on node %s, berthctl delete %s", a.Node, a.Attachment)
+	}
+	l.found(f)
+}
+
+// compareAssigned looks where the address of an assignment lies that a container really has.
+func (l *look) compareAssigned(f Finding, a lease.Assignment, pool *allocator.Pool) {
+	at := place{a.Pool, a.Address}
+	b, there, hidden := l.blockOf(pool, a.Address)
+	// Of a part that the node uses and etcd does not record it is told once, not for each address.
+	if owner := owner(b, a.Address); !hidden && owner != a.Node && !l.owns(a.Node, at) && l.holderOf(a.Node, at).Isolated == "" {
+		f.Kind, f.Cause = AssignmentNoPart, fmt.Sprintf("%s lies in no part of node %s", a.Address, a.Node)
+		if there && owner != "" {
+			f.Cause += fmt.Sprintf(": it is %s's", owner)
+		}
+		f.ask = []string{a.Node}
+		l.found(f)
+		return
+	}
+	l.noteExcluded(f, pool, at)
+}
+
+// noteExcluded notes an address in use that is not to be given out any more.
+func (l *look) noteExcluded(f Finding, pool *allocator.Pool, at place) {
+	if pool.Usable(at.addr) {
+		return
+	}
+	f.Kind, f.Note = AddressExcluded, true
+	f.Cause = fmt.Sprintf("%s is excluded, the gateway's, or the network's own: nobody gets it anew", at.addr)
+	f.Mend = "nothing, or end the container"
+	l.found(f)
+}
+
+// unassign deletes an assignment that nobody has need of: its node is gone, or says that it has no such container. Nil:
+// nobody can tell.
+func (l *look) unassign(a lease.Assignment) *lease.Remedy {
+	at := place{a.Pool, a.Address}
+	switch h := l.holderOf(a.Node, at); {
+	case l.gone(a.Node):
+	case h != nil && h.Attachment == a.Attachment, h == nil && !l.complete(a.Node):
+		return nil
+	}
+	return &lease.Remedy{Same: append(guard(a.Node), reservationKey(at)), Delete: []string{l.Text(assignmentKey(at))}}
+}
+
+// assignedTo reports whether etcd assigns an address to a container, or has something there that cannot be read.
+func (l *look) assignedTo(h holder, at place) bool {
+	a, there := l.assignments[at]
+	return there && a.Node == h.node && a.Attachment == h.Attachment || l.bad[l.Text(assignmentKey(at))]
+}
+
+// twice are those that have an address and are not isolated, where they are several.
+func twice(all []holder) []holder {
+	all = slices.DeleteFunc(slices.Clone(all), func(h holder) bool { return h.Isolated != "" })
+	if len(all) < 2 {
+		return nil
+	}
+	return all
+}

@@ -1,0 +1,251 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareBlocks compares the blocks with their pools, their owners, and what the owners use.
+func (l *look) compareBlocks() {
+	for _, b := range l.Blocks {
+		pool, unreadable := l.pool(b.Pool)
+		switch malformed := l.malformed(b); {
+		case unreadable:
+		case pool == nil:
+			l.found(l.deleted(b, Finding{Kind: BlockNoPool, Cause: fmt.Sprintf("there is no pool %s", b.Pool)}))
+		case malformed != "":
+			l.found(l.deleted(b, Finding{Kind: BlockMalformed, Cause: malformed}))
+		default:
+			l.compareParts(b, pool.InStateful(b.Prefix.Addr()))
+		}
+	}
+	for name, answer := range l.answers {
+		for _, s := range answer.Spaces {
+			for _, p := range s.Parts {
+				l.compareUse(name, s.Pool, p)
+			}
+		}
+	}
+}
+
+// malformed says what is wrong with a block of a pool that can be read; empty: nothing, as far as its pool is known.
+func (l *look) malformed(b lease.KeyedBlock) string {
+	pool, ok := l.Pools[b.Pool]
+	switch {
+	case !ok:
+		return ""
+	case !b.Prefix.IsValid() || !pool.Contains(b.Prefix.Addr()):
+		return fmt.Sprintf("block %s is not in pool %s, which has %v", b.Prefix, b.Pool, pool.CIDRs)
+	case pool.BlockOf(b.Prefix.Addr()) != b.Prefix:
+		return fmt.Sprintf("block %s is none of pool %s, and overlaps its block %s", b.Prefix, b.Pool, pool.BlockOf(b.Prefix.Addr()))
+	case b.Key.Address != b.Prefix.Addr():
+		return fmt.Sprintf("its record is that of block %s", b.Prefix)
+	case len(b.Parts) == 0:
+		return "it has no part, and so no owner"
+	}
+	for i, p := range b.Parts {
+		switch {
+		case !p.Prefix.IsValid() || p.Prefix != p.Prefix.Masked() || p.Prefix.Bits() < b.Prefix.Bits() || !b.Prefix.Contains(p.Prefix.Addr()):
+			return fmt.Sprintf("its part %s is none of %s", p.Prefix, b.Prefix)
+		case p.Owner == "":
+			return fmt.Sprintf("its part %s has no owner", p.Prefix)
+		case (p.Owner == lease.OwnerStateful) != (b.Parts[0].Owner == lease.OwnerStateful):
+			return "part of it is kept for reservations, and part is a node's"
+		}
+		for _, other := range b.Parts[:i] {
+			if other.Prefix.Overlaps(p.Prefix) {
+				return fmt.Sprintf("its parts %s of %s and %s of %s overlap", other.Prefix, other.Owner, p.Prefix, p.Owner)
+			}
+		}
+	}
+	return ""
+}
+
+// deleted adds to a finding that its block can be deleted, where nothing of it is in use.
+func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
+	f.Key, f.mark = l.Text(b.Key), fmt.Sprint(b.Revision)
+	remedy := &lease.Remedy{Same: []lease.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
+	why := ""
+	for _, p := range b.Parts {
+		if f.Node == "" && p.Owner != lease.OwnerStateful {
+			f.Node = p.Owner
+		}
+		switch answer, answered := l.answers[p.Owner]; {
+		case p.Owner == lease.OwnerStateful || p.Owner == "":
+		case !answered && !l.free(p.Owner):
+			why = fmt.Sprintf("node %s has not said whether it uses it", p.Owner)
+		case answered && l.uses(answer, b):
+			why = fmt.Sprintf("node %s uses it", p.Owner)
+		default:
+			remedy.Same = append(remedy.Same, guard(p.Owner)...)
+		}
+	}
+	if use := l.within(b); use != "" && l.Text(b.Key) == l.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
+		why = use
+	}
+	if why == "" {
+		f.remedy = remedy
+	} else {
+		f.Mend = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
+	}
+	return f
+}
+
+// uses reports whether a node's allocator has something of a block that no sound block of the node's explains.
+func (l *look) uses(answer lease.Answer, b lease.KeyedBlock) bool {
+	for _, s := range answer.Spaces {
+		for _, p := range s.Parts {
+			if s.Pool == b.Pool && b.Prefix.IsValid() && p.Overlaps(b.Prefix) && !l.recorded(answer.Node, s.Pool, p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// within names one address of a block's that is in use; empty: none.
+func (l *look) within(b lease.KeyedBlock) string {
+	in := func(at place) bool { return at.pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.addr) }
+	for at := range l.assignments {
+		if in(at) {
+			return fmt.Sprintf("address %s is assigned", at.addr)
+		}
+	}
+	for at := range l.reservations {
+		if in(at) {
+			return fmt.Sprintf("address %s is reserved", at.addr)
+		}
+	}
+	for at := range l.held {
+		if in(at) {
+			return fmt.Sprintf("a container has address %s", at.addr)
+		}
+	}
+	return ""
+}
+
+// compareParts looks at the owners of a sound block.
+func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
+	key := l.Text(b.Key)
+	seen := map[string]bool{}
+	for _, p := range b.Parts {
+		name := p.Owner
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		f := Finding{Key: key, Node: name, mark: fmt.Sprint(b.Revision)}
+		switch {
+		case name == lease.OwnerStateful && !inRange:
+			f.Node, f.Kind, f.Cause = "", BlockNoRange, fmt.Sprintf("it is kept for reservations, and no stateful range of pool %s has it", b.Pool)
+			l.found(l.deleted(b, f))
+		case name == lease.OwnerStateful:
+		case l.removed(name), l.gone(name):
+			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, l.absence(name))
+			if l.removed(name) {
+				f.Kind = PartRemovedNode
+			}
+			if l.free(name) {
+				f.remedy = l.withoutOwner(b, name)
+			} else {
+				f.Mend = fmt.Sprintf("nobody knows for how long it may use them: berthctl node remove %s", name)
+			}
+			l.found(f)
+		case inRange:
+			f.Kind, f.Cause = PartInRange, fmt.Sprintf("node %s owns %s, which lies in a stateful range of pool %s", name, p.Prefix, b.Pool)
+			f.Mend = "the node gives it back when none of its containers uses it; until then no reservation is made there"
+			l.found(f)
+		default:
+			l.compareIdle(f, b.Pool, p.Prefix)
+		}
+	}
+}
+
+// withoutOwner takes a node's parts out of a block.
+func (l *look) withoutOwner(b lease.KeyedBlock, name string) *lease.Remedy {
+	rest := b.Block
+	rest.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p lease.Part) bool { return p.Owner == name })
+	if len(rest.Parts) == 0 {
+		return &lease.Remedy{Same: guard(name), Delete: []string{l.Text(b.Key)}}
+	}
+	return &lease.Remedy{Same: guard(name), Put: []lease.Record{{Key: b.Key, Value: rest}}}
+}
+
+// compareIdle notes a part that its node does not hand out of.
+func (l *look) compareIdle(f Finding, pool string, part netip.Prefix) {
+	if _, answered := l.answers[f.Node]; answered && !l.owns(f.Node, place{pool, part.Addr()}) {
+		f.Kind, f.Note, f.mark = PartUnused, true, ""
+		f.Cause = fmt.Sprintf("node %s does not hand out of %s: its journal was lost, or its giving it back was not settled", f.Node, part)
+		f.Mend = "nothing: it is used again after the next boot of the node"
+		l.found(f)
+	}
+}
+
+// compareUse looks whether etcd says that what a node hands out of is its own.
+func (l *look) compareUse(name, poolName string, part netip.Prefix) {
+	pool, unreadable := l.pool(poolName)
+	if unreadable || pool == nil || l.recorded(name, poolName, part) {
+		return
+	}
+	b, there, hidden := l.blockOf(pool, part.Addr())
+	if hidden {
+		return
+	}
+	f := Finding{
+		Kind: PartUnrecorded, Key: l.Text(blockKey(poolName, pool.BlockOf(part.Addr()).Addr())), Node: name, ask: []string{name},
+		Cause: fmt.Sprintf("node %s hands out of %s, and etcd has no record that it owns it", name, part), mark: part.String(),
+	}
+	if there {
+		f.Cause = fmt.Sprintf("node %s hands out of %s, and by etcd it is %s", name, part, owners(b))
+	}
+	l.found(f)
+}
+
+// recorded reports whether sound blocks say that all of a part is a node's.
+func (l *look) recorded(name, pool string, part netip.Prefix) bool {
+	p, ok := l.Pools[pool]
+	if !ok {
+		return false
+	}
+	b, there, _ := l.blockOf(&p, part.Addr())
+	if !there {
+		return false
+	}
+	if slices.ContainsFunc(b.Parts, func(q lease.Part) bool {
+		return q.Owner == name && q.Prefix.Bits() <= part.Bits() && q.Prefix.Contains(part.Addr())
+	}) {
+		return true
+	}
+	if part.IsSingleIP() {
+		return false
+	}
+	// Allocators join parts that lie side by side.
+	lower := netip.PrefixFrom(part.Addr(), part.Bits()+1)
+	for _, q := range b.Parts {
+		if q.Owner == name && part.Contains(q.Prefix.Addr()) {
+			return l.recorded(name, pool, lower) && l.recorded(name, pool, netip.PrefixFrom(firstAfter(lower), part.Bits()+1))
+		}
+	}
+	return false
+}
+
+// firstAfter is the first address after a prefix.
+func firstAfter(p netip.Prefix) netip.Addr {
+	bytes := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(bytes)*8; i++ {
+		bytes[i/8] |= 1 << (7 - i%8)
+	}
+	last, _ := netip.AddrFromSlice(bytes)
+	return last.Next()
+}
+
+func owners(b lease.KeyedBlock) string {
+	var names []string
+	for _, p := range b.Parts {
+		names = append(names, fmt.Sprintf("%s of %s", p.Prefix, p.Owner))
+	}
+	return fmt.Sprint(names)
+}

@@ -1,0 +1,166 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareIdentities compares the records of identities with their reservations.
+func (l *look) compareIdentities() {
+	own := l.reservationsOf()
+	for id, record := range l.Identities {
+		l.compareIdentity(id, record, own[id])
+	}
+	for id, all := range own {
+		key := identityKey(id)
+		if _, there := l.Identities[id]; there || l.bad[l.Text(key)] {
+			continue
+		}
+		f := Finding{Kind: ReservationNoIdentity, Key: l.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)), mark: addresses(all)}
+		record, same, whole := l.identityBy(all)
+		if whole {
+			f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: key, Value: record}}}
+		} else {
+			f.Kind, f.Cause = ReservationSecond, fmt.Sprintf("%s has several addresses of one family: %s", id, addresses(all))
+			f.Mend = "decide which is the member's own, and delete the others' keys: " + deleteKey(l.Text(reservationKey(place{all[0].Pool, all[0].Address})))
+		}
+		l.found(f)
+	}
+}
+
+// reservationsOf are the reservations of each identity.
+func (l *look) reservationsOf() map[allocator.Identity][]lease.Reservation {
+	own := map[allocator.Identity][]lease.Reservation{}
+	for _, r := range l.Reservations {
+		own[r.Identity] = append(own[r.Identity], r)
+	}
+	return own
+}
+
+// identityBy is the record that an identity's reservations make, and the keys that say so. It is not whole where they
+// lie in several pools, or two in one family.
+func (l *look) identityBy(all []lease.Reservation) (record lease.IdentityRecord, same []lease.Key, whole bool) {
+	families := map[allocator.Family]bool{}
+	whole = len(all) > 0
+	for _, r := range all {
+		f := allocator.FamilyOf(r.Address)
+		whole = whole && !families[f] && r.Pool == all[0].Pool
+		families[f] = true
+		record.Pool, record.Addresses = r.Pool, append(record.Addresses, r.Address)
+		same = append(same, reservationKey(place{r.Pool, r.Address}))
+	}
+	slices.SortFunc(record.Addresses, netip.Addr.Compare)
+	return record, same, whole
+}
+
+func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecord, own []lease.Reservation) {
+	key := identityKey(id)
+	f := Finding{Key: l.Text(key), mark: fmt.Sprint(record.Addresses)}
+	var missing []place
+	for _, addr := range record.Addresses {
+		at := place{record.Pool, addr}
+		r, there := l.reservations[at]
+		switch {
+		case there && r.Identity != id:
+			l.pointsElsewhere(f, id, r, own)
+			return
+		case !there && !l.bad[l.Text(reservationKey(at))]:
+			missing = append(missing, at)
+		}
+	}
+	if len(missing) > 0 {
+		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses, missing[0].addr)
+		var why string
+		if f.remedy, why = l.reserveAgain(id, missing); f.remedy == nil {
+			f.Mend = fmt.Sprintf("%s; or give the address up: %s", why, deleteKey(f.Key))
+		}
+		l.found(f)
+	}
+	for _, r := range own {
+		if r.Pool == record.Pool && slices.Contains(record.Addresses, r.Address) {
+			continue
+		}
+		at := place{r.Pool, r.Address}
+		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)), Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
+		if r.Holder == nil {
+			f.remedy = &lease.Remedy{Same: []lease.Key{key}, Delete: []string{f.Key}}
+		} else {
+			f.Node, f.Container = r.Holder.Node, r.Holder.Attachment.String()
+			f.Mend = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
+		}
+		l.found(f)
+	}
+}
+
+// pointsElsewhere is of an identity whose address is another's: what it has itself counts, or nothing.
+func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reservation, own []lease.Reservation) {
+	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
+	record, same, whole := l.identityBy(own)
+	same = append(same, reservationKey(place{r.Pool, r.Address}))
+	switch {
+	case whole:
+		f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: identityKey(id), Value: record}}}
+	case len(own) == 0:
+		f.remedy = &lease.Remedy{Same: same, Delete: []string{f.Key}}
+	default:
+		f.Mend = fmt.Sprintf("decide which of %s is the member's own, delete the others' keys and then %s", addresses(own), deleteKey(f.Key))
+	}
+	l.found(f)
+}
+
+// reserveAgain puts reservations back that an identity's record tells of, if nobody else can have the addresses:
+// attached to the container that has them, or to nobody. Where it cannot it says why.
+func (l *look) reserveAgain(id allocator.Identity, missing []place) (*lease.Remedy, string) {
+	if !l.allComplete() {
+		return nil, "not every node has said what it holds"
+	}
+	remedy := &lease.Remedy{Same: []lease.Key{identityKey(id), poolKey(missing[0].pool)}}
+	blocks := map[string]bool{}
+	for _, at := range missing {
+		pool, _ := l.pool(at.pool)
+		if pool == nil || !pool.InStateful(at.addr) {
+			return nil, fmt.Sprintf("%s lies in no stateful range", at.addr)
+		}
+		b, there, hidden := l.blockOf(pool, at.addr)
+		if key := blockKey(at.pool, pool.BlockOf(at.addr).Addr()); there {
+			remedy.Same = append(remedy.Same, key)
+		} else if !blocks[l.Text(key)] {
+			blocks[l.Text(key)] = true
+			remedy.Put = append(remedy.Put, lease.Record{Key: key, Value: statefulBlock(pool, at.addr)})
+		}
+		if hidden || there && b.Parts[0].Owner != lease.OwnerStateful || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
+			return nil, fmt.Sprintf("%s may be somebody else's", at.addr)
+		}
+		r := lease.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: l.Revision} // greater than any that was before
+		switch has := l.held[at]; {
+		case len(has) > 1, len(has) == 1 && has[0].Identity() != id:
+			return nil, fmt.Sprintf("%s is another container's", at.addr)
+		case len(has) == 1:
+			r.Since, r.Epoch = has[0].Since, has[0].Epoch
+			r.Holder = &lease.Holder{Attachment: has[0].Attachment, Node: has[0].node, Since: has[0].Since}
+			remedy.Same = append(remedy.Same, guard(has[0].node)...)
+		}
+		remedy.Same = append(remedy.Same, assignmentKey(at))
+		remedy.Put = append(remedy.Put, lease.Record{Key: reservationKey(at), Value: r})
+	}
+	return remedy, ""
+}
+
+func statefulBlock(pool *allocator.Pool, a netip.Addr) lease.Block {
+	prefix := pool.BlockOf(a)
+	return lease.Block{Prefix: prefix, Parts: []lease.Part{{Prefix: prefix, Owner: lease.OwnerStateful}}}
+}
+
+func addresses(all []lease.Reservation) string {
+	var list []netip.Addr
+	for _, r := range all {
+		list = append(list, r.Address)
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return fmt.Sprint(list)
+}

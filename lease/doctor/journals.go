@@ -1,0 +1,117 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareJournals looks of each container that a node has whether etcd says so.
+func (l *look) compareJournals() {
+	for name, answer := range l.answers {
+		for i := range answer.Attachments {
+			if h := (holder{name, &answer.Attachments[i]}); h.Answered {
+				l.compareAttachment(h)
+			}
+		}
+		for _, note := range answer.Notes {
+			l.found(Finding{
+				Kind: NoteUnreadable, Node: name, Cause: fmt.Sprintf("%s: %s", note.Path, note.Reason), mark: note.Path,
+				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; berthctl delete its container, then rm %s", name, quoted(note.Path), quoted(note.Path)),
+			})
+		}
+	}
+	l.compareTwice()
+}
+
+func (l *look) compareAttachment(h holder) {
+	f := Finding{Node: h.node, Container: h.Attachment.String(), mark: h.Since.String()}
+	if h.Isolated != "" {
+		f.Kind, f.Cause = ContainerIsolated, fmt.Sprintf("its port is cut: %s", h.Isolated)
+		f.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+		l.found(f)
+		return
+	}
+	if h.Class == allocator.Stateful {
+		l.compareMember(f, h)
+		return
+	}
+	for _, addr := range h.Addresses {
+		at := place{h.Pool, addr}
+		a, there := l.assignments[at]
+		if l.assignedTo(h, at) || there && a.Node == h.node {
+			continue // or it is told of the assignment
+		}
+		f.Kind, f.Key, f.ask = ContainerUnassigned, l.Text(assignmentKey(at)), []string{h.node}
+		f.Cause = fmt.Sprintf("it has %s, and etcd does not say so", addr)
+		if there {
+			f.Cause = fmt.Sprintf("it has %s, which etcd assigns to %s on node %s", addr, a.Attachment, a.Node)
+		}
+		l.found(f)
+	}
+}
+
+// compareMember is for a stateful container.
+func (l *look) compareMember(f Finding, h holder) {
+	id, missing := h.Identity(), []place(nil)
+	record, recorded := l.Identities[id]
+	for _, addr := range h.Addresses {
+		at := place{h.Pool, addr}
+		r, there := l.reservations[at]
+		f.Kind, f.Key = ContainerUnreserved, l.Text(reservationKey(at))
+		switch {
+		case l.bad[f.Key] || l.bad[l.Text(identityKey(id))]:
+		case !there && !(recorded && record.Pool == h.Pool && slices.Contains(record.Addresses, addr)):
+			missing = append(missing, at) // else it is told of the identity
+		case !there:
+		case r.Identity != id:
+			f.Cause = fmt.Sprintf("it has %s, which is reserved for %s", addr, r.Identity)
+			f.Mend = fmt.Sprintf("on node %s: berthctl delete %s", h.node, h.Attachment)
+			l.found(f)
+		case r.Holder == nil && r.Epoch <= h.Epoch:
+			attached := r
+			attached.Epoch, attached.Holder = h.Epoch, &lease.Holder{Attachment: h.Attachment, Node: h.node, Since: h.Since}
+			g := f
+			g.Cause = fmt.Sprintf("it has %s, and etcd attaches %s to nobody", addr, id)
+			g.remedy = &lease.Remedy{Same: guard(h.node), Put: []lease.Record{{Key: reservationKey(at), Value: attached}}}
+			l.found(g)
+		case r.Holder == nil || r.Holder.Node != h.node || r.Holder.Attachment != h.Attachment:
+			g := f
+			g.Cause, g.ask = fmt.Sprintf("it has %s, and another container had or has it since", addr), []string{h.node}
+			l.found(g)
+		}
+	}
+	if len(missing) > 0 && !recorded {
+		f.Key, f.Cause = l.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s", missing[0].addr, id)
+		var why string
+		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
+			f.remedy.Put = append(f.remedy.Put, lease.Record{Key: identityKey(id), Value: lease.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
+		} else {
+			f.Mend = fmt.Sprintf("%s; or on node %s: berthctl delete %s", why, h.node, h.Attachment)
+		}
+		l.found(f)
+	}
+}
+
+// compareTwice looks for addresses that several containers have and none of them is isolated for.
+func (l *look) compareTwice() {
+	for at, all := range l.held {
+		both := twice(all)
+		if both == nil {
+			continue
+		}
+		var names, who []string
+		for _, h := range both {
+			names, who = append(names, h.node), append(who, fmt.Sprintf("%s on node %s", h.Attachment, h.node))
+		}
+		slices.Sort(who)
+		l.found(Finding{
+			Kind: AddressTwice, Key: l.Text(assignmentKey(at)), mark: fmt.Sprint(who), ask: names,
+			Cause: fmt.Sprintf("%s has several containers: %s", at.addr, strings.Join(who, "; ")),
+			Mend:  "berthctl doctor --fix lets the nodes look whose it is; if it stays, delete one of the containers",
+		})
+	}
+}

@@ -1,0 +1,67 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareKernels looks whether each container has its port in its class, and whether there are others.
+func (l *look) compareKernels() {
+	for name, answer := range l.answers {
+		ports, wanted := map[string]lease.HeldPort{}, map[string]bool{}
+		for _, p := range answer.Ports {
+			ports[p.Name] = p
+		}
+		for i := range answer.Attachments {
+			h := &answer.Attachments[i]
+			wanted[h.Port] = true
+			if p, there := ports[h.Port]; h.Port != "" && h.Answered && answer.More.Ports == 0 {
+				l.comparePort(name, h, p, there && !p.Gone)
+			}
+		}
+		if answer.More.Attachments == 0 {
+			for _, p := range answer.Ports {
+				if !wanted[p.Name] {
+					l.strayPort(name, p)
+				}
+			}
+		}
+	}
+}
+
+func (l *look) comparePort(node string, h *lease.HeldAttachment, p lease.HeldPort, there bool) {
+	f := Finding{Node: node, Container: h.Attachment.String(), mark: h.Since.String(), ask: []string{node}}
+	want := string(h.Class)
+	if h.Isolated != "" {
+		want = ""
+	}
+	switch {
+	case !there:
+		f.Kind, f.Cause = PortMissing, fmt.Sprintf("its port %s is not there", h.Port)
+	case p.Class == want:
+		return
+	case want == "":
+		f.Kind, f.Cause = PortClass, fmt.Sprintf("it is isolated, and its port %s is in class %s: it passes", h.Port, p.Class)
+	case p.Class == "":
+		f.Kind, f.Cause = PortClass, fmt.Sprintf("its port %s is in no class: nothing passes", h.Port)
+	default:
+		f.Kind, f.Cause = PortClass, fmt.Sprintf("its port %s is in class %s, and should be in %s", h.Port, p.Class, want)
+	}
+	l.found(f)
+}
+
+func (l *look) strayPort(node string, p lease.HeldPort) {
+	f := Finding{Node: node, mark: p.Name}
+	switch {
+	case p.Gone:
+		f.Kind, f.Cause, f.ask = ClassWithoutPort, fmt.Sprintf("port %s is in class %s, and there is no such link", p.Name, p.Class), []string{node}
+	case strings.HasPrefix(p.Alias, "berth {"):
+		f.Kind, f.Cause, f.ask = PortStray, fmt.Sprintf("port %s is no container's by the journal; its alias is %s", p.Name, p.Alias), []string{node}
+	default:
+		f.Kind, f.Cause = PortStray, fmt.Sprintf("port %s is no container's, and has no alias of Berth's", p.Name)
+		f.Mend = fmt.Sprintf("on node %s, find out who made it, and: ip link del %s", node, p.Name)
+	}
+	l.found(f)
+}

@@ -1,0 +1,246 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// A look is what all said at about one time: the agents first, and then etcd, which an ADD reaches last.
+type look struct {
+	*lease.State
+	answers map[string]lease.Answer // of the nodes that have not settled anew since
+	silent  []string
+
+	assignments  map[place]lease.Assignment
+	reservations map[place]lease.Reservation
+	blocks       map[place]lease.KeyedBlock // those whose key is that of a block, by its first address
+	held         map[place][]holder         // by journals
+	bad          map[string]bool            // keys whose records cannot be read
+	findings     []Finding
+}
+
+// A place is an address in a pool.
+type place struct {
+	pool string
+	addr netip.Addr
+}
+
+// A holder is an attachment, and the node whose journal has it.
+type holder struct {
+	node string
+	*lease.HeldAttachment
+}
+
+// observe asks, reads, and arranges. Nodes that did not answer before are not waited for again.
+func observe(ctx context.Context, s *lease.Store, o Options, deaf []string) (*look, error) {
+	answers, silent, err := s.Ask(ctx, lease.Question{Who: o.Who}, o.Patience, deaf...)
+	if err != nil {
+		return nil, err
+	}
+	state, err := s.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newLook(state, answers, silent), nil
+}
+
+func newLook(state *lease.State, answers []lease.Answer, silent []string) *look {
+	l := &look{
+		State: state, answers: map[string]lease.Answer{}, silent: silent,
+		assignments: map[place]lease.Assignment{}, reservations: map[place]lease.Reservation{}, blocks: map[place]lease.KeyedBlock{},
+		held: map[place][]holder{}, bad: map[string]bool{},
+	}
+	for _, a := range state.Assignments {
+		l.assignments[place{a.Pool, a.Address}] = a
+	}
+	for _, r := range state.Reservations {
+		l.reservations[place{r.Pool, r.Address}] = r
+	}
+	for _, b := range state.Blocks {
+		if l.malformed(b) == "" {
+			l.blocks[place{b.Pool, b.Prefix.Addr()}] = b
+		}
+	}
+	for _, b := range state.Bad {
+		l.bad[b.Text] = true
+	}
+	for _, a := range answers {
+		if a.Generation != state.RevisionOf(lease.Key{Kind: lease.KindNode, Node: a.Node}) {
+			continue
+		}
+		l.answers[a.Node] = a
+		for i := range a.Attachments {
+			for _, addr := range a.Attachments[i].Addresses {
+				at := place{a.Attachments[i].Pool, addr}
+				l.held[at] = append(l.held[at], holder{a.Node, &a.Attachments[i]})
+			}
+		}
+	}
+	return l
+}
+
+// report makes all comparisons.
+func (l *look) report() *Report {
+	r := &Report{Revision: l.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{}, Mended: []Finding{}, state: l.State}
+	l.compareRecords()
+	l.compareNodes()
+	l.compareBlocks()
+	l.compareAssignments()
+	l.compareReservations()
+	l.compareIdentities()
+	l.compareJournals()
+	l.compareKernels()
+	if l.nobodySettles() {
+		l.askNobody()
+	}
+	for name := range l.answers {
+		r.Answered = append(r.Answered, name)
+	}
+	r.Silent = append(r.Silent, l.silent...)
+	for name := range l.Nodes {
+		if l.known(name) && !l.Live(name) {
+			r.Away = append(r.Away, name)
+		}
+	}
+	slices.Sort(r.Answered)
+	slices.Sort(r.Away)
+	r.Findings = append(r.Findings, l.findings...)
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()), cmp.Compare(a.Container, b.Container))
+	})
+	return r
+}
+
+// found adds a finding.
+func (l *look) found(f Finding) {
+	f.Fix = f.remedy != nil || len(f.ask) > 0
+	if f.Fix && f.Mend == "" {
+		f.Mend = "berthctl doctor --fix"
+	}
+	l.findings = append(l.findings, f)
+}
+
+// known reports whether a node's record is there, and is no gravestone. One that cannot be read is a node's.
+func (l *look) known(name string) bool {
+	n, there := l.Nodes[name]
+	return there && n.Removed == nil || l.bad[l.Text(nodeKey(name))]
+}
+
+// gone reports whether nobody can be the node: it has no record and no session.
+func (l *look) gone(name string) bool { return !l.known(name) && !l.Live(name) }
+
+// removed reports whether a node is gone and has left a gravestone.
+func (l *look) removed(name string) bool {
+	n, there := l.Nodes[name]
+	return there && n.Removed != nil && !l.Live(name)
+}
+
+// free reports whether what a gone node had may be given away at once: it was removed, or no fence was promised.
+func (l *look) free(name string) bool {
+	return l.removed(name) || l.gone(name) && l.Settings.Fencing == lease.FencingEvidence
+}
+
+// complete reports whether a node has answered with all that its journal has.
+func (l *look) complete(name string) bool {
+	a, ok := l.answers[name]
+	return ok && a.More.Attachments == 0
+}
+
+// allComplete reports whether every known node has.
+func (l *look) allComplete() bool {
+	for name := range l.Nodes {
+		if l.known(name) && !l.complete(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// holderOf is who of a node has the address by its journal; nil: nobody.
+func (l *look) holderOf(node string, at place) *lease.HeldAttachment {
+	for _, h := range l.held[at] {
+		if h.node == node {
+			return h.HeldAttachment
+		}
+	}
+	return nil
+}
+
+// guard is what is to stay the same where a decision rests on what a node has said, or on its absence.
+func guard(node string) []lease.Key {
+	return []lease.Key{nodeKey(node), {Kind: lease.KindSession, Node: node}}
+}
+
+func nodeKey(name string) lease.Key { return lease.Key{Kind: lease.KindNode, Node: name} }
+func poolKey(name string) lease.Key { return lease.Key{Kind: lease.KindPool, Pool: name} }
+func assignmentKey(at place) lease.Key {
+	return lease.Key{Kind: lease.KindAssignment, Pool: at.pool, Address: at.addr}
+}
+func reservationKey(at place) lease.Key {
+	return lease.Key{Kind: lease.KindReservation, Pool: at.pool, Address: at.addr}
+}
+func blockKey(pool string, first netip.Addr) lease.Key {
+	return lease.Key{Kind: lease.KindBlock, Pool: pool, Address: first}
+}
+func identityKey(id allocator.Identity) lease.Key {
+	return lease.Key{Kind: lease.KindIdentity, Identity: id}
+}
+
+// pool is a pool's configuration. Where it cannot be read nothing can be said of what lies in it.
+func (l *look) pool(name string) (p *allocator.Pool, unreadable bool) {
+	if p, ok := l.Pools[name]; ok {
+		return &p, false
+	}
+	return nil, l.bad[l.Text(poolKey(name))]
+}
+
+// blockOf is the block that an address lies in, as etcd has it. Hidden says that its record cannot be read, or is
+// malformed.
+func (l *look) blockOf(pool *allocator.Pool, a netip.Addr) (b lease.KeyedBlock, there, hidden bool) {
+	first := pool.BlockOf(a).Addr()
+	b, there = l.blocks[place{pool.Name, first}]
+	return b, there, !there && first.IsValid() && l.Has(blockKey(pool.Name, first))
+}
+
+// owner is whose an address is by the block's parts; empty: nobody's.
+func owner(b lease.KeyedBlock, a netip.Addr) string {
+	for _, p := range b.Parts {
+		if p.Prefix.Contains(a) {
+			return p.Owner
+		}
+	}
+	return ""
+}
+
+// owns reports whether a node's allocator owns an address.
+func (l *look) owns(node string, at place) bool {
+	for _, s := range l.answers[node].Spaces {
+		if s.Pool == at.pool && slices.ContainsFunc(s.Parts, func(p netip.Prefix) bool { return p.Contains(at.addr) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// quoted is a text as a shell takes it.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+func deleteKey(text string) string { return "etcdctl del " + quoted(text) }
+
+// absence says why a node cannot be asked.
+func (l *look) absence(node string) string {
+	switch {
+	case l.removed(node):
+		return fmt.Sprintf("node %s was removed", node)
+	case l.gone(node):
+		return fmt.Sprintf("there is no node %s", node)
+	}
+	return fmt.Sprintf("node %s has no session", node)
+}

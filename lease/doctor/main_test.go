@@ -1,0 +1,238 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/embedded"
+)
+
+var etcdSocket string
+
+func TestMain(m *testing.M) {
+	if err := sandbox.Enter(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(withEtcd(m.Run))
+}
+
+func withEtcd(tests func() int) int {
+	dir, err := os.MkdirTemp("", "doctor")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	etcdSocket = filepath.Join(dir, "etcd.sock")
+	server, err := embedded.Start(context.Background(), embedded.Options{Dir: filepath.Join(dir, "data"), Name: "test", ListenUnix: etcdSocket, Fast: true})
+	if err != nil {
+		panic(err)
+	}
+	defer server.Stop()
+	return tests()
+}
+
+var labs atomic.Int64
+
+// A lab is a real etcd, and nodes whose agents answer what the test says.
+type lab struct {
+	*testing.T
+	prefix string
+	store  *lease.Store
+	etcd   *clientv3.Client
+	config *lease.Config
+
+	mu       sync.Mutex
+	sessions map[string]*lease.Session
+	answers  map[string]lease.Answer
+	mended   []string // who was asked to
+}
+
+// newLab has the pool default, with the blocks 10.42.64.0/26 of n1 and 10.42.64.64/26 of n2, which both answer and have
+// nothing.
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	t.Parallel()
+	l := &lab{T: t, prefix: fmt.Sprintf("/%s/%d", t.Name(), labs.Add(1)), sessions: map[string]*lease.Session{}, answers: map[string]lease.Answer{}}
+	var err error
+	l.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + etcdSocket}, Logger: zap.NewNop()})
+	l.check(err)
+	t.Cleanup(func() { l.etcd.Close() })
+	l.store = l.open()
+	base, err := l.store.Config(t.Context())
+	l.check(err)
+	next := base.Clone()
+	next.Pools["default"] = allocator.Pool{
+		Name: "default", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}, Stateful: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/20")},
+		Gateways: []netip.Addr{netip.MustParseAddr("10.42.64.1")},
+	}.WithDefaults()
+	l.config, err = l.store.Apply(t.Context(), base, next, lease.Note{Who: "test"})
+	l.check(err)
+	_, err = l.store.Meet(t.Context(), "n1", "machine", lease.Past{})
+	l.check(err)
+	for i, name := range []string{"n1", "n2"} {
+		x := l.join(name)
+		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, 64, byte(64 * i)}), 26)
+		_, err := x.ClaimBlock(t.Context(), "default", l.config.PoolRevisions["default"], block)
+		l.check(err)
+		l.answers[name] = lease.Answer{Spaces: []lease.HeldSpace{{Pool: "default", Family: "ipv4", Parts: []netip.Prefix{block}}}}
+		l.follow(name)
+	}
+	return l
+}
+
+func (l *lab) open() *lease.Store {
+	l.Helper()
+	s, err := lease.Open(lease.Options{Endpoints: []string{"unix://" + etcdSocket}, Prefix: l.prefix})
+	l.check(err)
+	l.Cleanup(func() { s.Close() })
+	return s
+}
+
+func (l *lab) check(err error) {
+	l.Helper()
+	if err != nil {
+		l.Fatal(err)
+	}
+}
+
+func (l *lab) join(name string) *lease.Session {
+	l.Helper()
+	x, err := l.store.Join(l.Context(), lease.Node{
+		Name: name, Machine: name, Boot: "b", Journal: "j", Fencing: lease.FencingEvidence,
+		Session: allocator.Duration(time.Minute), AddressLease: allocator.Duration(time.Hour), Started: time.Now(),
+	})
+	l.check(err)
+	l.mu.Lock()
+	l.sessions[name] = x
+	l.mu.Unlock()
+	l.check(x.Publish(l.Context(), lease.Batch{Status: lease.Status{Applied: l.config.Revision}}))
+	return x
+}
+
+// follow answers for a node until the test ends.
+func (l *lab) follow(name string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	store := l.open()
+	done.Go(func() {
+		_ = store.FollowQuestions(ctx, func(q lease.Question) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if slices.Contains(q.Mend, name) {
+				l.mended = append(l.mended, name)
+			}
+			if err := l.sessions[name].Answer(ctx, q, l.answers[name]); err != nil && !errors.Is(err, lease.ErrWithdrawn) && !lease.SessionOver(err) && ctx.Err() == nil {
+				l.Error(err)
+			}
+		})
+	})
+	l.Cleanup(func() { cancel(); done.Wait() })
+}
+
+// says changes what a node answers.
+func (l *lab) says(name string, f func(*lease.Answer)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.answers[name]
+	f(&a)
+	l.answers[name] = a
+}
+
+// has lets a node have a container, with its port, and published where it is stateless.
+func (l *lab) has(name, container, address string, change ...func(*lease.HeldAttachment)) lease.HeldAttachment {
+	l.Helper()
+	h := lease.HeldAttachment{
+		Attachment: allocator.Attachment{Network: "net", Container: container, Interface: "eth0"}, Role: "interface", Class: allocator.Stateless,
+		Pool: "default", Addresses: []netip.Addr{netip.MustParseAddr(address)}, Since: time.Now().UTC(), Answered: true, Port: "bth" + container,
+	}
+	for _, c := range change {
+		c(&h)
+	}
+	l.says(name, func(a *lease.Answer) {
+		a.Attachments = append(slices.Clone(a.Attachments), h)
+		a.Ports = append(slices.Clone(a.Ports), lease.HeldPort{Name: h.Port, Class: string(h.Class)})
+	})
+	if h.Class == allocator.Stateless {
+		l.put("assignments/default/"+address, fmt.Sprintf(`{"attachment":{"network":"net","container":"%s","interface":"eth0"},"node":"%s"}`, container, name))
+	}
+	return h
+}
+
+func (l *lab) put(key, value string) {
+	l.Helper()
+	_, err := l.etcd.Put(l.Context(), l.prefix+"/"+key, value)
+	l.check(err)
+}
+
+func (l *lab) get(key string) string {
+	l.Helper()
+	got, err := l.etcd.Get(l.Context(), l.prefix+"/"+key)
+	l.check(err)
+	if len(got.Kvs) == 0 {
+		return ""
+	}
+	return string(got.Kvs[0].Value)
+}
+
+func (l *lab) del(key string) {
+	l.Helper()
+	_, err := l.etcd.Delete(l.Context(), l.prefix+"/"+key)
+	l.check(err)
+}
+
+var quick = Options{Who: "test", Patience: 10 * time.Second, Settle: 10 * time.Millisecond}
+
+func (l *lab) examine() *Report {
+	l.Helper()
+	r, err := Examine(l.Context(), l.store, quick)
+	l.check(err)
+	return r
+}
+
+// finds fails unless exactly these kinds are found, and returns the findings in their order.
+func (l *lab) finds(want ...Kind) []Finding {
+	l.Helper()
+	var got []Kind
+	text := ""
+	found := l.examine().Findings
+	for _, f := range found {
+		got = append(got, f.Kind)
+		text += fmt.Sprintf("\n%s %s %s: %s [%s]", f.Kind, f.where(), f.Container, f.Cause, f.Mend)
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		l.Fatalf("found %q, want %q%s", got, want, strings.ReplaceAll(text, l.prefix, ""))
+	}
+	return found
+}
+
+// fixes mends, and fails unless these are left.
+func (l *lab) fixes(left ...Kind) *Report {
+	l.Helper()
+	r, err := Fix(l.Context(), l.store, l.examine(), quick)
+	l.check(err)
+	var got []Kind
+	for _, f := range r.Findings {
+		got = append(got, f.Kind)
+	}
+	if !slices.Equal(got, left) {
+		l.Fatalf("left %q, want %q: %+v", got, left, r.Findings)
+	}
+	return r
+}

@@ -1,0 +1,117 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareNodes compares records, sessions, statuses and demands.
+func (l *look) compareNodes() {
+	for name := range l.Nodes {
+		switch {
+		case !l.known(name):
+		case !l.Live(name):
+			l.found(Finding{
+				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", l.holdings(name)),
+				Mend: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name),
+			})
+		case slices.Contains(l.silent, name):
+			l.found(Finding{
+				Kind: NodeSilent, Node: name, Cause: "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
+				Mend: "look at its agent's log and /readyz, and ask again",
+			})
+		}
+		if l.known(name) && l.Live(name) {
+			l.compareStatus(name)
+		}
+	}
+	for name, session := range l.Sessions {
+		l.compareSession(name, session)
+	}
+	for name := range l.Statuses {
+		if l.gone(name) {
+			key := lease.Key{Kind: lease.KindStatus, Node: name}
+			l.found(Finding{
+				Kind: StatusUnknown, Key: l.Text(key), Node: name, Cause: l.absence(name),
+				remedy: &lease.Remedy{Same: guard(name), Delete: []string{l.Text(key)}},
+			})
+		}
+	}
+	for _, demand := range l.Demands {
+		if !l.Live(demand.Node) {
+			l.found(Finding{
+				Kind: DemandUnknown, Key: l.Text(demand), Node: demand.Node, Cause: l.absence(demand.Node) + ": nobody waits there",
+				remedy: &lease.Remedy{Same: guard(demand.Node), Delete: []string{l.Text(demand)}},
+			})
+		}
+	}
+}
+
+// compareStatus is for a known node with a session.
+func (l *look) compareStatus(name string) {
+	key := lease.Key{Kind: lease.KindStatus, Node: name}
+	status, there := l.Statuses[name]
+	switch {
+	case !there && !l.bad[l.Text(key)]:
+		f := Finding{Kind: NodeUnreported, Key: l.Text(key), Node: name, Cause: "it has a session and has not said how it is"}
+		if _, answered := l.answers[name]; answered {
+			f.ask = []string{name}
+		} else {
+			f.Mend = "look at its agent's log and /readyz"
+		}
+		l.found(f)
+	case there && status.Applied < l.Changed:
+		var reasons []string
+		for _, lag := range status.Lagging[:min(len(status.Lagging), 3)] {
+			reasons = append(reasons, fmt.Sprintf("%s: %s", lag.Attachment, lag.Reason))
+		}
+		l.found(Finding{
+			Kind: NodeBehind, Key: l.Text(key), Node: name, mark: fmt.Sprint(l.Changed),
+			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, l.Changed, strings.Join(reasons, "; ")), ": "),
+			Mend:  "berthctl version --node " + name,
+		})
+	}
+}
+
+func (l *look) compareSession(name string, session lease.SessionKey) {
+	key := lease.Key{Kind: lease.KindSession, Node: name}
+	f := Finding{Key: l.Text(key), Node: name, Mend: "it ends by itself with its lease"}
+	switch {
+	case !l.known(name):
+		f.Kind, f.Cause = SessionUnknown, fmt.Sprintf("there is a session, and no node %s", name)
+	case session.Lasting:
+		f.Kind, f.Cause = SessionLasting, "the session has no lease: it would never end, and nobody could take what the node has"
+	default:
+		return
+	}
+	if session.Lasting {
+		f.Mend, f.remedy = "", &lease.Remedy{Same: []lease.Key{nodeKey(name)}, Delete: []string{l.Text(key)}}
+	}
+	l.found(f)
+}
+
+// holdings counts what etcd says that a node has.
+func (l *look) holdings(name string) string {
+	parts, assigned, attached := 0, 0, 0
+	for _, b := range l.Blocks {
+		for _, p := range b.Parts {
+			if p.Owner == name {
+				parts++
+			}
+		}
+	}
+	for _, a := range l.Assignments {
+		if a.Node == name {
+			assigned++
+		}
+	}
+	for _, r := range l.Reservations {
+		if r.Holder != nil && r.Holder.Node == name {
+			attached++
+		}
+	}
+	return fmt.Sprintf("%d parts of blocks, %d assignments, %d attached reservations", parts, assigned, attached)
+}

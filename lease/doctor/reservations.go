@@ -1,0 +1,82 @@
+package doctor
+
+import (
+	"fmt"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// compareReservations looks where each reservation lies, and who has it.
+func (l *look) compareReservations() {
+	told := map[string]bool{} // blocks
+	for _, r := range l.Reservations {
+		at := place{r.Pool, r.Address}
+		f := Finding{Key: l.Text(reservationKey(at)), mark: fmt.Sprint(r.Epoch)}
+		if h := r.Holder; h != nil {
+			f.Node, f.Container = h.Node, h.Attachment.String()
+		}
+		if pool, unreadable := l.pool(r.Pool); !unreadable && l.compareLying(f, r, pool, told) {
+			l.noteExcluded(f, pool, at)
+		}
+		if r.Holder != nil {
+			l.compareHolder(f, r)
+		}
+	}
+}
+
+// compareLying looks whether a reservation lies where its pool keeps addresses for reservations.
+func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool, told map[string]bool) (sound bool) {
+	f.mark = r.Identity.String()
+	if pool == nil || !pool.Contains(r.Address) || !pool.InStateful(r.Address) {
+		f.Kind, f.Cause = ReservationOutside, fmt.Sprintf("there is no pool %s", r.Pool)
+		if pool != nil {
+			f.Cause = fmt.Sprintf("%s lies in no stateful range of pool %s, which has %v", r.Address, r.Pool, pool.Stateful)
+		}
+		f.Mend = fmt.Sprintf("berthctl release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
+		l.found(f)
+		return false
+	}
+	b, there, hidden := l.blockOf(pool, r.Address)
+	key := blockKey(r.Pool, pool.BlockOf(r.Address).Addr())
+	if text := l.Text(key); !hidden && !told[text] && (!there || b.Parts[0].Owner != lease.OwnerStateful) {
+		told[text] = true
+		n := Finding{Kind: ReservationNoBlock, Key: text, Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
+		if there {
+			n.Cause = fmt.Sprintf("%s and perhaps others are reserved there, and the block is %s", r.Address, owners(b))
+			n.Mend = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
+		} else {
+			n.remedy = &lease.Remedy{Same: []lease.Key{poolKey(r.Pool)}, Put: []lease.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
+		}
+		l.found(n)
+	}
+	return true
+}
+
+// compareHolder looks whether who has a reservation by etcd is there.
+func (l *look) compareHolder(f Finding, r lease.Reservation) {
+	h := r.Holder
+	switch {
+	case l.gone(h.Node):
+		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, l.absence(h.Node))
+		if l.free(h.Node) {
+			free := r
+			free.Holder = nil
+			f.remedy = &lease.Remedy{Same: guard(h.Node), Put: []lease.Record{{Key: reservationKey(place{r.Pool, r.Address}), Value: free}}}
+		} else {
+			f.Mend = "berthctl node remove " + h.Node
+		}
+	case !l.Live(h.Node):
+		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when is not known", r.Identity, h.Node)
+		f.Mend = fmt.Sprintf("start the member elsewhere: its address moves; or start the node's agent, or berthctl node remove %s", h.Node)
+	case !l.complete(h.Node):
+		return
+	default:
+		if has := l.holderOf(h.Node, place{r.Pool, r.Address}); has != nil && has.Attachment == h.Attachment {
+			return
+		}
+		f.Kind, f.Cause = ReservationNoContainer, fmt.Sprintf("%s is attached to a container that node %s does not have", r.Identity, h.Node)
+		f.ask = []string{h.Node}
+	}
+	l.found(f)
+}
