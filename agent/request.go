@@ -13,7 +13,7 @@ import (
 )
 
 // maxSet is how many containers one request may name.
-const maxSet = 1000
+const maxSet = wire.MaxContainers
 
 // member is one container of a request's set, its names checked.
 type member struct {

@@ -32,7 +32,7 @@ func TestADelSaysOnlyWhatItIsAbout(t *testing.T) {
 			}
 			r := a.one(t)
 			want := wire.Container{Network: "net", ID: "c1", Interface: "eth0", Role: wire.Interface, Netns: test.netns}
-			if r.Operation != wire.Delete || r.Verb != "DEL" || r.Started <= 0 || !reflect.DeepEqual(r.Containers, []wire.Container{want}) {
+			if r.Operation != wire.Delete || r.Verb != "DEL" || r.Started <= 0 || !reflect.DeepEqual(r.Containers, wire.Containers{want}) {
 				t.Errorf("the request is %+v: want to delete %+v", r, want)
 			}
 			if found := notes(t, a.socket); len(found) > 0 {

@@ -57,10 +57,22 @@ func send(conn *net.UnixConn, message []byte, files []*os.File) error {
 	return err
 }
 
+// A Claim is asked before so many more bytes of a message are read, and told of so many more files that have come. An
+// error of it ends the reading.
+type Claim func(bytes, files int) error
+
 // A receiver reads a connection and gathers the files that come beside the bytes.
 type receiver struct {
 	conn  *net.UnixConn
+	claim Claim // nil: everything is granted
 	files []*os.File
+}
+
+func (r *receiver) ask(bytes, files int) error {
+	if r.claim == nil || bytes+files == 0 {
+		return nil
+	}
+	return r.claim(bytes, files)
 }
 
 func (r *receiver) Read(p []byte) (int, error) {
@@ -69,7 +81,11 @@ func (r *receiver) Read(p []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
+	former := len(r.files)
 	if err := r.gather(control[:controlled]); err != nil {
+		return n, err
+	}
+	if err := r.ask(0, len(r.files)-former); err != nil {
 		return n, err
 	}
 	if flags&syscall.MSG_CTRUNC != 0 {
@@ -118,11 +134,20 @@ func (r *receiver) message(into any) error {
 	if n > maxMessage {
 		return Errorf(CodeDecode, "a message of %d bytes: at most %d are allowed", n, maxMessage)
 	}
+	if err := r.ask(int(n), 0); err != nil {
+		return err
+	}
 	text := make([]byte, n)
 	if _, err := io.ReadFull(r, text); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(text, into); err != nil {
+		if r, ok := into.(*Request); ok && r.Version == 0 { // it may come after what could not be decoded
+			_ = json.Unmarshal(text, &struct{ Version *int }{&r.Version})
+		}
+		if ours, ok := errors.AsType[*Error](err); ok {
+			return ours
+		}
 		return Errorf(CodeDecode, "the message is not what the protocol says: %v", err)
 	}
 	return nil

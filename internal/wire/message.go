@@ -30,7 +30,7 @@ type Request struct {
 	Operation  string       `json:"operation"`
 	Verb       string       `json:"verb,omitempty"`       // what the caller was asked, for the log: ADD, CHECK …
 	Started    int64        `json:"started,omitempty"`    // when the caller began, CLOCK_BOOTTIME in nanoseconds
-	Containers []Container  `json:"containers,omitempty"` // read, insert, delete
+	Containers Containers   `json:"containers,omitempty"` // read, insert, delete
 	Each       bool         `json:"each,omitempty"`       // do what can be done, instead of all or nothing
 	DryRun     bool         `json:"dryRun,omitempty"`     // delete: only say what would be given back
 	Release    bool         `json:"release,omitempty"`    // delete: stateful members give their reservations up, too

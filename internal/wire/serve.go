@@ -10,21 +10,31 @@ import (
 	"time"
 )
 
-// receiveTime bounds how long a caller may take to send its request: a stuck one holds nothing up.
-const receiveTime = 10 * time.Second
+// ReceiveTime bounds how long a caller may take to send its request: a stuck one holds nothing up.
+const ReceiveTime = 10 * time.Second
 
 // sendTime bounds how long a caller may take to read its answer.
 const sendTime = 10 * time.Second
 
-// Receive reads one request and the files that came with it, which are the caller's to close. The error is an Error
-// that may be replied; then no file is left open.
+// Receive is ReceiveWithin ReceiveTime, where nobody counts what callers cost.
 func Receive(conn *net.UnixConn) (*Request, []*os.File, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(receiveTime)); err != nil {
+	return ReceiveWithin(conn, ReceiveTime, nil)
+}
+
+// ReceiveWithin reads one request and the files that came with it, which are the caller's to close. All of it has to
+// come within so long, and claim, where there is one, may end it before. The error is an Error that may be replied;
+// then no file is left open.
+func ReceiveWithin(conn *net.UnixConn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return nil, nil, Errorf(CodeIO, "receive a request: %v", err)
 	}
-	in := &receiver{conn: conn}
+	in := &receiver{conn: conn, claim: claim}
 	r := new(Request)
-	if err := acceptable(r, in.message(r)); err != nil {
+	err := in.message(r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("it has not come whole within %v", within)
+	}
+	if err := acceptable(r, err); err != nil {
 		in.close()
 		return nil, nil, err
 	}
@@ -57,8 +67,10 @@ func Reply(conn *net.UnixConn, r *Response) error {
 	}
 	r.Version = Version
 	message, err := encode(r)
-	if err != nil {
-		return err
+	if err != nil { // too long: better said than not answered
+		if message, err = encode(&Response{Version: Version, Error: Errorf(CodeOperation, "the answer cannot be sent: %v; ask for fewer containers at once", err)}); err != nil {
+			return err
+		}
 	}
 	if err := send(conn, message, nil); err != nil {
 		return fmt.Errorf("wire: answer: %w", err)
