@@ -41,6 +41,7 @@ type Agent struct {
 	recovery recovery
 	claims   singleflight.Group
 	locks    locks
+	hands    hands
 
 	// gate is held for reading while an ADD commits, for writing while the agent settles what it holds: an ADD
 	// commits only what its own generation chose.
@@ -50,6 +51,8 @@ type Agent struct {
 	waiting atomic.Pointer[string] // why nothing can be handed out; nil: it can
 
 	httpAddress atomic.Value // where /metrics is, once it is: a string
+
+	warming sync.Map // the space keys for which a block is being claimed ahead of need
 
 	isolated isolated
 	backlog  backlog
@@ -66,7 +69,7 @@ type Agent struct {
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime)}
+	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel)}
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
@@ -117,7 +120,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	run := func(task func(context.Context) error) { tasks.Go(func() error { return task(ctx) }) }
-	run(func(ctx context.Context) error { return a.serve(ctx, listener) })
+	run(func(ctx context.Context) error { return a.serve(ctx, listener, usualLimits) })
 	run(a.serveHTTP)
 	run(a.followConfig)
 	run(a.followBlocks)

@@ -37,6 +37,11 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
 	}
 	defer unlock()
+	giveBack, err := a.hands.take(ctx)
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %v", err)
+	}
+	defer giveBack()
 	e := a.journal.Get(m.attachment)
 	if e == nil {
 		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.attachment)

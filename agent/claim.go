@@ -84,12 +84,16 @@ func (a *Agent) own(session *lease.Session, b lease.Block) error {
 	return nil
 }
 
-// keepWarm claims the next block before the present ones are used up.
+// keepWarm claims the next block before the present ones are used up, once at a time.
 func (a *Agent) keepWarm(k spaceKey) {
 	if c := a.pools.counts(k); c.Free+c.Released >= warm {
 		return
 	}
+	if _, already := a.warming.LoadOrStore(k, true); already {
+		return
+	}
 	go func() {
+		defer a.warming.Delete(k)
 		if err := a.claim(k, warm); err != nil && !errors.Is(err, errNoBlock) {
 			a.Log.Debug("no block claimed ahead of need", zap.String("pool", k.pool), zap.Error(err))
 		}

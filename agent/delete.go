@@ -93,6 +93,8 @@ func (a *Agent) end(ctx context.Context, e *journal.Entry, r journal.Release) er
 // unwire takes an attachment out of the kernel, then out of the journal. It excludes settling meanwhile, which lets
 // the ports of all that is in the journal pass.
 func (a *Agent) unwire(e *journal.Entry, r journal.Release) error {
+	giveBack, _ := a.hands.take(context.Background()) // not the caller's: what is to be undone is undone
+	defer giveBack()
 	a.gate.RLock()
 	defer a.gate.RUnlock()
 	if e.Wiring.Port != "" {

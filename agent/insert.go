@@ -47,8 +47,11 @@ func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) (
 func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.Instant) ([]wire.Result, error) {
 	for {
 		results, err := a.insertOnce(ctx, set, began)
-		if !errors.Is(err, errSuperseded) || ctx.Err() != nil {
+		if !errors.Is(err, errSuperseded) {
 			return results, err
+		}
+		if ctx.Err() != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "%v, and the request's time is over", err)
 		}
 	}
 }
@@ -107,10 +110,8 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 	if err != nil {
 		return nil, err
 	}
-	for _, add := range adds {
-		if err := a.wire(add); err != nil {
-			return nil, err
-		}
+	if err := a.wireAll(ctx, adds); err != nil {
+		return nil, err
 	}
 	if ctx.Err() != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the caller has gone before its answer")
@@ -128,6 +129,20 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 		}
 	}
 	return results, nil
+}
+
+func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
+	giveBack, err := a.hands.take(ctx)
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %v", err)
+	}
+	defer giveBack()
+	for _, add := range adds {
+		if err := a.wire(add); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.

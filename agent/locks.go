@@ -48,3 +48,10 @@ func (l *locks) lock(ctx context.Context, a allocator.Attachment) (unlock func()
 		return nil, ctx.Err()
 	}
 }
+
+// count is how many attachments a request has or waits for.
+func (l *locks) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.held)
+}

@@ -35,9 +35,10 @@ func TestMain(m *testing.M) {
 
 // A rig is one agent on a real etcd and this sandbox's kernel, and a second client of the same etcd.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	etcd    *embedded.Server
+	via     []string // endpoints by which the agent reaches etcd; none: etcd's own
 	store   *lease.Store
 	agent   *Agent
 	stop    func()
@@ -45,7 +46,7 @@ type rig struct {
 	session time.Duration
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "rig")
 	check(t, err)
@@ -108,9 +109,13 @@ func (r *rig) begin() {
 	r.t.Helper()
 	boot, err := Boot()
 	check(r.t, err)
+	endpoints := r.via
+	if endpoints == nil {
+		endpoints = r.etcd.Endpoints()
+	}
 	r.agent, err = New(Options{
 		Node: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"), Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
-		Etcd: lease.Options{Endpoints: r.etcd.Endpoints()}, Listen: "127.0.0.1:0",
+		Etcd: lease.Options{Endpoints: endpoints}, Listen: "127.0.0.1:0",
 	})
 	check(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -125,7 +130,13 @@ func (r *rig) begin() {
 		a.Close()
 		r.stop = func() {}
 	}
-	r.until("the agent listens", func() bool { _, err := net.Dial("unix", a.Socket()); return err == nil })
+	r.until("the agent listens", func() bool {
+		conn, err := net.Dial("unix", a.Socket())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 }
 
 func (r *rig) restart() {
@@ -287,7 +298,7 @@ func prefixes(text ...string) (all []netip.Prefix) {
 	return all
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -18,9 +18,6 @@ import (
 // requestTime bounds a request. Runtimes give up after a minute or more; code 11 tells them to come again.
 const requestTime = 30 * time.Second
 
-// parallel is how many requests are worked on at once; further ones wait for their turn.
-const parallel = 64
-
 // listen opens the agent's socket, for the superuser alone.
 func (a *Agent) listen() (*net.UnixListener, error) {
 	if err := os.MkdirAll(a.spool(), 0o700); err != nil {
@@ -43,57 +40,77 @@ func (a *Agent) listen() (*net.UnixListener, error) {
 }
 
 // serve answers requests until ctx ends, and then those that are under way.
-func (a *Agent) serve(ctx context.Context, l *net.UnixListener) error {
+func (a *Agent) serve(ctx context.Context, l *net.UnixListener, limits limits) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	var under sync.WaitGroup
 	defer under.Wait()
-	places := make(chan struct{}, parallel)
+	crowd := &crowd{limits: limits}
 	for {
 		conn, err := l.AcceptUnix()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("agent: accept: %w", err)
+		case err != nil: // no descriptors or no memory: it passes, and whoever waits is still in the queue
+			a.Log.Error("cannot accept a caller yet", zap.Error(err))
+			pause(ctx, 50*time.Millisecond)
+			continue
 		}
+		guest := crowd.enter(conn)
 		under.Go(func() {
 			defer conn.Close()
-			a.serveOne(ctx, conn, places)
+			if guest == nil {
+				_ = wire.Reply(conn, &wire.Response{Error: wire.Errorf(wire.CodeTryAgain, "the agent is at work for %d callers, which is as many as it serves at once: try again", limits.connections)})
+				return
+			}
+			defer guest.leave()
+			a.serveOne(ctx, guest)
 		})
 	}
 }
 
 // serveOne reads one request and answers it. A request that has begun is finished even when the agent is to stop.
-func (a *Agent) serveOne(stop context.Context, conn *net.UnixConn, places chan struct{}) {
-	if uid, pid, err := wire.Peer(conn); err != nil || uid != 0 {
+func (a *Agent) serveOne(stop context.Context, g *guest) {
+	if uid, pid, err := wire.Peer(g.UnixConn); err != nil || uid != 0 {
 		a.Log.Warn("refused a caller", zap.Int("uid", uid), zap.Int("pid", pid), zap.Error(err))
-		_ = wire.Reply(conn, &wire.Response{Error: wire.Errorf(wire.CodeIO, "the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
+		_ = wire.Reply(g.UnixConn, &wire.Response{Error: wire.Errorf(wire.CodeIO, "the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
 		return
 	}
-	silent := context.AfterFunc(stop, func() { conn.CloseRead() })
-	r, files, err := wire.Receive(conn)
+	silent := context.AfterFunc(stop, func() { g.CloseRead() })
+	r, files, err := wire.ReceiveWithin(g.UnixConn, g.crowd.limits.receive, g.claim)
 	silent()
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
+	if cut := g.served(); cut != nil {
+		err = cut
+	}
 	if err != nil {
-		_ = wire.Reply(conn, &wire.Response{Error: wire.AsError(err)})
+		closeAll(files)
+		_ = wire.Reply(g.UnixConn, &wire.Response{Error: wire.AsError(err)})
 		return
 	}
-	places <- struct{}{}
-	defer func() { <-places }()
-	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), conn), requestTime)
-	defer cancel()
-	began := time.Now()
-	response := a.respond(ctx, r, files)
-	took := time.Since(began)
-	if err := wire.Reply(conn, response); err != nil {
+	response, took := a.work(g, r, files)
+	g.answered()
+	if err := wire.Reply(g.UnixConn, response); err != nil {
 		a.Log.Debug("the caller has gone before its answer", zap.String("verb", r.Verb), zap.Error(err))
 	}
 	a.logRequest(r, response, took)
+}
+
+// work does what a request asks for, within its time. Its files are closed then: an open namespace stays alive.
+func (a *Agent) work(g *guest, r *wire.Request, files []*os.File) (*wire.Response, time.Duration) {
+	defer closeAll(files)
+	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), g.UnixConn), requestTime)
+	defer cancel()
+	began := time.Now()
+	response := a.respond(ctx, r, files)
+	return response, time.Since(began)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // respond does what a request asks for.

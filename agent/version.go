@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -49,6 +50,9 @@ func (a *Agent) readSet(ctx context.Context, s *wire.Select) (*wire.SetVersion, 
 	return out, nil
 }
 
+// versionTime bounds how long etcd may take for it: short of the time after which the web server answers nothing.
+const versionTime = 10 * time.Second
+
 // serveVersion is GET /v1/version: the set is named by container (as often as wanted), app, node and pool.
 func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
@@ -58,7 +62,9 @@ func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	v, err := a.readSet(r.Context(), &wire.Select{Containers: q["container"], App: q.Get("app"), Node: q.Get("node"), Pool: q.Get("pool")})
+	ctx, cancel := context.WithTimeout(r.Context(), versionTime)
+	defer cancel()
+	v, err := a.readSet(ctx, &wire.Select{Containers: q["container"], App: q.Get("app"), Node: q.Get("node"), Pool: q.Get("pool")})
 	if err != nil {
 		status := http.StatusServiceUnavailable
 		if e := wire.AsError(err); e.Code != wire.CodeTryAgain {
