@@ -147,8 +147,8 @@ func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
 
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
 func (a *Agent) begin(m *member, began allocator.Instant) (*add, error) {
-	if r, ok := a.journal.Released(m.attachment); ok && began != 0 && began < r.Began {
-		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already", m.attachment)
+	if began != 0 && a.journal.Overtaken(m.attachment, began) {
+		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.attachment)
 	}
 	if reason := a.isolated.why(m.attachment); reason != "" {
 		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.attachment, reason)

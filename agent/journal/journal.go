@@ -121,12 +121,12 @@ func (j *Journal) Entries() []*Entry {
 	return all
 }
 
-// Released is the last release of an attachment, as long as an ADD from before it could still be on its way.
-func (j *Journal) Released(a allocator.Attachment) (Release, bool) {
+// Overtaken reports whether an ADD of the attachment that began then may have been overtaken by a release that began
+// later. Those of long ago are not told apart: an ADD that is older than one of them counts as overtaken, whosever it was.
+func (j *Journal) Overtaken(a allocator.Attachment, began allocator.Instant) bool {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	r, ok := j.state.releases[a]
-	return r, ok
+	return j.state.overtaken(a, began)
 }
 
 // Freed are the stateless addresses that were released and are not held, the longest free first.

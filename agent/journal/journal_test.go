@@ -152,6 +152,44 @@ func TestTheFileStaysInProportionToWhatIsHeld(t *testing.T) {
 	same(t, j, open(t, path))
 }
 
+func TestTheMemoryOfReleasesIsBoundedAndStillRefusesAnOlderADD(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	const many = 5 * maxReleases
+	for i := range allocator.Instant(many) {
+		began := 100 + 2*i
+		must(t, j.Release(Release{Attachment: entry(int(i), allocator.Stateless).Attachment, Began: began, At: began}))
+	}
+	if n := len(j.state.releases); n > maxReleases {
+		t.Errorf("%d releases are kept: want at most %d", n, maxReleases)
+	}
+	must(t, j.rewrite())
+	again := open(t, path)
+	for i := range allocator.Instant(many) {
+		at := entry(int(i), allocator.Stateless).Attachment
+		if !j.Overtaken(at, 100+2*i-1) || !again.Overtaken(at, 100+2*i-1) {
+			t.Fatalf("an ADD older than release %d of %d is not refused", i, many)
+		}
+	}
+	last := entry(many-1, allocator.Stateless).Attachment
+	if j.Overtaken(last, 100+2*many) || again.Overtaken(last, 100+2*many) || again.Overtaken(entry(-1, "").Attachment, 100+2*many) {
+		t.Error("an ADD younger than every release is refused")
+	}
+}
+
+func TestAReleaseOfLongAgoIsForgotten(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal"))
+	must(t, j.Release(Release{Attachment: entry(1, "").Attachment, Began: 5, At: clock() - remember - 1}))
+	must(t, j.Release(Release{Attachment: entry(2, "").Attachment, Began: 7, At: clock()}))
+	must(t, j.rewrite())
+	if n := len(j.state.releases); n != 1 {
+		t.Errorf("%d releases are kept: want 1", n)
+	}
+	if !j.Overtaken(entry(1, "").Attachment, 4) || j.Overtaken(entry(1, "").Attachment, 6) || !j.Overtaken(entry(2, "").Attachment, 6) {
+		t.Error("what is forgotten refuses too much, or too little")
+	}
+}
+
 func BenchmarkHoldAndRelease(b *testing.B) {
 	j, _, err := Open(filepath.Join(b.TempDir(), "journal"), mine, clock)
 	if err != nil {

@@ -92,11 +92,12 @@ type Detachment struct {
 
 // A record is one line of the file: exactly one field is set.
 type record struct {
-	Header   *Header     `json:"header,omitempty"`
-	Cluster  *Cluster    `json:"cluster,omitempty"`  // joined
-	Hold     *Entry      `json:"hold,omitempty"`     // chosen (or changed), not necessarily answered
-	Release  *Release    `json:"release,omitempty"`  // gone
-	Freed    *Freed      `json:"freed,omitempty"`    // only in a rewritten file: what releases left behind
-	Detach   *Detachment `json:"detach,omitempty"`   // only in a rewritten file: what releases left to do
-	Detached *Detachment `json:"detached,omitempty"` // etcd knows
+	Header    *Header           `json:"header,omitempty"`
+	Cluster   *Cluster          `json:"cluster,omitempty"`   // joined
+	Forgotten allocator.Instant `json:"forgotten,omitempty"` // only in a rewritten file: releases of what began earlier are not in it
+	Hold      *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
+	Release   *Release          `json:"release,omitempty"`   // gone
+	Freed     *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
+	Detach    *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
+	Detached  *Detachment       `json:"detached,omitempty"`  // etcd knows
 }

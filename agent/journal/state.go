@@ -1,7 +1,10 @@
 package journal
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -11,14 +14,19 @@ import (
 // before it can still be on its way.
 const remember = 10 * time.Minute
 
+// maxReleases bounds how many such releases are kept, however fast containers come and go. At 200 a second, the half that
+// stays when there are too many is of the last 20 s: no ADD takes that long before it asks.
+const maxReleases = 8192
+
 // state is what the records say together.
 type state struct {
 	header   Header
 	cluster  Cluster
 	live     map[allocator.Attachment]*Entry
-	holder   map[address]*Entry // of live
-	releases map[allocator.Attachment]Release
-	freed    map[address]Freed // the last release of each address that is not held
+	holder   map[address]*Entry               // of live
+	releases map[allocator.Attachment]Release // the last of each, as far as an ADD has to heed it
+	before   allocator.Instant                // of what began earlier some release may be forgotten
+	freed    map[address]Freed                // the last release of each address that is not held
 	pending  map[address]Detachment
 }
 
@@ -43,6 +51,8 @@ func (s *state) apply(r *record) {
 		s.header = *r.Header
 	case r.Cluster != nil:
 		s.cluster = *r.Cluster
+	case r.Forgotten != 0:
+		s.before = max(s.before, r.Forgotten)
 	case r.Hold != nil:
 		s.hold(r.Hold)
 	case r.Release != nil:
@@ -69,8 +79,9 @@ func (s *state) hold(e *Entry) {
 
 // release ends an attachment. A stateless address is remembered for its app, a stateful one waits for etcd to know.
 func (s *state) release(r Release) {
-	if last, ok := s.releases[r.Attachment]; !ok || last.Began < r.Began {
+	if s.releases[r.Attachment].Began < r.Began {
 		s.releases[r.Attachment] = r
+		s.bound()
 	}
 	e, ok := s.live[r.Attachment]
 	if !ok {
@@ -92,11 +103,33 @@ func (s *state) release(r Release) {
 
 // forget drops what has lost its meaning by now.
 func (s *state) forget(now allocator.Instant) {
-	for at, r := range s.releases {
+	for _, r := range s.releases {
 		if now-r.At > remember {
-			delete(s.releases, at)
+			s.drop(r)
 		}
 	}
+}
+
+// bound drops the older half of the releases where they are too many.
+func (s *state) bound() {
+	if len(s.releases) <= maxReleases {
+		return
+	}
+	byAge := slices.SortedFunc(maps.Values(s.releases), func(a, b Release) int { return cmp.Compare(a.At, b.At) })
+	for _, r := range byAge[:len(byAge)/2] {
+		s.drop(r)
+	}
+}
+
+// drop forgets a release. That no ADD which it has overtaken is done after all, before sees to from now on.
+func (s *state) drop(r Release) {
+	delete(s.releases, r.Attachment)
+	s.before = max(s.before, r.Began)
+}
+
+// overtaken reports whether an ADD that began then may have been overtaken by a release.
+func (s *state) overtaken(a allocator.Attachment, began allocator.Instant) bool {
+	return began < max(s.before, s.releases[a].Began)
 }
 
 // records are the shortest ones that make this state, in an order in which they may be applied.
@@ -104,6 +137,9 @@ func (s *state) records() []record {
 	all := []record{{Header: &s.header}}
 	if s.cluster != (Cluster{}) {
 		all = append(all, record{Cluster: &s.cluster})
+	}
+	if s.before != 0 {
+		all = append(all, record{Forgotten: s.before})
 	}
 	for _, r := range s.releases {
 		all = append(all, record{Release: &r})
