@@ -59,35 +59,38 @@ func (a *Agent) holdings(e *journal.Entry) (r wire.Result) {
 	return r
 }
 
-// deleteOne ends one attachment on behalf of a request that began at began.
+// deleteOne ends one attachment on behalf of a request that began at began, and lets etcd know, so that a stateful member
+// can start elsewhere at once. Where etcd is away, it learns of it later.
 func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began allocator.Instant) error {
+	e, err := a.deleteHere(ctx, at, began)
+	if err != nil || e == nil || e.Class != allocator.Stateful {
+		return err
+	}
+	if err := a.detachPending(ctx); err != nil {
+		a.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
+	}
+	return nil
+}
+
+// deleteHere is deleteOne as far as this node goes. It returns what it has ended, or nil.
+func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began allocator.Instant) (*journal.Entry, error) {
 	unlock, err := a.locks.lock(ctx, at)
 	if err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", at)
+		return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", at)
 	}
 	defer unlock()
 	e := a.journal.Get(at)
 	if e != nil && began != 0 && began < e.Began {
-		return nil // a DEL of the container's former life
+		return nil, nil // a DEL of the container's former life
 	}
 	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime()}
 	if e == nil {
-		return a.journal.Release(release)
+		return nil, a.journal.Release(release)
 	}
-	return a.end(ctx, e, release)
-}
-
-// end takes an attachment out of the kernel and of the journal, and lets etcd know. The attachment's lock is held.
-func (a *Agent) end(ctx context.Context, e *journal.Entry, r journal.Release) error {
-	if err := a.unwire(e, r); err != nil {
-		return wire.Errorf(wire.CodeIO, "%v", err)
+	if err := a.unwire(e, release); err != nil {
+		return nil, wire.Errorf(wire.CodeIO, "%v", err)
 	}
-	if e.Class == allocator.Stateful {
-		if err := a.detachPending(ctx); err != nil {
-			a.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
-		}
-	}
-	return nil
+	return e, nil
 }
 
 // unwire takes an attachment out of the kernel, then out of the journal. It excludes settling meanwhile, which lets
@@ -127,7 +130,8 @@ func (a *Agent) release(e *journal.Entry, r journal.Release) error {
 }
 
 // collect ends an attachment because of evidence, taken at some time, that its container is gone. Only what was
-// answered before counts: a younger ADD is not what the evidence speaks of.
+// answered before counts: a younger ADD is not what the evidence speaks of. Nobody waits for the address, so etcd learns
+// of it afterwards: while it is away, hundreds of these would take minutes else.
 func (a *Agent) collect(ctx context.Context, at allocator.Attachment, evidence string, taken allocator.Instant) error {
 	unlock, err := a.locks.lock(ctx, at)
 	if err != nil {
@@ -138,8 +142,8 @@ func (a *Agent) collect(ctx context.Context, at allocator.Attachment, evidence s
 	if e == nil || e.Answered == 0 || e.Answered >= taken {
 		return nil
 	}
-	if err := a.end(ctx, e, journal.Release{Attachment: at, Began: e.Began, At: wire.Boottime()}); err != nil {
-		return err
+	if err := a.unwire(e, journal.Release{Attachment: at, Began: e.Began, At: wire.Boottime()}); err != nil {
+		return wire.Errorf(wire.CodeIO, "%v", err)
 	}
 	a.metrics.Collected(evidence)
 	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", evidence), zap.Stringers("addresses", e.Addresses))

@@ -50,6 +50,10 @@ func (a *Agent) isolate(e *journal.Entry, reason string) {
 	if !a.isolated.add(e.Attachment, reason) {
 		return
 	}
+	if now := a.journal.Get(e.Attachment); now == nil || now.Began != e.Began {
+		a.isolated.remove(e.Attachment) // it has gone meanwhile, and nobody would remove it any more
+		return
+	}
 	a.Log.Warn("isolated a container", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses), zap.String("why", reason))
 	if e.Wiring.Port == "" {
 		return // another plugin made the interface: there is no port to cut, CHECK and STATUS say it

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +31,7 @@ func (a *Agent) recover() error {
 		delete(byName, port)
 		switch {
 		case e.Answered == 0:
-			err = a.end(context.Background(), e, journal.Release{Attachment: e.Attachment, At: started})
+			err = a.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
 		case port != "" && !there, a.namespaceGone(e):
 			err = a.collect(context.Background(), e.Attachment, "agent start", started)
 		}
@@ -88,26 +89,43 @@ func (a *Agent) recoverPort(p netops.PortInfo, started allocator.Instant) error 
 	return nil
 }
 
-// takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more.
+// noteTime bounds the wait for a request that is under way about what a note wants deleted.
+const noteTime = 5 * time.Second
+
+// unfinished is after how long a note that is not whole is one whose plugin was killed.
+const unfinished = time.Minute
+
+// takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
+// them afterwards. A note that cannot be done now stays, and hides no other.
 func (a *Agent) takeNotes() error {
 	notes, err := wire.ReadNotes(a.spool())
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
 	}
+	failed := []error{wire.RemoveUnfinished(a.spool(), int64(wire.Boottime()-unfinished))}
 	for _, n := range notes {
 		if n.Err != nil {
 			a.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
 			continue
 		}
-		c := n.Note.Container
-		at := allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}
-		if err := a.deleteOne(context.Background(), at, allocator.Instant(n.Note.Started)); err != nil {
-			return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
+		if err := a.takeNote(n); err != nil {
+			failed = append(failed, err)
 		}
-		a.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))
-		if err := n.Remove(); err != nil {
-			return fmt.Errorf("agent: remove note %s: %w", n.Path, err)
-		}
+	}
+	return errors.Join(failed...)
+}
+
+func (a *Agent) takeNote(n wire.NoteFile) error {
+	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
+	defer cancel()
+	c := n.Note.Container
+	at := allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}
+	if _, err := a.deleteHere(ctx, at, allocator.Instant(n.Note.Started)); err != nil {
+		return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
+	}
+	a.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))
+	if err := n.Remove(); err != nil {
+		return fmt.Errorf("agent: remove note %s: %w", n.Path, err)
 	}
 	return nil
 }

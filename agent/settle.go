@@ -79,6 +79,7 @@ func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holding
 	}
 	a.reconcile(keys...)
 	a.journal.Forget(func(f journal.Freed) (gone bool) {
+		gone = true // if it is not even of a pool that there is
 		a.pools.on(f.Pool, f.Address, func(s *allocator.Space) { gone = !s.Owns(f.Address) })
 		return gone
 	})

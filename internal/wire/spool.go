@@ -25,7 +25,10 @@ type NoteFile struct {
 // Remove takes the note out of the spool.
 func (n NoteFile) Remove() error { return os.Remove(n.Path) }
 
-const noteSuffix = ".del"
+const (
+	noteSuffix       = ".del"
+	unfinishedSuffix = ".new" // being written
+)
 
 // WriteNote puts a note into the spool so that it is there, whole, when WriteNote returns. The directory is made where
 // it is missing.
@@ -37,7 +40,7 @@ func WriteNote(dir string, n Note) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("wire: spool: %w", err)
 	}
-	f, err := os.CreateTemp(dir, fmt.Sprintf("%020d-*.new", n.Started))
+	f, err := os.CreateTemp(dir, fmt.Sprintf("%020d-*%s", n.Started, unfinishedSuffix))
 	if err != nil {
 		return fmt.Errorf("wire: spool: %w", err)
 	}
@@ -50,7 +53,7 @@ func WriteNote(dir string, n Note) (err error) {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("wire: spool: %w", err)
 	}
-	if err = os.Rename(f.Name(), strings.TrimSuffix(f.Name(), ".new")+noteSuffix); err != nil {
+	if err = os.Rename(f.Name(), strings.TrimSuffix(f.Name(), unfinishedSuffix)+noteSuffix); err != nil {
 		return fmt.Errorf("wire: spool: %w", err)
 	}
 	return nil
@@ -79,4 +82,22 @@ func ReadNotes(dir string) ([]NoteFile, error) {
 		notes = append(notes, n)
 	}
 	return notes, nil
+}
+
+// RemoveUnfinished removes what plugins that were killed have left of notes that they began to write, by those that
+// started before a time on CLOCK_BOOTTIME. A spool that is not there is empty.
+func RemoveUnfinished(dir string, before int64) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*"+unfinishedSuffix))
+	if err != nil {
+		return fmt.Errorf("wire: spool: %w", err)
+	}
+	for _, path := range files {
+		var started int64
+		if _, err := fmt.Sscanf(filepath.Base(path), "%d-", &started); err == nil && started < before {
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("wire: spool: %w", err)
+			}
+		}
+	}
+	return nil
 }

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -69,4 +71,21 @@ func TestANoteThatCannotBeWrittenIsAnError(t *testing.T) {
 	if err := WriteNote(file, Note{}); err == nil {
 		t.Error("it was written into a file")
 	}
+}
+
+func TestWhatAKilledPluginLeftOfANoteIsRemovedAndNothingElse(t *testing.T) {
+	spool := t.TempDir()
+	check(t, WriteNote(spool, Note{Started: 3}))
+	for _, started := range []int64{5, 500} {
+		f, err := os.CreateTemp(spool, fmt.Sprintf("%020d-*%s", started, unfinishedSuffix))
+		check(t, err)
+		check(t, f.Close())
+	}
+	check(t, RemoveUnfinished(spool, 100))
+	left, err := os.ReadDir(spool)
+	check(t, err)
+	if len(left) != 2 || !strings.HasSuffix(left[0].Name(), noteSuffix) || !strings.Contains(left[1].Name(), "500-") {
+		t.Errorf("left are %v: want the note, and the young file that is not whole", left)
+	}
+	check(t, RemoveUnfinished(filepath.Join(spool, "none"), 100))
 }

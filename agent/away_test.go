@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// members adds that many stateful containers in the IPAM role.
+func (r *rig) members(n int) (all []wire.Container) {
+	r.t.Helper()
+	for i := range n {
+		c := r.stateful(fmt.Sprint("db-", i), "db", fmt.Sprint("db-", i))
+		c.Role = wire.IPAM
+		r.add(c)
+		all = append(all, c)
+	}
+	return all
+}
+
+// Each of these would wait for etcd, in vain, if the agent let it learn of each before it went on.
+const tooManyToWaitFor = 40
+
+func TestNotesAreDoneAtOnceWhileEtcdIsAway(t *testing.T) {
+	r := newRig(t)
+	all := r.members(tooManyToWaitFor)
+	r.stop()
+	r.etcd.Stop()
+	for _, c := range all {
+		check(t, wire.WriteNote(r.agent.spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
+	}
+	r.begin()
+	r.until("every note is done", func() bool {
+		left, err := os.ReadDir(r.agent.spool())
+		check(t, err)
+		return len(left) == 0
+	})
+	r.startEtcd()
+	r.empty()
+}
+
+func TestGarbageCollectionIsDoneAtOnceWhileEtcdIsAway(t *testing.T) {
+	r := newRig(t)
+	r.members(tooManyToWaitFor)
+	for i := range tooManyToWaitFor {
+		age(t, r, fmt.Sprint("db-", i))
+	}
+	r.etcd.Stop()
+	ended := make(chan error, 1)
+	go func() {
+		response, err := wire.Call(t.Context(), r.agent.Socket(), 0, &wire.Request{Operation: wire.GC, Network: "net"}, nil)
+		if err == nil && response.Error != nil {
+			err = response.Error
+		}
+		ended <- err
+	}()
+	r.until("it is done", func() bool { return len(ended) > 0 })
+	check(t, <-ended)
+	r.startEtcd()
+	r.empty()
+}
+
+func TestNobodyWhoHasGoneIsIsolated(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	r.add(c)
+	e := r.agent.journal.Entries()[0]
+	r.del(c)
+	r.agent.isolate(e, "its block was lost, and it went in that moment")
+	if n := r.agent.isolated.count(); n != 0 {
+		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
+	}
+	r.add(c)
+}
