@@ -52,7 +52,8 @@ type Agent struct {
 
 	httpAddress atomic.Value // where /metrics is, once it is: a string
 
-	warming sync.Map // the space keys for which a block is being claimed ahead of need
+	warming   sync.Map // the space keys for which a block is being claimed ahead of need
+	unclaimed sync.Map // by space key, the failedClaim that was the last
 
 	isolated isolated
 	backlog  backlog

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -73,4 +74,29 @@ func TestNobodyWhoHasGoneIsIsolated(t *testing.T) {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
 	r.add(c)
+}
+
+func TestAnAddressThatStillRestsIsWaitedForAlsoWhileEtcdIsAway(t *testing.T) {
+	r := newRig(t)
+	r.apply(allocator.Pool{Name: "small", CIDRs: prefixes("10.43.0.0/24"), BlockSize: allocator.BlockSize{V4: 29}})
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("small"); return err == nil })
+	plain := func(id string) wire.Container {
+		c := r.stateless(id, "")
+		c.Role, c.Pool = wire.IPAM, "small"
+		return c
+	}
+	k := spaceKey{"small", allocator.V4}
+	r.add(plain("first"))
+	r.until("the next block is claimed ahead of need", func() bool { return r.agent.pools.counts(k).Free > 8 })
+	r.etcd.Stop()
+	defer r.startEtcd()
+	last := plain("last")
+	for i := 0; r.agent.pools.counts(k).Free > 1; i++ {
+		r.add(plain(fmt.Sprint(i)))
+	}
+	addr := r.add(last)
+	r.del(last)
+	if got := r.add(plain("next")); got != addr {
+		t.Errorf("got %s, want the only one that this node has, %s", got, addr)
+	}
 }

@@ -33,9 +33,30 @@ func (a *Agent) claim(k spaceKey, enough int) error {
 		// Not the caller's context: others wait for this claim too.
 		ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 		defer cancel()
-		return nil, a.claimBlock(ctx, k)
+		err := a.claimBlock(ctx, k)
+		if err == nil || errors.Is(err, errNoBlock) {
+			a.unclaimed.Delete(k)
+		} else {
+			a.unclaimed.Store(k, failedClaim{wire.Boottime(), err})
+		}
+		return nil, err
 	})
 	return err
+}
+
+// A failedClaim is one that etcd has not answered, or not as it should.
+type failedClaim struct {
+	at  allocator.Instant
+	err error
+}
+
+// claimOr is claim for an ADD that need not have a block, since there are addresses that rest: for a while after a claim
+// that failed it does not wait for another.
+func (a *Agent) claimOr(k spaceKey, resting bool) error {
+	if failed, ok := a.unclaimed.Load(k); ok && resting && wire.Boottime() < failed.(failedClaim).at+claimTime {
+		return failed.(failedClaim).err
+	}
+	return a.claim(k, 1)
 }
 
 func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
@@ -141,7 +162,8 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 		if err == nil {
 			return grant, nil
 		}
-		if !errors.Is(err, errNoBlock) {
+		// What rested may be free by now: a claim that etcd does not answer takes longer.
+		if c := a.pools.counts(k); !errors.Is(err, errNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
 			return grant, noAddress(pool, k, err)
 		}
 	}
@@ -161,7 +183,7 @@ func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allo
 			a.keepWarm(k)
 			return grant, nil
 		}
-		err := a.claim(k, 1)
+		err := a.claimOr(k, outcome == allocator.Cooling || a.pools.counts(k).Quarantined > 0)
 		if errors.Is(err, errNoBlock) && outcome == allocator.Exhausted {
 			err = a.takeAbsent(ctx, k) // last, after those that nobody has
 		}
@@ -186,10 +208,13 @@ func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
 }
 
 // patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
-// not worth it any more.
+// not worth it any more. It counts from the first call: before that a claim may have taken all the time.
 func (a *Agent) patience() func(context.Context) bool {
-	end := wire.Boottime() + quarantineIPAM + 100*time.Millisecond
+	var end allocator.Instant
 	return func(ctx context.Context) bool {
+		if end == 0 {
+			end = wire.Boottime() + quarantineIPAM + 100*time.Millisecond
+		}
 		pause(ctx, 20*time.Millisecond)
 		return ctx.Err() == nil && wire.Boottime() < end
 	}
