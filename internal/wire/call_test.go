@@ -29,24 +29,26 @@ func TestARequestAndItsAnswerArriveAsTheyWereSent(t *testing.T) {
 		Class: "stateful", Namespace: "ns", App: "db", Member: "db-0", Pool: "blue", Addresses: []string{"10.0.0.7"},
 		MAC: "be:00:00:00:00:01", Bridge: "br0", Uplink: "eth1", IPMasq: true,
 	}}}
-	response := &Response{Results: []Result{{
+	response := &Response{Version: Version, Results: []Result{{
 		Class: "stateful", Pool: "blue", MAC: "be:00:00:00:00:01", HostName: "bth1", MTU: 1400, DNS: &DNS{Domain: "d"},
 		Addresses: []Address{{netip.MustParsePrefix("10.0.0.7/24"), netip.MustParseAddr("10.0.0.1")}, {Address: netip.MustParsePrefix("fd00::7/64")}},
 		Routes:    []Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1")}, {To: netip.MustParsePrefix("10.9.0.0/16")}},
 	}}}
-	var got *Request
+	received := make(chan *Request, 1)
 	socket := agent(t, func(conn *net.UnixConn) {
-		var err error
-		if got, _, err = Receive(conn); err != nil {
+		r, _, err := Receive(conn)
+		if err != nil {
 			t.Error(err)
 		}
-		if err := Reply(conn, response); err != nil {
+		received <- r
+		sent := *response
+		if err := Reply(conn, &sent); err != nil {
 			t.Error(err)
 		}
 	})
 	answer, err := Call(t.Context(), socket, 0, request, nil)
 	check(t, err)
-	if !reflect.DeepEqual(got, request) {
+	if got := <-received; !reflect.DeepEqual(got, request) {
 		t.Errorf("the agent has %+v: want %+v", got, request)
 	}
 	if !reflect.DeepEqual(answer, response) || answer.Version != Version {

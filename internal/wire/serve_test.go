@@ -152,6 +152,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(framed(`{"version":1,"operation":"insert","containers":[{"network":"n","id":"c","interface":"eth0","addresses":["10.0.0.7"]}]}`))
 	f.Add(framed(`{"version":1,"containers":[{"previous":{"addresses":[{"address":"10.0.0.7/24","gateway":"10.0.0.1"}],"routes":[{"to":"::/0"}]}}]}`))
 	f.Add(framed(`{"version":2}`))
+	f.Add(framed(`{"containers":null,"valid":[{}],"select":{"app":"a/b"},"version":1}`))
 	f.Add([]byte{0, 0, 0, 9, '{'})
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		if len(sent) > 1<<16 {
