@@ -131,20 +131,6 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 	return results, nil
 }
 
-func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
-	giveBack, err := a.hands.take(ctx)
-	if err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %v", err)
-	}
-	defer giveBack()
-	for _, add := range adds {
-		if err := a.wire(add); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
 func (a *Agent) begin(m *member, began allocator.Instant) (*add, error) {
 	if began != 0 && a.journal.Overtaken(m.attachment, began) {

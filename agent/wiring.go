@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -93,6 +94,21 @@ func port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 		p.Routes = append(p.Routes, netops.Route{To: r.To, Via: r.Via})
 	}
 	return p
+}
+
+// wireAll wires a set, as one that works on the kernel.
+func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
+	giveBack, err := a.hands.take(ctx)
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %v", err)
+	}
+	defer giveBack()
+	for _, add := range adds {
+		if err := a.wire(add); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // wire makes an add's interface, or in the IPAM role only makes sure that its namespace's end will be heard.
