@@ -115,8 +115,9 @@ func (b *blocks) put(block lease.Block) {
 	}
 }
 
-// released brings in what a release has left of a block. Where that is nothing, no older word of it counts any more.
-func (b *blocks) released(block lease.Block) {
+// ended brings in what a transaction of ours has left of a block. Where that is nothing, no older word of it counts any
+// more.
+func (b *blocks) ended(block lease.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(block.Parts) > 0 {

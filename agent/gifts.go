@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -74,30 +73,34 @@ func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand
 			return false
 		}
 		after, err := session.Give(ctx, o.block, o.part, d)
-		_, lost := errors.AsType[*lease.LostBlockError](err)
-		switch {
-		case err == nil:
-			a.forget(o)
-			a.metrics.Gift("given")
-			a.Log.Info("gave addresses", zap.String("pool", k.pool), zap.Stringer("part", o.part), zap.String("to", d.Node))
-		case lost, lease.SessionOver(err), errors.Is(err, lease.ErrDemandMet), errors.Is(err, lease.ErrManyParts), errors.Is(err, lease.ErrRecovering):
-			a.Log.Debug("gave nothing", zap.Stringer("part", o.part), zap.Error(err))
-		default:
+		if err != nil && !definite(err) {
 			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			a.doubt(o)
 			return false
 		}
-		a.blocks.put(after)
-		a.arrived(o)
-		if err == nil || errors.Is(err, lease.ErrDemandMet) {
+		a.arrived(o, after)
+		switch _, changed := errors.AsType[*lease.LostBlockError](err); {
+		case err == nil:
+			a.metrics.Gift("given")
+			a.Log.Info("gave addresses", zap.String("pool", k.pool), zap.Stringer("part", o.part), zap.String("to", d.Node))
 			a.demands.drop(d)
 			return true
-		}
-		if !lost {
+		case errors.Is(err, lease.ErrDemandMet):
+			a.demands.drop(d)
+			return true
+		case !changed:
+			a.Log.Debug("gave nothing", zap.Stringer("part", o.part), zap.Error(err))
 			return false
 		}
 	}
 	return false
+}
+
+// definite reports whether a gift or a release that has failed so was not carried out, and never will be.
+func definite(err error) bool {
+	_, changed := errors.AsType[*lease.LostBlockError](err)
+	return changed || lease.SessionOver(err) || errors.Is(err, lease.ErrRecovering) ||
+		errors.Is(err, lease.ErrDemandMet) || errors.Is(err, lease.ErrManyParts)
 }
 
 // settleDoubts finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
@@ -113,21 +116,7 @@ func (a *Agent) settleDoubts(ctx context.Context) {
 			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			continue
 		}
-		if now.Revision == 0 {
-			now.Revision = o.block.Revision // no word of it up to there counts any more
-			a.blocks.released(now)
-		} else {
-			a.blocks.put(now)
-		}
-		if now.OwnerOf(o.part.Addr()) != a.Node {
-			a.forget(o)
-		}
-		a.arrived(o)
+		a.arrived(o, now)
 		a.Log.Info("settled what was in doubt", zap.Stringer("part", o.part), zap.String("owner", now.OwnerOf(o.part.Addr())))
 	}
-}
-
-// forget lets the journal forget who had the addresses of a part that is another's now.
-func (a *Agent) forget(o *outgoing) {
-	a.journal.Forget(func(f journal.Freed) bool { return f.Pool == o.space.pool && o.part.Contains(f.Address) })
 }

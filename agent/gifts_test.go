@@ -273,7 +273,7 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
 		}
 		var b blocks
 		b.put(block(5)) // claimed, and released at 6, before the watch has told of anything
-		b.released(lease.Block{Pool: k.pool, Prefix: k.prefix, Revision: 6})
+		b.ended(lease.Block{Pool: k.pool, Prefix: k.prefix, Revision: 6})
 		if b.take(word(5)); len(b.all) > 0 {
 			t.Errorf("full %v: the word from before the release counts: %v", full, b.all)
 		}

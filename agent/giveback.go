@@ -2,13 +2,11 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
 )
 
@@ -37,20 +35,17 @@ func (a *Agent) giveBackBlocks(ctx context.Context) {
 	}
 	for _, o := range a.idle() {
 		after, err := session.ReleaseBlock(ctx, o.block, o.part)
-		lost, changed := errors.AsType[*lease.LostBlockError](err)
-		switch {
-		case err == nil:
-			a.blocks.released(after)
-			a.forget(o)
-			a.Log.Info("gave a block back", zap.String("pool", o.space.pool), zap.Stringer("block", o.part))
-		case changed:
-			a.blocks.put(lost.Block)
-		default:
-			a.Log.Warn("cannot give a block back yet", zap.Stringer("block", o.part), zap.Error(err))
+		if err != nil && !definite(err) {
+			a.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.part), zap.Error(err))
 			a.doubt(o)
 			continue
 		}
-		a.arrived(o)
+		a.arrived(o, after)
+		if err != nil {
+			a.Log.Warn("cannot give a block back", zap.Stringer("block", o.part), zap.Error(err))
+			continue
+		}
+		a.Log.Info("gave a block back", zap.String("pool", o.space.pool), zap.Stringer("block", o.part))
 	}
 }
 

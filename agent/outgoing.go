@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -39,8 +40,16 @@ func (a *Agent) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix,
 	return o
 }
 
-// arrived ends a part's way: what is known of the block by now decides whose it is. The gate is not held.
-func (a *Agent) arrived(o *outgoing) {
+// arrived ends a part's way: what the block is now, or what is known of it that is newer, decides whose it is. The
+// gate is not held.
+func (a *Agent) arrived(o *outgoing, now lease.Block) {
+	if now.Revision == 0 {
+		now.Revision = o.block.Revision // it has no record, and no word of it up to there counts any more
+	}
+	a.blocks.ended(now)
+	if now.OwnerOf(o.part.Addr()) != a.Node {
+		a.journal.Forget(func(f journal.Freed) bool { return f.Pool == o.space.pool && o.part.Contains(f.Address) })
+	}
 	a.pools.mu.Lock()
 	a.pools.out = slices.DeleteFunc(a.pools.out, func(each *outgoing) bool { return each == o })
 	a.pools.mu.Unlock()

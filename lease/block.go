@@ -79,7 +79,8 @@ func (s *Store) readBlock(pool string, block netip.Prefix, kvs []*mvccpb.KeyValu
 
 // ReleaseBlock gives up what of part, a block or a part of one, is the node's. The block is to be as b says. It returns
 // what the block is then; its Revision is that of the release, also where nobody owns anything of it any more. Where
-// the node has nothing of part any more it succeeds; what has changed otherwise is a *LostBlockError.
+// the node has nothing of part any more it succeeds. With a *LostBlockError, ErrSessionLost or ErrReplaced nothing was
+// released, and will not be; any other error leaves it in doubt until SettleBlock.
 func (x *Session) ReleaseBlock(ctx context.Context, b Block, part netip.Prefix) (Block, error) {
 	after, err := x.release(ctx, b, part)
 	if err != nil {
@@ -106,13 +107,12 @@ func (x *Session) release(ctx context.Context, b Block, part netip.Prefix) (Bloc
 		rest.Revision = response.Header.Revision
 		return rest, nil
 	}
-	if err := x.verdict(response); err != nil {
-		return b, err
-	}
 	now, err := x.store.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
 	switch {
 	case err != nil:
 		return b, err
+	case now.Revision == b.Revision:
+		return now, x.verdict(response)
 	case slices.ContainsFunc(now.Of(x.node.Name), func(p Part) bool { return p.Prefix.Overlaps(part) }):
 		return now, &LostBlockError{Block: now}
 	case now.Revision == 0:

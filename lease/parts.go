@@ -11,7 +11,12 @@ import (
 const maxParts = 1024
 
 // Uncovered is what no part of the block covers, in order: it is nobody's.
-func (b *Block) Uncovered() []netip.Prefix { return allocator.Subtract(b.Prefix, prefixesOf(b.Parts)) }
+func (b *Block) Uncovered() []netip.Prefix {
+	if len(b.Parts) == 1 && b.Parts[0].Prefix == b.Prefix {
+		return nil // as it usually is
+	}
+	return allocator.Subtract(b.Prefix, prefixesOf(b.Parts))
+}
 
 // Of are the parts of an owner.
 func (b *Block) Of(owner string) []Part {
