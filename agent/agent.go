@@ -43,6 +43,8 @@ type Agent struct {
 	locks    locks
 	hands    hands
 
+	background sync.WaitGroup // what tasks have begun and do not wait for
+
 	// gate is held for reading while an ADD commits, for writing while the agent settles what it holds: an ADD
 	// commits only what its own generation chose.
 	gate    sync.RWMutex
@@ -140,10 +142,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.demandAll)
 	run(a.giveAll)
 	run(a.followQuestions)
-	if err := tasks.Wait(); !errors.Is(err, context.Canceled) {
-		return err
+	err = tasks.Wait()
+	a.background.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // wait records why nothing can be handed out.

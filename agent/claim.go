@@ -113,12 +113,12 @@ func (a *Agent) keepWarm(k spaceKey) {
 	if _, already := a.warming.LoadOrStore(k, true); already {
 		return
 	}
-	go func() {
+	a.background.Go(func() {
 		defer a.warming.Delete(k)
 		if err := a.claim(k, warm); err != nil && !errors.Is(err, errNoBlock) {
 			a.Log.Debug("no block claimed ahead of need", zap.String("pool", k.pool), zap.Error(err))
 		}
-	}()
+	})
 }
 
 // choose takes one stateless address of each of the pool's families, or none.

@@ -71,12 +71,12 @@ func (a *Agent) collectWhere(ctx context.Context, evidence string, taken time.Du
 		if e.Answered == 0 || !gone(e) {
 			continue
 		}
-		go func() {
+		a.background.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, requestTime)
 			defer cancel()
 			if err := a.collect(ctx, e.Attachment, evidence, taken); err != nil {
 				a.Log.Error("cannot give back what a gone container had", zap.Stringer("attachment", e.Attachment), zap.Error(err))
 			}
-		}()
+		})
 	}
 }
