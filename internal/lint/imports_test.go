@@ -67,6 +67,7 @@ var rules = map[string]rule{
 	"e2e/demo":         {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/faults/check": {others: []string{"github.com/anishathalye/porcupine"}},
 	"e2e/faults/watch": {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
+	"e2e/soak":         {ours: []string{"e2e/lab"}, others: anything},
 }
 
 func TestImportsGoOneWay(t *testing.T) {
