@@ -177,24 +177,39 @@ func TestAClockThatIsSetOffIsThatOfAllProgramsOfTheNode(t *testing.T) {
 	add(t, container(t, node, l))
 }
 
-func TestAMachineWithAnotherIdentityIsAnotherMachine(t *testing.T) {
-	l := newLab(t, 1, onePool)
-	node := l.Nodes[0]
-	if err := node.Stop(); err != nil {
+func TestAnotherMachineUnderTheSameNameIsRefused(t *testing.T) {
+	l := newLab(t, 2, onePool)
+	first, clone := l.Nodes[0], l.Nodes[1]
+	was := nodeRecord(t, l, first)
+	if err := clone.PowerOff(); err != nil {
 		t.Fatal(err)
 	}
-	was := nodeRecord(t, l, node).Machine
-	node.Machine = "a clone"
-	if err := node.Launch(); err != nil {
+	clone.Machine, clone.Flags = "a-clone", []string{"--node", first.Name}
+	if err := clone.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the clone is refused by words", func() error {
-		if log := node.Log(20); !strings.Contains(log, "a clone") && !strings.Contains(log, was) {
+		if log := clone.Log(20); !strings.Contains(log, "belongs to machine "+was.Machine) {
 			return errors.New(log)
 		}
 		return nil
 	})
-	if now := nodeRecord(t, l, node).Machine; now != was {
-		t.Errorf("the node's machine was %q and is %q", was, now)
+	if now := nodeRecord(t, l, first); now != was {
+		t.Errorf("the node was %v and is %v", was, now)
 	}
+	add(t, container(t, first, l))
+}
+
+func TestNoMachineKeepsTheNamespaceOfAnothersContainer(t *testing.T) {
+	l := makeLab(t, lab.Options{Nodes: 2, Gateways: []netip.Prefix{gateway}, Machines: true}, onePool)
+	node, other := l.Nodes[0], l.Nodes[1]
+	c := container(t, node, l)
+	add(t, c)
+	if err := restart(t, other.Stop, other.Start); err != nil { // it sees the namespace from its beginning
+		t.Fatal(err)
+	}
+	if err := c.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, node, 0)
 }

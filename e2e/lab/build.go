@@ -14,9 +14,12 @@ import (
 const binariesIn = "BERTH_LAB_BIN"
 
 // Build gives a directory with berth, berthd and berthctl, built from the tree that this package is part of; with the
-// race detector on, berthd is built with it too. It is to be called before Enter, and again inside, where it gives
-// the same directory. The directory is .cache in the tree, so that what has not changed is not linked again.
-func Build() (dir string, err error) {
+// race detector on, berthd is built with it too. Tags are those of the build, for a program that is broken on purpose.
+// It is to be called before Enter, and again inside, where it gives the same directory. The directory is .cache in the
+// tree, so that what has not changed is not linked again.
+func Build(tags ...string) (dir string, err error) {
+	variant := strings.Join(append([]string{""}, tags...), "-")
+	binariesIn := binariesIn + strings.ToUpper(strings.ReplaceAll(variant, "-", "_"))
 	if dir := os.Getenv(binariesIn); dir != "" || os.Getenv(etcdJobIn) != "" {
 		return dir, nil
 	}
@@ -24,7 +27,7 @@ func Build() (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(tree, ".cache", "lab")
+	dir = filepath.Join(tree, ".cache", "lab"+variant)
 	if raceDetector {
 		dir += "-race"
 	}
@@ -36,10 +39,10 @@ func Build() (dir string, err error) {
 		return "", err
 	}
 	defer unlock()
-	if err := build(tree, dir, false, "./cmd/berth", "./cmd/berthctl"); err != nil {
+	if err := build(tree, dir, tags, false, "./cmd/berth", "./cmd/berthctl"); err != nil {
 		return "", err
 	}
-	if err := build(tree, dir, raceDetector, "./cmd/berthd"); err != nil {
+	if err := build(tree, dir, tags, raceDetector, "./cmd/berthd"); err != nil {
 		return "", err
 	}
 	return dir, os.Setenv(binariesIn, dir)
@@ -59,8 +62,8 @@ func tree() (string, error) {
 	return "", err
 }
 
-func build(tree, dir string, race bool, packages ...string) error {
-	args := []string{"build", "-o", dir + "/"}
+func build(tree, dir string, tags []string, race bool, packages ...string) error {
+	args := []string{"build", "-o", dir + "/", "-tags", strings.Join(tags, ",")}
 	cgo := "CGO_ENABLED=0"
 	if race {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"

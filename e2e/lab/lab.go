@@ -49,6 +49,7 @@ type Options struct {
 	Members  int            // of etcd, each a machine on the switch; 0: one
 	Nodes    int            // how many nodes, each made and started; their names are n1, n2, …
 	Disk     int64          // bytes of each node's run directory, on a file system of its own; 0: no bound
+	Machines bool           // each node is a machine of its own, with an identity and locks (Node.Machine)
 	Gateways []netip.Prefix // addresses of the switch, besides its own: what the pools name as their gateways
 	Flags    []string       // further flags of every berthd
 	Alone    bool           // one node with the etcd inside its berthd, and no switch

@@ -28,7 +28,8 @@ type Node struct {
 	// Capabilities are all that its berthd has (capabilities(7)); none named: all.
 	Capabilities []uintptr
 	// Machine and Boot are what its berthd takes for the identity of the machine and of its run; empty: what it finds
-	// out, which is the same machine for all nodes.
+	// out, which is the same machine for all nodes. A Machine of its own has its own locks, so that two may run agents
+	// of one name.
 	Machine, Boot string
 	// ClockOffset is how far the CLOCK_BOOTTIME of its programs is ahead of the machine's, from their start on. A
 	// change while the agent is away is a jump of the clock. Not everywhere possible: see ClocksCanJump.
@@ -51,6 +52,9 @@ const metricsAddress = "127.0.0.1:9473"
 func (l *Lab) node(number int) *Node {
 	n := &Node{Name: fmt.Sprintf("n%d", number), lab: l}
 	n.netns = filepath.Join(namespaces, n.Name)
+	if l.options.Machines {
+		n.Machine = "machine-of-" + n.Name
+	}
 	if !l.options.Alone {
 		n.Address = netip.AddrFrom4([4]byte{10, 200, 0, byte(10 + number)})
 	}
@@ -94,7 +98,7 @@ func (n *Node) Launch() (err error) {
 	flags = append(append(flags, n.lab.options.Flags...), n.Flags...)
 	command := exec.Command(n.binary("berthd"), flags...)
 	n.process, err = start(n.netns, n.Name, command, func() error {
-		return errors.Join(keepOnly(n.Capabilities), setBootClockOff(n.ClockOffset))
+		return errors.Join(n.ownLocks(), setBootClockOff(n.ClockOffset), keepOnly(n.Capabilities))
 	})
 	return err
 }

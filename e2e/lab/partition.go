@@ -1,11 +1,13 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
 )
 
 // A Side names machines of the lab, nodes and etcd's members, that a partition cuts from others.
@@ -53,10 +55,11 @@ func (l *Lab) Cut(from, to Side) error {
 	return l.setCuts(cuts)
 }
 
-// Heal undoes every partition and puts every cable back.
+// Heal undoes every partition and puts every cable back; a node that is off has none.
 func (l *Lab) Heal() error {
 	for _, name := range l.machines() {
-		if err := setCable(name, true); err != nil {
+		err := setCable(name, true)
+		if _, off := errors.AsType[netlink.LinkNotFoundError](err); err != nil && !off {
 			return err
 		}
 	}
