@@ -32,6 +32,7 @@ type load struct {
 
 	mu     sync.Mutex
 	number int
+	there  int       // containers that live, and those whose ADD is under way
 	live   []*living // in the order of their ADDs
 	absent []string  // members of the stateful app that have no container
 }
@@ -71,7 +72,7 @@ func (l *load) run(ctx context.Context, while time.Duration) error {
 
 // turn deletes the oldest container, when there are enough, and adds one.
 func (l *load) turn(ctx context.Context) error {
-	if oldest := l.oldest(population); oldest != nil {
+	if oldest := l.surplus(); oldest != nil {
 		if err := l.del(ctx, oldest); err != nil {
 			return err
 		}
@@ -83,21 +84,33 @@ func (l *load) turn(ctx context.Context) error {
 func (l *load) end(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for oldest := l.oldest(1); oldest != nil; oldest = l.oldest(1) {
+	for oldest := l.oldest(); oldest != nil; oldest = l.oldest() {
 		group.Go(func() error { return l.del(ctx, oldest) })
 	}
 	return group.Wait()
 }
 
-// oldest takes out the oldest container if there are at least so many.
-func (l *load) oldest(least int) *living {
+// surplus counts one container more, and takes out the oldest when there are too many now.
+func (l *load) surplus() *living {
+	l.mu.Lock()
+	l.there++
+	many := l.there > population
+	l.mu.Unlock()
+	if !many {
+		return nil
+	}
+	return l.oldest()
+}
+
+// oldest takes out the oldest container, if one lives.
+func (l *load) oldest() *living {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.live) < least {
+	if len(l.live) == 0 {
 		return nil
 	}
 	c := l.live[0]
-	l.live = l.live[1:]
+	l.live, l.there = l.live[1:], l.there-1
 	return c
 }
 
