@@ -45,13 +45,15 @@ func TestARebootedNodeHasAnotherBootAndNothingOfTheFormer(t *testing.T) {
 	node, other := l.Nodes[0], l.Nodes[1]
 	c := container(t, node, l)
 	add(t, c)
-	before := nodeRecord(t, l, node)
-	if err := node.Reboot(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	after := nodeRecord(t, l, node)
-	if after.Machine != before.Machine || after.Boot == before.Boot {
-		t.Errorf("the machine was %v and is %v: want the same one with another boot", before, after)
+	for range 2 {
+		before := nodeRecord(t, l, node)
+		if err := node.Reboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after := nodeRecord(t, l, node)
+		if after.Machine != before.Machine || after.Boot == before.Boot {
+			t.Errorf("the machine was %v and is %v: want the same one with another boot", before, after)
+		}
 	}
 	if _, err := os.Stat(c.Netns); !os.IsNotExist(err) {
 		t.Errorf("the container's namespace: %v, want none", err)
@@ -81,8 +83,12 @@ func TestAPowerCutEndsWhatRunsOnTheNode(t *testing.T) {
 		_, err := c.Add(context.WithoutCancel(t.Context()))
 		done <- err
 	}()
+	eventually(t, "the plugin runs", pluginRuns)
 	if err := node.PowerOff(); err != nil {
 		t.Fatal(err)
+	}
+	if pluginRuns() == nil {
+		t.Error("the plugin runs on without power")
 	}
 	if err := <-done; err == nil {
 		t.Error("an ADD on a node without power succeeds")
@@ -93,6 +99,16 @@ func TestAPowerCutEndsWhatRunsOnTheNode(t *testing.T) {
 	if err := errors.Join(node.PowerOn(), node.AwaitReady(t.Context())); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func pluginRuns() error {
+	processes, err := filepath.Glob("/proc/[0-9]*/comm")
+	for _, process := range processes {
+		if name, _ := os.ReadFile(process); string(name) == "berth\n" {
+			return nil
+		}
+	}
+	return errors.Join(err, errors.New("no process is named berth"))
 }
 
 func TestAPausedAgentLosesItsSessionAndComesBack(t *testing.T) {
