@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// What an agent may have more of at the end than at the beginning. Descriptors and keys must be equal.
+// What an agent may have more of at the end than at the beginning. Keys, and all other descriptors, must be equal.
 const (
+	moreNetlink    = 16        // sockets: as many are kept for the next requests
 	moreGoroutines = 5         // calls that are under way at that moment
 	moreMemory     = 16 * 1024 // KiB: what Go's collector keeps varies; a leak of 350 bytes a request is seen within an hour
 	moreJournal    = 8 << 20   // bytes: it remembers what was released in the last ten minutes
@@ -21,6 +22,9 @@ func (before *sample) growth(after *sample) error {
 	grew := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for i, b := range before.nodes {
 		a := after.nodes[i]
+		if a.netlink > b.netlink+moreNetlink {
+			grew("n%d had %d netlink sockets and has %d: want at most %d more", i+1, b.netlink, a.netlink, moreNetlink)
+		}
 		if a.goroutines > b.goroutines+moreGoroutines {
 			grew("n%d had %d goroutines and has %d: want at most %d more", i+1, b.goroutines, a.goroutines, moreGoroutines)
 		}

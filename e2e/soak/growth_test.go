@@ -19,6 +19,7 @@ func TestEachKindOfGrowthIsFound(t *testing.T) {
 		"n1 had 40 goroutines":         func(s *sample) { s.nodes[0].goroutines += 6 },
 		"n2 had 21 descriptors":        func(s *sample) { s.nodes[1].descriptors++ },
 		"n1 had a journal of 0":        func(s *sample) { s.nodes[0].journal += 9 << 20 },
+		"n2 had 0 netlink sockets":     func(s *sample) { s.nodes[1].netlink += 17 },
 		"n2 had 60000 KiB":             func(s *sample) { s.nodes[1].rss += 20000 },
 		"blocks were 4 and are 5":      func(s *sample) { s.keys["blocks"]++ },
 		"assignments were 0 and are 1": func(s *sample) { s.keys["assignments"]++ },

@@ -22,7 +22,8 @@ type sample struct {
 type usage struct {
 	rss         int // KiB
 	goroutines  int
-	descriptors int
+	descriptors int // but for netlink sockets
+	netlink     int // sockets, of which an agent keeps some for its next requests
 	journal     int // bytes
 	attachments int
 }
@@ -50,11 +51,9 @@ func take(ctx context.Context, l *lab.Lab) (*sample, error) {
 func takeUsage(ctx context.Context, node *lab.Node) (u usage, err error) {
 	// The web server comes last: its connections, which end a moment after the answer, are to be no part of the count.
 	process := fmt.Sprintf("/proc/%d", node.PID())
-	descriptors, err := os.ReadDir(filepath.Join(process, "fd"))
-	if err != nil {
+	if u.descriptors, u.netlink, err = descriptors(process); err != nil {
 		return u, err
 	}
-	u.descriptors = len(descriptors)
 	goroutines, err := node.Metric(ctx, "go_goroutines")
 	if err != nil {
 		return u, err
@@ -71,6 +70,35 @@ func takeUsage(ctx context.Context, node *lab.Node) (u usage, err error) {
 	u.journal = int(journal.Size())
 	u.rss, err = rss(process)
 	return u, err
+}
+
+// descriptors counts a process's, and among them apart those that are netlink sockets (proc_pid_fd(5), proc_pid_net(5)).
+func descriptors(process string) (others, netlink int, err error) {
+	table, err := os.ReadFile(filepath.Join(process, "net", "netlink"))
+	if err != nil {
+		return 0, 0, err
+	}
+	sockets := map[string]bool{}
+	for line := range strings.Lines(string(table)) {
+		if columns := strings.Fields(line); len(columns) > 0 {
+			sockets["socket:["+columns[len(columns)-1]+"]"] = true // its inode
+		}
+	}
+	open, err := os.ReadDir(filepath.Join(process, "fd"))
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, descriptor := range open {
+		// One that is gone meanwhile was none of those that stay.
+		if what, err := os.Readlink(filepath.Join(process, "fd", descriptor.Name())); err != nil {
+			continue
+		} else if sockets[what] {
+			netlink++
+		} else {
+			others++
+		}
+	}
+	return others, netlink, nil
 }
 
 // rss is a process's resident memory in KiB (proc_pid_status(5)).

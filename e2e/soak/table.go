@@ -15,7 +15,7 @@ type table struct {
 	began time.Time
 }
 
-const layout = "%-8s %8s %8s %6s  %-20s %-14s %-14s %-20s %s\n"
+const layout = "%-8s %8s %8s %6s  %-20s %-11s %-20s %-15s %s\n"
 
 func (t *table) head(l *lab.Lab) {
 	var names []string
@@ -23,11 +23,11 @@ func (t *table) head(l *lab.Lab) {
 		names = append(names, node.Name)
 	}
 	of := " " + strings.Join(names, " ")
-	fmt.Fprintf(t.out, layout, "after", "ADDs", "DELs", "again", "RSS KiB"+of, "goroutines", "descriptors", "journal KiB", "keys in etcd")
+	fmt.Fprintf(t.out, layout, "after", "ADDs", "DELs", "again", "RSS KiB"+of, "goroutines", "descriptors+netlink", "journal KiB", "keys in etcd")
 }
 
 func (t *table) row(note string, l *load, s *sample) {
-	column := func(f func(usage) int) string {
+	column := func(f func(usage) any) string {
 		var texts []string
 		for _, u := range s.nodes {
 			texts = append(texts, fmt.Sprint(f(u)))
@@ -35,7 +35,7 @@ func (t *table) row(note string, l *load, s *sample) {
 		return strings.Join(texts, " ")
 	}
 	fmt.Fprintf(t.out, layout, time.Since(t.began).Round(time.Second), fmt.Sprint(l.adds.Load()), fmt.Sprint(l.dels.Load()), fmt.Sprint(l.again.Load()),
-		column(func(u usage) int { return u.rss }), column(func(u usage) int { return u.goroutines }),
-		column(func(u usage) int { return u.descriptors }), column(func(u usage) int { return u.journal / 1024 }),
+		column(func(u usage) any { return u.rss }), column(func(u usage) any { return u.goroutines }),
+		column(func(u usage) any { return fmt.Sprintf("%d+%d", u.descriptors, u.netlink) }), column(func(u usage) any { return u.journal / 1024 }),
 		strings.TrimSpace(fmt.Sprintf("%d %s", s.total(), note)))
 }
