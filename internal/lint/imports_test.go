@@ -65,6 +65,8 @@ var rules = map[string]rule{
 	"e2e/lab":          {ours: []string{"internal/sandbox"}, others: anything},
 	"e2e/conformance":  {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
 	"e2e/demo":         {ours: []string{"e2e/lab"}, others: anything},
+	"e2e/faults":       {ours: []string{"e2e/faults/check", "e2e/faults/watch", "e2e/lab", "internal/sandbox"}, others: anything},
+	"e2e/faults/run":   {ours: []string{"e2e/faults", "e2e/lab"}, others: anything},
 	"e2e/faults/check": {others: []string{"github.com/anishathalye/porcupine"}},
 	"e2e/faults/watch": {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
 	"e2e/soak":         {ours: []string{"e2e/lab"}, others: anything},

@@ -156,6 +156,23 @@ func TestEvidenceModeAllowsTwoOnlyWhereTheFirstsNodeIsAway(t *testing.T) {
 	}
 }
 
+func TestEvidenceModeAllowsAnAddThatWasUnderWayWhenItsNodeWentAway(t *testing.T) {
+	for _, heard := range []time.Duration{21 * time.Second, 25 * time.Second} {
+		p := newPlot()
+		p.ask(5*time.Second, Add, "n1-a", "", Lost)
+		p.away("n1", "pause", 5*time.Second, 20*time.Second)
+		p.lives("n2-b", "", address, 15*time.Second, 60*time.Second)
+		p.hear("n1-a", address, 20*time.Second, heard)
+		p.ask(40*time.Second, Del, "n1-a", "", OK)
+		if heard < 22*time.Second {
+			p.wants(t, evidence)
+		} else {
+			p.wants(t, evidence, Unique)
+		}
+		p.wants(t, strict, Unique)
+	}
+}
+
 func TestStrictModeAllowsTwoNever(t *testing.T) {
 	moved("partition", 5*time.Second, 20*time.Second, 10*time.Second, 11*time.Second).wants(t, strict, Unique)
 	moved("partition", 5*time.Second, 20*time.Second, 10*time.Second, 9*time.Second).wants(t, strict)

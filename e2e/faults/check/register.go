@@ -13,6 +13,7 @@ import (
 const (
 	inFlight = 60 * time.Second // how long after its end a request of unknown outcome may still take effect
 	patience = 10 * time.Second // for one identity
+	recent   = 30 * time.Second // what happened so long before a violation may have led to it
 )
 
 // A change is an attachment of a member's reservation to a container, or its end, as an input of the register.
@@ -126,6 +127,11 @@ func (x *index) illegal(member string, lives []*life, history []porcupine.Operat
 	v.What = fmt.Sprintf("the reservation of %s cannot have been attached to %v by %s: others have it", member, by, clock(at))
 	if len(by.addresses) > 0 {
 		v.Address = by.addresses[0]
+	}
+	for _, l := range lives { // and who has just had it
+		if !slices.Contains(involved, l) && slices.ContainsFunc(slices.Concat(l.adds, l.dels), func(o Operation) bool { return o.End >= at-recent && o.Begin <= at }) {
+			involved = append(involved, l)
+		}
 	}
 	v.Evidence = x.evidence(at, involved...)
 	return v

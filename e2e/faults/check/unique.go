@@ -69,7 +69,10 @@ func (x *index) overlap(address netip.Addr, older, newer *hold) (v Violation, tw
 		for next < len(newer.sightings) && newer.sightings[next].At <= s.Sent {
 			between, next = newer.sightings[next], next+1
 		}
-		if next == 0 || between.Sent < first.At || x.excused(older, s, newer.sightings[0]) {
+		if next == 0 || between.Sent < first.At {
+			continue
+		}
+		if x.excused(older, s, newer.sightings[0]) || x.excused(newer, between, first) {
 			continue
 		}
 		if times++; times == 1 {
@@ -101,18 +104,18 @@ func (h *hold) String() string {
 	return h.life.String()
 }
 
-// excused reports whether evidence mode allows that the older holder is still seen in s although another has had the
-// address since first: the older one's node is away and was so for longer than its right, or has been back for no
-// longer than the grace.
-func (x *index) excused(older *hold, s Sighting, first Sighting) bool {
-	if x.rules.Strict || older.life == nil {
+// excused reports whether evidence mode allows that a holder is seen in s although another has had the address since
+// first: its node is away, was so for longer than its right when the other got it, or has been back for no longer
+// than the grace.
+func (x *index) excused(h *hold, s Sighting, first Sighting) bool {
+	if x.rules.Strict || h.life == nil {
 		return false
 	}
 	right := x.rules.AddressLease
-	if older.life.member != "" {
+	if h.life.member != "" {
 		right = x.rules.Session
 	}
-	for _, away := range x.absent[older.life.node] {
+	for _, away := range x.absent[h.life.node] {
 		if away.Begin > first.At || s.Sent > away.End+grace {
 			continue
 		}

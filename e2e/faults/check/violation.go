@@ -65,10 +65,11 @@ func (x *index) evidence(at time.Duration, lives ...*life) []string {
 	for _, l := range lives {
 		nodes[l.node] = true
 		for _, o := range slices.Concat(l.adds, l.dels) {
-			words := fmt.Sprintf("%s of %s on %s began", o.Verb, o.Container, o.Node)
-			events = append(events, event{o.Begin, words})
-			words = fmt.Sprintf("%s of %s on %s: %s %s", o.Verb, o.Container, o.Node, o.Outcome, cmp.Or(addresses(o.Addresses), o.Words))
-			events = append(events, event{o.End, words})
+			words := fmt.Sprintf("%s of %s on %s", o.Verb, o.Container, o.Node)
+			if o.Outcome != Refused {
+				events = append(events, event{o.Begin, words + " began"})
+			}
+			events = append(events, event{o.End, fmt.Sprintf("%s: %s %s", words, o.Outcome, cmp.Or(addresses(o.Addresses), o.Words))})
 		}
 	}
 	for _, a := range x.Absences {
@@ -86,6 +87,7 @@ func (x *index) evidence(at time.Duration, lives ...*life) []string {
 	}
 	events = slices.DeleteFunc(events, func(e event) bool { return e.at > at+grace })
 	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
+	events = slices.CompactFunc(events, func(a, b event) bool { return a.text == b.text })
 	var lines []string
 	for _, e := range events[max(0, len(events)-evidenceLines):] {
 		lines = append(lines, fmt.Sprintf("%10s  %s", clock(e.at), e.text))

@@ -1,0 +1,82 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-ipam/berth/e2e/lab"
+)
+
+// scratch is a directory of the sandbox for the harness itself.
+const scratch = "/run/faults"
+
+// without ends a node's agent, does something, and starts the agent again, as a machine's init does, until it is ready.
+func (w *world) without(ctx context.Context, h *host, end, do func() error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	err := errors.Join(end(), do())
+	return errors.Join(err, w.raise(ctx, h))
+}
+
+// raise starts the agent of a node until it is ready. An agent that ends by itself is started again.
+func (w *world) raise(ctx context.Context, h *host) error {
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		var err error
+		if !h.Running() {
+			err = h.Launch()
+		}
+		if err == nil {
+			err = h.AwaitReady(ctx)
+		}
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		if !h.Running() {
+			w.exited(h)
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// supervise starts every agent that has ended by itself, until ctx ends.
+func (w *world) supervise(ctx context.Context) {
+	for ctx.Err() == nil {
+		for _, h := range w.nodes {
+			if !h.Running() && h.mu.TryLock() {
+				if !h.Running() {
+					w.exited(h)
+					back := w.away("its own end", h)
+					_ = w.raise(ctx, h)
+					back()
+				}
+				h.mu.Unlock()
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// exited remembers the last words of an agent that has ended though nobody ended it.
+func (w *world) exited(h *host) {
+	words := strings.TrimSpace(h.Log(1))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.exits = append(w.exits, fmt.Sprintf("%8.3fs %s ended by itself: %s", w.now().Seconds(), h.Name, words))
+}
+
+// etcdServes waits until etcd answers with what its members have agreed on.
+func (w *world) etcdServes(ctx context.Context) error {
+	return lab.Eventually(ctx, "etcd serves", func() error {
+		once, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err := w.lab.Etcd.ID(once)
+		return err
+	})
+}

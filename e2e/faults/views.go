@@ -1,0 +1,159 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// A view is who holds what, as one of etcd, the journals and the kernels has it: by container, "address on node".
+type view map[string]string
+
+func held(address netip.Addr, node string) string { return fmt.Sprintf("%v on %s", address, node) }
+
+// views read what each of the three holds.
+func (w *world) views(ctx context.Context) (map[string]view, error) {
+	etcd, err := w.etcdView(ctx)
+	journals, kernels := view{}, view{}
+	for _, h := range w.nodes {
+		err = errors.Join(err, h.journalView(journals), h.kernelView(kernels))
+	}
+	return map[string]view{"etcd": etcd, "the journals": journals, "the kernels": kernels}, err
+}
+
+func (w *world) etcdView(ctx context.Context) (view, error) {
+	type attachment struct{ Container string }
+	v := view{}
+	for _, prefix := range []string{"assignments", "reservations"} {
+		keys, err := w.lab.Etcd.Get(ctx, "/berth/v1/"+prefix+"/")
+		if err != nil {
+			return nil, err
+		}
+		for key, value := range keys {
+			var record struct {
+				Attachment attachment
+				Node       string
+				Holder     *struct {
+					Attachment attachment
+					Node       string
+				}
+			}
+			if err := json.Unmarshal([]byte(value), &record); err != nil {
+				return nil, fmt.Errorf("faults: %s: %w", key, err)
+			}
+			address, err := netip.ParseAddr(key[strings.LastIndex(key, "/")+1:])
+			if err != nil {
+				return nil, fmt.Errorf("faults: %s: %w", key, err)
+			}
+			if record.Holder != nil {
+				v[record.Holder.Attachment.Container] = held(address, record.Holder.Node)
+			} else if prefix == "assignments" {
+				v[record.Attachment.Container] = held(address, record.Node)
+			}
+		}
+	}
+	return v, nil
+}
+
+// journalView reads from a node's journal what it has answered.
+func (h *host) journalView(v view) error { return h.journal(v, view{}) }
+
+// journalUnder reads from a node's journal what it has chosen and not answered.
+func (h *host) journalUnder(v view) error { return h.journal(view{}, v) }
+
+// journal reads the journal as the file that it is: a checksum and a record a line, of which the last about a
+// container counts.
+func (h *host) journal(answered, under view) error {
+	text, err := os.ReadFile(filepath.Join(h.RunDir(), "journal"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(strings.TrimRight(string(text), "\x00")) {
+		_, body, _ := strings.Cut(line, " ")
+		var record struct {
+			Hold *struct {
+				Attachment struct{ Container string }
+				Addresses  []netip.Addr
+				Answered   int64
+			}
+			Release *struct{ Attachment struct{ Container string } }
+		}
+		if json.Unmarshal([]byte(body), &record) != nil {
+			continue // what a crash left of a write
+		}
+		if record.Release != nil {
+			delete(answered, record.Release.Attachment.Container)
+			delete(under, record.Release.Attachment.Container)
+		}
+		if hold := record.Hold; hold != nil && len(hold.Addresses) > 0 {
+			name, has := hold.Attachment.Container, held(hold.Addresses[0], h.Name)
+			if under[name] = has; hold.Answered != 0 {
+				answered[name] = has
+				delete(under, name)
+			}
+		}
+	}
+	return nil
+}
+
+// kernelView reads the aliases of a node's links, which name whose each port is.
+func (h *host) kernelView(v view) error {
+	space, err := netns.GetFromPath(h.Netns())
+	if err != nil {
+		return err
+	}
+	defer space.Close()
+	handle, err := netlink.NewHandleAt(space)
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	links, err := handle.LinkList()
+	if err != nil {
+		return fmt.Errorf("faults: list the links of %s: %w", h.Name, err)
+	}
+	for _, link := range links {
+		text, ours := strings.CutPrefix(link.Attrs().Alias, "berth ")
+		var alias struct {
+			Container string       `json:"c"`
+			Addresses []netip.Addr `json:"a"`
+		}
+		if ours && json.Unmarshal([]byte(text), &alias) == nil && len(alias.Addresses) > 0 {
+			v[alias.Container] = held(alias.Addresses[0], h.Name)
+		}
+	}
+	return nil
+}
+
+// differences say where the views are not what is wanted. Whether a container that may have lost its address is among
+// them does not matter.
+func differences(want view, may map[string]bool, views map[string]view) (lines []string) {
+	for _, name := range slices.Sorted(maps.Keys(views)) {
+		v := views[name]
+		for _, container := range slices.Sorted(maps.Keys(want)) {
+			if have := v[container]; have != want[container] && !may[container] {
+				lines = append(lines, fmt.Sprintf("%s: %s has %q: want %q", name, container, have, want[container]))
+			}
+		}
+		for _, container := range slices.Sorted(maps.Keys(v)) {
+			if _, wanted := want[container]; !wanted {
+				lines = append(lines, fmt.Sprintf("%s: %s has %q, and was deleted", name, container, v[container]))
+			}
+		}
+	}
+	return lines
+}
