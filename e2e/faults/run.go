@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 		size = o.Focus.Size
 	}
 	gateway := netip.PrefixFrom(size.Pool.Addr().Next(), size.Pool.Bits())
-	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Gateways: []netip.Prefix{gateway}})
+	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true, Gateways: []netip.Prefix{gateway}})
 	if err != nil {
 		return verdict, err
 	}
