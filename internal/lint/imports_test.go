@@ -45,6 +45,7 @@ var rules = map[string]rule{
 	"lease":             {ours: []string{"allocator", "internal/broken"}, others: etcd},
 	"lease/doctor":      {ours: []string{"lease", "allocator"}},
 	"lease/embedded":    {others: embed},
+	"lease/model":       {},
 	"netops":            {others: kernel},
 	"metrics":           {others: prom},
 	"agent": {

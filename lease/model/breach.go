@@ -1,0 +1,25 @@
+package model
+
+// A Breach is a way in which the code could fail to keep to the design. Every model knows those that concern it.
+type Breach string
+
+// Breaches of rights and taking.
+const (
+	None             Breach = ""
+	NoGeneration     Breach = "transactions do not compare the node's generation and session"
+	NoWait           Breach = "a take does not wait for the right to run out"
+	NoTenth          Breach = "a take waits for the right without its tenth"
+	WaitGoesOn       Breach = "a wait goes on when the node's key has changed"
+	TwoWatches       Breach = "the session's absence and the node's key are seen apart"
+	NoNodeCompare    Breach = "a take does not compare the node's key"
+	NoAbsentCompare  Breach = "a take does not compare that the session key is absent"
+	NoBlockCompare   Breach = "a transaction does not compare the block"
+	OpenUnsettled    Breach = "a slot is opened before the node has settled"
+	ArmAtAnswer      Breach = "a slot is armed by the proof's answer"
+	OneSlot          Breach = "the slot that is open is armed for the proof"
+	RenewalIsProof   Breach = "an answered renewal counts as a proof"
+	KernelNotLimited Breach = "a shorter right is written before the kernel keeps to it"
+	LateAnswerCounts Breach = "an answer to a former session gives to the present one"
+	NoIsolation      Breach = "an agent does not isolate what is another's by now"
+	SettleBeforeJoin Breach = "settling reads before the node's key is rewritten"
+)

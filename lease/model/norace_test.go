@@ -1,0 +1,6 @@
+//go:build !race
+
+package model
+
+// mostStates bounds each search, so that all of them take about a minute.
+const mostStates = 3_000_000
