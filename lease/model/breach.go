@@ -23,3 +23,14 @@ const (
 	NoIsolation      Breach = "an agent does not isolate what is another's by now"
 	SettleBeforeJoin Breach = "settling reads before the node's key is rewritten"
 )
+
+// Breaches of splits; NoGeneration and SettleBeforeJoin are others.
+const (
+	GiveKeeps         Breach = "a part is given before it is out of the allocator"
+	ReadSettles       Breach = "a read settles a lost answer"
+	ReleaseForgets    Breach = "a released block's revision is forgotten"
+	AgainAtSame       Breach = "a version that is known already is brought in again"
+	SettleGoesBack    Breach = "settling brings in an older version than the watch has"
+	HandOutUnsettled  Breach = "addresses are handed out before the node has settled"
+	WatchGivesNothing Breach = "the watch tells nobody of a part that is theirs"
+)

@@ -1,0 +1,24 @@
+package model
+
+import "testing"
+
+var splits = Splits{Joins: 2, Changes: 3}
+
+func TestAnAddressIsInOneAllocatorAndNoneIsLost(t *testing.T) {
+	t.Parallel()
+	holds(t, splits)
+}
+
+func TestABreachOfSplitsIsFound(t *testing.T) {
+	t.Parallel()
+	breached := map[Breach]Model[splitsState]{}
+	for _, b := range []Breach{
+		NoGeneration, SettleBeforeJoin, GiveKeeps, ReadSettles, ReleaseForgets, AgainAtSame, SettleGoesBack, HandOutUnsettled,
+		WatchGivesNothing,
+	} {
+		m := splits
+		m.Breach = b
+		breached[b] = m
+	}
+	breaks(t, breached)
+}
