@@ -34,3 +34,16 @@ const (
 	HandOutUnsettled  Breach = "addresses are handed out before the node has settled"
 	WatchGivesNothing Breach = "the watch tells nobody of a part that is theirs"
 )
+
+// Breaches of reservations; NoNodeCompare, NoBlockCompare (here: the reservation's) and NoIsolation are others.
+const (
+	NoEpoch            Breach = "a detachment compares the attachment without its epoch"
+	SameEpochAgain     Breach = "attaching the same attachment again does not raise the epoch"
+	JournalAfterAnswer Breach = "the journal is written after the answer"
+	CommitUnderAny     Breach = "an ADD commits under another session than it reserved under"
+	UnknownInFlight    Breach = "what is unknown is detached while its ADD is under way"
+	UnknownAtSettling  Breach = "what is unknown is detached only by settling"
+	OnlyHoldersCount   Breach = "a raised epoch isolates only while somebody holds the reservation"
+	OnlyEpochsCount    Breach = "another identity's record isolates only by a higher epoch"
+	DelOfAnyLife       Breach = "a DEL does not compare when its ADD began"
+)
