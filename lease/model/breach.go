@@ -47,3 +47,16 @@ const (
 	OnlyEpochsCount    Breach = "another identity's record isolates only by a higher epoch"
 	DelOfAnyLife       Breach = "a DEL does not compare when its ADD began"
 )
+
+// Breaches of an etcd restored; NoIsolation and LateAnswerCounts are others.
+const (
+	NoClusterCompare   Breach = "transactions do not compare the cluster's key"
+	ProofOfAnyCluster  Breach = "a proof does not compare which etcd answers, and the cluster's key"
+	AnswerOfAnyCluster Breach = "an answer does not compare which etcd gives it"
+	AcceptAtOnce       Breach = "a cluster is accepted before the rights have run out"
+	ClaimInRecovery    Breach = "a node claims before the cluster is accepted"
+	UseInRecovery      Breach = "a node uses what only etcd says is its own before the cluster is accepted"
+	NoAssert           Breach = "what etcd has no record of is not asserted again"
+	GoesOnLate         Breach = "a node whose right has run out proves it anew without joining and settling"
+	AssertOver         Breach = "what another has a record of is asserted again"
+)

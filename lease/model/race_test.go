@@ -2,5 +2,7 @@
 
 package model
 
-// mostStates bounds each search: the race detector makes it ten times as slow, and there is one goroutine.
+const raceDetector = true
+
+// mostStates bounds each search. There is one goroutine, and the race detector makes it ten times as slow.
 const mostStates = 100_000

@@ -36,6 +36,9 @@ func breaks[S comparable](t *testing.T, breaches map[Breach]Model[S]) {
 	for breach, m := range breaches {
 		t.Run(string(breach), func(t *testing.T) {
 			r := Search(m, most(t))
+			if r.Wrong == "" && raceDetector {
+				t.Skipf("the race detector leaves time for %d states only", r.States)
+			}
 			if r.Wrong == "" {
 				t.Fatalf("%+v: nobody would notice: %s", m, r)
 			}
