@@ -58,5 +58,7 @@ const (
 	UseInRecovery      Breach = "a node uses what only etcd says is its own before the cluster is accepted"
 	NoAssert           Breach = "what etcd has no record of is not asserted again"
 	GoesOnLate         Breach = "a node whose right has run out proves it anew without joining and settling"
+	OpenInRecovery     Breach = "a node whose right has run out lets pass what it asserts before the others' rights have"
+	NoVoid             Breach = "who meets a restored etcd first does not rewrite the cluster's key"
 	AssertOver         Breach = "what another has a record of is asserted again"
 )

@@ -6,6 +6,7 @@ package model
 type Restore struct {
 	Breach    Breach
 	How       How
+	Owned     bool // in the beginning B has a container with the address; else nobody owns it
 	Revisions int8 // how far etcd's revision may go
 }
 
@@ -55,6 +56,7 @@ type restoreNode struct {
 	has             bool // a container has it: the journal and the kernel know it
 	right           int8 // how long the kernel lets it pass yet
 	sent            claiming
+	absent          absence // of B's session, in A
 }
 
 // sees remembers the newest revision that the node has seen. It matters only where the id is the former one.
@@ -64,19 +66,23 @@ func (m Restore) sees(x *restoreNode, revision int8) {
 	}
 }
 
-// A claiming is a Claim on its way to etcd or back.
+// A claiming is a Claim, or A's Take, on its way to etcd or back.
 type claiming struct {
 	generation, cluster int8 // that it compares; generation 0: there is none
+	other               int8 // a Take's: the former owner's generation
 	answer              int8 // the id of the etcd that has carried it out; 0: none yet
 	revision            int8 // that the answer brings
 	former              bool // the node has joined anew since it was sent: its generation's number proves nothing
 }
 
-// Begin has two nodes that have settled, and an address that nobody owns.
+// Begin has two nodes that have settled.
 func (m Restore) Begin() restoreState {
 	s := restoreState{etcd: etcd{id: 1, now: 3, recorded: 1, cluster: 1, generation: [2]int8{2, 3}, session: [2]bool{true, true}}}
 	for n := range s.nodes {
 		s.nodes[n] = restoreNode{id: 1, cluster: 1, joined: s.generation[n], settled: s.generation[n]}
+	}
+	if b := &s.nodes[taker]; m.Owned {
+		s.owner, b.own, b.has = taker+1, true, true
 	}
 	return s
 }

@@ -49,7 +49,7 @@ func (m Restore) tick(s restoreState) restoreState {
 		if x.right > 0 && m.How == Awaited && m.Breach != GoesOnLate {
 			x.joined, x.settled = 0, 0 // it joins and settles before it lets anything pass again
 		}
-		x.right, x.wait = 0, min(x.wait, 1)
+		x.right, x.wait, x.absent.wait = 0, min(x.wait, 1), 0
 	}
 	return s
 }
@@ -71,15 +71,19 @@ func (x restoreTurn) then(name string, change func(s *restoreState, me *restoreN
 func (x restoreTurn) me() *restoreNode { return &x.s.nodes[x.n] }
 func (x restoreTurn) self() int8       { return int8(x.n + 1) }
 
-// session is Join, Settle and the session's end. Whoever meets an etcd whose recorded id is another waits from then on.
+// session is Join, Settle and the session's end. Whoever meets an etcd whose recorded id is another, or whose revisions
+// have gone back, voids the recorded id, so that nothing that was sent to the former etcd is carried out any more: a
+// restored etcd may give the same revisions again, and so the same generations. It waits from then on.
 func (x restoreTurn) session() {
 	me := x.me()
 	if !x.s.meets(x.n) || me.settled != me.joined {
 		x.then("Join", func(s *restoreState, me *restoreNode) {
-			if s.id == me.id && s.now < me.seen {
-				s.recorded, s.cluster = 0, s.put() // revisions have gone back
+			back := s.id == me.id && s.now < me.seen
+			if back || s.recorded != s.id && s.recorded != 0 && x.m.Breach != NoVoid {
+				s.recorded, s.cluster = 0, s.put()
 			}
 			me.sent.former = me.sent.generation != 0
+			me.absent = absence{} // seen in another etcd, it says nothing of this one
 			if s.recorded == s.id {
 				me.wait = 0
 			} else if me.wait == 0 || me.id != s.id || me.cluster != s.cluster {
@@ -124,10 +128,14 @@ func (x restoreTurn) accept() {
 	}
 }
 
-// prove is Arm, Prove and Open, in one. A node that finds another etcd, or another cluster's key, joins anew.
+// prove is Arm, Prove and Open, in one. A node that finds another etcd, or another cluster's key, joins anew. One whose
+// right has run out may have lost what it has to another, of which the restored etcd knows nothing: it waits, too.
 func (x restoreTurn) prove() {
 	me := x.me()
 	if me.settled == 0 || me.settled != me.joined {
+		return
+	}
+	if me.recovery && me.right == 0 && me.wait != 1 && x.m.Breach != OpenInRecovery {
 		return
 	}
 	own := x.s.generation[x.n] == me.joined && x.s.session[x.n]
@@ -163,9 +171,13 @@ func (x restoreTurn) claim() {
 			me.sent = claiming{}
 		})
 	case t.generation != 0:
-		x.then("Claim is lost", func(_ *restoreState, me *restoreNode) { me.sent = claiming{} })
-		if s.owner == 0 && x.fenced(t) {
-			x.then("Claim is carried out", func(s *restoreState, me *restoreNode) {
+		x.then("a transaction is lost", func(_ *restoreState, me *restoreNode) { me.sent = claiming{} })
+		if x.free(t) && x.fenced(t) {
+			name := "Claim is carried out"
+			if t.other != 0 {
+				name = "Take is carried out"
+			}
+			x.then(name, func(s *restoreState, me *restoreNode) {
 				s.owner = x.self()
 				me.sent.answer, me.sent.revision = s.id, s.put()
 			})
@@ -174,6 +186,14 @@ func (x restoreTurn) claim() {
 		x.then("Claim", func(_ *restoreState, me *restoreNode) {
 			me.sent = claiming{generation: me.settled, cluster: me.cluster}
 		})
+		if me.absent.generation > 0 && me.absent.wait == 0 {
+			x.then("Take", func(_ *restoreState, me *restoreNode) {
+				me.sent = claiming{generation: me.settled, cluster: me.cluster, other: me.absent.generation}
+			})
+		}
+	}
+	if x.n == holder && ready && !s.session[taker] && me.absent.generation != s.generation[taker] {
+		x.then("sees the session absent", func(_ *restoreState, me *restoreNode) { me.absent = absence{s.generation[taker], 1} })
 	}
 	t := claiming{generation: me.settled, cluster: me.cluster}
 	if ready && me.own && !me.has && s.owner == x.self() && x.fenced(t) {
@@ -182,6 +202,14 @@ func (x restoreTurn) claim() {
 			x.m.sees(me, s.put())
 		})
 	}
+}
+
+// free reports whether nobody owns the address, or for a Take, who was seen absent.
+func (x restoreTurn) free(t claiming) bool {
+	if t.other == 0 {
+		return x.s.owner == 0
+	}
+	return x.s.owner == taker+1 && !x.s.session[taker] && t.other == x.s.generation[taker]
 }
 
 // fenced reports whether what every giving transaction compares is as the sender knows it.

@@ -1,8 +1,8 @@
 package model
 
 // Splits is two nodes that share one block of two addresses: they claim what nobody owns, give each other a part, and
-// give parts back. Every one of these is a compare-and-swap of the block's key. A's agent is killed and joins anew; any
-// transaction of either may be lost, late, repeated, or without an answer; what the watch says may come late.
+// give parts back. Every one of these is a compare-and-swap of the block's key. A's agent is killed and joins anew, and
+// its transactions are lost, late, repeated, or without an answer. What the watch says may come late to both.
 //
 // An agent has one rule for all that it hears of the block, be it an answer, an Else or the watch: only a version that
 // is newer than the one it knows says what it owns. Such a version ends its doubts, too: whatever it has sent compares
