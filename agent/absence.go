@@ -94,11 +94,7 @@ func (w *absences) over(node string, class allocator.Class) (a lease.Absence, le
 	if since.began.IsZero() {
 		return a, 0, false
 	}
-	right := time.Duration(n.AddressLease)
-	if class == allocator.Stateful {
-		right = time.Duration(n.Session)
-	}
-	left = afterRight(right) - time.Since(since.began)
+	left = afterRight(rightOf(n, class)) - time.Since(since.began)
 	return lease.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
 }
 
@@ -108,14 +104,21 @@ func (w *absences) waited(a lease.Absence) bool {
 	return over && now == a
 }
 
-// longestRight is the longest one that a node has written into its key.
-func (w *absences) longestRight() (longest time.Duration) {
+// longestRight is the longest one over a class that a node has written into its key.
+func (w *absences) longestRight(class allocator.Class) (longest time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.nodes {
-		longest = max(longest, time.Duration(n.AddressLease), time.Duration(n.Session))
+		longest = max(longest, rightOf(n, class))
 	}
 	return longest
+}
+
+func rightOf(n lease.Node, class allocator.Class) time.Duration {
+	if class == allocator.Stateful {
+		return time.Duration(n.Session)
+	}
+	return time.Duration(n.AddressLease)
 }
 
 // first reports whether a node is the first by name of those that live: who does what one is to do for all.

@@ -50,7 +50,8 @@ type Agent struct {
 	gate    sync.RWMutex
 	session *lease.Session
 	rights  *lease.Rights
-	waiting atomic.Pointer[string] // why nothing can be handed out; nil: it can
+	passing map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
+	waiting atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
 	httpAddress atomic.Value // where /metrics is, once it is: a string
 
@@ -72,7 +73,7 @@ type Agent struct {
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel)}
+	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel), passing: map[allocator.Class]bool{}}
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)

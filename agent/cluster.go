@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
 )
@@ -70,6 +71,16 @@ func (r *recovery) left(s lease.Standing, right time.Duration, configured bool) 
 	return afterRight(r.longest) - time.Since(r.began)
 }
 
+// lasts is for how long the recovery has lasted; without one, for no time.
+func (r *recovery) lasts() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.began.IsZero() {
+		return 0
+	}
+	return time.Since(r.began)
+}
+
 // afterRight is how long somebody waits for a right to have run out for certain: a tenth longer than it lasts, since
 // two clocks never go at quite the same speed.
 func afterRight(right time.Duration) time.Duration { return right + right/10 }
@@ -79,7 +90,7 @@ func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 	a.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
 		zap.Duration("longest right", a.longestRight()))
 	for ctx.Err() == nil {
-		left := a.recovery.left(standing, a.longestRight(), len(a.config.Load().Pools) > 0)
+		left := a.recoveryLeft(standing)
 		if left <= 0 {
 			err := a.store.AcceptCluster(ctx, standing)
 			if err == nil {
@@ -92,8 +103,14 @@ func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 	}
 }
 
+// recoveryLeft is how long a recovery lasts yet.
+func (a *Agent) recoveryLeft(standing lease.Standing) time.Duration {
+	return a.recovery.left(standing, a.longestRight(), len(a.config.Load().Pools) > 0)
+}
+
 // longestRight is the longest one that a node of the cluster may have.
 func (a *Agent) longestRight() time.Duration {
 	settings := a.config.Load().Settings
-	return max(time.Duration(settings.AddressLease), time.Duration(settings.Session), a.absences.longestRight(), a.rights.Longest())
+	return max(time.Duration(settings.AddressLease), a.absences.longestRight(allocator.Stateless),
+		time.Duration(settings.Session), a.absences.longestRight(allocator.Stateful), a.rights.Longest())
 }

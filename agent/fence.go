@@ -60,8 +60,10 @@ func (a *Agent) fenceAfter(me lease.Node) error {
 // closed start before the proof is sent, and its answer only opens the slot. So whatever happens to the agent, or between
 // the two, can only shorten the time for which the kernel lets pass.
 type prover struct {
-	agent   *Agent
-	session *lease.Session
+	agent    *Agent
+	session  *lease.Session
+	unbroken map[allocator.Class]bool // the rights that had not run out when the session began
+	armed    map[string]time.Duration
 }
 
 func (p *prover) strict() bool { return p.session.Node().Fencing == lease.FencingStrict }
@@ -71,18 +73,46 @@ func (p *prover) Arm() error {
 	if !p.strict() {
 		return nil
 	}
+	p.armed = map[string]time.Duration{}
+	for class, right := range p.rights() {
+		if p.mayPass(class, right) {
+			p.armed[string(class)] = right
+		}
+	}
+	return p.agent.kernel.Arm(p.armed)
+}
+
+func (p *prover) rights() map[allocator.Class]time.Duration {
 	node := p.session.Node()
-	return p.agent.kernel.Arm(map[string]time.Duration{
-		string(allocator.Stateful): time.Duration(node.Session), string(allocator.Stateless): time.Duration(node.AddressLease),
-	})
+	return map[allocator.Class]time.Duration{
+		allocator.Stateful: rightOf(node, allocator.Stateful), allocator.Stateless: rightOf(node, allocator.Stateless),
+	}
+}
+
+// mayPass reports whether a class may be opened. While etcd recovers, a right that has run out does not begin again before
+// all others' of the class have: what this node had may have been given on in the history that etcd has lost.
+func (p *prover) mayPass(class allocator.Class, right time.Duration) bool {
+	return !p.session.Recovering() || p.unbroken[class] || p.agent.recovery.lasts() > afterRight(max(right, p.agent.absences.longestRight(class)))
+}
+
+// unbroken are the classes that this node lets pass now by a right that has not run out.
+func (a *Agent) unbroken() map[allocator.Class]bool {
+	all := map[allocator.Class]bool{}
+	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
+		all[class] = a.passing[class] && a.rights.Left(class) > 0
+	}
+	return all
 }
 
 // Proven is called when the read's answer has proven it.
 func (p *prover) Proven(sent time.Duration) {
 	if p.strict() {
-		if err := p.agent.kernel.Open(); err != nil {
+		if err := p.agent.kernel.Open(); err != nil && len(p.armed) > 0 {
 			p.agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
 		}
+	}
+	for class, right := range p.rights() {
+		p.agent.passing[class] = p.mayPass(class, right)
 	}
 	p.agent.proven(p.session, sent)
 }

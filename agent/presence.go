@@ -83,6 +83,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
+	unbroken := a.unbroken()
 	session, err := a.store.Join(ctx, me)
 	if err != nil {
 		return err
@@ -97,18 +98,20 @@ func (a *Agent) present(ctx context.Context) error {
 	if err := a.fenceAfter(me); err != nil {
 		return err
 	}
-	return a.keep(ctx, session, standing)
+	return a.keep(ctx, &prover{agent: a, session: session, unbroken: unbroken}, standing)
 }
 
 // keep keeps a session until etcd ends it, or until the node is to fence in another way.
-func (a *Agent) keep(ctx context.Context, s *lease.Session, standing lease.Standing) error {
+func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) error {
+	s := p.session
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go a.watchOver(ctx, s, cancel)
 	if s.Recovering() {
+		a.recoveryLeft(standing) // its time begins before the first proof
 		go a.recoverCluster(ctx, standing)
 	}
-	err := s.Keep(ctx, &prover{a, s})
+	err := s.Keep(ctx, p)
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
 		return cause
 	}

@@ -43,8 +43,8 @@ func (s *Store) ClusterID(ctx context.Context) (string, error) {
 func clusterID(id uint64) string { return strconv.FormatUint(id, 16) }
 
 // Meet finds out where etcd stands, and comes before anything that builds upon the state. Who meets a fresh etcd
-// writes its id into the cluster's record. Who finds that revisions went back, or that keys which he wrote are missing,
-// voids the id that is recorded, so that everybody recovers: see AcceptCluster. It fails with *ClusterError where a past,
+// writes its id into the cluster's record. Who finds that the id is another's, that revisions went back, or that keys
+// which he wrote are missing, voids what is recorded, so that everybody recovers: see AcceptCluster. It fails with *ClusterError where a past,
 // me's, is of a cluster that this state does not come from.
 func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Standing, error) {
 	for range meetTries {
@@ -91,9 +91,6 @@ func (s *Store) AcceptCluster(ctx context.Context, at Standing) error {
 		return err
 	}
 	next := record.became(at.Cluster)
-	if record.ID != "" {
-		next.Life++ // else whoever voided it has counted
-	}
 	_, err = s.settle(ctx, "accept cluster", transaction{
 		If:   []clientv3.Cmp{unchanged(s.keys.cluster(), at.Revision)},
 		Then: []clientv3.Op{put(s.keys.cluster(), next)},
