@@ -57,7 +57,6 @@ type host struct {
 	*lab.Node
 	mu    sync.Mutex // held by whoever starts or ends its agent
 	boots int        // under world.mu
-	down  bool       // under world.mu: its agent is not to run
 }
 
 // atOnce is how many requests run at a time: each is a process.
