@@ -8,7 +8,7 @@ FUZZTIME ?= 10s
 # The race detector needs cgo and a C compiler.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null && echo -race)
 
-.PHONY: help build demo test lint fuzz bench conformance-peers clean
+.PHONY: help build demo test lint fuzz bench conformance-peers e2e-faults e2e-broken soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,25 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed 's/:func / /' | while read -r file target; do \
 	  echo "fuzz $$target in $$(dirname $$file) for $(FUZZTIME)"; \
 	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null || exit 1; done
+
+DURATION ?= 10m
+SEED ?= 0
+
+e2e-faults: ## a cluster under random faults, judged by what the network shows: SEED=… DURATION=10m, strict and evidence
+	go run ./e2e/faults/run -seed $(SEED) -duration $(DURATION) -fencing strict
+	go run ./e2e/faults/run -seed $(SEED) -duration $(DURATION) -fencing evidence
+
+e2e-broken: ## five builds without one guard each: the judge must catch every one of them
+	@for tag in $(BROKEN); do \
+	  go run ./e2e/faults/run -build $$tag || exit 1; done
+
+BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation
+
+SOAK ?= 1h
+RATE ?= 20
+
+soak: build ## SOAK (1h) of ADD and DEL on three nodes, RATE (20) a second, and nothing may have grown
+	@CGO_ENABLED=0 go run ./e2e/soak -bin bin -duration $(SOAK) -rate $(RATE)
 
 bench: build ## measure ADD and DEL beside the CNI plugins' bridge and host-local
 	go run ./bench -bin bin
