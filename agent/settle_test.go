@@ -95,6 +95,17 @@ func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
 	})
 }
 
+func TestOneRecordThatCannotBeReadKeepsNoNodeFromSettling(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateless("a", "web"))
+	for _, key := range []string{"assignments/default/10.42.99.9", "reservations/default/10.42.0.9", "blocks/default/10.42.99.64", "nodes/n7"} {
+		_, err := r.etcdctl().Put(t.Context(), "/berth/v1/"+key, "{")
+		check(t, err)
+	}
+	r.regain()
+	r.add(r.stateless("b", "web"))
+}
+
 // chosen is an ADD on its way, up to its commit.
 func (r *rig) chosen(id string) (*lease.Session, []*add) {
 	r.t.Helper()
