@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
 )
@@ -69,6 +70,9 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 			changes[keyOf(c.now)] = c
 			keys = append(keys, keyOf(c.now))
 		}
+		if broken.Settling {
+			return // the watch would settle in its stead
+		}
 		a.gate.RLock()
 		gained := a.reconcile(keys...)
 		a.gate.RUnlock()
@@ -90,7 +94,9 @@ func (a *Agent) followReservations(ctx context.Context) error {
 		a.report(u.Bad)
 		a.reserved.take(u)
 		for _, r := range u.Set {
-			a.compareHolder(r)
+			if !broken.Settling {
+				a.compareHolder(r)
+			}
 		}
 	})
 }

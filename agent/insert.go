@@ -233,6 +233,7 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 	for _, add := range adds {
 		switch {
 		case add.former != nil:
+		case broken.Generation:
 		case a.session != session, a.rights.Left(add.class) <= 0:
 			return errSuperseded
 		case config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:

@@ -7,7 +7,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/broken"
 )
 
 // isolated are the attachments whose address is another's now, with the reason.
@@ -48,7 +47,7 @@ func (i *isolated) remove(a allocator.Attachment) {
 
 // isolate cuts the port of an attachment whose address belongs to another now. The container is left to its runtime.
 func (a *Agent) isolate(e *journal.Entry, reason string) {
-	if broken.Settling && a.unsettled.Load() || !a.isolated.add(e.Attachment, reason) {
+	if !a.isolated.add(e.Attachment, reason) {
 		return
 	}
 	if now := a.journal.Get(e.Attachment); now == nil || now.Began != e.Began {

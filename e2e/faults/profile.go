@@ -56,7 +56,7 @@ var Profiles = []Profile{
 	},
 	{
 		Name: "broken_generation", Missing: "what was begun under a former session is not committed under another",
-		Finds: []check.Rule{check.Unique, check.Register}, Seed: 5, Rounds: 2, Size: narrow, round: stall,
+		Finds: []check.Rule{check.Unique, check.Register, check.Agreed}, Seed: 5, Rounds: 2, Size: narrow, round: stall,
 	},
 }
 
