@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
 )
@@ -118,7 +119,7 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 		}
 	}
 	err = session.Publish(ctx, batch)
-	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok {
+	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok && !broken.Settling {
 		a.blocks.put(lost.Block)
 		a.gate.RLock()
 		defer a.gate.RUnlock()
@@ -140,7 +141,7 @@ func (a *Agent) republish(ctx context.Context, blocks []lease.Block) error {
 	in := map[poolAddress]lease.Assignment{}
 	for _, s := range assignments {
 		in[poolAddress{s.Pool, s.Address}] = s
-		if e := a.journal.Holder(s.Pool, s.Address); s.Node == a.Node && e == nil {
+		if a.stale(s) {
 			a.backlog.add(s.Pool, []netip.Addr{s.Address})
 		}
 	}
@@ -153,4 +154,29 @@ func (a *Agent) republish(ctx context.Context, blocks []lease.Block) error {
 	}
 	a.backlog.signal.raise()
 	return nil
+}
+
+// stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned
+// here, or lies in what the node has taken from another.
+func (a *Agent) stale(s lease.Assignment) bool {
+	if a.journal.Holder(s.Pool, s.Address) != nil {
+		return false
+	}
+	own := false
+	a.pools.on(s.Pool, s.Address, func(space *allocator.Space) { own = space.Owns(s.Address) })
+	return own || s.Node == a.Node
+}
+
+// clearTaken takes away what the former owner of a block had published of it.
+func (a *Agent) clearTaken(ctx context.Context, b lease.Block) {
+	assignments, err := a.store.Assignments(ctx)
+	if err != nil {
+		a.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))
+		return
+	}
+	for _, s := range assignments {
+		if s.Pool == b.Pool && b.Prefix.Contains(s.Address) && a.stale(s) {
+			a.backlog.add(s.Pool, []netip.Addr{s.Address})
+		}
+	}
 }

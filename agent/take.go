@@ -45,7 +45,11 @@ func (a *Agent) takeBlock(ctx context.Context, session *lease.Session, k spaceKe
 		return err
 	}
 	a.Log.Warn("took a block from a node that is away", zap.String("pool", k.pool), zap.Stringer("block", b.Prefix), zap.String("from", from.Node))
-	return a.own(session, got)
+	if err := a.own(session, got); err != nil {
+		return err
+	}
+	a.clearTaken(ctx, got)
+	return nil
 }
 
 // givesAddresses reports whether a pool may give addresses of a block: it is not drained.

@@ -58,7 +58,10 @@ func (r *rig) ofTiny(id string) wire.Container {
 
 func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 	r := newRig(t)
-	r.oneBlock(r.neighbour("n2", 2*time.Second, 6*time.Second))
+	n2 := r.neighbour("n2", 2*time.Second, 6*time.Second)
+	block := r.oneBlock(n2)
+	published := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.43.0.33"), Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"}
+	check(t, n2.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{block}, Set: []lease.Assignment{published}}))
 	r.until("its session has ended", func() bool {
 		live, err := r.store.Sessions(t.Context())
 		check(t, err)
@@ -77,6 +80,7 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 			t.Errorf("the block is %+v", b)
 		}
 	}
+	r.until("what n2 had assigned of it is not shown any more", func() bool { return r.assigned(published.Address) == nil })
 }
 
 func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
