@@ -53,6 +53,8 @@ type Agent struct {
 	passing map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
 	waiting atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
+	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
+
 	httpAddress atomic.Value // where /metrics is, once it is: a string
 
 	warming   sync.Map // the space keys for which a block is being claimed ahead of need

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -13,6 +14,9 @@ import (
 // out or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
 // addresses have come in. The gate is held, so that settling does not come between.
 func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
+	if broken.Settling && a.unsettled.Load() {
+		return nil
+	}
 	entries := a.journal.Entries()
 	for _, k := range keys {
 		b, known := a.blocks.at(k)

@@ -59,11 +59,15 @@ func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former
 	if !broken.Settling {
 		return a.settle(ctx, s, former)
 	}
+	a.unsettled.Store(true)
 	a.gate.Lock()
 	a.session = s
 	a.settlePorts()
 	a.gate.Unlock()
-	time.AfterFunc(10*time.Second, func() { _ = a.settle(ctx, s, former) })
+	time.AfterFunc(10*time.Second, func() {
+		a.unsettled.Store(false)
+		_ = a.settle(ctx, s, former)
+	})
 	return nil
 }
 
