@@ -227,6 +227,9 @@ func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) 
 // commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
 // journal says that the answer is given.
 func (a *Agent) commit(session *lease.Session, adds []*add) error {
+	if broken.Generation {
+		a.dawdle(session, adds)
+	}
 	a.gate.RLock()
 	defer a.gate.RUnlock()
 	config := a.config.Load()

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -52,23 +50,6 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 		return err
 	}
 	return a.republish(ctx, blocks)
-}
-
-// settleUnlessBroken is settle, but in the build that is to be caught handing out before.
-func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former *lease.Node) error {
-	if !broken.Settling {
-		return a.settle(ctx, s, former)
-	}
-	a.unsettled.Store(true)
-	a.gate.Lock()
-	a.session = s
-	a.settlePorts()
-	a.gate.Unlock()
-	time.AfterFunc(10*time.Second, func() {
-		a.unsettled.Store(false)
-		_ = a.settle(ctx, s, former)
-	})
-	return nil
 }
 
 // settleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody

@@ -1,0 +1,44 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back.
+func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former *lease.Node) error {
+	a.gate.RLock()
+	back := a.session != nil
+	a.gate.RUnlock()
+	if !broken.Settling || !back {
+		return a.settle(ctx, s, former)
+	}
+	a.unsettled.Store(true)
+	a.gate.Lock()
+	a.session = s
+	a.settlePorts()
+	a.gate.Unlock()
+	time.AfterFunc(10*time.Second, func() {
+		a.unsettled.Store(false)
+		_ = a.settle(ctx, s, former)
+	})
+	return nil
+}
+
+// dawdle has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile
+// commits once the node has another session.
+func (a *Agent) dawdle(session *lease.Session, adds []*add) {
+	const patience = 200 // looks, 50 ms apart
+	for range patience {
+		a.gate.RLock()
+		same := a.session == session
+		a.gate.RUnlock()
+		if !same || a.rights.Left(adds[0].class) > 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
