@@ -4,16 +4,18 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 )
 
-// settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back.
+// settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
+// has run out.
 func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former *lease.Node) error {
 	a.gate.RLock()
 	back := a.session != nil
 	a.gate.RUnlock()
-	if !broken.Settling || !back {
+	if !broken.Settling || !back || a.rights.Left(allocator.Stateless) > 0 {
 		return a.settle(ctx, s, former)
 	}
 	a.unsettled.Store(true)
