@@ -200,6 +200,9 @@ func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allo
 
 // noAddress tells the caller why there is no address for it.
 func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
+	if lease.SessionOver(why) || errors.Is(why, errSuperseded) {
+		return errSuperseded // the node joins anew, and this ADD begins anew
+	}
 	if errors.Is(why, errNoBlock) {
 		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
 			pool.Name, pool.UsableCount(k.family))

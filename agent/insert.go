@@ -53,6 +53,7 @@ func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.In
 		if ctx.Err() != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "%v, and the request's time is over", err)
 		}
+		pause(ctx, 10*time.Millisecond) // the node may be joining anew
 	}
 }
 

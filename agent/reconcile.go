@@ -34,6 +34,9 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 // reconcileSpace reads what is known of the block under the allocator's lock: what left the allocator by an older word
 // does not come back.
 func (a *Agent) reconcileSpace(k blockKey, entries []*journal.Entry) (gained int) {
+	if pool, _, err := a.pool(k.pool); err == nil && pool.BlockOf(k.prefix.Addr()) != k.prefix {
+		return 0 // it is no block of the pool: somebody has written it by hand
+	}
 	p := &a.pools
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -56,7 +56,6 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		add.entry = reservedEntry(add, byIdentity[add.identity()])
 	}
 	if lease.SessionOver(err) { // the node joins anew, and this ADD begins anew
-		pause(ctx, 20*time.Millisecond)
 		return errSuperseded
 	}
 	return a.reserveError(err, adds)
