@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -46,7 +47,7 @@ func (a *Agent) giveAll(ctx context.Context) error {
 func (a *Agent) meetDemands(ctx context.Context) time.Duration {
 	wait := settleEvery
 	session, err := a.holding(allocator.Stateless)
-	if err != nil {
+	if err != nil || broken.Settling && a.unsettled.Load() {
 		return wait
 	}
 	_, others := a.demands.split(a.Node)
