@@ -37,6 +37,7 @@ type Agent struct {
 	waiters  waiters
 	demands  demands
 	reserved reserved
+	strays   strays
 	absences absences
 	recovery recovery
 	claims   singleflight.Group
@@ -141,6 +142,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.watchSleep)
 	run(a.giveBackIdle)
 	run(a.endRetained)
+	run(a.letStraysGo)
 	run(a.followDemands)
 	run(a.demandAll)
 	run(a.giveAll)

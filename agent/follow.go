@@ -93,9 +93,15 @@ func (a *Agent) followReservations(ctx context.Context) error {
 	return a.store.FollowReservations(ctx, func(u lease.Update[lease.Reservation]) {
 		a.report(u.Bad)
 		a.reserved.take(u)
+		a.strays.take(u, a.Node, a.knows)
 		for _, r := range u.Set {
 			if !broken.Settling {
 				a.compareHolder(r)
+			}
+		}
+		for _, r := range u.Gone {
+			if e := a.journal.Holder(r.Pool, r.Address); e != nil && e.Answered != 0 && e.Identity() == r.Identity {
+				a.reassert.raise() // somebody has given up what a container here has: it is asserted, or isolated, by settling
 			}
 		}
 	})

@@ -103,7 +103,7 @@ func (a *Agent) adoptEpoch(e *journal.Entry, epoch int64) error {
 // compareHolder isolates the local container that has the reservation's address if another attachment holds it.
 func (a *Agent) compareHolder(r lease.Reservation) {
 	e := a.journal.Holder(r.Pool, r.Address)
-	if e == nil || r.Holder == nil || r.Epoch < e.Epoch || r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Node {
+	if e == nil || r.Holder == nil || r.Identity == e.Identity() && r.Epoch < e.Epoch || r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Node {
 		return
 	}
 	a.isolate(e, fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node))

@@ -63,7 +63,7 @@ func (w *world) mend(ctx context.Context) {
 func (w *world) remaining(ctx context.Context) (current []*instance) {
 	wanted := map[*instance]bool{}
 	for _, p := range w.places {
-		if p.current != nil && !w.dead(p.current) {
+		if p.current != nil && !p.current.ending.Load() && !w.dead(p.current) {
 			wanted[p.current] = true
 			current = append(current, p.current)
 		}

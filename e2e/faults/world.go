@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -129,6 +130,7 @@ type instance struct {
 	member string
 	mac    check.MAC
 	had    []netip.Addr // what its ADD answered
+	ending atomic.Bool  // a DEL of it has begun: whatever became of that, it is not meant to be there
 }
 
 // network has the node's NIC as the bridge's uplink, so that the watcher on the switch reaches every container.
@@ -230,6 +232,7 @@ func (w *world) add(ctx context.Context, i *instance) error {
 
 // del asks for DEL until it succeeds, as a runtime does. A container whose node was rebooted is gone without.
 func (w *world) del(ctx context.Context, i *instance) error {
+	i.ending.Store(true)
 	for {
 		if w.dead(i) {
 			w.forget(i)

@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// strayEvery is how often reservations are looked at that etcd attaches to this node and no container here has.
+const strayEvery = time.Second
+
+// strays are the reservations that etcd attaches to this node and that the journal did not know when the watch told:
+// those of ADDs that are under way, and what ADDs have left behind that failed without etcd's answer.
+type strays struct {
+	mu  sync.Mutex
+	all map[poolAddress]lease.Reservation
+}
+
+// take brings in what the watch says. Known tells whether the journal has the holder.
+func (s *strays) take(u lease.Update[lease.Reservation], node string, known func(lease.Reservation) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.Full || s.all == nil {
+		s.all = map[poolAddress]lease.Reservation{}
+	}
+	for _, r := range u.Gone {
+		delete(s.all, poolAddress{r.Pool, r.Address})
+	}
+	for _, r := range u.Set {
+		delete(s.all, poolAddress{r.Pool, r.Address})
+		if r.Holder != nil && r.Holder.Node == node && !known(r) {
+			s.all[poolAddress{r.Pool, r.Address}] = r
+		}
+	}
+}
+
+func (s *strays) list() (all []lease.Reservation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.all {
+		all = append(all, r)
+	}
+	return all
+}
+
+// drop forgets a stray, unless the watch has told of it anew.
+func (s *strays) drop(r lease.Reservation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := poolAddress{r.Pool, r.Address}
+	if s.all[at].Revision == r.Revision {
+		delete(s.all, at)
+	}
+}
+
+func (a *Agent) knows(r lease.Reservation) bool {
+	e := a.journal.Get(r.Holder.Attachment)
+	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
+}
+
+// letStraysGo detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
+// the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
+func (a *Agent) letStraysGo(ctx context.Context) error {
+	tick := time.NewTicker(strayEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, r := range a.strays.list() {
+			if a.knows(r) || a.letGo(ctx, r) {
+				a.strays.drop(r)
+			}
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"testing"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
+	r := newRig(t)
+	stays := r.stateful("a", "db", "db-0")
+	kept := r.add(stays)
+	pool, config, err := r.agent.pool("default")
+	check(t, err)
+	r.agent.gate.RLock()
+	session := r.agent.session
+	r.agent.gate.RUnlock()
+	late, err := session.Reserve(t.Context(), []lease.ReserveRequest{{
+		Pool: *pool, PoolRevision: config.PoolRevisions["default"],
+		Identity:   allocator.Identity{Namespace: "ns", App: "db", Member: "db-1", Network: "net", Interface: "eth0"},
+		Attachment: allocator.Attachment{Network: "net", Container: "late", Interface: "eth0"},
+	}})
+	check(t, err)
+	r.until("nobody has it any more", func() bool {
+		s, err := r.store.Reservation(t.Context(), "default", late[0].Address)
+		check(t, err)
+		return s.Holder == nil
+	})
+	s, err := r.store.Reservation(t.Context(), "default", kept)
+	check(t, err)
+	if s.Holder == nil {
+		t.Error("what a container here has was let go, too")
+	}
+}
+
+func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	r.add(c)
+	r.add(c)
+	r.regain() // the epoch is raised by nothing but attaching: make it high by hand
+	e := r.agent.journal.Entries()[0]
+	high := *e
+	high.Epoch = 9
+	check(t, r.agent.journal.Hold(&high))
+	r.agent.compareHolder(lease.Reservation{
+		Pool: e.Pool, Address: e.Addresses[0], Epoch: 1,
+		Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-7", Network: "net", Interface: "eth0"},
+		Holder:   &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"},
+	})
+	if r.agent.isolated.count() != 1 {
+		t.Error("its address is another identity's, and it is not isolated")
+	}
+}
