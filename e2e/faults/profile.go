@@ -16,7 +16,7 @@ import (
 type Profile struct {
 	Name    string
 	Missing string       // which safeguard
-	Finds   []check.Rule // each is what the story comes to without it
+	Finds   []check.Rule // what the story comes to without it: one of these, which nothing else may be taken for
 	Strict  bool
 	Seed    uint64
 	Rounds  int
@@ -44,7 +44,7 @@ var Profiles = []Profile{
 	},
 	{
 		Name: "broken_journal", Missing: "an ADD is in the journal before its answer",
-		Finds: []check.Rule{check.NotLost, check.Agreed}, Seed: 2, Rounds: 6, Size: narrow, round: killAfterAnswer,
+		Finds: []check.Rule{check.NotLost}, Seed: 2, Rounds: 6, Size: narrow, round: killAfterAnswer,
 	},
 	{
 		Name: "broken_wait", Missing: "what an absent node holds is taken only after its right has run out",
@@ -56,7 +56,7 @@ var Profiles = []Profile{
 	},
 	{
 		Name: "broken_generation", Missing: "what was begun under a former session is not committed under another",
-		Finds: []check.Rule{check.Unique, check.Register, check.Agreed}, Seed: 5, Rounds: 2, Size: narrow, round: stall,
+		Finds: []check.Rule{check.Unique, check.Register}, Seed: 5, Rounds: 2, Size: narrow, round: stall,
 	},
 }
 
