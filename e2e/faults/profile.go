@@ -52,7 +52,7 @@ var Profiles = []Profile{
 	},
 	{
 		Name: "broken_settling", Missing: "who comes back settles before it hands out",
-		Finds: []check.Rule{check.Unique}, Seed: 4, Rounds: 2, Size: narrow, round: comeBack,
+		Finds: []check.Rule{check.Unique}, Seed: 4, Rounds: 3, Size: narrow, round: comeBack,
 	},
 	{
 		Name: "broken_generation", Missing: "what was begun under a former session is not committed under another",

@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 		return verdict, err
 	}
 	defer func() {
-		if (err != nil || len(verdict.Violations) > 0) && ctx.Err() == nil {
+		if (err != nil || len(verdict.Violations) > 0 || o.Focus != nil) && ctx.Err() == nil {
 			fmt.Fprintf(o.Out, "\nthe logs are in %s\n", keepLogs(l))
 		}
 		err = errors.Join(err, l.Close())

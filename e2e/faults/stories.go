@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/faults/check"
@@ -90,12 +91,13 @@ func takeAtOnce(s *stage, round int) error {
 	return errors.Join(err, s.end(append(former, next...)...))
 }
 
-// comeBack keeps a node away for longer than its right, while others use up the pool and so its block too. Its own
-// containers end meanwhile, so that it believes the block to be free, and it is asked for addresses the whole time.
+// comeBack keeps a node away for longer than its right, while others use up the pool and so its blocks too. Most of its
+// own containers end meanwhile, so that it believes their addresses to be free; some stay, so that it gives no block
+// back. It is asked for addresses the whole time.
 func comeBack(s *stage, round int) error {
 	n := s.w.nodes
 	here, there := n[round%3], n[(round+1)%3]
-	former, err := s.fill(here, 4)
+	former, err := s.fill(here, 6)
 	if err != nil {
 		return err
 	}
@@ -103,8 +105,9 @@ func comeBack(s *stage, round int) error {
 	if err != nil {
 		return err
 	}
-	err = s.end(former...)
-	others := s.exhaust(there, 4*s.w.rules.AddressLease)
+	stay := former[:2]
+	err = s.end(former[2:]...)
+	others := s.exhaust(there, s.w.rules.AddressLease*5/2)
 	ctx, stop := context.WithTimeout(s.ctx, 8*time.Second)
 	defer stop()
 	late := make([]*instance, 4)
@@ -120,8 +123,8 @@ func comeBack(s *stage, round int) error {
 	}()
 	s.sleep(time.Second)
 	err = errors.Join(err, back(), <-asked)
-	s.hold(time.Second, append(others, late...)...)
-	return errors.Join(err, s.end(append(others, late...)...))
+	s.hold(4*time.Second, append(others, late...)...)
+	return errors.Join(err, s.end(slices.Concat(others, late, stay)...))
 }
 
 // stall stops an agent in the midst of ADDs, for longer than all rights. Others get what it had chosen. Then it goes
