@@ -45,7 +45,7 @@ e2e-faults: ## a cluster under random faults, judged by what the network shows: 
 
 e2e-broken: ## five builds without one guard each: the judge must catch every one of them
 	@for tag in $(BROKEN); do \
-	  go run ./e2e/faults/run -build $$tag || exit 1; done
+	  go run ./e2e/faults/run -profile $$tag && go run ./e2e/faults/run -build $$tag || exit 1; done
 
 BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation
 

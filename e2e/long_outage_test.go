@@ -53,7 +53,7 @@ func cycle(t *testing.T, l *lab.Lab, while time.Duration) (p pace) {
 }
 
 func TestALongOutageOfEtcdIsNotFeltByStatelessContainersAndSettledAfter(t *testing.T) {
-	outage := 15 * time.Second
+	outage := 8 * time.Second
 	if text := os.Getenv(outageIn); text != "" {
 		var err error
 		if outage, err = time.ParseDuration(text); err != nil {
