@@ -93,10 +93,6 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 			reserve(t, l, "db-2", "10.42.2.2")
 			v.edit("reservations/default/10.42.2.2", attach("ghost"))
 		},
-		"reservation-no-container": func() {
-			reserve(t, l, "db-3", "10.42.3.3")
-			v.edit("reservations/default/10.42.3.3", attach("n2"))
-		},
 		"reservation-no-identity": func() { v.del(reserve(t, l, "db-4", "10.42.4.4")) },
 		"identity-no-reservation": func() {
 			reserve(t, l, "db-5", "10.42.5.5")
@@ -116,10 +112,6 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 		"reservation-no-block": func() {
 			reserve(t, l, "db-9", "10.42.9.9")
 			v.del("blocks/default/10.42.9.0")
-		},
-		"container-unreserved": func() {
-			v.del("identities/berth/shop/db/db-0/eth0")
-			v.del("reservations/default/" + db.Address.String())
 		},
 		"status-unknown":  func() { v.put("status/ghost", "{}") },
 		"demand-unknown":  func() { v.put("demands/default/ghost", "{}") },

@@ -34,6 +34,13 @@ func (l *life) known() (revision int64, err error) {
 	return l.revision, nil
 }
 
+// highest is the highest revision that an answer has shown, also of a life that is over.
+func (l *life) highest() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.revision
+}
+
 // witness takes in the header of an answer to a request before which the revision known was known.
 func (l *life) witness(known int64, h *etcdserverpb.ResponseHeader) error {
 	l.mu.Lock()
@@ -52,14 +59,15 @@ func (l *life) witness(known int64, h *etcdserverpb.ResponseHeader) error {
 
 // compare holds an answer of etcd's, and the life of the state in it, against what this process has seen: whether this
 // life goes on, or the same etcd has gone back, and with which etcd the process has lived until now.
-func (l *life) compare(h *etcdserverpb.ResponseHeader, state int64) (goesOn, back bool, lived string) {
+// Known is the highest revision from before the answer's request was sent: others may have seen newer ones since.
+func (l *life) compare(known int64, h *etcdserverpb.ResponseHeader, state int64) (goesOn, back bool, lived string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cluster == 0 {
 		return true, false, ""
 	}
 	same := l.cluster == h.ClusterId
-	back = same && (l.over || h.Revision < l.revision)
+	back = same && (l.over || h.Revision < known)
 	goesOn = same && !back && (!l.met || l.state == state)
 	return goesOn, back, clusterID(l.cluster)
 }

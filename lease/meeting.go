@@ -29,6 +29,7 @@ type meeting struct {
 
 // look reads without building upon anything that was known.
 func (s *Store) look(ctx context.Context, node, machine string, past Past) (*meeting, error) {
+	known := s.life.highest()
 	response, err := s.send(ctx, "meet", transaction{Then: []clientv3.Op{
 		clientv3.OpGet(s.keys.cluster()), clientv3.OpGet(s.keys.node(node)),
 	}})
@@ -49,7 +50,7 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*mee
 		}
 		m.node, m.nodeAt = &record, kvs[0].ModRevision
 	}
-	m.goesOn, m.back, m.lived = s.life.compare(m.header, m.record.Life)
+	m.goesOn, m.back, m.lived = s.life.compare(known, m.header, m.record.Life)
 	return m, nil
 }
 
