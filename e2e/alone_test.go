@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // ipam is the CNI project's bridge with addresses by Berth.
@@ -27,7 +28,7 @@ func ipam() *lab.Network {
 func TestOneMachineNeedsNoEtcdOfItsOwn(t *testing.T) {
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	network := plain()
+	network := labtest.Plain()
 	network.Plugins[0]["ipMasq"] = true
 	a, b := alone(t, l, network), alone(t, l, network)
 	add(t, a)
@@ -38,7 +39,7 @@ func TestOneMachineNeedsNoEtcdOfItsOwn(t *testing.T) {
 		t.Errorf("CHECK: %v", err)
 	}
 	client := unixEtcd(t, node)
-	eventually(t, "the embedded etcd shows both, readably", func() error {
+	labtest.Eventually(t, "the embedded etcd shows both, readably", func() error {
 		answer, err := client.Get(t.Context(), "/berth/v1/assignments/", clientv3.WithPrefix())
 		if err != nil || len(answer.Kvs) != 2 {
 			return fmt.Errorf("%v, error %v", answer, err)
@@ -101,7 +102,7 @@ func TestAnotherPluginsContainersGetTheirAddressesHere(t *testing.T) {
 	}
 	del(t, a)
 	del(t, b)
-	eventually(t, "both addresses are free", func() error { return attachments(t.Context(), l.Nodes[0], 0) })
+	labtest.Eventually(t, "both addresses are free", func() error { return attachments(t.Context(), l.Nodes[0], 0) })
 }
 
 func attachments(ctx context.Context, node *lab.Node, want float64) error {
@@ -114,7 +115,7 @@ func attachments(ctx context.Context, node *lab.Node, want float64) error {
 
 func TestMetricsFollowPrometheusRules(t *testing.T) {
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
-	c := alone(t, l, plain())
+	c := alone(t, l, labtest.Plain())
 	add(t, c)
 	del(t, c)
 	_, body, err := l.Nodes[0].HTTP(t.Context(), "/metrics")

@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // chained is berth with another plugin of the CNI project after it.
 func chained(next map[string]any) *lab.Network {
-	network := plain()
+	network := labtest.Plain()
 	network.Path = []string{plugins}
 	network.Plugins = append(network.Plugins, next)
 	return network
@@ -23,7 +24,7 @@ func TestAnotherPluginCanFollowInTheChain(t *testing.T) {
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	first := alone(t, l, plain())
+	first := alone(t, l, labtest.Plain())
 	add(t, first)
 	del(t, first)
 	before, err := node.Links()
@@ -44,7 +45,7 @@ func TestAnotherPluginCanFollowInTheChain(t *testing.T) {
 				t.Log("not tried: " + reason)
 				return
 			}
-			c, other := alone(t, l, chained(next)), alone(t, l, plain())
+			c, other := alone(t, l, chained(next)), alone(t, l, labtest.Plain())
 			add(t, other)
 			result, err := c.Add(t.Context())
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // capabilityNumbers are those that the unit may name.
@@ -39,7 +40,7 @@ func TestTheCapabilitiesOfTheSystemdUnitAreEnough(t *testing.T) {
 	shows(t, l, b)
 	del(t, b)
 	masqueraded := container(t, node, l)
-	masqueraded.Network = plain()
+	masqueraded.Network = labtest.Plain()
 	masqueraded.Network.Plugins[0]["bridge"], masqueraded.Network.Plugins[0]["ipMasq"] = "berth1", true
 	add(t, masqueraded)
 }

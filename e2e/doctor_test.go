@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // diagnosis is what berthctl doctor -o json says.
@@ -67,7 +68,7 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 	}
 	db := member(t, n1, l, "db-0")
 	add(t, db)
-	eventually(t, "all is published", func() error { return healthy(t, l) })
+	labtest.Eventually(t, "all is published", func() error { return healthy(t, l) })
 
 	v := newVandal(t, l)
 	planted := map[string]func(){
@@ -227,7 +228,7 @@ func TestANodeWhoseAgentIsDeadIsNamed(t *testing.T) {
 	if err := l.Nodes[1].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the dead agent's node is named", func() error {
+	labtest.Eventually(t, "the dead agent's node is named", func() error {
 		d, code := doctor(t, l)
 		if code != 3 || !slices.Equal(d.Away, []string{"n2"}) || !slices.Equal(kinds(d.Findings), []string{"node-away", "reservation-away-node"}) {
 			return fmt.Errorf("exit code %d: %+v", code, d)
@@ -240,7 +241,7 @@ func TestANodeWhoseAgentIsDeadIsNamed(t *testing.T) {
 	if err := l.Nodes[1].Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all is well again", func() error { return healthy(t, l) })
+	labtest.Eventually(t, "all is well again", func() error { return healthy(t, l) })
 	if err := db.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -251,12 +252,12 @@ func TestANodeThatWasRemovedAndIsNotGoneGetsBackWhatItUses(t *testing.T) {
 	web, db := container(t, l.Nodes[1], l), member(t, l.Nodes[1], l, "db-0")
 	add(t, web)
 	add(t, db)
-	eventually(t, "all is published", func() error { return healthy(t, l) })
+	labtest.Eventually(t, "all is published", func() error { return healthy(t, l) })
 	if _, err := l.Nodes[0].Berthctl(t.Context(), "node", "remove", "n2", "--force", "--yes"); err != nil {
 		t.Fatal(err)
 	}
 	// It is not gone after all: it joins again by itself, and asserts what its containers have.
-	eventually(t, "all is well again", func() error {
+	labtest.Eventually(t, "all is well again", func() error {
 		if d, code := doctor(t, l, "--fix"); code != 0 {
 			return fmt.Errorf("exit code %d: %s", code, d)
 		}

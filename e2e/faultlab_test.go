@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // nodeRecord is what etcd has on who a node is.
@@ -83,7 +84,7 @@ func TestAPowerCutEndsWhatRunsOnTheNode(t *testing.T) {
 		_, err := c.Add(context.WithoutCancel(t.Context()))
 		done <- err
 	}()
-	eventually(t, "the plugin runs", pluginRuns)
+	labtest.Eventually(t, "the plugin runs", pluginRuns)
 	if err := node.PowerOff(); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestAPausedAgentLosesItsSessionAndComesBack(t *testing.T) {
 	if err := node.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the node has a session again", func() error { return sessionOf(t, l, node) })
+	labtest.Eventually(t, "the node has a session again", func() error { return sessionOf(t, l, node) })
 	add(t, container(t, node, l))
 }
 
@@ -166,7 +167,7 @@ func TestANodeOutlivesOneMemberOfEtcd(t *testing.T) {
 func memberOnceThere(t *testing.T, node *lab.Node, l *lab.Lab, name string) *lab.Container {
 	t.Helper()
 	c := member(t, node, l, name)
-	eventually(t, "ADD of a stateful container", func() error {
+	labtest.Eventually(t, "ADD of a stateful container", func() error {
 		_, err := c.Add(t.Context())
 		return err
 	})
@@ -204,7 +205,7 @@ func TestAnotherMachineUnderTheSameNameIsRefused(t *testing.T) {
 	if err := clone.PowerOn(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the clone is refused by words", func() error {
+	labtest.Eventually(t, "the clone is refused by words", func() error {
 		if log := clone.Log(20); !strings.Contains(log, "belongs to machine "+was.Machine) {
 			return errors.New(log)
 		}

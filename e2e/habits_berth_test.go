@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 const bothFamilies = `pools:
@@ -44,7 +45,7 @@ func TestVERSIONTellsTheRevisionThatTheNodesContainersHave(t *testing.T) {
 		}
 		return answer
 	}
-	eventually(t, "the revision is complete", func() error {
+	labtest.Eventually(t, "the revision is complete", func() error {
 		told, _ := ask()["berth"].(map[string]any)
 		if told["complete"] != true || told["revision"] != told["applied"] || told["revision"] == float64(0) {
 			return fmt.Errorf("it tells %v", told)
@@ -152,14 +153,14 @@ func TestAReservationThatIsAnothersNowShowsInCHECKAndSTATUS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "CHECK fails", func() error {
+	labtest.Eventually(t, "CHECK fails", func() error {
 		if c.Check(t.Context()) == nil {
 			return fmt.Errorf("it succeeds")
 		}
 		return nil
 	})
 	refused(t, c.Check(t.Context()), anyCode, "isolated")
-	refused(t, l.Nodes[0].CNIStatus(t.Context(), plain()), 51)
+	refused(t, l.Nodes[0].CNIStatus(t.Context(), labtest.Plain()), 51)
 	del(t, c)
 }
 
@@ -260,7 +261,7 @@ func TestAPortThatSomebodyCutsBehindTheAgentsBackPassesAgain(t *testing.T) {
 	}
 	inPlace(t, c)
 	cut(t, l.Nodes[0], result.Interfaces[1].Name)
-	eventually(t, "CHECK finds all in place again", func() error { return c.Check(t.Context()) })
+	labtest.Eventually(t, "CHECK finds all in place again", func() error { return c.Check(t.Context()) })
 	if _, err := c.Ping(gateway.Addr()); err != nil {
 		t.Error(err)
 	}

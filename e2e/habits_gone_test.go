@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 func TestTheAddressOfANamespaceGoneWithoutDELComesBack(t *testing.T) {
@@ -13,7 +14,7 @@ func TestTheAddressOfANamespaceGoneWithoutDELComesBack(t *testing.T) {
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	for role, network := range map[string]*lab.Network{"interface": plain(), "IPAM": ipam()} {
+	for role, network := range map[string]*lab.Network{"interface": labtest.Plain(), "IPAM": ipam()} {
 		var all []*lab.Container
 		for range 3 {
 			c := alone(t, l, network)
@@ -36,7 +37,7 @@ func TestTheAddressOfANamespaceGoneWhileTheAgentWasAwayComesBack(t *testing.T) {
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	for role, network := range map[string]*lab.Network{"interface": plain(), "IPAM": ipam()} {
+	for role, network := range map[string]*lab.Network{"interface": labtest.Plain(), "IPAM": ipam()} {
 		c := alone(t, l, network)
 		add(t, c)
 		if err := node.Kill(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -64,7 +65,7 @@ func starts(t *testing.T, c *lab.Container, command *exec.Cmd) {
 // holds expects the agent to count this many attachments.
 func holds(t *testing.T, node *lab.Node, want float64) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("the agent holds %v attachments", want), func() error { return attachments(t.Context(), node, want) })
+	labtest.Eventually(t, fmt.Sprintf("the agent holds %v attachments", want), func() error { return attachments(t.Context(), node, want) })
 }
 
 // inPlace expects the container to be as its ADD has left it.
@@ -80,9 +81,9 @@ func backAfter(t *testing.T, l *lab.Lab, c *lab.Container) time.Duration {
 	t.Helper()
 	began := time.Now()
 	other := container(t, c.Node, l)
-	other.Network = plain()
+	other.Network = labtest.Plain()
 	address := c.Address.String()
-	eventually(t, address+" is back", func() error {
+	labtest.Eventually(t, address+" is back", func() error {
 		return runs(other, called(other, "ADD", 0, map[string]any{"runtimeConfig": map[string]any{"ips": []string{address}}}))
 	})
 	took := time.Since(began)

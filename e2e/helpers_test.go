@@ -1,18 +1,16 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 const onePool = `pools:
@@ -34,60 +32,7 @@ func newLab(t *testing.T, nodes int, configuration string) *lab.Lab {
 func makeLab(t *testing.T, options lab.Options, configuration string) *lab.Lab {
 	t.Helper()
 	options.Binaries = binaries
-	l, err := lab.New(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		logs := l.Logs(200)
-		if strings.Contains(logs, "DATA RACE") || strings.Contains(logs, "panic:") {
-			t.Error("berthd has a data race or a panic")
-		}
-		if t.Failed() {
-			t.Log(logs)
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	apply(t, l, configuration)
-	return l
-}
-
-// apply applies a configuration and waits until each node can give addresses out of the pool default.
-func apply(t *testing.T, l *lab.Lab, configuration string) {
-	t.Helper()
-	if _, err := tryApply(t, l, configuration); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "each node has the configuration", func() error {
-		var errs []error
-		for _, node := range l.Nodes {
-			errs = append(errs, node.CNIStatus(t.Context(), plain()))
-		}
-		return errors.Join(errs...)
-	})
-}
-
-func tryApply(t *testing.T, l *lab.Lab, configuration string) (string, error) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "pools.yaml")
-	if err := os.WriteFile(file, []byte(configuration), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return l.Nodes[0].Berthctl(t.Context(), "apply", "-f", file)
-}
-
-// plain is the network of the interface role without an uplink: it can be asked of any node.
-func plain() *lab.Network {
-	return &lab.Network{Name: "berth", Version: "1.1.0", Plugins: []map[string]any{{"type": "berth"}}}
-}
-
-func eventually(t *testing.T, what string, f func() error) {
-	t.Helper()
-	if err := lab.Eventually(context.WithoutCancel(t.Context()), what, f); err != nil {
-		t.Fatal(err)
-	}
+	return labtest.New(t, options, configuration)
 }
 
 // container makes a container and its namespace, which go with the test.
@@ -142,7 +87,7 @@ func census(t *testing.T, l *lab.Lab) lab.Census {
 // moment.
 func restores(t *testing.T, l *lab.Lab, before lab.Census) {
 	t.Helper()
-	eventually(t, "the lab holds what it held before", func() error {
+	labtest.Eventually(t, "the lab holds what it held before", func() error {
 		after, err := l.Census(t.Context())
 		if difference := before.Difference(after); err == nil && difference != "" {
 			err = errors.New("before and after differ:\n" + difference)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 func TestBadInputIsRefusedInWordsAndChangesNothing(t *testing.T) {
@@ -99,13 +100,13 @@ func TestAnExhaustedPoolSaysHowManyAddressesItHas(t *testing.T) {
 	_, err := container(t, node, l).Add(t.Context())
 	refused(t, err, 11, "default", fmt.Sprint(usable))
 	restores(t, l, full)
-	eventually(t, "STATUS says that the pool is exhausted", func() error {
-		if node.CNIStatus(t.Context(), plain()) == nil {
+	labtest.Eventually(t, "STATUS says that the pool is exhausted", func() error {
+		if node.CNIStatus(t.Context(), labtest.Plain()) == nil {
 			return errors.New("it says that all is well")
 		}
 		return nil
 	})
-	refused(t, node.CNIStatus(t.Context(), plain()), 50, "default")
+	refused(t, node.CNIStatus(t.Context(), labtest.Plain()), 50, "default")
 	del(t, held[0])
 	add(t, container(t, node, l))
 	for _, c := range held[1:] {
@@ -140,7 +141,7 @@ func TestABadPoolIsRefusedWithWhatWouldBeRight(t *testing.T) {
 		"a pool name that is no name": {"pools:\n  - {name: a/b, cidrs: [10.50.0.0/16]}\n", []string{"a/b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			output, err := tryApply(t, l, test.pools)
+			output, err := labtest.Apply(t, l, test.pools)
 			exit, ok := errors.AsType[*lab.ExitError](err)
 			if !ok || exit.Code != 1 && exit.Code != 2 {
 				t.Fatalf("it prints %q and ends with %v: want exit code 1 or 2", output, err)
@@ -166,7 +167,7 @@ func TestASecondAgentOfANodesNameIsRefused(t *testing.T) {
 	if err := second.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the second agent ends, or does not get ready, and says why", func() error {
+	labtest.Eventually(t, "the second agent ends, or does not get ready, and says why", func() error {
 		if second.Running() {
 			_, body, err := second.HTTP(t.Context(), "/readyz")
 			return fmt.Errorf("it runs: %s, error %v", body, err)

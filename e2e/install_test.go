@@ -12,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -43,7 +44,7 @@ func TestTheReadmesInstallSectionGivesAContainerAnAddress(t *testing.T) {
 			if strings.HasPrefix(step, "berthctl") {
 				step = root + "/usr/local/bin/" + step
 			}
-			eventually(t, step, func() error { return inside(t.Context(), host, "sh", "-c", "cd .. && "+step) })
+			labtest.Eventually(t, step, func() error { return inside(t.Context(), host, "sh", "-c", "cd .. && "+step) })
 		}
 	}
 
@@ -57,7 +58,7 @@ func TestTheReadmesInstallSectionGivesAContainerAnAddress(t *testing.T) {
 	t.Cleanup(func() { _ = sandbox.Remove("/run/netns/installed") })
 	runtime := libcni.NewCNIConfigWithCacheDir([]string{filepath.Join(root, "opt/cni/bin")}, t.TempDir(), &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 	arguments := &libcni.RuntimeConf{ContainerID: "installed", NetNS: "/run/netns/installed", IfName: "eth0"}
-	eventually(t, "the agent has the configuration", func() error {
+	labtest.Eventually(t, "the agent has the configuration", func() error {
 		return sandbox.Within(host, func() error { return runtime.GetStatusNetworkList(t.Context(), list) })
 	})
 	err = sandbox.Within(host, func() error {

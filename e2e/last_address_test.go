@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 const (
@@ -95,7 +96,7 @@ func oneMoreWaits(t *testing.T, l *lab.Lab, on *lab.Node, ends *lab.Container) *
 		_, err := waiting.Add(t.Context())
 		done <- err
 	}()
-	eventually(t, on.Name+" waits", func() error {
+	labtest.Eventually(t, on.Name+" waits", func() error {
 		n, err := on.Metric(t.Context(), "berth_waiting_requests")
 		if err == nil && n != 1 {
 			err = fmt.Errorf("%v requests wait on it", n)
@@ -142,7 +143,7 @@ func deleteAll(t *testing.T, containers []*lab.Container) {
 // unowned waits until nothing is assigned and nobody asks for an address any more.
 func unowned(t *testing.T, l *lab.Lab) {
 	t.Helper()
-	eventually(t, "nothing is assigned and nobody waits", func() error {
+	labtest.Eventually(t, "nothing is assigned and nobody waits", func() error {
 		assignments, err := l.Etcd.Get(t.Context(), "/berth/v1/assignments/")
 		demands, other := l.Etcd.Get(t.Context(), "/berth/v1/demands/")
 		if err = errors.Join(err, other); err == nil && len(assignments)+len(demands) > 0 {

@@ -10,6 +10,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 func TestAMemberGoneWithoutDELWhileEtcdIsAwayCanStartElsewhere(t *testing.T) {
@@ -28,7 +30,7 @@ func TestAMemberGoneWithoutDELWhileEtcdIsAwayCanStartElsewhere(t *testing.T) {
 	}
 	began := time.Now()
 	moved := member(t, l.Nodes[1], l, "db-0")
-	eventually(t, "the member starts on another node", func() error {
+	labtest.Eventually(t, "the member starts on another node", func() error {
 		_, err := moved.Add(t.Context())
 		return err
 	})
@@ -83,7 +85,7 @@ func TestWhatOnlyEtcdSaysIsThereComesBackWithTheNextSettling(t *testing.T) {
 	}
 	shows(t, l, stays)
 	moved := member(t, l.Nodes[1], l, "db-0")
-	eventually(t, "the member starts on another node", func() error {
+	labtest.Eventually(t, "the member starts on another node", func() error {
 		_, err := moved.Add(t.Context())
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -170,7 +171,7 @@ func TestTheAddressesOfARebootedNodeComeBackInTheIPAMRole(t *testing.T) {
 
 func TestNoRuleOfMasqueradingIsLeftByContainersWithoutANamespace(t *testing.T) {
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
-	node, network := l.Nodes[0], plain()
+	node, network := l.Nodes[0], labtest.Plain()
 	network.Plugins[0]["ipMasq"] = true
 	first := alone(t, l, network)
 	add(t, first)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 func TestAnAgentThatHasNoDescriptorLeftServesAgainOnceItHas(t *testing.T) {
@@ -29,7 +31,7 @@ func TestAnAgentThatHasNoDescriptorLeftServesAgainOnceItHas(t *testing.T) {
 	c := container(t, node, l)
 	adding := called(c, "ADD", 0, nil)
 	starts(t, c, adding)
-	eventually(t, "it says that it cannot accept a caller", func() error {
+	labtest.Eventually(t, "it says that it cannot accept a caller", func() error {
 		if log := node.Log(50); !strings.Contains(log, "cannot accept a caller yet") {
 			return errors.New(log)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // outageIn in the environment is how long the test below keeps etcd away: 10m, say.
@@ -83,7 +84,7 @@ func TestALongOutageOfEtcdIsNotFeltByStatelessContainersAndSettledAfter(t *testi
 	}
 	back := time.Now()
 	next := member(t, l.Nodes[1], l, "db-1")
-	eventually(t, "the members' DELs are settled", func() error { _, err := next.Add(t.Context()); return err })
+	labtest.Eventually(t, "the members' DELs are settled", func() error { _, err := next.Add(t.Context()); return err })
 	t.Logf("a member that was deleted meanwhile started on another node %v after etcd was back", ms(time.Since(back)))
 	if next.Address != moving {
 		t.Errorf("the member has %v: want %v", next.Address, moving)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 const (
@@ -158,7 +159,7 @@ func warm(t *testing.T, l *lab.Lab) lab.Census {
 		add(t, c)
 		del(t, c)
 	}
-	eventually(t, "the first containers are gone", func() error {
+	labtest.Eventually(t, "the first containers are gone", func() error {
 		assignments, err := l.Etcd.Get(t.Context(), "/berth/v1/assignments/")
 		if err == nil && len(assignments) > 0 {
 			err = fmt.Errorf("%v are left", assignments)
@@ -180,7 +181,7 @@ func TestAddRepeatedAfterItsCallerDiedGivesOneAddress(t *testing.T) {
 		if lost == nil && had != c.Address {
 			t.Errorf("ADD answered %v, and the container has %v", c.Address, had)
 		}
-		eventually(t, "ADD again", func() error {
+		labtest.Eventually(t, "ADD again", func() error {
 			_, err := c.Add(t.Context())
 			return err
 		})

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 func restart(t *testing.T, end func() error, start func(context.Context) error) error {
@@ -53,7 +54,7 @@ func TestStatelessContainersComeAndGoWhileEtcdIsAway(t *testing.T) {
 // shows waits until etcd has an assignment for each of the containers and for nobody else.
 func shows(t *testing.T, l *lab.Lab, containers ...*lab.Container) {
 	t.Helper()
-	eventually(t, "etcd shows who is there", func() error {
+	labtest.Eventually(t, "etcd shows who is there", func() error {
 		assignments, err := l.Etcd.Get(t.Context(), "/berth/v1/assignments/default/")
 		if err == nil && len(assignments) != len(containers) {
 			err = fmt.Errorf("%d assignments for %d containers", len(assignments), len(containers))
@@ -73,7 +74,7 @@ func TestAnAgentWaitsForEtcdAndSaysSo(t *testing.T) {
 	if err := errors.Join(node.Stop(), l.Etcd.Halt(), node.Launch()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "/readyz says what is missing", func() error {
+	labtest.Eventually(t, "/readyz says what is missing", func() error {
 		status, body, err := node.HTTP(t.Context(), "/readyz")
 		if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(body, "etcd")) {
 			err = fmt.Errorf("it says %d: %s", status, body)
@@ -103,7 +104,7 @@ func TestWithoutItsAgentANodeDeletesByNoteAndAddsLater(t *testing.T) {
 	del(t, goes)
 	_, err := late.Add(t.Context())
 	refused(t, err, 11, node.Socket())
-	refused(t, node.CNIStatus(t.Context(), plain()), 50, node.Socket())
+	refused(t, node.CNIStatus(t.Context(), labtest.Plain()), 50, node.Socket())
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 const briefPool = `settings:
@@ -68,9 +69,9 @@ func TestARestoredEtcdLearnsAgainWhatRuns(t *testing.T) {
 			}
 			began := time.Now()
 			if how == "made anew" {
-				eventually(t, "the configuration is applied again", func() error { _, err := tryApply(t, l, briefPool); return err })
+				labtest.Eventually(t, "the configuration is applied again", func() error { _, err := labtest.Apply(t, l, briefPool); return err })
 			}
-			eventually(t, "etcd knows again what runs", func() error { return known(t, l, running) })
+			labtest.Eventually(t, "etcd knows again what runs", func() error { return known(t, l, running) })
 			t.Logf("%s: etcd knew again what runs after %v", how, ms(time.Since(began)))
 			for _, c := range running {
 				if err := c.Check(t.Context()); err != nil {
@@ -81,7 +82,7 @@ func TestARestoredEtcdLearnsAgainWhatRuns(t *testing.T) {
 			fresh := member(t, l.Nodes[1], l, "fresh-0")
 			_, early := fresh.Add(t.Context())
 			refused(t, early, 11, "restored")
-			eventually(t, "new members start again", func() error { _, err := fresh.Add(t.Context()); return err })
+			labtest.Eventually(t, "new members start again", func() error { _, err := fresh.Add(t.Context()); return err })
 			t.Logf("%s: a new member started after %v (the longest right is 8s)", how, ms(time.Since(began)))
 			for _, c := range running {
 				if had[c.ID] == fresh.Address {
@@ -139,7 +140,7 @@ func TestARebootedNodesAddressesAreBackAndItsMembersGetTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(t, "nothing of the former boot is assigned or attached", func() error {
+	labtest.Eventually(t, "nothing of the former boot is assigned or attached", func() error {
 		return known(t, l, nil)
 	})
 	shows(t, l, other)

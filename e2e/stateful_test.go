@@ -3,6 +3,8 @@ package e2e
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // memberOf reads whom a reservation belongs to, as berthctl writes it.
@@ -46,7 +48,7 @@ func TestAMemberKeepsItsAddressWhateverHappens(t *testing.T) {
 		}
 		del(t, c)
 		c = member(t, l.Nodes[step.node], l, "db-0")
-		eventually(t, step.what, func() error { // the DEL may have to wait for etcd, which is settled after its answer
+		labtest.Eventually(t, step.what, func() error { // the DEL may have to wait for etcd, which is settled after its answer
 			_, err := c.Add(t.Context())
 			return err
 		})
@@ -84,7 +86,7 @@ func TestAMemberDeletedWhileEtcdIsAwayMovesOnceItIsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	moved := member(t, l.Nodes[1], l, "db-0")
-	eventually(t, "the member can be created on another node", func() error {
+	labtest.Eventually(t, "the member can be created on another node", func() error {
 		_, err := moved.Add(t.Context())
 		return err
 	})

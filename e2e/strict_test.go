@@ -12,6 +12,7 @@ import (
 	"github.com/berth-ipam/berth/e2e/faults/check"
 	"github.com/berth-ipam/berth/e2e/faults/watch"
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // right is the session of the tests of rights: what a stateful container has without etcd.
@@ -152,8 +153,8 @@ func TestAStrictMemberFallsSilentWithItsRightAndSpeaksElsewhereOnlyAfter(t *test
 		}
 	}
 	for _, m := range all {
-		eventually(t, m.node.Name+" is back", func() error { return m.node.AwaitReady(t.Context()) })
-		eventually(t, "the member is reached where it is", func() error {
+		labtest.Eventually(t, m.node.Name+" is back", func() error { return m.node.AwaitReady(t.Context()) })
+		labtest.Eventually(t, "the member is reached where it is", func() error {
 			if _, last, _ := w.of(m.after); w.now()-last > time.Second {
 				return fmt.Errorf("%v is silent", m.address)
 			}
@@ -187,7 +188,7 @@ const grain = 500 * time.Millisecond
 // awaits waits until a container is heard.
 func (w *witness) awaits(t *testing.T, mac check.MAC) {
 	t.Helper()
-	eventually(t, "a container speaks", func() error {
+	labtest.Eventually(t, "a container speaks", func() error {
 		if _, _, heard := w.of(mac); !heard {
 			return fmt.Errorf("%x is silent", mac)
 		}
@@ -220,7 +221,7 @@ func TestStrictFencingInterruptsNothingWhileAllIsWell(t *testing.T) {
 			t.Errorf("%s: it was silent for %v", what, longest)
 		}
 	}
-	watchFor("strict mode begins", 6*time.Second, func() error { _, err := tryApply(t, l, strictPool); return err })
+	watchFor("strict mode begins", 6*time.Second, func() error { _, err := labtest.Apply(t, l, strictPool); return err })
 	watchFor("the agent starts anew", 4*time.Second, func() error { return restart(t, l.Nodes[0].Stop, l.Nodes[0].Start) })
 	watchFor("the agent is killed and starts anew", 4*time.Second, func() error { return restart(t, l.Nodes[0].Kill, l.Nodes[0].Start) })
 }

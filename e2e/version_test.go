@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-ipam/berth/client"
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -56,7 +57,7 @@ func TestARollOutReachesEveryContainerAndBreaksNoConnection(t *testing.T) {
 	l := newLab(t, 3, onePool)
 	all := fleet(t, l, 60)
 	stream := startStream(t, all[0], all[1])
-	if _, err := tryApply(t, l, withMTU(1400)); err != nil {
+	if _, err := labtest.Apply(t, l, withMTU(1400)); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := l.Nodes[1].Berthctl(t.Context(), "version", "--wait", "--timeout", "30s"); err != nil {
@@ -77,7 +78,7 @@ func TestARollOutReachesEveryContainerAndBreaksNoConnection(t *testing.T) {
 	if err := l.Nodes[2].Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tryApply(t, l, withMTU(1300)); err != nil {
+	if _, err := labtest.Apply(t, l, withMTU(1300)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := l.Nodes[0].Berthctl(t.Context(), "version", "--wait", "--timeout", "2s")
@@ -198,7 +199,7 @@ func TestTheVersionNeverSaysCompleteTooEarly(t *testing.T) {
 	agent, looked := client.New(l.Nodes[0].Socket()), 0
 	for i := range applies {
 		want := 1201 + i
-		if _, err := tryApply(t, l, withMTU(want)); err != nil {
+		if _, err := labtest.Apply(t, l, withMTU(want)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := agent.Wait(t.Context(), client.Select{Pool: "default"}, func(*client.SetVersion) {}); err != nil {
@@ -234,7 +235,7 @@ func TestOfTwoAppliesAtOnceOneWins(t *testing.T) {
 		var both sync.WaitGroup
 		mtu := 1300 + rand.IntN(100)
 		for i := range errs {
-			both.Go(func() { _, errs[i] = tryApply(t, l, withMTU(mtu+1000*(i+1))) })
+			both.Go(func() { _, errs[i] = labtest.Apply(t, l, withMTU(mtu+1000*(i+1))) })
 		}
 		both.Wait()
 		for i := range errs {
@@ -276,7 +277,7 @@ func TestAThousandOfEachClassTakeFewTransactions(t *testing.T) {
 		}
 		t.Logf("%d %s containers in %s", len(set), class, time.Since(began).Round(time.Millisecond))
 	}
-	eventually(t, "all are published", func() error {
+	labtest.Eventually(t, "all are published", func() error {
 		backlog, err := node.Metric(t.Context(), "berth_publish_backlog")
 		if err == nil && backlog != 0 {
 			err = fmt.Errorf("%v are not", backlog)
@@ -328,7 +329,7 @@ func TestADrainedPoolIsRemovedWhenItsLastContainerIsGone(t *testing.T) {
 		}
 		return err
 	})
-	eventually(t, "the pool gives no address any more", func() error {
+	labtest.Eventually(t, "the pool gives no address any more", func() error {
 		_, err := goes.Add(t.Context())
 		if err == nil {
 			return errors.Join(errors.New("it gave one"), goes.Del(t.Context()))

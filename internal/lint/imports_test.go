@@ -64,6 +64,7 @@ var rules = map[string]rule{
 	},
 	"bench":            {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},
 	"e2e/lab":          {ours: []string{"internal/sandbox"}, others: anything},
+	"e2e/lab/labtest":  {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/conformance":  {ours: []string{"internal/sandbox", "e2e/lab"}, others: anything},
 	"e2e/demo":         {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/faults":       {ours: []string{"e2e/faults/check", "e2e/faults/watch", "e2e/lab", "internal/sandbox"}, others: anything},

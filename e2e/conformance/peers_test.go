@@ -17,13 +17,19 @@ import (
 )
 
 var (
-	peers   string // the directory of the CNI project's plugins
-	noPeers error
+	binaries string // the directory of Berth's own programs
+	peers    string // that of the CNI project's plugins
+	noPeers  error
 )
 
 func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = lab.Build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	peers, noPeers = lab.Plugins()
-	if err := sandbox.Enter(); err != nil {
+	if err := lab.Enter(); err != nil {
 		fmt.Println("skipped, all of it:", err)
 		os.Exit(0)
 	}

@@ -1,4 +1,4 @@
-package e2e
+package conformance
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-ipam/berth/e2e/conformance"
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -24,7 +24,9 @@ var (
 
 // conformancePools have a pool of each choice of families, and a small one beside it. The default pool is there for
 // the lab.
-const conformancePools = onePool + `
+const conformancePools = `pools:
+  - name: default
+    cidrs: [10.42.0.0/16]
   - {name: wide4, cidrs: [10.50.0.0/16], gateways: [10.50.0.1]}
   - {name: wide6, cidrs: ["fd50::/64"], gateways: ["fd50::1"]}
   - {name: wide46, cidrs: [10.51.0.0/16, "fd51::/64"], gateways: [10.51.0.1, "fd51::1"]}
@@ -50,24 +52,24 @@ var families = map[string]struct {
 
 func TestConformance(t *testing.T) {
 	if *pluginFlag != "" {
-		conforms(t, foreignSubject(t), nil, conformance.Versions...)
+		conforms(t, foreignSubject(t), nil, Versions...)
 		return
 	}
-	l := makeLab(t, lab.Options{Alone: true}, conformancePools)
+	l := labtest.New(t, lab.Options{Binaries: binaries, Alone: true}, conformancePools)
 	for family := range families {
 		t.Run("interface/IPv"+family, func(t *testing.T) {
 			s := subject(l, family)
-			s.Role, s.MAC = conformance.Interface, true
+			s.Role, s.MAC = Interface, true
 			s.Config = map[string]any{"type": "berth", "socket": l.Nodes[0].Socket(), "pool": "wide" + family, "bridge": "cf" + family}
 			s.Small = map[string]any{"pool": "small" + family}
-			conforms(t, s, nil, conformance.Versions...)
+			conforms(t, s, nil, Versions...)
 		})
 		t.Run("ipam/IPv"+family, func(t *testing.T) {
 			s := subject(l, family)
-			s.Role = conformance.IPAM
+			s.Role = IPAM
 			s.Config = map[string]any{"type": "other", "ipam": berthIPAM(l, "wide"+family)}
 			s.Small = map[string]any{"ipam": berthIPAM(l, "small"+family)}
-			conforms(t, s, nil, conformance.Versions...)
+			conforms(t, s, nil, Versions...)
 		})
 	}
 }
@@ -78,15 +80,15 @@ func TestConformanceUnderBridge(t *testing.T) {
 	if *pluginFlag != "" {
 		t.Skip("-plugin names another plugin")
 	}
-	if noPlugins != nil {
-		t.Skip("the CNI project's plugins cannot be built here: ", noPlugins)
+	if noPeers != nil {
+		t.Skip("the CNI project's plugins cannot be built here: ", noPeers)
 	}
-	l := makeLab(t, lab.Options{Alone: true}, conformancePools)
+	l := labtest.New(t, lab.Options{Binaries: binaries, Alone: true}, conformancePools)
 	for family, choice := range families {
 		t.Run("IPv"+family, func(t *testing.T) {
 			s := subject(l, family)
-			s.Plugin, s.Path = filepath.Join(plugins, "bridge"), []string{binaries}
-			s.Role, s.Requests, s.Away = conformance.Interface, nil, nil // requests are tried on Berth alone
+			s.Plugin, s.Path = filepath.Join(peers, "bridge"), []string{binaries}
+			s.Role, s.Requests, s.Away = Interface, nil, nil // requests are tried on Berth alone
 			s.Config = map[string]any{"type": "bridge", "bridge": "br" + family, "isGateway": true, "ipam": berthIPAM(l, "wide"+family)}
 			s.Small = map[string]any{"isGateway": false, "ipam": berthIPAM(l, "small"+family)}
 			s.Patience = 5 * time.Second
@@ -103,7 +105,7 @@ func TestConformanceUnderBridge(t *testing.T) {
 			alone.Config = maps.Clone(s.Config)
 			alone.Config["bridge"] = "hl" + family
 			alone.Config["ipam"] = map[string]any{"type": "host-local", "dataDir": "/run/host-local", "ranges": ranges}
-			versions := conformance.Versions
+			versions := Versions
 			if family != "46" { // the versions differ no more by family than in the roles above
 				versions = versions[len(versions)-1:]
 			}
@@ -112,9 +114,9 @@ func TestConformanceUnderBridge(t *testing.T) {
 	}
 }
 
-func subject(l *lab.Lab, family string) *conformance.Subject {
+func subject(l *lab.Lab, family string) *Subject {
 	node := l.Nodes[0]
-	s := &conformance.Subject{
+	s := &Subject{
 		Plugin: filepath.Join(binaries, "berth"), Netns: node.Netns(), Families: families[family].families, Later: aMinuteLater,
 		Held: func(ctx context.Context) (int, error) {
 			n, err := node.Metric(ctx, "berth_attachments")
@@ -137,24 +139,24 @@ func berthIPAM(l *lab.Lab, pool string) map[string]any {
 }
 
 // conforms tries every row that applies at each version. A row that the excuse fails too is listed, no failure.
-func conforms(t *testing.T, s, excuse *conformance.Subject, versions ...string) {
-	for _, one := range []*conformance.Subject{s, excuse} {
+func conforms(t *testing.T, s, excuse *Subject, versions ...string) {
+	for _, one := range []*Subject{s, excuse} {
 		if one != nil { // what the first ADD makes for good is no leftover
-			conformance.Warm(t.Context(), one)
+			Warm(t.Context(), one)
 		}
 	}
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
 			held := 0
-			for _, row := range conformance.Rows() {
+			for _, row := range Rows() {
 				if !row.Applies(s) {
 					continue
 				}
-				verdict := conformance.Try(t.Context(), s, row, version)
+				verdict := Try(t.Context(), s, row, version)
 				switch {
 				case len(verdict.Failures) == 0:
 					held++
-				case excuse != nil && len(conformance.Try(t.Context(), excuse, row, version).Failures) > 0:
+				case excuse != nil && len(Try(t.Context(), excuse, row, version).Failures) > 0:
 					t.Logf("also with its own IPAM plugin: %v", verdict)
 				default:
 					t.Error(verdict)
@@ -166,7 +168,7 @@ func conforms(t *testing.T, s, excuse *conformance.Subject, versions ...string) 
 }
 
 // foreignSubject is the plugin that the flags name, in a node of its own.
-func foreignSubject(t *testing.T) *conformance.Subject {
+func foreignSubject(t *testing.T) *Subject {
 	text, err := os.ReadFile(*confFlag)
 	if err != nil {
 		t.Fatalf("-conf: %v", err)
@@ -189,9 +191,9 @@ func foreignSubject(t *testing.T) *conformance.Subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &conformance.Subject{Plugin: path, Config: plugin, Netns: "/run/netns/foreign", Role: conformance.Interface}
+	s := &Subject{Plugin: path, Config: plugin, Netns: "/run/netns/foreign", Role: Interface}
 	if ipam, _ := plugin["ipam"].(map[string]any); plugin["type"] != filepath.Base(path) && ipam["type"] == filepath.Base(path) {
-		s.Role = conformance.IPAM
+		s.Role = IPAM
 	}
 	if err := sandbox.Namespace(s.Netns); err != nil {
 		t.Fatal(err)
