@@ -140,8 +140,7 @@ func (w *world) clear(ctx context.Context, current []*instance, before lab.Censu
 	for deadline := time.Now().Add(w.settled); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(patient) {
 		w.releaseAll(ctx)
 		after, err := w.lab.Census(ctx)
-		lines = slices.DeleteFunc(strings.Split(before.Difference(after), "\n"), func(line string) bool { return line == "" || ofTheFence(line) })
-		if err != nil {
+		if lines = remains(before, after); err != nil {
 			lines = append(lines, err.Error())
 		}
 		if len(lines) == 0 {
@@ -155,9 +154,9 @@ func (w *world) clear(ctx context.Context, current []*instance, before lab.Censu
 		What: fmt.Sprintf("%v after everything was deleted the cluster does not hold what it held when it was empty", w.settled)}}
 }
 
-// ofTheFence tells the fence's own timers and locks, which come and go, from ports.
-func ofTheFence(line string) bool {
-	return strings.Contains(line, " has port ") && !strings.Contains(line, "/berth") && !strings.Contains(line, "/veth")
+// remains are the lines in which a census differs from that of the empty cluster.
+func remains(before, after lab.Census) []string {
+	return slices.DeleteFunc(strings.Split(before.Difference(after), "\n"), func(line string) bool { return line == "" })
 }
 
 // releaseAll gives up every member's reservation.

@@ -128,11 +128,10 @@ func (w *world) prepare(ctx context.Context, gateway netip.Prefix) (before lab.C
 		if before, err = w.lab.Census(ctx); err != nil {
 			return err
 		}
-		v, err := w.etcdView(ctx)
-		if err == nil && len(v) > 0 {
-			err = fmt.Errorf("etcd has %v", v)
+		if left := before.Left(); len(left) > 0 {
+			return fmt.Errorf("there is left: %v", left)
 		}
-		return err
+		return nil
 	})
 	return before, err
 }

@@ -21,8 +21,8 @@ import (
 type Census []string
 
 // Census counts, of every node: links, ports in a class of the kernel's table, attachments in the journal, notes in
-// the spool; and of etcd: assignments, reservations that are attached, identities. Blocks are not counted, since a
-// node keeps those that it has.
+// the spool, and what etcd is still to be told; and of etcd: assignments, reservations, identities. Blocks are not
+// counted, since a node keeps those that it has.
 func (l *Lab) Census(ctx context.Context) (Census, error) {
 	var lines Census
 	for _, node := range l.Nodes {
@@ -67,7 +67,14 @@ func (n *Node) count(ctx context.Context) (Census, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	owed, err := n.Metric(ctx, "berth_publish_backlog")
+	if err != nil {
+		return nil, err
+	}
 	lines := Census{fmt.Sprintf("%s holds %v attachments", n.Name, attachments)}
+	if owed > 0 {
+		lines = append(lines, fmt.Sprintf("%s owes etcd %v changes", n.Name, owed))
+	}
 	for _, note := range notes {
 		lines = append(lines, n.Name+" has note "+note.Name())
 	}
@@ -109,7 +116,10 @@ func linksIn(path string) ([]string, error) {
 	return names, nil
 }
 
-// ports names the elements of the sets in the node's bridge table, each with its set.
+// classes are the sets of the node's bridge table that name ports. Its other ones are the fence's, which come and go.
+var classes = []string{"stateless", "stateful"}
+
+// ports names the ports of each class, as the kernel's table has them.
 func (n *Node) ports() ([]string, error) {
 	namespace, err := netns.GetFromPath(n.netns)
 	if err != nil {
@@ -127,6 +137,9 @@ func (n *Node) ports() ([]string, error) {
 	}
 	var names []string
 	for _, set := range sets {
+		if !slices.Contains(classes, set.Name) {
+			continue
+		}
 		elements, err := connection.GetSetElements(set)
 		if err != nil {
 			return nil, err
@@ -153,4 +166,17 @@ func (c Census) Difference(after Census) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Left gives the lines that tell of containers: in a cluster without any there are none, once it has come to rest.
+// Reservations outlive containers, and are not among them.
+func (c Census) Left() (lines []string) {
+	for _, line := range c {
+		if strings.Contains(line, "/assignments/") || strings.Contains(line, " has port ") || strings.Contains(line, " has link bth") ||
+			strings.Contains(line, " has note ") || strings.Contains(line, " owes etcd ") ||
+			strings.HasSuffix(line, " attachments") && !strings.HasSuffix(line, " holds 0 attachments") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
