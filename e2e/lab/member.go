@@ -30,6 +30,9 @@ func (m *Member) Endpoint() string { return "http://" + netip.AddrPortFrom(m.Add
 
 func (m *Member) peerURL() string { return "http://" + netip.AddrPortFrom(m.Address, 2380).String() }
 
+// Database is the file that it keeps what it holds in.
+func (m *Member) Database() string { return filepath.Join(m.dir(), "member", "snap", "db") }
+
 func (m *Member) dir() string { return filepath.Join(root, "etcd", m.Name) }
 
 // Launch starts it and does not wait until it answers, which it does when most of the members are there.

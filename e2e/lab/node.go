@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,9 +37,10 @@ type Node struct {
 
 	lab     *Lab
 	netns   string
-	process *process
-	web     http.Client
-	boots   int // power cuts survived
+	process atomic.Pointer[process]
+	web     http.Client // of the agent
+	reads   http.Client // of etcd
+	boots   int         // power cuts survived
 	life    life
 
 	mu         sync.Mutex
@@ -58,16 +59,8 @@ func (l *Lab) node(number int) *Node {
 	if !l.options.Alone {
 		n.Address = netip.AddrFrom4([4]byte{10, 200, 0, byte(10 + number)})
 	}
-	n.web = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (connection net.Conn, err error) {
-			err = within(n.netns, func() (err error) {
-				connection, err = new(net.Dialer).DialContext(ctx, network, address)
-				return err
-			})
-			return connection, err
-		},
-	}}
+	n.web = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(n.netns)}}
+	n.reads = http.Client{Transport: &http.Transport{DialContext: dialIn(n.netns)}}
 	return n
 }
 
@@ -84,7 +77,7 @@ func (n *Node) Socket() string { return filepath.Join(n.RunDir(), "berth.sock") 
 func (n *Node) DataDir() string { return filepath.Join(root, n.Name+".data") }
 
 // Launch starts the agent and does not wait for it.
-func (n *Node) Launch() (err error) {
+func (n *Node) Launch() error {
 	flags := []string{"--node", n.Name, "--run-dir", n.RunDir(), "--data-dir", n.DataDir()}
 	if n.lab.Etcd != nil {
 		flags = append(flags, "--node-address", n.Address.String(), "--etcd-endpoints", strings.Join(n.lab.Etcd.Endpoints(), ","))
@@ -97,9 +90,10 @@ func (n *Node) Launch() (err error) {
 	}
 	flags = append(append(flags, n.lab.options.Flags...), n.Flags...)
 	command := exec.Command(n.binary("berthd"), flags...)
-	n.process, err = start(n.netns, n.Name, command, func() error {
+	agent, err := start(n.netns, n.Name, command, func() error {
 		return errors.Join(n.ownLocks(), setBootClockOff(n.ClockOffset), keepOnly(n.Capabilities))
 	})
+	n.process.Store(agent)
 	return err
 }
 
@@ -114,8 +108,8 @@ func (n *Node) Start(ctx context.Context) error {
 // AwaitReady waits until the agent says that it can serve.
 func (n *Node) AwaitReady(ctx context.Context) error {
 	return Eventually(ctx, "berthd of "+n.Name+" is ready", func() error {
-		if !n.process.running() {
-			return Never(fmt.Errorf("lab: berthd of %s has ended: %s", n.Name, tail(n.process.log, 10)))
+		if !n.process.Load().running() {
+			return Never(fmt.Errorf("lab: berthd of %s has ended: %s", n.Name, tail(n.process.Load().log, 10)))
 		}
 		status, body, err := n.HTTP(ctx, "/readyz")
 		if err == nil && status != http.StatusOK {
@@ -126,22 +120,22 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 }
 
 // Stop ends the agent in good order; the node and its containers stay.
-func (n *Node) Stop() error { return n.process.end(syscall.SIGTERM) }
+func (n *Node) Stop() error { return n.process.Load().end(syscall.SIGTERM) }
 
 // Kill ends the agent as a crash would.
-func (n *Node) Kill() error { return n.process.end(syscall.SIGKILL) }
+func (n *Node) Kill() error { return n.process.Load().end(syscall.SIGKILL) }
 
 // Pause stops the agent's clock: it answers nobody until Resume. The kernel goes on.
-func (n *Node) Pause() error { return n.process.pause() }
+func (n *Node) Pause() error { return n.process.Load().pause() }
 
 // Resume lets the agent go on after Pause.
-func (n *Node) Resume() error { return n.process.resume() }
+func (n *Node) Resume() error { return n.process.Load().resume() }
 
 // Running reports whether the agent's process is there, paused or not.
-func (n *Node) Running() bool { return n.process.running() }
+func (n *Node) Running() bool { return n.process.Load().running() }
 
 // PID is the agent's process id.
-func (n *Node) PID() int { return n.process.command.Process.Pid }
+func (n *Node) PID() int { return n.process.Load().command.Process.Pid }
 
 // Log gives the last lines of the agent's log.
 func (n *Node) Log(lines int) string { return tail(filepath.Join(root, "logs", n.Name), lines) }
