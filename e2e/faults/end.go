@@ -51,7 +51,7 @@ func (w *world) mend(ctx context.Context) {
 		group.Go(func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if err := errors.Join(h.Free(), w.raise(ctx, h)); err != nil {
+			if err := errors.Join(h.Free(), w.raise(ctx, h, func() {})); err != nil {
 				w.count("cannot mend " + h.Name + ": " + err.Error())
 			}
 		})

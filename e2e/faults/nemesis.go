@@ -3,8 +3,6 @@ package faults
 import (
 	"context"
 	"errors"
-	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,9 +19,6 @@ type nemesis struct {
 	mu   sync.Mutex
 	cuts []*[]cut // of each partition under way
 }
-
-// A cut lets nothing pass from one machine to another.
-type cut struct{ from, to lab.Side }
 
 // unleash begins each fault of the plan when its time comes, until ctx ends, and returns when all is mended.
 func (n *nemesis) unleash(ctx context.Context, faults []Fault) {
@@ -57,9 +52,7 @@ func (n *nemesis) strike(ctx context.Context, f Fault) {
 	// What is broken is mended although the run is over.
 	if err := n.act(context.WithoutCancel(ctx), f, pause); err != nil {
 		n.w.count(string(f.Kind) + " failed: " + err.Error())
-		return
 	}
-	n.w.count("fault " + string(f.Kind))
 }
 
 func (n *nemesis) host(f Fault) *host { return n.w.nodes[f.Node%len(n.w.nodes)] }
@@ -89,16 +82,19 @@ func (n *nemesis) act(ctx context.Context, f Fault, pause func()) error {
 	case KillAgent, Clock:
 		return n.kill(ctx, f, h, pause)
 	case PauseAgent:
-		return n.pause(h, pause)
+		return n.pause(ctx, h, pause)
 	case KillEtcd, PauseEtcd, Defragment, Leader, Compact:
 		return n.trouble(ctx, f, pause)
 	case Disk:
+		defer n.w.suffers(Disk, h.Name)()
 		err := h.Fill()
+		if err == nil {
+			n.w.shows(Disk, full(h))
+		}
 		pause()
 		return errors.Join(err, h.Free())
 	case Revoke:
-		defer n.w.away(check.Revoked, h)()
-		return n.w.lab.Etcd.Revoke(ctx, h.Name)
+		return n.revoke(ctx, h)
 	case Restore:
 		return n.restore(ctx, pause)
 	case Reboot:
@@ -114,8 +110,9 @@ func (n *nemesis) kill(ctx context.Context, f Fault, h *host, pause func()) erro
 			return err
 		}
 	}
-	defer n.w.away(f.Kind, h)()
-	return n.w.without(ctx, h, h.Kill, func() error {
+	var missing error
+	err := n.w.without(ctx, f.Kind, h, h.Kill, func() error {
+		missing = mute(ctx, h)
 		if f.Kind == Clock {
 			h.ClockOffset += time.Duration(1+f.Variant) * 10 * time.Second
 		} else {
@@ -123,10 +120,15 @@ func (n *nemesis) kill(ctx context.Context, f Fault, h *host, pause func()) erro
 		}
 		return nil
 	})
+	if err == nil && f.Kind == Clock {
+		missing = off(h)
+	}
+	n.w.shows(f.Kind, missing)
+	return err
 }
 
 // pause stops an agent and lets it go on. The supervisor lets it be meanwhile.
-func (n *nemesis) pause(h *host, pause func()) error {
+func (n *nemesis) pause(ctx context.Context, h *host, pause func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.Running() {
@@ -136,14 +138,16 @@ func (n *nemesis) pause(h *host, pause func()) error {
 	if err := h.Pause(); err != nil {
 		return err
 	}
+	n.w.shows(PauseAgent, mute(ctx, h))
 	pause()
 	return h.Resume()
 }
 
 // reboot lets a node lose its power.
 func (n *nemesis) reboot(ctx context.Context, h *host, pause func()) error {
-	defer n.w.away(Reboot, h)()
-	return n.w.without(ctx, h, func() error {
+	before := inode(h.Netns())
+	defer func() { n.w.shows(Reboot, other(before, inode(h.Netns()), "its network")) }()
+	return n.w.without(ctx, Reboot, h, func() error {
 		n.w.mu.Lock()
 		n.w.history.Reboots = append(n.w.history.Reboots, check.Reboot{Node: h.Name, At: n.w.now()})
 		h.boots++
@@ -155,100 +159,23 @@ func (n *nemesis) reboot(ctx context.Context, h *host, pause func()) error {
 	})
 }
 
-// trouble is what happens to etcd. Every node may lose its way to it meanwhile.
-func (n *nemesis) trouble(ctx context.Context, f Fault, pause func()) (err error) {
-	defer n.w.away(f.Kind, n.w.nodes...)()
-	m, etcd := n.member(f), n.w.lab.Etcd
-	switch f.Kind {
-	case KillEtcd:
-		if err = m.Kill(); err == nil {
-			pause()
-			err = m.Launch()
-		}
-	case PauseEtcd:
-		if err = m.Pause(); err == nil {
-			pause()
-			err = m.Resume()
-		}
-	case Defragment:
-		err = etcd.Defragment(ctx)
-	case Leader:
-		_, err = etcd.MoveLeader(ctx)
-	case Compact:
-		_, err = etcd.Compact(ctx)
-	}
-	return errors.Join(err, n.w.etcdServes(ctx))
-}
-
-// restore brings etcd back to what it held when the fault began.
-func (n *nemesis) restore(ctx context.Context, pause func()) error {
-	path := filepath.Join(scratch, "snapshot")
-	taken := n.w.now()
-	if err := n.w.lab.Etcd.Snapshot(ctx, path); err != nil {
+// revoke ends a node's session by hand.
+func (n *nemesis) revoke(ctx context.Context, h *host) error {
+	etcd := n.w.lab.Etcd
+	before, err := lease(ctx, etcd, h.Name)
+	if err != nil {
 		return err
 	}
-	pause()
-	defer n.w.away(Restore, n.w.nodes...)()
-	err := n.w.lab.Etcd.Restore(ctx, path, lab.NewToken)
 	n.w.mu.Lock()
-	n.w.history.Restores = append(n.w.history.Restores, check.Restore{Taken: taken, At: n.w.now()})
+	n.w.history.Revocations = append(n.w.history.Revocations, check.Revocation{Node: h.Name, At: n.w.now()})
 	n.w.mu.Unlock()
-	return errors.Join(err, n.w.etcdServes(ctx))
-}
-
-// part cuts machines from each other, in one of several ways.
-func (n *nemesis) part(ctx context.Context, f Fault, pause func()) error {
-	etcd := n.w.lab.Etcd.Side()
-	var from, to lab.Side
-	hosts := n.w.nodes
-	if f.Kind == Split {
-		m := n.member(f)
-		from, to = lab.Side{m.Name}, slices.DeleteFunc(slices.Clone(etcd), func(name string) bool { return name == m.Name })
-	} else {
-		from, to, hosts = lab.Side{n.host(f).Name}, etcd, []*host{n.host(f)}
-		if f.Variant%4 == 3 {
-			to = lab.Side{n.member(f).Name}
-		}
+	if err := etcd.Revoke(ctx, h.Name); err != nil {
+		return err
 	}
-	cuts := []cut{{from, to}, {to, from}}
-	switch f.Variant % 3 { // both ways are the most frequent
-	case 1:
-		cuts = cuts[:1+f.Variant/6]
-	case 2:
-		cuts = cuts[1-f.Variant/6:]
+	after, err := lease(ctx, etcd, h.Name)
+	if err == nil && after == before {
+		err = errors.New("the session is still there")
 	}
-	defer n.w.away(f.Kind, hosts...)()
-	err := n.cut(&cuts)
-	pause()
-	err = errors.Join(err, n.heal(&cuts))
-	if f.Kind == Split {
-		err = errors.Join(err, n.w.etcdServes(ctx))
-	}
-	return err
-}
-
-func (n *nemesis) cut(cuts *[]cut) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cuts = append(n.cuts, cuts)
-	return n.apply(cuts)
-}
-
-func (n *nemesis) apply(cuts *[]cut) (err error) {
-	for _, c := range *cuts {
-		err = errors.Join(err, n.w.lab.Cut(c.from, c.to))
-	}
-	return err
-}
-
-// heal ends one partition; the others stay.
-func (n *nemesis) heal(cuts *[]cut) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.cuts = slices.DeleteFunc(n.cuts, func(c *[]cut) bool { return c == cuts })
-	err := n.w.lab.Heal()
-	for _, c := range n.cuts {
-		err = errors.Join(err, n.apply(c))
-	}
-	return err
+	n.w.shows(Revoke, err)
+	return nil
 }

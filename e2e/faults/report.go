@@ -29,6 +29,11 @@ func (w *world) progress(ctx context.Context, out io.Writer) {
 			for a := range w.open {
 				away[a.Node+" "+a.Reason] = true
 			}
+			for _, n := range w.nodes {
+				if _, long := n.reach.silence(w.now()); long {
+					away[n.Name+" "+cutOff] = true
+				}
+			}
 			fmt.Fprintf(out, "%8.1fs  %d containers, %d requests, %d questions on the wire and %d answers; away: %v\n",
 				w.now().Seconds(), len(w.live), len(w.history.Operations), asked, answers, slices.Sorted(maps.Keys(away)))
 			w.mu.Unlock()
@@ -52,9 +57,16 @@ func (w *world) report(out io.Writer, v Verdict) {
 	table(out, requests)
 	fmt.Fprintln(out, "the most frequent reasons of those that did not succeed:")
 	table(out, reasons(w.history.Operations))
-	fmt.Fprintln(out, "deeds and faults:")
+	fmt.Fprintln(out, "deeds, and faults that did not come about:")
 	table(out, w.counted)
+	if len(w.kinds) > 0 {
+		fmt.Fprintln(out, "faults, and how often the effect of each was seen:")
+	}
+	for _, k := range w.kinds {
+		fmt.Fprintf(out, "  %6d %6d  %s\n", w.struck[k].done, w.struck[k].seen, k)
+	}
 	fmt.Fprintf(out, "the network was seen %d times\n", len(w.history.Sightings))
+	fmt.Fprintln(out, w.excuse())
 	for _, exit := range w.exits {
 		fmt.Fprintln(out, exit)
 	}
@@ -69,6 +81,16 @@ func (w *world) report(out io.Writer, v Verdict) {
 	} else {
 		fmt.Fprintf(out, "\n%d violations\n", len(v.Violations))
 	}
+}
+
+// excuse says for how much of the run two holders of an address would have been excused.
+func (w *world) excuse() string {
+	if w.rules.Strict {
+		return "two holders of an address were excused on no node at any time"
+	}
+	e := check.Excused(&w.history, w.rules)
+	return fmt.Sprintf("of %.0f node-seconds, two holders were excused in %.1f (of a member's address) and %.1f (of a replica's): cut off from etcd, or without agent, beyond the right",
+		w.history.End.Seconds()*float64(len(w.nodes)), e.Stateful.Seconds(), e.Stateless.Seconds())
 }
 
 // names are those of containers, addresses, numbers and times in an error's text.

@@ -68,11 +68,15 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	if err != nil {
 		return verdict, err
 	}
+	w.begin, w.history = time.Now(), check.History{}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan error, 1)
+	var asking sync.WaitGroup
+	asking.Go(func() { w.reaching(watching) })
 	go func() { watched <- w.watcher.Run(watching) }()
 	defer func() {
 		stop()
+		asking.Wait()
 		err = errors.Join(err, <-watched)
 	}()
 	if o.Focus != nil {
@@ -86,14 +90,14 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	fmt.Fprintf(o.Out, "%8.1fs  all is mended; waiting until it agrees\n", w.now().Seconds())
 	verdict.Violations, verdict.Undecided = w.conclude(ctx, before)
 	w.report(o.Out, verdict)
-	return verdict, nil
+	return verdict, w.idle()
 }
 
 func newWorld(l *lab.Lab, size Size, strict bool) *world {
 	w := &world{
 		lab: l, size: size, begin: time.Now(), tokens: make(chan struct{}, atOnce),
 		rules: check.Rules{Strict: strict, Session: size.Session, AddressLease: size.AddressLease},
-		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{},
+		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{},
 		settled: 90 * time.Second,
 	}
 	for _, n := range l.Nodes {
@@ -171,8 +175,7 @@ settings:
 
 // play lets a plan happen.
 func (w *world) play(ctx context.Context, o Options, plan Plan) {
-	w.places = w.newPlaces()
-	w.begin = time.Now().Add(-1)
+	w.places, w.kinds = w.newPlaces(), o.Kinds
 	deadline, stop := context.WithDeadline(ctx, w.begin.Add(o.Duration))
 	defer stop()
 	var workers, rest sync.WaitGroup

@@ -38,7 +38,7 @@ func (s *stage) sleep(d time.Duration) {
 func (s *stage) cutOff(h *host) (back func() error, err error) {
 	etcd := s.w.lab.Etcd.Side()
 	cuts := []cut{{lab.Side{h.Name}, etcd}, {etcd, lab.Side{h.Name}}}
-	home := s.w.away(Partition, h)
+	home := s.w.suffers(Partition, h.Name)
 	err = s.cut(&cuts)
 	return func() error { defer home(); return s.heal(&cuts) }, err
 }

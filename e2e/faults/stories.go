@@ -53,12 +53,11 @@ func killAfterAnswer(s *stage, round int) error {
 		return err
 	}
 	s.w.places = append(s.w.places, &place{w: s.w, current: i})
-	defer s.w.away(KillAgent, h)()
 	kill := func() error {
 		err := s.w.add(s.ctx, i)
 		return errors.Join(h.Kill(), err)
 	}
-	return s.w.without(s.ctx, h, kill, func() error { return nil })
+	return s.w.without(s.ctx, KillAgent, h, kill, func() error { return nil })
 }
 
 // takeAtOnce revokes the session of a node that is cut off and cannot know it, so that its right lasts although its
@@ -79,7 +78,7 @@ func takeAtOnce(s *stage, round int) error {
 	if err != nil {
 		return err
 	}
-	err = s.w.lab.Etcd.Revoke(s.ctx, here.Name)
+	err = s.revoke(s.ctx, here)
 	if err == nil {
 		err = s.all(members, func(i int) (err error) {
 			next[i], err = s.added(there, member(i), 4*s.w.rules.Session)

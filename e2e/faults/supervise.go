@@ -14,15 +14,18 @@ import (
 const scratch = "/run/faults"
 
 // without ends a node's agent, does something, and starts the agent again, as a machine's init does, until it is ready.
-func (w *world) without(ctx context.Context, h *host, end, do func() error) error {
+func (w *world) without(ctx context.Context, reason Kind, h *host, end, do func() error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	back := w.away(reason, h)
 	err := errors.Join(end(), do())
-	return errors.Join(err, w.raise(ctx, h))
+	return errors.Join(err, w.raise(ctx, h, back))
 }
 
-// raise starts the agent of a node until it is ready. An agent that ends by itself is started again.
-func (w *world) raise(ctx context.Context, h *host) error {
+// raise starts the agent of a node until it is ready; back is called once it runs. An agent that ends by itself is
+// started again.
+func (w *world) raise(ctx context.Context, h *host, back func()) error {
+	defer func() { back() }()
 	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		var err error
@@ -30,6 +33,7 @@ func (w *world) raise(ctx context.Context, h *host) error {
 			err = h.Launch()
 		}
 		if err == nil {
+			back()
 			err = h.AwaitReady(ctx)
 		}
 		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
@@ -37,10 +41,15 @@ func (w *world) raise(ctx context.Context, h *host) error {
 		}
 		if !h.Running() {
 			w.exited(h)
+			back()
+			back = w.away(ownEnd, h)
 		}
 		time.Sleep(time.Second)
 	}
 }
+
+// ownEnd is the reason of an absence that nobody brought about.
+const ownEnd Kind = "its own end"
 
 // supervise starts every agent that has ended by itself, until ctx ends.
 func (w *world) supervise(ctx context.Context) {
@@ -49,9 +58,7 @@ func (w *world) supervise(ctx context.Context) {
 			if !h.Running() && h.mu.TryLock() {
 				if !h.Running() {
 					w.exited(h)
-					back := w.away("its own end", h)
-					_ = w.raise(ctx, h)
-					back()
+					_ = w.raise(ctx, h, w.away(ownEnd, h))
 				}
 				h.mu.Unlock()
 			}

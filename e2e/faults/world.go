@@ -46,7 +46,9 @@ type world struct {
 	open    map[*check.Absence]bool
 	live    map[*instance]bool // every container whose DEL has not succeeded yet
 	macs    int
-	counted map[string]int // actions and faults, by kind and what became of them
+	counted map[string]int // deeds, and faults that did not come about, by kind and what became of them
+	kinds   []Kind // that the plan is made of
+	struck  map[Kind]tally
 	ghosts  sync.WaitGroup // DELs of containers that have been replaced
 	exits   []string       // of agents that ended by themselves
 	places  []*place       // what is meant to be there in the end
@@ -58,6 +60,7 @@ type host struct {
 	*lab.Node
 	mu    sync.Mutex // held by whoever starts or ends its agent
 	boots int        // under world.mu
+	reach reach
 }
 
 // atOnce is how many requests run at a time: each is a process.
@@ -77,26 +80,30 @@ func (w *world) heard(s check.Sighting) {
 	w.history.Sightings = append(w.history.Sightings, s)
 }
 
-// away says that nodes cannot do their work from now until the function is called.
-func (w *world) away(reason Kind, hosts ...*host) (back func()) {
+// away says that a node has no agent that runs, from now until the function is called.
+func (w *world) away(reason Kind, h *host) (back func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []*check.Absence
-	for _, h := range hosts {
-		a := &check.Absence{Node: h.Name, Reason: string(reason), Begin: w.now()}
-		w.open[a] = true
-		all = append(all, a)
-	}
+	a := &check.Absence{Node: h.Name, Reason: string(reason), Begin: w.now()}
+	w.open[a] = true
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		for _, a := range all {
-			if w.open[a] {
-				delete(w.open, a)
-				a.End = w.now()
-				w.history.Absences = append(w.history.Absences, *a)
-			}
+		if w.open[a] {
+			delete(w.open, a)
+			a.End = w.now()
+			w.history.Absences = append(w.history.Absences, *a)
 		}
+	}
+}
+
+// suffers tells people of a fault that lasts from now until the function is called. A node of no name is everyone.
+func (w *world) suffers(what Kind, node string) (over func()) {
+	begin := w.now()
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.history.Faults = append(w.history.Faults, check.Fault{What: string(what), Node: node, Begin: begin, End: w.now()})
 	}
 }
 
@@ -106,11 +113,16 @@ func (w *world) soFar(sightings bool) *check.History {
 	defer w.mu.Unlock()
 	h := w.history
 	h.Operations, h.Reboots, h.Restores = slices.Clone(h.Operations), slices.Clone(h.Reboots), slices.Clone(h.Restores)
-	h.Absences = slices.Clone(h.Absences)
+	h.Absences, h.Revocations, h.Faults = slices.Clone(h.Absences), slices.Clone(h.Revocations), slices.Clone(h.Faults)
 	for a := range maps.Keys(w.open) {
 		until := *a
 		until.End = w.now()
 		h.Absences = append(h.Absences, until)
+	}
+	for _, n := range w.nodes {
+		if since, long := n.reach.silence(w.now()); long {
+			h.Absences = append(h.Absences, check.Absence{Node: n.Name, Reason: cutOff, Begin: since, End: w.now()})
+		}
 	}
 	if h.End == 0 {
 		h.End = w.now()

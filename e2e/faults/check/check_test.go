@@ -125,59 +125,6 @@ func TestAHolderFollowedByAnotherIsNoViolationHoweverCloseTheyAre(t *testing.T) 
 	p.wants(t, strict)
 }
 
-// moved is a member that is taken from a node which is away, and goes on being heard there until some time.
-func moved(reason string, from, to, taken, heard time.Duration) *plot {
-	p := newPlot()
-	p.ask(900*ms, Add, "n1-m", "db-0", OK, address)
-	p.hear("n1-m", address, time.Second, heard)
-	p.away("n1", reason, from, to)
-	p.lives("n2-m", "db-0", address, taken, 60*time.Second)
-	p.ask(40*time.Second, Del, "n1-m", "db-0", OK)
-	return p
-}
-
-func TestEvidenceModeAllowsTwoOnlyWhereTheFirstsNodeIsAway(t *testing.T) {
-	s := time.Second
-	for name, c := range map[string]struct {
-		plot *plot
-		want []Rule
-	}{
-		"while it is cut off":                  {moved("partition", 5*s, 20*s, 10*s, 20*s), nil},
-		"within the grace after it is back":    {moved("kill", 5*s, 20*s, 10*s, 21*s), nil},
-		"later than the grace":                 {moved("pause", 5*s, 20*s, 10*s, 25*s), []Rule{Unique}},
-		"before its right has run out":         {moved("partition", 5*s, 20*s, 6*s, 20*s), []Rule{Unique}},
-		"before it is cut off":                 {moved("partition", 9*s, 20*s, 7*s, 20*s), []Rule{Unique, Register}},
-		"at once after its session is revoked": {moved(Revoked, 5*s, 5*s, 5*s+200*ms, 6*s), nil},
-		"long after its session is revoked":    {moved(Revoked, 5*s, 5*s, 5*s+200*ms, 12*s), []Rule{Unique}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.plot.wants(t, evidence, c.want...)
-		})
-	}
-}
-
-func TestEvidenceModeAllowsAnAddThatWasUnderWayWhenItsNodeWentAway(t *testing.T) {
-	for _, heard := range []time.Duration{21 * time.Second, 25 * time.Second} {
-		p := newPlot()
-		p.ask(5*time.Second, Add, "n1-a", "", Lost)
-		p.away("n1", "pause", 5*time.Second, 20*time.Second)
-		p.lives("n2-b", "", address, 15*time.Second, 60*time.Second)
-		p.hear("n1-a", address, 20*time.Second, heard)
-		p.ask(40*time.Second, Del, "n1-a", "", OK)
-		if heard < 22*time.Second {
-			p.wants(t, evidence)
-		} else {
-			p.wants(t, evidence, Unique)
-		}
-		p.wants(t, strict, Unique)
-	}
-}
-
-func TestStrictModeAllowsTwoNever(t *testing.T) {
-	moved("partition", 5*time.Second, 20*time.Second, 10*time.Second, 11*time.Second).wants(t, strict, Unique)
-	moved("partition", 5*time.Second, 20*time.Second, 10*time.Second, 9*time.Second).wants(t, strict)
-}
-
 func TestAMemberWithAnotherAddressIsFound(t *testing.T) {
 	p := newPlot()
 	p.lives("n1-m", "db-0", address, time.Second, 5*time.Second)

@@ -54,11 +54,23 @@ type Operation struct {
 	Words      string       // of the error
 }
 
-// An Absence is a time in which a node cannot reach etcd, or has no agent that works: from when the harness took
-// it away until it was back. Reason is the fault's name.
+// An Absence is a time in which a node has no agent that runs, or in which nobody on it gets an answer from etcd.
 type Absence struct {
 	Node       string
 	Reason     string
+	Begin, End time.Duration
+}
+
+// A Revocation is the end of a node's session by hand.
+type Revocation struct {
+	Node string
+	At   time.Duration
+}
+
+// A Fault is what was broken meanwhile, for people to read: what it did to a node is told by absences.
+type Fault struct {
+	What       string
+	Node       string // empty: everyone
 	Begin, End time.Duration
 }
 
@@ -73,11 +85,13 @@ type Restore struct{ Taken, At time.Duration }
 
 // A History is all that happened. Its slices need no order.
 type History struct {
-	Operations []Operation
-	Sightings  []Sighting
-	Absences   []Absence
-	Reboots    []Reboot
-	Restores   []Restore
+	Operations  []Operation
+	Sightings   []Sighting
+	Absences    []Absence
+	Revocations []Revocation
+	Reboots     []Reboot
+	Restores    []Restore
+	Faults      []Fault
 	// Whole is when the last fault had ended and its traces had been given time to go; the sightings from then until End
 	// tell who is there when all is well.
 	Whole, End time.Duration
@@ -89,9 +103,6 @@ type Rules struct {
 	Session      time.Duration // the right of stateful attachments
 	AddressLease time.Duration // that of stateless ones
 }
-
-// grace is how long a node that is back may need until it has isolated what it lost (evidence mode).
-const grace = 2 * time.Second
 
 // All gives every violation of every rule, and the number of identities whose history was too tangled to be decided.
 func All(h *History, rules Rules) (violations []Violation, undecided int) {

@@ -46,7 +46,7 @@ func newIndex(h *History, rules Rules) *index {
 	for _, s := range slices.SortedFunc(slices.Values(h.Sightings), func(a, b Sighting) int { return cmp.Compare(a.At, b.At) }) {
 		x.seen[s.Address] = append(x.seen[s.Address], s)
 	}
-	x.absent = joined(h.Absences, rules.Session)
+	x.absent = joined(h.Absences)
 	return x
 }
 
@@ -74,13 +74,13 @@ func (x *index) enter(o Operation) {
 	}
 }
 
-// joined gives each node's absences, those with less than gap between them as one, as the node may not have come to
-// itself in so short a time.
-func joined(all []Absence, gap time.Duration) map[string][]Absence {
+// joined gives each node's absences, those with less than the grace between them as one, as the node may not have come
+// to itself in so short a time.
+func joined(all []Absence) map[string][]Absence {
 	absent := map[string][]Absence{}
 	for _, a := range slices.SortedFunc(slices.Values(all), func(a, b Absence) int { return cmp.Compare(a.Begin, b.Begin) }) {
 		have := absent[a.Node]
-		if n := len(have); n > 0 && a.Begin < have[n-1].End+gap {
+		if n := len(have); n > 0 && a.Begin < have[n-1].End+grace {
 			if a.End > have[n-1].End {
 				have[n-1].End = a.End
 			}
@@ -92,16 +92,6 @@ func joined(all []Absence, gap time.Duration) map[string][]Absence {
 		absent[a.Node] = append(have, a)
 	}
 	return absent
-}
-
-// away gives an absence of the node that has a part of from to to.
-func (x *index) away(node string, from, to time.Duration) (Absence, bool) {
-	for _, a := range x.absent[node] {
-		if a.Begin <= to && a.End >= from {
-			return a, true
-		}
-	}
-	return Absence{}, false
 }
 
 // undone reports whether a restore took back what was agreed after since, at some time up to until.

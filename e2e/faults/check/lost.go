@@ -3,7 +3,6 @@ package check
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // notLost finds containers that were answered, that nobody began to delete and whose node was not rebooted since, and
@@ -48,28 +47,25 @@ func (x *index) isolable(l *life) bool {
 	if l.member != "" {
 		return x.succeeded(l)
 	}
-	for _, a := range x.absent[l.node] {
-		if min(a.End, x.End)-max(a.Begin, l.adds[0].Begin) >= x.rules.AddressLease*7/10 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(x.losing(l.node, stateless), func(s span) bool {
+		return s.from <= x.End && l.adds[0].Begin <= s.from+x.rules.proof()
+	})
 }
 
-// succeeded reports whether another container of the member may have got its address after l, while l's node was away.
+// succeeded reports whether another container of the member may have got its address after l, from l's node.
 func (x *index) succeeded(l *life) bool {
 	for _, other := range x.lives {
 		if other == l || other.member != l.member {
 			continue
 		}
 		for _, o := range other.adds {
-			if _, away := x.away(l.node, max(o.Begin, l.answered)-x.lag(), o.End); away && o.End >= l.adds[0].Begin && (o.Outcome == OK || o.Node != l.node) {
+			if o.End < l.adds[0].Begin || o.Outcome != OK && o.Node == l.node {
+				continue
+			}
+			if slices.ContainsFunc(x.losing(l.node, stateful), func(s span) bool { return s.from <= o.End && s.to >= max(o.Begin, l.answered) }) {
 				return true
 			}
 		}
 	}
 	return false
 }
-
-// lag is how long after a node's return its session may still be missing.
-func (x *index) lag() time.Duration { return x.rules.Session + grace }

@@ -25,7 +25,7 @@ type change struct {
 }
 
 // register is a reservation as a value: the container that it is attached to, or none. An attachment takes it when
-// nobody has it, or from one whose node was away; a detachment by another changes nothing.
+// nobody has it, or from one whose node has lost it; a detachment by another changes nothing.
 var register = porcupine.Model{
 	Init: func() any { return "" },
 	Step: func(state, input, _ any) (bool, any) {
@@ -94,15 +94,15 @@ func (x *index) changes(lives []*life) (history []porcupine.Operation) {
 	return history
 }
 
-// takeable reports whether an ADD may take the reservation from a container: its node was away or has been rebooted, or
+// takeable reports whether an ADD may take the reservation from a container: its node has lost it or has been rebooted, or
 // a restore has taken back what it was given.
 func (x *index) takeable(from *life, o Operation) bool {
 	end := o.End
 	if o.Outcome != OK {
 		end += inFlight
 	}
-	_, away := x.away(from.node, o.Begin-x.lag(), end)
-	return away || from.rebooted <= end || x.undone(from.adds[0].Begin, end)
+	lost := slices.ContainsFunc(x.losing(from.node, stateful), func(s span) bool { return s.from <= end && s.to >= o.Begin })
+	return lost || from.rebooted <= end || x.undone(from.adds[0].Begin, end)
 }
 
 // illegal names the change with which the history stops being possible.

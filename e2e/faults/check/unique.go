@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
-
-// Revoked is the reason of an absence that is the loss of the session alone, by hand: it takes the right at once.
-const Revoked = "revoke"
 
 // A hold is a container that was seen with an address, from its first answer to its last.
 type hold struct {
@@ -105,24 +101,9 @@ func (h *hold) String() string {
 }
 
 // excused reports whether evidence mode allows that a holder is seen in s although another has had the address since
-// first: its node is away, was so for longer than its right when the other got it, or has been back for no longer
-// than the grace.
+// first.
 func (x *index) excused(h *hold, s Sighting, first Sighting) bool {
-	if x.rules.Strict || h.life == nil {
-		return false
-	}
-	right := x.rules.AddressLease
-	if h.life.member != "" {
-		right = x.rules.Session
-	}
-	for _, away := range x.absent[h.life.node] {
-		if away.Begin > first.At || s.Sent > away.End+grace {
-			continue
-		}
-		// A right counts from a proof that was a while old when the node went away.
-		if strings.Contains(away.Reason, Revoked) || first.At >= away.Begin+right*7/10 {
-			return true
-		}
-	}
-	return false
+	return !x.rules.Strict && h.life != nil && slices.ContainsFunc(x.losing(h.life.node, h.life.class()), func(l span) bool {
+		return first.At >= l.from && s.Sent <= l.to
+	})
 }

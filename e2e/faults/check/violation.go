@@ -20,6 +20,7 @@ const (
 	Register Rule = "register" // a reservation is attached to one container at a time
 	Agreed   Rule = "agreed"   // etcd, journals and kernels hold the same in the end
 	Cleared  Rule = "cleared"  // nothing is left of what was deleted
+	Usable   Rule = "usable"   // every address can be had again in the end
 )
 
 // A Violation is a rule that does not hold, and what shows it.
@@ -75,6 +76,16 @@ func (x *index) evidence(at time.Duration, lives ...*life) []string {
 	for _, a := range x.Absences {
 		if nodes[a.Node] {
 			events = append(events, event{a.Begin, a.Node + " is away: " + a.Reason}, event{a.End, a.Node + " is back: " + a.Reason})
+		}
+	}
+	for _, f := range x.Faults {
+		if nodes[f.Node] || f.Node == "" {
+			events = append(events, event{f.Begin, strings.TrimSpace(f.Node + " suffers " + f.What)}, event{f.End, strings.TrimSpace(f.Node + " suffers no more " + f.What)})
+		}
+	}
+	for _, r := range x.Revocations {
+		if nodes[r.Node] {
+			events = append(events, event{r.At, "the session of " + r.Node + " was revoked"})
 		}
 	}
 	for _, r := range x.Reboots {
