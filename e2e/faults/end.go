@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ func (w *world) conclude(ctx context.Context, before lab.Census) (violations []c
 	current := w.remaining(ctx)
 	violations = append(violations, w.agree(ctx, current)...)
 	w.addAgain(ctx, current)
+	started, absent := w.complete(ctx)
+	current, violations = append(current, started...), append(violations, absent...)
 
 	w.mu.Lock()
 	w.history.Whole = w.now()
@@ -39,7 +42,7 @@ func (w *world) conclude(ctx context.Context, before lab.Census) (violations []c
 
 	found, undecided := check.All(w.soFar(true), w.rules)
 	violations = append(violations, found...)
-	return append(violations, w.clear(ctx, current, before)...), undecided
+	return append(violations, w.clear(ctx, before)...), undecided
 }
 
 // mend sees to it that everything runs.
@@ -95,12 +98,12 @@ func (w *world) agree(ctx context.Context, current []*instance) []check.Violatio
 	var lines []string
 	for deadline := time.Now().Add(w.settled); ; time.Sleep(patient) {
 		may := check.Isolable(w.soFar(false), w.rules)
-		views, err := w.views(ctx)
+		views, blocks, err := w.views(ctx)
 		want := view{}
 		for _, i := range current {
 			want[i.ID] = held(i.had[0], i.host.Name)
 		}
-		if lines = differences(want, may, views); err != nil {
+		if lines = append(differences(want, may, views), strangers(current, may, blocks)...); err != nil {
 			lines = append(lines, err.Error())
 		}
 		for _, i := range current {
@@ -130,12 +133,16 @@ func (w *world) addAgain(ctx context.Context, current []*instance) {
 	group.Wait()
 }
 
-// clear deletes everything and waits until nothing is left of it.
-func (w *world) clear(ctx context.Context, current []*instance, before lab.Census) []check.Violation {
-	w.delAll(ctx, current)
+// clear deletes everything, has every address given once more, and waits until nothing is left of it.
+func (w *world) clear(ctx context.Context, before lab.Census) []check.Violation {
+	w.mu.Lock()
+	all := slices.Collect(maps.Keys(w.live))
+	w.mu.Unlock()
+	w.delAll(ctx, all)
 	for _, h := range w.nodes {
 		_ = w.warm(ctx, h) // a node that was rebooted has no bridge yet
 	}
+	unusable := w.fill(ctx)
 	var lines []string
 	for deadline := time.Now().Add(w.settled); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(patient) {
 		w.releaseAll(ctx)
@@ -144,14 +151,14 @@ func (w *world) clear(ctx context.Context, current []*instance, before lab.Censu
 			lines = append(lines, err.Error())
 		}
 		if len(lines) == 0 {
-			return nil
+			return unusable
 		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	return []check.Violation{{Rule: check.Cleared, At: w.now(), Evidence: lines,
-		What: fmt.Sprintf("%v after everything was deleted the cluster does not hold what it held when it was empty", w.settled)}}
+	return append(unusable, check.Violation{Rule: check.Cleared, At: w.now(), Evidence: lines,
+		What: fmt.Sprintf("%v after everything was deleted the cluster does not hold what it held when it was empty", w.settled)})
 }
 
 // remains are the lines in which a census differs from that of the empty cluster.

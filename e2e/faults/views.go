@@ -22,14 +22,45 @@ type view map[string]string
 
 func held(address netip.Addr, node string) string { return fmt.Sprintf("%v on %s", address, node) }
 
-// views read what each of the three holds.
-func (w *world) views(ctx context.Context) (map[string]view, error) {
+// views read what each of the three holds, and the owners of all parts of blocks.
+func (w *world) views(ctx context.Context) (map[string]view, []part, error) {
 	etcd, err := w.etcdView(ctx)
+	blocks, failed := w.parts(ctx)
+	err = errors.Join(err, failed)
 	journals, kernels := view{}, view{}
 	for _, h := range w.nodes {
 		err = errors.Join(err, h.journalView(journals), h.kernelView(kernels))
 	}
-	return map[string]view{"etcd": etcd, "the journals": journals, "the kernels": kernels}, err
+	return map[string]view{"etcd": etcd, "the journals": journals, "the kernels": kernels}, blocks, err
+}
+
+// A part of a block, and whose it is.
+type part struct {
+	Prefix netip.Prefix
+	Owner  string
+}
+
+func (w *world) parts(ctx context.Context) (all []part, err error) {
+	keys, err := w.lab.Etcd.Get(ctx, "/berth/v1/blocks/")
+	for key, value := range keys {
+		var block struct{ Parts []part }
+		if err := json.Unmarshal([]byte(value), &block); err != nil {
+			return nil, fmt.Errorf("faults: %s: %w", key, err)
+		}
+		all = append(all, block.Parts...)
+	}
+	return all, err
+}
+
+// strangers name the replicas whose address is in a part that is not their node's, so that it may be given again.
+func strangers(current []*instance, may map[string]bool, parts []part) (lines []string) {
+	for _, i := range current {
+		mine := func(p part) bool { return p.Owner == i.host.Name && p.Prefix.Contains(i.had[0]) }
+		if i.member == "" && !may[i.key] && !slices.ContainsFunc(parts, mine) {
+			lines = append(lines, fmt.Sprintf("%s has %v, which is in no part of %s", i.ID, i.had[0], i.host.Name))
+		}
+	}
+	return lines
 }
 
 func (w *world) etcdView(ctx context.Context) (view, error) {

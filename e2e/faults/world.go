@@ -47,7 +47,7 @@ type world struct {
 	live    map[*instance]bool // every container whose DEL has not succeeded yet
 	macs    int
 	counted map[string]int // deeds, and faults that did not come about, by kind and what became of them
-	kinds   []Kind // that the plan is made of
+	kinds   []Kind         // that the plan is made of
 	struck  map[Kind]tally
 	ghosts  sync.WaitGroup // DELs of containers that have been replaced
 	exits   []string       // of agents that ended by themselves

@@ -134,6 +134,38 @@ func TestAMemberWithAnotherAddressIsFound(t *testing.T) {
 	p.wants(t, strict)
 }
 
+func TestAReplicaWhoseAddIsRepeatedWithAnotherAnswerIsFound(t *testing.T) {
+	p := newPlot()
+	p.lives("n1-a", "", address, time.Second, 60*time.Second)
+	p.hear("n1-a", other, 30*time.Second, 31*time.Second)
+	p.ask(30*time.Second, Add, "n1-a", "", OK, other)
+	p.wants(t, strict, Kept)
+	p.away("n1", "partition", 10*time.Second, 25*time.Second) // it has lost the first one
+	p.wants(t, strict)
+}
+
+func TestAContainerThatLivesAndIsNeverHeardIsLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		until time.Duration
+		away  bool
+		want  []Rule
+	}{
+		"for long":               {30 * time.Second, false, []Rule{NotLost}},
+		"for a moment":           {21 * time.Second, false, nil},
+		"while its node is away": {30 * time.Second, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlot()
+			p.ask(20*time.Second, Add, "n1-a", "", OK, address)
+			p.ask(c.until, Del, "n1-a", "", OK)
+			if c.away {
+				p.away("n1", "pause", 21*time.Second, 29*time.Second)
+			}
+			p.wants(t, strict, c.want...)
+		})
+	}
+}
+
 func TestARestoreForgetsTheAddressOnlyOfAMemberThatIsYoungerAndGone(t *testing.T) {
 	for name, c := range map[string]struct {
 		taken, restored time.Duration

@@ -110,6 +110,7 @@ func All(h *History, rules Rules) (violations []Violation, undecided int) {
 	violations = append(violations, x.unique()...)
 	violations = append(violations, x.kept()...)
 	violations = append(violations, x.notLost()...)
+	violations = append(violations, x.neverHeard()...)
 	registers, undecided := x.registers()
 	return append(violations, registers...), undecided
 }

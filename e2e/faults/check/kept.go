@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// kept finds members that were answered another address than before, though nobody had given their reservation up.
+// kept finds members that were answered another address than before, though nobody had given their reservation up, and
+// replicas whose ADD was repeated with another answer.
 func (x *index) kept() (violations []Violation) {
 	byMember := map[string][]*life{}
 	for _, l := range x.sorted() {
@@ -17,6 +18,11 @@ func (x *index) kept() (violations []Violation) {
 	}
 	for member, lives := range byMember {
 		violations = append(violations, x.keptBy(member, lives)...)
+	}
+	for _, l := range x.sorted() {
+		if l.member == "" && !x.isolable(l) {
+			violations = append(violations, x.keptBy(l.container, []*life{l})...)
+		}
 	}
 	slices.SortFunc(violations, func(a, b Violation) int { return cmp.Compare(a.At, b.At) })
 	return violations
@@ -44,7 +50,7 @@ func (x *index) keptBy(member string, lives []*life) (violations []Violation) {
 			continue
 		}
 		violations = append(violations, Violation{
-			Rule: Kept, Address: now.Addresses[0], Member: member, Containers: []string{before.Container, now.Container}, At: now.End,
+			Rule: Kept, Address: now.Addresses[0], Member: now.Member, Containers: []string{before.Container, now.Container}, At: now.End,
 			What:     fmt.Sprintf("%s was answered %s as %v, and had %s as %v", member, addresses(now.Addresses), now.life, addresses(before.Addresses), before.life),
 			Evidence: x.evidence(now.End, before.life, now.life),
 		})
