@@ -159,7 +159,7 @@ func TestAContainerThatLivesAndIsNeverHeardIsLost(t *testing.T) {
 			p.ask(20*time.Second, Add, "n1-a", "", OK, address)
 			p.ask(c.until, Del, "n1-a", "", OK)
 			if c.away {
-				p.away("n1", "pause", 21*time.Second, 29*time.Second)
+				p.away("n1", "pause", 21*time.Second, 23*time.Second)
 			}
 			p.wants(t, strict, c.want...)
 		})
@@ -215,6 +215,7 @@ func TestAContainerThatFallsSilentIsLost(t *testing.T) {
 	t.Run("a member that nobody succeeded", func(t *testing.T) {
 		p := silent("db-0")
 		p.away("n1", "partition", 15*time.Second, 30*time.Second)
+		p.ask(15500*ms, Add, "n2-b", "db-0", Lost) // too early to take it
 		p.wants(t, strict, NotLost)
 		p.lives("n2-a", "db-0", address, 25*time.Second, 60*time.Second)
 		p.wants(t, strict)

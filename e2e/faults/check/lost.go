@@ -48,7 +48,7 @@ func (x *index) isolable(l *life) bool {
 		return x.succeeded(l)
 	}
 	return slices.ContainsFunc(x.losing(l.node, stateless), func(s span) bool {
-		return s.from <= x.End && l.adds[0].Begin <= s.from+x.rules.proof()
+		return l.adds[0].Begin <= s.from+x.rules.proof()
 	})
 }
 
