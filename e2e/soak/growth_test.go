@@ -36,3 +36,12 @@ func (s *sample) changed(f func(*sample)) *sample {
 	f(changed)
 	return changed
 }
+
+func TestThereIsNoRestWhileAnythingOfAContainerIsLeft(t *testing.T) {
+	if err := (&sample{left: []string{"n1 has port stateless/bth0123"}}).busy(); err == nil || !strings.Contains(err.Error(), "stateless/bth0123") {
+		t.Errorf("a port is left, and it says %v", err)
+	}
+	if err := (&sample{}).busy(); err != nil {
+		t.Errorf("nothing is left, and it says %v", err)
+	}
+}

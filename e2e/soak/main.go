@@ -32,6 +32,10 @@ func main() {
 	flag.DurationVar(&o.warmup, "warmup", 30*time.Second, "how long before what is there counts as the beginning")
 	flag.IntVar(&o.rate, "rate", 20, "ADDs a second, and as many DELs")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "soak: %q is no flag: see -help\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	if o.rate < 1 || o.duration <= 0 || o.warmup <= 0 {
 		fmt.Fprintln(os.Stderr, "soak: -rate, -duration and -warmup: want each above 0")
 		os.Exit(2)

@@ -16,6 +16,7 @@ import (
 type sample struct {
 	nodes []usage        // one a node
 	keys  map[string]int // in etcd, by kind: the first part of their names
+	left  []string       // of containers, anywhere
 }
 
 // usage is what one agent has.
@@ -25,7 +26,6 @@ type usage struct {
 	descriptors int // but for netlink sockets
 	netlink     int // sockets, of which an agent keeps some for its next requests
 	journal     int // bytes
-	attachments int
 }
 
 func take(ctx context.Context, l *lab.Lab) (*sample, error) {
@@ -37,6 +37,11 @@ func take(ctx context.Context, l *lab.Lab) (*sample, error) {
 		}
 		s.nodes = append(s.nodes, u)
 	}
+	census, err := l.Census(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.left = census.Left()
 	keys, err := l.Etcd.Get(ctx, "/berth/v1/")
 	if err != nil {
 		return nil, err
@@ -58,11 +63,7 @@ func takeUsage(ctx context.Context, node *lab.Node) (u usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	attachments, err := node.Metric(ctx, "berth_attachments")
-	if err != nil {
-		return u, err
-	}
-	u.goroutines, u.attachments = int(goroutines), int(attachments)
+	u.goroutines = int(goroutines)
 	journal, err := os.Stat(filepath.Join(node.RunDir(), "journal"))
 	if err != nil {
 		return u, err
@@ -157,18 +158,12 @@ func rest(ctx context.Context, l *lab.Lab) (*sample, error) {
 	}
 }
 
-// busy says what is left of containers.
+// busy says what is left of containers: attachments, assignments, links, ports, notes.
 func (s *sample) busy() error {
-	var errs []error
-	for i, u := range s.nodes {
-		if u.attachments > 0 {
-			errs = append(errs, fmt.Errorf("n%d holds %d attachments", i+1, u.attachments))
-		}
+	if len(s.left) == 0 {
+		return nil
 	}
-	if n := s.keys["assignments"]; n > 0 {
-		errs = append(errs, fmt.Errorf("etcd has %d assignments", n))
-	}
-	return errors.Join(errs...)
+	return fmt.Errorf("of containers there are left %d things: %s …", len(s.left), s.left[0])
 }
 
 // change says what of keys and descriptors is of another number than in an earlier sample.
