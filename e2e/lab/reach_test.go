@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// asks is whether a node gets an answer within a time in which it would be there.
-func asks(n *Node, m *Member) bool {
+// asks is nil when a node gets an answer within a time in which it would be there.
+func asks(n *Node, m *Member) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	return n.Asks(ctx, m) == nil
+	return n.Asks(ctx, m)
 }
 
 func TestANodeIsAnsweredByTheMembersOfEtcdThatItReachesAndThatHaveAMajority(t *testing.T) {
@@ -19,8 +19,10 @@ func TestANodeIsAnsweredByTheMembersOfEtcdThatItReachesAndThatHaveAMajority(t *t
 	want := func(when string, answers ...bool) {
 		t.Helper()
 		for i, m := range all {
-			if asks(n, m) != answers[i] {
-				t.Errorf("%s: that %s answers is %v: want %v", when, m.Name, !answers[i], answers[i])
+			if answers[i] {
+				must(t, Eventually(t.Context(), when+": "+m.Name+" answers", func() error { return asks(n, m) }))
+			} else if asks(n, m) == nil {
+				t.Errorf("%s: %s answers", when, m.Name)
 			}
 			if severed := l.Severed(t.Context(), n.Name, m) == nil; severed && answers[i] {
 				t.Errorf("%s: %s is severed from %s", when, n.Name, m.Name)
@@ -35,7 +37,6 @@ func TestANodeIsAnsweredByTheMembersOfEtcdThatItReachesAndThatHaveAMajority(t *t
 	must(t, l.Heal())
 	want("it is healed", true, true, true)
 	must(t, l.Partition(Side{all[1].Name}, Side{all[0].Name, all[2].Name}), l.Severed(t.Context(), all[1].Name, all[2]))
-	Eventually(t.Context(), "the others have a leader", func() error { return n.Asks(t.Context(), all[0]) })
 	want("a member is cut from the others", true, false, true)
 	must(t, l.Heal(), all[2].Kill())
 	if l.Severed(t.Context(), n.Name, all[2]) == nil {
