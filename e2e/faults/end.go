@@ -101,7 +101,7 @@ func (w *world) agree(ctx context.Context, current []*instance) []check.Violatio
 		views, blocks, err := w.views(ctx)
 		want := view{}
 		for _, i := range current {
-			want[i.ID] = held(i.had[0], i.host.Name)
+			want[i.ID] = held(i.host.Name, i.had...)
 		}
 		if lines = append(differences(want, may, views), strangers(current, may, blocks)...); err != nil {
 			lines = append(lines, err.Error())

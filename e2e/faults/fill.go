@@ -11,10 +11,6 @@ import (
 	"github.com/berth-ipam/berth/e2e/faults/check"
 )
 
-// addresses is how many the pool has for replicas: not the stateful ones, among which are the network's and the
-// gateway's, and not the broadcast address.
-func (s Size) addresses() int { return 1<<(32-s.Pool.Bits()) - 1<<(32-s.Stateful.Bits()) - 1 }
-
 // complete starts a container wherever one is meant to be and none is. All is well, so each must start.
 func (w *world) complete(ctx context.Context) (started []*instance, violations []check.Violation) {
 	var mu sync.Mutex

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -33,13 +32,6 @@ type Verdict struct {
 	Undecided  int // identities whose history was too tangled to be decided
 }
 
-// Small is the size of the ordinary run: so few addresses that nodes want each other's.
-var Small = Size{
-	Nodes: 4, Members: 12, Replicas: 22,
-	Pool: netip.MustParsePrefix("10.42.0.0/26"), Stateful: netip.MustParsePrefix("10.42.0.0/28"), Block: 29,
-	Session: 3 * time.Second, AddressLease: 8 * time.Second,
-}
-
 // etcdMembers is how many members etcd has, and disk how many bytes a node has for its run directory.
 const (
 	etcdMembers = 3
@@ -48,12 +40,11 @@ const (
 
 // Run makes a cluster, lets the plan happen to it, and gives the verdict. The cluster is gone when it returns.
 func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
-	size := Small
+	size := SizeOf(o.Seed)
 	if o.Focus != nil {
 		size = o.Focus.Size
 	}
-	gateway := netip.PrefixFrom(size.Pool.Addr().Next(), size.Pool.Bits())
-	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true, Gateways: []netip.Prefix{gateway}})
+	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true, Gateways: size.gateways()})
 	if err != nil {
 		return verdict, err
 	}
@@ -64,7 +55,7 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 		err = errors.Join(err, l.Close())
 	}()
 	w := newWorld(l, size, o.Strict)
-	before, err := w.prepare(ctx, gateway)
+	before, err := w.prepare(ctx)
 	if err != nil {
 		return verdict, err
 	}
@@ -107,7 +98,7 @@ func newWorld(l *lab.Lab, size Size, strict bool) *world {
 }
 
 // prepare configures the cluster, gives every node its bridge, and counts what there is then.
-func (w *world) prepare(ctx context.Context, gateway netip.Prefix) (before lab.Census, err error) {
+func (w *world) prepare(ctx context.Context) (before lab.Census, err error) {
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return nil, err
 	}
@@ -117,8 +108,10 @@ func (w *world) prepare(ctx context.Context, gateway netip.Prefix) (before lab.C
 	if w.watcher, err = watch.New(filepath.Join(scratch, "watch"), w.now, w.heard); err != nil {
 		return nil, err
 	}
-	for a := w.size.Pool.Addr().Next().Next(); w.size.Pool.Contains(a); a = a.Next() {
-		w.watcher.Watch(a)
+	for _, p := range w.size.families(w.size.Pool) {
+		for a := p.Addr().Next().Next(); p.Contains(a); a = a.Next() {
+			w.watcher.Watch(a)
+		}
 	}
 	if err := w.configure(ctx, w.nodes[0], 1500, false); err != nil {
 		return nil, err
@@ -142,29 +135,8 @@ func (w *world) prepare(ctx context.Context, gateway netip.Prefix) (before lab.C
 
 // configure applies a configuration of the pool and the settings, as an operator does on a node.
 func (w *world) configure(ctx context.Context, h *host, mtu int, route bool) error {
-	fencing, routes := "evidence", ""
-	if w.rules.Strict {
-		fencing = "strict"
-	}
-	if route {
-		routes = "\n    routes: [{to: 192.0.2.0/24}]"
-	}
-	text := fmt.Sprintf(`pools:
-  - name: default
-    cidrs: [%v]
-    stateful: [%v]
-    gateways: [%v]
-    blockSize: {v4: %d}
-    reuse: 2s
-    cooldown: 1s
-    mtu: %d%s
-settings:
-  fencing: %s
-  session: %v
-  addressLease: %v
-`, w.size.Pool, w.size.Stateful, w.size.Pool.Addr().Next(), w.size.Block, mtu, routes, fencing, w.size.Session, w.size.AddressLease)
 	file := filepath.Join(scratch, "pools.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(w.size.configuration(w.rules.Strict, mtu, route)), 0o600); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, anyPatience)

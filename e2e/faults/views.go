@@ -17,10 +17,29 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// A view is who holds what, as one of etcd, the journals and the kernels has it: by container, "address on node".
+// A view is who holds what, as one of etcd, the journals and the kernels has it: by container, "address on node", and
+// of two families one after the other.
 type view map[string]string
 
-func held(address netip.Addr, node string) string { return fmt.Sprintf("%v on %s", address, node) }
+func held(node string, addresses ...netip.Addr) string {
+	var words []string
+	for _, a := range slices.SortedFunc(slices.Values(addresses), netip.Addr.Compare) {
+		words = append(words, fmt.Sprintf("%v on %s", a, node))
+	}
+	return strings.Join(words, ", ")
+}
+
+// also adds an address to what a container holds; those of IPv4 come first.
+func (v view) also(container, node string, address netip.Addr) {
+	words := []string{held(node, address)}
+	if v[container] != "" {
+		words = append(words, v[container])
+	}
+	if len(words) > 1 && !address.Is4() {
+		slices.Reverse(words)
+	}
+	v[container] = strings.Join(words, ", ")
+}
 
 // views read what each of the three holds, and the owners of all parts of blocks.
 func (w *world) views(ctx context.Context) (map[string]view, []part, error) {
@@ -55,9 +74,11 @@ func (w *world) parts(ctx context.Context) (all []part, err error) {
 // strangers name the replicas whose address is in a part that is not their node's, so that it may be given again.
 func strangers(current []*instance, may map[string]bool, parts []part) (lines []string) {
 	for _, i := range current {
-		mine := func(p part) bool { return p.Owner == i.host.Name && p.Prefix.Contains(i.had[0]) }
-		if i.member == "" && !may[i.key] && !slices.ContainsFunc(parts, mine) {
-			lines = append(lines, fmt.Sprintf("%s has %v, which is in no part of %s", i.ID, i.had[0], i.host.Name))
+		for _, address := range i.had {
+			mine := func(p part) bool { return p.Owner == i.host.Name && p.Prefix.Contains(address) }
+			if i.member == "" && !may[i.key] && !slices.ContainsFunc(parts, mine) {
+				lines = append(lines, fmt.Sprintf("%s has %v, which is in no part of %s", i.ID, address, i.host.Name))
+			}
 		}
 	}
 	return lines
@@ -88,9 +109,9 @@ func (w *world) etcdView(ctx context.Context) (view, error) {
 				return nil, fmt.Errorf("faults: %s: %w", key, err)
 			}
 			if record.Holder != nil {
-				v[record.Holder.Attachment.Container] = held(address, record.Holder.Node)
+				v.also(record.Holder.Attachment.Container, record.Holder.Node, address)
 			} else if prefix == "assignments" {
-				v[record.Attachment.Container] = held(address, record.Node)
+				v.also(record.Attachment.Container, record.Node, address)
 			}
 		}
 	}
@@ -131,7 +152,7 @@ func (h *host) journal(answered, under view) error {
 			delete(under, record.Release.Attachment.Container)
 		}
 		if hold := record.Hold; hold != nil && len(hold.Addresses) > 0 {
-			name, has := hold.Attachment.Container, held(hold.Addresses[0], h.Name)
+			name, has := hold.Attachment.Container, held(h.Name, hold.Addresses...)
 			if under[name] = has; hold.Answered != 0 {
 				answered[name] = has
 				delete(under, name)
@@ -164,7 +185,7 @@ func (h *host) kernelView(v view) error {
 			Addresses []netip.Addr `json:"a"`
 		}
 		if ours && json.Unmarshal([]byte(text), &alias) == nil && len(alias.Addresses) > 0 {
-			v[alias.Container] = held(alias.Addresses[0], h.Name)
+			v[alias.Container] = held(h.Name, alias.Addresses...)
 		}
 	}
 	return nil

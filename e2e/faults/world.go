@@ -25,7 +25,8 @@ import (
 type Size struct {
 	Nodes, Members, Replicas int // members are of stateful apps, replicas of stateless ones
 	Pool, Stateful           netip.Prefix
-	Block                    int // prefix length
+	Block                    int  // prefix length
+	Both                     bool // there are as many of IPv6, and each container has one of each
 	Session, AddressLease    time.Duration
 }
 

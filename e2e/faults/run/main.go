@@ -50,7 +50,8 @@ func run() int {
 		fmt.Printf("faults: the story of %s (seed %d), where it is missing that %s\n", f.Name, f.Seed, f.Missing)
 	} else {
 		fencing := map[bool]string{true: "strict", false: "evidence"}[r.Strict]
-		fmt.Printf("faults: seed %d, %v, %s fencing, kinds %v\n", r.Seed, r.Duration, fencing, r.Kinds)
+		families := map[bool]string{true: "IPv4 and IPv6", false: "IPv4"}[faults.SizeOf(r.Seed).Both]
+		fmt.Printf("faults: seed %d, %v, %s fencing, %s, kinds %v\n", r.Seed, r.Duration, fencing, families, r.Kinds)
 	}
 	verdict, err := faults.Run(ctx, r.Options)
 	switch {
