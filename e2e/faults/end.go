@@ -42,7 +42,12 @@ func (w *world) conclude(ctx context.Context, before lab.Census) (violations []c
 
 	found, undecided := check.All(w.soFar(true), w.rules)
 	violations = append(violations, found...)
-	return append(violations, w.clear(ctx, before)...), undecided
+	violations = append(violations, w.clear(ctx, before)...)
+	if len(violations) == 0 { // what is broken may have lost many, and waiting for each tells nothing new
+		violations = append(violations, w.fill(ctx)...)
+		violations = append(violations, w.clear(ctx, before)...)
+	}
+	return violations, undecided
 }
 
 // mend sees to it that everything runs.
@@ -133,7 +138,7 @@ func (w *world) addAgain(ctx context.Context, current []*instance) {
 	group.Wait()
 }
 
-// clear deletes everything, has every address given once more, and waits until nothing is left of it.
+// clear deletes everything and waits until nothing is left of it.
 func (w *world) clear(ctx context.Context, before lab.Census) []check.Violation {
 	w.mu.Lock()
 	all := slices.Collect(maps.Keys(w.live))
@@ -142,7 +147,6 @@ func (w *world) clear(ctx context.Context, before lab.Census) []check.Violation 
 	for _, h := range w.nodes {
 		_ = w.warm(ctx, h) // a node that was rebooted has no bridge yet
 	}
-	unusable := w.fill(ctx)
 	var lines []string
 	for deadline := time.Now().Add(w.settled); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(patient) {
 		w.releaseAll(ctx)
@@ -151,14 +155,14 @@ func (w *world) clear(ctx context.Context, before lab.Census) []check.Violation 
 			lines = append(lines, err.Error())
 		}
 		if len(lines) == 0 {
-			return unusable
+			return nil
 		}
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	return append(unusable, check.Violation{Rule: check.Cleared, At: w.now(), Evidence: lines,
-		What: fmt.Sprintf("%v after everything was deleted the cluster does not hold what it held when it was empty", w.settled)})
+	return []check.Violation{{Rule: check.Cleared, At: w.now(), Evidence: lines,
+		What: fmt.Sprintf("%v after everything was deleted the cluster does not hold what it held when it was empty", w.settled)}}
 }
 
 // remains are the lines in which a census differs from that of the empty cluster.
