@@ -67,6 +67,9 @@ func (w *world) report(out io.Writer, v Verdict) {
 	}
 	fmt.Fprintf(out, "the network was seen %d times\n", len(w.history.Sightings))
 	fmt.Fprintln(out, w.excuse())
+	for _, line := range stranded(&w.history, w.rules.Session) {
+		fmt.Fprintln(out, line)
+	}
 	for _, exit := range w.exits {
 		fmt.Fprintln(out, exit)
 	}

@@ -64,6 +64,7 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	watched := make(chan error, 1)
 	var asking sync.WaitGroup
 	asking.Go(func() { w.reaching(watching) })
+	asking.Go(func() { w.sessions(watching) })
 	go func() { watched <- w.watcher.Run(watching) }()
 	defer func() {
 		stop()
@@ -88,7 +89,7 @@ func newWorld(l *lab.Lab, size Size, strict bool) *world {
 	w := &world{
 		lab: l, size: size, begin: time.Now(), tokens: make(chan struct{}, atOnce),
 		rules: check.Rules{Strict: strict, Session: size.Session, AddressLease: size.AddressLease},
-		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{},
+		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{}, sessionless: map[string]time.Duration{},
 		settled: 90 * time.Second,
 	}
 	for _, n := range l.Nodes {

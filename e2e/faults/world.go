@@ -50,10 +50,12 @@ type world struct {
 	counted map[string]int // deeds, and faults that did not come about, by kind and what became of them
 	kinds   []Kind         // that the plan is made of
 	struck  map[Kind]tally
-	ghosts  sync.WaitGroup // DELs of containers that have been replaced
-	exits   []string       // of agents that ended by themselves
-	places  []*place       // what is meant to be there in the end
-	settled time.Duration  // how long after the last fault all must agree
+	// since when etcd has had no session of a node
+	sessionless map[string]time.Duration
+	ghosts      sync.WaitGroup // DELs of containers that have been replaced
+	exits       []string       // of agents that ended by themselves
+	places      []*place       // what is meant to be there in the end
+	settled     time.Duration  // how long after the last fault all must agree
 }
 
 // A host is a node, and what the nemesis does with it.
@@ -119,6 +121,10 @@ func (w *world) soFar(sightings bool) *check.History {
 		until := *a
 		until.End = w.now()
 		h.Absences = append(h.Absences, until)
+	}
+	h.Sessionless = slices.Clone(h.Sessionless)
+	for node, since := range w.sessionless {
+		h.Sessionless = append(h.Sessionless, check.Absence{Node: node, Begin: since, End: w.now()})
 	}
 	for _, n := range w.nodes {
 		if since, long := n.reach.silence(w.now()); long {

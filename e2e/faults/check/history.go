@@ -89,6 +89,7 @@ type History struct {
 	Sightings   []Sighting
 	Absences    []Absence
 	Revocations []Revocation
+	Sessionless []Absence // when etcd had no session of a node, whatever the cause
 	Reboots     []Reboot
 	Restores    []Restore
 	Faults      []Fault

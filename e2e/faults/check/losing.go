@@ -64,6 +64,26 @@ func (x *index) losing(node string, c class) (spans []span) {
 	return spans
 }
 
+// takable gives the spans in which others may take what a node holds: those in which it is losing it, and those in which
+// etcd has had no session of the node for long enough, though nothing excuses that. They excuse no address that is live
+// twice in evidence mode.
+func (x *index) takable(node string, c class) []span {
+	spans := x.losing(node, c)
+	wait := x.rules.AddressLease
+	if c == stateful {
+		wait = 0
+		if x.rules.Strict {
+			wait = x.rules.Session
+		}
+	}
+	for _, a := range x.Sessionless {
+		if a.Node == node && a.End-a.Begin >= wait {
+			spans = append(spans, span{a.Begin + wait, a.End + grace})
+		}
+	}
+	return spans
+}
+
 // back is when a node that something befell is there again: at once, unless it is away or about to be.
 func (x *index) back(node string, at time.Duration) time.Duration {
 	for _, a := range x.absent[node] {

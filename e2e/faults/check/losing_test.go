@@ -136,3 +136,23 @@ func TestWhatIsExcusedIsAddedUpByNodeAndClass(t *testing.T) {
 		t.Errorf("%+v is excused in strict mode", got)
 	}
 }
+
+func TestAMemberMayBeTakenFromANodeWithoutASessionButIsNotToBeLiveTwice(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules        Rules
+		taken, heard time.Duration
+		want         []Rule
+	}{
+		"evidence, silent":     {evidence, 6 * time.Second, 5 * time.Second, nil},
+		"evidence, live twice": {evidence, 6 * time.Second, 9 * time.Second, []Rule{Unique}},
+		"strict, too early":    {strict, 7 * time.Second, 5 * time.Second, []Rule{Register}},
+		"strict, after a wait": {strict, 9 * time.Second, 5 * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := moved("none", 0, 0, c.taken, c.heard)
+			p.Absences = nil
+			p.Sessionless = append(p.Sessionless, Absence{Node: "n1", Begin: 5 * time.Second, End: 20 * time.Second})
+			p.wants(t, c.rules, c.want...)
+		})
+	}
+}

@@ -47,7 +47,7 @@ func (x *index) isolable(l *life) bool {
 	if l.member != "" {
 		return x.succeeded(l)
 	}
-	return slices.ContainsFunc(x.losing(l.node, stateless), func(s span) bool {
+	return slices.ContainsFunc(x.takable(l.node, stateless), func(s span) bool {
 		return l.adds[0].Begin <= s.from+x.rules.proof()
 	})
 }
@@ -62,7 +62,7 @@ func (x *index) succeeded(l *life) bool {
 			if o.End < l.adds[0].Begin || o.Outcome != OK && o.Node == l.node {
 				continue
 			}
-			if slices.ContainsFunc(x.losing(l.node, stateful), func(s span) bool { return s.from <= o.End && s.to >= max(o.Begin, l.answered) }) {
+			if slices.ContainsFunc(x.takable(l.node, stateful), func(s span) bool { return s.from <= o.End && s.to >= max(o.Begin, l.answered) }) {
 				return true
 			}
 		}

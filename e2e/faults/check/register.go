@@ -101,7 +101,7 @@ func (x *index) takeable(from *life, o Operation) bool {
 	if o.Outcome != OK {
 		end += inFlight
 	}
-	lost := slices.ContainsFunc(x.losing(from.node, stateful), func(s span) bool { return s.from <= end && s.to >= o.Begin })
+	lost := slices.ContainsFunc(x.takable(from.node, stateful), func(s span) bool { return s.from <= end && s.to >= o.Begin })
 	return lost || from.rebooted <= end || x.undone(from.adds[0].Begin, end)
 }
 
