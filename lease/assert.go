@@ -72,8 +72,9 @@ type Assertion struct {
 }
 
 // AssertReservation makes etcd know again what an attachment of this node has: the identity's reservations, attached
-// to it. A record that is missing is made, one that nobody holds, or an earlier epoch, is attached; another's stays as
-// it is, and then ok is false. It needs no certain state. It returns the epoch by which etcd attaches them.
+// to it. A record that is missing is made, one that nobody holds is attached, and so is one of an earlier epoch while
+// the session is recovering; another's stays as it is, and then ok is false: so does what the identity has got since.
+// It needs no certain state. It returns the epoch by which etcd attaches them.
 func (x *Session) AssertReservation(ctx context.Context, a Assertion) (epoch int64, ok bool, err error) {
 	for range reserveTries {
 		seen, err := x.seen(ctx, a)

@@ -40,12 +40,16 @@ func assertion(c *Config, r Reservation) Assertion {
 
 func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 	for what, lose := range map[string]func(l *lab, s *Store, r Reservation){
-		"all of it":          func(l *lab, s *Store, r Reservation) { l.delete(s.keys.prefix) },
-		"the record":         func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindReservation)) },
-		"the identity":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindIdentity)) },
-		"the block":          func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindBlock)) },
-		"that it is held":    func(l *lab, s *Store, r Reservation) { r.Holder = nil; l.rewrite(s, r) },
-		"the latest move":    func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n9", r.Epoch-1; l.rewrite(s, r) },
+		"all of it":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.prefix) },
+		"the record":      func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindReservation)) },
+		"the identity":    func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindIdentity)) },
+		"the block":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindBlock)) },
+		"that it is held": func(l *lab, s *Store, r Reservation) { r.Holder = nil; l.rewrite(s, r) },
+		"the latest move": func(l *lab, s *Store, r Reservation) {
+			r.Holder.Node, r.Epoch = "n9", r.Epoch-1
+			l.rewrite(s, r)
+			l.void(s) // etcd has gone back, and all recover
+		},
 		"a whole life after": func(l *lab, s *Store, r Reservation) { r.Holder, r.Epoch = nil, r.Epoch+3; l.rewrite(s, r) },
 		"nothing":            func(*lab, *Store, Reservation) {},
 	} {
@@ -70,6 +74,10 @@ func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 	for what, change := range map[string]func(l *lab, s *Store, r Reservation){
 		"attached elsewhere since": func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n2", r.Epoch+1; l.rewrite(s, r) },
+		"attached elsewhere with the first epoch of another life": func(l *lab, s *Store, r Reservation) {
+			r.Holder.Node, r.Epoch = "n2", r.Epoch-1
+			l.rewrite(s, r)
+		},
 		"attached elsewhere with the same epoch": func(l *lab, s *Store, r Reservation) {
 			r.Holder = &Holder{Attachment: attachment("c2"), Node: "n1"}
 			l.rewrite(s, r)
@@ -96,11 +104,47 @@ func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 			l.check(err)
 			after, err := s.Reservation(t.Context(), "default", had.Address)
 			l.check(err)
-			if ok || before != nil && after.Revision != before.Revision {
+			if ok || (before == nil) != (after == nil) || before != nil && after.Revision != before.Revision {
 				t.Errorf("asserted %v: before %+v, after %+v", ok, before, after)
 			}
 		})
 	}
+}
+
+// A node that was away for long remembers epochs that the identity does not have any more: it was given up meanwhile,
+// reserved anew, and counts from one again.
+func TestAMemberThatWasReservedAnewIsNotTakenBackByItsFormerNode(t *testing.T) {
+	for what, asked := range map[string][]netip.Addr{"with the same address": nil, "with another address": {addr("10.42.9.9")}} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			config := l.apply(s, smallest())
+			id, former := identity("db", 0), l.join(s, "n1")
+			for range 2 {
+				l.reserve(former, asking(config, "default", id, "c1"))
+			}
+			had := l.reserve(former, asking(config, "default", id, "c1"))[0]
+			_, err := s.EndReservation(t.Context(), id, true)
+			l.check(err)
+			now := l.reserve(l.join(l.store(), "n2"), asking(config, "default", id, "c2", asked...))[0]
+			if now.Epoch >= had.Epoch || (now.Address == had.Address) != (asked == nil) {
+				t.Fatalf("it had %+v, and has %+v", had, now)
+			}
+
+			_, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
+			l.check(err)
+			if all, err := s.Reservations(t.Context()); ok || err != nil || len(all) != 1 || all[0].Revision != now.Revision {
+				t.Errorf("asserted %v: the reservations are %+v, %v", ok, all, err)
+			}
+		})
+	}
+}
+
+// void makes the state nobody's for certain: whoever joins from then on recovers.
+func (l *lab) void(s *Store) {
+	l.Helper()
+	_, err := l.raw().Put(l.Context(), s.keys.cluster(), encode(Cluster{}))
+	l.check(err)
 }
 
 func (l *lab) rewrite(s *Store, r Reservation) {
