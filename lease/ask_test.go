@@ -139,3 +139,11 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnswerIsWrittenAlsoWhereItsSpacesAloneAreTooMuch(t *testing.T) {
+	space := HeldSpace{Pool: "default", Parts: slices.Repeat([]netip.Prefix{prefix("10.42.16.0/26")}, maxAnswer/len("10.42.16.0/26"))}
+	a := Answer{Notes: []BadNote{{Path: "one"}}, Spaces: []HeldSpace{space}}
+	if text := a.text(); !strings.Contains(text, `"more":{"notes":1}`) {
+		t.Errorf("it ends with %q", text[len(text)-100:])
+	}
+}
