@@ -140,6 +140,33 @@ func TestAMemberThatWasReservedAnewIsNotTakenBackByItsFormerNode(t *testing.T) {
 	}
 }
 
+// What an assertion has read is compared by what it writes.
+func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	pool := l.apply(s, smallest()).Pools["default"]
+	a := Assertion{Pool: pool, Identity: identity("db", 0), Attachment: attachment("c1"), Addresses: []netip.Addr{addr("10.42.0.9")}, Epoch: 1}
+	x := l.join(s, "n1")
+	for what, key := range map[string]string{
+		"the identity":    s.keys.identity(a.Identity),
+		"the reservation": s.keys.reservation("default", a.Addresses[0]),
+		"the block":       s.keys.block("default", pool.BlockOf(a.Addresses[0])),
+	} {
+		seen, err := x.seen(t.Context(), a)
+		l.check(err)
+		_, err = l.raw().Put(t.Context(), key, "{}")
+		l.check(err)
+		assertion, ok := seen.assertion()
+		if !ok || assertion == nil {
+			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
+		}
+		if response, err := s.commit(t.Context(), "assert", *assertion); err != nil || response.Succeeded {
+			t.Errorf("%s has changed, and the assertion went through: %v", what, err)
+		}
+		l.delete(key)
+	}
+}
+
 // void makes the state nobody's for certain: whoever joins from then on recovers.
 func (l *lab) void(s *Store) {
 	l.Helper()

@@ -219,6 +219,27 @@ func TestAStateOfAnotherEtcdIsRecoveredAndRemembersIt(t *testing.T) {
 	}
 }
 
+func TestWhoRecoversIsGivenNothing(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	revision := config.PoolRevisions["default"]
+	theirs, gone := l.away(config, "n9", "10.42.16.0/26")
+	mine := l.claims(l.join(s, "n1"), config, "10.42.17.0/26")
+	l.void(s)
+	x := l.join(s, "n1")
+	for what, err := range map[string]error{
+		"claim":   second(x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.18.0/26"))),
+		"take":    second(x.TakeBlock(t.Context(), theirs, revision, gone)),
+		"reserve": second(x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c1")})),
+		"give":    second(x.Give(t.Context(), mine, prefix("10.42.17.8/32"), l.demand(l.join(l.store(), "n2")))),
+	} {
+		if !errors.Is(err, ErrRecovering) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestAJournalOfAnotherClusterIsRefused(t *testing.T) {
 	l := newLab(t)
 	l.meet(l.store(), "n1", Past{})

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -97,6 +98,9 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 		"release": second(former.ReleaseBlock(t.Context(), block, block.Prefix)),
 		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
 		"reserve": second(former.Reserve(t.Context(), []ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
+		"assert":  second(former.AssertBlock(t.Context(), "default", prefix("10.42.17.0/26"), []netip.Prefix{prefix("10.42.17.0/26")})),
+		"attach":  former.asserts(t.Context(), pool, identity("db", 0), addr("10.42.0.9")),
+		"take":    second(former.TakeBlock(t.Context(), block, revision, Absence{Node: "n2"})),
 		"keep":    former.Keep(t.Context(), told(func(time.Duration) {})),
 	} {
 		if !errors.Is(err, ErrReplaced) {
@@ -124,6 +128,12 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrReplaced) {
 		t.Errorf("the publishing: %v", err)
 	}
+}
+
+// asserts is an AssertReservation of which the error alone counts.
+func (x *Session) asserts(ctx context.Context, pool allocator.Pool, id allocator.Identity, at netip.Addr) error {
+	_, _, err := x.AssertReservation(ctx, Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at}, Epoch: 1})
+	return err
 }
 
 func second[T any](_ T, err error) error { return err }

@@ -73,6 +73,18 @@ func TestAReturnIsTheVeto(t *testing.T) {
 	l.check(take())
 }
 
+func TestNothingIsTakenFromANodeThatIsThere(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	there := l.join(l.store(), "n2")
+	b := l.claims(there, config, "10.42.16.0/26")
+	taker := l.join(l.store(), "n1")
+	err := second(taker.TakeBlock(t.Context(), b, config.PoolRevisions["default"], Absence{Node: "n2", Revision: there.Generation()}))
+	if !errors.Is(err, ErrTaken) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
