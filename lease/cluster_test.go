@@ -240,6 +240,18 @@ func TestWhoRecoversIsGivenNothing(t *testing.T) {
 	}
 }
 
+func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	decided := &reserving{store: s, cluster: l.meet(s, "n1", Past{}).Revision}
+	l.void(s)
+	done, err := reserve(t.Context(), decided, []ReserveRequest{asking(config, "default", identity("db", 0), "")})
+	if !errors.Is(err, ErrClusterChanged) {
+		t.Errorf("after the cluster's record was voided: %+v, %v", done, err)
+	}
+}
+
 func TestAJournalOfAnotherClusterIsRefused(t *testing.T) {
 	l := newLab(t)
 	l.meet(l.store(), "n1", Past{})
