@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,16 +18,13 @@ import (
 // answering lets a node answer whatever is asked, until the test ends.
 func (l *lab) answering(s *Store, x *Session, a Answer) {
 	l.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() {
+	l.beside(func(ctx context.Context) {
 		_ = s.FollowQuestions(ctx, func(q Question) {
 			if err := x.Answer(ctx, q, a); err != nil && !errors.Is(err, ErrWithdrawn) && ctx.Err() == nil {
 				l.Error(err)
 			}
 		})
 	})
-	l.Cleanup(func() { cancel(); done.Wait() })
 }
 
 func TestEveryLiveNodeIsAskedAndTheSilentOnesAreNamed(t *testing.T) {

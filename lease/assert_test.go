@@ -3,8 +3,6 @@ package lease
 import (
 	"net/netip"
 	"testing"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 func TestWhatIsMissingOfABlockIsAssertedAndAnothersStays(t *testing.T) {
@@ -88,8 +86,7 @@ func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 			pool := smallest()
 			block := pool.WithDefaults()
 			at := block.BlockOf(r.Address)
-			_, err := l.raw().Put(l.Context(), s.keys.block(r.Pool, at), encode(Block{Prefix: at, Parts: []Part{{Prefix: at, Owner: "n2"}}}))
-			l.check(err)
+			l.put(s.keys.block(r.Pool, at), encode(Block{Prefix: at, Parts: []Part{{Prefix: at, Owner: "n2"}}}))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -154,8 +151,7 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 	} {
 		seen, err := x.seen(t.Context(), a)
 		l.check(err)
-		_, err = l.raw().Put(t.Context(), key, "{}")
-		l.check(err)
+		l.put(key, "{}")
 		assertion, ok := seen.assertion()
 		if !ok || assertion == nil {
 			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
@@ -170,18 +166,10 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 // void makes the state nobody's for certain: whoever joins from then on recovers.
 func (l *lab) void(s *Store) {
 	l.Helper()
-	_, err := l.raw().Put(l.Context(), s.keys.cluster(), encode(Cluster{}))
-	l.check(err)
+	l.put(s.keys.cluster(), encode(Cluster{}))
 }
 
 func (l *lab) rewrite(s *Store, r Reservation) {
 	l.Helper()
-	_, err := l.raw().Put(l.Context(), s.keys.reservation(r.Pool, r.Address), encode(r))
-	l.check(err)
-}
-
-func (l *lab) delete(prefix string) {
-	l.Helper()
-	_, err := l.raw().Delete(l.Context(), prefix, clientv3.WithPrefix())
-	l.check(err)
+	l.put(s.keys.reservation(r.Pool, r.Address), encode(r))
 }

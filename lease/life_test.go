@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -11,16 +10,14 @@ import (
 // Between etcd's answer to a meeting and its compare others of the process see newer revisions.
 func TestAMeetingBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 	l := newLab(t)
-	raw := l.raw()
 	var s *Store
 	s = l.store(func(o *Options) {
 		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
 			if operation != "meet" {
 				return
 			}
-			_, err := raw.Put(t.Context(), "/elsewhere", "")
-			l.check(err)
-			_, err = s.Config(t.Context())
+			l.put("/elsewhere", "")
+			_, err := s.Config(t.Context())
 			l.check(err)
 		}
 	})
@@ -30,44 +27,28 @@ func TestAMeetingBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 	}
 }
 
-// meetAgain meets the etcd that has been set back under a store that runs.
-func (m *machine) meetAgain(s *Store) {
-	m.Helper()
-	m.until("the store has noticed", func() bool { _, err := s.Config(m.Context()); return errors.Is(err, ErrOtherLife) })
-	m.until("it has met etcd", func() bool { _, err := s.Meet(m.Context(), "n1", "machine of n1", Past{}); return err == nil })
-}
-
-// goneBack is an etcd whose revisions are far beyond those of what was saved early, and a store that has seen them.
-func goneBack(t *testing.T) (*machine, *Store) {
-	t.Helper()
-	m := newMachine(t)
-	s := m.store()
-	m.meet(s, "n1", Past{})
-	m.save("early")
-	m.grow(300)
-	return m, s
-}
-
 func TestAFollowerThatHasReadTheFormerLifeDoesNotWaitForItsRevisions(t *testing.T) {
 	m, s := goneBack(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
 	var once sync.Once
-	met, heard := make(chan bool), make(chan string, 100)
-	done.Go(func() {
+	read, met, heard := make(chan bool), make(chan bool), make(chan string, 100)
+	m.beside(func(ctx context.Context) {
 		_ = s.FollowNodes(ctx, func(u Update[Node]) {
 			once.Do(func() { // it has read all, and does not watch yet
-				m.back("early")
-				m.meetAgain(s)
-				close(met)
+				close(read)
+				select {
+				case <-met:
+				case <-ctx.Done():
+				}
 			})
 			for _, n := range u.Set {
 				heard <- n.Name
 			}
 		})
 	})
-	m.Cleanup(func() { cancel(); done.Wait() })
-	<-met
+	<-read
+	m.back("early")
+	m.meetAgain(s)
+	close(met)
 	m.join(m.store(), "n7")
 	select {
 	case <-heard:
@@ -78,15 +59,13 @@ func TestAFollowerThatHasReadTheFormerLifeDoesNotWaitForItsRevisions(t *testing.
 
 func TestAQuestionIsHeardInTheNextLifeOfEtcd(t *testing.T) {
 	m, s := goneBack(t)
-	ctx, cancel := context.WithCancel(t.Context())
 	heard := make(chan string, 100)
-	var done sync.WaitGroup
-	done.Go(func() { _ = s.FollowQuestions(ctx, func(q Question) { heard <- q.Who }) })
-	m.Cleanup(func() { cancel(); done.Wait() })
+	m.beside(func(ctx context.Context) { _ = s.FollowQuestions(ctx, func(q Question) { heard <- q.Who }) })
 	ask := func(who string) {
 		t.Helper()
 		m.join(m.store(), who) // else nobody is waited for
-		done.Go(func() { _, _, _ = m.store().Ask(ctx, Question{Who: who}, 20*time.Second) })
+		asker := m.store()
+		m.beside(func(ctx context.Context) { _, _, _ = asker.Ask(ctx, Question{Who: who}, 20*time.Second) })
 		select {
 		case got := <-heard:
 			if got != who {

@@ -20,8 +20,7 @@ func TestWithoutItsIdentitysRecordAReservationIsStillItsHolders(t *testing.T) {
 			l.rewrite(s, r)
 			strict := brief("n3")
 			strict.Fencing = FencingStrict
-			_, err := l.raw().Put(l.Context(), s.keys.node("n3"), encode(strict))
-			l.check(err)
+			l.put(s.keys.node("n3"), encode(strict))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -82,4 +81,22 @@ func TestAReservationIsNotMadeAgainAfterItsIdentityHasEnded(t *testing.T) {
 		}
 	})
 	l.agree(s, l.reserve(l.join(own, "n1"), q)...)
+}
+
+func TestARecordThatIsMissingIsAssertedAgain(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	q := asking(config, "default", identity("db", 0), "c1")
+	first := l.reserve(x, q)[0]
+	for _, key := range []string{s.keys.reservation("default", first.Address), s.keys.identity(q.Identity)} {
+		l.delete(key)
+		for _, store := range []*Store{s, l.store()} { // with a hint, and without
+			if got := l.reserve(l.join(store, "n1"), q)[0]; got.Address != first.Address {
+				t.Errorf("without %s the address is %s, and was %s", key, got.Address, first.Address)
+			}
+		}
+		l.agree(s)
+	}
 }

@@ -120,8 +120,7 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 	s := l.store()
 	config := l.apply(s, smallest())
 	x := l.join(s, "n1")
-	_, err := l.raw().Put(t.Context(), s.keys.node("n1"), encode(node("n1")))
-	l.check(err)
+	l.put(s.keys.node("n1"), encode(node("n1")))
 	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err, ErrReplaced) {
 		t.Errorf("the claim: %v", err)
 	}
@@ -135,8 +134,6 @@ func (x *Session) asserts(ctx context.Context, pool allocator.Pool, id allocator
 	_, _, err := x.AssertReservation(ctx, Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at}, Epoch: 1})
 	return err
 }
-
-func second[T any](_ T, err error) error { return err }
 
 func TestALostSessionsTransactionsFail(t *testing.T) {
 	l := newLab(t)

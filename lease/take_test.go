@@ -6,20 +6,6 @@ import (
 	"testing"
 )
 
-// away makes a node that owns a block and is gone, and returns the block and the absence.
-func (l *lab) away(c *Config, name, block string, change ...func(*Node)) (Block, Absence) {
-	l.Helper()
-	s, n := l.store(), brief(name)
-	for _, f := range change {
-		f(&n)
-	}
-	x, err := s.Join(l.Context(), n)
-	l.check(err)
-	b := l.claims(x, c, block)
-	l.absent(s, name)
-	return b, Absence{Node: name, Revision: x.Generation()}
-}
-
 func TestWhatAnAbsentNodeHasIsTakenAndMarked(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
@@ -43,9 +29,7 @@ func TestOnlyTheAbsentNodesPartsAreTaken(t *testing.T) {
 	config := l.apply(s, smallest())
 	b, gone := l.away(config, "n2", "10.42.16.0/26")
 	b.Parts = []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n2"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n3"}}
-	put, err := l.raw().Put(t.Context(), s.keys.block("default", b.Prefix), encode(b))
-	l.check(err)
-	b.Revision = put.Header.Revision
+	b.Revision = l.put(s.keys.block("default", b.Prefix), encode(b))
 	got, err := l.join(s, "n1").TakeBlock(t.Context(), b, config.PoolRevisions["default"], gone)
 	l.check(err)
 	if got.Parts[0].Owner != "n1" || got.Parts[1].Owner != "n3" || got.Parts[1].Taken {
