@@ -135,3 +135,42 @@ func TestAStrictNodesReservationMovesOnlyAfterTheWait(t *testing.T) {
 		t.Errorf("it had %+v, and moved it is %+v", had, moved)
 	}
 }
+
+// What a move rests upon is compared by it: who comes back in the moment before keeps what it has.
+func TestAReturnIsTheVetoForAReservationToo(t *testing.T) {
+	for what, comeBack := range map[string]func(l *lab, s *Store, holder Node){
+		"it is there": func(l *lab, s *Store, holder Node) { l.join(s, holder.Name) },
+		"it was there, and its session has ended": func(l *lab, s *Store, holder Node) {
+			_, err := s.Join(l.Context(), holder)
+			l.check(err)
+			l.delete(s.keys.session(holder.Name))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			config := l.apply(s, smallest())
+			holder := brief("n2")
+			holder.Fencing = FencingStrict
+			x, err := s.Join(t.Context(), holder)
+			l.check(err)
+			had := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
+			l.absent(s, "n2")
+
+			ask := asking(config, "default", identity("db", 0), "c2")
+			ask.Waited = func(a Absence) bool {
+				if a.Revision != x.Generation() {
+					return false
+				}
+				comeBack(l, s, holder)
+				return true
+			}
+			if done, err := l.join(l.store(), "n1").Reserve(t.Context(), []ReserveRequest{ask}); !isHeld(err) {
+				t.Errorf("it moved to %+v: %v", done, err)
+			}
+			if r, err := s.Reservation(t.Context(), "default", had.Address); err != nil || r.Revision != had.Revision {
+				t.Errorf("the reservation is %+v, %v", r, err)
+			}
+		})
+	}
+}
