@@ -1,6 +1,9 @@
 package lease
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 // record is the cluster's record as it is in etcd, with its mod revision.
 func (l *lab) record(s *Store) (Cluster, int64) {
@@ -63,5 +66,26 @@ func TestWhoComesBackAfterARecoveryDoesNotBeginAnother(t *testing.T) {
 	m.check(s.AcceptCluster(t.Context(), m.meet(s, "n2", past(at, x))))
 	if met := m.meet(m.store(), "n1", gone); met.Recovering || met.Life != 1 {
 		t.Errorf("it met %+v: want the end of the recovery", met)
+	}
+}
+
+func TestAnotherEtcdIsNoticedWhateverItsRevision(t *testing.T) {
+	m := newMachine(t)
+	s := m.store()
+	m.meet(s, "n1", Past{})
+	m.back("")
+	m.grow(20) // more than the former one had
+	m.until("it is noticed", func() bool { _, err := s.Config(t.Context()); return errors.Is(err, ErrOtherLife) })
+}
+
+func TestAJournalOfAnotherClusterIsTakenWhereItsMachineIsKnown(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.meet(s, "n1", Past{})
+	l.join(s, "n1")
+	l.meet(l.store(), "n1", Past{Cluster: "beef", Generation: 7})
+	_, err := l.store().Meet(t.Context(), "n1", "another machine", Past{Cluster: "beef", Generation: 7})
+	if _, foreign := errors.AsType[*ClusterError](err); !foreign {
+		t.Errorf("another machine under the name: %v", err)
 	}
 }
