@@ -100,3 +100,25 @@ func TestARecordThatIsMissingIsAssertedAgain(t *testing.T) {
 		l.agree(s)
 	}
 }
+
+// Whether a reservation may end was decided by what is compared when it ends.
+func TestNothingComesBetweenALookAndAnEnd(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	q := asking(l.apply(s, smallest()), "default", identity("db", 0), "c1")
+	x := l.join(s, "n1")
+	had := l.reserve(x, q)[0]
+	for what, key := range map[string]string{
+		"the identity":    s.keys.identity(q.Identity),
+		"the reservation": s.keys.reservation("default", had.Address),
+	} {
+		compares, deletes, _, err := s.ending(t.Context(), q.Identity)
+		l.check(err)
+		now, err := s.get(t.Context(), key)
+		l.check(err)
+		l.put(key, string(now.Kvs[0].Value))
+		if response, err := s.commit(t.Context(), "end", transaction{If: compares, Then: deletes}); err != nil || response.Succeeded {
+			t.Errorf("%s has changed, and it ended: %v", what, err)
+		}
+	}
+}
