@@ -119,19 +119,17 @@ func (s *Store) FollowQuestions(ctx context.Context, f func(Question)) error {
 	seen := map[string]int64{}
 	hear := func(kv *mvccpb.KeyValue) {
 		q, err := questionForm.read(s.keys, kv)
-		if err != nil || seen[q.Slot] >= q.Revision {
+		if err != nil || seen[q.Slot] == q.Revision {
 			return
 		}
 		seen[q.Slot], q.lease = q.Revision, kv.Lease
 		f(q)
 	}
-	for ctx.Err() == nil {
+	return s.lifeByLife(ctx, func(ctx context.Context) {
 		if revision, err := s.readQuestions(ctx, hear); err == nil {
 			s.watchQuestions(ctx, revision, hear)
 		}
-		_ = pause(ctx, rand.N(rereadWithin))
-	}
-	return ctx.Err()
+	})
 }
 
 func (s *Store) readQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) (int64, error) {

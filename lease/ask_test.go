@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,16 +18,13 @@ import (
 // answering lets a node answer whatever is asked, until the test ends.
 func (l *lab) answering(s *Store, x *Session, a Answer) {
 	l.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() {
+	l.beside(func(ctx context.Context) {
 		_ = s.FollowQuestions(ctx, func(q Question) {
 			if err := x.Answer(ctx, q, a); err != nil && !errors.Is(err, ErrWithdrawn) && ctx.Err() == nil {
 				l.Error(err)
 			}
 		})
 	})
-	l.Cleanup(func() { cancel(); done.Wait() })
 }
 
 func TestEveryLiveNodeIsAskedAndTheSilentOnesAreNamed(t *testing.T) {
@@ -137,5 +133,13 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 		if len(a.Attachments)+a.More.Attachments != count || len(a.Ports)+a.More.Ports != count || (a.More == More{}) != all || len(a.Attachments) < 1000 {
 			t.Errorf("of %d there are %d, and %d are counted", count, len(a.Attachments), a.More.Attachments)
 		}
+	}
+}
+
+func TestAnAnswerIsWrittenAlsoWhereItsSpacesAloneAreTooMuch(t *testing.T) {
+	space := HeldSpace{Pool: "default", Parts: slices.Repeat([]netip.Prefix{prefix("10.42.16.0/26")}, maxAnswer/len("10.42.16.0/26"))}
+	a := Answer{Notes: []BadNote{{Path: "one"}}, Spaces: []HeldSpace{space}}
+	if text := a.text(); !strings.Contains(text, `"more":{"notes":1}`) {
+		t.Errorf("it ends with %q", text[len(text)-100:])
 	}
 }

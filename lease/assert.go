@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -72,13 +73,22 @@ type Assertion struct {
 }
 
 // AssertReservation makes etcd know again what an attachment of this node has: the identity's reservations, attached
-// to it. A record that is missing is made, one that nobody holds, or an earlier epoch, is attached; another's stays as
-// it is, and then ok is false. It needs no certain state. It returns the epoch by which etcd attaches them.
+// to it. A record that is missing is made, one that nobody holds is attached, and so is one of an earlier epoch while
+// the session is recovering; another's stays as it is, and then ok is false: so does what the identity has got since.
+// It needs no certain state. It returns the epoch by which etcd attaches them.
 func (x *Session) AssertReservation(ctx context.Context, a Assertion) (epoch int64, ok bool, err error) {
+	epoch, ok, err = x.assertReservation(ctx, a)
+	if err != nil {
+		return 0, false, fmt.Errorf("lease: assert the reservation of %s for node %q: %w", a.Identity, x.node.Name, err)
+	}
+	return epoch, ok, nil
+}
+
+func (x *Session) assertReservation(ctx context.Context, a Assertion) (epoch int64, ok bool, err error) {
 	for range reserveTries {
 		seen, err := x.seen(ctx, a)
 		if err != nil {
-			break
+			return 0, false, err
 		}
 		t, ok := seen.assertion()
 		if !ok || t == nil {
@@ -86,17 +96,14 @@ func (x *Session) AssertReservation(ctx context.Context, a Assertion) (epoch int
 		}
 		response, err := x.store.settle(ctx, "assert reservation", *t)
 		if err != nil {
-			break
+			return 0, false, err
 		}
 		if response.Succeeded {
 			return seen.epoch, true, nil
 		}
-		if err = x.verdict(response); err != nil {
-			break
+		if err := x.verdict(response); err != nil {
+			return 0, false, err
 		}
 	}
-	if err == nil {
-		err = fmt.Errorf("others keep coming between: try again")
-	}
-	return 0, false, fmt.Errorf("lease: assert the reservation of %s for node %q: %w", a.Identity, x.node.Name, err)
+	return 0, false, errors.New("others keep coming between: try again")
 }

@@ -3,8 +3,6 @@ package lease
 import (
 	"net/netip"
 	"testing"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 func TestWhatIsMissingOfABlockIsAssertedAndAnothersStays(t *testing.T) {
@@ -40,12 +38,16 @@ func assertion(c *Config, r Reservation) Assertion {
 
 func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 	for what, lose := range map[string]func(l *lab, s *Store, r Reservation){
-		"all of it":          func(l *lab, s *Store, r Reservation) { l.delete(s.keys.prefix) },
-		"the record":         func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindReservation)) },
-		"the identity":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindIdentity)) },
-		"the block":          func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindBlock)) },
-		"that it is held":    func(l *lab, s *Store, r Reservation) { r.Holder = nil; l.rewrite(s, r) },
-		"the latest move":    func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n9", r.Epoch-1; l.rewrite(s, r) },
+		"all of it":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.prefix) },
+		"the record":      func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindReservation)) },
+		"the identity":    func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindIdentity)) },
+		"the block":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindBlock)) },
+		"that it is held": func(l *lab, s *Store, r Reservation) { r.Holder = nil; l.rewrite(s, r) },
+		"the latest move": func(l *lab, s *Store, r Reservation) {
+			r.Holder.Node, r.Epoch = "n9", r.Epoch-1
+			l.rewrite(s, r)
+			l.void(s) // etcd has gone back, and all recover
+		},
 		"a whole life after": func(l *lab, s *Store, r Reservation) { r.Holder, r.Epoch = nil, r.Epoch+3; l.rewrite(s, r) },
 		"nothing":            func(*lab, *Store, Reservation) {},
 	} {
@@ -70,6 +72,10 @@ func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 	for what, change := range map[string]func(l *lab, s *Store, r Reservation){
 		"attached elsewhere since": func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n2", r.Epoch+1; l.rewrite(s, r) },
+		"attached elsewhere with the first epoch of another life": func(l *lab, s *Store, r Reservation) {
+			r.Holder.Node, r.Epoch = "n2", r.Epoch-1
+			l.rewrite(s, r)
+		},
 		"attached elsewhere with the same epoch": func(l *lab, s *Store, r Reservation) {
 			r.Holder = &Holder{Attachment: attachment("c2"), Node: "n1"}
 			l.rewrite(s, r)
@@ -80,8 +86,7 @@ func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 			pool := smallest()
 			block := pool.WithDefaults()
 			at := block.BlockOf(r.Address)
-			_, err := l.raw().Put(l.Context(), s.keys.block(r.Pool, at), encode(Block{Prefix: at, Parts: []Part{{Prefix: at, Owner: "n2"}}}))
-			l.check(err)
+			l.put(s.keys.block(r.Pool, at), encode(Block{Prefix: at, Parts: []Part{{Prefix: at, Owner: "n2"}}}))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -96,21 +101,75 @@ func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 			l.check(err)
 			after, err := s.Reservation(t.Context(), "default", had.Address)
 			l.check(err)
-			if ok || before != nil && after.Revision != before.Revision {
+			if ok || (before == nil) != (after == nil) || before != nil && after.Revision != before.Revision {
 				t.Errorf("asserted %v: before %+v, after %+v", ok, before, after)
 			}
 		})
 	}
 }
 
-func (l *lab) rewrite(s *Store, r Reservation) {
-	l.Helper()
-	_, err := l.raw().Put(l.Context(), s.keys.reservation(r.Pool, r.Address), encode(r))
-	l.check(err)
+// A node that was away for long remembers epochs that the identity does not have any more: it was given up meanwhile,
+// reserved anew, and counts from one again.
+func TestAMemberThatWasReservedAnewIsNotTakenBackByItsFormerNode(t *testing.T) {
+	for what, asked := range map[string][]netip.Addr{"with the same address": nil, "with another address": {addr("10.42.9.9")}} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			config := l.apply(s, smallest())
+			id, former := identity("db", 0), l.join(s, "n1")
+			for range 2 {
+				l.reserve(former, asking(config, "default", id, "c1"))
+			}
+			had := l.reserve(former, asking(config, "default", id, "c1"))[0]
+			_, err := s.EndReservation(t.Context(), id, true)
+			l.check(err)
+			now := l.reserve(l.join(l.store(), "n2"), asking(config, "default", id, "c2", asked...))[0]
+			if now.Epoch >= had.Epoch || (now.Address == had.Address) != (asked == nil) {
+				t.Fatalf("it had %+v, and has %+v", had, now)
+			}
+
+			_, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
+			l.check(err)
+			if all, err := s.Reservations(t.Context()); ok || err != nil || len(all) != 1 || all[0].Revision != now.Revision {
+				t.Errorf("asserted %v: the reservations are %+v, %v", ok, all, err)
+			}
+		})
+	}
 }
 
-func (l *lab) delete(prefix string) {
+// What an assertion has read is compared by what it writes.
+func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	pool := l.apply(s, smallest()).Pools["default"]
+	a := Assertion{Pool: pool, Identity: identity("db", 0), Attachment: attachment("c1"), Addresses: []netip.Addr{addr("10.42.0.9")}, Epoch: 1}
+	x := l.join(s, "n1")
+	for what, key := range map[string]string{
+		"the identity":    s.keys.identity(a.Identity),
+		"the reservation": s.keys.reservation("default", a.Addresses[0]),
+		"the block":       s.keys.block("default", pool.BlockOf(a.Addresses[0])),
+	} {
+		seen, err := x.seen(t.Context(), a)
+		l.check(err)
+		l.put(key, "{}")
+		assertion, ok := seen.assertion()
+		if !ok || assertion == nil {
+			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
+		}
+		if response, err := s.commit(t.Context(), "assert", *assertion); err != nil || response.Succeeded {
+			t.Errorf("%s has changed, and the assertion went through: %v", what, err)
+		}
+		l.delete(key)
+	}
+}
+
+// void makes the state nobody's for certain: whoever joins from then on recovers.
+func (l *lab) void(s *Store) {
 	l.Helper()
-	_, err := l.raw().Delete(l.Context(), prefix, clientv3.WithPrefix())
-	l.check(err)
+	l.put(s.keys.cluster(), encode(Cluster{}))
+}
+
+func (l *lab) rewrite(s *Store, r Reservation) {
+	l.Helper()
+	l.put(s.keys.reservation(r.Pool, r.Address), encode(r))
 }

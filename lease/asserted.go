@@ -2,6 +2,8 @@ package lease
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -12,6 +14,7 @@ type asserted struct {
 	Assertion
 	x            *Session
 	identity     int64         // the mod revision of the identity's record; 0: there is none
+	elsewhere    bool          // that record names other addresses
 	reservations []Reservation // one of each address; Revision 0: there is none
 	blocks       []Block       // likewise, those that the addresses lie in
 	epoch        int64         // by which the attachment has them, once they are asserted
@@ -19,7 +22,7 @@ type asserted struct {
 
 func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 	keys := x.store.keys
-	ops := []clientv3.Op{clientv3.OpGet(keys.identity(a.Identity), clientv3.WithKeysOnly())}
+	ops := []clientv3.Op{clientv3.OpGet(keys.identity(a.Identity))}
 	for _, addr := range a.Addresses {
 		ops = append(ops, clientv3.OpGet(keys.reservation(a.Pool.Name, addr)), clientv3.OpGet(keys.block(a.Pool.Name, a.Pool.BlockOf(addr))))
 	}
@@ -28,6 +31,10 @@ func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 		return nil, err
 	}
 	s := &asserted{Assertion: a, x: x, identity: revisionOf(found(response, 0)), epoch: a.Epoch}
+	if kvs := found(response, 0); len(kvs) > 0 {
+		record, err := identityForm.read(keys, kvs[0])
+		s.elsewhere = err == nil && !record.has(a)
+	}
 	for i, addr := range a.Addresses {
 		r, b := Reservation{Pool: a.Pool.Name, Address: addr}, Block{Pool: a.Pool.Name, Prefix: a.Pool.BlockOf(addr)}
 		if kvs := found(response, 1+2*i); len(kvs) > 0 {
@@ -45,18 +52,28 @@ func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 	return s, nil
 }
 
-// mine reports whether a reservation that is there may be, or become, the attachment's.
+// has reports whether the record names what the assertion speaks of.
+func (r *IdentityRecord) has(a Assertion) bool {
+	return r.Pool == a.Pool.Name && !slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return !slices.Contains(r.Addresses, addr) })
+}
+
+// mine reports whether a reservation that is there may be, or become, the attachment's. An earlier epoch is one that
+// etcd has gone back to only while all recover: else the identity's reservation has ended meanwhile, and its epochs
+// count from one again.
 func (s *asserted) mine(r Reservation) bool {
 	if r.Revision == 0 {
 		return true
 	}
-	return r.Identity == s.Identity && (r.Holder == nil || s.holds(r) || r.Epoch < s.Epoch)
+	return r.Identity == s.Identity && (r.Holder == nil || s.holds(r) || s.x.recovering && r.Epoch < s.Epoch)
 }
 
 func (s *asserted) holds(r Reservation) bool { return r.Holder.is(s.Attachment, s.x.node.Name) }
 
 // assertion is the transaction that makes it so; nil: it is so. It is not ok where something is another's.
 func (s *asserted) assertion() (t *transaction, ok bool) {
+	if s.elsewhere && !s.x.recovering {
+		return nil, false
+	}
 	complete := s.identity > 0
 	for i, r := range s.reservations {
 		b := s.blocks[i]

@@ -25,8 +25,8 @@ func (m *member) attempt(s step) clientv3.Op {
 
 func (m *member) compares() (all []clientv3.Cmp) {
 	keys := m.call.store.keys
-	if !m.reserved {
-		all = append(all, absent(keys.identity(m.Identity)))
+	if !m.reserved || !m.complete() { // else a compare of its reservations tells of its end, too
+		all = append(all, unchanged(keys.identity(m.Identity), m.identity))
 	}
 	for _, s := range m.spots {
 		all = append(all, unchanged(keys.reservation(m.pool, s.address), s.reservation.Revision))
@@ -132,7 +132,7 @@ func (m *member) learnRival(session, node []*mvccpb.KeyValue) error {
 
 // learnIdentity makes the spots what the identity's record says. Without a record they are candidates.
 func (m *member) learnIdentity(kvs []*mvccpb.KeyValue) error {
-	m.fresh = true
+	m.fresh, m.identity = true, revisionOf(kvs)
 	if len(kvs) == 0 {
 		m.reserved, m.pool = false, m.Pool.Name
 		m.call.store.hints.forget(m.Identity)

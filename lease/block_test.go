@@ -1,12 +1,9 @@
 package lease
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 func TestOfTwoNodesThatClaimABlockOneGetsItAndTheOtherLearnsWho(t *testing.T) {
@@ -71,8 +68,7 @@ func TestAReleaseGivesUpOnesOwnPartsAlone(t *testing.T) {
 	l.apply(s, smallest())
 	x := l.join(s, "n1")
 	split := Block{Prefix: prefix("10.42.16.0/26"), Parts: []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n1"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n2"}}}
-	_, err := l.raw().Put(t.Context(), s.keys.block("default", split.Prefix), encode(split))
-	l.check(err)
+	l.put(s.keys.block("default", split.Prefix), encode(split))
 	blocks, err := s.Blocks(t.Context())
 	l.check(err)
 	l.check(second(x.ReleaseBlock(t.Context(), blocks[0], blocks[0].Prefix)))
@@ -109,8 +105,7 @@ func TestARecordThatCannotBeReadIsNamedByWhoNeedsItAndPassedOverByOthers(t *test
 	revision := l.apply(s, smallest()).PoolRevisions["default"]
 	x := l.join(s, "n1")
 	key := s.keys.block("default", prefix("10.42.16.0/26"))
-	_, err := l.raw().Put(t.Context(), key, "rubbish")
-	l.check(err)
+	l.put(key, "rubbish")
 	if _, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26")); err == nil || !contains(err, key) {
 		t.Errorf("claim: %v", err)
 	}
@@ -118,6 +113,4 @@ func TestARecordThatCannotBeReadIsNamedByWhoNeedsItAndPassedOverByOthers(t *test
 	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 || blocks[0].Prefix != other.Prefix {
 		t.Errorf("the blocks are %+v, %v", blocks, err)
 	}
-	_, err = l.raw().Delete(context.Background(), s.keys.Under(KindBlock), clientv3.WithPrefix())
-	l.check(err)
 }

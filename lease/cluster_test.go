@@ -3,77 +3,10 @@ package lease
 import (
 	"errors"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/berth-ipam/berth/lease/embedded"
 )
-
-// A machine is an etcd that can be set back to what it was at an earlier time.
-type machine struct {
-	*lab
-	dir    string
-	server *embedded.Server
-}
-
-func newMachine(t *testing.T) *machine {
-	t.Helper()
-	t.Parallel()
-	dir := t.TempDir()
-	if len(dir) > 60 { // a unix socket's path is short
-		short, err := os.MkdirTemp("", "m")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(short) })
-		dir = short
-	}
-	m := &machine{&lab{t, Options{Endpoints: []string{"unix://" + filepath.Join(dir, "etcd.sock")}}}, dir, nil}
-	m.start()
-	t.Cleanup(func() { m.server.Stop() })
-	return m
-}
-
-func (m *machine) start() {
-	m.Helper()
-	var err error
-	m.server, err = startEtcd(m.dir)
-	m.check(err)
-}
-
-// save keeps what etcd has now under a name, and back sets it to that: with the same id, as a restore with the former
-// token does.
-func (m *machine) save(name string) {
-	m.Helper()
-	m.server.Stop()
-	m.check(os.CopyFS(filepath.Join(m.dir, name), os.DirFS(filepath.Join(m.dir, "data"))))
-	m.start()
-}
-
-func (m *machine) back(name string) {
-	m.Helper()
-	m.server.Stop()
-	m.check(os.RemoveAll(filepath.Join(m.dir, "data")))
-	if name != "" {
-		m.check(os.CopyFS(filepath.Join(m.dir, "data"), os.DirFS(filepath.Join(m.dir, name))))
-	}
-	m.start()
-}
-
-func (l *lab) meet(s *Store, name string, past Past) Standing {
-	l.Helper()
-	standing, err := s.Meet(l.Context(), name, "machine of "+name, past)
-	l.check(err)
-	return standing
-}
-
-// past is what a node remembers of a session.
-func past(at Standing, x *Session) Past {
-	return Past{Cluster: at.Cluster, Life: at.Life, Generation: x.Generation()}
-}
 
 func TestTheFirstToMeetAFreshEtcdWritesItsID(t *testing.T) {
 	l := newLab(t)
@@ -121,14 +54,6 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	}
 }
 
-// claims claims a block that must be had.
-func (l *lab) claims(x *Session, c *Config, block string) Block {
-	l.Helper()
-	b, err := x.ClaimBlock(l.Context(), "default", c.PoolRevisions["default"], prefix(block))
-	l.check(err)
-	return b
-}
-
 func TestAnAgentThatWasStartedAnewKnowsThatEtcdWentBack(t *testing.T) {
 	for name, after := range map[string]func(m *machine){
 		"at once":                          func(*machine) {},
@@ -148,23 +73,13 @@ func TestAnAgentThatWasStartedAnewKnowsThatEtcdWentBack(t *testing.T) {
 	}
 }
 
-func (m *machine) grow(revisions int) {
-	m.Helper()
-	raw := m.raw()
-	for range revisions {
-		_, err := raw.Put(m.Context(), "/elsewhere", "")
-		m.check(err)
-	}
-}
-
 func TestANodeThatWasRemovedAndComesBackVoidsNothing(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	at := l.meet(s, "n1", Past{})
 	x := l.join(s, "n1")
 	now := time.Now()
-	_, err := l.raw().Put(t.Context(), s.keys.node("n1"), encode(Node{Removed: &now}))
-	l.check(err)
+	l.put(s.keys.node("n1"), encode(Node{Removed: &now}))
 	if met := l.meet(l.store(), "n1", past(at, x)); met.Recovering {
 		t.Errorf("it met %+v", met)
 	}
@@ -196,8 +111,7 @@ func TestAStateOfAnotherEtcdIsRecoveredAndRemembersIt(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	config := l.apply(s, smallest())
-	_, err := l.raw().Put(t.Context(), s.keys.cluster(), `{"id": "c0ffee"}`)
-	l.check(err)
+	l.put(s.keys.cluster(), `{"id": "c0ffee"}`)
 	at := l.meet(s, "n1", Past{Cluster: "c0ffee", Generation: 7})
 	if !at.Recovering {
 		t.Fatalf("it met %+v", at)
@@ -219,6 +133,39 @@ func TestAStateOfAnotherEtcdIsRecoveredAndRemembersIt(t *testing.T) {
 	}
 }
 
+func TestWhoRecoversIsGivenNothing(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	revision := config.PoolRevisions["default"]
+	theirs, gone := l.away(config, "n9", "10.42.16.0/26")
+	mine := l.claims(l.join(s, "n1"), config, "10.42.17.0/26")
+	l.void(s)
+	x := l.join(s, "n1")
+	for what, err := range map[string]error{
+		"claim":   second(x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.18.0/26"))),
+		"take":    second(x.TakeBlock(t.Context(), theirs, revision, gone)),
+		"reserve": second(x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c1")})),
+		"give":    second(x.Give(t.Context(), mine, prefix("10.42.17.8/32"), l.demand(l.join(l.store(), "n2")))),
+	} {
+		if !errors.Is(err, ErrRecovering) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	decided := &reserving{store: s, cluster: l.meet(s, "n1", Past{}).Revision}
+	l.void(s)
+	done, err := reserve(t.Context(), decided, []ReserveRequest{asking(config, "default", identity("db", 0), "")})
+	if !errors.Is(err, ErrClusterChanged) {
+		t.Errorf("after the cluster's record was voided: %+v, %v", done, err)
+	}
+}
+
 func TestAJournalOfAnotherClusterIsRefused(t *testing.T) {
 	l := newLab(t)
 	l.meet(l.store(), "n1", Past{})
@@ -235,8 +182,7 @@ func TestASessionEndsWithTheClusterThatItBeganIn(t *testing.T) {
 	l.meet(s, "n1", Past{})
 	x := l.join(s, "n1")
 	b := l.claims(x, config, "10.42.16.0/26")
-	_, err := l.raw().Put(t.Context(), s.keys.cluster(), `{"id": ""}`)
-	l.check(err)
+	l.put(s.keys.cluster(), `{"id": ""}`)
 	for what, err := range map[string]error{
 		"claim":   second(x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.64/26"))),
 		"take":    second(x.TakeBlock(t.Context(), b, config.PoolRevisions["default"], Absence{Node: "n2"})),
@@ -274,17 +220,4 @@ func TestManyWhoSeeEtcdGoBackVoidItOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-}
-
-func TestOnlyReleasesOfEtcdWithSoundLeasesAreTaken(t *testing.T) {
-	for version, want := range map[string]bool{
-		"3.3.99": false, "3.4.37": false, "3.4.38": true, "3.5.13": false, "3.5.22": false, "3.5.23": true, "3.6.4": false, "3.6.5": true,
-		"3.7.0": true, "3.7.3": true, "3.8.0-alpha.0": true, "4.0.0": true, "": false, "3.6": false, "3.x.1": false,
-	} {
-		if got := soundRelease(version); got != want {
-			t.Errorf("etcd %q is sound: %v, want %v", version, got, want)
-		}
-	}
-	l := newLab(t)
-	l.check(l.store().CheckRelease(t.Context()))
 }

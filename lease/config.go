@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -108,7 +107,7 @@ func (s *Store) Config(ctx context.Context) (*Config, error) {
 // fast f may get the last one alone. It returns only when ctx ends, with ctx's error.
 func (s *Store) FollowConfig(ctx context.Context, f func(*Config)) error {
 	last := int64(-1)
-	news := func() (*Config, error) {
+	news := func(ctx context.Context) (*Config, error) {
 		c, err := s.Config(ctx)
 		if err == nil && c.Revision != last {
 			last = c.Revision
@@ -116,14 +115,14 @@ func (s *Store) FollowConfig(ctx context.Context, f func(*Config)) error {
 		}
 		return c, err
 	}
-	for ctx.Err() == nil {
-		if c, err := news(); err == nil {
-			s.watch(ctx, s.keys.revision(), c.Revision, func([]*clientv3.Event) bool {
-				_, err := news()
-				return err == nil
-			})
+	return s.lifeByLife(ctx, func(ctx context.Context) {
+		c, err := news(ctx)
+		if err != nil {
+			return
 		}
-		_ = pause(ctx, rand.N(rereadWithin))
-	}
-	return ctx.Err()
+		s.watch(ctx, s.keys.revision(), c.Revision, func([]*clientv3.Event) bool {
+			_, err := news(ctx)
+			return err == nil
+		})
+	})
 }

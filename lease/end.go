@@ -78,10 +78,14 @@ func (s *Store) ending(ctx context.Context, id allocator.Identity) (compares []c
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		if r == nil || r.Identity != id {
+		key := s.keys.reservation(record.Pool, a)
+		switch {
+		case r == nil:
+			compares = append(compares, absent(key))
+			continue
+		case r.Identity != id:
 			continue // only the identity's record is left
 		}
-		key := s.keys.reservation(record.Pool, a)
 		compares, deletes = append(compares, unchanged(key, r.Revision)), append(deletes, clientv3.OpDelete(key))
 		all = append(all, *r)
 	}

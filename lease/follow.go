@@ -50,16 +50,28 @@ func (s *Store) FollowSessions(ctx context.Context, f func(Update[Presence])) er
 }
 
 func follow[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) error {
-	for ctx.Err() == nil {
-		if revision, err := readFull(ctx, s, form, f); err == nil {
-			s.watch(ctx, s.keys.Under(form.kind), revision, func(events []*clientv3.Event) bool {
-				u, ok := updateOf(s.keys, form, events)
-				if ok {
-					f(u)
-				}
-				return ok
-			})
+	return s.lifeByLife(ctx, func(ctx context.Context) {
+		revision, err := readFull(ctx, s, form, f)
+		if err != nil {
+			return
 		}
+		s.watch(ctx, s.keys.Under(form.kind), revision, func(events []*clientv3.Event) bool {
+			u, ok := updateOf(s.keys, form, events)
+			if ok {
+				f(u)
+			}
+			return ok
+		})
+	})
+}
+
+// lifeByLife calls f, which reads and then watches, again and again until ctx ends; its error is ctx's. The context that
+// f gets ends with the present life of etcd's, too: by a revision of one life a watch in the next could wait for long.
+func (s *Store) lifeByLife(ctx context.Context, f func(ctx context.Context)) error {
+	for ctx.Err() == nil {
+		life, end := s.life.during(ctx)
+		f(life)
+		end()
 		_ = pause(ctx, rand.N(rereadWithin))
 	}
 	return ctx.Err()
@@ -84,7 +96,7 @@ func (s *Store) watch(ctx context.Context, prefix string, revision int64, f func
 	if err != nil {
 		return
 	}
-	ctx, cancel := s.life.during(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Without a leader etcd would keep silent, and the follower would think that nothing happens.
 	ctx = clientv3.WithRequireLeader(ctx)

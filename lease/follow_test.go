@@ -105,11 +105,7 @@ func TestARecordThatCannotBeReadDoesNotStopAFollower(t *testing.T) {
 	s := l.store()
 	revision := l.apply(s, smallest()).PoolRevisions["default"]
 	x := l.join(s, "n1")
-	raw := l.raw()
-	rubbish := func(key string) {
-		_, err := raw.Put(t.Context(), key, "rubbish")
-		l.check(err)
-	}
+	rubbish := func(key string) { l.put(key, "rubbish") }
 	rubbish(s.keys.block("default", prefix("10.42.16.0/26")))
 	v := l.follow(l.store())
 	l.until("the bad record was told", func() bool { _, bad := v.told(); return bad == 1 })
@@ -117,10 +113,8 @@ func TestARecordThatCannotBeReadDoesNotStopAFollower(t *testing.T) {
 	l.until("the bad key was told", func() bool { _, bad := v.told(); return bad == 2 })
 	_, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.17.0/26"))
 	l.check(err)
-	_, err = raw.Delete(t.Context(), s.keys.block("default", prefix("10.42.16.0/26")))
-	l.check(err)
-	_, err = raw.Delete(t.Context(), s.keys.Under(KindBlock)+"a/b/c")
-	l.check(err)
+	l.delete(s.keys.block("default", prefix("10.42.16.0/26")))
+	l.delete(s.keys.Under(KindBlock) + "a/b/c")
 	l.agrees(v, s)
 }
 

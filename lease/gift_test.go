@@ -1,61 +1,13 @@
 package lease
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
 	"testing"
-
-	"github.com/berth-ipam/berth/allocator"
 )
-
-func parts(text ...string) (all []Part) {
-	for i := 0; i < len(text); i += 2 {
-		owner, taken := text[i+1], false
-		if owner[0] == '!' {
-			owner, taken = owner[1:], true
-		}
-		all = append(all, Part{Prefix: prefix(text[i]), Owner: owner, Taken: taken})
-	}
-	return all
-}
-
-func TestPartsAreWrittenInOneWay(t *testing.T) {
-	whole := prefix("10.0.0.0/26")
-	for _, c := range []struct{ from, want []Part }{
-		{parts("10.0.0.32/27", "a", "10.0.0.0/27", "a"), parts("10.0.0.0/26", "a")},
-		{parts("10.0.0.32/27", "a", "10.0.0.16/28", "a", "10.0.0.0/28", "a"), parts("10.0.0.0/26", "a")},
-		{parts("10.0.0.0/27", "a", "10.0.0.32/27", "b"), parts("10.0.0.0/27", "a", "10.0.0.32/27", "b")},
-		{parts("10.0.0.0/27", "a", "10.0.0.32/27", "!a"), parts("10.0.0.0/27", "a", "10.0.0.32/27", "!a")},
-		{parts("10.0.0.16/28", "a", "10.0.0.32/28", "a"), parts("10.0.0.16/28", "a", "10.0.0.32/28", "a")}, // not siblings
-		{parts("10.0.0.0/26", "a"), parts("10.0.0.0/26", "a")},
-	} {
-		if got := canonical(whole, slices.Clone(c.from)); !slices.Equal(got, c.want) {
-			t.Errorf("%v is written %v, want %v", c.from, got, c.want)
-		}
-	}
-}
-
-func TestAPartMovesWithWhatIsSaidOfIt(t *testing.T) {
-	b := Block{Prefix: prefix("10.0.0.0/26"), Parts: parts("10.0.0.0/27", "!a", "10.0.0.32/27", "b")}
-	if got := b.moved(prefix("10.0.0.8/29"), "a", "c"); !slices.Equal(got.Parts, parts("10.0.0.0/29", "!a", "10.0.0.8/29", "!c", "10.0.0.16/28", "!a", "10.0.0.32/27", "b")) {
-		t.Errorf("given: %v", got.Parts)
-	}
-	free := b.moved(b.Prefix, "a", "")
-	if !slices.Equal(free.Parts, parts("10.0.0.32/27", "b")) || !slices.Equal(free.Uncovered(), []netip.Prefix{prefix("10.0.0.0/27")}) {
-		t.Errorf("released: %v, and nobody's is %v", free.Parts, free.Uncovered())
-	}
-	if got := free.covered("b"); !slices.Equal(got.Parts, parts("10.0.0.0/26", "b")) {
-		t.Errorf("claimed: %v", got.Parts)
-	}
-	if len(b.Parts) != 2 {
-		t.Errorf("the block itself has become %v", b.Parts)
-	}
-}
 
 // given is a lab in which n1 owns a block and the others are there.
 func given(t *testing.T) (l *lab, revision int64, nodes []*Session, b Block) {
@@ -68,20 +20,6 @@ func given(t *testing.T) (l *lab, revision int64, nodes []*Session, b Block) {
 	b, err := nodes[0].ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
 	l.check(err)
 	return l, revision, nodes, b
-}
-
-func (l *lab) demand(x *Session) Demand {
-	l.Helper()
-	d, err := x.Demand(l.Context(), Demand{Pool: "default", V4: 1})
-	l.check(err)
-	return d
-}
-
-func (l *lab) demands() []Demand {
-	l.Helper()
-	all, err := l.store().Demands(l.Context())
-	l.check(err)
-	return all
 }
 
 func (l *lab) block() Block {
@@ -179,8 +117,7 @@ func TestNothingIsGivenToTheDead(t *testing.T) {
 	dying := l.joinBriefly(l.store(), "n9")
 	d := l.demand(dying)
 	// The key alone goes, and then the demand with the lease.
-	_, err := l.raw().Delete(t.Context(), l.store().keys.session("n9"))
-	l.check(err)
+	l.delete(l.store().keys.session("n9"))
 	if err := second(n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)); !errors.Is(err, ErrDemandMet) {
 		t.Errorf("to a node without a session: %v", err)
 	}
@@ -243,150 +180,5 @@ func TestWhatIsGivenBackOfASplitBlockCanBeClaimedByOne(t *testing.T) {
 		if !slices.Equal(b.Parts, parts("10.42.16.0/26", "n1")) {
 			t.Fatalf("the block is %+v", b)
 		}
-	}
-}
-
-func TestABlockIsNotSplitWithoutBound(t *testing.T) {
-	x := &Session{node: node("n1")}
-	b := Block{Pool: "default", Prefix: prefix("10.0.0.0/16")}
-	for i := range maxParts - 1 {
-		owner := fmt.Sprint("n", 1+i%2)
-		b.Parts = append(b.Parts, Part{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 6), byte(i << 2)}), 30), Owner: owner})
-	}
-	if err := second(x.Give(t.Context(), b, prefix("10.0.0.1/32"), Demand{Pool: "default", Node: "n3"})); !errors.Is(err, ErrManyParts) {
-		t.Errorf("a block of %d parts was split: %v", len(b.Parts), err)
-	}
-}
-
-// A giver hears nothing of its gift. Only writing the block tells what became of it, and a late one does nothing then.
-func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
-	l, _, n, b := given(t)
-	w := l.wire()
-	cut := l.store(func(o *Options) { o.Endpoints = []string{w.endpoint} })
-	giver := &Session{store: cut, node: n[0].node, generation: n[0].generation, lease: n[0].lease}
-	d := l.demand(n[1])
-	w.cut()
-	ctx, cancel := context.WithTimeout(t.Context(), callTime/50)
-	defer cancel()
-	_, err := giver.Give(ctx, b, prefix("10.42.16.32/27"), d)
-	if err == nil || errors.Is(err, ErrDemandMet) {
-		t.Fatalf("with the wire cut: %v", err)
-	}
-	now, err := n[0].SettleBlock(t.Context(), b)
-	l.check(err)
-	if now.Revision <= b.Revision || !slices.Equal(now.Parts, b.Parts) {
-		t.Errorf("settled: %+v", now)
-	}
-	w.mend()
-	if _, ok := errors.AsType[*LostBlockError](second(giver.Give(t.Context(), b, prefix("10.42.16.32/27"), d))); !ok {
-		t.Error("a gift from before the settling was carried out after it")
-	}
-	// And one that was carried out, unheard.
-	after, err := n[0].Give(t.Context(), now, prefix("10.42.16.32/27"), d)
-	l.check(err)
-	if got, err := n[0].SettleBlock(t.Context(), now); err != nil || got.Revision != after.Revision || got.OwnerOf(addr("10.42.16.40")) != "n2" {
-		t.Errorf("settled: %+v, %v", got, err)
-	}
-	if again, err := n[0].Give(t.Context(), now, prefix("10.42.16.32/27"), d); err != nil || again.Revision != after.Revision {
-		t.Errorf("repeated: %+v, %v", again, err)
-	}
-}
-
-func TestAfterLostAnswersAnAddressHasOneOwner(t *testing.T) {
-	l := newLab(t)
-	revision := l.apply(l.store(), smallest()).PoolRevisions["default"]
-	const nodes, turns = 3, 25
-	block := prefix("10.42.16.0/29")
-	var mu sync.Mutex
-	owners := map[netip.Addr]string{} // as the nodes believe
-	var wait sync.WaitGroup
-	for i := range nodes {
-		wait.Go(func() {
-			l.shaky(func(s *Store) {
-				x := l.insistJoin(s, fmt.Sprint("n", i))
-				name := x.Node().Name
-				believe := func(b Block, mine bool) {
-					mu.Lock()
-					defer mu.Unlock()
-					for _, p := range b.Of(name) {
-						for a := p.Prefix.Addr(); p.Prefix.Contains(a); a = a.Next() {
-							if other := owners[a]; mine && other != "" && other != name {
-								t.Errorf("%s is %s's and %s's", a, other, name)
-							}
-							delete(owners, a)
-							if mine {
-								owners[a] = name
-							}
-						}
-					}
-				}
-				for range turns {
-					if err := l.turn(x, revision, block, believe); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		})
-	}
-	wait.Wait()
-}
-
-// turn claims what is free of a block, or demands, and gives what it has to whoever demands.
-func (l *lab) turn(x *Session, revision int64, block netip.Prefix, believe func(Block, bool)) error {
-	var b Block
-	err := l.insist(func(ctx context.Context) (err error) {
-		b, err = x.ClaimBlock(ctx, "default", revision, block)
-		return err
-	})
-	if errors.Is(err, ErrTaken) {
-		return l.insist(func(ctx context.Context) error { _, err := x.Demand(ctx, Demand{Pool: "default", V4: 1}); return err })
-	}
-	if err != nil {
-		return err
-	}
-	believe(b, true)
-	var demands []Demand
-	if err := l.insist(func(ctx context.Context) (err error) { demands, err = x.store.Demands(ctx); return err }); err != nil {
-		return err
-	}
-	believe(b, false) // out of the allocator, before anything is sent
-	for _, d := range demands {
-		own := b.Of(x.Node().Name)
-		if d.Node == x.Node().Name || len(own) == 0 {
-			continue
-		}
-		part := netip.PrefixFrom(own[rand.IntN(len(own))].Prefix.Addr(), 32)
-		ctx, cancel := context.WithTimeout(l.Context(), callTime)
-		now, err := x.Give(ctx, b, part, d)
-		cancel()
-		_, lost := errors.AsType[*LostBlockError](err)
-		if err != nil && !lost && !errors.Is(err, ErrDemandMet) {
-			// In doubt.
-			if err := l.insist(func(ctx context.Context) (err error) { now, err = x.SettleBlock(ctx, b); return err }); err != nil {
-				return err
-			}
-		}
-		b = now
-	}
-	return nil
-}
-
-func TestDemandsAreFollowed(t *testing.T) {
-	l, _, n, b := given(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	updates := make(chan Update[Demand], 10)
-	done.Go(func() { _ = l.store().FollowDemands(ctx, func(u Update[Demand]) { updates <- u }) })
-	l.Cleanup(func() { cancel(); done.Wait() })
-	<-updates
-	d := l.demand(n[1])
-	if u := <-updates; len(u.Set) != 1 || u.Set[0].Node != "n2" || u.Set[0].Of(allocator.V4) != 1 || u.Set[0].Of(allocator.V6) != 0 || u.Set[0].Revision != d.Revision {
-		t.Errorf("the demand is followed as %+v", u)
-	}
-	_, err := n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)
-	l.check(err)
-	if u := <-updates; len(u.Gone) != 1 || u.Gone[0].Node != "n2" || u.Gone[0].Pool != "default" {
-		t.Errorf("the gift is followed as %+v", u)
 	}
 }

@@ -78,6 +78,7 @@ func (l *life) meet(h *etcdserverpb.ResponseHeader, state int64, goesOn bool) {
 	defer l.mu.Unlock()
 	l.met, l.state = true, state
 	if goesOn {
+		l.cluster, l.revision = h.ClusterId, max(l.revision, h.Revision) // it may be the first answer of all
 		return
 	}
 	if l.end != nil {

@@ -91,8 +91,7 @@ func (m *meeting) lost() bool {
 	if m.back {
 		return true
 	}
-	joined := m.past.Cluster == m.actual && m.past.Generation > 0
-	return joined && (m.header.Revision < m.past.Generation || m.nodeAt < m.past.Generation)
+	return m.past.Cluster == m.actual && m.nodeAt < m.past.Generation
 }
 
 func (m *meeting) void() *Cluster {

@@ -16,6 +16,7 @@ type member struct {
 	ReserveRequest
 	call     *reserving
 	reserved bool   // the identity has a record, and the spots are what it says; else they are candidates
+	identity int64  // that record's mod revision, where a reservation of it is missing; 0: there is none
 	pool     string // where the identity's addresses are
 	spots    []spot // one of each family
 	fresh    bool   // all this was read within the call: a refusal may build upon it
@@ -75,7 +76,7 @@ func (m *member) arrange() {
 
 // next decides. An error is final.
 func (m *member) next() (step, error) {
-	if !m.reserved {
+	if !m.reserved && (m.held().Holder == nil || !m.call.attaches()) {
 		return write, nil
 	}
 	if err := m.refused(); err != nil {

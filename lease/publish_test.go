@@ -118,15 +118,13 @@ func TestNothingIsPublishedInABlockThatIsLost(t *testing.T) {
 	x, b := publisher(l, s, prefix("10.42.16.0/26"))
 	taken := b
 	taken.Parts = []Part{{Prefix: b.Prefix, Owner: "n2", Taken: true}}
-	_, err := l.raw().Put(t.Context(), s.keys.block("default", b.Prefix), encode(taken))
-	l.check(err)
+	l.put(s.keys.block("default", b.Prefix), encode(taken))
 	batch := Batch{Blocks: []Block{b}, Set: assignments(addr("10.42.16.1"), 3)}
 	lost, ok := errors.AsType[*LostBlockError](x.Publish(t.Context(), batch))
 	if !ok || lost.Block.Pool != "default" || lost.Block.Parts[0].Owner != "n2" || lost.Block.Revision <= b.Revision {
 		t.Fatalf("the error is %+v", lost)
 	}
-	_, err = l.raw().Delete(t.Context(), s.keys.block("default", b.Prefix))
-	l.check(err)
+	l.delete(s.keys.block("default", b.Prefix))
 	lost, ok = errors.AsType[*LostBlockError](x.Publish(t.Context(), batch))
 	if !ok || lost.Block.Revision != 0 || lost.Block.Prefix != b.Prefix {
 		t.Fatalf("without a record: %+v", lost)
@@ -176,12 +174,12 @@ func TestAStatusThatAPersonHasTouchedIsOverwritten(t *testing.T) {
 	s := l.store()
 	l.apply(s, smallest())
 	x := l.join(s, "n1")
-	for _, touch := range []func() error{
-		func() error { return second(l.raw().Put(t.Context(), s.keys.status("n1"), "rubbish")) },
-		func() error { return second(l.raw().Delete(t.Context(), s.keys.status("n1"))) },
+	for _, touch := range []func(){
+		func() { l.put(s.keys.status("n1"), "rubbish") },
+		func() { l.delete(s.keys.status("n1")) },
 	} {
 		l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 1}}))
-		l.check(touch())
+		touch()
 		l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 2}}))
 		if statuses, err := s.Statuses(t.Context()); err != nil || statuses["n1"].Applied != 2 {
 			t.Errorf("the status is %+v, %v", statuses["n1"], err)

@@ -94,11 +94,12 @@ type BadNote struct {
 // maxAnswer bounds an answer as it is written, in bytes: etcd refuses a request of more than 1.5 MiB.
 const maxAnswer = 1 << 20
 
-// text is the answer as it is written: the ends of its longest lists are only counted where all would be too much.
+// text is the answer as it is written: the ends of its longest lists are only counted where all would be too much. What
+// is too much without them, too, is left to etcd to refuse.
 func (a Answer) text() string {
 	for {
 		text := encode(a)
-		if len(text) <= maxAnswer {
+		if len(text) <= maxAnswer || len(a.Attachments)+len(a.Ports)+len(a.Notes) == 0 {
 			return text
 		}
 		// Some room besides, since no two entries are of one length.

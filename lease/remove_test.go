@@ -219,3 +219,42 @@ func TestWhatAReturningNodeSettlesIsNotTakenFromIt(t *testing.T) {
 		both.Wait()
 	}
 }
+
+// A removal compares, step by step, what it has seen: nothing comes between a look and what is taken by it.
+func TestNothingComesBetweenALookAndARemoval(t *testing.T) {
+	for what, change := range map[string]func(l *lab, s *Store){
+		"the node":     func(l *lab, s *Store) { l.put(s.keys.node("n1"), encode(node("n1"))) },
+		"its session":  func(l *lab, s *Store) { l.put(s.keys.session("n1"), "{}") },
+		"what it owns": func(l *lab, s *Store) { l.put(s.keys.block("default", prefix("10.42.64.0/26")), "{}") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			l.holdings(s, "n1", 1, 0, 0)
+			seen, err := s.lookAtNode(t.Context(), "n1")
+			l.check(err)
+			if what != "what it owns" {
+				change(l, s)
+				if stone, err := s.bury(t.Context(), "n1", seen); !isReturned(err) {
+					t.Errorf("it was buried under %d: %v", stone, err)
+				}
+				seen, err = s.lookAtNode(t.Context(), "n1")
+				l.check(err)
+			}
+			grave, err := s.bury(t.Context(), "n1", seen)
+			l.check(err)
+			held, err := s.heldBy(t.Context(), "n1")
+			l.check(err)
+			change(l, s)
+			taken, err := s.takeAll(t.Context(), "n1", grave, held)
+			if taken != (Removal{}) || isReturned(err) != (what != "what it owns") {
+				t.Errorf("taken was %+v: %v", taken, err)
+			}
+		})
+	}
+}
+
+func isReturned(err error) bool {
+	_, returned := errors.AsType[*NodeReturnedError](err)
+	return returned
+}

@@ -207,7 +207,8 @@ func (r *reserving) fence(tries []try, t *transaction) {
 	if r.session != nil {
 		t.If, t.Else = r.session.Owner(), r.session.ownerGets()
 	} else {
-		t.If = []clientv3.Cmp{unchanged(r.store.keys.cluster(), r.cluster)}
+		cluster := r.store.keys.cluster()
+		t.If, t.Else = []clientv3.Cmp{unchanged(cluster, r.cluster)}, []clientv3.Op{clientv3.OpGet(cluster, clientv3.WithKeysOnly())}
 	}
 	for _, m := range oneOfEachPool(tries) {
 		key := r.store.keys.pool(m.Pool.Name)
@@ -234,12 +235,14 @@ func oneOfEachPool(tries []try) (each []*member) {
 
 // verdict says which of the fence's compares failed.
 func (r *reserving) verdict(tries []try, response *clientv3.TxnResponse) error {
-	n := 0
+	n := 1
 	if r.session != nil {
 		n = ownerReads
 		if err := r.session.verdict(response); err != nil {
 			return err
 		}
+	} else if revisionOf(found(response, 0)) != r.cluster {
+		return ErrClusterChanged
 	}
 	for i, m := range oneOfEachPool(tries) {
 		if revisionOf(found(response, n+i)) != m.PoolRevision {

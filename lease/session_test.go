@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -97,6 +98,9 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 		"release": second(former.ReleaseBlock(t.Context(), block, block.Prefix)),
 		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
 		"reserve": second(former.Reserve(t.Context(), []ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
+		"assert":  second(former.AssertBlock(t.Context(), "default", prefix("10.42.17.0/26"), []netip.Prefix{prefix("10.42.17.0/26")})),
+		"attach":  former.asserts(t.Context(), pool, identity("db", 0), addr("10.42.0.9")),
+		"take":    second(former.TakeBlock(t.Context(), block, revision, Absence{Node: "n2"})),
 		"keep":    former.Keep(t.Context(), told(func(time.Duration) {})),
 	} {
 		if !errors.Is(err, ErrReplaced) {
@@ -116,8 +120,7 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 	s := l.store()
 	config := l.apply(s, smallest())
 	x := l.join(s, "n1")
-	_, err := l.raw().Put(t.Context(), s.keys.node("n1"), encode(node("n1")))
-	l.check(err)
+	l.put(s.keys.node("n1"), encode(node("n1")))
 	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err, ErrReplaced) {
 		t.Errorf("the claim: %v", err)
 	}
@@ -126,7 +129,11 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 	}
 }
 
-func second[T any](_ T, err error) error { return err }
+// asserts is an AssertReservation of which the error alone counts.
+func (x *Session) asserts(ctx context.Context, pool allocator.Pool, id allocator.Identity, at netip.Addr) error {
+	_, _, err := x.AssertReservation(ctx, Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at}, Epoch: 1})
+	return err
+}
 
 func TestALostSessionsTransactionsFail(t *testing.T) {
 	l := newLab(t)

@@ -2,7 +2,6 @@ package lease
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -22,21 +21,6 @@ func (l *lab) counting(operation string) (*Store, *atomic.Int64) {
 		}
 	})
 	return s, &n
-}
-
-// set asks for members of an app, each in a container of its own.
-func set(c *Config, pool, app string, members int, generation string) (all []ReserveRequest) {
-	for i := range members {
-		all = append(all, asking(c, pool, identity(app, i), fmt.Sprint(generation, "-", i)))
-	}
-	return all
-}
-
-func detachments(reservations []Reservation) (all []Detachment) {
-	for _, r := range reservations {
-		all = append(all, detachment(r))
-	}
-	return all
 }
 
 func TestAThousandMembersShareFewTransactions(t *testing.T) {
@@ -178,8 +162,7 @@ func TestAMemberHasAnAddressOfEachFamilyOrNone(t *testing.T) {
 	l.check(n1.store.Detach(t.Context(), []Detachment{d}))
 	l.agree(s, moved...)
 	// What is missing of one family is asserted again, with the epoch that the other one has.
-	_, err = l.raw().Delete(t.Context(), s.keys.reservation("both", moved[1].Address))
-	l.check(err)
+	l.delete(s.keys.reservation("both", moved[1].Address))
 	again := l.reserve(l.join(l.store(), "n2"), asking(config, "both", identity("db", 0), "c2"))
 	if again[0].Epoch != 3 || again[1].Epoch != 3 || again[1].Address != moved[1].Address {
 		t.Errorf("asserted was %+v", again)

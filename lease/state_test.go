@@ -65,8 +65,7 @@ func TestARemedyIsCarriedOutOnlyWhileAllIsAsItWasRead(t *testing.T) {
 	s := l.store()
 	l.join(s, "n1")
 	node, status := Key{Kind: KindNode, Node: "n1"}, Key{Kind: KindStatus, Node: "n9"}
-	_, err := l.raw().Put(t.Context(), s.keys.Of(status), "{}")
-	l.check(err)
+	l.put(s.keys.Of(status), "{}")
 	remedy := Remedy{Same: []Key{node, {Kind: KindNode, Node: "n9"}}, Delete: []string{s.keys.Of(status)}}
 
 	state, err := s.State(t.Context())

@@ -6,20 +6,6 @@ import (
 	"testing"
 )
 
-// away makes a node that owns a block and is gone, and returns the block and the absence.
-func (l *lab) away(c *Config, name, block string, change ...func(*Node)) (Block, Absence) {
-	l.Helper()
-	s, n := l.store(), brief(name)
-	for _, f := range change {
-		f(&n)
-	}
-	x, err := s.Join(l.Context(), n)
-	l.check(err)
-	b := l.claims(x, c, block)
-	l.absent(s, name)
-	return b, Absence{Node: name, Revision: x.Generation()}
-}
-
 func TestWhatAnAbsentNodeHasIsTakenAndMarked(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
@@ -43,9 +29,7 @@ func TestOnlyTheAbsentNodesPartsAreTaken(t *testing.T) {
 	config := l.apply(s, smallest())
 	b, gone := l.away(config, "n2", "10.42.16.0/26")
 	b.Parts = []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n2"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n3"}}
-	put, err := l.raw().Put(t.Context(), s.keys.block("default", b.Prefix), encode(b))
-	l.check(err)
-	b.Revision = put.Header.Revision
+	b.Revision = l.put(s.keys.block("default", b.Prefix), encode(b))
 	got, err := l.join(s, "n1").TakeBlock(t.Context(), b, config.PoolRevisions["default"], gone)
 	l.check(err)
 	if got.Parts[0].Owner != "n1" || got.Parts[1].Owner != "n3" || got.Parts[1].Taken {
@@ -71,6 +55,18 @@ func TestAReturnIsTheVeto(t *testing.T) {
 	}
 	gone.Revision = back.Generation()
 	l.check(take())
+}
+
+func TestNothingIsTakenFromANodeThatIsThere(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	there := l.join(l.store(), "n2")
+	b := l.claims(there, config, "10.42.16.0/26")
+	taker := l.join(l.store(), "n1")
+	err := second(taker.TakeBlock(t.Context(), b, config.PoolRevisions["default"], Absence{Node: "n2", Revision: there.Generation()}))
+	if !errors.Is(err, ErrTaken) {
+		t.Errorf("the error is %v", err)
+	}
 }
 
 func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
@@ -137,5 +133,44 @@ func TestAStrictNodesReservationMovesOnlyAfterTheWait(t *testing.T) {
 	moved := l.reserve(mover, ask)[0]
 	if moved.Address != had.Address || moved.Holder.Node != "n1" || moved.Epoch <= had.Epoch {
 		t.Errorf("it had %+v, and moved it is %+v", had, moved)
+	}
+}
+
+// What a move rests upon is compared by it: who comes back in the moment before keeps what it has.
+func TestAReturnIsTheVetoForAReservationToo(t *testing.T) {
+	for what, comeBack := range map[string]func(l *lab, s *Store, holder Node){
+		"it is there": func(l *lab, s *Store, holder Node) { l.join(s, holder.Name) },
+		"it was there, and its session has ended": func(l *lab, s *Store, holder Node) {
+			_, err := s.Join(l.Context(), holder)
+			l.check(err)
+			l.delete(s.keys.session(holder.Name))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			s := l.store()
+			config := l.apply(s, smallest())
+			holder := brief("n2")
+			holder.Fencing = FencingStrict
+			x, err := s.Join(t.Context(), holder)
+			l.check(err)
+			had := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
+			l.absent(s, "n2")
+
+			ask := asking(config, "default", identity("db", 0), "c2")
+			ask.Waited = func(a Absence) bool {
+				if a.Revision != x.Generation() {
+					return false
+				}
+				comeBack(l, s, holder)
+				return true
+			}
+			if done, err := l.join(l.store(), "n1").Reserve(t.Context(), []ReserveRequest{ask}); !isHeld(err) {
+				t.Errorf("it moved to %+v: %v", done, err)
+			}
+			if r, err := s.Reservation(t.Context(), "default", had.Address); err != nil || r.Revision != had.Revision {
+				t.Errorf("the reservation is %+v, %v", r, err)
+			}
+		})
 	}
 }

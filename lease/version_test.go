@@ -71,8 +71,7 @@ func (f *fleet) version(set Selector) *SetVersion {
 // leave ends a node's session at once.
 func (f *fleet) leave(node string) {
 	f.Helper()
-	_, err := f.raw().Delete(f.Context(), f.s.keys.session(node))
-	f.check(err)
+	f.delete(f.s.keys.session(node))
 }
 
 func ids(v *SetVersion) string {

@@ -1,0 +1,180 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+func TestEveryChangeIsOneRevisionAndOneEntryInTheHistory(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	first := l.apply(s, smallest())
+	changed := smallest()
+	changed.MTU = 1400
+	second := l.apply(s, changed)
+	if second.Revision <= first.Revision || second.Changes != 2 || second.PoolRevisions["default"] != second.Revision {
+		t.Errorf("first %+v, second %+v", first, second)
+	}
+	read, err := s.Config(t.Context())
+	l.check(err)
+	if len(Diff(read, second)) > 0 || read.Revision != second.Revision || read.PoolRevisions["default"] != second.Revision {
+		t.Errorf("apply says %+v, etcd has %+v", second, read)
+	}
+
+	history, err := s.History(t.Context())
+	l.check(err)
+	if len(history) != 2 {
+		t.Fatalf("the history has %d entries", len(history))
+	}
+	e := history[1]
+	if e.Number != 2 || e.Revision != second.Revision || e.Who != "tester" || e.Message != "test" || time.Since(e.When) > time.Hour {
+		t.Errorf("the entry is %+v", e)
+	}
+	if len(e.Changes) != 1 || e.Changes[0] != (Change{"pool default", "mtu", "", "1400"}) {
+		t.Errorf("the changes are %v", e.Changes)
+	}
+	if e.Before.Pools[0].MTU != 0 || e.After.Pools[0].MTU != 1400 || e.Before.Settings != nil {
+		t.Errorf("before %+v, after %+v", e.Before, e.After)
+	}
+	if history[0].Before.Pools != nil || len(history[0].Changes) == 0 {
+		t.Errorf("the first entry is %+v", history[0])
+	}
+}
+
+func TestApplyingWhatIsThereWritesNothing(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	after, err := s.Apply(t.Context(), base, base.Clone(), Note{})
+	l.check(err)
+	history, err := s.History(t.Context())
+	l.check(err)
+	if after.Revision != base.Revision || len(history) != 1 {
+		t.Errorf("revision %d became %d, with %d entries", base.Revision, after.Revision, len(history))
+	}
+}
+
+func TestOfTwoChangesAtOnceOneIsToldTheWinner(t *testing.T) {
+	l := newLab(t)
+	base := l.apply(l.store(), smallest())
+	var wait sync.WaitGroup
+	results := make(chan error, 2)
+	for i := range 2 {
+		s := l.store()
+		next := base.Clone()
+		pool := next.Pools["default"]
+		pool.MTU = 1400 + i
+		next.Pools["default"] = pool
+		wait.Go(func() {
+			_, err := s.Apply(t.Context(), base, next, Note{Who: fmt.Sprint("writer ", i)})
+			results <- err
+		})
+	}
+	wait.Wait()
+	conflicts := 0
+	for range 2 {
+		err := <-results
+		conflict, ok := errors.AsType[*ConflictError](err)
+		if err != nil && !ok {
+			t.Fatal(err)
+		}
+		if ok {
+			conflicts++
+			if w := conflict.Winner; w.Number != 2 || !strings.HasPrefix(w.Who, "writer ") || w.Revision <= base.Revision {
+				t.Errorf("the winner is %+v", w)
+			}
+		}
+	}
+	if conflicts != 1 {
+		t.Errorf("%d of two were refused", conflicts)
+	}
+	if history, _ := l.store().History(t.Context()); len(history) != 2 {
+		t.Errorf("the history has %d entries", len(history))
+	}
+}
+
+func TestAPoolsCIDRAndBlockSizeNeverChange(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	for want, change := range map[string]func(*allocator.Pool){
+		"10.42.0.0/17": func(p *allocator.Pool) { p.CIDRs = []netip.Prefix{prefix("10.42.0.0/17")} },
+		"blockSize":    func(p *allocator.Pool) { p.BlockSize.V4 = 27 },
+		"mtu":          func(p *allocator.Pool) { p.MTU = 3 },
+		"default":      func(p *allocator.Pool) { p.Name = "other" },
+	} {
+		next := base.Clone()
+		pool := next.Pools["default"]
+		change(&pool)
+		next.Pools["default"] = pool
+		if _, err := s.Apply(t.Context(), base, next, Note{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+	next := base.Clone()
+	delete(next.Pools, "default")
+	if _, err := s.Apply(t.Context(), base, next, Note{}); err == nil {
+		t.Error("a change has removed a pool")
+	}
+}
+
+func TestTooManyPoolsAtOnceAreRefusedInWords(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s)
+	next := base.Clone()
+	for i := range maxOps {
+		name := fmt.Sprint("p", i)
+		next.Pools[name] = allocator.Pool{Name: name, CIDRs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16)}}.WithDefaults()
+	}
+	if _, err := s.Apply(t.Context(), base, next, Note{}); err == nil || !strings.Contains(err.Error(), "apply fewer pools at once") {
+		t.Errorf("the error is %v", err)
+	}
+	for i := maxOps - 2; i < maxOps; i++ {
+		delete(next.Pools, fmt.Sprint("p", i))
+	}
+	if _, err := s.Apply(t.Context(), base, next, Note{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAChangeWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	c := change{base: base, next: base.Clone(), note: Note{Who: "tester"}}
+	c.next.Settings.Session = allocator.Duration(5 * time.Second)
+	when := time.Now().UTC()
+	first, _, err := s.commitChange(t.Context(), c, when)
+	l.check(err)
+	again, _, err := s.commitChange(t.Context(), c, when)
+	l.check(err)
+	if again.Revision != first.Revision || again.Changes != 2 || len(Diff(first, again)) > 0 {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	_, _, err = s.commitChange(t.Context(), c, when.Add(1))
+	if conflict, ok := errors.AsType[*ConflictError](err); !ok || conflict.Winner.Revision != first.Revision {
+		t.Errorf("another one of the same words: %v", err)
+	}
+}
+
+func TestABaseThatNeverWasIsRefused(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	forged := base.Clone()
+	forged.Changes += 7
+	forged.Revision += 7
+	next := forged.Clone()
+	next.Settings.Session = allocator.Duration(5 * time.Second)
+	if _, err := s.Apply(t.Context(), forged, next, Note{}); err == nil {
+		t.Error("it was applied")
+	}
+}

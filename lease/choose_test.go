@@ -1,0 +1,160 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// Two nodes, many goroutines each, 500 members: no address twice, none left out.
+func TestNoAddressIsReservedTwice(t *testing.T) {
+	l := newLab(t)
+	pool := smallest()
+	pool.Stateful = []netip.Prefix{prefix("10.42.0.0/23")}
+	config := l.apply(l.store(), pool)
+	const members, workers = 500, 8
+	nodes := []*Session{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
+	var next atomic.Int64
+	var mu sync.Mutex
+	got := map[netip.Addr]allocator.Identity{}
+	var wait sync.WaitGroup
+	for w := range workers {
+		wait.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= members {
+					return
+				}
+				id := identity("db", i)
+				done, err := nodes[w%2].Reserve(t.Context(), []ReserveRequest{asking(config, "default", id, fmt.Sprint("c", i))})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				if other, twice := got[done[0].Address]; twice {
+					t.Errorf("%s is reserved for %s and %s", done[0].Address, other, id)
+				}
+				got[done[0].Address] = id
+				mu.Unlock()
+			}
+		})
+	}
+	wait.Wait()
+	if len(got) != members {
+		t.Errorf("%d of %d are reserved", len(got), members)
+	}
+	l.agree(l.store())
+}
+
+func TestAFullPoolSaysHowManyAddressesItHas(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, small())
+	x := l.join(s, "n1")
+	// 10.1.0.8 to 15, less the broadcast address and an excluded one.
+	for i := range 6 {
+		l.reserve(x, asking(config, "small", identity("db", i), fmt.Sprint("c", i)))
+	}
+	_, err := x.Reserve(t.Context(), []ReserveRequest{asking(config, "small", identity("db", 6), "c6")})
+	if full, ok := errors.AsType[*ExhaustedError](err); !ok || full.Pool != "small" || full.Addresses != 6 {
+		t.Fatalf("the error is %v", err)
+	}
+	// A released one is found, though the caller's view says that all are taken.
+	ended, err := s.EndReservation(t.Context(), identity("db", 3), true)
+	l.check(err)
+	q := asking(config, "small", identity("db", 6), "c6")
+	q.Taken = func(netip.Addr) bool { return true }
+	if got := l.reserve(x, q); got[0].Address != ended[0].Address {
+		t.Errorf("reserved was %s, free was %s", got[0].Address, ended[0].Address)
+	}
+	l.agree(s)
+}
+
+func TestTheCallersViewGuidesTheChoice(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), small())
+	var conflicts atomic.Int64
+	s := l.store(func(o *Options) {
+		o.Observe = func(operation string, _ time.Duration, conflict bool, _ error) {
+			if conflict {
+				conflicts.Add(1)
+			}
+		}
+	})
+	x := l.join(s, "n1")
+	taken := map[netip.Addr]bool{}
+	for i := range 6 {
+		q := asking(config, "small", identity("db", i), fmt.Sprint("c", i))
+		q.Taken = func(a netip.Addr) bool { return taken[a] }
+		taken[l.reserve(x, q)[0].Address] = true
+	}
+	if conflicts.Load() > 0 {
+		t.Errorf("%d transactions had a conflict", conflicts.Load())
+	}
+}
+
+func TestAnAddressThatIsAskedForIsGivenOrRefused(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	asked := addr("10.42.3.7")
+	if got := l.reserve(x, asking(config, "default", identity("db", 0), "c0", asked)); got[0].Address != asked {
+		t.Fatalf("reserved was %s", got[0].Address)
+	}
+	if got := l.reserve(x, asking(config, "default", identity("db", 0), "c0", asked)); got[0].Address != asked {
+		t.Fatalf("asked again: %s", got[0].Address)
+	}
+	_, err := x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 1), "c1", asked)})
+	if other, ok := errors.AsType[*ReservedError](err); !ok || other.Reservation.Identity != identity("db", 0) {
+		t.Errorf("another's address: %v", err)
+	}
+	_, err = x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c0", addr("10.42.3.8"))})
+	if err == nil || !contains(err, "10.42.3.7") {
+		t.Errorf("another one than it has: %v", err)
+	}
+	for _, a := range []string{"10.42.0.1", "10.42.16.9", "10.9.9.9", "fd00::1"} {
+		if _, err := x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 2), "c2", addr(a))}); err == nil {
+			t.Errorf("%s was given", a)
+		}
+	}
+	if got, err := s.Reservations(t.Context()); err != nil || len(got) != 1 {
+		t.Errorf("left behind: %v, %v", got, err)
+	}
+}
+
+func TestAPoolWithoutAStatefulRangeHasNoReservations(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	pool := smallest()
+	pool.Stateful = nil
+	config := l.apply(s, pool)
+	_, err := l.join(s, "n1").Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c0")})
+	if err == nil || !contains(err, "no stateful v4 range") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestABlockOfANodeIsNoPlaceForReservations(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	pool := smallest()
+	pool.Stateful = []netip.Prefix{prefix("10.42.0.0/25")}
+	config := l.apply(s, pool)
+	x := l.join(s, "n1")
+	owned := Block{Prefix: prefix("10.42.0.64/26"), Parts: []Part{{Prefix: prefix("10.42.0.64/26"), Owner: "n9"}}}
+	l.put(s.keys.block("default", owned.Prefix), encode(owned))
+	for i := range 62 {
+		if got := l.reserve(x, asking(config, "default", identity("db", i), fmt.Sprint("c", i))); owned.Prefix.Contains(got[0].Address) {
+			t.Fatalf("%s is in a node's block", got[0].Address)
+		}
+	}
+	l.agree(s)
+}

@@ -1,0 +1,38 @@
+package lease
+
+import (
+	"context"
+	"testing"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+func (l *lab) demand(x *Session) Demand {
+	l.Helper()
+	d, err := x.Demand(l.Context(), Demand{Pool: "default", V4: 1})
+	l.check(err)
+	return d
+}
+
+func (l *lab) demands() []Demand {
+	l.Helper()
+	all, err := l.store().Demands(l.Context())
+	l.check(err)
+	return all
+}
+
+func TestDemandsAreFollowed(t *testing.T) {
+	l, _, n, b := given(t)
+	s, updates := l.store(), make(chan Update[Demand], 10)
+	l.beside(func(ctx context.Context) { _ = s.FollowDemands(ctx, func(u Update[Demand]) { updates <- u }) })
+	<-updates
+	d := l.demand(n[1])
+	if u := <-updates; len(u.Set) != 1 || u.Set[0].Node != "n2" || u.Set[0].Of(allocator.V4) != 1 || u.Set[0].Of(allocator.V6) != 0 || u.Set[0].Revision != d.Revision {
+		t.Errorf("the demand is followed as %+v", u)
+	}
+	_, err := n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)
+	l.check(err)
+	if u := <-updates; len(u.Gone) != 1 || u.Gone[0].Node != "n2" || u.Gone[0].Pool != "default" {
+		t.Errorf("the gift is followed as %+v", u)
+	}
+}

@@ -1,0 +1,143 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+func TestAStatefulRangeDoesNotGrowOverANodesBlock(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	block, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26"))
+	l.check(err)
+
+	grow := func() error {
+		base, err := s.Config(t.Context())
+		l.check(err)
+		next := base.Clone()
+		pool := next.Pools["default"]
+		pool.Stateful = []netip.Prefix{prefix("10.42.0.0/20"), prefix("10.42.16.0/24")}
+		next.Pools["default"] = pool
+		_, err = s.Apply(t.Context(), base, next, Note{})
+		return err
+	}
+	refusal, ok := errors.AsType[*GrowError](grow())
+	if !ok || refusal.Node != "n1" || refusal.Block != block.Prefix || refusal.Pool != "default" {
+		t.Fatalf("the refusal is %+v", refusal)
+	}
+	l.check(second(x.ReleaseBlock(t.Context(), block, block.Prefix)))
+	l.check(grow())
+	// A claim that was chosen before the range grew comes too late.
+	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err, ErrStaleConfig) {
+		t.Errorf("the late claim: %v", err)
+	}
+}
+
+// A range grows and nodes claim, all at once: never does a node own a block in a stateful range.
+func TestAGrowingRangeAndAClaimNeverBothWin(t *testing.T) {
+	l := newLab(t)
+	for round := range 10 {
+		name := fmt.Sprint("p", round)
+		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)}}.WithDefaults()
+		block := netip.PrefixFrom(pool.CIDRs[0].Addr(), 26)
+		s := l.store()
+		base := l.apply(s, pool)
+		claimer := l.join(l.store(), "n1")
+		var claim, grow error
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			_, claim = claimer.ClaimBlock(t.Context(), name, base.PoolRevisions[name], block)
+		})
+		wait.Go(func() {
+			next := base.Clone()
+			pool.Stateful = []netip.Prefix{block}
+			next.Pools[name] = pool
+			_, grow = s.Apply(t.Context(), base, next, Note{})
+		})
+		wait.Wait()
+		_, refused := errors.AsType[*GrowError](grow)
+		if claimed, grown := claim == nil, grow == nil; claimed == grown || !claimed && !errors.Is(claim, ErrStaleConfig) || !grown && !refused {
+			t.Fatalf("claim: %v; growth: %v", claim, grow)
+		}
+	}
+}
+
+func TestOnlyAPoolThatNothingUsesCanBeRemoved(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest(), small())
+	x := l.join(s, "n1")
+	block, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26"))
+	l.check(err)
+	member := identity("db", 0)
+	_, err = s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], member, nil)
+	l.check(err)
+
+	_, err = s.RemovePool(t.Context(), base, "default", Note{})
+	use, ok := errors.AsType[*InUseError](err)
+	if !ok || use.Blocks != 1 || use.Reservations != 1 || !strings.Contains(err.Error(), "n1") || !strings.Contains(err.Error(), member.String()) {
+		t.Fatalf("the error is %v", err)
+	}
+	l.check(second(x.ReleaseBlock(t.Context(), block, block.Prefix)))
+	_, err = s.EndReservation(t.Context(), member, false)
+	l.check(err)
+	after, err := s.RemovePool(t.Context(), base, "default", Note{})
+	l.check(err)
+	read, err := s.Config(t.Context())
+	l.check(err)
+	if _, there := read.Pools["default"]; there || len(read.Pools) != 1 || len(Diff(after, read)) > 0 || read.Revision != after.Revision {
+		t.Errorf("the configuration is %+v", read)
+	}
+	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) > 0 {
+		t.Errorf("blocks are left: %v, %v", blocks, err)
+	}
+	// Whoever had chosen by the removed pool comes too late, also where the pool is made anew.
+	l.apply(s, smallest())
+	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err, ErrStaleConfig) {
+		t.Errorf("the late claim: %v", err)
+	}
+	if _, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], member, nil); !errors.Is(err, ErrStaleConfig) {
+		t.Errorf("the late reservation: %v", err)
+	}
+	if _, err := s.RemovePool(t.Context(), read, "nothing", Note{}); err == nil {
+		t.Error("a pool that is not there was removed")
+	}
+}
+
+// What was looked at before a change is compared in it: what comes between makes it look again.
+func TestNothingComesBetweenALookAndAChange(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest(), small())
+	x := l.join(s, "n1")
+	next := base.Clone()
+	grown := next.Pools["default"]
+	grown.Stateful = []netip.Prefix{prefix("10.42.0.0/20"), prefix("10.42.16.0/24")}
+	next.Pools["default"] = grown
+	growth, err := s.guardGrowth(t.Context(), base, next)
+	l.check(err)
+	unused, err := s.guardUnused(t.Context(), "small")
+	l.check(err)
+
+	_, err = x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26"))
+	l.check(err)
+	_, err = s.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], identity("db", 0), nil)
+	l.check(err)
+	for what, guards := range map[string][]clientv3.Cmp{"growth": growth, "blocks": unused[:1], "reservations": unused[1:]} {
+		_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, compares: guards}, time.Now())
+		if err != nil || !moved {
+			t.Errorf("%s: it went through: %v", what, err)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+package lease
+
+import (
+	"testing"
+	"time"
+)
+
+func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	l.join(s, "n1")
+	l.meet(s, "n1", Past{})
+	for what, key := range map[string]string{
+		"the node": s.keys.node("n1"), "its session": s.keys.session("n1"), "the cluster's record": s.keys.cluster(),
+	} {
+		x := &Session{store: s, node: node("n1")}
+		var err error
+		x.lease, err = s.grant(t.Context(), time.Minute)
+		l.check(err)
+		seen, err := s.lookAtNode(t.Context(), "n1")
+		l.check(err)
+		now, err := s.get(t.Context(), key)
+		l.check(err)
+		l.put(key, string(now.Kvs[0].Value))
+		if joined, err := x.enter(t.Context(), seen); err != nil || joined {
+			t.Errorf("%s has changed, and it joined: %v", what, err)
+		}
+	}
+}
