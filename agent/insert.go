@@ -266,10 +266,12 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 }
 
 func (a *Agent) commitOne(add *add) error {
-	if port := add.entry.Wiring.Port; port != "" {
-		if err := a.kernel.Join(port, string(add.entry.Class)); err != nil {
-			return wire.Errorf(wire.CodeIO, "%v", err)
-		}
+	passes, err := a.letPass(add.entry)
+	if err != nil {
+		return wire.Errorf(wire.CodeIO, "%v", err)
+	}
+	if !passes {
+		return errSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
 	}
 	answered := *add.entry
 	if add.former == nil {

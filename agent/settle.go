@@ -112,10 +112,10 @@ func (a *Agent) compareHolder(r lease.Reservation) {
 // settlePorts lets pass who has kept its address.
 func (a *Agent) settlePorts() {
 	for _, e := range a.journal.Entries() {
-		if e.Wiring.Port == "" || e.Answered == 0 || a.isolated.why(e.Attachment) != "" {
+		if e.Answered == 0 {
 			continue
 		}
-		if err := a.kernel.Join(e.Wiring.Port, string(e.Class)); err != nil {
+		if _, err := a.letPass(e); err != nil {
 			a.Log.Error("cannot let a container's port pass", zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		}
 	}
