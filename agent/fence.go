@@ -42,7 +42,7 @@ func (a *Agent) fenceBefore(me lease.Node) error {
 		}
 	}
 	left := map[string]time.Duration{}
-	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
+	for _, class := range classes {
 		left[string(class)] = a.rights.Left(class)
 	}
 	return a.kernel.SetFence(true, left)
@@ -75,7 +75,7 @@ func (p *prover) Arm() error {
 	}
 	p.armed = map[string]time.Duration{}
 	for class, right := range p.rights() {
-		if p.mayPass(class, right) {
+		if p.mayPass(class) {
 			p.armed[string(class)] = right
 		}
 	}
@@ -91,14 +91,14 @@ func (p *prover) rights() map[allocator.Class]time.Duration {
 
 // mayPass reports whether a class may be opened. While etcd recovers, a right that has run out does not begin again before
 // all others' of the class have: what this node had may have been given on in the history that etcd has lost.
-func (p *prover) mayPass(class allocator.Class, right time.Duration) bool {
-	return !p.session.Recovering() || p.unbroken[class] || p.agent.recovery.lasts() > afterRight(max(right, p.agent.absences.longestRight(class)))
+func (p *prover) mayPass(class allocator.Class) bool {
+	return !p.session.Recovering() || p.unbroken[class] || p.agent.recovery.over(class)
 }
 
 // unbroken are the classes that this node lets pass now by a right that has not run out.
 func (a *Agent) unbroken() map[allocator.Class]bool {
 	all := map[allocator.Class]bool{}
-	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
+	for _, class := range classes {
 		all[class] = a.passing[class] && a.rights.Left(class) > 0
 	}
 	return all
@@ -111,8 +111,8 @@ func (p *prover) Proven(sent time.Duration) {
 			p.agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
 		}
 	}
-	for class, right := range p.rights() {
-		p.agent.passing[class] = p.mayPass(class, right)
+	for class := range p.rights() {
+		p.agent.passing[class] = p.mayPass(class)
 	}
 	p.agent.proven(p.session, sent)
 }

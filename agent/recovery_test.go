@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -109,6 +111,40 @@ func TestARestartWhileEtcdRecoversHandsOutOnlyWhatTheJournalKnows(t *testing.T) 
 		t.Errorf("ADD gave %s: want %s, which the journal knows to be free", got, had)
 	}
 	r.refused(wire.CodeTryAgain, r.stateless("d", "other"))
+}
+
+func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.T) {
+	r := newRig(t)
+	r.brief()
+	short, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/settings")
+	check(t, err)
+	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
+	check(t, err)
+	r.apply() // an address lease of a minute
+	r.until("the node fences by a minute", func() bool {
+		r.agent.gate.RLock()
+		defer r.agent.gate.RUnlock()
+		return time.Duration(r.agent.session.Node().AddressLease) == time.Minute
+	})
+	_, err = r.etcdctl().Txn(t.Context()).Then( // at once, as a restore does it
+		clientv3.OpPut("/berth/v1/config/settings", string(short.Kvs[0].Value)),
+		clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value)),
+		clientv3.OpPut("/berth/v1/cluster", `{"id": "c0ffee"}`)).Commit()
+	check(t, err)
+	r.until("the agent recovers by the former times", func() bool {
+		r.agent.gate.RLock()
+		defer r.agent.gate.RUnlock()
+		s := r.agent.session
+		return s.Recovering() && time.Duration(s.Node().AddressLease) == 6*time.Second
+	})
+	left := func() time.Duration {
+		standing, err := r.agent.meet(t.Context())
+		check(t, err)
+		return r.agent.recoveryLeft(standing)
+	}
+	if now := left(); now < 30*time.Second {
+		t.Errorf("the recovery is over in %s: a node may have had a right of a minute", now)
+	}
 }
 
 func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
