@@ -88,6 +88,9 @@ func (a *Agent) present(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if session.Cluster() != standing.Revision {
+		return lease.ErrClusterChanged // since it was met: what is recorded now is met anew
+	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation()}
 	if err := a.journal.SetCluster(past); err != nil {
 		return err

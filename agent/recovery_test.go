@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,37 @@ func TestARestartWhileEtcdRecoversHandsOutOnlyWhatTheJournalKnows(t *testing.T) 
 		t.Errorf("ADD gave %s: want %s, which the journal knows to be free", got, had)
 	}
 	r.refused(wire.CodeTryAgain, r.stateless("d", "other"))
+}
+
+func TestARestoreThatIsNoticedWhileANodeJoinsIsMetBeforeAnythingIsBuiltUponIt(t *testing.T) {
+	r := newRig(t)
+	r.session = 10 * time.Second // longer than joining takes
+	r.apply()
+	r.stop()
+	_, err := r.store.Join(t.Context(), lease.Node{ // another boot, whose session joining watches for a while
+		Name: "n1", Machine: "m1", Boot: "another", Journal: "j", Fencing: lease.FencingEvidence,
+		Session: allocator.Duration(4 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
+	})
+	check(t, err)
+	etcd := r.etcdctl()
+	leases := func() []clientv3.LeaseStatus {
+		all, err := etcd.Leases(t.Context())
+		check(t, err)
+		return all.Leases
+	}
+	before := leases()
+	r.begin()
+	r.until("the agent is joining", func() bool {
+		return slices.ContainsFunc(leases(), func(l clientv3.LeaseStatus) bool { return !slices.Contains(before, l) })
+	})
+	const foreign = `{"id": "c0ffee"}`
+	_, err = etcd.Put(t.Context(), "/berth/v1/cluster", foreign)
+	check(t, err)
+	r.until("the agent has voided the id that is not this etcd's", func() bool {
+		record, err := etcd.Get(t.Context(), "/berth/v1/cluster")
+		check(t, err)
+		return string(record.Kvs[0].Value) != foreign
+	})
 }
 
 func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.T) {
