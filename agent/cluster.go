@@ -122,12 +122,12 @@ func (a *Agent) recoveryLeft(standing lease.Standing) time.Duration {
 
 // longestRights are the longest ones that a node of the cluster may have, by what this one knows.
 func (a *Agent) longestRights() map[allocator.Class]time.Duration {
-	settings := a.config.Load().Settings
-	all := map[allocator.Class]time.Duration{
-		allocator.Stateless: time.Duration(settings.AddressLease), allocator.Stateful: time.Duration(settings.Session),
-	}
-	for class, right := range all {
-		all[class] = max(right, a.absences.longestRight(class), a.rights.Whole(class))
+	all := map[allocator.Class]time.Duration{}
+	for _, class := range classes {
+		all[class] = max(a.absences.longestRight(class), a.rights.Whole(class))
+		if c := a.config.Load(); c.Revision > 0 { // else they are not the cluster's
+			all[class] = max(all[class], rightOf(lease.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
+		}
 	}
 	return all
 }

@@ -29,23 +29,38 @@ func (a *Agent) fenceBefore(me lease.Node) error {
 	if a.Alone && a.config.Load().Settings.Fencing == lease.FencingStrict {
 		a.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
 	}
-	shorter := a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
+	a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
 	if me.Fencing != lease.FencingStrict {
 		return nil
 	}
 	if err := a.kernel.TryFence(); err != nil {
 		return fmt.Errorf("agent: this node cannot fence strictly: %w", err)
 	}
-	if shorter { // the timers that run are too long
-		if err := a.kernel.CloseAll(); err != nil {
-			return err
-		}
+	if err := a.closeLonger(me); err != nil {
+		return err
 	}
 	left := map[string]time.Duration{}
-	for _, class := range classes {
-		left[string(class)] = a.rights.Left(class)
+	for class, is := range a.unbroken() {
+		if is {
+			left[string(class)] = a.rights.Left(class)
+		}
 	}
 	return a.kernel.SetFence(true, left)
+}
+
+// closeLonger closes the fence where a timer of it runs for longer than the right that the node's key is about to tell of: one
+// of this agent's, or of one before it.
+func (a *Agent) closeLonger(me lease.Node) error {
+	passing, err := a.kernel.Passing()
+	if err != nil {
+		return err
+	}
+	for _, class := range classes {
+		if passing[string(class)] > rightOf(me, class) {
+			return a.kernel.CloseAll()
+		}
+	}
+	return nil
 }
 
 // fenceAfter lifts the fence once the node's key says that there is none.
@@ -70,14 +85,14 @@ func (p *prover) strict() bool { return p.session.Node().Fencing == lease.Fencin
 
 // Arm is called before the read is sent that is to prove the session.
 func (p *prover) Arm() error {
-	if !p.strict() {
-		return nil
-	}
 	p.armed = map[string]time.Duration{}
 	for class, right := range p.rights() {
 		if p.mayPass(class) {
 			p.armed[string(class)] = right
 		}
+	}
+	if !p.strict() {
+		return nil
 	}
 	return p.agent.kernel.Arm(p.armed)
 }
@@ -111,8 +126,8 @@ func (p *prover) Proven(sent time.Duration) {
 			p.agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
 		}
 	}
-	for class := range p.rights() {
-		p.agent.passing[class] = p.mayPass(class)
+	for _, class := range classes {
+		p.agent.passing[class] = p.armed[string(class)] > 0
 	}
 	p.agent.proven(p.session, sent)
 }
