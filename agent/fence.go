@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/netops"
 	"go.uber.org/zap"
 )
 
@@ -112,9 +113,26 @@ func (p *prover) mayPass(class allocator.Class) bool {
 
 // unbroken are the classes that this node lets pass now by a right that has not run out.
 func (a *Agent) unbroken() map[allocator.Class]bool {
+	if len(a.passing) == 0 {
+		return a.inherited()
+	}
 	all := map[allocator.Class]bool{}
 	for _, class := range classes {
 		all[class] = a.passing[class] && a.rights.Left(class) > 0
+	}
+	return all
+}
+
+// inherited are the classes whose right has not run out by a proof of the agent before this one: its timers still run in the
+// kernel. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
+func (a *Agent) inherited() map[allocator.Class]bool {
+	passing, err := a.kernel.Passing()
+	if err != nil || netops.Suspended() > a.journal.Cluster().Slept+sleepEvery/2 {
+		return nil
+	}
+	all := map[allocator.Class]bool{}
+	for _, class := range classes {
+		all[class] = passing[string(class)] > 0
 	}
 	return all
 }

@@ -140,3 +140,50 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 		t.Errorf("the key is about to say 12 s, and the kernel lets pass for %s", left)
 	}
 }
+
+func TestAnAgentThatStartsInARecoveryKeepsOpenWhatTheKernelHasLeftOpen(t *testing.T) {
+	r := newRig(t)
+	r.strict(10*time.Second, time.Minute)
+	r.foreign()
+	r.until("the agent recovers", r.recovering)
+	r.restart()
+	if !r.recovering() {
+		t.Fatal("the recovery is over: it should last a minute")
+	}
+	before := r.passing()
+	r.until("both classes pass by a proof of the new agent", func() bool {
+		now := r.passing()
+		return now["stateful"] > before["stateful"] && now["stateless"] > before["stateless"]
+	})
+}
+
+func TestAnAgentThatStartsInARecoveryKeepsClosedWhatTheKernelHasClosed(t *testing.T) {
+	r := newRig(t)
+	r.strict(2*time.Second, time.Minute)
+	r.foreign()
+	r.until("the agent recovers", r.recovering)
+	r.stop()
+	r.open()
+	r.until("a right has run out", func() bool { return r.passing()["stateful"] == 0 })
+	r.stop()
+	r.start()
+	if got := r.passing(); !r.recovering() || got["stateful"] != 0 || got["stateless"] == 0 {
+		t.Errorf("%v pass", got)
+	}
+}
+
+func TestTheTimersOfAMachineThatHasSleptSinceTellNoAgentThatARightIsUnbroken(t *testing.T) {
+	r := newRig(t)
+	r.strict(10*time.Second, time.Minute)
+	r.stop()
+	r.open()
+	if got := r.agent.unbroken(); !got[allocator.Stateful] || !got[allocator.Stateless] {
+		t.Fatalf("unbroken is %v: want both, which pass", got)
+	}
+	past := r.agent.journal.Cluster()
+	past.Slept -= time.Second
+	check(t, r.agent.journal.SetCluster(past))
+	if got := r.agent.unbroken(); got[allocator.Stateful] || got[allocator.Stateless] {
+		t.Errorf("unbroken is %v, and the timers stood still for a second", got)
+	}
+}

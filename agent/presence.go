@@ -10,6 +10,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/netops"
 	"go.uber.org/zap"
 )
 
@@ -83,7 +84,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
-	unbroken := a.unbroken()
+	unbroken, slept := a.unbroken(), netops.Suspended()
 	session, err := a.store.Join(ctx, me)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if session.Cluster() != standing.Revision {
 		return lease.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
-	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation()}
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation(), Slept: slept}
 	if err := a.journal.SetCluster(past); err != nil {
 		return err
 	}
