@@ -81,6 +81,9 @@ func (a *Agent) present(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Another journal served this boot: what it handed out is known by the kernel's interfaces alone. Once this one's id is in
+	// the node's key, nobody else can tell.
+	a.forgot = a.forgot || former != nil && former.Boot == a.Boot && former.Journal != a.journal.ID()
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
@@ -96,7 +99,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if err := a.journal.SetCluster(past); err != nil {
 		return err
 	}
-	if err := a.settleUnlessBroken(ctx, session, former); err != nil {
+	if err := a.settleUnlessBroken(ctx, session); err != nil {
 		return err
 	}
 	if err := a.fenceAfter(me); err != nil {
