@@ -191,3 +191,31 @@ func TestTheTimersOfAMachineThatHasSleptSinceTellNoAgentThatARightIsUnbroken(t *
 		t.Errorf("unbroken is %v, and the timers stood still for a second", got)
 	}
 }
+
+func TestARightThatHasRunOutIsBroken(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.open()
+	p := r.joins()
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	if got := r.agent.unbroken(); !got[allocator.Stateful] {
+		t.Fatalf("unbroken is %v right after a proof", got)
+	}
+	r.until("the right has run out", func() bool { return r.agent.rights.Left(allocator.Stateful) <= 0 })
+	if got := r.agent.unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
+		t.Errorf("unbroken is %v: want the stateless class alone", got)
+	}
+}
+
+func TestAnAgentWithAnEtcdOfItsOwnDoesNotFence(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.open()
+	r.agent.Alone = true
+	p := r.joins()
+	if fenced, err := r.agent.kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != lease.FencingEvidence || r.agent.strict() {
+		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.session.Node().Fencing)
+	}
+}
