@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
@@ -112,11 +113,15 @@ func (a *Agent) present(ctx context.Context) error {
 func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) error {
 	s := p.session
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go a.watchOver(ctx, s, cancel)
+	var beside sync.WaitGroup
+	defer func() {
+		cancel(nil)
+		beside.Wait() // else it could take a signal that is meant for the next session
+	}()
+	beside.Go(func() { a.watchOver(ctx, s, cancel) })
 	if s.Recovering() {
 		a.recoveryLeft(standing) // its time begins before the first proof
-		go a.recoverCluster(ctx, standing)
+		beside.Go(func() { a.recoverCluster(ctx, standing) })
 	}
 	err := s.Keep(ctx, p)
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
