@@ -1,12 +1,9 @@
 package agent
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -111,71 +108,6 @@ func TestARestartWhileEtcdRecoversHandsOutOnlyWhatTheJournalKnows(t *testing.T) 
 		t.Errorf("ADD gave %s: want %s, which the journal knows to be free", got, had)
 	}
 	r.refused(wire.CodeTryAgain, r.stateless("d", "other"))
-}
-
-func TestARestoreThatIsNoticedWhileANodeJoinsIsMetBeforeAnythingIsBuiltUponIt(t *testing.T) {
-	r := newRig(t)
-	r.session = 10 * time.Second // longer than joining takes
-	r.apply()
-	r.stop()
-	_, err := r.store.Join(t.Context(), lease.Node{ // another boot, whose session joining watches for a while
-		Name: "n1", Machine: "m1", Boot: "another", Journal: "j", Fencing: lease.FencingEvidence,
-		Session: allocator.Duration(4 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
-	})
-	check(t, err)
-	etcd := r.etcdctl()
-	leases := func() []clientv3.LeaseStatus {
-		all, err := etcd.Leases(t.Context())
-		check(t, err)
-		return all.Leases
-	}
-	before := leases()
-	r.begin()
-	r.until("the agent is joining", func() bool {
-		return slices.ContainsFunc(leases(), func(l clientv3.LeaseStatus) bool { return !slices.Contains(before, l) })
-	})
-	const foreign = `{"id": "c0ffee"}`
-	_, err = etcd.Put(t.Context(), "/berth/v1/cluster", foreign)
-	check(t, err)
-	r.until("the agent has voided the id that is not this etcd's", func() bool {
-		record, err := etcd.Get(t.Context(), "/berth/v1/cluster")
-		check(t, err)
-		return string(record.Kvs[0].Value) != foreign
-	})
-}
-
-func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.T) {
-	r := newRig(t)
-	r.brief()
-	short, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/settings")
-	check(t, err)
-	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
-	check(t, err)
-	r.apply() // an address lease of a minute
-	r.until("the node fences by a minute", func() bool {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		return time.Duration(r.agent.session.Node().AddressLease) == time.Minute
-	})
-	_, err = r.etcdctl().Txn(t.Context()).Then( // at once, as a restore does it
-		clientv3.OpPut("/berth/v1/config/settings", string(short.Kvs[0].Value)),
-		clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value)),
-		clientv3.OpPut("/berth/v1/cluster", `{"id": "c0ffee"}`)).Commit()
-	check(t, err)
-	r.until("the agent recovers by the former times", func() bool {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		s := r.agent.session
-		return s.Recovering() && time.Duration(s.Node().AddressLease) == 6*time.Second
-	})
-	left := func() time.Duration {
-		standing, err := r.agent.meet(t.Context())
-		check(t, err)
-		return r.agent.recoveryLeft(standing)
-	}
-	if now := left(); now < 30*time.Second {
-		t.Errorf("the recovery is over in %s: a node may have had a right of a minute", now)
-	}
 }
 
 func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
