@@ -1,6 +1,11 @@
 package agent
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
 
 func (r *rig) passes(port string) bool {
 	r.t.Helper()
@@ -35,5 +40,26 @@ func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 	r.agent.isolate(e, "its address is another's still")
 	if r.passes(e.Wiring.Port) {
 		t.Error("who is isolated once is cut only once")
+	}
+}
+
+func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateful("a", "db", "db-0"))
+	e := *r.agent.journal.Entries()[0]
+	e.Epoch = 9
+	check(t, r.agent.journal.Hold(&e))
+	word := lease.Reservation{
+		Pool: e.Pool, Address: e.Addresses[0], Epoch: 8, Identity: e.Identity(),
+		Holder: &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
+	}
+	r.agent.compareHolder(word)
+	if r.agent.isolated.count() != 0 {
+		t.Error("it is isolated by an epoch before its own")
+	}
+	word.Epoch = 10
+	r.agent.compareHolder(word)
+	if r.agent.isolated.count() != 1 {
+		t.Error("it has moved on, and is not isolated")
 	}
 }
