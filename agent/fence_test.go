@@ -3,8 +3,11 @@ package agent
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -138,6 +141,24 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 	}
 	if left := r.passing()["stateless"]; left > 12*time.Second {
 		t.Errorf("the key is about to say 12 s, and the kernel lets pass for %s", left)
+	}
+}
+
+func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
+	r := newRig(t) // by an address lease of a minute
+	settings, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/settings")
+	check(t, err)
+	short := strings.Replace(string(settings.Kvs[0].Value), `"addressLease":"1m0s"`, `"addressLease":"1s"`, 1)
+	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
+	check(t, err)
+	_, err = r.etcdctl().Txn(t.Context()).Then(
+		clientv3.OpPut("/berth/v1/config/settings", short), clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value))).Commit()
+	check(t, err)
+	r.until("the right is as short as the settings, by which nobody may join", func() bool { return r.agent.rights.Left(allocator.Stateless) <= time.Second })
+	nodes, err := r.store.Nodes(t.Context())
+	check(t, err)
+	if time.Duration(nodes[0].AddressLease) != time.Minute {
+		t.Errorf("the node's key says %s: want what it said before", time.Duration(nodes[0].AddressLease))
 	}
 }
 
