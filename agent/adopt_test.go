@@ -25,6 +25,19 @@ func TestAnAgentThatDiedBeforeItTookInWhatTheKernelKnowsLeavesItToTheNext(t *tes
 	}
 }
 
+func TestAPortThatTheJournalOfThisBootDoesNotKnowIsRemovedAtStart(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateless("a", "web"))
+	r.stop()
+	r.stray()
+	r.start()
+	ports, err := r.agent.kernel.Ports()
+	check(t, err)
+	if len(ports) != 1 || len(r.agent.journal.Entries()) != 1 {
+		t.Errorf("there are the ports %+v: want that of the container alone", ports)
+	}
+}
+
 func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing.T) {
 	r := newRig(t)
 	r.stop()

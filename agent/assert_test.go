@@ -76,8 +76,12 @@ func TestAnAddUnderWayHoldsUpNoSettling(t *testing.T) {
 	underWay := *e
 	underWay.Answered = 0
 	check(t, r.agent.journal.Hold(&underWay))
+	check(t, r.agent.kernel.Leave(e.Wiring.Port))
 	r.put("reservations/default/"+addr.String(), "")
 	r.regain()
+	if r.passes(e.Wiring.Port) {
+		t.Error("settling lets pass what is not answered")
+	}
 	unlock()
 	if _, err := r.ask(wire.Delete, c); err != nil {
 		t.Error(err)

@@ -200,3 +200,25 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 		t.Errorf("%d identities are left: want 1", len(identities.Kvs))
 	}
 }
+
+func TestAReservationIsOverWhenNobodyHasHadItForLongerThanItIsRetained(t *testing.T) {
+	now := time.Now()
+	before := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
+	for what, c := range map[string]struct {
+		r      lease.Reservation
+		retain time.Duration
+		over   bool
+	}{
+		"released for longer":             {lease.Reservation{LastDel: before(2 * time.Hour)}, time.Hour, true},
+		"released for less":               {lease.Reservation{LastDel: before(time.Minute)}, time.Hour, false},
+		"retained forever":                {lease.Reservation{LastDel: before(2 * time.Hour)}, 0, false},
+		"held again":                      {lease.Reservation{LastDel: before(2 * time.Hour), Holder: &lease.Holder{}}, time.Hour, false},
+		"never had":                       {lease.Reservation{}, time.Hour, false},
+		"its owner has ended just now":    {lease.Reservation{LastDel: before(2 * time.Hour), Ended: before(time.Minute)}, time.Hour, false},
+		"its owner has ended long before": {lease.Reservation{LastDel: before(time.Minute), Ended: before(2 * time.Hour)}, time.Hour, true},
+	} {
+		if over := isOver(c.r, allocator.Duration(c.retain), now); over != c.over {
+			t.Errorf("%s: over is %v", what, over)
+		}
+	}
+}
