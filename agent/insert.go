@@ -242,6 +242,8 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 			return errSuperseded
 		case config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
 			return errSuperseded // wired by a configuration that the roll-out believes to be past
+		case !broken.Settling && a.lostAddress(add.entry):
+			return errSuperseded // after those were looked for whom the loss of the block isolates
 		}
 	}
 	for _, add := range adds {

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"net/netip"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -90,4 +92,14 @@ func (a *Agent) letPass(e *journal.Entry) (passes bool, err error) {
 		return false, a.kernel.Leave(port)
 	}
 	return true, nil
+}
+
+// lostAddress reports whether an entry has an address in a part that is known to be another's.
+func (a *Agent) lostAddress(e *journal.Entry) bool {
+	pool, _, err := a.pool(e.Pool)
+	return err == nil && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		b, known := a.blocks.of(pool, addr)
+		owner := b.OwnerOf(addr)
+		return known && owner != "" && owner != a.Node
+	})
 }

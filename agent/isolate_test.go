@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -29,6 +30,23 @@ func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T
 	if n := r.agent.isolated.count(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
+}
+
+func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
+	r := newRig(t)
+	session, adds := r.chosen("a")
+	addr := adds[0].entry.Addresses[0]
+	block, ok := r.agent.blocks.of(adds[0].pool, addr)
+	if !ok {
+		t.Fatal("its block is not known")
+	}
+	block.Parts = []lease.Part{{Prefix: block.Prefix, Owner: "n2"}}
+	block.Revision = 1 << 40
+	r.agent.blocks.put(block) // the view is news first; the allocator and who is isolated follow
+	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+		t.Errorf("commit of %s, which is n2's: %v", addr, err)
+	}
+	r.agent.undo(adds[0])
 }
 
 func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
