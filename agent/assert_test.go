@@ -98,8 +98,9 @@ func TestTheEpochByWhichEtcdAttachesAMemberIsThatOfItsDelete(t *testing.T) {
 	r.put("reservations/default/"+addr.String(), "")
 	r.regain()
 	r.until("it is attached again", func() bool { return r.reserved(addr.String()) })
-	e.Epoch -= 3
-	check(t, r.agent.journal.Hold(&e))
+	other := e
+	other.Epoch -= 3
+	check(t, r.agent.journal.Hold(&other))
 	r.regain()
 	r.del(c)
 	r.empty()
