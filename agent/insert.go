@@ -268,7 +268,7 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 }
 
 func (a *Agent) commitOne(add *add) error {
-	passes, err := a.letPass(add.entry)
+	passes, err := a.letPassUnlessBroken(add.entry)
 	if err != nil {
 		return wire.Errorf(wire.CodeIO, "%v", err)
 	}
