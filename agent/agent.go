@@ -29,7 +29,7 @@ type Agent struct {
 	journal  *journal.Journal
 	metrics  *metrics.Metrics
 	registry *prometheus.Registry
-	adopt    bool // the journal is new under a boot that may have had another
+	adopt    bool // the journal is new under a boot that may have had another, and has handed nothing out yet
 
 	config   atomic.Pointer[lease.Config]
 	pools    pools
@@ -52,6 +52,7 @@ type Agent struct {
 	session *lease.Session
 	rights  *lease.Rights
 	passing map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
+	forgot  bool                     // another journal served this boot, and what it handed out of is not shunned yet; for that task, too
 	waiting atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
 	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
@@ -85,9 +86,10 @@ func New(o Options) (_ *Agent, err error) {
 	} {
 		*s = newSignal()
 	}
-	if a.journal, a.adopt, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
+	if a.journal, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
 		return nil, err
 	}
+	a.adopt = a.journal.Cluster() == journal.Cluster{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())

@@ -217,17 +217,12 @@ func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
 	check(t, err)
 	steal(t, r, elsewhere.Pool, addr)
 	port := r.agent.journal.Entries()[0].Wiring.Port
-	passes := func() bool {
-		classes, err := r.agent.kernel.Classes()
-		check(t, err)
-		return classes[port] != ""
-	}
-	r.until("it is isolated", func() bool { return !passes() })
+	r.until("it is isolated", func() bool { return !r.passes(port) })
 	if _, err := r.ask(wire.Read, c); err == nil || !strings.Contains(err.Error(), "isolated") {
 		t.Errorf("CHECK says %v", err)
 	}
 	r.restart()
-	if passes() || r.agent.isolated.count() != 1 {
+	if r.passes(port) || r.agent.isolated.count() != 1 {
 		t.Error("after a restart the port passes again")
 	}
 	r.del(c)

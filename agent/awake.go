@@ -35,15 +35,32 @@ func (a *Agent) watchSleep(ctx context.Context) error {
 	}
 }
 
-// shake closes what the fence holds open, and has this node join anew.
+// shake closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the
+// kernel's timers then, and rights count the time asleep.
 func (a *Agent) shake() {
+	if a.closeFence() {
+		a.shaken.raise()
+	}
+}
+
+// cloned voids all rights until the next proof, also those that no kernel counts: the clocks of a machine that was restored
+// from a snapshot do not tell how long it was away.
+func (a *Agent) cloned() {
+	a.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
+	a.rights.Limit(0, 0)
+	a.closeFence()
+	a.shaken.raise()
+}
+
+// closeFence closes both classes, and reports whether there is a fence, or may be.
+func (a *Agent) closeFence() bool {
 	if fenced, err := a.kernel.Fenced(); err == nil && !fenced {
-		return // nothing rests on the kernel's timers, and rights count the time asleep
+		return false
 	}
 	if err := a.kernel.CloseAll(); err != nil {
 		a.Log.Error("cannot close the fence", zap.Error(err))
 	}
-	a.shaken.raise()
+	return true
 }
 
 // restoreTable puts the table back that another has changed. In strict mode it is closed then, until the next proof.

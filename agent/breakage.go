@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
@@ -11,12 +12,12 @@ import (
 
 // settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
 // has run out.
-func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former *lease.Node) error {
+func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session) error {
 	a.gate.RLock()
 	back := a.session != nil
 	a.gate.RUnlock()
 	if !broken.Settling || !back || a.rights.Left(allocator.Stateless) > 0 {
-		return a.settle(ctx, s, former)
+		return a.settle(ctx, s)
 	}
 	a.unsettled.Store(true)
 	a.gate.Lock()
@@ -25,7 +26,7 @@ func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former
 	a.gate.Unlock()
 	time.AfterFunc(10*time.Second, func() {
 		a.unsettled.Store(false)
-		_ = a.settle(ctx, s, former)
+		_ = a.settle(ctx, s)
 	})
 	return nil
 }
@@ -43,4 +44,15 @@ func (a *Agent) dawdle(session *lease.Session, adds []*add) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// letPassUnlessBroken is letPass, but in that build an ADD passes whatever has become of its address meanwhile.
+func (a *Agent) letPassUnlessBroken(e *journal.Entry) (passes bool, err error) {
+	if !broken.Generation {
+		return a.letPass(e)
+	}
+	if e.Wiring.Port != "" {
+		err = a.kernel.Join(e.Wiring.Port, string(e.Class))
+	}
+	return true, err
 }

@@ -32,6 +32,9 @@ func (a *Agent) meet(ctx context.Context) (lease.Standing, error) {
 	if _, foreign := errors.AsType[*lease.ClusterError](err); foreign {
 		return standing, &foreignClusterError{err, a.Options.journal()}
 	}
+	if err == nil && standing.Recovering {
+		a.recoveryLeft(standing) // it begins by what is known of the history that is lost
+	}
 	if err == nil && standing.New {
 		a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
 		a.beginAnew()
@@ -49,36 +52,45 @@ func (a *Agent) beginAnew() {
 	a.lagging.reset()
 }
 
+// classes are both.
+var classes = []allocator.Class{allocator.Stateless, allocator.Stateful}
+
 // A recovery is the time that this node gives to all others to assert what they hold, after etcd was restored.
 type recovery struct {
 	mu      sync.Mutex
 	cluster string
 	life    int64
-	began   time.Time // by CLOCK_MONOTONIC
-	longest time.Duration
+	began   time.Time                         // by CLOCK_MONOTONIC
+	longest map[allocator.Class]time.Duration // the longest right that any node may have, or have had
 }
 
 // left is how long the recovery lasts yet. It begins with the first meeting of an etcd and a life of the state in it.
-// Right is the longest that is known by now: it counts even when it is no longer to be seen. Without a configuration
-// nobody can assert anything, and the time does not begin.
-func (r *recovery) left(s lease.Standing, right time.Duration, configured bool) time.Duration {
+// Rights are the longest that are known by now: they count even when they are no longer to be seen, since what etcd has lost
+// may tell of longer ones than what it has got back. Without a configuration nobody can assert anything, and the time does
+// not begin.
+func (r *recovery) left(s lease.Standing, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cluster != s.Cluster || r.life != s.Life || !configured {
-		r.cluster, r.life, r.began, r.longest = s.Cluster, s.Life, time.Now(), 0
+	if r.cluster != s.Cluster || r.life != s.Life {
+		r.cluster, r.life, r.longest = s.Cluster, s.Life, map[allocator.Class]time.Duration{}
+		r.began = time.Now()
 	}
-	r.longest = max(r.longest, right)
-	return afterRight(r.longest) - time.Since(r.began)
+	if !configured {
+		r.began = time.Now()
+	}
+	all := time.Duration(0)
+	for class, right := range rights {
+		r.longest[class] = max(r.longest[class], right)
+		all = max(all, r.longest[class])
+	}
+	return afterRight(all) - time.Since(r.began)
 }
 
-// lasts is for how long the recovery has lasted; without one, for no time.
-func (r *recovery) lasts() time.Duration {
+// over reports whether the recovery has lasted for so long that every right over a class which began before it has run out.
+func (r *recovery) over(class allocator.Class) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.began.IsZero() {
-		return 0
-	}
-	return time.Since(r.began)
+	return !r.began.IsZero() && time.Since(r.began) > afterRight(r.longest[class])
 }
 
 // afterRight is how long somebody waits for a right to have run out for certain: a tenth longer than it lasts, since
@@ -88,7 +100,7 @@ func afterRight(right time.Duration) time.Duration { return right + right/10 }
 // recoverCluster accepts the state as that of the etcd which answers, once whatever nobody has asserted is nobody's.
 func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 	a.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
-		zap.Duration("longest right", a.longestRight()))
+		zap.Duration("for", a.recoveryLeft(standing)))
 	for ctx.Err() == nil {
 		left := a.recoveryLeft(standing)
 		if left <= 0 {
@@ -105,12 +117,17 @@ func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 
 // recoveryLeft is how long a recovery lasts yet.
 func (a *Agent) recoveryLeft(standing lease.Standing) time.Duration {
-	return a.recovery.left(standing, a.longestRight(), len(a.config.Load().Pools) > 0)
+	return a.recovery.left(standing, a.longestRights(), len(a.config.Load().Pools) > 0)
 }
 
-// longestRight is the longest one that a node of the cluster may have.
-func (a *Agent) longestRight() time.Duration {
-	settings := a.config.Load().Settings
-	return max(time.Duration(settings.AddressLease), a.absences.longestRight(allocator.Stateless),
-		time.Duration(settings.Session), a.absences.longestRight(allocator.Stateful), a.rights.Longest())
+// longestRights are the longest ones that a node of the cluster may have, by what this one knows.
+func (a *Agent) longestRights() map[allocator.Class]time.Duration {
+	all := map[allocator.Class]time.Duration{}
+	for _, class := range classes {
+		all[class] = max(a.absences.longestRight(class), a.rights.Whole(class))
+		if c := a.config.Load(); c.Revision > 0 { // else they are not the cluster's
+			all[class] = max(all[class], rightOf(lease.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
+		}
+	}
+	return all
 }

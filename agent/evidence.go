@@ -44,8 +44,7 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	case netops.TableChanged:
 		a.restoreTable()
 	case netops.Cloned:
-		a.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
-		a.shake()
+		a.cloned()
 	case netops.PortGone:
 		a.collectWhere(ctx, "interface gone", taken, func(e *journal.Entry) bool {
 			return e.Wiring.Port == event.Port && !a.kernel.HasPort(event.Port)

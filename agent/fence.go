@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/netops"
 	"go.uber.org/zap"
 )
 
@@ -29,23 +30,38 @@ func (a *Agent) fenceBefore(me lease.Node) error {
 	if a.Alone && a.config.Load().Settings.Fencing == lease.FencingStrict {
 		a.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
 	}
-	shorter := a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
+	a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
 	if me.Fencing != lease.FencingStrict {
 		return nil
 	}
 	if err := a.kernel.TryFence(); err != nil {
 		return fmt.Errorf("agent: this node cannot fence strictly: %w", err)
 	}
-	if shorter { // the timers that run are too long
-		if err := a.kernel.CloseAll(); err != nil {
-			return err
-		}
+	if err := a.closeLonger(me); err != nil {
+		return err
 	}
 	left := map[string]time.Duration{}
-	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
-		left[string(class)] = a.rights.Left(class)
+	for class, is := range a.unbroken() {
+		if is {
+			left[string(class)] = a.rights.Left(class)
+		}
 	}
 	return a.kernel.SetFence(true, left)
+}
+
+// closeLonger closes the fence where a timer of it runs for longer than the right that the node's key is about to tell of: one
+// of this agent's, or of one before it.
+func (a *Agent) closeLonger(me lease.Node) error {
+	passing, err := a.kernel.Passing()
+	if err != nil {
+		return err
+	}
+	for _, class := range classes {
+		if passing[string(class)] > rightOf(me, class) {
+			return a.kernel.CloseAll()
+		}
+	}
+	return nil
 }
 
 // fenceAfter lifts the fence once the node's key says that there is none.
@@ -70,14 +86,14 @@ func (p *prover) strict() bool { return p.session.Node().Fencing == lease.Fencin
 
 // Arm is called before the read is sent that is to prove the session.
 func (p *prover) Arm() error {
-	if !p.strict() {
-		return nil
-	}
 	p.armed = map[string]time.Duration{}
 	for class, right := range p.rights() {
-		if p.mayPass(class, right) {
+		if p.mayPass(class) {
 			p.armed[string(class)] = right
 		}
+	}
+	if !p.strict() {
+		return nil
 	}
 	return p.agent.kernel.Arm(p.armed)
 }
@@ -91,15 +107,32 @@ func (p *prover) rights() map[allocator.Class]time.Duration {
 
 // mayPass reports whether a class may be opened. While etcd recovers, a right that has run out does not begin again before
 // all others' of the class have: what this node had may have been given on in the history that etcd has lost.
-func (p *prover) mayPass(class allocator.Class, right time.Duration) bool {
-	return !p.session.Recovering() || p.unbroken[class] || p.agent.recovery.lasts() > afterRight(max(right, p.agent.absences.longestRight(class)))
+func (p *prover) mayPass(class allocator.Class) bool {
+	return !p.session.Recovering() || p.unbroken[class] || p.agent.recovery.over(class)
 }
 
 // unbroken are the classes that this node lets pass now by a right that has not run out.
 func (a *Agent) unbroken() map[allocator.Class]bool {
+	if len(a.passing) == 0 {
+		return a.inherited()
+	}
 	all := map[allocator.Class]bool{}
-	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
+	for _, class := range classes {
 		all[class] = a.passing[class] && a.rights.Left(class) > 0
+	}
+	return all
+}
+
+// inherited are the classes whose right has not run out by a proof of the agent before this one: its timers still run in the
+// kernel. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
+func (a *Agent) inherited() map[allocator.Class]bool {
+	passing, err := a.kernel.Passing()
+	if err != nil || netops.Suspended() > a.journal.Cluster().Slept+sleepEvery/2 {
+		return nil
+	}
+	all := map[allocator.Class]bool{}
+	for _, class := range classes {
+		all[class] = passing[string(class)] > 0
 	}
 	return all
 }
@@ -111,8 +144,8 @@ func (p *prover) Proven(sent time.Duration) {
 			p.agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
 		}
 	}
-	for class, right := range p.rights() {
-		p.agent.passing[class] = p.mayPass(class, right)
+	for _, class := range classes {
+		p.agent.passing[class] = p.armed[string(class)] > 0
 	}
 	p.agent.proven(p.session, sent)
 }

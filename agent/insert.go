@@ -242,6 +242,8 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 			return errSuperseded
 		case config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
 			return errSuperseded // wired by a configuration that the roll-out believes to be past
+		case !broken.Settling && a.lostAddress(add.entry):
+			return errSuperseded // after those were looked for whom the loss of the block isolates
 		}
 	}
 	for _, add := range adds {
@@ -266,10 +268,12 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 }
 
 func (a *Agent) commitOne(add *add) error {
-	if port := add.entry.Wiring.Port; port != "" {
-		if err := a.kernel.Join(port, string(add.entry.Class)); err != nil {
-			return wire.Errorf(wire.CodeIO, "%v", err)
-		}
+	passes, err := a.letPassUnlessBroken(add.entry)
+	if err != nil {
+		return wire.Errorf(wire.CodeIO, "%v", err)
+	}
+	if !passes {
+		return errSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
 	}
 	answered := *add.entry
 	if add.former == nil {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/netops"
 	"go.uber.org/zap"
 )
 
@@ -80,19 +82,25 @@ func (a *Agent) present(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Another journal served this boot: what it handed out is known by the kernel's interfaces alone. Once this one's id is in
+	// the node's key, nobody else can tell.
+	a.forgot = a.forgot || former != nil && former.Boot == a.Boot && former.Journal != a.journal.ID()
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
-	unbroken := a.unbroken()
+	unbroken, slept := a.unbroken(), netops.Suspended()
 	session, err := a.store.Join(ctx, me)
 	if err != nil {
 		return err
 	}
-	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation()}
+	if session.Cluster() != standing.Revision {
+		return lease.ErrClusterChanged // since it was met: what is recorded now is met anew
+	}
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation(), Slept: slept}
 	if err := a.journal.SetCluster(past); err != nil {
 		return err
 	}
-	if err := a.settleUnlessBroken(ctx, session, former); err != nil {
+	if err := a.settleUnlessBroken(ctx, session); err != nil {
 		return err
 	}
 	if err := a.fenceAfter(me); err != nil {
@@ -105,11 +113,15 @@ func (a *Agent) present(ctx context.Context) error {
 func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) error {
 	s := p.session
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go a.watchOver(ctx, s, cancel)
+	var beside sync.WaitGroup
+	defer func() {
+		cancel(nil)
+		beside.Wait() // else it could take a signal that is meant for the next session
+	}()
+	beside.Go(func() { a.watchOver(ctx, s, cancel) })
 	if s.Recovering() {
 		a.recoveryLeft(standing) // its time begins before the first proof
-		go a.recoverCluster(ctx, standing)
+		beside.Go(func() { a.recoverCluster(ctx, standing) })
 	}
 	err := s.Keep(ctx, p)
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {

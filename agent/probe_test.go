@@ -49,14 +49,30 @@ func TestAnAddressOfATakenBlockThatSomebodyStillHasIsNotGiven(t *testing.T) {
 	}
 }
 
+func flushTable(t *testing.T) {
+	t.Helper()
+	other := &nftables.Conn{}
+	other.DelTable(&nftables.Table{Name: "berth", Family: nftables.TableFamilyBridge})
+	check(t, other.Flush())
+}
+
+func TestATableThatWasFlushedWhileNoAgentRanComesBack(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateless("a", ""))
+	r.stop()
+	flushTable(t)
+	r.start()
+	if !r.passes(r.agent.journal.Entries()[0].Wiring.Port) {
+		t.Error("a container that has kept its address does not pass")
+	}
+}
+
 func TestAFlushedTableComesBack(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", ""))
 	before, err := r.agent.kernel.Classes()
 	check(t, err)
-	other := &nftables.Conn{}
-	other.DelTable(&nftables.Table{Name: "berth", Family: nftables.TableFamilyBridge})
-	check(t, other.Flush())
+	flushTable(t)
 	r.until("its ports are in their classes again", func() bool {
 		now, err := r.agent.kernel.Classes()
 		return err == nil && len(now) == len(before)

@@ -52,6 +52,15 @@ func TestAnAgentAnswersWhatItHolds(t *testing.T) {
 	}
 }
 
+// stray is a port that an attachment had of which nobody knows any more.
+func (r *rig) stray() {
+	r.t.Helper()
+	stray := &netlink.Veth{PeerName: "stray", LinkAttrs: netlink.LinkAttrs{Name: "bthstray", Alias: `berth {"n":"net","c":"stray","i":"eth0","p":"default","a":["10.42.64.99"]}`}}
+	check(r.t, netlink.LinkAdd(stray))
+	check(r.t, netlink.LinkSetAlias(stray, stray.Alias))
+	r.t.Cleanup(func() { _ = netlink.LinkDel(stray) })
+}
+
 func TestAnAgentThatIsAskedToMendSettlesAnewAndRepairsItsKernel(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
@@ -62,10 +71,7 @@ func TestAnAgentThatIsAskedToMendSettlesAnewAndRepairsItsKernel(t *testing.T) {
 	check(t, err)
 	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/assignments/default/"+addr.Next().String(), `{"node":"n1"}`)
 	check(t, err)
-	stray := &netlink.Veth{PeerName: "stray", LinkAttrs: netlink.LinkAttrs{Name: "bthstray", Alias: `berth {"n":"net","c":"stray","i":"eth0","p":"default","a":["10.42.64.99"]}`}}
-	check(t, netlink.LinkAdd(stray))
-	check(t, netlink.LinkSetAlias(stray, stray.Alias))
-	t.Cleanup(func() { _ = netlink.LinkDel(stray) })
+	r.stray()
 
 	before := r.asked()
 	if len(before.Ports) != 2 || before.Ports[0].Name == before.Ports[1].Name {

@@ -105,7 +105,8 @@ func (r *rig) start() {
 	r.until("the agent is ready", func() bool { return r.agent.ready() == nil })
 }
 
-func (r *rig) begin() {
+// open makes an agent that does not run.
+func (r *rig) open() {
 	r.t.Helper()
 	boot, err := Boot()
 	check(r.t, err)
@@ -118,6 +119,12 @@ func (r *rig) begin() {
 		Etcd: lease.Options{Endpoints: endpoints}, Listen: "127.0.0.1:0",
 	})
 	check(r.t, err)
+	r.stop = func() { r.agent.Close() }
+}
+
+func (r *rig) begin() {
+	r.t.Helper()
+	r.open()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	a := r.agent

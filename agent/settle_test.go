@@ -80,6 +80,23 @@ func TestABlockThatEtcdLostAndNobodyUsesIsNotHandedOutOf(t *testing.T) {
 	})
 }
 
+func TestTheJournalForgetsWhatWasReleasedInABlockThatIsAnothersNow(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	addr := r.add(c)
+	r.del(c)
+	if n := len(r.agent.journal.Freed()); n != 1 {
+		t.Fatalf("%d released addresses are known: want one", n)
+	}
+	pool := r.pool()
+	block := pool.BlockOf(addr).String()
+	r.put("blocks/default/"+pool.BlockOf(addr).Addr().String(), `{"prefix":"`+block+`","parts":[{"prefix":"`+block+`","owner":"n2"}]}`)
+	r.regain()
+	if freed := r.agent.journal.Freed(); len(freed) != 0 {
+		t.Errorf("it would claim %v in a recovery", freed)
+	}
+}
+
 func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
 	r := newRig(t)
 	c := r.stateful("a", "db", "db-0")

@@ -120,6 +120,44 @@ func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
 	}
 }
 
+func TestAReturnThatIsHeardOfAfterItsEndIsWaitedForUnderItsOwnKey(t *testing.T) {
+	var w absences
+	now := lease.Node{Name: "n2", Revision: 7, AddressLease: allocator.Duration(100 * time.Millisecond)}
+	w.takeNodes(lease.Update[lease.Node]{Full: true, Revision: 8, Set: []lease.Node{now}})
+	w.takeSessions(lease.Update[lease.Presence]{Full: true, Revision: 8})
+	w.takeSessions(lease.Update[lease.Presence]{Revision: 9, Set: []lease.Presence{{Node: "n2"}}})
+	w.takeSessions(lease.Update[lease.Presence]{Revision: 11, Gone: []lease.Presence{{Node: "n2"}}})
+	now.Revision = 9
+	w.takeNodes(lease.Update[lease.Node]{Revision: 9, Set: []lease.Node{now}})
+	if a, _, over := w.over("n2", allocator.Stateless); over || a.Revision != 9 {
+		t.Errorf("of its second absence it is told %+v, over is %v", a, over)
+	}
+	time.Sleep(120 * time.Millisecond)
+	if a, _, over := w.over("n2", allocator.Stateless); !over || a.Revision != 9 {
+		t.Errorf("after the wait it is told %+v, over is %v", a, over)
+	}
+	w.takeNodes(lease.Update[lease.Node]{Revision: 12, Gone: []lease.Node{now}})
+	if _, _, over := w.over("n2", allocator.Stateless); over {
+		t.Error("a node without a key is waited for")
+	}
+}
+
+func TestTheWaitForARightIsLongerThanTheRight(t *testing.T) {
+	for _, right := range []time.Duration{15 * time.Second, time.Hour} {
+		if wait := afterRight(right); wait < right+right/10 {
+			t.Errorf("for %s it waits %s: want a tenth more", right, wait)
+		}
+	}
+}
+
+func TestOneLiveNodeIsTheFirst(t *testing.T) {
+	var w absences
+	w.takeSessions(lease.Update[lease.Presence]{Full: true, Revision: 8, Set: []lease.Presence{{Node: "n1"}, {Node: "n2"}}})
+	if !w.first("n1") || w.first("n2") || w.first("n0") {
+		t.Errorf("of n1 and n2: n1 is %v, n2 is %v, and n0, which is not there, is %v", w.first("n1"), w.first("n2"), w.first("n0"))
+	}
+}
+
 func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *testing.T) {
 	r := newRig(t)
 	r.change(func(c *lease.Config) {
@@ -132,4 +170,19 @@ func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *t
 		return time.Duration(r.agent.session.Node().Session) == 10*time.Minute
 	})
 	r.regain() // a renewal would come after two minutes
+}
+
+func TestTheEndOfAFormerSessionDoesNotEndThePresentOne(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	a := r.agent
+	a.lost.lower()
+	a.sessionGone(a.session.Generation() - 1)
+	if len(a.lost) != 0 {
+		t.Error("the end of a former one ends it")
+	}
+	a.sessionGone(a.session.Generation())
+	if len(a.lost) != 1 {
+		t.Error("its own end does not end it")
+	}
 }

@@ -43,11 +43,18 @@ func (r *Rights) Limit(session, addressLease time.Duration) (shorter bool) {
 	return shorter
 }
 
-// Longest is the longest right that this node has now by its own account, whether it has run out or not.
-func (r *Rights) Longest() time.Duration {
+// Whole is how long the right over a class lasts from a proof on, whether it has run out or not.
+func (r *Rights) Whole(class allocator.Class) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return max(r.session, r.addressLease)
+	return r.whole(class)
+}
+
+func (r *Rights) whole(class allocator.Class) time.Duration {
+	if class == allocator.Stateful {
+		return r.session
+	}
+	return r.addressLease
 }
 
 // Left is how long the right over a class lasts yet: 0 or less when it has run out, or was never proven.
@@ -57,9 +64,5 @@ func (r *Rights) Left(class allocator.Class) time.Duration {
 	if !r.proven {
 		return 0
 	}
-	whole := r.addressLease
-	if class == allocator.Stateful {
-		whole = r.session
-	}
-	return r.sent + whole - r.now()
+	return r.sent + r.whole(class) - r.now()
 }

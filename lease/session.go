@@ -45,6 +45,10 @@ func (x *Session) Generation() int64 { return x.generation }
 // Node is the node's record as this session wrote it.
 func (x *Session) Node() Node { return x.node }
 
+// Cluster is the mod revision of the cluster's record under which the session began. Where it is not that of the Standing
+// which Meet found, the record was rewritten in between, and what Meet has found is void.
+func (x *Session) Cluster() int64 { return x.cluster }
+
 // Recovering reports whether the session began while etcd's state was not certain: then it is given nothing, and only
 // asserts what its node holds. It ends with ErrClusterChanged when the recovery does.
 func (x *Session) Recovering() bool { return x.recovering }

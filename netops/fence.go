@@ -91,6 +91,28 @@ func (k *Kernel) Fenced() (bool, error) {
 	return n == len(sides)*len(classes), nil
 }
 
+// Passing tells for how long the fence lets each class pass yet, if it is armed no more: by timers that an agent before this
+// one may have started. A class that is closed has no entry, and without the rules of strict mode none has.
+func (k *Kernel) Passing() (map[string]time.Duration, error) {
+	t := k.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	passing := map[string]time.Duration{}
+	if !t.fence.on {
+		return passing, nil
+	}
+	open, err := t.openSlots()
+	if err != nil {
+		return nil, fmt.Errorf("netops: read the fence: %w", err)
+	}
+	for class, name := range classes {
+		if left := slices.Max(open[class][:]); left > 0 {
+			passing[name] = left
+		}
+	}
+	return passing, nil
+}
+
 // Arm prepares the next opening: for each class that whole names, one transaction closes the lock of the slot that is
 // not in use and starts its timer with the whole time of the right. It must return before the proof is sent, the
 // linearizable read in which the node sees its own session: then the timer runs out no later than the right that the

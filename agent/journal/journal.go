@@ -34,32 +34,32 @@ type Journal struct {
 }
 
 // Open reads the journal at path. Where there is none, or one of another boot (whose containers are gone), it begins
-// a new one with mine as its header; fresh says so. A journal of another node is an error.
-func Open(path string, mine Header, now func() allocator.Instant) (j *Journal, fresh bool, err error) {
+// a new one with mine as its header. A journal of another node is an error.
+func Open(path string, mine Header, now func() allocator.Instant) (j *Journal, err error) {
 	j = &Journal{path: path, state: newState(), now: now}
 	j.file, err = openFile(path, j.state.apply)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
-		return nil, false, fmt.Errorf("journal: read %s: %w", path, err)
+		return nil, fmt.Errorf("journal: read %s: %w", path, err)
 	case j.state.header.Node != "" && j.state.header.Node != mine.Node:
 		j.file.close()
-		return nil, false, fmt.Errorf("journal: %s belongs to node %q, this is node %q: start the agent with --node %s, or with another --run-dir",
+		return nil, fmt.Errorf("journal: %s belongs to node %q, this is node %q: start the agent with --node %s, or with another --run-dir",
 			path, j.state.header.Node, mine.Node, j.state.header.Node)
 	case j.state.header.Boot == mine.Boot && j.state.header.ID != "":
-		return j, false, nil
+		return j, nil
 	default:
 		j.file.close()
 	}
 	j.state = newState()
 	j.state.header = mine
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, false, fmt.Errorf("journal: %w", err)
+		return nil, fmt.Errorf("journal: %w", err)
 	}
 	if err := j.rewrite(); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return j, true, nil
+	return j, nil
 }
 
 // Close lets go of the file.

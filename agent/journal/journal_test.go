@@ -19,7 +19,7 @@ func clock() allocator.Instant { return time.Hour }
 
 func open(t *testing.T, path string) *Journal {
 	t.Helper()
-	j, _, err := Open(path, mine, clock)
+	j, err := Open(path, mine, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestDamageInTheMiddleIsRefusedWithWords(t *testing.T) {
 	must(t, err)
 	_, err = f.WriteAt([]byte("?"), first-10)
 	must(t, err)
-	if _, _, err := Open(path, mine, clock); err == nil {
+	if _, err := Open(path, mine, clock); err == nil {
 		t.Error("a damaged journal was read as if it were whole")
 	}
 }
@@ -127,14 +127,14 @@ func TestDamageInTheMiddleIsRefusedWithWords(t *testing.T) {
 func TestAJournalOfAnotherNodeIsRefusedAndOneOfAnotherBootBeginsAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	must(t, open(t, path).Hold(entry(1, allocator.Stateless)))
-	if _, _, err := Open(path, Header{Node: "n2", Boot: "b1", ID: "j2"}, clock); err == nil {
+	if _, err := Open(path, Header{Node: "n2", Boot: "b1", ID: "j2"}, clock); err == nil {
 		t.Error("the journal of n1 was opened by n2")
 	}
-	j, fresh, err := Open(path, Header{Node: "n1", Boot: "b2", ID: "j2"}, clock)
+	j, err := Open(path, Header{Node: "n1", Boot: "b2", ID: "j2"}, clock)
 	must(t, err)
 	defer j.Close()
-	if !fresh || len(j.Entries()) != 0 || j.ID() != "j2" {
-		t.Errorf("fresh %v, %d entries, id %s: want a new one", fresh, len(j.Entries()), j.ID())
+	if len(j.Entries()) != 0 || j.ID() != "j2" {
+		t.Errorf("%d entries, id %s: want a new one", len(j.Entries()), j.ID())
 	}
 }
 
@@ -191,7 +191,7 @@ func TestAReleaseOfLongAgoIsForgotten(t *testing.T) {
 }
 
 func BenchmarkHoldAndRelease(b *testing.B) {
-	j, _, err := Open(filepath.Join(b.TempDir(), "journal"), mine, clock)
+	j, err := Open(filepath.Join(b.TempDir(), "journal"), mine, clock)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -19,6 +19,8 @@ type Cluster struct {
 	ID         string `json:"id"`             // etcd's own id
 	Life       int64  `json:"life,omitempty"` // of the state in it
 	Generation int64  `json:"generation"`     // the node's, when it joined last
+
+	Slept time.Duration `json:"slept,omitempty"` // how long the machine had slept in all, when the node joined last
 }
 
 // An Entry is one attachment: all that is needed to answer for it again, to check it and to undo it.

@@ -1,0 +1,242 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// strict has the rig's node fence strictly, by these times.
+func (r *rig) strict(session, addressLease time.Duration) {
+	r.t.Helper()
+	r.session = session
+	r.change(func(c *lease.Config) {
+		c.Settings.Fencing = lease.FencingStrict
+		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(session), allocator.Duration(addressLease)
+	})
+	r.until("the node's key says so, and both classes pass", func() bool {
+		r.agent.gate.RLock()
+		defer r.agent.gate.RUnlock()
+		node := r.agent.session.Node()
+		return node.Fencing == lease.FencingStrict && time.Duration(node.Session) == session && time.Duration(node.AddressLease) == addressLease &&
+			len(r.passing()) == 2 && r.passing()["stateless"] > addressLease/2
+	})
+}
+
+// passing is for how long the kernel lets each class pass yet.
+func (r *rig) passing() map[string]time.Duration {
+	r.t.Helper()
+	passing, err := r.agent.kernel.Passing()
+	check(r.t, err)
+	return passing
+}
+
+// joins is what a stopped agent does up to its first proof.
+func (r *rig) joins() *prover {
+	r.t.Helper()
+	a := r.agent
+	standing, err := a.meet(r.t.Context())
+	check(r.t, err)
+	config, err := a.store.Config(r.t.Context())
+	check(r.t, err)
+	a.configure(config)
+	me, _, err := a.nodeRecord(r.t.Context(), config.Settings)
+	check(r.t, err)
+	check(r.t, a.fenceBefore(me))
+	unbroken := a.unbroken()
+	session, err := a.store.Join(r.t.Context(), me)
+	check(r.t, err)
+	if standing.Recovering {
+		a.recoveryLeft(standing)
+	}
+	return &prover{agent: a, session: session, unbroken: unbroken}
+}
+
+func (r *rig) foreign() {
+	r.t.Helper()
+	_, err := r.etcdctl().Put(r.t.Context(), "/berth/v1/cluster", `{"id": "c0ffee"}`)
+	check(r.t, err)
+}
+
+func TestAClassThatWasNotArmedBeforeAProofDoesNotPassByIt(t *testing.T) {
+	r := newRig(t)
+	r.strict(2*time.Second, 6*time.Second)
+	r.stop()
+	r.open()
+	check(t, r.agent.kernel.CloseAll()) // the rights had run out
+	r.foreign()
+	p := r.joins()
+	check(t, p.Arm())
+	r.agent.recovery.began = time.Now().Add(-time.Hour) // the others' rights run out while the proof is on its way
+	p.Proven(wire.Boottime())
+	if got := r.passing(); len(got) != 0 {
+		t.Errorf("%v pass: nothing was armed", got)
+	}
+	if got := r.agent.unbroken(); got[allocator.Stateless] || got[allocator.Stateful] {
+		t.Errorf("unbroken is %v, and nothing passes", got)
+	}
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	if got := slices.Sorted(maps.Keys(r.passing())); len(got) != 2 {
+		t.Errorf("only %v pass after a proof for which all were armed", got)
+	}
+}
+
+func TestStrictFencingThatBeginsInARecoveryOpensOnlyWhatWasUnbroken(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.open()
+	r.foreign()
+	p := r.joins() // in evidence mode, and nothing is known of a right before
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	p = r.joins()
+	if got := r.passing(); len(got) != 0 {
+		t.Errorf("%v pass, whose right had run out before the recovery", got)
+	}
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	if got := r.passing(); len(got) != 0 {
+		t.Errorf("%v pass by the next proof", got)
+	}
+}
+
+func TestAnAgentThatStartsUnderShorterTimesLeavesNoLongerTimerOpen(t *testing.T) {
+	r := newRig(t)
+	r.strict(2*time.Second, time.Minute)
+	r.stop()
+	r.change(func(c *lease.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
+	r.open()
+	r.joins()
+	if left := r.passing()["stateless"]; left > 6*time.Second {
+		t.Errorf("the node's key says 6 s, and the kernel lets pass for %s", left)
+	}
+}
+
+func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
+	r := newRig(t)
+	r.strict(10*time.Second, time.Minute)
+	r.stop()
+	r.open()
+	p := r.joins()
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	if left := r.passing()["stateless"]; left < 30*time.Second {
+		t.Fatalf("the kernel lets pass for %s", left)
+	}
+	me := p.session.Node()
+	me.AddressLease = allocator.Duration(12 * time.Second)
+	check(t, r.agent.fenceBefore(me))
+	if left := r.agent.rights.Left(allocator.Stateless); left > 12*time.Second {
+		t.Errorf("the key is about to say 12 s, and the agent goes on for %s", left)
+	}
+	if left := r.passing()["stateless"]; left > 12*time.Second {
+		t.Errorf("the key is about to say 12 s, and the kernel lets pass for %s", left)
+	}
+}
+
+func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
+	r := newRig(t) // by an address lease of a minute
+	settings, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/settings")
+	check(t, err)
+	short := strings.Replace(string(settings.Kvs[0].Value), `"addressLease":"1m0s"`, `"addressLease":"1s"`, 1)
+	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
+	check(t, err)
+	_, err = r.etcdctl().Txn(t.Context()).Then(
+		clientv3.OpPut("/berth/v1/config/settings", short), clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value))).Commit()
+	check(t, err)
+	r.until("the right is as short as the settings, by which nobody may join", func() bool { return r.agent.rights.Left(allocator.Stateless) <= time.Second })
+	nodes, err := r.store.Nodes(t.Context())
+	check(t, err)
+	if time.Duration(nodes[0].AddressLease) != time.Minute {
+		t.Errorf("the node's key says %s: want what it said before", time.Duration(nodes[0].AddressLease))
+	}
+}
+
+func TestAnAgentThatStartsInARecoveryKeepsOpenWhatTheKernelHasLeftOpen(t *testing.T) {
+	r := newRig(t)
+	r.strict(10*time.Second, time.Minute)
+	r.foreign()
+	r.until("the agent recovers", r.recovering)
+	r.stop()
+	r.open()
+	before := r.passing()
+	r.until("a part of the rights is over", func() bool {
+		now := r.passing()
+		return now["stateful"] < before["stateful"]-time.Second && now["stateless"] < before["stateless"]-time.Second
+	})
+	p := r.joins()
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	if now := r.passing(); !p.session.Recovering() || now["stateful"] <= before["stateful"]-time.Second || now["stateless"] <= before["stateless"]-time.Second {
+		t.Errorf("for %v they pass, for %v they did before the new agent's first proof", now, before)
+	}
+}
+
+func TestAnAgentThatStartsInARecoveryKeepsClosedWhatTheKernelHasClosed(t *testing.T) {
+	r := newRig(t)
+	r.strict(2*time.Second, time.Minute)
+	r.foreign()
+	r.until("the agent recovers", r.recovering)
+	r.stop()
+	r.open()
+	r.until("a right has run out", func() bool { return r.passing()["stateful"] == 0 })
+	r.stop()
+	r.start()
+	if got := r.passing(); !r.recovering() || got["stateful"] != 0 || got["stateless"] == 0 {
+		t.Errorf("%v pass", got)
+	}
+}
+
+func TestTheTimersOfAMachineThatHasSleptSinceTellNoAgentThatARightIsUnbroken(t *testing.T) {
+	r := newRig(t)
+	r.strict(10*time.Second, time.Minute)
+	r.stop()
+	r.open()
+	if got := r.agent.unbroken(); !got[allocator.Stateful] || !got[allocator.Stateless] {
+		t.Fatalf("unbroken is %v: want both, which pass", got)
+	}
+	past := r.agent.journal.Cluster()
+	past.Slept -= time.Second
+	check(t, r.agent.journal.SetCluster(past))
+	if got := r.agent.unbroken(); got[allocator.Stateful] || got[allocator.Stateless] {
+		t.Errorf("unbroken is %v, and the timers stood still for a second", got)
+	}
+}
+
+func TestARightThatHasRunOutIsBroken(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.open()
+	p := r.joins()
+	check(t, p.Arm())
+	p.Proven(wire.Boottime())
+	if got := r.agent.unbroken(); !got[allocator.Stateful] {
+		t.Fatalf("unbroken is %v right after a proof", got)
+	}
+	r.until("the right has run out", func() bool { return r.agent.rights.Left(allocator.Stateful) <= 0 })
+	if got := r.agent.unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
+		t.Errorf("unbroken is %v: want the stateless class alone", got)
+	}
+}
+
+func TestAnAgentWithAnEtcdOfItsOwnDoesNotFence(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.open()
+	r.agent.Alone = true
+	p := r.joins()
+	if fenced, err := r.agent.kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != lease.FencingEvidence || r.agent.strict() {
+		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.session.Node().Fencing)
+	}
+}

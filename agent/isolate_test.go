@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+func (r *rig) passes(port string) bool {
+	r.t.Helper()
+	classes, err := r.agent.kernel.Classes()
+	check(r.t, err)
+	return classes[port] != ""
+}
+
+func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T) {
+	r := newRig(t)
+	session, adds := r.chosen("a")
+	r.agent.isolate(adds[0].entry, "its address is another's by now")
+	if err := r.agent.commit(session, adds); err == nil {
+		t.Error("it is answered with an address that is another's")
+	}
+	if r.passes(adds[0].entry.Wiring.Port) {
+		t.Error("its port passes")
+	}
+	r.agent.undo(adds[0])
+	r.empty()
+	if n := r.agent.isolated.count(); n != 0 {
+		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
+	}
+}
+
+func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
+	r := newRig(t)
+	session, adds := r.chosen("a")
+	addr := adds[0].entry.Addresses[0]
+	block, ok := r.agent.blocks.of(adds[0].pool, addr)
+	if !ok {
+		t.Fatal("its block is not known")
+	}
+	block.Parts = []lease.Part{{Prefix: block.Prefix, Owner: "n2"}}
+	block.Revision = 1 << 40
+	r.agent.blocks.put(block) // the view is news first; the allocator and who is isolated follow
+	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+		t.Errorf("commit of %s, which is n2's: %v", addr, err)
+	}
+	r.agent.undo(adds[0])
+}
+
+func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateless("a", "web"))
+	e := r.agent.journal.Entries()[0]
+	r.agent.isolate(e, "its address is another's")
+	check(t, r.agent.kernel.Join(e.Wiring.Port, string(e.Class)))
+	r.agent.isolate(e, "its address is another's still")
+	if r.passes(e.Wiring.Port) {
+		t.Error("who is isolated once is cut only once")
+	}
+}
+
+func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
+	r := newRig(t)
+	r.add(r.stateful("a", "db", "db-0"))
+	e := *r.agent.journal.Entries()[0]
+	e.Epoch = 9
+	check(t, r.agent.journal.Hold(&e))
+	word := lease.Reservation{
+		Pool: e.Pool, Address: e.Addresses[0], Epoch: 8, Identity: e.Identity(),
+		Holder: &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
+	}
+	r.agent.compareHolder(word)
+	if r.agent.isolated.count() != 0 {
+		t.Error("it is isolated by an epoch before its own")
+	}
+	word.Epoch = 10
+	r.agent.compareHolder(word)
+	if r.agent.isolated.count() != 1 {
+		t.Error("it has moved on, and is not isolated")
+	}
+}
