@@ -93,3 +93,35 @@ func TestAPortWhoseJoinFailedIsInNoClass(t *testing.T) {
 	must(t, k.Leave("bth1"))
 	expectClasses(t, k, map[string]string{})
 }
+
+func TestAFenceOfWhichAPartIsGoneIsTakenOverClosed(t *testing.T) {
+	k, host := newBridge(t)
+	p, inside := newContainer(t, k, 1)
+	must(t, k.SetFence(true, long()))
+	if !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
+		t.Fatal("nothing passes at first")
+	}
+	k.Close()
+	host.do(func() error {
+		c := &nftables.Conn{}
+		for _, class := range classes {
+			c.FlushChain(&nftables.Chain{Name: class, Table: filterTable})
+		}
+		c.DelSet(locks)
+		if err := c.Flush(); err != nil {
+			return err
+		}
+		var err error
+		k, err = Open()
+		return err
+	})
+	defer k.Close()
+	expectFenced(t, k, true)
+	if hears(t, host, inside, p.Addresses[0].Addr(), silence) {
+		t.Error("it passes")
+	}
+	prove(t, k, long())
+	if !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
+		t.Error("nothing passes by the next proof")
+	}
+}

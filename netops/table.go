@@ -191,9 +191,6 @@ func (t *table) adopt() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.adoptFence()
-	if err == nil {
-		err = t.commit(t.rebuild)
-	}
 	if err != nil {
 		return fmt.Errorf("nftables table bridge berth: %w", err)
 	}
