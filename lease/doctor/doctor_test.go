@@ -116,23 +116,46 @@ func TestANodeThatDoesNotAnswerIsNamedAndNothingOfItIsMissed(t *testing.T) {
 	}
 }
 
-func TestWhatAnUnknownNodeHadIsGivenAwayOnlyWhereNoFenceWasPromised(t *testing.T) {
+func TestBlocksOfANodeThatEtcdHasLostAreGivenAwayOnlyByItsRemoval(t *testing.T) {
 	l := newLab(t)
 	const key = "blocks/default/10.42.80.0"
 	l.put(key, `{"prefix":"10.42.80.0/26","parts":[{"prefix":"10.42.80.0/27","owner":"ghost"},{"prefix":"10.42.80.32/27","owner":"n1"}]}`)
+	l.put("blocks/nowhere/10.43.0.0", `{"prefix":"10.43.0.0/26","parts":[{"prefix":"10.43.0.0/26","owner":"ghost"}]}`)
 	l.says("n1", func(a *lease.Answer) {
 		a.Spaces[0].Parts = append(a.Spaces[0].Parts, netip.MustParsePrefix("10.42.80.32/27"))
 	})
+	for _, mode := range []string{"strict", "evidence"} {
+		l.put("config/settings", fmt.Sprintf(`{"fencing":"%s"}`, mode))
+		for _, f := range l.finds(BlockNoPool, PartUnknownNode) {
+			if f.Fix || !strings.HasSuffix(f.Mend, "berthctl node remove ghost") {
+				t.Errorf("in mode %s it is told as %+v", mode, f)
+			}
+		}
+	}
+	if _, err := l.store.RemoveNode(t.Context(), "ghost", lease.RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	l.finds()
+	l.put(key, `{"prefix":"10.42.80.0/26","parts":[{"prefix":"10.42.80.0/27","owner":"ghost"},{"prefix":"10.42.80.32/27","owner":"n1"}]}`)
+	l.finds(PartRemovedNode)
+	l.fixes()
+	if rest := l.get(key); strings.Contains(rest, "ghost") || !strings.Contains(rest, "n1") {
+		t.Errorf("the block is %s, want n1's part of it", rest)
+	}
+}
+
+func TestAMemberOfANodeThatEtcdHasLostIsDetachedWhereNoFenceWasPromised(t *testing.T) {
+	l := newLab(t)
+	l.reserve("db-0", "10.42.0.9")
+	l.put("reservations/default/10.42.0.9", holding("db-0", "ghost", "b", 3))
 	l.put("config/settings", `{"fencing":"strict"}`)
-	if f := l.finds(PartUnknownNode)[0]; f.Fix || !strings.Contains(f.Mend, "berthctl node remove ghost") {
+	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || f.Mend != "berthctl node remove ghost" {
 		t.Errorf("in strict mode it is told as %+v", f)
 	}
 	l.put("config/settings", `{"fencing":"evidence"}`)
-	if r := l.fixes(); len(r.Mended) != 1 {
-		t.Errorf("mended was %+v", r.Mended)
-	}
-	if rest := l.get(key); strings.Contains(rest, "ghost") || !strings.Contains(rest, "n1") {
-		t.Errorf("the block is %s, want n1's part of it", rest)
+	l.fixes()
+	if rest := l.get("reservations/default/10.42.0.9"); strings.Contains(rest, "ghost") || !strings.Contains(rest, "db-0") {
+		t.Errorf("the reservation is %s", rest)
 	}
 }
 
@@ -232,6 +255,7 @@ func TestMalformedBlocksAreFoundAndOnesInUseStay(t *testing.T) {
 	} {
 		l.put(key, record)
 	}
+	l.put("nodes/ghost", `{"name":"ghost","removed":"2026-01-01T00:00:00Z"}`)
 	l.finds(slices.Repeat([]Kind{BlockMalformed}, 7)...)
 	l.put("assignments/default/10.42.84.9", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)
 	l.has("n1", "a", "10.42.84.9")
