@@ -205,6 +205,10 @@ func TestAReservationThatIsLostComesBackWithWhoeverHasIt(t *testing.T) {
 	if f := l.finds(IdentityNoReservation, NodeAway)[0]; f.Fix {
 		t.Errorf("while a node is away that may have the address: %+v", f)
 	}
+	l.put("nodes/n3", "{")
+	if f := l.finds(IdentityNoReservation, RecordUnreadable)[0]; f.Fix {
+		t.Errorf("while a node's record cannot be read that may have the address: %+v", f)
+	}
 }
 
 func TestAContainerThatEtcdAttachesToNobodyIsAttachedAgain(t *testing.T) {
@@ -219,27 +223,6 @@ func TestAContainerThatEtcdAttachesToNobodyIsAttachedAgain(t *testing.T) {
 	l.put("reservations/default/10.42.0.9", holding("db-1", "n2", "b", 1))
 	l.has("n2", "b", "10.42.0.9", stateful("db-1", 1))
 	l.finds(AddressTwice, ContainerUnreserved, IdentityElsewhere, ReservationNoIdentity)
-}
-
-func TestNobodyIsAskedToSettleWhileARecordIsInTheWay(t *testing.T) {
-	l := newLab(t)
-	l.has("n1", "a", "10.42.64.9")
-	l.del("assignments/default/10.42.64.9")
-	l.put("blocks/default/10.42.90.0", "{")
-	l.put("status/ghost", "{}")
-	if f := l.finds(ContainerUnassigned, RecordUnreadable, StatusUnknown)[0]; f.Fix || !strings.Contains(f.Mend, "first mend the records") {
-		t.Errorf("it is told as %+v", f)
-	}
-	l.fixes(ContainerUnassigned, RecordUnreadable)
-	if len(l.mended) > 0 {
-		t.Errorf("%q were asked to settle, and could not have", l.mended)
-	}
-	l.del("blocks/default/10.42.90.0")
-	l.put("nonsense", "{}") // nobody reads it
-	l.fixes(ContainerUnassigned, KeyUnreadable)
-	if !slices.Contains(l.mended, "n1") {
-		t.Errorf("asked to settle were %q, want n1", l.mended)
-	}
 }
 
 func TestMalformedBlocksAreFoundAndOnesInUseStay(t *testing.T) {

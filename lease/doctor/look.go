@@ -157,6 +157,11 @@ func (l *look) complete(name string) bool {
 
 // allComplete reports whether every known node has.
 func (l *look) allComplete() bool {
+	for _, b := range l.Bad {
+		if b.Key.Kind == lease.KindNode {
+			return false
+		}
+	}
 	for name := range l.Nodes {
 		if l.known(name) && !l.complete(name) {
 			return false
