@@ -39,6 +39,8 @@ func TestAnUnknownWordGetsASuggestion(t *testing.T) {
 		"node":                          "remove",
 		"node remov n1":                 `did you mean "remove"?`,
 		"node remove":                   "the name of a NODE",
+		"node remove a/b":               `node "a/b"`,
+		"node remove stateful --force":  "the owner of stateful blocks",
 		"doctor n1":                     "takes no words",
 		"completion bahs":               `did you mean "bash"?`,
 	} {
