@@ -82,6 +82,21 @@ func TestAPortWhoseCutFailedIsCutByTheNextThatIsDone(t *testing.T) {
 	}
 }
 
+func TestAProofThatCouldNotBeArmedForOpensNothing(t *testing.T) {
+	k, _ := newHost(t)
+	must(t, k.SetFence(true, nil))
+	must(t, k.Arm(long()))
+	k.table.close()
+	withoutFiles(t, func() {
+		if k.Arm(long()) == nil {
+			t.Fatal("nothing failed")
+		}
+	})
+	if err := k.Open(); !mentions(err, "Arm") {
+		t.Errorf("open after an Arm that failed: error %v: want one that asks for Arm", err)
+	}
+}
+
 func TestAPortWhoseJoinFailedIsInNoClass(t *testing.T) {
 	k, host := newHost(t)
 	deafen(t, k, host)

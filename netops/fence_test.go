@@ -114,7 +114,8 @@ func TestArmingAloneOpensNothing(t *testing.T) {
 	}
 	must(t, k.SetFence(true, nil))
 	for range 3 {
-		// The slot was open once: its old lock must not serve the new timer.
+		// Both slots were open once: the old lock must not serve the new timer.
+		prove(t, k, only("stateless", 50*time.Millisecond))
 		prove(t, k, only("stateless", 50*time.Millisecond))
 		time.Sleep(100 * time.Millisecond)
 		must(t, k.Arm(long()))
