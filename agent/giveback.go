@@ -14,7 +14,7 @@ import (
 const giveBackEvery = 10 * time.Second
 
 // giveBackIdle returns the blocks in which nothing is held or kept for its app, beyond what one block has to spare; of a
-// pool that is gone, all.
+// pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand.
 func (a *Agent) giveBackIdle(ctx context.Context) error {
 	tick := time.NewTicker(giveBackEvery)
 	defer tick.Stop()
@@ -57,7 +57,7 @@ func (a *Agent) idle() (all []*outgoing) {
 		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()
 			for _, part := range s.Idle(now) {
-				if wanted && !p.Draining && c.Free+c.Released < addresses(part)+addresses(p.BlockOf(part.Addr())) {
+				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < addresses(part)+addresses(p.BlockOf(part.Addr())) {
 					continue
 				}
 				if s.Remove(part) == nil {

@@ -9,8 +9,6 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/berth-ipam/berth/allocator"
 )
 
 // joinTries bounds how often another agent of the same name may come between.
@@ -65,11 +63,8 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 }
 
 func validNode(me Node) error {
-	if err := allocator.ValidName("node", me.Name); err != nil {
+	if err := ValidNode("node", me.Name); err != nil {
 		return err
-	}
-	if me.Name == OwnerStateful {
-		return fmt.Errorf("the word %q marks the owner of stateful blocks: choose another name", OwnerStateful)
 	}
 	return Settings{Fencing: me.Fencing, Session: me.Session, AddressLease: me.AddressLease}.Validate()
 }

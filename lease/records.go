@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -12,6 +13,14 @@ import (
 
 // OwnerStateful is the owner of the parts that reservations lie in. No node may be called so.
 const OwnerStateful = "stateful"
+
+// ValidNode reports what keeps a word from being a node's name; what is the word's place, for the error.
+func ValidNode(what, name string) error {
+	if name == OwnerStateful {
+		return fmt.Errorf("%s %q: the word marks the owner of stateful blocks, and no node may be called so", what, name)
+	}
+	return allocator.ValidName(what, name)
+}
 
 // A Cluster says which etcd cluster the state belongs to. Its key's mod revision is compared by whatever gives a node
 // something: while the id is not that of the etcd which answers, nobody is given anything.

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/berth-ipam/berth/allocator"
 )
 
 // RemoveOptions say how RemoveNode goes about it.
@@ -57,7 +55,7 @@ func (e *NodeReturnedError) Error() string {
 // compares the gravestone. So what a returning node settles is not taken from it. Repeating is harmless. It fails with
 // *UnknownNodeError, *NodeLiveError and *NodeReturnedError.
 func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (Removal, error) {
-	if err := allocator.ValidName("node", name); err != nil {
+	if err := ValidNode("node", name); err != nil {
 		return Removal{}, fmt.Errorf("lease: remove node: %w", err)
 	}
 	removal, err := s.removeNode(ctx, name, o)

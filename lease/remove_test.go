@@ -258,3 +258,21 @@ func isReturned(err error) bool {
 	_, returned := errors.AsType[*NodeReturnedError](err)
 	return returned
 }
+
+func TestTheOwnerOfStatefulBlocksIsNoNodeThatCouldBeRemoved(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	_, err := s.ReserveFor(t.Context(), config.Pools["default"], config.PoolRevisions["default"], identity("db", 0), nil)
+	l.check(err)
+	before, err := s.Blocks(t.Context())
+	l.check(err)
+	if _, err := s.RemoveNode(t.Context(), OwnerStateful, RemoveOptions{Force: true}); err == nil || !contains(err, "stateful blocks") {
+		t.Errorf("error %v: want one that says what the word means", err)
+	}
+	after, err := s.Blocks(t.Context())
+	l.check(err)
+	if len(before) == 0 || len(after) != len(before) {
+		t.Errorf("the blocks were %+v and are %+v", before, after)
+	}
+}

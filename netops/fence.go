@@ -236,8 +236,8 @@ func checkClasses(times map[string]time.Duration) error {
 	return nil
 }
 
-// adoptFence takes for true what the kernel has. A class's slot in use is the one that is open for longer. Where the
-// kernel has a part of the rules of strict mode, it is strict: what is in doubt is closed.
+// adoptFence takes for true what the kernel has, and makes what is missing of it. A class's slot in use is the one that
+// is open for longer. Where the kernel has a part of the rules of strict mode, it is strict: what is in doubt is closed.
 func (t *table) adoptFence() error {
 	t.fence = fence{on: true}
 	n, err := t.gates()
@@ -245,8 +245,8 @@ func (t *table) adoptFence() error {
 		return err
 	}
 	t.fence.on = n > 0
-	if !t.fence.on {
-		return nil
+	if err := t.commit(t.rebuild); err != nil || !t.fence.on {
+		return err
 	}
 	open, err := t.openSlots()
 	for class := range classes {
@@ -280,13 +280,13 @@ func (t *table) gates() (n int, err error) {
 	return n, err
 }
 
-// openSlots tells how long each slot is still open; 0: it is closed. A set that does not exist is empty.
+// openSlots tells how long each slot is still open; 0: it is closed.
 func (t *table) openSlots() (open [len(classes)][slots]time.Duration, err error) {
 	err = t.commit(func(c *nftables.Conn) error {
 		var held [2][]nftables.SetElement
 		for i, set := range [...]*nftables.Set{locks, timers} {
 			var err error
-			if held[i], err = c.GetSetElements(set); err != nil && !errors.Is(err, unix.ENOENT) {
+			if held[i], err = c.GetSetElements(set); err != nil {
 				return fmt.Errorf("set %s: %w", set.Name, err)
 			}
 		}

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/google/nftables"
 )
 
 // long is a right that outlasts a test.
@@ -116,7 +114,8 @@ func TestArmingAloneOpensNothing(t *testing.T) {
 	}
 	must(t, k.SetFence(true, nil))
 	for range 3 {
-		// The slot was open once: its old lock must not serve the new timer.
+		// Both slots were open once: the old lock must not serve the new timer.
+		prove(t, k, only("stateless", 50*time.Millisecond))
 		prove(t, k, only("stateless", 50*time.Millisecond))
 		time.Sleep(100 * time.Millisecond)
 		must(t, k.Arm(long()))
@@ -284,26 +283,4 @@ func TestATimeThatTheKernelWouldTakeForForeverIsRefused(t *testing.T) {
 	if err := k.SetFence(true, only("other", time.Hour)); !mentions(err, "stateless", "stateful") {
 		t.Errorf("error %v: want one that names the classes", err)
 	}
-}
-
-func TestThisKernelRenewsTimers(t *testing.T) {
-	k, host := newHost(t)
-	for range 2 {
-		must(t, k.TryFence())
-		flush(host)
-	}
-}
-
-func TestAKernelThatDoesNotRenewTimersIsToldInWords(t *testing.T) {
-	for _, e := range []nftables.SetElement{
-		{Timeout: time.Minute, Expires: 59 * time.Second},               // an add changed nothing
-		{Timeout: time.Hour, Expires: 59 * time.Second},                 // half of it
-		{Timeout: time.Hour, Expires: 0},                                // none
-		{Timeout: time.Hour, Expires: time.Hour + 500*time.Millisecond}, // too long
-	} {
-		if err := renewed(e, time.Minute, time.Hour); !mentions(err, "renewed") {
-			t.Errorf("%+v: error %v", e, err)
-		}
-	}
-	must(t, renewed(nftables.SetElement{Timeout: time.Hour, Expires: time.Hour - time.Second}, time.Minute, time.Hour))
 }

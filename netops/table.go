@@ -25,7 +25,8 @@ type table struct {
 
 	mu      sync.Mutex
 	conn    *nftables.Conn
-	members map[string]string // port → class, as the kernel has it
+	members map[string]string // port → class, as the kernel has it, or is to have it
+	astray  bool              // the kernel may have other members
 	fence   fence
 }
 
@@ -91,7 +92,11 @@ func (k *Kernel) Classes() (map[string]string, error) {
 	t := k.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	members, err := t.read()
+	var members map[string]string
+	err := t.settle()
+	if err == nil {
+		members, err = t.read()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("netops: read the classes: %w", err)
 	}
@@ -103,9 +108,10 @@ func (t *table) join(port, class string) error {
 	defer t.mu.Unlock()
 	was := t.members[port]
 	if was == class {
-		return nil
+		return t.settle()
 	}
-	err := t.change(func(c *nftables.Conn) error {
+	t.members[port] = class
+	err := t.changeMembers(func(c *nftables.Conn) error {
 		if was != "" {
 			if err := c.SetDeleteElements(classSets[was], element(port)); err != nil {
 				return err
@@ -113,8 +119,8 @@ func (t *table) join(port, class string) error {
 		}
 		return c.SetAddElements(classSets[class], element(port))
 	})
-	if err == nil {
-		t.members[port] = class
+	if err != nil {
+		delete(t.members, port) // it is not to pass by a change that is said to have failed
 	}
 	return err
 }
@@ -124,18 +130,36 @@ func (t *table) leave(port string) error {
 	defer t.mu.Unlock()
 	was := t.members[port]
 	if was == "" {
+		return t.settle()
+	}
+	delete(t.members, port)
+	return t.changeMembers(func(c *nftables.Conn) error { return c.SetDeleteElements(classSets[was], element(port)) })
+}
+
+// changeMembers makes the kernel's members those that are known here: by f, or where that fails by putting all back.
+func (t *table) changeMembers(f func(*nftables.Conn) error) error {
+	if !t.astray && t.commit(f) == nil {
 		return nil
 	}
-	err := t.change(func(c *nftables.Conn) error { return c.SetDeleteElements(classSets[was], element(port)) })
-	if err == nil {
-		delete(t.members, port)
+	t.astray = true
+	return t.settle()
+}
+
+// settle puts the table back where the kernel may have other members than are known here, since a change of them has
+// failed. It comes before any other change, so that strict mode opens nothing while a port that is to be cut may pass.
+func (t *table) settle() error {
+	if !t.astray {
+		return nil
 	}
-	return err
+	return t.restore()
 }
 
 // change commits what f asks for. Where the table is not as it was left it is put back, and f tried once more.
 func (t *table) change(f func(*nftables.Conn) error) error {
-	err := t.commit(f)
+	err := t.settle()
+	if err == nil {
+		err = t.commit(f)
+	}
 	if errors.Is(err, unix.ENOENT) {
 		if err = t.restore(); err == nil {
 			err = t.commit(f)
@@ -167,9 +191,6 @@ func (t *table) adopt() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.adoptFence()
-	if err == nil {
-		err = t.commit(t.rebuild)
-	}
 	if err != nil {
 		return fmt.Errorf("nftables table bridge berth: %w", err)
 	}
@@ -196,20 +217,25 @@ func (t *table) restore() error {
 
 func (t *table) restoreMembers() error {
 	held, err := t.read()
-	if err != nil || maps.Equal(held, t.members) {
-		return err
+	if err == nil && !maps.Equal(held, t.members) {
+		err = t.commit(t.rewriteMembers)
 	}
-	return t.commit(func(c *nftables.Conn) error {
-		for _, class := range classes {
-			c.FlushSet(classSets[class])
-			for chunk := range slices.Chunk(t.elements(class), elementsPerMessage) {
-				if err := c.SetAddElements(classSets[class], chunk); err != nil {
-					return err
-				}
+	if err == nil {
+		t.astray = false
+	}
+	return err
+}
+
+func (t *table) rewriteMembers(c *nftables.Conn) error {
+	for _, class := range classes {
+		c.FlushSet(classSets[class])
+		for chunk := range slices.Chunk(t.elements(class), elementsPerMessage) {
+			if err := c.SetAddElements(classSets[class], chunk); err != nil {
+				return err
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // elementsPerMessage keeps a message's list of elements below the 64 KiB that an attribute can hold.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
 )
 
 func TestAPortInNoClassIsCutInAllDirections(t *testing.T) {
@@ -56,6 +57,24 @@ func TestOtherLinksOfTheBridgeNeedNoClass(t *testing.T) {
 	outside.give("eth0", "10.42.9.9/16")
 	if !hears(t, outside, inside, p.Addresses[0].Addr(), patience) {
 		t.Error("nothing passes from a link that is no port")
+	}
+}
+
+func TestAPortThatIsMadeAnewPassesOnlyOnceItHasJoinedAnew(t *testing.T) {
+	k, host := newBridge(t)
+	p, _ := newContainer(t, k, 1)
+	host.do(func() error { return netlink.LinkDel(named(t, p.Name)) })
+	inside := newSpace(t)
+	p.Netns = inside.open()
+	_, err := k.Attach(p)
+	must(t, err)
+	expectClasses(t, k, map[string]string{})
+	if hears(t, host, inside, p.Addresses[0].Addr(), silence) {
+		t.Error("it passes by what its predecessor had joined")
+	}
+	must(t, k.Join(p.Name, "stateful"))
+	if !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
+		t.Error("nothing passes after Join")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -130,7 +131,7 @@ func TestWhoWaitsForTheInputCanBeInterrupted(t *testing.T) {
 	never, _ := io.Pipe()
 	in := &meddler{text: never, meddle: interrupt}
 	var out, diagnostics bytes.Buffer
-	code := run(ctx, []string{"--run-dir", runDir, "--etcd-prefix", l.prefix, "apply", "-f", "-"}, in, &out, &diagnostics)
+	code := run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "apply", "-f", "-"}, in, &out, &diagnostics)
 	answer{t, "berthctl apply -f -", code, out.String(), diagnostics.String()}.exits(exitError).complains("standard input")
 }
 

@@ -2,15 +2,12 @@ package main
 
 import (
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/doctor"
 )
@@ -18,12 +15,7 @@ import (
 // damage writes a key as somebody with etcdctl would.
 func (l *lab) damage(key, value string) {
 	l.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + filepath.Join(runDir, "etcd.sock")}, Logger: zap.NewNop()})
-	if err != nil {
-		l.Fatal(err)
-	}
-	defer client.Close()
-	if _, err := client.Put(l.Context(), l.prefix+"/"+key, value); err != nil {
+	if _, err := etcdtest.Client(l).Put(l.Context(), l.prefix+"/"+key, value); err != nil {
 		l.Fatal(err)
 	}
 }

@@ -2,49 +2,18 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
-	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease"
-	"github.com/berth-ipam/berth/lease/embedded"
 )
 
-// runDir is where the one etcd of these tests listens, as that of a berthd would.
-var runDir string
-
-func TestMain(m *testing.M) {
-	if err := sandbox.Enter(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(withEtcd(m.Run))
-}
-
-func withEtcd(tests func() int) int {
-	dir, err := os.MkdirTemp("", "ctl")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	runDir = dir
-	options := embedded.Options{Dir: filepath.Join(dir, "etcd"), Name: "test", ListenUnix: filepath.Join(dir, "etcd.sock"), Fast: true}
-	server, err := embedded.Start(context.Background(), options)
-	if err != nil {
-		panic(err)
-	}
-	defer server.Stop()
-	return tests()
-}
-
-// labs counts them, so that each has its own part of etcd even when a test is run again.
-var labs atomic.Int64
+func TestMain(m *testing.M) { etcdtest.Main(m) }
 
 // A lab is a part of the one etcd for one test: its own prefix.
 type lab struct {
@@ -55,8 +24,8 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{T: t, prefix: fmt.Sprintf("/%s/%d", t.Name(), labs.Add(1))}
-	store, err := lease.Open(lease.Options{Endpoints: []string{"unix://" + filepath.Join(runDir, "etcd.sock")}, Prefix: l.prefix})
+	l := &lab{T: t, prefix: etcdtest.Prefix(t)}
+	store, err := lease.Open(lease.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +51,7 @@ func (l *lab) ctl(args ...string) answer {
 // pipe is ctl with a standard input.
 func (l *lab) pipe(in io.Reader, args ...string) answer {
 	l.Helper()
-	return execute(l.T, in, append([]string{"--run-dir", runDir, "--etcd-prefix", l.prefix}, args...)...)
+	return execute(l.T, in, append([]string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix}, args...)...)
 }
 
 func execute(t *testing.T, in io.Reader, args ...string) answer {

@@ -42,7 +42,12 @@ meanwhile keeps what it has. With --force it does not wait, and ends the session
 address that is live twice: a container that still runs there keeps its address until its agent hears of the removal.`,
 		Example: `  berthctl node remove n3
   berthctl node remove n3 --force --yes`,
-		Args: wantArgs(1, 1, "the name of a NODE"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := wantArgs(1, 1, "the name of a NODE")(cmd, args); err != nil {
+				return err
+			}
+			return lease.ValidNode("node", args[0])
+		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
 			if force {
 				fmt.Fprintln(c.diagnostics, forceWords(args[0]))

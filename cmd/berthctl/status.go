@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,11 @@ type status struct {
 type etcdStatus struct {
 	Endpoints []string `json:"endpoints"`
 	ClusterID string   `json:"clusterID"`
+	Refused   string   `json:"refused,omitempty"` // why no agent joins: it is of a release that agents refuse
 }
+
+// releaseTime bounds the question of which release etcd is of, which goes to each member: one may be away.
+const releaseTime = 2 * time.Second
 
 // A usage is how full a pool is, of one family.
 type usage struct {
@@ -63,7 +69,12 @@ func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error
 	if err != nil {
 		return status{}, err
 	}
-	s := status{Etcd: etcdStatus{c.etcd.Endpoints, id}, Nodes: []node{}}
+	s := status{Etcd: etcdStatus{Endpoints: c.etcd.Endpoints, ClusterID: id}, Nodes: []node{}}
+	bounded, cancel := context.WithTimeout(ctx, releaseTime)
+	defer cancel()
+	if refused, ok := errors.AsType[*lease.ReleaseError](store.CheckRelease(bounded)); ok {
+		s.Etcd.Refused = origin.ReplaceAllString(refused.Error(), "$1")
+	}
 	all, err := nodes(ctx, store)
 	if err != nil {
 		return status{}, err
@@ -116,6 +127,9 @@ func usages(ctx context.Context, store *lease.Store, config *lease.Config) ([]us
 func (s status) write(c *ctl) func(io.Writer) error {
 	return func(w io.Writer) error {
 		fmt.Fprintf(w, "etcd      answers at %s, cluster %s\n", strings.Join(s.Etcd.Endpoints, ", "), s.Etcd.ClusterID)
+		if s.Etcd.Refused != "" {
+			fmt.Fprintf(w, "          no agent joins: %s\n", s.Etcd.Refused)
+		}
 		fmt.Fprintf(w, "revision  %d, complete: %s\n\n", s.Revision, yesNo(s.Complete))
 		if err := c.nodes().table(s.Nodes).write(w); err != nil {
 			return err

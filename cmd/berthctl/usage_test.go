@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-ipam/berth/internal/etcdtest"
 )
 
 func TestAnUnknownWordGetsASuggestion(t *testing.T) {
@@ -39,6 +41,8 @@ func TestAnUnknownWordGetsASuggestion(t *testing.T) {
 		"node":                          "remove",
 		"node remov n1":                 `did you mean "remove"?`,
 		"node remove":                   "the name of a NODE",
+		"node remove a/b":               `node "a/b"`,
+		"node remove stateful --force":  "the owner of stateful blocks",
 		"doctor n1":                     "takes no words",
 		"completion bahs":               `did you mean "bash"?`,
 	} {
@@ -52,7 +56,7 @@ func TestAWrongVariableIsNamed(t *testing.T) {
 }
 
 func TestAVariableStandsInForAFlag(t *testing.T) {
-	t.Setenv("BERTH_RUN_DIR", runDir)
+	t.Setenv("BERTH_RUN_DIR", etcdtest.RunDir)
 	t.Setenv("BERTH_ETCD_PREFIX", newLab(t).prefix)
 	t.Setenv("BERTH_OUTPUT", "json")
 	execute(t, strings.NewReader(smallest), "apply", "-f", "-").exits(exitDone).says(`"changed": true`)

@@ -39,7 +39,7 @@ func main() {
 
 // run serves until a signal asks for the end. The end revokes nothing.
 func run(o *options) error {
-	log, err := o.logger()
+	log, err := o.log.Build()
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/berth-ipam/berth/agent"
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/flags"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/embedded"
@@ -23,6 +21,7 @@ type options struct {
 	dataDir             string
 	embeddedListen      []string
 	logLevel, logFormat string
+	log                 zap.Config
 	showVersion         bool
 }
 
@@ -60,14 +59,15 @@ func parse(args []string) (*options, error) {
 }
 
 func (o *options) check() error {
-	if err := allocator.ValidName("--node", o.agent.Node); err != nil {
+	if err := lease.ValidNode("--node", o.agent.Node); err != nil {
 		return err
-	}
-	if o.agent.Node == lease.OwnerStateful {
-		return fmt.Errorf("--node %q: the word marks the owner of stateful blocks; choose another name", o.agent.Node)
 	}
 	if len(o.embeddedListen) > 0 && len(o.etcd.Endpoints) > 0 {
 		return fmt.Errorf("--embedded-etcd-listen needs the embedded etcd, and --etcd-endpoints names another: give one of them")
+	}
+	var err error
+	if o.log, err = o.logging(); err != nil {
+		return err
 	}
 	dirs := []*string{&o.agent.RunDir, &o.dataDir}
 	for _, dir := range dirs {
@@ -100,12 +100,13 @@ func (o *options) embedded(log *zap.Logger) embedded.Options {
 	}
 }
 
-func (o *options) logger() (*zap.Logger, error) {
+// logging is what the log's flags say.
+func (o *options) logging() (c zap.Config, err error) {
 	level, err := zapcore.ParseLevel(o.logLevel)
 	if err != nil || level < zapcore.DebugLevel || level > zapcore.ErrorLevel {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
+		return c, fmt.Errorf("--log-level %q: want debug, info, warn or error", o.logLevel)
 	}
-	c := zap.NewProductionConfig()
+	c = zap.NewProductionConfig()
 	c.Level = zap.NewAtomicLevelAt(level)
 	c.Sampling, c.DisableStacktrace = nil, true
 	c.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
@@ -116,7 +117,7 @@ func (o *options) logger() (*zap.Logger, error) {
 		c.Encoding, c.DisableCaller = "console", true
 		c.EncoderConfig.EncodeLevel = zapcore.CapitalLevelEncoder
 	default:
-		return nil, fmt.Errorf("--log-format %q: want %s", o.logFormat, strings.Join([]string{"text", "json"}, " or "))
+		return c, fmt.Errorf("--log-format %q: want text or json", o.logFormat)
 	}
-	return c.Build()
+	return c, nil
 }

@@ -38,6 +38,7 @@ var rules = map[string]rule{
 	"internal/wire":     {},
 	"internal/broken":   {},
 	"client":            {ours: []string{"internal/wire"}},
+	"internal/etcdtest": {ours: []string{"lease/embedded", "internal/sandbox"}, others: etcd},
 	"internal/flags":    {ours: []string{"lease"}, others: cobra},
 	"internal/manifest": {ours: []string{"allocator", "client", "lease", "internal/nearest"}, others: yaml},
 	"internal/nearest":  {},

@@ -68,15 +68,15 @@ func (l *look) malformed(b lease.KeyedBlock) string {
 func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
 	f.Key, f.mark = l.Text(b.Key), fmt.Sprint(b.Revision)
 	remedy := &lease.Remedy{Same: []lease.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
-	why := ""
+	why, unsaid := "", ""
 	for _, p := range b.Parts {
 		if f.Node == "" && p.Owner != lease.OwnerStateful {
 			f.Node = p.Owner
 		}
 		switch answer, answered := l.answers[p.Owner]; {
 		case p.Owner == lease.OwnerStateful || p.Owner == "":
-		case !answered && !l.free(p.Owner):
-			why = fmt.Sprintf("node %s has not said whether it uses it", p.Owner)
+		case !answered && !l.removed(p.Owner):
+			why, unsaid = fmt.Sprintf("node %s has not said whether it uses it", p.Owner), p.Owner
 		case answered && l.uses(answer, b):
 			why = fmt.Sprintf("node %s uses it", p.Owner)
 		default:
@@ -86,9 +86,12 @@ func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
 	if use := l.within(b); use != "" && l.Text(b.Key) == l.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
 		why = use
 	}
-	if why == "" {
+	switch {
+	case why == "":
 		f.remedy = remedy
-	} else {
+	case unsaid != "" && l.gone(unsaid):
+		f.Mend = removal(unsaid)
+	default:
 		f.Mend = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
 	}
 	return f
@@ -146,12 +149,9 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 		case l.removed(name), l.gone(name):
 			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, l.absence(name))
 			if l.removed(name) {
-				f.Kind = PartRemovedNode
-			}
-			if l.free(name) {
-				f.remedy = l.withoutOwner(b, name)
+				f.Kind, f.remedy = PartRemovedNode, l.withoutOwner(b, name)
 			} else {
-				f.Mend = fmt.Sprintf("nobody knows for how long it may use them: berthctl node remove %s", name)
+				f.Mend = removal(name)
 			}
 			l.found(f)
 		case inRange:
@@ -162,6 +162,11 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 			l.compareIdle(f, b.Pool, p.Prefix)
 		}
 	}
+}
+
+// removal is what gives back the blocks of a node that etcd has lost: a machine of the name may run and be cut off.
+func removal(name string) string {
+	return fmt.Sprintf("nobody knows for how long it may use them: berthctl node remove %s", name)
 }
 
 // withoutOwner takes a node's parts out of a block.

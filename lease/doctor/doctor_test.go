@@ -116,23 +116,18 @@ func TestANodeThatDoesNotAnswerIsNamedAndNothingOfItIsMissed(t *testing.T) {
 	}
 }
 
-func TestWhatAnUnknownNodeHadIsGivenAwayOnlyWhereNoFenceWasPromised(t *testing.T) {
+func TestAMemberOfANodeThatEtcdHasLostIsDetachedWhereNoFenceWasPromised(t *testing.T) {
 	l := newLab(t)
-	const key = "blocks/default/10.42.80.0"
-	l.put(key, `{"prefix":"10.42.80.0/26","parts":[{"prefix":"10.42.80.0/27","owner":"ghost"},{"prefix":"10.42.80.32/27","owner":"n1"}]}`)
-	l.says("n1", func(a *lease.Answer) {
-		a.Spaces[0].Parts = append(a.Spaces[0].Parts, netip.MustParsePrefix("10.42.80.32/27"))
-	})
+	l.reserve("db-0", "10.42.0.9")
+	l.put("reservations/default/10.42.0.9", holding("db-0", "ghost", "b", 3))
 	l.put("config/settings", `{"fencing":"strict"}`)
-	if f := l.finds(PartUnknownNode)[0]; f.Fix || !strings.Contains(f.Mend, "berthctl node remove ghost") {
+	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || f.Mend != "berthctl node remove ghost" {
 		t.Errorf("in strict mode it is told as %+v", f)
 	}
 	l.put("config/settings", `{"fencing":"evidence"}`)
-	if r := l.fixes(); len(r.Mended) != 1 {
-		t.Errorf("mended was %+v", r.Mended)
-	}
-	if rest := l.get(key); strings.Contains(rest, "ghost") || !strings.Contains(rest, "n1") {
-		t.Errorf("the block is %s, want n1's part of it", rest)
+	l.fixes()
+	if rest := l.get("reservations/default/10.42.0.9"); strings.Contains(rest, "ghost") || !strings.Contains(rest, "db-0") {
+		t.Errorf("the reservation is %s", rest)
 	}
 }
 
@@ -182,6 +177,10 @@ func TestAReservationThatIsLostComesBackWithWhoeverHasIt(t *testing.T) {
 	if f := l.finds(IdentityNoReservation, NodeAway)[0]; f.Fix {
 		t.Errorf("while a node is away that may have the address: %+v", f)
 	}
+	l.put("nodes/n3", "{")
+	if f := l.finds(IdentityNoReservation, RecordUnreadable)[0]; f.Fix {
+		t.Errorf("while a node's record cannot be read that may have the address: %+v", f)
+	}
 }
 
 func TestAContainerThatEtcdAttachesToNobodyIsAttachedAgain(t *testing.T) {
@@ -196,52 +195,6 @@ func TestAContainerThatEtcdAttachesToNobodyIsAttachedAgain(t *testing.T) {
 	l.put("reservations/default/10.42.0.9", holding("db-1", "n2", "b", 1))
 	l.has("n2", "b", "10.42.0.9", stateful("db-1", 1))
 	l.finds(AddressTwice, ContainerUnreserved, IdentityElsewhere, ReservationNoIdentity)
-}
-
-func TestNobodyIsAskedToSettleWhileARecordIsInTheWay(t *testing.T) {
-	l := newLab(t)
-	l.has("n1", "a", "10.42.64.9")
-	l.del("assignments/default/10.42.64.9")
-	l.put("blocks/default/10.42.90.0", "{")
-	l.put("status/ghost", "{}")
-	if f := l.finds(ContainerUnassigned, RecordUnreadable, StatusUnknown)[0]; f.Fix || !strings.Contains(f.Mend, "first mend the records") {
-		t.Errorf("it is told as %+v", f)
-	}
-	l.fixes(ContainerUnassigned, RecordUnreadable)
-	if len(l.mended) > 0 {
-		t.Errorf("%q were asked to settle, and could not have", l.mended)
-	}
-	l.del("blocks/default/10.42.90.0")
-	l.put("nonsense", "{}") // nobody reads it
-	l.fixes(ContainerUnassigned, KeyUnreadable)
-	if !slices.Contains(l.mended, "n1") {
-		t.Errorf("asked to settle were %q, want n1", l.mended)
-	}
-}
-
-func TestMalformedBlocksAreFoundAndOnesInUseStay(t *testing.T) {
-	l := newLab(t)
-	for key, record := range map[string]string{
-		"blocks/default/10.42.80.0":   `{"prefix":"10.42.80.0/25","parts":[{"prefix":"10.42.80.0/25","owner":"ghost"}]}`,
-		"blocks/default/10.42.81.0":   `{"prefix":"10.42.82.0/26","parts":[{"prefix":"10.42.82.0/26","owner":"ghost"}]}`,
-		"blocks/default/10.42.83.0":   `{"prefix":"10.42.83.0/26","parts":[]}`,
-		"blocks/default/10.42.84.0":   `{"prefix":"10.42.84.0/26","parts":[{"prefix":"10.42.84.0/26","owner":"n1"},{"prefix":"10.42.84.32/27","owner":"n2"}]}`,
-		"blocks/default/10.42.85.0":   `{"prefix":"10.42.85.0/26","parts":[{"prefix":"10.42.86.0/26","owner":"n1"}]}`,
-		"blocks/default/10.42.87.0":   `{"prefix":"10.42.87.0/26","parts":[{"prefix":"10.42.87.0/27","owner":"stateful"},{"prefix":"10.42.87.32/27","owner":"n1"}]}`,
-		"blocks/default/192.168.88.0": `{"prefix":"192.168.88.0/26","parts":[{"prefix":"192.168.88.0/26","owner":"ghost"}]}`,
-	} {
-		l.put(key, record)
-	}
-	l.finds(slices.Repeat([]Kind{BlockMalformed}, 7)...)
-	l.put("assignments/default/10.42.84.9", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)
-	l.has("n1", "a", "10.42.84.9")
-	l.says("n1", func(a *lease.Answer) {
-		a.Spaces[0].Parts = append(a.Spaces[0].Parts, netip.MustParsePrefix("10.42.84.0/26"))
-	})
-	l.fixes(BlockMalformed)
-	if l.get("blocks/default/10.42.84.0") == "" {
-		t.Error("the one in use was deleted")
-	}
 }
 
 func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {

@@ -142,8 +142,10 @@ func (l *look) removed(name string) bool {
 	return there && n.Removed != nil && !l.Live(name)
 }
 
-// free reports whether what a gone node had may be given away at once: it was removed, or no fence was promised.
-func (l *look) free(name string) bool {
+// detachable reports whether what is attached to a gone node may move at once: it was removed, or no fence was promised.
+// That is for reservations: a node's blocks are its own in every mode until its right has run out, and a missing record
+// does not say when that is.
+func (l *look) detachable(name string) bool {
 	return l.removed(name) || l.gone(name) && l.Settings.Fencing == lease.FencingEvidence
 }
 
@@ -155,6 +157,11 @@ func (l *look) complete(name string) bool {
 
 // allComplete reports whether every known node has.
 func (l *look) allComplete() bool {
+	for _, b := range l.Bad {
+		if b.Key.Kind == lease.KindNode {
+			return false
+		}
+	}
 	for name := range l.Nodes {
 		if l.known(name) && !l.complete(name) {
 			return false

@@ -5,49 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease"
-	"github.com/berth-ipam/berth/lease/embedded"
 )
 
-var etcdSocket string
-
-func TestMain(m *testing.M) {
-	if err := sandbox.Enter(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(withEtcd(m.Run))
-}
-
-func withEtcd(tests func() int) int {
-	dir, err := os.MkdirTemp("", "doctor")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	etcdSocket = filepath.Join(dir, "etcd.sock")
-	server, err := embedded.Start(context.Background(), embedded.Options{Dir: filepath.Join(dir, "data"), Name: "test", ListenUnix: etcdSocket, Fast: true})
-	if err != nil {
-		panic(err)
-	}
-	defer server.Stop()
-	return tests()
-}
-
-var labs atomic.Int64
+func TestMain(m *testing.M) { etcdtest.Main(m) }
 
 // A lab is a real etcd, and nodes whose agents answer what the test says.
 type lab struct {
@@ -68,11 +39,9 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
-	l := &lab{T: t, prefix: fmt.Sprintf("/%s/%d", t.Name(), labs.Add(1)), sessions: map[string]*lease.Session{}, answers: map[string]lease.Answer{}}
-	var err error
-	l.etcd, err = clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + etcdSocket}, Logger: zap.NewNop()})
-	l.check(err)
-	t.Cleanup(func() { l.etcd.Close() })
+	l := &lab{
+		T: t, prefix: etcdtest.Prefix(t), etcd: etcdtest.Client(t), sessions: map[string]*lease.Session{}, answers: map[string]lease.Answer{},
+	}
 	l.store = l.open()
 	base, err := l.store.Config(t.Context())
 	l.check(err)
@@ -98,7 +67,7 @@ func newLab(t *testing.T) *lab {
 
 func (l *lab) open() *lease.Store {
 	l.Helper()
-	s, err := lease.Open(lease.Options{Endpoints: []string{"unix://" + etcdSocket}, Prefix: l.prefix})
+	s, err := lease.Open(lease.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix})
 	l.check(err)
 	l.Cleanup(func() { s.Close() })
 	return s

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/berth-ipam/berth/lease"
 )
@@ -10,7 +11,7 @@ import (
 // compareRecords tells of what cannot be read. What is only published is deleted: its node publishes it again.
 func (l *look) compareRecords() {
 	for _, b := range l.Bad {
-		f := Finding{Key: b.Text, Cause: b.Reason.Error(), mark: fmt.Sprint(l.Revisions(b.Text))}
+		f := Finding{Key: b.Text, Cause: strings.TrimPrefix(b.Reason.Error(), "lease: "), mark: fmt.Sprint(l.Revisions(b.Text))}
 		switch b.Key.Kind {
 		case "":
 			f.Kind = KeyUnreadable
@@ -33,7 +34,7 @@ func (l *look) compareRecords() {
 			}
 		default:
 			f.Kind = RecordUnreadable
-			f.Mend = fmt.Sprintf("see etcdctl get %s, and write it as it was, or %s", quoted(b.Text), deleteKey(b.Text))
+			f.Mend = fmt.Sprintf("see etcdctl get %s, and write it as it was, or %s%s", quoted(b.Text), deleteKey(b.Text), afterDeletion(b.Key.Kind))
 		}
 		l.found(f)
 	}
@@ -52,12 +53,28 @@ func (l *look) compareRecords() {
 	}
 }
 
-// settling are the kinds that a node reads whole when it joins and settles.
-var settling = []lease.Kind{
-	lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool, lease.KindNode, lease.KindBlock, lease.KindAssignment, lease.KindReservation,
+// afterDeletion says what the deletion of a record comes to, where that is not plain.
+func afterDeletion(kind lease.Kind) string {
+	switch kind {
+	case lease.KindBlock:
+		return " and at once berthctl doctor --fix, while its owner's agent runs: until it has claimed it again, another node may"
+	case lease.KindReservation:
+		return " and at once berthctl doctor --fix, while all agents run: until it is there again, its address may be another's"
+	case lease.KindNode:
+		return ": its agent takes etcd for a restored one then, and nothing new is given until the longest right and a tenth have passed"
+	case lease.KindSettings:
+		return ": the defaults count then; see berthctl get history"
+	case lease.KindPool:
+		return ", and apply it again; see berthctl get history"
+	}
+	return ""
 }
 
-// nobodySettles reports whether records that cannot be read, and that only a person can mend, would keep a node from
+// settling are the kinds of which every node reads every record when it joins. What it cannot read of others it passes
+// over, and one with a record of its own that cannot be read has no session to be asked by.
+var settling = []lease.Kind{lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool}
+
+// nobodySettles reports whether records that cannot be read, and that only a person can mend, would keep every node from
 // settling: one that was asked to would be without a session from then on.
 func (l *look) nobodySettles() bool {
 	return slices.ContainsFunc(l.findings, func(f Finding) bool {
@@ -72,7 +89,7 @@ func (l *look) askNobody() {
 		if f := &l.findings[i]; len(f.ask) > 0 {
 			f.ask, f.Fix = nil, f.remedy != nil
 			if !f.Fix {
-				f.Mend = "first mend the records that cannot be read: no node can settle while they are there; then berthctl doctor --fix"
+				f.Mend = "first mend the records of the configuration or the cluster that cannot be read: no node can settle while they are there; then berthctl doctor --fix"
 			}
 		}
 	}

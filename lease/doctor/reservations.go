@@ -59,7 +59,7 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 	switch {
 	case l.gone(h.Node):
 		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, l.absence(h.Node))
-		if l.free(h.Node) {
+		if l.detachable(h.Node) {
 			free := r
 			free.Holder = nil
 			f.remedy = &lease.Remedy{Same: guard(h.Node), Put: []lease.Record{{Key: reservationKey(place{r.Pool, r.Address}), Value: free}}}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+func TestACommandLineThatCannotBeCarriedOutIsRefusedInWords(t *testing.T) {
+	for line, want := range map[string]string{
+		"--nosuch":          "unknown flag",
+		"--node=a/b":        "--node",
+		"--node=":           "--node is missing",
+		"--node=stateful":   "no node may be called so",
+		"n1":                "want flags only",
+		"--log-level=loud":  "want debug, info, warn or error",
+		"--log-level=fatal": "want debug, info, warn or error",
+		"--log-format=xml":  "want text or json",
+		"--session=3s":      "unknown flag",
+		"--etcd-endpoints=http://a:1 --embedded-etcd-listen=http://b:1": "give one of them",
+	} {
+		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error that says %q", line, err, want)
+		}
+	}
+}
+
+func TestAVariableThatCannotBeCarriedOutIsRefusedAsItsFlagIs(t *testing.T) {
+	t.Setenv("BERTH_LOG_LEVEL", "loud")
+	if _, err := parse([]string{"--node=n1"}); err == nil || !strings.Contains(err.Error(), "--log-level") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDirectoriesAndEtcdAreWhatTheCommandLineSays(t *testing.T) {
+	o, err := parse([]string{"--node=n1", "--run-dir=run", "--etcd-endpoints=http://a:1,http://b:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(o.agent.RunDir, "/") || !strings.HasSuffix(o.agent.RunDir, "/run") {
+		t.Errorf("the run directory is %s: want it whole, since the agent's directory of work is not its caller's", o.agent.RunDir)
+	}
+	if len(o.etcd.Endpoints) != 2 || o.etcd.Prefix != lease.DefaultPrefix {
+		t.Errorf("etcd is %+v", o.etcd)
+	}
+}
