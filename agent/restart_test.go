@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+func TestANoteInTheSpoolIsDoneBeforeAnythingIsHandedOut(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	r.add(c)
+	r.stop()
+	check(t, wire.WriteNote(r.agent.spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
+	r.start()
+	r.empty()
+	left, err := os.ReadDir(r.agent.spool())
+	check(t, err)
+	if len(left) != 0 {
+		t.Errorf("the spool still has %v", left)
+	}
+}
+
+func TestAnAddThatWasNeverAnsweredIsUndoneAtStart(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	r.add(c)
+	at := allocator.Attachment{Network: "net", Container: "a", Interface: "eth0"}
+	unanswered := *r.agent.journal.Get(at)
+	unanswered.Answered = 0
+	check(t, r.agent.journal.Hold(&unanswered))
+	r.restart()
+	r.empty()
+}
+
+func TestAnAgentThatLostItsJournalTakesInWhatTheKernelKnows(t *testing.T) {
+	r := newRig(t)
+	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
+	addrA, addrB := r.add(a), r.add(b)
+	r.stop()
+	check(t, os.Remove(r.agent.Options.journal()))
+	r.start()
+	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
+		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
+	}
+	for _, id := range []string{"c", "d"} {
+		if fresh := r.add(r.stateless(id, "")); fresh == addrA || sameBlock(fresh, addrA) {
+			t.Errorf("%s was handed out from the block of the lost journal", fresh)
+		}
+		r.regain() // which changes nothing in that
+	}
+}
+
+func sameBlock(a, b netip.Addr) bool {
+	p, _ := a.Prefix(allocator.DefaultBlockV4)
+	return p.Contains(b)
+}
