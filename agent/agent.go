@@ -93,6 +93,7 @@ func New(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	a.recallShunned()
 	if a.kernel, err = netops.Open(); err != nil {
 		return nil, err
 	}

@@ -11,12 +11,12 @@ import (
 
 // settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
 // has run out.
-func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former *lease.Node) error {
+func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session) error {
 	a.gate.RLock()
 	back := a.session != nil
 	a.gate.RUnlock()
 	if !broken.Settling || !back || a.rights.Left(allocator.Stateless) > 0 {
-		return a.settle(ctx, s, former)
+		return a.settle(ctx, s)
 	}
 	a.unsettled.Store(true)
 	a.gate.Lock()
@@ -25,7 +25,7 @@ func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session, former
 	a.gate.Unlock()
 	time.AfterFunc(10*time.Second, func() {
 		a.unsettled.Store(false)
-		_ = a.settle(ctx, s, former)
+		_ = a.settle(ctx, s)
 	})
 	return nil
 }

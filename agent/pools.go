@@ -17,7 +17,7 @@ type pools struct {
 	mu      sync.Mutex
 	spaces  map[spaceKey]*allocator.Space
 	out     []*outgoing
-	shunned map[blockKey][]netip.Prefix // a journal that is lost may have handed out of them
+	shunned shunned
 	alleged map[blockKey][]netip.Prefix // only an etcd that recovers says that they are this node's
 }
 
@@ -57,18 +57,12 @@ func (p *pools) settle(blocks []lease.Block, node string, held holdings, forgott
 	defer p.mu.Unlock()
 	p.out = nil
 	p.alleged = held.alleged(blocks, node)
+	if forgotten {
+		p.shunned.all(blocks, node)
+	}
 	there := map[blockKey]bool{}
 	for _, b := range blocks {
 		there[keyOf(b)] = true
-		if !forgotten {
-			continue
-		}
-		if p.shunned == nil {
-			p.shunned = map[blockKey][]netip.Prefix{}
-		}
-		for _, part := range b.Of(node) {
-			p.shunned[keyOf(b)] = append(p.shunned[keyOf(b)], part.Prefix)
-		}
 	}
 	for k, s := range p.spaces {
 		for _, block := range s.Blocks() {

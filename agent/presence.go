@@ -80,6 +80,9 @@ func (a *Agent) present(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.noteForgotten(former); err != nil {
+		return err
+	}
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if err := a.journal.SetCluster(past); err != nil {
 		return err
 	}
-	if err := a.settleUnlessBroken(ctx, session, former); err != nil {
+	if err := a.settleUnlessBroken(ctx, session); err != nil {
 		return err
 	}
 	if err := a.fenceAfter(me); err != nil {

@@ -28,6 +28,7 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
 		}
 	}
+	a.keepShunned()
 	return gained
 }
 

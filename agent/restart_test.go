@@ -54,6 +54,61 @@ func TestAnAgentThatLostItsJournalTakesInWhatTheKernelKnows(t *testing.T) {
 	}
 }
 
+func TestTheBlocksOfALostJournalStayUnusedUntilTheNextBoot(t *testing.T) {
+	r := newRig(t)
+	ipam := r.stateless("a", "web")
+	ipam.Role = wire.IPAM // the kernel knows nothing of it
+	addr := r.add(ipam)
+	r.stop()
+	check(t, os.Remove(r.agent.Options.journal()))
+	r.start()
+	for _, id := range []string{"b", "c", "d"} {
+		if fresh := r.add(r.stateless(id, "")); sameBlock(fresh, addr) {
+			t.Errorf("%s was handed out from the block of the lost journal", fresh)
+		}
+		r.restart()
+	}
+	r.stop()
+	r.nextBoot()
+	r.start()
+	if again := r.owned(addr); !again {
+		t.Errorf("after a reboot, %s is not the agent's to hand out", addr)
+	}
+}
+
+func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *testing.T) {
+	r := newRig(t)
+	addr := r.add(r.stateless("a", "web"))
+	r.stop()
+	check(t, os.Remove(r.agent.Options.journal()))
+	r.open()
+	_, err := r.agent.meet(t.Context())
+	check(t, err)
+	me, former, err := r.agent.nodeRecord(t.Context(), r.config().Settings)
+	check(t, err)
+	check(t, r.agent.noteForgotten(former))
+	_, err = r.agent.store.Join(t.Context(), me)
+	check(t, err)
+	r.stop()
+	r.start()
+	if fresh := r.add(r.stateless("b", "")); sameBlock(fresh, addr) {
+		t.Errorf("%s was handed out from the block of the lost journal", fresh)
+	}
+}
+
+// nextBoot is what a reboot leaves of the run directory: nothing.
+func (r *rig) nextBoot() {
+	r.t.Helper()
+	r.boot = "another"
+	check(r.t, os.RemoveAll(r.agent.RunDir))
+}
+
+// owned reports whether the allocator has an address.
+func (r *rig) owned(addr netip.Addr) (owned bool) {
+	r.agent.pools.on("default", addr, func(s *allocator.Space) { owned = s.Owns(addr) })
+	return owned
+}
+
 func sameBlock(a, b netip.Addr) bool {
 	p, _ := a.Prefix(allocator.DefaultBlockV4)
 	return p.Contains(b)

@@ -40,6 +40,7 @@ type rig struct {
 	agent   *Agent
 	stop    func()
 	spaces  int
+	boot    string // of a later boot of this machine
 	session time.Duration
 }
 
@@ -102,10 +103,12 @@ func (r *rig) start() {
 	r.until("the agent is ready", func() bool { return r.agent.ready() == nil })
 }
 
-func (r *rig) begin() {
+// open makes an agent that does not run.
+func (r *rig) open() {
 	r.t.Helper()
 	boot, err := Boot()
 	check(r.t, err)
+	boot += r.boot
 	endpoints := r.via
 	if endpoints == nil {
 		endpoints = r.etcd.Endpoints()
@@ -115,6 +118,12 @@ func (r *rig) begin() {
 		Etcd: lease.Options{Endpoints: endpoints}, Listen: "127.0.0.1:0",
 	})
 	check(r.t, err)
+	r.stop = func() { r.agent.Close() }
+}
+
+func (r *rig) begin() {
+	r.t.Helper()
+	r.open()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	a := r.agent

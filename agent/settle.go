@@ -14,7 +14,7 @@ import (
 
 // settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
 // rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
-func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node) error {
+func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 	blocks, err := a.store.Blocks(ctx)
 	if err != nil {
 		return err
@@ -33,15 +33,12 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 	if reservations, err = a.store.Reservations(ctx); err != nil {
 		return err
 	}
-	// Another journal served this boot: what it handed out is known by the kernel's interfaces alone.
-	forgotten := former != nil && former.Boot == a.Boot && former.Journal != a.journal.ID()
-
 	a.gate.Lock()
 	a.session = s
 	if !s.Recovering() {
 		held = nil // etcd's word is enough
 	}
-	a.settleParts(blocks, s.Generation(), held, forgotten)
+	a.settleParts(blocks, s.Generation(), held)
 	unknown := a.settleReservations(reservations)
 	a.settlePorts()
 	a.gate.Unlock()
@@ -55,9 +52,9 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session, former *lease.Node
 // settleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody
 // else's. Where held is not nil, etcd's word counts only as far as it is among that. What was on its way out under a
 // former session is decided by now. It runs under the gate.
-func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holdings, forgotten bool) {
+func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holdings) {
 	a.blocks.settle(blocks, generation)
-	a.pools.settle(blocks, a.Node, held, forgotten)
+	a.pools.settle(blocks, a.Node, held, a.journal.Forgot())
 	keys := make([]blockKey, len(blocks))
 	for i, b := range blocks {
 		keys[i] = keyOf(b)
