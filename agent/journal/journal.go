@@ -120,13 +120,16 @@ func (j *Journal) Overtaken(a allocator.Attachment, began allocator.Instant) boo
 	return j.state.overtaken(a, began)
 }
 
-// Freed are the stateless addresses that were released and are not held, the longest free first.
-func (j *Journal) Freed() []Freed {
+// Freed are the stateless addresses that were released and are not held, as far as wanted picks them, the longest free
+// first. The journal waits for wanted.
+func (j *Journal) Freed(wanted func(Freed) bool) []Freed {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	all := make([]Freed, 0, len(j.state.freed))
+	var all []Freed
 	for _, f := range j.state.freed {
-		all = append(all, f)
+		if wanted(f) {
+			all = append(all, f)
+		}
 	}
 	slices.SortFunc(all, func(a, b Freed) int { return cmp.Or(cmp.Compare(a.At, b.At), a.Address.Compare(b.Address)) })
 	return all
