@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"encoding/json"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -61,4 +63,33 @@ func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 		theirs := b.Of("n2")
 		return len(theirs) == 1 && theirs[0].Prefix == netip.MustParsePrefix("10.7.0.14/31") // with the broadcast address
 	})
+}
+
+func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.apply(allocator.Pool{Name: "large", CIDRs: prefixes("10.9.0.0/20"), BlockSize: allocator.BlockSize{V4: 21}})
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("large"); return err == nil })
+	split := []lease.Part{{Prefix: netip.MustParsePrefix("10.9.0.0/22"), Owner: "n1"}}
+	for addr := netip.MustParseAddr("10.9.4.0"); len(split) < 1024; addr = addr.Next() { // as many as a block may have
+		split = append(split, lease.Part{Prefix: netip.PrefixFrom(addr, 32), Owner: []string{"n2", "n3"}[len(split)%2]})
+	}
+	whole := netip.MustParsePrefix("10.9.8.0/21")
+	for prefix, parts := range map[string][]lease.Part{"10.9.0.0/21": split, whole.String(): {{Prefix: whole, Owner: "n1"}}} {
+		text, err := json.Marshal(map[string]any{"prefix": prefix, "parts": parts})
+		check(t, err)
+		_, err = r.etcdctl().Put(t.Context(), "/berth/v1/blocks/large/"+netip.MustParsePrefix(prefix).Addr().String(), string(text))
+		check(t, err)
+	}
+	r.until("the agent has its parts of both", func() bool {
+		return r.agent.pools.counts(spaceKey{"large", allocator.V4}).Free == 1024-1+2048-1
+	})
+	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "large", V4: 1})
+	check(t, err)
+	r.until("n2 has got addresses of the whole one", func() bool {
+		b, _ := r.agent.blocks.at(blockKey{"large", whole})
+		return len(b.Of("n2")) > 0
+	})
+	if c := r.agent.pools.counts(spaceKey{"large", allocator.V4}); c.Free < 1024-1 {
+		t.Errorf("of the one that was not given of, addresses are lost: %+v", c)
+	}
 }

@@ -104,6 +104,10 @@ func (x step) do(s *Space, m *model, now Instant) (got, want string) {
 	case "idle":
 		return fmt.Sprint(s.Idle(now)), fmt.Sprint(m.idle(now))
 	case "half":
+		if x.flag {
+			block := m.pool.BlockOf(a)
+			return fmt.Sprint(s.Half(now, x.size, block)), fmt.Sprint(m.half(now, x.size, block))
+		}
 		return fmt.Sprint(s.Half(now, x.size)), fmt.Sprint(m.half(now, x.size))
 	case "rest":
 		return fmt.Sprint(s.Rest()), fmt.Sprint(m.rest())

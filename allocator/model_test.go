@@ -185,7 +185,7 @@ func (m *model) idle(now Instant) (parts []netip.Prefix) {
 }
 
 // half tries every part of at most a block, the largest first.
-func (m *model) half(now Instant, keep int) (netip.Prefix, bool) {
+func (m *model) half(now Instant, keep int, besides ...netip.Prefix) (netip.Prefix, bool) {
 	m.settle(now)
 	spare := len(m.in("free")) + len(m.in("released")) - keep
 	if spare <= 0 {
@@ -196,7 +196,7 @@ func (m *model) half(now Instant, keep int) (netip.Prefix, bool) {
 		for bits := m.pool.blockBits(f); bits <= addressBits(f); bits++ {
 			for a := m.pool.CIDRs[0].Addr(); m.pool.Contains(a); a = a.Next() {
 				part := netip.PrefixFrom(a, bits)
-				if n, ok := m.spared(part, now, warm); part == part.Masked() && ok && n > 0 && (n == 1 || n <= spare/2) {
+				if n, ok := m.spared(part, now, warm); part == part.Masked() && !slices.ContainsFunc(besides, part.Overlaps) && ok && n > 0 && (n == 1 || n <= spare/2) {
 					m.drop(part)
 					return part, true
 				}
