@@ -110,3 +110,21 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 		t.Errorf("asked for %s by name, got %s", other, got)
 	}
 }
+
+func TestAPoolThatHasNoStatelessAddressRefusesInsteadOfWaiting(t *testing.T) {
+	r := newRig(t)
+	r.apply(allocator.Pool{Name: "all", CIDRs: prefixes("10.44.0.0/28"), Stateful: prefixes("10.44.0.0/28"), BlockSize: allocator.BlockSize{V4: 28}})
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("all"); return err == nil })
+	c := r.stateless("a", "")
+	c.Pool = "all"
+	if e := r.refused(wire.CodeConfig, c); !strings.Contains(e.Message, "stateful") {
+		t.Errorf("the refusal %q does not say why", e.Message)
+	}
+}
+
+func TestTheRefusalOfAnExhaustedPoolCountsItsStatelessAddresses(t *testing.T) {
+	pool := allocator.Pool{Name: "half", CIDRs: prefixes("10.45.0.0/29"), Stateful: prefixes("10.45.0.0/30"), BlockSize: allocator.BlockSize{V4: 30}}
+	if err := noAddress(&pool, spaceKey{"half", allocator.V4}, errNoBlock); !strings.Contains(err.Error(), "it has 3 addresses") {
+		t.Errorf("the refusal %q: the pool has three of them, 10.45.0.4 to .6", err)
+	}
+}
