@@ -82,3 +82,21 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 		t.Errorf("the agent owns %v of %+v", r.owns(), b)
 	}
 }
+
+func TestWhatIsNotGivenComesBack(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.add(r.tiny("a"))
+	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	check(t, err)
+	check(t, n2.Withdraw(t.Context(), "tiny"))
+	session, err := r.agent.holding(allocator.Stateless)
+	check(t, err)
+	before := r.owns()
+	if !r.agent.give(t.Context(), session, d, tiny) {
+		t.Error("a demand that is withdrawn counts as one that waits")
+	}
+	if own := r.owns(); !slices.Equal(own, before) {
+		t.Errorf("nothing was given, and the agent owns %v of %v", own, before)
+	}
+	r.agrees()
+}

@@ -63,15 +63,18 @@ func TestTheBlocksOfALostJournalStayUnusedUntilTheNextBoot(t *testing.T) {
 	check(t, os.Remove(r.agent.Options.journal()))
 	r.start()
 	for _, id := range []string{"b", "c", "d"} {
-		if fresh := r.add(r.stateless(id, "")); sameBlock(fresh, addr) {
-			t.Errorf("%s was handed out from the block of the lost journal", fresh)
+		fresh := r.add(r.stateless(id, ""))
+		if sameBlock(fresh, addr) || r.owned(addr) {
+			t.Errorf("%s was handed out; the block of %s, which the lost journal knew, is used: %v", fresh, addr, r.owned(addr))
 		}
-		r.restart()
+		if r.restart(); !r.owned(fresh) {
+			t.Errorf("the block of %s, which was claimed since, is not used any more", fresh)
+		}
 	}
 	r.stop()
 	r.nextBoot()
 	r.start()
-	if again := r.owned(addr); !again {
+	if !r.owned(addr) {
 		t.Errorf("after a reboot, %s is not the agent's to hand out", addr)
 	}
 }

@@ -55,3 +55,17 @@ func TestTheOldGatewayCanBeGivenAndTheNewOneCannot(t *testing.T) {
 		t.Errorf("took %v", got)
 	}
 }
+
+func TestOfADrainedPoolNothingIsKeptForAnybody(t *testing.T) {
+	s, p := newSpace(t), spacePool()
+	a := take(t, s, web, 0)
+	s.Release(a, web, 0, 0)
+	if got := s.Idle(1); len(got) != 0 {
+		t.Errorf("before: idle are %v, and %s is kept for its app", got, a)
+	}
+	p.Draining = true
+	s.Configure(&p)
+	if got := s.Idle(1); !slices.Equal(got, s.Parts()) {
+		t.Errorf("drained: idle are %v of %v", got, s.Parts())
+	}
+}

@@ -92,3 +92,17 @@ func TestAPartIsIdleOnceNobodyMayComeBackForIt(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNoPartOfABlockIsNeitherAddedNorDropped(t *testing.T) {
+	s := newSpace(t)
+	before, parts := s.Counts(), s.Parts()
+	for _, p := range []string{"10.0.0.0/27", "10.0.0.16/27", "0.0.0.0/0", "10.0.1.0/28", "fd00::/124"} {
+		if n := s.Add(prefix(p), false); n != 0 {
+			t.Errorf("%d addresses of %s have come in", n, p)
+		}
+		s.Drop(prefix(p))
+		if err := s.Remove(prefix(p)); err != nil || s.Counts() != before || !slices.Equal(s.Parts(), parts) {
+			t.Errorf("after %s (%v) it owns %v, %+v", p, err, s.Parts(), s.Counts())
+		}
+	}
+}

@@ -176,3 +176,22 @@ func TestASuspectAddressRestsAndIsProbedAgain(t *testing.T) {
 		t.Errorf("after its rest: %+v, %v", g, outcome)
 	}
 }
+
+func TestASuspectAddressIsNoAppsAnyMoreAndProbedWhereverItCameFrom(t *testing.T) {
+	s := newSpace(t)
+	a := take(t, s, web, 0)
+	s.Release(a, web, 0, 0)
+	if g, _ := s.Take(web, 0, false); g.Address != a || g.Source != Reused || g.Probe {
+		t.Fatalf("the app got %+v, want %s again", g, a)
+	}
+	s.Suspect(a, 0, time.Second)
+	if g, _ := s.Take(web, time.Second, false); g.Source == Reused {
+		t.Errorf("the app got %s again, which somebody else has", g.Address)
+	}
+	if got, err := s.TakeAddress(a); err != nil || !got.Probe {
+		t.Errorf("it was granted %+v (%v), want it to be probed", got, err)
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}
