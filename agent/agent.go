@@ -52,7 +52,6 @@ type Agent struct {
 	session *lease.Session
 	rights  *lease.Rights
 	passing map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
-	forgot  bool                     // another journal served this boot, and what it handed out of is not shunned yet; for that task, too
 	waiting atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
 	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
@@ -95,6 +94,7 @@ func New(o Options) (_ *Agent, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	a.recallShunned()
 	if a.kernel, err = netops.Open(); err != nil {
 		return nil, err
 	}

@@ -20,31 +20,37 @@ type holdings map[blockKey][]netip.Prefix
 // addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
 // while etcd recovers.
 func (a *Agent) held(freed bool) holdings {
-	h := holdings{}
+	h, own, pools := holdings{}, a.pools.parts(), a.config.Load().Pools
+	seen := map[ownPart]bool{}
+	add := func(pool string, addr netip.Addr) {
+		p, ok := pools[pool]
+		part := own.around(pool, addr)
+		if !ok || !p.Contains(addr) || seen[ownPart{pool, part}] {
+			return
+		}
+		seen[ownPart{pool, part}] = true
+		k := blockKey{pool, p.BlockOf(addr)}
+		h[k] = append(h[k], part)
+	}
 	for _, e := range a.journal.Entries() {
 		if e.Class == allocator.Stateless && a.isolated.why(e.Attachment) == "" {
 			for _, addr := range e.Addresses {
-				h.add(a, e.Pool, a.pools.part(e.Pool, addr))
+				add(e.Pool, addr)
 			}
 		}
 	}
-	for _, f := range a.journal.Freed() {
-		if freed {
-			h.add(a, f.Pool, a.pools.part(f.Pool, f.Address))
+	if freed {
+		for _, f := range a.journal.Freed(func(journal.Freed) bool { return true }) {
+			add(f.Pool, f.Address)
 		}
 	}
 	return h
 }
 
-func (h holdings) add(a *Agent, pool string, part netip.Prefix) {
-	p, _, err := a.pool(pool)
-	if err != nil || !p.Contains(part.Addr()) {
-		return
-	}
-	k := blockKey{pool, p.BlockOf(part.Addr())}
-	if !slices.ContainsFunc(h[k], func(o netip.Prefix) bool { return o.Bits() <= part.Bits() && o.Contains(part.Addr()) }) {
-		h[k] = append(h[k], part)
-	}
+// An ownPart is one that the allocator owns, or an address alone.
+type ownPart struct {
+	pool string
+	part netip.Prefix
 }
 
 // alleged is what of the blocks etcd says to be a node's and is not among the holdings; with nil holdings, nothing is.

@@ -157,6 +157,9 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 			return a.chooseAsked(ctx, pool, k, addr)
 		}
 	}
+	if pool.StatelessCount(f) == 0 {
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "pool %q has no %s address for stateless apps: all of it is stateful, excluded, or the network's own", pool.Name, f)
+	}
 	if a.waiters.len(k) == 0 {
 		grant, err := a.tryOne(ctx, k, app)
 		if err == nil {
@@ -205,7 +208,7 @@ func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
 	}
 	if errors.Is(why, errNoBlock) {
 		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
-			pool.Name, pool.UsableCount(k.family))
+			pool.Name, pool.StatelessCount(k.family))
 	}
 	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %v", pool.Name, why)
 }

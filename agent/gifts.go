@@ -68,8 +68,11 @@ func (a *Agent) meetDemands(ctx context.Context) time.Duration {
 
 // give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
 func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand, k spaceKey) (ended bool) {
+	var full []netip.Prefix // blocks that cannot be split further
 	for range giveTries {
-		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), a.waiters.len(k)) })
+		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+			return s.Half(wire.Boottime(), a.waiters.len(k), full...)
+		})
 		if o == nil {
 			return false
 		}
@@ -89,6 +92,8 @@ func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand
 		case errors.Is(err, lease.ErrDemandMet):
 			a.demands.drop(d)
 			return true
+		case errors.Is(err, lease.ErrManyParts):
+			full = append(full, o.block.Prefix)
 		case !changed:
 			a.Log.Debug("gave nothing", zap.Stringer("part", o.part), zap.Error(err))
 			return false

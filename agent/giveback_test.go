@@ -4,8 +4,58 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
+
+func TestWhatIsReleasedCanBeClaimedAgain(t *testing.T) {
+	r, _, _ := shared(t)
+	c := r.tiny("a")
+	r.add(c)
+	r.del(c)
+	r.change(func(c *lease.Config) {
+		p := c.Pools["tiny"]
+		p.Reuse, p.Cooldown, p.Draining = 0, 0, true
+		c.Pools["tiny"] = p
+	})
+	r.until("the block is given back", func() bool {
+		r.agent.giveBackBlocks(t.Context())
+		return r.block().Revision == 0
+	})
+	r.change(func(c *lease.Config) {
+		p := c.Pools["tiny"]
+		p.Draining = false
+		c.Pools["tiny"] = p
+	})
+	r.until("an ADD has an address of it", func() bool { _, err := r.ask(wire.Insert, c); return err == nil })
+	r.agrees()
+}
+
+func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
+	r, n2, _ := shared(t)
+	c := r.tiny("a")
+	r.add(c)
+	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", V4: 1})
+	check(t, err)
+	r.until("it is given", func() bool { b := r.block(); return len(b.Of("n2")) > 0 })
+	theirs := func() []lease.Part { b := r.block(); return b.Of("n2") }
+	given := theirs()
+	r.del(c)
+	r.change(func(c *lease.Config) {
+		p := c.Pools["tiny"]
+		p.Reuse, p.Cooldown, p.Draining = 0, 0, true // nobody is to come back for it
+		c.Pools["tiny"] = p
+	})
+	r.until("all of the agent's own is given back", func() bool {
+		r.agent.giveBackBlocks(t.Context())
+		b := r.block()
+		return len(b.Of("n1")) == 0
+	})
+	r.agrees()
+	if b := r.block(); !slices.Equal(theirs(), given) || len(b.Uncovered()) == 0 {
+		t.Errorf("the block is %+v, n2 has %v", b, given)
+	}
+}
 
 func TestABlockInAStatefulRangeIsGivenBackThoughThereIsNoOtherToSpare(t *testing.T) {
 	r := newRig(t)

@@ -84,15 +84,5 @@ func (p *pools) kept(k blockKey, now lease.Block, own []netip.Prefix) (kept []ne
 			kept = append(kept, o.part)
 		}
 	}
-	var still []netip.Prefix
-	for _, shunned := range p.shunned[k] {
-		// What is not this node's any more was given up, and is as new when it comes back.
-		still = append(still, allocator.Subtract(shunned, allocator.Subtract(k.prefix, own))...)
-	}
-	if len(still) > 0 {
-		p.shunned[k] = still
-	} else {
-		delete(p.shunned, k)
-	}
-	return slices.Concat(kept, still, p.alleged[k])
+	return slices.Concat(kept, p.shunned.of(k, own), p.alleged[k])
 }

@@ -17,7 +17,7 @@ type pools struct {
 	mu      sync.Mutex
 	spaces  map[spaceKey]*allocator.Space
 	out     []*outgoing
-	shunned map[blockKey][]netip.Prefix // a journal that is lost may have handed out of them
+	shunned shunned
 	alleged map[blockKey][]netip.Prefix // only an etcd that recovers says that they are this node's
 }
 
@@ -57,18 +57,12 @@ func (p *pools) settle(blocks []lease.Block, node string, held holdings, forgott
 	defer p.mu.Unlock()
 	p.out = nil
 	p.alleged = held.alleged(blocks, node)
+	if forgotten {
+		p.shunned.all(blocks, node)
+	}
 	there := map[blockKey]bool{}
 	for _, b := range blocks {
 		there[keyOf(b)] = true
-		if !forgotten {
-			continue
-		}
-		if p.shunned == nil {
-			p.shunned = map[blockKey][]netip.Prefix{}
-		}
-		for _, part := range b.Of(node) {
-			p.shunned[keyOf(b)] = append(p.shunned[keyOf(b)], part.Prefix)
-		}
 	}
 	for k, s := range p.spaces {
 		for _, block := range s.Blocks() {
@@ -121,17 +115,28 @@ func (p *pools) counts(k spaceKey) (c allocator.Counts) {
 	return c
 }
 
-// part is the part of this node's that an address lies in, or the address alone where the allocator owns none.
-func (p *pools) part(pool string, a netip.Addr) netip.Prefix {
-	found := netip.PrefixFrom(a, a.BitLen())
-	p.on(pool, a, func(s *allocator.Space) {
-		for _, part := range s.Parts() {
-			if part.Contains(a) {
-				found = part
-			}
+// spaceParts are the parts that the allocator owned at some moment, in order.
+type spaceParts map[spaceKey][]netip.Prefix
+
+func (p *pools) parts() spaceParts {
+	all := spaceParts{}
+	p.each(func(k spaceKey, s *allocator.Space) { all[k] = s.Parts() })
+	return all
+}
+
+// around is the part that an address lies in, or the address alone where none is owned.
+func (all spaceParts) around(pool string, a netip.Addr) netip.Prefix {
+	parts := all[spaceKey{pool, allocator.FamilyOf(a)}]
+	after, _ := slices.BinarySearchFunc(parts, a, func(p netip.Prefix, a netip.Addr) int {
+		if p.Contains(a) {
+			return -1
 		}
+		return p.Addr().Compare(a)
 	})
-	return found
+	if after > 0 && parts[after-1].Contains(a) {
+		return parts[after-1]
+	}
+	return netip.PrefixFrom(a, a.BitLen())
 }
 
 // keys are those of all spaces.

@@ -82,9 +82,9 @@ func (a *Agent) present(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Another journal served this boot: what it handed out is known by the kernel's interfaces alone. Once this one's id is in
-	// the node's key, nobody else can tell.
-	a.forgot = a.forgot || former != nil && former.Boot == a.Boot && former.Journal != a.journal.ID()
+	if err := a.noteForgotten(former); err != nil {
+		return err
+	}
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}

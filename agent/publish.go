@@ -19,7 +19,7 @@ import (
 type backlog struct {
 	mu     sync.Mutex
 	dirty  map[poolAddress]struct{}
-	sent   int // of those that were taken, while it is not known that etcd has them
+	sent   map[poolAddress]struct{} // those that were taken, while it is not known that etcd has them
 	signal signal
 }
 
@@ -45,21 +45,27 @@ func (b *backlog) take() map[poolAddress]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	dirty := b.dirty
-	b.dirty, b.sent = nil, len(dirty)
+	b.dirty, b.sent = nil, dirty
 	return dirty
 }
 
 func (b *backlog) done() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sent = 0
+	b.sent = nil
 }
 
 // len is how many addresses etcd does not have as the journal has them.
 func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.dirty) + b.sent
+	n := len(b.sent)
+	for a := range b.dirty {
+		if _, again := b.sent[a]; !again {
+			n++
+		}
+	}
+	return n
 }
 
 // publishAll writes assignments and the node's status as they change.

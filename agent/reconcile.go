@@ -28,6 +28,7 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
 		}
 	}
+	a.keepShunned()
 	return gained
 }
 
@@ -67,12 +68,9 @@ func (a *Agent) reconcileSpace(k blockKey, entries []*journal.Entry) (gained int
 
 // gain adds a part to the allocator, with what the journal knows of its addresses. The allocator's lock is held.
 func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe bool, entries []*journal.Entry) int {
-	var freed []journal.Freed
-	for _, f := range a.journal.Freed() {
-		if f.Pool == pool && part.Contains(f.Address) && !s.Owns(f.Address) {
-			freed = append(freed, f)
-		}
-	}
+	freed := a.journal.Freed(func(f journal.Freed) bool {
+		return f.Pool == pool && part.Contains(f.Address) && !s.Owns(f.Address)
+	})
 	added := s.Add(part, probe)
 	for _, e := range entries {
 		for _, addr := range e.Addresses {

@@ -54,8 +54,7 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 // former session is decided by now. It runs under the gate.
 func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holdings) {
 	a.blocks.settle(blocks, generation)
-	a.pools.settle(blocks, a.Node, held, a.forgot)
-	a.forgot = false
+	a.pools.settle(blocks, a.Node, held, a.journal.Forgot())
 	keys := make([]blockKey, len(blocks))
 	for i, b := range blocks {
 		keys[i] = keyOf(b)

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -85,14 +86,15 @@ func TestTheJournalForgetsWhatWasReleasedInABlockThatIsAnothersNow(t *testing.T)
 	c := r.stateless("a", "web")
 	addr := r.add(c)
 	r.del(c)
-	if n := len(r.agent.journal.Freed()); n != 1 {
+	all := func(journal.Freed) bool { return true }
+	if n := len(r.agent.journal.Freed(all)); n != 1 {
 		t.Fatalf("%d released addresses are known: want one", n)
 	}
 	pool := r.pool()
 	block := pool.BlockOf(addr).String()
 	r.put("blocks/default/"+pool.BlockOf(addr).Addr().String(), `{"prefix":"`+block+`","parts":[{"prefix":"`+block+`","owner":"n2"}]}`)
 	r.regain()
-	if freed := r.agent.journal.Freed(); len(freed) != 0 {
+	if freed := r.agent.journal.Freed(all); len(freed) != 0 {
 		t.Errorf("it would claim %v in a recovery", freed)
 	}
 }

@@ -13,6 +13,9 @@ func (a *Agent) snapshot() metrics.Snapshot {
 		Attachments: map[string]int{}, Rights: map[string]time.Duration{},
 		Backlog: a.backlog.len(), Isolated: a.isolated.count(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision, Applied: a.lagging.revision(), Journal: a.journal.Bytes(),
 	}
+	a.gate.RLock()
+	s.Recovering = a.session != nil && a.session.Recovering()
+	a.gate.RUnlock()
 	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
 		s.Attachments[string(class)] = 0
 		s.Rights[string(class)] = a.rights.Left(class)

@@ -77,6 +77,9 @@ func (p *Pool) Usable(a netip.Addr) bool {
 // UsableCount is how many addresses of family f are usable; it saturates.
 func (p *Pool) UsableCount(f Family) uint64 { return countUnits(p.usable(f), 0) }
 
+// StatelessCount is how many of them stateless containers may be given; it saturates.
+func (p *Pool) StatelessCount(f Family) uint64 { return countUnits(p.stateless(f), 0) }
+
 // InStateful reports whether a lies in one of the pool's stateful ranges.
 func (p *Pool) InStateful(a netip.Addr) bool {
 	for _, s := range p.Stateful {
@@ -107,6 +110,20 @@ func (p *Pool) PickBlock(f Family, start uint64, used func(netip.Prefix) bool) (
 
 // statelessBlocks are the first addresses of the blocks outside of the stateful ranges that have a usable address.
 func (p *Pool) statelessBlocks(f Family) []Range {
+	var blocks []Range
+	for _, s := range p.stateless(f) {
+		from, to := p.BlockOf(s.From).Addr(), p.BlockOf(s.To).Addr()
+		if n := len(blocks); n > 0 && blocks[n-1].To == from {
+			blocks[n-1].To = to
+			continue
+		}
+		blocks = append(blocks, Range{from, to})
+	}
+	return blocks
+}
+
+// stateless are the ranges of usable addresses of family f outside of the stateful ranges, in order.
+func (p *Pool) stateless(f Family) []Range {
 	cidr := p.CIDR(f)
 	if !cidr.IsValid() {
 		return nil
@@ -117,16 +134,7 @@ func (p *Pool) statelessBlocks(f Family) []Range {
 			cuts = append(cuts, rangeOf(s))
 		}
 	}
-	var blocks []Range
-	for _, s := range without(rangeOf(cidr), cuts) {
-		from, to := p.BlockOf(s.From).Addr(), p.BlockOf(s.To).Addr()
-		if n := len(blocks); n > 0 && blocks[n-1].To == from {
-			blocks[n-1].To = to
-			continue
-		}
-		blocks = append(blocks, Range{from, to})
-	}
-	return blocks
+	return without(rangeOf(cidr), cuts)
 }
 
 // usable are the ranges of usable addresses of family f, in order.

@@ -144,6 +144,9 @@ func TestPicksAgreeWithCountingOneByOne(t *testing.T) {
 		if got := p.UsableCount(f); got != uint64(len(usable)) {
 			t.Fatalf("%d usable addresses, want %d", got, len(usable))
 		}
+		if got := p.StatelessCount(f); got != uint64(len(usable)-len(stateful)) {
+			t.Fatalf("%d stateless addresses, want %d", got, len(usable)-len(stateful))
+		}
 		picked := map[netip.Prefix]bool{}
 		for {
 			asked := 0

@@ -1,20 +1,24 @@
 package allocator
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // LargestHalf is how many addresses Half takes out at most.
 const LargestHalf = 64
 
 // Half takes out of the node's own what it can spare for a node that has none: of the aligned parts in which nothing
 // is held or quarantined the largest that has a usable address, and of the usable ones that are free beyond keep at
-// most half, or the last one. It is a part of never-used and cool addresses; only where there is none, of any.
-func (s *Space) Half(now Instant, keep int) (part netip.Prefix, ok bool) {
+// most half, or the last one. It is a part of never-used and cool addresses; only where there is none, of any. It is of
+// none of the blocks besides.
+func (s *Space) Half(now Instant, keep int, besides ...netip.Prefix) (part netip.Prefix, ok bool) {
 	s.Settle(now)
 	spare := s.lists[free].len + s.lists[released].len - keep
 	if spare <= 0 {
 		return part, false
 	}
-	h := halving{space: s, most: max(1, spare/2), now: now}
+	h := halving{space: s, most: max(1, spare/2), now: now, besides: besides}
 	if !h.search() {
 		h.warm = true
 		if !h.search() {
@@ -40,12 +44,16 @@ type halving struct {
 	now   Instant
 	warm  bool // those that are kept for their app or from others count, too
 	best  netip.Prefix
+
+	besides []netip.Prefix // blocks that are left as they are
 }
 
 func (h *halving) search() (found bool) {
 	for base, n := range h.space.blocks {
-		from := n << h.space.host()
-		h.visit(netip.PrefixFrom(base, h.space.bits), from, from+1<<h.space.host())
+		block, from := netip.PrefixFrom(base, h.space.bits), n<<h.space.host()
+		if !slices.Contains(h.besides, block) {
+			h.visit(block, from, from+1<<h.space.host())
+		}
 	}
 	return h.best.IsValid()
 }

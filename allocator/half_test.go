@@ -105,3 +105,14 @@ func TestWhatIsKeptForItsAppIsGivenLast(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingIsGivenOfABlockThatIsToStayAsItIs(t *testing.T) {
+	s := wide()
+	s.Add(prefix("10.0.0.128/25"), false)
+	if part, ok := s.Half(0, 0, prefix("10.0.0.0/25")); !ok || part != prefix("10.0.0.128/26") {
+		t.Errorf("besides the lower block %v is given", part)
+	}
+	if part, ok := s.Half(0, 0, prefix("10.0.0.0/25"), prefix("10.0.0.128/25")); ok {
+		t.Errorf("besides both %v is given", part)
+	}
+}

@@ -71,24 +71,6 @@ func TestEveryUsableAddressIsGivenOnce(t *testing.T) {
 	}
 }
 
-func TestAReleasedAddressGoesBackToItsApp(t *testing.T) {
-	s := newSpace(t)
-	first, second := take(t, s, web, 0), take(t, s, web, 0)
-	s.Release(first, web, time.Second, 0)
-	s.Release(second, web, 2*time.Second, 0)
-	if a := take(t, s, batch, 3*time.Second); a == first || a == second {
-		t.Errorf("another app took %v within the cooldown", a)
-	}
-	g, _ := s.Take(web, 10*time.Minute, false)
-	if g.Address != second || g.Source != Reused {
-		t.Errorf("took %v (%s), want %v, which the app released last", g.Address, g.Source, second)
-	}
-	// The first one's window ends at 10m1s.
-	if g, _ = s.Take(web, 10*time.Minute+time.Second, false); g.Address == first || g.Source != Fresh {
-		t.Errorf("took %v (%s) after the reuse window, want one never used", g.Address, g.Source)
-	}
-}
-
 func TestTheLongestFreeGoesFirstAndNotTheLowest(t *testing.T) {
 	s := newSpace(t)
 	all := drain(s, App{}, 0, false)
@@ -98,27 +80,6 @@ func TestTheLongestFreeGoesFirstAndNotTheLowest(t *testing.T) {
 	}
 	if got := drain(s, web, time.Hour, false); !slices.Equal(got, all) {
 		t.Errorf("took %v, want the order of release %v", got, all)
-	}
-}
-
-func TestAnotherAppWaitsForTheCooldownUnlessNothingElseIsLeft(t *testing.T) {
-	for _, former := range []App{web, {}} {
-		s := newSpace(t)
-		all := drain(s, former, 0, false)
-		s.Release(all[3], former, time.Second, 0)
-		s.Release(all[1], former, 2*time.Second, 0)
-		for now, want := range map[Instant]Outcome{30 * time.Second: Cooling, 31 * time.Second: Taken} {
-			g, outcome := s.Take(batch, now, false)
-			if outcome != want {
-				t.Errorf("at %v: outcome %v, want %v", now, outcome, want)
-			}
-			if outcome == Taken {
-				s.Undo(g.Address)
-			}
-		}
-		if g, outcome := s.Take(batch, 3*time.Second, true); outcome != Taken || g.Address != all[3] {
-			t.Errorf("took %v (%v), want the oldest one, %v", g.Address, outcome, all[3])
-		}
 	}
 }
 
@@ -159,55 +120,6 @@ func TestAnAddressIsTakenByName(t *testing.T) {
 	}
 }
 
-func TestRecoveryHoldsWhateverExclusionsSay(t *testing.T) {
-	s := newSpace(t)
-	s.Release(take(t, s, web, 0), web, 0, time.Hour)
-	for range 2 {
-		for _, a := range []string{"10.0.0.1", "10.0.0.2", "10.0.0.5"} {
-			if err := s.Hold(addr(a)); err != nil || !s.Holds(addr(a)) {
-				t.Errorf("hold %s: error %v", a, err)
-			}
-		}
-	}
-	if err := s.Hold(addr("10.0.0.8")); !errors.Is(err, ErrNotOwned) {
-		t.Errorf("held what is not owned: error %v", err)
-	}
-	s.Release(addr("10.0.0.1"), web, 0, 0)
-	if got := drain(s, web, 0, true); len(got) != 4 {
-		t.Errorf("took %v, want the four that are left", got)
-	}
-}
-
-func TestExclusionsOnlyFilterNewChoices(t *testing.T) {
-	s, p := newSpace(t), spacePool()
-	a := take(t, s, web, 0)
-	b := take(t, s, web, 0)
-	s.Release(b, web, time.Second, 0)
-	p.Exclude = []Range{{a, b}}
-	s.Configure(&p)
-	if !s.Holds(a) || s.Counts() != (Counts{Free: 4, Held: 1, Excluded: 3}) {
-		t.Errorf("counts are %+v", s.Counts())
-	}
-	s.Release(a, web, time.Second, 0)
-	if got := drain(s, web, time.Hour, true); slices.Contains(got, a) || slices.Contains(got, b) || len(got) != 4 {
-		t.Errorf("took %v, with %v and %v excluded", got, a, b)
-	}
-	p.Exclude = nil
-	s.Configure(&p)
-	if g, _ := s.Take(web, 2*time.Second, false); g.Source != Reused {
-		t.Errorf("took %v (%s), want the app's own one, which is excluded no longer", g.Address, g.Source)
-	}
-}
-
-func TestTheOldGatewayCanBeGivenAndTheNewOneCannot(t *testing.T) {
-	s, p := newSpace(t), spacePool()
-	p.Gateways[0] = addr("10.0.0.7")
-	s.Configure(&p)
-	if got := drain(s, web, 0, false); !slices.Contains(got, addr("10.0.0.1")) || slices.Contains(got, addr("10.0.0.7")) {
-		t.Errorf("took %v", got)
-	}
-}
-
 func TestWhatWasNeverOnAWireIsAsBefore(t *testing.T) {
 	s := newSpace(t)
 	a := take(t, s, web, 0)
@@ -227,102 +139,6 @@ func TestWhatWasNeverOnAWireIsAsBefore(t *testing.T) {
 	}
 	if g, _ := s.Take(web, 2*time.Second, false); g.Address != a || g.Source != Reused {
 		t.Errorf("took %v (%s), want the app's %v", g.Address, g.Source, a)
-	}
-}
-
-func TestATakenPartIsProbedUntilItsAddressWasInUse(t *testing.T) {
-	s := newSpace(t)
-	s.Add(prefix("10.0.0.8/29"), true)
-	s.Add(prefix("10.0.0.8/29"), false) // changes nothing
-	a := addr("10.0.0.9")
-	for _, step := range []struct {
-		probe bool
-		end   func()
-	}{
-		{true, func() { s.Undo(a) }},
-		{true, func() { s.Release(a, web, 0, 0) }},
-		{false, func() { s.Release(a, web, 0, 0) }},
-	} {
-		g, err := s.TakeAddress(a)
-		if err != nil || g.Probe != step.probe {
-			t.Errorf("got %+v, error %v, want probe %v", g, err, step.probe)
-		}
-		step.end()
-	}
-	if g, _ := s.TakeAddress(addr("10.0.0.2")); g.Probe {
-		t.Error("an address that was claimed free is to be probed")
-	}
-}
-
-func TestAPartIsTakenApartAndPutTogether(t *testing.T) {
-	s := newSpace(t)
-	s.Add(prefix("10.0.0.0/28"), false)
-	s.Add(prefix("10.0.0.16/28"), false)
-	s.Add(prefix("10.0.1.0/28"), false) // not the pool's
-	if err := s.Remove(prefix("10.0.0.4/30")); err != nil {
-		t.Fatal(err)
-	}
-	want := []netip.Prefix{prefix("10.0.0.0/30"), prefix("10.0.0.8/29"), prefix("10.0.0.16/28")}
-	if got := s.Parts(); !slices.Equal(got, want) {
-		t.Errorf("parts are %v, want %v", got, want)
-	}
-	if s.Owns(addr("10.0.0.4")) || !s.Owns(addr("10.0.0.8")) || s.Owns(addr("10.0.1.1")) {
-		t.Error("owned is not what the parts say")
-	}
-	s.Add(prefix("10.0.0.4/30"), false)
-	want = []netip.Prefix{prefix("10.0.0.0/28"), prefix("10.0.0.16/28")}
-	if got := s.Parts(); !slices.Equal(got, want) {
-		t.Errorf("parts are %v, want %v", got, want)
-	}
-}
-
-func TestAHeldAddressStopsRemoveAndNotDrop(t *testing.T) {
-	s := newSpace(t)
-	a := take(t, s, web, 0)
-	if err := s.Remove(prefix("10.0.0.0/29")); !errors.Is(err, ErrHeld) || !s.Owns(addr("10.0.0.7")) {
-		t.Errorf("removed a held address: error %v", err)
-	}
-	s.Drop(prefix("10.0.0.0/29"))
-	s.Release(a, web, 0, 0)
-	if s.Owns(a) || s.Counts() != (Counts{}) || len(s.Parts()) != 0 {
-		t.Errorf("after the drop: counts %+v, parts %v", s.Counts(), s.Parts())
-	}
-}
-
-func TestAPartIsIdleOnceNobodyMayComeBackForIt(t *testing.T) {
-	s := newSpace(t)
-	s.Add(prefix("10.0.0.16/28"), false)
-	used, unused := prefix("10.0.0.0/29"), prefix("10.0.0.16/28")
-	a := addr("10.0.0.2")
-	for _, c := range []struct {
-		name  string
-		app   App
-		quiet time.Duration // from the release until the part is idle
-	}{{"an app's", web, 10 * time.Minute}, {"nobody's", App{}, 30 * time.Second}} {
-		if _, err := s.TakeAddress(a); err != nil {
-			t.Fatal(err)
-		}
-		if got := s.Idle(0); !slices.Equal(got, []netip.Prefix{unused}) {
-			t.Errorf("held: idle are %v", got)
-		}
-		s.Release(a, c.app, time.Second, time.Second)
-		if got := s.Idle(2*time.Second + c.quiet - 1); !slices.Equal(got, []netip.Prefix{unused}) {
-			t.Errorf("%s, too early: idle are %v", c.name, got)
-		}
-		if got := s.Idle(2*time.Second + c.quiet); !slices.Equal(got, []netip.Prefix{used, unused}) {
-			t.Errorf("%s: idle are %v", c.name, got)
-		}
-	}
-}
-
-func TestAppsThatHaveGoneAreForgotten(t *testing.T) {
-	s := newSpace(t)
-	for i := range 10_000 {
-		app := App{"ns", string(rune('a'+i%26)) + time.Duration(i).String()}
-		s.Release(take(t, s, app, Instant(i)), app, Instant(i), 0)
-	}
-	if n := len(s.apps.entries); n > 8 {
-		t.Errorf("%d apps are remembered for 6 addresses", n)
 	}
 }
 
@@ -358,5 +174,24 @@ func TestASuspectAddressRestsAndIsProbedAgain(t *testing.T) {
 	g, outcome := s.Take(batch, time.Minute, true)
 	if outcome != Taken || g.Address != first || !g.Probe {
 		t.Errorf("after its rest: %+v, %v", g, outcome)
+	}
+}
+
+func TestASuspectAddressIsNoAppsAnyMoreAndProbedWhereverItCameFrom(t *testing.T) {
+	s := newSpace(t)
+	a := take(t, s, web, 0)
+	s.Release(a, web, 0, 0)
+	if g, _ := s.Take(web, 0, false); g.Address != a || g.Source != Reused || g.Probe {
+		t.Fatalf("the app got %+v, want %s again", g, a)
+	}
+	s.Suspect(a, 0, time.Second)
+	if g, _ := s.Take(web, time.Second, false); g.Source == Reused {
+		t.Errorf("the app got %s again, which somebody else has", g.Address)
+	}
+	if got, err := s.TakeAddress(a); err != nil || !got.Probe {
+		t.Errorf("it was granted %+v (%v), want it to be probed", got, err)
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ type Snapshot struct {
 	Rights      map[string]time.Duration // what is left of each class's right; 0 or less: nothing
 	Backlog     int                      // changes of assignments that etcd has not yet
 	Isolated    int                      // containers
+	Recovering  bool                     // etcd was restored, and nothing new is given yet
 	Waiting     int                      // ADDs, for an address
 	Revision    int64                    // the configuration's, as known on this node
 	Applied     int64                    // the one that this node's containers have
@@ -60,6 +61,7 @@ var (
 	backlog     = describe("berth_publish_backlog", "Changes of assignments that are not in etcd yet.")
 	waiting     = describe("berth_waiting_requests", "Requests that wait for an address because this node has none and every one of the pool has an owner.")
 	isolated    = describe("berth_isolated_containers", "Containers cut off because their address is another's now.")
+	recovering  = describe("berth_recovering", "1 while the cluster recovers from a restore of etcd and this node is given nothing new, else 0.")
 	revision    = describe("berth_configuration_revision", "Configuration revision of the cluster that this node knows.")
 	applied     = describe("berth_configuration_applied_revision", "Configuration revision that all containers of this node have.")
 	journal     = describe("berth_journal_bytes", "Size of the journal.")
@@ -137,7 +139,7 @@ func (m *Metrics) Transaction(operation string, took time.Duration, conflict boo
 
 // Describe is for Prometheus' registry.
 func (m *Metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, revision, applied, journal} {
+	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied, journal} {
 		c <- d
 	}
 }
@@ -163,7 +165,15 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 	gauge(backlog, float64(s.Backlog))
 	gauge(waiting, float64(s.Waiting))
 	gauge(isolated, float64(s.Isolated))
+	gauge(recovering, oneIf(s.Recovering))
 	gauge(revision, float64(s.Revision))
 	gauge(applied, float64(s.Applied))
 	gauge(journal, float64(s.Journal))
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

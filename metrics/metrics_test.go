@@ -57,6 +57,9 @@ berth_journal_bytes 4096
 # HELP berth_publish_backlog Changes of assignments that are not in etcd yet.
 # TYPE berth_publish_backlog gauge
 berth_publish_backlog 5
+# HELP berth_recovering 1 while the cluster recovers from a restore of etcd and this node is given nothing new, else 0.
+# TYPE berth_recovering gauge
+berth_recovering 1
 # HELP berth_requests_total Requests answered, by verb and result: ok, or the CNI error code.
 # TYPE berth_requests_total counter
 berth_requests_total{result="11",verb="ADD"} 1
@@ -123,7 +126,7 @@ func full() *prometheus.Registry {
 			Pools:       []Pool{{Name: "default", Family: "v4", Blocks: 1, Addresses: map[string]int{"free": 61, "held": 3}}},
 			Attachments: map[string]int{"stateful": 1, "stateless": 2},
 			Rights:      map[string]time.Duration{"stateful": -time.Second, "stateless": time.Hour},
-			Backlog:     5, Isolated: 1, Waiting: 2, Revision: 9, Applied: 7, Journal: 4096,
+			Backlog:     5, Isolated: 1, Recovering: true, Waiting: 2, Revision: 9, Applied: 7, Journal: 4096,
 		}
 	})
 	m.Request("ADD", 0, 3*time.Millisecond)

@@ -85,16 +85,7 @@ func (j *Journal) Cluster() Cluster {
 
 // SetCluster records the cluster that the node has joined. Where the disk has no room for that, it is remembered only
 // for as long as this process lives.
-func (j *Journal) SetCluster(c Cluster) error {
-	err := j.write(&record{Cluster: &c})
-	if errors.Is(err, ErrNoRoom) {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.state.cluster = c
-		return nil
-	}
-	return err
-}
+func (j *Journal) SetCluster(c Cluster) error { return j.writeOrRemember(&record{Cluster: &c}) }
 
 // Get is the entry of an attachment, or nil.
 func (j *Journal) Get(a allocator.Attachment) *Entry {
@@ -129,13 +120,16 @@ func (j *Journal) Overtaken(a allocator.Attachment, began allocator.Instant) boo
 	return j.state.overtaken(a, began)
 }
 
-// Freed are the stateless addresses that were released and are not held, the longest free first.
-func (j *Journal) Freed() []Freed {
+// Freed are the stateless addresses that were released and are not held, as far as wanted picks them, the longest free
+// first. The journal waits for wanted.
+func (j *Journal) Freed(wanted func(Freed) bool) []Freed {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	all := make([]Freed, 0, len(j.state.freed))
+	var all []Freed
 	for _, f := range j.state.freed {
-		all = append(all, f)
+		if wanted(f) {
+			all = append(all, f)
+		}
 	}
 	slices.SortFunc(all, func(a, b Freed) int { return cmp.Or(cmp.Compare(a.At, b.At), a.Address.Compare(b.Address)) })
 	return all
@@ -159,14 +153,7 @@ func (j *Journal) Hold(e *Entry) error { return j.write(&record{Hold: e}) }
 // Release ends an attachment; one that was never held is remembered all the same, against an ADD from before, but
 // only for as long as this process lives where the disk has no room.
 func (j *Journal) Release(r Release) error {
-	err := j.write(&record{Release: &r})
-	if errors.Is(err, ErrNoRoom) {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.state.release(r)
-		return nil
-	}
-	return err
+	return j.writeOrRemember(&record{Release: &r})
 }
 
 // Detached records that etcd knows of a detachment.
@@ -212,6 +199,18 @@ func (j *Journal) write(r *record) error {
 		_ = j.rewrite()
 	}
 	return nil
+}
+
+// writeOrRemember is write for what is remembered by this process alone where the disk has no room.
+func (j *Journal) writeOrRemember(r *record) error {
+	err := j.write(r)
+	if errors.Is(err, ErrNoRoom) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.state.apply(r)
+		return nil
+	}
+	return err
 }
 
 // grows tells the records that need new room from those whose room a Hold has set aside.

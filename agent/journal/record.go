@@ -92,11 +92,20 @@ type Detachment struct {
 	Epoch      int64                `json:"epoch"`
 }
 
+// A Shunned says of a block what another journal of this boot may have handed out of it: nothing is, before the next boot.
+type Shunned struct {
+	Pool  string         `json:"pool"`
+	Block netip.Prefix   `json:"block"`
+	Parts []netip.Prefix `json:"parts"`
+}
+
 // A record is one line of the file: exactly one field is set.
 type record struct {
 	Header    *Header           `json:"header,omitempty"`
 	Cluster   *Cluster          `json:"cluster,omitempty"`   // joined
 	Forgotten allocator.Instant `json:"forgotten,omitempty"` // only in a rewritten file: releases of what began earlier are not in it
+	Forgot    bool              `json:"forgot,omitempty"`    // another journal served this boot, and what it handed out of is not shunned yet
+	Shunned   *[]Shunned        `json:"shunned,omitempty"`   // all that is; it ends Forgot
 	Hold      *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
 	Release   *Release          `json:"release,omitempty"`   // gone
 	Freed     *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind

@@ -28,6 +28,8 @@ type state struct {
 	before   allocator.Instant                // of what began earlier some release may be forgotten
 	freed    map[address]Freed                // the last release of each address that is not held
 	pending  map[address]Detachment
+	forgot   bool
+	shunned  []Shunned
 }
 
 type address struct {
@@ -53,6 +55,10 @@ func (s *state) apply(r *record) {
 		s.cluster = *r.Cluster
 	case r.Forgotten != 0:
 		s.before = max(s.before, r.Forgotten)
+	case r.Forgot:
+		s.forgot = true
+	case r.Shunned != nil:
+		s.shunned, s.forgot = *r.Shunned, false
 	case r.Hold != nil:
 		s.hold(r.Hold)
 	case r.Release != nil:
@@ -140,6 +146,12 @@ func (s *state) records() []record {
 	}
 	if s.before != 0 {
 		all = append(all, record{Forgotten: s.before})
+	}
+	if len(s.shunned) > 0 {
+		all = append(all, record{Shunned: &s.shunned})
+	}
+	if s.forgot {
+		all = append(all, record{Forgot: true})
 	}
 	for _, r := range s.releases {
 		all = append(all, record{Release: &r})

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.session = 10 * time.Second
+	r.add(r.tiny("a"))
+	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "nothing", V4: 1}) // of a pool that the agent has nothing of
+	check(t, err)
+	d.Pool = "tiny"
+	session, err := r.agent.holding(allocator.Stateless)
+	check(t, err)
+	before := r.owns()
+	r.etcd.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if r.agent.give(ctx, session, d, tiny) {
+		t.Error("without etcd the demand has been met")
+	}
+	if out := r.agent.doubts(); len(out) != 1 || slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(out[0].part) }) {
+		t.Errorf("in doubt are %v, owned %v", out, r.owns())
+	}
+	r.startEtcd()
+	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 && slices.Equal(r.owns(), before) })
+}
+
+func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.add(r.tiny("a"))
+	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	check(t, err)
+	session, err := r.agent.holding(allocator.Stateless)
+	check(t, err)
+	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	_, err = session.Give(t.Context(), o.block, o.part, d)
+	check(t, err)
+	r.agent.doubt(o)
+	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
+	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
+		t.Errorf("the agent owns %v, and has given %v", r.owns(), o.part)
+	}
+	r.agrees()
+}
+
+func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
+	r, _, _ := shared(t)
+	c := r.tiny("a")
+	r.add(c)
+	r.del(c)
+	r.change(func(c *lease.Config) {
+		p := c.Pools["tiny"]
+		p.Reuse, p.Cooldown, p.Draining = 0, 0, true
+		c.Pools["tiny"] = p
+	})
+	r.until("the agent has the configuration, and all is published", func() bool {
+		p, _, err := r.agent.pool("tiny")
+		return err == nil && p.Draining && r.agent.backlog.len() == 0 && r.assigned(netip.MustParseAddr("10.7.0.2")) == nil
+	})
+	before := r.owns()
+	r.etcd.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	r.agent.giveBackBlocks(ctx)
+	if own := r.owns(); len(r.agent.doubts()) != 1 || len(own) > 0 {
+		t.Errorf("in doubt are %v, owned %v", r.agent.doubts(), own)
+	}
+	r.startEtcd()
+	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
+	r.agrees()
+	if b := r.block(); len(b.Of("n1")) > 0 && !slices.Equal(r.owns(), before) {
+		t.Errorf("the agent owns %v of %+v", r.owns(), b)
+	}
+}
+
+func TestWhatIsNotGivenComesBack(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.add(r.tiny("a"))
+	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	check(t, err)
+	check(t, n2.Withdraw(t.Context(), "tiny"))
+	session, err := r.agent.holding(allocator.Stateless)
+	check(t, err)
+	before := r.owns()
+	if !r.agent.give(t.Context(), session, d, tiny) {
+		t.Error("a demand that is withdrawn counts as one that waits")
+	}
+	if own := r.owns(); !slices.Equal(own, before) {
+		t.Errorf("nothing was given, and the agent owns %v of %v", own, before)
+	}
+	r.agrees()
+}
+
+func TestADoubtEndsWithANewerWordOfTheBlockAndWithNoOther(t *testing.T) {
+	whole, part := netip.MustParsePrefix("10.7.0.0/28"), netip.MustParsePrefix("10.7.0.8/29")
+	b := lease.Block{Pool: "tiny", Prefix: whole, Revision: 5, Parts: []lease.Part{{Prefix: whole, Owner: "n1"}}}
+	p := pools{out: []*outgoing{{space: tiny, block: b, part: part, inDoubt: true}}}
+	own := []netip.Prefix{whole}
+	if kept := p.kept(keyOf(b), b, own); !slices.Equal(kept, []netip.Prefix{part}) {
+		t.Errorf("by the word that the gift compares, %v is kept out, want %v", kept, part)
+	}
+	if b.Revision++; len(p.kept(keyOf(b), b, own)) > 0 || len(p.out) > 0 {
+		t.Errorf("a newer word has come, and in doubt are %v", p.out)
+	}
+}

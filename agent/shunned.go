@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// shunned are the parts of which another journal of this boot may have handed out: an address in the IPAM role leaves no
+// trace in the kernel. They are this node's and in no allocator until the next boot; the journal keeps them till then.
+type shunned struct {
+	parts   map[blockKey][]netip.Prefix
+	changed bool // and the journal does not know yet
+}
+
+// all shuns what the blocks say to be a node's.
+func (s *shunned) all(blocks []lease.Block, node string) {
+	s.changed = true
+	for _, b := range blocks {
+		for _, part := range b.Of(node) {
+			s.add(keyOf(b), part.Prefix)
+		}
+	}
+}
+
+func (s *shunned) add(k blockKey, parts ...netip.Prefix) {
+	if s.parts == nil {
+		s.parts = map[blockKey][]netip.Prefix{}
+	}
+	for _, part := range parts {
+		s.parts[k] = append(s.parts[k], allocator.Subtract(part, s.parts[k])...)
+	}
+}
+
+// of is what of a block is shunned. What is not the node's own any more was given up, and is as new when it comes back.
+func (s *shunned) of(k blockKey, own []netip.Prefix) (still []netip.Prefix) {
+	for _, part := range s.parts[k] {
+		still = append(still, allocator.Subtract(part, allocator.Subtract(k.prefix, own))...)
+	}
+	if slices.Equal(still, s.parts[k]) {
+		return still
+	}
+	s.changed = true
+	if s.parts[k] = still; len(still) == 0 {
+		delete(s.parts, k)
+	}
+	return still
+}
+
+// noteForgotten finds out by what this node's key says whether another journal has served this boot. The journal has it
+// before the key says otherwise, so that it is not forgotten whatever comes between.
+func (a *Agent) noteForgotten(former *lease.Node) error {
+	if former == nil || former.Boot != a.Boot || former.Journal == a.journal.ID() {
+		return nil
+	}
+	return a.journal.SetForgot()
+}
+
+// recallShunned takes over what the journal says to be shunned.
+func (a *Agent) recallShunned() {
+	for _, s := range a.journal.Shunned() {
+		a.pools.shunned.add(blockKey{s.Pool, s.Block}, s.Parts...)
+	}
+}
+
+// keepShunned lets the journal know what is shunned by now.
+func (a *Agent) keepShunned() {
+	p := &a.pools
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.shunned.changed {
+		return
+	}
+	var all []journal.Shunned
+	for k, parts := range p.shunned.parts {
+		all = append(all, journal.Shunned{Pool: k.pool, Block: k.prefix, Parts: parts})
+	}
+	if err := a.journal.SetShunned(all); err != nil {
+		a.Log.Error("cannot write down which parts are shunned", zap.Error(err))
+		return
+	}
+	p.shunned.changed = false
+}

@@ -1,0 +1,50 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+func TestAStatefulMemberKeepsItsAddressAndAHeldOneIsRefusedByName(t *testing.T) {
+	r := newRig(t)
+	first := r.stateful("a", "db", "db-0")
+	addr := r.add(first)
+	refusal := r.refused(wire.CodeTryAgain, r.stateful("b", "db", "db-0"))
+	if !strings.Contains(refusal.Message, "container a on node n1") {
+		t.Errorf("the refusal %q does not name the holder", refusal.Message)
+	}
+	r.del(first)
+	r.restart()
+	second := r.stateful("c", "db", "db-0")
+	if again := r.add(second); again != addr {
+		t.Errorf("the member got %s, want %s again", again, addr)
+	}
+	r.del(second)
+	r.empty()
+}
+
+func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	addr := r.add(c)
+	elsewhere, err := r.store.Reservation(t.Context(), "default", addr)
+	check(t, err)
+	steal(t, r, elsewhere.Pool, addr)
+	port := r.agent.journal.Entries()[0].Wiring.Port
+	r.until("it is isolated", func() bool { return !r.passes(port) })
+	if _, err := r.ask(wire.Read, c); err == nil || !strings.Contains(err.Error(), "isolated") {
+		t.Errorf("CHECK says %v", err)
+	}
+	r.restart()
+	if r.passes(port) || r.agent.isolated.count() != 1 {
+		t.Error("after a restart the port passes again")
+	}
+	r.del(c)
+	moved, err := r.store.Reservation(t.Context(), "default", addr)
+	check(t, err)
+	if moved.Holder == nil || moved.Holder.Node != "n2" {
+		t.Errorf("the DEL has detached the new holder: %+v", moved)
+	}
+}
