@@ -137,7 +137,7 @@ func (s *Store) readQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) 
 	for n := range askSlots {
 		gets = append(gets, clientv3.OpGet(s.keys.question(strconv.Itoa(n+1))))
 	}
-	response, err := s.commit(ctx, "read questions", transaction{Then: gets})
+	response, err := s.consult(ctx, callTime, "read questions", gets...)
 	if err != nil {
 		return 0, err
 	}

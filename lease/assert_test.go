@@ -156,7 +156,7 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 		if !ok || assertion == nil {
 			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
 		}
-		if response, err := s.commit(t.Context(), "assert", *assertion); err != nil || response.Succeeded {
+		if response, err := s.commit(t.Context(), 1, "assert", *assertion); err != nil || response.Succeeded {
 			t.Errorf("%s has changed, and the assertion went through: %v", what, err)
 		}
 		l.delete(key)

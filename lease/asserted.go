@@ -26,7 +26,7 @@ func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 	for _, addr := range a.Addresses {
 		ops = append(ops, clientv3.OpGet(keys.reservation(a.Pool.Name, addr)), clientv3.OpGet(keys.block(a.Pool.Name, a.Pool.BlockOf(addr))))
 	}
-	response, err := x.store.commit(ctx, "read reservation", transaction{Then: ops})
+	response, err := x.store.consult(ctx, callTime, "read reservation", ops...)
 	if err != nil {
 		return nil, err
 	}

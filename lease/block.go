@@ -36,7 +36,7 @@ func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, bl
 	free := Block{Pool: pool, Prefix: block}
 	key, want, revision := keys.block(pool, block), free.covered(x.node.Name), int64(0)
 	for n := 1; ; n++ {
-		response, err := x.store.commit(ctx, "claim", transaction{
+		response, err := x.store.commit(ctx, n, "claim", transaction{
 			If:   append(x.Owner(), unchanged(keys.pool(pool), poolRevision), unchanged(key, revision)),
 			Then: []clientv3.Op{put(key, want)},
 			Else: append(x.ownerGets(), clientv3.OpGet(keys.pool(pool), clientv3.WithKeysOnly()), clientv3.OpGet(key)),

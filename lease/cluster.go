@@ -76,8 +76,10 @@ func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Stan
 // the only thing that it compares.
 func (s *Store) rewriteCluster(ctx context.Context, revision int64, next Cluster) error {
 	key := s.keys.cluster()
-	_, err := s.send(ctx, "rewrite cluster", transaction{
-		If: []clientv3.Cmp{unchanged(key, revision)}, Then: []clientv3.Op{put(key, next)},
+	_, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return s.send(ctx, "rewrite cluster", transaction{
+			If: []clientv3.Cmp{unchanged(key, revision)}, Then: []clientv3.Op{put(key, next)},
+		})
 	})
 	return err
 }

@@ -73,9 +73,8 @@ func ValidateChange(base, next *Config) error {
 
 // Config reads the whole configuration, at one revision.
 func (s *Store) Config(ctx context.Context) (*Config, error) {
-	response, err := s.commit(ctx, "read configuration", transaction{Then: []clientv3.Op{
-		clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.settings()), clientv3.OpGet(s.keys.Under(KindPool), clientv3.WithPrefix()),
-	}})
+	response, err := s.consult(ctx, callTime, "read configuration",
+		clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.settings()), clientv3.OpGet(s.keys.Under(KindPool), clientv3.WithPrefix()))
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 		if err := s.admit(ctx, me, before); err != nil {
 			return nil, err
 		}
-		joined, err := x.enter(ctx, before)
+		joined, err := x.enter(ctx, n, before)
 		switch {
 		case joined:
 			if before.lease != 0 && before.lease != x.lease {
@@ -79,9 +79,8 @@ type before struct {
 }
 
 func (s *Store) lookAtNode(ctx context.Context, name string) (b before, err error) {
-	response, err := s.commit(ctx, "read node", transaction{Then: []clientv3.Op{
-		clientv3.OpGet(s.keys.node(name)), clientv3.OpGet(s.keys.session(name)), clientv3.OpGet(s.keys.cluster()),
-	}})
+	response, err := s.consult(ctx, callTime, "read node",
+		clientv3.OpGet(s.keys.node(name)), clientv3.OpGet(s.keys.session(name)), clientv3.OpGet(s.keys.cluster()))
 	if err != nil {
 		return b, err
 	}
@@ -152,9 +151,9 @@ func (s *Store) remaining(ctx context.Context, id clientv3.LeaseID) (time.Durati
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	response, err := client.TimeToLive(ctx, id)
+	response, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
+		return client.TimeToLive(ctx, id)
+	})
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return 0, nil
 	}
@@ -169,9 +168,10 @@ func (s *Store) grant(ctx context.Context, session time.Duration) (clientv3.Leas
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	response, err := client.Grant(ctx, int64((session+time.Second-1)/time.Second))
+	// One that a lost answer granted holds no key, and ends by itself.
+	response, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+		return client.Grant(ctx, int64((session+time.Second-1)/time.Second))
+	})
 	if err != nil {
 		return 0, s.failed(fmt.Sprintf("grant a lease of %s", session), err)
 	}
@@ -184,16 +184,16 @@ func (s *Store) revoke(id clientv3.LeaseID) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTime)
-	defer cancel()
-	_, _ = client.Revoke(ctx, id)
+	_, _ = insist(context.Background(), callTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+		return client.Revoke(ctx, id)
+	})
 }
 
 // enter writes the node's key and the session's, if they are as before says. It also learns the publishing counter:
 // no earlier session can move it from then on.
-func (x *Session) enter(ctx context.Context, b before) (joined bool, err error) {
+func (x *Session) enter(ctx context.Context, n int, b before) (joined bool, err error) {
 	keys, name := x.store.keys, x.node.Name
-	response, err := x.store.commit(ctx, "join", transaction{
+	response, err := x.store.commit(ctx, n, "join", transaction{
 		If: []clientv3.Cmp{
 			unchanged(keys.node(name), b.nodeRevision), unchanged(keys.session(name), b.sessionRevision), unchanged(keys.cluster(), b.cluster),
 		},

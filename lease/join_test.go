@@ -22,7 +22,7 @@ func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 		now, err := s.get(t.Context(), key)
 		l.check(err)
 		l.put(key, string(now.Kvs[0].Value))
-		if joined, err := x.enter(t.Context(), seen); err != nil || joined {
+		if joined, err := x.enter(t.Context(), 1, seen); err != nil || joined {
 			t.Errorf("%s has changed, and it joined: %v", what, err)
 		}
 	}

@@ -104,7 +104,7 @@ func (x *Session) publish(ctx context.Context, p piece) error {
 	x.batch++
 	p.status.Batch = x.batch
 	for n := 1; ; n++ {
-		response, err := x.store.commit(ctx, "publish", x.publication(p))
+		response, err := x.store.commit(ctx, n, "publish", x.publication(p))
 		switch {
 		case err != nil && again(ctx, n, err):
 			continue

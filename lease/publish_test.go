@@ -147,7 +147,7 @@ func TestABatchThatComesLateChangesNothing(t *testing.T) {
 	l.check(err)
 	late := x.publication(pieces[0])
 	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Clear: a}))
-	response, err := s.commit(t.Context(), "publish", late)
+	response, err := s.commit(t.Context(), 1, "publish", late)
 	l.check(err)
 	if got, err := s.Assignments(t.Context()); err != nil || response.Succeeded || len(got) > 0 {
 		t.Errorf("it was carried out: %v, %v", got, err)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // sound is the first release of each minor version of etcd 3 whose leases can be relied upon: before, a former leader
@@ -29,29 +32,43 @@ func (s *Store) CheckRelease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, endpoint := range s.config.Endpoints {
-		version, err := func() (string, error) {
-			ctx, cancel := context.WithTimeout(ctx, callTime)
-			defer cancel()
-			status, err := client.Status(ctx, endpoint)
-			if err != nil {
-				return "", err
-			}
-			return status.Version, nil
-		}()
-		switch {
-		case errors.Is(err, rpctypes.ErrPermissionDenied): // it does not tell this user
-		case err != nil:
-			failed = append(failed, s.failed("ask "+endpoint+" for its version", err))
-		case !soundRelease(version):
-			return &ReleaseError{Endpoint: endpoint, Version: version}
+	_, err = insist(ctx, callTime, func(ctx context.Context) (struct{}, error) {
+		errs := make([]error, len(s.config.Endpoints))
+		var asked sync.WaitGroup
+		for i, endpoint := range s.config.Endpoints {
+			asked.Go(func() { errs[i] = s.checkRelease(ctx, client, endpoint) })
 		}
-	}
-	if len(failed) == len(s.config.Endpoints) {
-		return errors.Join(failed...)
+		asked.Wait()
+		return struct{}{}, verdictOf(errs)
+	})
+	return err
+}
+
+// checkRelease asks one endpoint.
+func (s *Store) checkRelease(ctx context.Context, client *clientv3.Client, endpoint string) error {
+	status, err := client.Status(ctx, endpoint)
+	switch {
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return nil // it does not tell this user
+	case err != nil:
+		return s.failed("ask "+endpoint+" for its version", err)
+	case !soundRelease(status.Version):
+		return &ReleaseError{Endpoint: endpoint, Version: status.Version}
 	}
 	return nil
+}
+
+// verdictOf is what the endpoints' answers come to.
+func verdictOf(errs []error) error {
+	for _, err := range errs {
+		if _, unsound := errors.AsType[*ReleaseError](err); unsound {
+			return err
+		}
+	}
+	if slices.Contains(errs, nil) {
+		return nil
+	}
+	return errors.Join(errs...)
 }
 
 // soundRelease reads a version as etcd writes it, such as 3.6.5 or 3.7.0-rc.1. What it cannot read is not.

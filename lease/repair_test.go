@@ -59,7 +59,7 @@ func TestAnEndOfTheIdentityAloneLeavesNoReservationBehind(t *testing.T) {
 	compares, deletes, _, err := s.ending(t.Context(), q.Identity)
 	l.check(err)
 	l.reserve(l.join(l.store(), "n1"), q) // it is made again
-	response, err := s.commit(t.Context(), "end", transaction{If: compares, Then: deletes})
+	response, err := s.commit(t.Context(), 1, "end", transaction{If: compares, Then: deletes})
 	l.check(err)
 	if response.Succeeded {
 		t.Error("the identity's record was ended from under its reservation")
@@ -117,7 +117,7 @@ func TestNothingComesBetweenALookAndAnEnd(t *testing.T) {
 		now, err := s.get(t.Context(), key)
 		l.check(err)
 		l.put(key, string(now.Kvs[0].Value))
-		if response, err := s.commit(t.Context(), "end", transaction{If: compares, Then: deletes}); err != nil || response.Succeeded {
+		if response, err := s.commit(t.Context(), 1, "end", transaction{If: compares, Then: deletes}); err != nil || response.Succeeded {
 			t.Errorf("%s has changed, and it ended: %v", what, err)
 		}
 	}

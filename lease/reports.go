@@ -31,14 +31,13 @@ func (s *Store) readReports(ctx context.Context, set Selector) (*reports, error)
 		}
 		return clientv3.OpGet(s.keys.Under(kind), clientv3.WithPrefix())
 	}
-	response, err := s.commit(ctx, "read version", transaction{Then: []clientv3.Op{
+	response, err := s.consult(ctx, scanTime, "read version",
 		clientv3.OpGet(s.keys.revision(), clientv3.WithKeysOnly()),
 		clientv3.OpGet(s.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
 		clientv3.OpGet(s.keys.Under(KindStatus), clientv3.WithPrefix()),
 		of(KindAssignment), of(KindReservation),
 		clientv3.OpGet(s.keys.node(cmp.Or(set.Node, "-")), clientv3.WithKeysOnly()),
-		clientv3.OpGet(s.keys.pool(cmp.Or(set.Pool, "-")), clientv3.WithKeysOnly()),
-	}})
+		clientv3.OpGet(s.keys.pool(cmp.Or(set.Pool, "-")), clientv3.WithKeysOnly()))
 	if err != nil {
 		return nil, err
 	}

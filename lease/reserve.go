@@ -111,7 +111,7 @@ func (r *reserving) run(ctx context.Context) error {
 		if err != nil || len(tries) == 0 {
 			return err
 		}
-		response, err := r.store.commit(ctx, "reserve", t)
+		response, err := r.store.commit(ctx, lost, "reserve", t)
 		switch {
 		case err != nil && again(ctx, lost, err):
 			lost++

@@ -150,7 +150,9 @@ func (x *Session) prove(ctx context.Context, prover Prover, patience time.Durati
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, renewal := client.KeepAliveOnce(ctx, x.lease)
+	_, renewal := insist(ctx, patience, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
+		return client.KeepAliveOnce(ctx, x.lease)
+	})
 	if renewal != nil && !errors.Is(renewal, rpctypes.ErrLeaseNotFound) {
 		return 0, renewal
 	}
@@ -158,7 +160,7 @@ func (x *Session) prove(ctx context.Context, prover Prover, patience time.Durati
 		return 0, err
 	}
 	sent = x.store.now()
-	response, err := x.store.commit(ctx, "prove session", transaction{Then: x.ownerGets()})
+	response, err := x.store.consult(ctx, patience, "prove session", x.ownerGets()...)
 	if err != nil {
 		return 0, err
 	}

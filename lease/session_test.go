@@ -272,7 +272,7 @@ func TestAJoinThatComesLateChangesNothing(t *testing.T) {
 	late := &Session{store: s, node: node("n1")}
 	late.lease, err = s.grant(t.Context(), time.Minute)
 	l.check(err)
-	if joined, err := late.enter(t.Context(), seen); err != nil || joined {
+	if joined, err := late.enter(t.Context(), 1, seen); err != nil || joined {
 		t.Errorf("it has joined: %v", err)
 	}
 	l.check(later.Publish(t.Context(), Batch{}))

@@ -7,32 +7,19 @@
 package lease
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-)
-
-const (
-	callTime   = 5 * time.Second       // bounds one call to etcd, whatever its caller's patience
-	scanTime   = 30 * time.Second      // bounds one that reads every record of a kind
-	maxOps     = 128                   // operations, and compares, of one transaction (etcd's default limit)
-	firstPause = 50 * time.Millisecond // and twice as long, at most, after each
-	repeats    = 5                     // how often a transaction whose answer was lost is sent in all
 )
 
 // Options say how etcd is reached.
@@ -154,140 +141,4 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return s.client.Close()
-}
-
-// A transaction is a commit to be.
-type transaction struct {
-	If         []clientv3.Cmp
-	Then, Else []clientv3.Op
-}
-
-func (s *Store) commit(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
-	known, err := s.life.known()
-	if err != nil {
-		return nil, err
-	}
-	response, err := s.send(ctx, operation, t)
-	if err == nil {
-		err = s.life.witness(known, response.Header)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return response, nil
-}
-
-// send is commit whatever life of etcd's answers.
-func (s *Store) send(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
-	client, err := s.etcd()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	began := time.Now()
-	response, err := client.Txn(ctx).If(t.If...).Then(t.Then...).Else(t.Else...).Commit()
-	s.observe(operation, time.Since(began), err == nil && conflicted(response), err)
-	if err != nil {
-		return nil, s.failed(operation, err)
-	}
-	return response, nil
-}
-
-// settle commits a transaction, and commits the very same again while its answer is lost.
-func (s *Store) settle(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
-	for n := 1; ; n++ {
-		response, err := s.commit(ctx, operation, t)
-		if err == nil || !again(ctx, n, err) {
-			return response, err
-		}
-	}
-}
-
-// conflicted reports whether a compare failed, that of a nested transaction included.
-func conflicted(r *clientv3.TxnResponse) bool {
-	if !r.Succeeded {
-		return true
-	}
-	for _, each := range r.Responses {
-		if nested := each.GetResponseTxn(); nested != nil && !nested.Succeeded {
-			return true
-		}
-	}
-	return false
-}
-
-// get reads one key, linearizably.
-func (s *Store) get(ctx context.Context, key string) (*clientv3.GetResponse, error) {
-	return s.read(ctx, callTime, key)
-}
-
-// scan reads all keys under a prefix, linearizably.
-func (s *Store) scan(ctx context.Context, prefix string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	return s.read(ctx, scanTime, prefix, append(options, clientv3.WithPrefix())...)
-}
-
-func (s *Store) read(ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	client, err := s.etcd()
-	if err != nil {
-		return nil, err
-	}
-	known, err := s.life.known()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	response, err := client.Get(ctx, key, options...)
-	if err != nil {
-		return nil, s.failed("read "+key, err)
-	}
-	if err := s.life.witness(known, response.Header); err != nil {
-		return nil, err
-	}
-	return response, nil
-}
-
-// failed puts an error of the client's into words. Where etcd did not answer, its own say little.
-func (s *Store) failed(operation string, err error) error {
-	if ambiguous(err) && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, strings.Join(s.config.Endpoints, ", "), err)
-	}
-	return fmt.Errorf("lease: %s: %w", operation, err)
-}
-
-// again reports whether a transaction that failed for the nth time, from 1, is to be sent once more, and pauses
-// before it is: after errors that leave open whether it was, or still will be, carried out.
-func again(ctx context.Context, n int, err error) bool {
-	if n >= repeats || !ambiguous(err) {
-		return false
-	}
-	return pause(ctx, rand.N(firstPause<<n)) == nil
-}
-
-func ambiguous(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return true
-	}
-	code := status.Code(err)
-	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		code = e.Code()
-	}
-	switch code {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal:
-		return true
-	}
-	return false
-}
-
-// pause waits for d; its error is ctx's, if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -21,6 +21,7 @@ type wire struct {
 
 	mu    sync.Mutex
 	down  bool
+	hung  chan struct{} // not nil: nothing is carried until it is closed
 	conns map[net.Conn]bool
 
 	shaky bool // it breaks by itself, again and again
@@ -36,6 +37,9 @@ func (l *lab) wire(shaky ...bool) *wire {
 	l.Cleanup(func() {
 		listener.Close()
 		w.cut()
+		if w.hung != nil {
+			close(w.hung)
+		}
 	})
 	go func() {
 		for {
@@ -77,6 +81,7 @@ func (w *wire) copy(to io.Writer, from io.Reader, lose func([]byte)) {
 		if err != nil {
 			return
 		}
+		w.await()
 		if w.shaky && rand.IntN(10) == 0 {
 			w.lost.Add(1)
 			lose(buffer[:n])
@@ -93,6 +98,22 @@ func (w *wire) add(conn net.Conn) bool {
 	defer w.mu.Unlock()
 	w.conns[conn] = true
 	return !w.down
+}
+
+// hang keeps every connection, and new ones can be made, but nothing is carried until the test ends.
+func (w *wire) hang() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hung = make(chan struct{})
+}
+
+func (w *wire) await() {
+	w.mu.Lock()
+	hung := w.hung
+	w.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
 }
 
 // drop breaks every connection; new ones can be made.

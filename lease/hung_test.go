@@ -1,0 +1,75 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// hanging is a store with three ways to etcd, as to three members, of which one hangs.
+func (l *lab) hanging() *Store {
+	l.Helper()
+	wires := []*wire{l.wire(), l.wire(), l.wire()}
+	s := l.store(func(o *Options) { o.Endpoints = []string{wires[0].endpoint, wires[1].endpoint, wires[2].endpoint} })
+	l.until("each member is connected", func() bool {
+		_, err := s.Config(l.Context())
+		l.check(err)
+		connected := 0
+		for _, w := range wires {
+			w.mu.Lock()
+			connected += min(1, len(w.conns))
+			w.mu.Unlock()
+		}
+		return connected == len(wires)
+	})
+	wires[1].hang()
+	return s
+}
+
+func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	s := l.hanging()
+	// Each call has less time than one that hangs may take, and there are more of them than members.
+	for what, call := range map[string]func(ctx context.Context) error{
+		"a read":                   func(ctx context.Context) error { _, err := s.Config(ctx); return err },
+		"a list":                   func(ctx context.Context) error { _, err := s.Blocks(ctx); return err },
+		"the check of the release": s.CheckRelease,
+		"a meeting": func(ctx context.Context) error {
+			_, err := s.Meet(ctx, "n1", node("n1").Machine, Past{})
+			return err
+		},
+		"a join and a claim": func(ctx context.Context) error {
+			x, err := s.Join(ctx, node("n1"))
+			if err == nil {
+				_, err = x.ClaimBlock(ctx, "default", config.PoolRevisions["default"], prefix("10.42.64.0/26"))
+			}
+			return err
+		},
+	} {
+		for range 6 {
+			ctx, cancel := context.WithTimeout(t.Context(), callTime-tryTime)
+			if err := call(ctx); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			cancel()
+		}
+	}
+}
+
+func TestASessionIsNotLostWhileOneMemberOfEtcdHangs(t *testing.T) {
+	l := newLab(t)
+	s := l.hanging()
+	me := node("n1")
+	me.Session = allocator.Duration(minSession)
+	x, err := s.Join(t.Context(), me)
+	l.check(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*minSession)
+	defer cancel()
+	if err := x.Keep(ctx, told(func(time.Duration) {})); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the session has ended: %v", err)
+	}
+}
