@@ -32,6 +32,14 @@ func TestOptionsThatCannotBeAreToldInWords(t *testing.T) {
 	l := newLab(t)
 	rubbish := l.file("rubbish", "rubbish")
 	for want, change := range map[string]func(*Options){
+		`endpoint "etcd"`:           func(o *Options) { o.Endpoints = []string{"http://a:1", "etcd"} },
+		"want http://HOST:PORT":     func(o *Options) { o.Endpoints = []string{"http://a"} },
+		`endpoint "ftp://a:1"`:      func(o *Options) { o.Endpoints = []string{"ftp://a:1"} },
+		`endpoint "http://a:port"`:  func(o *Options) { o.Endpoints = []string{"http://a:port"} },
+		`endpoint "http://a:1/x"`:   func(o *Options) { o.Endpoints = []string{"http://a:1/x"} },
+		`endpoint ""`:               func(o *Options) { o.Endpoints = []string{""} },
+		`prefix "berth"`:            func(o *Options) { o.Prefix = "berth" },
+		`prefix "/a b"`:             func(o *Options) { o.Prefix = "/a b" },
 		"no etcd endpoints":         func(o *Options) { o.Endpoints = nil },
 		"a password go together":    func(o *Options) { o.User = "berth" },
 		"user and a password":       func(o *Options) { o.PasswordFile = rubbish },

@@ -51,8 +51,8 @@ type Store struct {
 
 // Open does not wait for etcd: every call finds out for itself whether etcd answers.
 func Open(o Options) (*Store, error) {
-	if len(o.Endpoints) == 0 {
-		return nil, errors.New("lease: open: no etcd endpoints: want at least one URL")
+	if err := o.reachable(); err != nil {
+		return nil, fmt.Errorf("lease: open: %w", err)
 	}
 	s := &Store{keys: NewKeys(o.Prefix), observe: o.Observe, now: o.Now}
 	if s.observe == nil {

@@ -41,14 +41,15 @@ func (c *ctl) open(ctx context.Context) (*lease.Store, error) {
 	if len(c.etcd.Endpoints) == 0 {
 		c.etcd.Endpoints = []string{"unix://" + flags.EtcdSocket(*c.runDir)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := reach(ctx, c.etcd.Endpoints); err != nil {
-		return nil, c.explainEtcd(err)
-	}
 	store, err := lease.Open(*c.etcd)
 	if err != nil {
 		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := reach(ctx, c.etcd.Endpoints); err != nil {
+		store.Close()
+		return nil, c.explainEtcd(err)
 	}
 	if _, err := store.ClusterID(ctx); err != nil {
 		store.Close()
