@@ -102,6 +102,7 @@ func New(o Options) (_ *Agent, err error) {
 	if a.store, err = lease.Open(o.Etcd); err != nil {
 		return nil, err
 	}
+	a.store.OnAnotherLife(a.beginAnew)
 	return a, nil
 }
 

@@ -24,26 +24,26 @@ func (e *foreignClusterError) Error() string {
 
 func (e *foreignClusterError) Unwrap() error { return e.error }
 
-// meet finds out where etcd stands. What was learned in another life of its is forgotten; what journal, kernel and
-// allocator hold is not.
+// meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
 func (a *Agent) meet(ctx context.Context) (lease.Standing, error) {
 	known := a.journal.Cluster()
 	standing, err := a.store.Meet(ctx, a.Node, a.Machine, lease.Past{Cluster: known.ID, Life: known.Life, Generation: known.Generation})
 	if _, foreign := errors.AsType[*lease.ClusterError](err); foreign {
 		return standing, &foreignClusterError{err, a.Options.journal()}
 	}
-	if err == nil && standing.Recovering {
-		a.recoveryLeft(standing) // it begins by what is known of the history that is lost
-	}
-	if err == nil && standing.New {
-		a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
-		a.beginAnew()
+	if err == nil && standing.Recovering && !standing.New {
+		a.recoveryLeft(standing)
 	}
 	return standing, err
 }
 
-// beginAnew drops all that is only known from etcd.
-func (a *Agent) beginAnew() {
+// beginAnew drops all that is only known from etcd. What journal, kernel and allocator hold stays. No follower brings anything
+// in meanwhile, so that no word of the former life comes later, with revisions which the words of this one do not reach.
+func (a *Agent) beginAnew(standing lease.Standing) {
+	a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
+	if standing.Recovering {
+		a.recoveryLeft(standing) // it begins by what is known of the history that is lost
+	}
 	a.gate.Lock()
 	defer a.gate.Unlock()
 	a.config.Store(&lease.Config{Settings: a.config.Load().Settings})

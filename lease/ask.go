@@ -116,18 +116,22 @@ func (s *Store) awaitAnswers(ctx context.Context, slot string, at int64, expecte
 
 // FollowQuestions calls f with each question that is asked, once, until ctx ends; its error is ctx's.
 func (s *Store) FollowQuestions(ctx context.Context, f func(Question)) error {
-	seen := map[string]int64{}
-	hear := func(kv *mvccpb.KeyValue) {
-		q, err := questionForm.read(s.keys, kv)
-		if err != nil || seen[q.Slot] == q.Revision {
-			return
-		}
-		seen[q.Slot], q.lease = q.Revision, kv.Lease
-		f(q)
+	type asked struct {
+		revision int64
+		life     int
 	}
-	return s.lifeByLife(ctx, func(ctx context.Context) {
-		if revision, err := s.readQuestions(ctx, hear); err == nil {
-			s.watchQuestions(ctx, revision, hear)
+	seen := map[string]asked{}
+	hear := func(kv *mvccpb.KeyValue, life int) {
+		q, err := questionForm.read(s.keys, kv)
+		if now := (asked{q.Revision, life}); err == nil && seen[q.Slot] != now {
+			seen[q.Slot], q.lease = now, kv.Lease
+			f(q)
+		}
+	}
+	return s.lifeByLife(ctx, func(ctx context.Context, life int) {
+		within := func(kv *mvccpb.KeyValue) { s.life.within(life, func() { hear(kv, life) }) }
+		if revision, err := s.readQuestions(ctx, within); err == nil {
+			s.watchQuestions(ctx, revision, within)
 		}
 	})
 }

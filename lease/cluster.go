@@ -62,14 +62,21 @@ func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Stan
 			}
 			continue // what is there now was written by us or by another
 		}
-		if s.life.meet(m.header, m.record.Life, m.goesOn); !m.goesOn {
-			s.hints.reset()
-		}
-		return Standing{
+		at := Standing{
 			Cluster: m.actual, Life: m.record.Life, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
-		}, nil
+		}
+		s.life.meet(m.header, m.record.Life, m.goesOn, func() { s.forget(at) })
+		return at, nil
 	}
 	return Standing{}, errors.New("lease: the record of the cluster keeps changing: try again")
+}
+
+// forget drops what was learned in the former life.
+func (s *Store) forget(at Standing) {
+	s.hints.reset()
+	if s.life.anew != nil {
+		s.life.anew(at)
+	}
 }
 
 // rewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look tells: the record is

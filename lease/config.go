@@ -105,22 +105,30 @@ func (s *Store) Config(ctx context.Context) (*Config, error) {
 // FollowConfig calls f with the present configuration, and then with newer ones; of several that follow each other
 // fast f may get the last one alone. It returns only when ctx ends, with ctx's error.
 func (s *Store) FollowConfig(ctx context.Context, f func(*Config)) error {
-	last := int64(-1)
-	news := func(ctx context.Context) (*Config, error) {
+	last, of := int64(-1), 0 // the revision that f has got, and the life that it is of
+	news := func(ctx context.Context, life int) (*Config, error) {
 		c, err := s.Config(ctx)
-		if err == nil && c.Revision != last {
-			last = c.Revision
-			f(c)
+		if err != nil {
+			return nil, err
 		}
-		return c, err
+		goesOn := s.life.within(life, func() {
+			if c.Revision != last || life != of {
+				last, of = c.Revision, life
+				f(c)
+			}
+		})
+		if !goesOn {
+			return nil, ErrOtherLife
+		}
+		return c, nil
 	}
-	return s.lifeByLife(ctx, func(ctx context.Context) {
-		c, err := news(ctx)
+	return s.lifeByLife(ctx, func(ctx context.Context, life int) {
+		c, err := news(ctx, life)
 		if err != nil {
 			return
 		}
 		s.watch(ctx, s.keys.revision(), c.Revision, func([]*clientv3.Event) bool {
-			_, err := news(ctx)
+			_, err := news(ctx, life)
 			return err == nil
 		})
 	})

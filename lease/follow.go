@@ -22,7 +22,8 @@ type Update[T any] struct {
 const rereadWithin = time.Second
 
 // FollowBlocks calls f with all blocks, and then with whatever changes, until ctx ends; its error is ctx's. After a
-// compaction, or a time without etcd that etcd cannot bridge, f gets all again.
+// compaction, or a time without etcd that etcd cannot bridge, f gets all again. So it does in each life of etcd's, and it
+// never gets what was read in a former one: see OnAnotherLife.
 func (s *Store) FollowBlocks(ctx context.Context, f func(Update[Block])) error {
 	return follow(ctx, s, blockForm, func(u Update[Block]) {
 		s.hints.blocks(u)
@@ -50,34 +51,32 @@ func (s *Store) FollowSessions(ctx context.Context, f func(Update[Presence])) er
 }
 
 func follow[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) error {
-	return s.lifeByLife(ctx, func(ctx context.Context) {
-		revision, err := readFull(ctx, s, form, f)
+	return s.lifeByLife(ctx, func(ctx context.Context, life int) {
+		revision, err := readFull(ctx, s, form, life, f)
 		if err != nil {
 			return
 		}
 		s.watch(ctx, s.keys.Under(form.kind), revision, func(events []*clientv3.Event) bool {
 			u, ok := updateOf(s.keys, form, events)
-			if ok {
-				f(u)
-			}
-			return ok
+			return ok && s.life.within(life, func() { f(u) })
 		})
 	})
 }
 
 // lifeByLife calls f, which reads and then watches, again and again until ctx ends; its error is ctx's. The context that
-// f gets ends with the present life of etcd's, too: by a revision of one life a watch in the next could wait for long.
-func (s *Store) lifeByLife(ctx context.Context, f func(ctx context.Context)) error {
+// f gets ends with the present life of etcd's, too: by a revision of one life a watch in the next could wait for long. By
+// the life's number f tells what it has read.
+func (s *Store) lifeByLife(ctx context.Context, f func(ctx context.Context, life int)) error {
 	for ctx.Err() == nil {
-		life, end := s.life.during(ctx)
-		f(life)
+		within, life, end := s.life.during(ctx)
+		f(within, life)
 		end()
 		_ = pause(ctx, rand.N(rereadWithin))
 	}
 	return ctx.Err()
 }
 
-func readFull[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) (int64, error) {
+func readFull[T any](ctx context.Context, s *Store, form form[T], life int, f func(Update[T])) (int64, error) {
 	response, err := s.scan(ctx, s.keys.Under(form.kind))
 	if err != nil {
 		return 0, err
@@ -86,7 +85,9 @@ func readFull[T any](ctx context.Context, s *Store, form form[T], f func(Update[
 	for _, kv := range response.Kvs {
 		u.set(form, s.keys, kv)
 	}
-	f(u)
+	if !s.life.within(life, func() { f(u) }) {
+		return 0, ErrOtherLife
+	}
 	return u.Revision, nil
 }
 

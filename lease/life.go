@@ -12,7 +12,11 @@ import (
 // was restored from a snapshot, or made anew, begins another: what was learned in the former says nothing in it. Meet
 // tells where etcd stands then; until it has, every call fails with ErrOtherLife.
 type life struct {
+	changing sync.RWMutex   // held for reading by whoever tells what was read in this life, for writing while another begins
+	anew     func(Standing) // called when another has begun; nil: nobody wants to know
+
 	mu       sync.Mutex
+	number   int    // how many there were before
 	cluster  uint64 // etcd's own id; 0: it has not answered yet
 	revision int64  // the highest one that an answer has shown
 	over     bool   // an answer was not of this life
@@ -23,15 +27,21 @@ type life struct {
 	end context.CancelFunc
 }
 
-// known is the revision that every answer to a request that is sent from now on is to have at least, since all requests
-// are linearizable.
-func (l *life) known() (revision int64, err error) {
+// A moment is one in a life of etcd's, with the highest revision that an answer had shown by then.
+type moment struct {
+	number   int
+	revision int64
+}
+
+// known is the moment before a request: every answer to what is sent from now on is to be of this life and to have this
+// revision at least, since all requests are linearizable.
+func (l *life) known() (moment, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
-		return 0, ErrOtherLife
+		return moment{}, ErrOtherLife
 	}
-	return l.revision, nil
+	return moment{l.number, l.revision}, nil
 }
 
 // highest is the highest revision that an answer has shown, also of a life that is over.
@@ -41,17 +51,20 @@ func (l *life) highest() int64 {
 	return l.revision
 }
 
-// witness takes in the header of an answer to a request before which the revision known was known.
-func (l *life) witness(known int64, h *etcdserverpb.ResponseHeader) error {
+// witness takes in the header of an answer to a request that was sent after known. One that was sent in a former life says
+// nothing of this one.
+func (l *life) witness(known moment, h *etcdserverpb.ResponseHeader) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case known.number != l.number:
+		return fmt.Errorf("%w (the request is older)", ErrOtherLife)
 	case l.over, l.cluster != 0 && h.ClusterId != l.cluster:
 		l.over = true
 		return fmt.Errorf("%w (cluster %s)", ErrOtherLife, clusterID(h.ClusterId))
-	case h.Revision < known:
+	case h.Revision < known.revision:
 		l.over = true
-		return fmt.Errorf("%w (revision %d after %d)", ErrOtherLife, h.Revision, known)
+		return fmt.Errorf("%w (revision %d after %d)", ErrOtherLife, h.Revision, known.revision)
 	}
 	l.cluster, l.revision = h.ClusterId, max(l.revision, h.Revision)
 	return nil
@@ -72,24 +85,36 @@ func (l *life) compare(known int64, h *etcdserverpb.ResponseHeader, state int64)
 	return goesOn, back, clusterID(l.cluster)
 }
 
-// meet goes on with this life, or begins the one that an answer is of. All watches end with the former one.
-func (l *life) meet(h *etcdserverpb.ResponseHeader, state int64, goesOn bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.met, l.state = true, state
+// meet goes on with this life, or begins the one that an answer is of. All watches end with the former one, and nobody tells
+// of either before forget has returned.
+func (l *life) meet(h *etcdserverpb.ResponseHeader, state int64, goesOn bool, forget func()) {
 	if goesOn {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.met, l.state = true, state
 		l.cluster, l.revision = h.ClusterId, max(l.revision, h.Revision) // it may be the first answer of all
 		return
 	}
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	l.begin(h, state)
+	forget()
+}
+
+func (l *life) begin(h *etcdserverpb.ResponseHeader, state int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.end != nil {
 		l.end()
 	}
 	l.ctx, l.end = context.WithCancel(context.Background())
+	l.number++
+	l.met, l.state = true, state
 	l.cluster, l.revision, l.over = h.ClusterId, h.Revision, false
 }
 
-// during is ctx, but ends also with the present life.
-func (l *life) during(ctx context.Context) (context.Context, context.CancelFunc) {
+// during is ctx, but ends also with the present life, of which it gives the number.
+func (l *life) during(ctx context.Context) (_ context.Context, number int, end context.CancelFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil {
@@ -97,5 +122,24 @@ func (l *life) during(ctx context.Context) (context.Context, context.CancelFunc)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(l.ctx, cancel)
-	return ctx, func() { stop(); cancel() }
+	return ctx, l.number, func() { stop(); cancel() }
 }
+
+// within calls f, which tells of what was read in a life, and no other begins meanwhile. Where that life is over it does not,
+// and reports so.
+func (l *life) within(number int, f func()) (goesOn bool) {
+	l.changing.RLock()
+	defer l.changing.RUnlock()
+	l.mu.Lock()
+	goesOn = number == l.number
+	l.mu.Unlock()
+	if goesOn {
+		f()
+	}
+	return goesOn
+}
+
+// OnAnotherLife has f called when Meet finds that another life of etcd's has begun, where Standing.New is true: what was
+// learned by then is void. No follower's function runs beside f; each begins anew after it, and so f may not wait for
+// one, and none of them may call Meet. It is to be set before anything is asked of the Store.
+func (s *Store) OnAnotherLife(f func(Standing)) { s.life.anew = f }

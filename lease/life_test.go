@@ -2,7 +2,9 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,19 +29,24 @@ func TestAMeetingBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 	}
 }
 
-func TestAFollowerThatHasReadTheFormerLifeDoesNotWaitForItsRevisions(t *testing.T) {
+func TestWhatAFollowerHasReadInTheFormerLifeIsNeitherToldNorWaitedForInTheNext(t *testing.T) {
 	m, s := goneBack(t)
+	m.join(m.store(), "n8") // which the next life does not know
 	var once sync.Once
 	read, met, heard := make(chan bool), make(chan bool), make(chan string, 100)
+	slow := nodeForm
+	slow.fill = func(n *Node, key Key, revision int64) {
+		once.Do(func() { // etcd has answered, and nobody is told yet
+			close(read)
+			select {
+			case <-met:
+			case <-t.Context().Done():
+			}
+		})
+		nodeForm.fill(n, key, revision)
+	}
 	m.beside(func(ctx context.Context) {
-		_ = s.FollowNodes(ctx, func(u Update[Node]) {
-			once.Do(func() { // it has read all, and does not watch yet
-				close(read)
-				select {
-				case <-met:
-				case <-ctx.Done():
-				}
-			})
+		_ = follow(ctx, s, slow, func(u Update[Node]) {
 			for _, n := range u.Set {
 				heard <- n.Name
 			}
@@ -51,9 +58,76 @@ func TestAFollowerThatHasReadTheFormerLifeDoesNotWaitForItsRevisions(t *testing.
 	close(met)
 	m.join(m.store(), "n7")
 	select {
-	case <-heard:
+	case name := <-heard:
+		if name != "n7" {
+			t.Errorf("%s is told, which was of the former life", name)
+		}
 	case <-time.After(20 * time.Second):
 		t.Error("a node that has joined in the new life is not heard of")
+	}
+}
+
+func TestAnotherLifeBeginsOnlyWhenNobodyTellsOfTheFormer(t *testing.T) {
+	m, s := goneBack(t)
+	var telling, begun atomic.Bool
+	s.OnAnotherLife(func(Standing) {
+		if begun.Store(true); telling.Load() {
+			t.Error("it is forgotten beside one who still tells of it")
+		}
+	})
+	var once sync.Once
+	told := make(chan bool)
+	m.beside(func(ctx context.Context) {
+		_ = s.FollowNodes(ctx, func(Update[Node]) {
+			once.Do(func() {
+				telling.Store(true)
+				defer telling.Store(false)
+				close(told)
+				for end := time.Now().Add(20 * time.Second); s.life.changing.TryRLock() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+					s.life.changing.RUnlock() // nobody waits yet to begin another
+				}
+			})
+		})
+	})
+	<-told
+	m.back("early")
+	m.meetAgain(s)
+	if !begun.Load() {
+		t.Error("nobody was told to forget")
+	}
+}
+
+func TestAnAnswerToARequestOfTheFormerLifeSaysNothingOfTheNext(t *testing.T) {
+	m := newMachine(t)
+	var slow atomic.Bool
+	answered, met, ended := make(chan bool), make(chan bool), make(chan error, 1)
+	s := m.store(func(o *Options) {
+		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
+			if operation == "read configuration" && slow.CompareAndSwap(true, false) {
+				close(answered)
+				<-met
+			}
+		}
+	})
+	m.meet(s, "n1", Past{})
+	m.save("early")
+	m.grow(300)
+	_, err := s.Config(t.Context())
+	m.check(err)
+	slow.Store(true)
+	go func() {
+		_, err := s.Config(context.Background())
+		ended <- err
+	}()
+	<-answered
+	m.back("early")
+	m.meetAgain(s)
+	close(met)
+	if err := <-ended; !errors.Is(err, ErrOtherLife) {
+		t.Errorf("what the former life has answered is taken for true: %v", err)
+	}
+	if _, err := s.Config(t.Context()); err != nil {
+		t.Errorf("by its revision the next life is over: %v", err)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 
 // changed returns when something has changed under one of the prefixes after a revision, or may have, or when ctx ends.
 func (s *Store) changed(ctx context.Context, revision int64, prefixes ...string) {
-	ctx, cancel := s.life.during(ctx)
+	ctx, _, cancel := s.life.during(ctx)
 	defer cancel()
 	var watches sync.WaitGroup
 	for _, prefix := range prefixes {
