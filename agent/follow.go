@@ -95,8 +95,11 @@ func (a *Agent) followReservations(ctx context.Context) error {
 		a.reserved.take(u)
 		a.strays.take(u, a.Node, a.knows)
 		for _, r := range u.Set {
-			if !broken.Settling {
-				a.compareHolder(r)
+			if broken.Settling {
+				continue
+			}
+			if a.compareHolder(r); a.older(r) {
+				a.background.Go(func() { a.lookAgain(ctx, r) })
 			}
 		}
 		for _, r := range u.Gone {
@@ -105,6 +108,24 @@ func (a *Agent) followReservations(ctx context.Context) error {
 			}
 		}
 	})
+}
+
+// older reports whether a word attaches to another what a container here, which is not isolated, has by a later epoch.
+func (a *Agent) older(r lease.Reservation) bool {
+	e := a.journal.Holder(r.Pool, r.Address)
+	if e == nil || r.Holder == nil || r.Identity != e.Identity() || r.Epoch >= e.Epoch || a.isolated.why(e.Attachment) != "" {
+		return false
+	}
+	return r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Node
+}
+
+// lookAgain finds out whether a word of an earlier epoch is only late. If it holds, the identity's reservation has ended and
+// was made anew, so that its epochs count from one again: then settling isolates.
+func (a *Agent) lookAgain(ctx context.Context, r lease.Reservation) {
+	now, err := a.store.Reservation(ctx, r.Pool, r.Address)
+	if err != nil || now != nil && now.Revision == r.Revision {
+		a.reassert.raise()
+	}
 }
 
 func (a *Agent) report(bad []error) {

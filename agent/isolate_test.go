@@ -75,6 +75,11 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 	if r.agent.isolated.count() != 0 {
 		t.Error("it is isolated by an epoch before its own")
 	}
+	if before := r.generation(); !r.agent.older(word) {
+		t.Error("it is not seen to be older")
+	} else if r.agent.lookAgain(t.Context(), word); len(r.agent.reassert) > 0 || r.generation() != before {
+		t.Error("the node joins anew for a word that is only late")
+	}
 	word.Epoch = 10
 	r.agent.compareHolder(word)
 	if r.agent.isolated.count() != 1 {

@@ -48,3 +48,20 @@ func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
 		t.Errorf("the DEL has detached the new holder: %+v", moved)
 	}
 }
+
+// Epochs of an identity count from one again once its reservation has ended and was made anew. Of an end and a beginning that
+// follow each other fast the watch tells only the latter.
+func TestWhoseReservationWasMadeAnewElsewhereIsIsolated(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	r.add(c)
+	r.del(c)
+	addr := r.add(c)
+	attachElsewhere(t, r, "default", addr, func(epoch int64) int64 {
+		if epoch < 2 {
+			t.Fatalf("epoch %d: want one to which an older one is possible", epoch)
+		}
+		return epoch - 1
+	})
+	r.until("it is isolated", func() bool { return r.agent.isolated.count() == 1 })
+}

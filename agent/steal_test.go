@@ -12,6 +12,12 @@ import (
 // steal attaches a reservation to a container of another node, as a node that had waited out this one's right would.
 func steal(t *testing.T, r *rig, pool string, addr netip.Addr) {
 	t.Helper()
+	attachElsewhere(t, r, pool, addr, func(epoch int64) int64 { return epoch + 1 })
+}
+
+// attachElsewhere does so by whatever epoch.
+func attachElsewhere(t *testing.T, r *rig, pool string, addr netip.Addr, by func(epoch int64) int64) {
+	t.Helper()
 	client, err := clientv3.New(clientv3.Config{Endpoints: r.etcd.Endpoints(), Logger: zap.NewNop()})
 	check(t, err)
 	defer client.Close()
@@ -20,7 +26,7 @@ func steal(t *testing.T, r *rig, pool string, addr netip.Addr) {
 	check(t, err)
 	var record map[string]any
 	check(t, json.Unmarshal(got.Kvs[0].Value, &record))
-	record["epoch"] = record["epoch"].(float64) + 1
+	record["epoch"] = by(int64(record["epoch"].(float64)))
 	holder := record["holder"].(map[string]any)
 	holder["node"] = "n2"
 	holder["attachment"].(map[string]any)["container"] = "elsewhere"
