@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -67,6 +68,15 @@ func (h holdings) alleged(blocks []lease.Block, node string) map[blockKey][]neti
 	return alleged
 }
 
+// damaged reports whether a record of what runs here cannot be read. Only a person can mend it, and it holds up nothing else.
+func (a *Agent) damaged(err error) bool {
+	e, is := errors.AsType[*lease.DamagedError](err)
+	if is {
+		a.Log.Error("a record of what a container here has cannot be read; it is passed over: look at berthctl doctor", zap.String("key", e.Key), zap.Error(e.Err))
+	}
+	return is
+}
+
 // assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
 // they are then.
 func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lease.Block, held holdings) ([]lease.Block, error) {
@@ -80,6 +90,9 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 			continue
 		}
 		b, err := s.AssertBlock(ctx, k.pool, k.prefix, prefixes)
+		if a.damaged(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -150,6 +163,8 @@ func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allo
 		Pool: *pool, Identity: e.Identity(), Attachment: at, Addresses: e.Addresses, Epoch: e.Epoch,
 	})
 	switch {
+	case a.damaged(err):
+		return nil
 	case err != nil:
 		return err
 	case !ok:

@@ -105,3 +105,20 @@ func TestTheEpochByWhichEtcdAttachesAMemberIsThatOfItsDelete(t *testing.T) {
 	r.del(c)
 	r.empty()
 }
+
+func TestADamagedRecordOfWhatRunsHereKeepsNothingElseFromSettling(t *testing.T) {
+	r := newRig(t)
+	plain, damaged, lost := r.add(r.stateless("a", "web")), r.add(r.stateful("b", "db", "db-0")), r.add(r.stateful("c", "db", "db-1"))
+	pool := r.pool()
+	r.put("blocks/default/"+pool.BlockOf(plain).Addr().String(), "{")
+	r.put("reservations/default/"+damaged.String(), "{")
+	r.put("reservations/default/"+lost.String(), "")
+	r.regain()
+	r.until("the other member's reservation is asserted", func() bool { return r.reserved(lost.String()) })
+	if next := r.add(r.stateless("d", "web")); pool.BlockOf(next) == pool.BlockOf(plain) {
+		t.Errorf("%s was handed out of a block that may be another's", next)
+	}
+	if n := r.agent.isolated.count(); n != 0 {
+		t.Errorf("%d are isolated: nobody has what they have", n)
+	}
+}

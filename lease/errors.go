@@ -32,6 +32,18 @@ var (
 	ErrNotReserved = errors.New("lease: nothing is reserved")
 )
 
+// A DamagedError says that a record cannot be read: somebody has written it by hand.
+type DamagedError struct {
+	Key string // as it is written
+	Err error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("lease: the record at %s cannot be read: %v", e.Key, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
 // A ConflictError says that somebody else changed the configuration first.
 type ConflictError struct{ Winner HistoryEntry }
 

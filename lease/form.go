@@ -2,7 +2,6 @@ package lease
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/netip"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -49,7 +48,7 @@ func (f form[T]) read(keys Keys, kv *mvccpb.KeyValue) (T, error) {
 		return record, err
 	}
 	if err := json.Unmarshal(kv.Value, &record); err != nil {
-		return record, fmt.Errorf("lease: the record at %s cannot be read: %w", kv.Key, err)
+		return record, &DamagedError{string(kv.Key), err}
 	}
 	f.fill(&record, key, kv.ModRevision)
 	return record, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -155,7 +154,7 @@ func (s *State) takeRecord(key Key, kv *mvccpb.KeyValue) (err error) {
 
 func decode(kv *mvccpb.KeyValue, record any) error {
 	if err := json.Unmarshal(kv.Value, record); err != nil {
-		return fmt.Errorf("lease: the record at %s cannot be read: %w", kv.Key, err)
+		return &DamagedError{string(kv.Key), err}
 	}
 	return nil
 }
