@@ -173,15 +173,22 @@ func (a *Agent) detachPending(ctx context.Context) error {
 	for i, d := range pending {
 		all[i] = lease.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
 	}
-	if err := a.store.Detach(ctx, all); err != nil {
+	err := a.store.Detach(ctx, all)
+	failed := map[int]error{}
+	if some, is := errors.AsType[*lease.DetachError](err); is {
+		failed = some.Each
+	} else if err != nil {
 		return err
 	}
-	for _, d := range pending {
+	for i, d := range pending {
+		if failed[i] != nil {
+			continue
+		}
 		if err := a.journal.Detached(d); err != nil {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 // merged joins the detachments of one identity's families into one, as a reservation of two families is let go of as one.

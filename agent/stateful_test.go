@@ -65,3 +65,17 @@ func TestWhoseReservationWasMadeAnewElsewhereIsIsolated(t *testing.T) {
 	})
 	r.until("it is isolated", func() bool { return r.agent.isolated.count() == 1 })
 }
+
+func TestADamagedReservationHoldsUpNoOtherDetachment(t *testing.T) {
+	r := newRig(t)
+	first, second := r.stateful("a", "db", "db-0"), r.stateful("b", "db", "db-1")
+	damaged := r.add(first)
+	r.add(second)
+	r.put("reservations/default/"+damaged.String(), "{")
+	r.del(first)
+	r.del(second)
+	r.until("only the damaged one is pending", func() bool {
+		pending := r.agent.journal.Pending()
+		return len(pending) == 1 && pending[0].Addresses[0] == damaged
+	})
+}

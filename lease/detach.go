@@ -36,13 +36,18 @@ func (d *Detachment) has(r Reservation) bool {
 }
 
 // Detach leaves reservations to whoever attaches next. One that is another attachment's by now, or has another epoch,
-// stays as it is, and that is a success. Detaching gives nobody anything, so it needs no session and may come late.
+// stays as it is, and that is a success. Detaching gives nobody anything, so it needs no session and may come late. Where
+// the records of some cannot be read, it fails with *DetachError once all others are detached.
 func (s *Store) Detach(ctx context.Context, all []Detachment) error {
-	now := time.Now().UTC()
-	for group := range slices.Chunk(all, detachOps) {
-		if err := s.detach(ctx, group, now); err != nil {
+	now, failed := time.Now().UTC(), map[int]error{}
+	for at := 0; at < len(all); at += detachOps {
+		group := all[at:min(at+detachOps, len(all))]
+		if err := s.detach(ctx, group, now, func(n int, err error) { failed[at+n] = err }); err != nil {
 			return fmt.Errorf("lease: detach %s: %w", group[0].Identity, err)
 		}
+	}
+	if len(failed) > 0 {
+		return &DetachError{failed}
 	}
 	return nil
 }
@@ -50,15 +55,17 @@ func (s *Store) Detach(ctx context.Context, all []Detachment) error {
 // A detaching is one detachment on its way: its reservations as they were last seen.
 type detaching struct {
 	Detachment
-	seen []Reservation
-	read bool          // within this call: else by a hint
-	done []Reservation // what the last attempt writes
+	place int // in its group
+	seen  []Reservation
+	read  bool          // within this call: else by a hint
+	done  []Reservation // what the last attempt writes
 }
 
-func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time) error {
+// detach detaches a group, and calls bad for each whose record cannot be read.
+func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, bad func(n int, err error)) error {
 	pending := make([]*detaching, len(group))
 	for i, d := range group {
-		pending[i] = &detaching{Detachment: d, seen: s.hints.of(d.Identity)}
+		pending[i] = &detaching{Detachment: d, place: i, seen: s.hints.of(d.Identity)}
 	}
 	for n := 1; len(pending) > 0; n++ {
 		if n > reserveTries {
@@ -74,10 +81,10 @@ func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time) e
 			return err
 		}
 		for i, d := range round {
-			if err := d.take(s, response.Responses[i].GetResponseTxn(), response.Header.Revision); err != nil {
-				return err
-			}
-			if len(d.ours()) > 0 {
+			err := d.take(s, response.Responses[i].GetResponseTxn(), response.Header.Revision)
+			if err != nil {
+				bad(d.place, err)
+			} else if len(d.ours()) > 0 {
 				more = append(more, d)
 			}
 		}

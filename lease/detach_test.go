@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -67,6 +68,33 @@ func TestManyDetachmentsShareTransactionsEvenOfOneAddress(t *testing.T) {
 	}
 	reservations, err := s.Reservations(t.Context())
 	l.check(err)
+	for _, r := range reservations {
+		if r.Holder != nil {
+			t.Errorf("still attached is %+v", r)
+		}
+	}
+}
+
+func TestADamagedReservationKeepsNoOtherFromBeingDetached(t *testing.T) {
+	l := newLab(t)
+	config := l.apply(l.store(), smallest())
+	x := l.join(l.store(), "n1")
+	done, err := x.Reserve(t.Context(), set(config, "default", "db", detachOps+3, "c"))
+	l.check(err)
+	const damaged = detachOps + 1 // in the second group
+	l.put(x.store.keys.reservation("default", done[damaged].Address), "{")
+	for _, s := range []*Store{l.store(), x.store} { // without hints, and with
+		err = s.Detach(t.Context(), detachments(done))
+		failed, is := errors.AsType[*DetachError](err)
+		if !is || len(failed.Each) != 1 || failed.Each[damaged] == nil || !contains(err, done[damaged].Address.String()) {
+			t.Errorf("it failed with %v: want the damaged one to be named, and no other", err)
+		}
+	}
+	reservations, err := x.store.Reservations(t.Context())
+	l.check(err)
+	if len(reservations) != len(done)-1 {
+		t.Errorf("%d can be read: want all but one of %d", len(reservations), len(done))
+	}
 	for _, r := range reservations {
 		if r.Holder != nil {
 			t.Errorf("still attached is %+v", r)

@@ -3,7 +3,9 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -43,6 +45,14 @@ func (e *DamagedError) Error() string {
 }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
+
+// A DetachError says which of many detachments failed, by their places in the list: the others are done.
+type DetachError struct{ Each map[int]error }
+
+func (e *DetachError) Error() string {
+	first := slices.Min(slices.Collect(maps.Keys(e.Each)))
+	return fmt.Sprintf("lease: %s failed: %v", count(len(e.Each), "detachment"), e.Each[first])
+}
 
 // A ConflictError says that somebody else changed the configuration first.
 type ConflictError struct{ Winner HistoryEntry }
