@@ -285,7 +285,7 @@ func (a *Agent) commitOne(add *add) error {
 		time.AfterFunc(300*time.Millisecond, func() { _ = a.journal.Hold(&answered) })
 		return nil
 	}
-	if err := a.journal.Hold(&answered); err != nil {
+	if err := a.holdOn(&answered); err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "%v", err)
 	}
 	return nil

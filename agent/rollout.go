@@ -154,5 +154,7 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 	if err := a.kernel.Update(to, from); err != nil {
 		return err
 	}
-	return a.journal.Hold(&next)
+	a.gate.RLock()
+	defer a.gate.RUnlock()
+	return a.holdOn(&next)
 }

@@ -97,6 +97,15 @@ func (a *Agent) adoptEpoch(e *journal.Entry, epoch int64) error {
 	return a.journal.Hold(&next)
 }
 
+// holdOn writes an entry as whoever has its attachment's lock has changed it, but with the epoch that the journal has by now:
+// settling may have adopted another since the entry was read. The gate is held.
+func (a *Agent) holdOn(e *journal.Entry) error {
+	if now := a.journal.Get(e.Attachment); now != nil {
+		e.Epoch = now.Epoch
+	}
+	return a.journal.Hold(e)
+}
+
 // compareHolder isolates the local container that has the reservation's address if another attachment holds it.
 func (a *Agent) compareHolder(r lease.Reservation) {
 	e := a.journal.Holder(r.Pool, r.Address)

@@ -128,7 +128,11 @@ func TestOneRecordThatCannotBeReadKeepsNoNodeFromSettling(t *testing.T) {
 // chosen is an ADD on its way, up to its commit.
 func (r *rig) chosen(id string) (*lease.Session, []*add) {
 	r.t.Helper()
-	c := r.stateless(id, "web")
+	return r.uncommitted(r.stateless(id, "web"))
+}
+
+func (r *rig) uncommitted(c wire.Container) (*lease.Session, []*add) {
+	r.t.Helper()
 	ns, err := os.Open(c.Netns)
 	check(r.t, err)
 	r.t.Cleanup(func() { ns.Close() })

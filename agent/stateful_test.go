@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/berth-ipam/berth/internal/wire"
@@ -78,4 +79,48 @@ func TestADamagedReservationHoldsUpNoOtherDetachment(t *testing.T) {
 		pending := r.agent.journal.Pending()
 		return len(pending) == 1 && pending[0].Addresses[0] == damaged
 	})
+}
+
+func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	r.add(c)
+	a := r.agent
+	at := a.journal.Entries()[0].Attachment
+	adopt := func(epoch int64) { check(t, a.adoptEpoch(a.journal.Get(at), epoch)) }
+	settled := func(what string, epoch int64) {
+		t.Helper()
+		if e := a.journal.Get(at); e.Epoch != epoch {
+			t.Errorf("%s has made the epoch %d of %d: the DEL would name that", what, e.Epoch, epoch)
+		}
+	}
+
+	session, adds := r.uncommitted(c)
+	adopt(8)
+	check(t, a.commit(session, adds))
+	settled("the same ADD again", 8)
+
+	config := r.config()
+	pool := config.Pools["default"]
+	pool.MTU = 1400
+	config.Pools["default"] = pool
+	a.gate.Lock()
+	unlock := sync.OnceFunc(a.gate.Unlock)
+	defer unlock()
+	brought := make(chan error, 1)
+	go func() { brought <- a.bringOne(t.Context(), at, config) }()
+	r.until("the kernel has the new configuration", func() bool { return mtu(t, c) == 1400 })
+	adopt(9)
+	select {
+	case err := <-brought:
+		t.Error("the roll-out writes the journal while the node settles")
+		brought <- err
+	default:
+	}
+	unlock()
+	check(t, <-brought)
+	settled("the roll-out", 9)
+	if e := a.journal.Get(at); e.Wiring.MTU != 1400 {
+		t.Errorf("the journal has MTU %d", e.Wiring.MTU)
+	}
 }
