@@ -48,11 +48,12 @@ type Agent struct {
 
 	// gate is held for reading while an ADD commits, for writing while the agent settles what it holds: an ADD
 	// commits only what its own generation chose.
-	gate    sync.RWMutex
-	session *lease.Session
-	rights  *lease.Rights
-	passing map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
-	waiting atomic.Pointer[string]   // why nothing can be handed out; nil: it can
+	gate     sync.RWMutex
+	session  *lease.Session
+	outlived *lease.Session // one of a former life of etcd's: what it was given is nothing in this one
+	rights   *lease.Rights
+	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
+	waiting  atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
 	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
 

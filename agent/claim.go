@@ -97,7 +97,7 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 func (a *Agent) own(session *lease.Session, b lease.Block) error {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
-	if a.session != session {
+	if a.session != session || a.outlived == session {
 		return errSuperseded
 	}
 	a.blocks.put(b)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -99,6 +100,24 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	}
 	if left := a.recoveryLeft(standing); left < 2*time.Hour || a.recovery.longest[allocator.Stateful] < time.Hour {
 		t.Errorf("the recovery is over in %s, by %v: this node had a right of two hours, and n2 one of an hour", left, a.recovery.longest)
+	}
+}
+
+func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesLate(t *testing.T) {
+	r := newRig(t)
+	a := r.agent
+	pool := r.pool()
+	block := pool.BlockOf(netip.MustParseAddr("10.42.200.1"))
+	got := lease.Block{Pool: "default", Prefix: block, Revision: 1 << 40, Parts: []lease.Part{{Prefix: block, Owner: "n1"}}}
+	a.gate.RLock()
+	session := a.session
+	a.gate.RUnlock()
+	a.beginAnew(lease.Standing{Cluster: "c"})
+	if err := a.own(session, got); !errors.Is(err, errSuperseded) {
+		t.Errorf("it is taken in: %v", err)
+	}
+	if _, known := a.blocks.at(keyOf(got)); known {
+		t.Error("by its revision no word of this life would count")
 	}
 }
 
