@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/internal/etcdtest"
 )
 
 // A view is what a follower has been told.
@@ -123,7 +125,7 @@ func (l *lab) own() (restart func(while func())) {
 	l.Helper()
 	dir, err := os.MkdirTemp("", "own")
 	l.check(err)
-	server, err := startEtcd(dir)
+	server, err := etcdtest.Start(dir)
 	l.check(err)
 	l.options.Endpoints = server.Endpoints()
 	l.Cleanup(func() {
@@ -133,7 +135,7 @@ func (l *lab) own() (restart func(while func())) {
 	return func(while func()) {
 		server.Stop()
 		while()
-		server, err = startEtcd(dir)
+		server, err = etcdtest.Start(dir)
 		l.check(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease/embedded"
 )
 
@@ -37,7 +38,7 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) start() {
 	m.Helper()
 	var err error
-	m.server, err = startEtcd(m.dir)
+	m.server, err = etcdtest.Start(m.dir)
 	m.check(err)
 }
 

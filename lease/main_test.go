@@ -2,52 +2,18 @@ package lease
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"github.com/berth-ipam/berth/internal/sandbox"
-	"github.com/berth-ipam/berth/lease/embedded"
+	"github.com/berth-ipam/berth/internal/etcdtest"
 )
 
-// etcdSocket is that of the one etcd of these tests. Each test has keys of its own in it.
-var etcdSocket string
-
-func TestMain(m *testing.M) {
-	if err := sandbox.Enter(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.Exit(withEtcd(m.Run))
-}
-
-func withEtcd(tests func() int) int {
-	dir, err := os.MkdirTemp("", "lease")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	etcdSocket = filepath.Join(dir, "etcd.sock")
-	server, err := startEtcd(dir)
-	if err != nil {
-		panic(err)
-	}
-	defer server.Stop()
-	return tests()
-}
-
-func startEtcd(dir string) (*embedded.Server, error) {
-	return embedded.Start(context.Background(), embedded.Options{
-		Dir: filepath.Join(dir, "data"), Name: "test", ListenUnix: filepath.Join(dir, "etcd.sock"), Fast: true,
-	})
-}
+func TestMain(m *testing.M) { etcdtest.Main(m) }
 
 // A lab is a cluster: its stores are its machines.
 type lab struct {
@@ -55,13 +21,11 @@ type lab struct {
 	options Options
 }
 
-var labs atomic.Int64
-
 // newLab begins a test, which runs beside others.
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
-	return &lab{t, Options{Endpoints: []string{"unix://" + etcdSocket}, Prefix: fmt.Sprintf("/%s/%d", t.Name(), labs.Add(1))}}
+	return &lab{t, Options{Endpoints: etcdtest.Endpoints(), Prefix: etcdtest.Prefix(t)}}
 }
 
 func (l *lab) check(err error) {

@@ -34,14 +34,19 @@ func serve(tests func() int) int {
 	}
 	defer os.RemoveAll(dir)
 	RunDir = dir
-	server, err := embedded.Start(context.Background(), embedded.Options{
-		Dir: filepath.Join(dir, "data"), Name: "test", ListenUnix: filepath.Join(dir, "etcd.sock"), Fast: true,
-	})
+	server, err := Start(dir)
 	if err != nil {
 		panic(err)
 	}
 	defer server.Stop()
 	return tests()
+}
+
+// Start starts an etcd whose data and socket, etcd.sock, are in dir: there may be such data already.
+func Start(dir string) (*embedded.Server, error) {
+	return embedded.Start(context.Background(), embedded.Options{
+		Dir: filepath.Join(dir, "data"), Name: "test", ListenUnix: filepath.Join(dir, "etcd.sock"), Fast: true,
+	})
 }
 
 // Endpoints are the etcd's.
