@@ -17,7 +17,7 @@ const joinTries = 5
 // Join makes me a live node: one transaction rewrites the node's key and puts its session's under a fresh etcd lease.
 // From then on every transaction of an earlier session of the node fails. It fails with *NodeTakenError if the name
 // belongs to another machine, and with *NodeAliveError if another boot of the same machine keeps its session alive; to
-// find that out it may watch for as long as a renewal takes.
+// find that out it may watch for as long as two renewals take.
 func (s *Store) Join(ctx context.Context, me Node) (*Session, error) {
 	session, err := s.join(ctx, me)
 	if err != nil {
@@ -31,11 +31,8 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 		return nil, err
 	}
 	x := &Session{store: s, node: me}
-	if x.lease, err = s.grant(ctx, time.Duration(me.Session)); err != nil {
-		return nil, err
-	}
 	defer func() {
-		if session == nil {
+		if session == nil && x.lease != 0 {
 			s.revoke(x.lease)
 		}
 	}()
@@ -46,6 +43,11 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 		}
 		if err := s.admit(ctx, me, before); err != nil {
 			return nil, err
+		}
+		if x.lease == 0 { // only now: admit may watch for longer than it lasts
+			if x.lease, err = s.grant(ctx, time.Duration(me.Session)); err != nil {
+				return nil, err
+			}
 		}
 		joined, err := x.enter(ctx, n, before)
 		switch {
@@ -111,11 +113,13 @@ func (s *Store) admit(ctx context.Context, me Node, b before) error {
 	case b.node.Boot == me.Boot || b.lease == 0:
 		return nil
 	}
-	alive, err := s.renewed(ctx, b.lease, time.Duration(b.node.Session)/renewals)
-	if err == nil && alive {
-		return &NodeAliveError{Node: me.Name, Boot: b.node.Boot}
+	for range 2 { // once may be a new leader's doing: it gives every lease its whole time
+		alive, err := s.renewed(ctx, b.lease, time.Duration(b.node.Session)/renewals)
+		if err != nil || !alive {
+			return err
+		}
 	}
-	return err
+	return &NodeAliveError{Node: me.Name, Boot: b.node.Boot}
 }
 
 // renewed watches an etcd lease for one renewal's interval and reports whether it was renewed meanwhile. Etcd tells the

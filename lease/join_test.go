@@ -1,9 +1,32 @@
 package lease
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/berth-ipam/berth/allocator"
 )
+
+func TestALeaseThatANewLeaderExtendsIsNoSignOfLife(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	former := node("n1")
+	former.Session = allocator.Duration(5 * time.Second)
+	x, err := s.Join(t.Context(), former)
+	l.check(err)
+	l.beside(func(ctx context.Context) {
+		if pause(ctx, 1500*time.Millisecond) == nil { // while the next boot watches
+			_, err := l.raw().KeepAliveOnce(ctx, x.lease)
+			l.check(err)
+		}
+	})
+	next := former
+	next.Boot = "another"
+	if _, err := s.Join(t.Context(), next); err != nil {
+		t.Errorf("the next boot is refused: %v", err)
+	}
+}
 
 func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 	l := newLab(t)
