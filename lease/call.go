@@ -34,6 +34,9 @@ func insist[T any](ctx context.Context, patience time.Duration, call func(ctx co
 	for try := min(tryTime, patience/6); ; try *= 2 {
 		bounded, cancel := context.WithTimeout(ctx, try)
 		answer, err := call(bounded)
+		if status.Code(err) == codes.DeadlineExceeded {
+			<-bounded.Done() // the member counts the time, too, and may give up a moment before
+		}
 		late := bounded.Err() != nil
 		cancel()
 		if err == nil || !late || ctx.Err() != nil {

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/berth-ipam/berth/allocator"
 )
 
@@ -57,6 +60,19 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 			}
 			cancel()
 		}
+	}
+}
+
+func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
+	tries := 0
+	answer, err := insist(t.Context(), callTime, func(context.Context) (string, error) {
+		if tries++; tries == 1 {
+			return "", status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
+		}
+		return "answer", nil
+	})
+	if answer != "answer" || err != nil {
+		t.Errorf("after %d tries: %q, %v", tries, answer, err)
 	}
 }
 
