@@ -18,6 +18,8 @@ const (
 	callTime   = 5 * time.Second       // bounds one call to etcd, whatever its caller's patience
 	scanTime   = 30 * time.Second      // bounds one that reads every record of a kind
 	tryTime    = time.Second           // what the first try of a call has of that at most; each further one has twice as much
+	hungTry    = tryTime / 5           // the same while a member hangs
+	hungFor    = 15 * time.Second      // for how long one is believed to
 	maxOps     = 128                   // operations, and compares, of one transaction (etcd's default limit)
 	firstPause = 50 * time.Millisecond // and twice as long, at most, after each
 	repeats    = 5                     // how often a transaction whose answer was lost is sent in all
@@ -25,13 +27,14 @@ const (
 
 // insist makes a call that may be made again, and again where a try has no answer, for as long as patience or ctx lasts. One
 // member of etcd may hang while the others answer, and the client sends each try to the next one.
-func insist[T any](ctx context.Context, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
+func insist[T any](ctx context.Context, s *Store, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
 	if end, bounded := ctx.Deadline(); bounded {
 		patience = min(patience, time.Until(end))
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for try := min(tryTime, patience/6); ; try *= 2 {
+	for n, try := 1, min(s.firstTry(), patience/6); ; n, try = n+1, try*2 {
+		began := time.Now()
 		bounded, cancel := context.WithTimeout(ctx, try)
 		answer, err := call(bounded)
 		if status.Code(err) == codes.DeadlineExceeded {
@@ -39,6 +42,9 @@ func insist[T any](ctx context.Context, patience time.Duration, call func(ctx co
 		}
 		late := bounded.Err() != nil
 		cancel()
+		if err == nil && n > 1 && time.Since(began) < hungTry/2 {
+			s.hung.Store(&began)
+		}
 		if err == nil || !late || ctx.Err() != nil {
 			return answer, err
 		}
@@ -51,13 +57,23 @@ type transaction struct {
 	Then, Else []clientv3.Op
 }
 
+// firstTry is what the first try of a call has at most. While a member hangs it is less, so that what takes many calls, as a
+// join does, does not wait for each third of them. That one hangs is known by another that answered the next try at once:
+// where all are slow, calls are not sent more often.
+func (s *Store) firstTry() time.Duration {
+	if at := s.hung.Load(); at != nil && time.Since(*at) < hungFor {
+		return hungTry
+	}
+	return tryTime
+}
+
 // consult reads in one transaction, linearizably.
 func (s *Store) consult(ctx context.Context, patience time.Duration, operation string, reads ...clientv3.Op) (*clientv3.TxnResponse, error) {
 	known, err := s.life.known()
 	if err != nil {
 		return nil, err
 	}
-	response, err := insist(ctx, patience, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	response, err := insist(ctx, s, patience, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.send(ctx, operation, transaction{Then: reads})
 	})
 	if err != nil {
@@ -72,7 +88,7 @@ func (s *Store) commit(ctx context.Context, n int, operation string, t transacti
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(callTime, tryTime<<(n-1)))
+	ctx, cancel := context.WithTimeout(ctx, min(callTime, s.firstTry()<<(n-1)))
 	defer cancel()
 	response, err := s.send(ctx, operation, t)
 	if err != nil {
@@ -138,7 +154,7 @@ func (s *Store) read(ctx context.Context, patience time.Duration, key string, op
 	if err != nil {
 		return nil, err
 	}
-	response, err := insist(ctx, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
+	response, err := insist(ctx, s, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		return client.Get(ctx, key, options...)
 	})
 	if err != nil {

@@ -83,7 +83,7 @@ func (s *Store) forget(at Standing) {
 // the only thing that it compares.
 func (s *Store) rewriteCluster(ctx context.Context, revision int64, next Cluster) error {
 	key := s.keys.cluster()
-	_, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	_, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.send(ctx, "rewrite cluster", transaction{
 			If: []clientv3.Cmp{unchanged(key, revision)}, Then: []clientv3.Op{put(key, next)},
 		})

@@ -65,7 +65,7 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 
 func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
 	tries := 0
-	answer, err := insist(t.Context(), callTime, func(context.Context) (string, error) {
+	answer, err := insist(t.Context(), new(Store), callTime, func(context.Context) (string, error) {
 		if tries++; tries == 1 {
 			return "", status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
 		}
@@ -73,6 +73,27 @@ func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
 	})
 	if answer != "answer" || err != nil {
 		t.Errorf("after %d tries: %q, %v", tries, answer, err)
+	}
+}
+
+func TestCallsAreSentMoreOftenOnlyWhileOthersAnswerAtOnce(t *testing.T) {
+	for what, c := range map[string]struct {
+		second time.Duration
+		want   time.Duration
+	}{
+		"one hangs":    {0, hungTry},
+		"all are slow": {hungTry, tryTime},
+	} {
+		s, n := new(Store), 0
+		_, err := insist(t.Context(), s, callTime, func(ctx context.Context) (any, error) {
+			if n++; n == 1 {
+				return nil, pause(ctx, callTime)
+			}
+			return nil, pause(ctx, c.second)
+		})
+		if got := s.firstTry(); got != c.want || err != nil {
+			t.Errorf("%s: the next call is first tried for %s, want %s: %v", what, got, c.want, err)
+		}
 	}
 }
 

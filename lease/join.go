@@ -155,7 +155,7 @@ func (s *Store) remaining(ctx context.Context, id clientv3.LeaseID) (time.Durati
 	if err != nil {
 		return 0, err
 	}
-	response, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
+	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
 		return client.TimeToLive(ctx, id)
 	})
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
@@ -173,7 +173,7 @@ func (s *Store) grant(ctx context.Context, session time.Duration) (clientv3.Leas
 		return 0, err
 	}
 	// One that a lost answer granted holds no key, and ends by itself.
-	response, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
 		return client.Grant(ctx, int64((session+time.Second-1)/time.Second))
 	})
 	if err != nil {
@@ -188,7 +188,7 @@ func (s *Store) revoke(id clientv3.LeaseID) {
 	if err != nil {
 		return
 	}
-	_, _ = insist(context.Background(), callTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+	_, _ = insist(context.Background(), s, callTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
 		return client.Revoke(ctx, id)
 	})
 }

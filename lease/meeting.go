@@ -30,7 +30,7 @@ type meeting struct {
 // look reads without building upon anything that was known.
 func (s *Store) look(ctx context.Context, node, machine string, past Past) (*meeting, error) {
 	known := s.life.highest()
-	response, err := insist(ctx, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
 		return s.send(ctx, "meet", transaction{Then: []clientv3.Op{clientv3.OpGet(s.keys.cluster()), clientv3.OpGet(s.keys.node(node))}})
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func (s *Store) CheckRelease(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = insist(ctx, callTime, func(ctx context.Context) (struct{}, error) {
+	_, err = insist(ctx, s, callTime, func(ctx context.Context) (struct{}, error) {
 		errs := make([]error, len(s.config.Endpoints))
 		var asked sync.WaitGroup
 		for i, endpoint := range s.config.Endpoints {

@@ -150,7 +150,7 @@ func (x *Session) prove(ctx context.Context, prover Prover, patience time.Durati
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, renewal := insist(ctx, patience, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
+	_, renewal := insist(ctx, x.store, patience, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
 		return client.KeepAliveOnce(ctx, x.lease)
 	})
 	if renewal != nil && !errors.Is(renewal, rpctypes.ErrLeaseNotFound) {

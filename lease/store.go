@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -43,6 +44,7 @@ type Store struct {
 	now     func() time.Duration
 	hints   hints
 	life    life
+	hung    atomic.Pointer[time.Time] // when a member of etcd was last known to hang
 
 	mu     sync.Mutex
 	config clientv3.Config
