@@ -19,20 +19,13 @@ var errShaken = errors.New("agent: the machine slept or was cloned, or its table
 // watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
 func (a *Agent) watchSleep(ctx context.Context) error {
 	slept := netops.Suspended()
-	tick := time.NewTicker(sleepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if now := netops.Suspended(); now > slept+sleepEvery/2 {
-				a.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
-				slept = now
-				a.shake()
-			}
+	return every(ctx, sleepEvery, func() {
+		if now := netops.Suspended(); now > slept+sleepEvery/2 {
+			a.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
+			slept = now
+			a.shake()
 		}
-	}
+	})
 }
 
 // shake closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the

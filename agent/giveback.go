@@ -16,16 +16,7 @@ const giveBackEvery = 10 * time.Second
 // giveBackIdle returns the blocks in which nothing is held or kept for its app, beyond what one block has to spare; of a
 // pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand.
 func (a *Agent) giveBackIdle(ctx context.Context) error {
-	tick := time.NewTicker(giveBackEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			a.giveBackBlocks(ctx)
-		}
-	}
+	return every(ctx, giveBackEvery, func() { a.giveBackBlocks(ctx) })
 }
 
 func (a *Agent) giveBackBlocks(ctx context.Context) {

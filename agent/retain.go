@@ -17,18 +17,11 @@ const retainEvery = time.Minute
 // all, and if two believe that they are the one, each compares what it ends. The time is policy, not safety: it is that
 // of the records' wall clocks.
 func (a *Agent) endRetained(ctx context.Context) error {
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if a.absences.first(a.Node) && a.retains() {
-				a.endOver(ctx, time.Now())
-			}
+	return every(ctx, retainEvery, func() {
+		if a.absences.first(a.Node) && a.retains() {
+			a.endOver(ctx, time.Now())
 		}
-	}
+	})
 }
 
 // retains reports whether any pool ends reservations at all.

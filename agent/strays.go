@@ -64,18 +64,11 @@ func (a *Agent) knows(r lease.Reservation) bool {
 // letStraysGo detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
 // the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
 func (a *Agent) letStraysGo(ctx context.Context) error {
-	tick := time.NewTicker(strayEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	return every(ctx, strayEvery, func() {
 		for _, r := range a.strays.list() {
 			if a.knows(r) || a.letGo(ctx, r) {
 				a.strays.drop(r)
 			}
 		}
-	}
+	})
 }
