@@ -23,6 +23,7 @@ func TestALeaseThatANewLeaderExtendsIsNoSignOfLife(t *testing.T) {
 	})
 	next := former
 	next.Boot = "another"
+	next.Session = allocator.Duration(minSession) // shorter than it watches
 	if _, err := s.Join(t.Context(), next); err != nil {
 		t.Errorf("the next boot is refused: %v", err)
 	}

@@ -123,6 +123,10 @@ func TestAnEtcdThatIsNotThereIsNamed(t *testing.T) {
 		complains(closed, "refused", "--etcd-endpoints")
 }
 
+func TestAnEndpointThatCanNeverBeIsRefusedInWordsAndNotTried(t *testing.T) {
+	execute(t, nil, "--etcd-endpoints", "http://etcd", "get", "pools").exits(exitError).complains(`endpoint "http://etcd"`, "http://HOST:PORT")
+}
+
 func TestAnEtcdThatAcceptsAndIsSilentIsNamed(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
