@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -29,6 +30,7 @@ type Agent struct {
 	journal  *journal.Journal
 	metrics  *metrics.Metrics
 	registry *prometheus.Registry
+	findings *findings.Board
 	adopt    bool // the journal is new under a boot that may have had another, and has handed nothing out yet
 
 	config   atomic.Pointer[lease.Config]
@@ -78,6 +80,7 @@ type Agent struct {
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
 	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel), passing: map[allocator.Class]bool{}}
+	a.findings = findings.New(a.tellFinding)
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)

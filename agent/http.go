@@ -24,13 +24,7 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
+	mux.HandleFunc("GET /readyz", a.serveReady)
 	mux.HandleFunc("GET /v1/version", a.serveVersion)
 	visitors := &visitors{most: maxVisitors}
 	server := &http.Server{
@@ -43,4 +37,14 @@ func (a *Agent) serveHTTP(ctx context.Context) error {
 		return fmt.Errorf("agent: serve %s: %w", a.Listen, err)
 	}
 	return nil
+}
+
+// serveReady is GET /readyz: whether the node can serve an ADD, why not, and what is wrong on it all the same.
+func (a *Agent) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if err := a.ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	} else {
+		fmt.Fprintln(w, "ok")
+	}
+	a.writeFindings(w)
 }

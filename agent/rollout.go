@@ -68,6 +68,7 @@ func (a *Agent) status() lease.Status {
 		}
 		s.Lagging = append(s.Lagging, lease.Lag{Attachment: at, Reason: reason})
 	}
+	a.addFindings(&s)
 	return s
 }
 

@@ -12,6 +12,7 @@ func (a *Agent) snapshot() metrics.Snapshot {
 	s := metrics.Snapshot{
 		Attachments: map[string]int{}, Rights: map[string]time.Duration{},
 		Backlog: a.backlog.len(), Isolated: a.isolated.count(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision, Applied: a.lagging.revision(), Journal: a.journal.Bytes(),
+		Findings: a.findings.Counts(),
 	}
 	a.gate.RLock()
 	s.Recovering = a.session != nil && a.session.Recovering()

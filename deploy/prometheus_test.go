@@ -40,6 +40,7 @@ func series(t *testing.T) []string {
 			Pools:       []metrics.Pool{{Name: "default", Family: "v4", Addresses: map[string]int{"held": 1}}},
 			Attachments: map[string]int{"stateless": 1},
 			Rights:      map[string]time.Duration{"stateless": time.Hour},
+			Findings:    map[string]int{"bridge-gone": 1},
 		}
 	})
 	m.Request("ADD", 0, time.Millisecond)

@@ -63,6 +63,18 @@ type Status struct {
 	Lagging      []Lag  `json:"lagging,omitempty"` // not all of them, if they are many
 	LaggingCount int    `json:"laggingCount"`
 	Batch        int64  `json:"batch"` // counts what was published; Publish sets it
+
+	Findings      []NodeFinding `json:"findings,omitempty"` // what is wrong on the node; not all of it, if it is much
+	FindingsCount int           `json:"findingsCount,omitempty"`
+}
+
+// A NodeFinding is something that is wrong on a node, and stands until it is mended.
+type NodeFinding struct {
+	Kind    string    `json:"kind"`
+	Subject string    `json:"subject"`          // what it is about: a key, a link, an address
+	Text    string    `json:"text"`             // what is wrong, and why
+	Advice  string    `json:"advice,omitempty"` // what a person does about it, or what the agent does by itself
+	Since   time.Time `json:"since"`
 }
 
 // A Lag is a container that does not have the configuration yet, and why.

@@ -23,6 +23,7 @@ type Snapshot struct {
 	Revision    int64                    // the configuration's, as known on this node
 	Applied     int64                    // the one that this node's containers have
 	Journal     int64                    // bytes
+	Findings    map[string]int           // that stand on this node, by kind
 }
 
 // A Pool is what the node owns of one family of a pool.
@@ -64,6 +65,7 @@ var (
 	recovering  = describe("berth_recovering", "1 while the cluster recovers from a restore of etcd and this node is given nothing new, else 0.")
 	revision    = describe("berth_configuration_revision", "Configuration revision of the cluster that this node knows.")
 	applied     = describe("berth_configuration_applied_revision", "Configuration revision that all containers of this node have.")
+	found       = describe("berth_findings", "Findings that stand on this node, by kind: berthctl status and /readyz say what each is about and what to do.", "kind")
 	journal     = describe("berth_journal_bytes", "Size of the journal.")
 )
 
@@ -139,7 +141,7 @@ func (m *Metrics) Transaction(operation string, took time.Duration, conflict boo
 
 // Describe is for Prometheus' registry.
 func (m *Metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied, journal} {
+	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied, found, journal} {
 		c <- d
 	}
 }
@@ -168,6 +170,9 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 	gauge(recovering, oneIf(s.Recovering))
 	gauge(revision, float64(s.Revision))
 	gauge(applied, float64(s.Applied))
+	for kind, n := range s.Findings {
+		gauge(found, float64(n), kind)
+	}
 	gauge(journal, float64(s.Journal))
 }
 

@@ -44,6 +44,10 @@ berth_etcd_errors_total{operation="publish"} 1
 # HELP berth_garbage_collected_total Attachments cleaned up without a DEL, by the evidence that the container was gone.
 # TYPE berth_garbage_collected_total counter
 berth_garbage_collected_total{evidence="gc"} 1
+# HELP berth_findings Findings that stand on this node, by kind: berthctl status and /readyz say what each is about and what to do.
+# TYPE berth_findings gauge
+berth_findings{kind="bridge-gone"} 1
+berth_findings{kind="record-damaged"} 0
 # HELP berth_gifts_total Parts of blocks that changed hands because a node had no address left, by direction: given or received.
 # TYPE berth_gifts_total counter
 berth_gifts_total{direction="given"} 1
@@ -76,7 +80,7 @@ berth_waiting_requests 2
 	names := []string{
 		"berth_addresses", "berth_allocations_total", "berth_attachments", "berth_blocks",
 		"berth_configuration_applied_revision", "berth_configuration_revision", "berth_etcd_conflicts_total",
-		"berth_etcd_errors_total", "berth_garbage_collected_total", "berth_gifts_total", "berth_isolated_containers", "berth_journal_bytes",
+		"berth_etcd_errors_total", "berth_findings", "berth_garbage_collected_total", "berth_gifts_total", "berth_isolated_containers", "berth_journal_bytes",
 		"berth_publish_backlog", "berth_requests_total", "berth_right_remaining_seconds", "berth_waiting_requests",
 	}
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
@@ -127,6 +131,7 @@ func full() *prometheus.Registry {
 			Attachments: map[string]int{"stateful": 1, "stateless": 2},
 			Rights:      map[string]time.Duration{"stateful": -time.Second, "stateless": time.Hour},
 			Backlog:     5, Isolated: 1, Recovering: true, Waiting: 2, Revision: 9, Applied: 7, Journal: 4096,
+			Findings: map[string]int{"bridge-gone": 1, "record-damaged": 0},
 		}
 	})
 	m.Request("ADD", 0, 3*time.Millisecond)

@@ -15,6 +15,9 @@ type node struct {
 	Containers   int         `json:"containers"`
 	Lagging      []lease.Lag `json:"lagging,omitempty"` // at most 200 of them
 	LaggingCount int         `json:"laggingCount"`
+
+	Findings      []lease.NodeFinding `json:"findings,omitempty"` // at most 50 of them
+	FindingsCount int                 `json:"findingsCount,omitempty"`
 }
 
 // nodes joins the records, sessions and reports of all nodes, by name.
@@ -37,6 +40,7 @@ func nodes(ctx context.Context, store *lease.Store) ([]node, error) {
 		all = append(all, node{
 			Node: record, Live: slices.Contains(sessions, record.Name),
 			Applied: report.Applied, Containers: report.Containers, Lagging: report.Lagging, LaggingCount: report.LaggingCount,
+			Findings: report.Findings, FindingsCount: report.FindingsCount,
 		})
 	}
 	return all, nil

@@ -144,8 +144,28 @@ func (s status) write(c *ctl) func(io.Writer) error {
 		if err := pools.write(w); err != nil {
 			return err
 		}
+		if err := s.writeFindings(w); err != nil {
+			return err
+		}
 		return s.writeLagging(w)
 	}
+}
+
+// writeFindings lists what is wrong on the live nodes, as they say themselves.
+func (s status) writeFindings(w io.Writer) error {
+	t := table{header: []string{"FINDING", "NODE", "ABOUT", "WHAT", "DO"}}
+	for _, n := range s.Nodes {
+		for _, f := range n.Findings {
+			if n.Live {
+				t.rows = append(t.rows, []string{f.Kind, n.Name, f.Subject, f.Text, f.Advice})
+			}
+		}
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return t.write(w)
 }
 
 // writeLagging lists the containers that do not have the configuration yet, and why.

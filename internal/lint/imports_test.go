@@ -50,11 +50,12 @@ var rules = map[string]rule{
 	"netops":            {others: kernel},
 	"metrics":           {others: prom},
 	"agent": {
-		ours:   []string{"agent/journal", "metrics", "netops", "lease", "allocator", "internal/wire", "internal/broken"},
+		ours:   []string{"agent/findings", "agent/journal", "metrics", "netops", "lease", "allocator", "internal/wire", "internal/broken"},
 		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
 	},
-	"agent/journal": {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
-	"cmd/berth":     {ours: []string{"internal/wire"}, others: []string{cni, "golang.org/x/sys/"}},
+	"agent/findings": {ours: []string{"lease"}},
+	"agent/journal":  {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
+	"cmd/berth":      {ours: []string{"internal/wire"}, others: []string{cni, "golang.org/x/sys/"}},
 	"cmd/berthd": {
 		ours:   []string{"agent", "metrics", "netops", "lease", "lease/embedded", "allocator", "internal/wire", "internal/flags"},
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),

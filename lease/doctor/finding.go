@@ -7,7 +7,8 @@ import (
 	"github.com/berth-ipam/berth/lease"
 )
 
-// A Kind says what a finding is about. Scripts build on the words.
+// A Kind says what a finding is about. Scripts build on the words. Nodes have kinds of their own for what they find wrong
+// on themselves (see agent/findings).
 type Kind string
 
 const (

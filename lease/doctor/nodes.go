@@ -26,6 +26,7 @@ func (l *look) compareNodes() {
 		}
 		if l.known(name) && l.Live(name) {
 			l.compareStatus(name)
+			l.repeatFindings(name)
 		}
 	}
 	for name, session := range l.Sessions {
@@ -73,6 +74,13 @@ func (l *look) compareStatus(name string) {
 			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, l.Changed, strings.Join(reasons, "; ")), ": "),
 			Mend:  "berthctl version --node " + name,
 		})
+	}
+}
+
+// repeatFindings tells what a live node says is wrong on it.
+func (l *look) repeatFindings(name string) {
+	for _, f := range l.Statuses[name].Findings {
+		l.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Mend: f.Advice})
 	}
 }
 

@@ -1,0 +1,38 @@
+package agent
+
+import (
+	"fmt"
+	"io"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/findings"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// namedFindings is how many findings a node's status names: the value of a key in etcd is bounded.
+const namedFindings = 50
+
+// tellFinding writes one line to the log when a finding begins, changes or ends, and has the node's status written.
+func (a *Agent) tellFinding(f findings.Finding, stands bool) {
+	fields := []zap.Field{zap.String("kind", f.Kind), zap.String("subject", f.Subject), zap.String("what", f.Text)}
+	if stands {
+		a.Log.Warn("finding", append(fields, zap.String("advice", f.Advice))...)
+	} else {
+		a.Log.Info("the finding has ended", fields...)
+	}
+	a.backlog.signal.raise()
+}
+
+// addFindings puts what stands into the node's status.
+func (a *Agent) addFindings(s *lease.Status) {
+	all := a.findings.List()
+	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
+}
+
+// writeFindings lists what stands, a line each, for people who ask /readyz.
+func (a *Agent) writeFindings(w io.Writer) {
+	for _, f := range a.findings.List() {
+		fmt.Fprintf(w, "%s %s: %s; %s (since %s)\n", f.Kind, f.Subject, f.Text, f.Advice, f.Since.Format("2006-01-02T15:04:05Z"))
+	}
+}

@@ -1,0 +1,36 @@
+package agent
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestAFindingIsShownByTheNodesStatusUntilItEnds(t *testing.T) {
+	r := newRig(t)
+	shown := func() (subjects []string) {
+		statuses, err := r.store.Statuses(t.Context())
+		check(t, err)
+		for _, f := range statuses[r.agent.Node].Findings {
+			if f.Kind == "test-kind" {
+				subjects = append(subjects, f.Subject)
+			}
+		}
+		return subjects
+	}
+	r.agent.findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
+	r.until("the status shows it", func() bool { return strings.Join(shown(), " ") == "berth0" })
+	r.agent.findings.Clear("test-kind", "berth0")
+	r.until("the status shows it no more", func() bool { return len(shown()) == 0 })
+}
+
+func TestReadyzNamesWhatIsWrongAndStaysReady(t *testing.T) {
+	r := newRig(t)
+	r.agent.findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
+	answer := httptest.NewRecorder()
+	r.agent.serveReady(answer, nil)
+	if answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), "test-kind berth0: somebody deleted it; nothing: it is made anew") {
+		t.Errorf("/readyz answers %d %q, want 200 with the finding and what to do", answer.Code, answer.Body)
+	}
+}

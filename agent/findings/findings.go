@@ -1,0 +1,102 @@
+// Package findings keeps what is wrong on a node and stands until it is mended, in one place for all who show it: the log,
+// /readyz, the node's status in etcd, and the metrics.
+package findings
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// A Finding is one thing that is wrong. Kind and Subject tell it from every other; scripts build on the kinds.
+type Finding = lease.NodeFinding
+
+// A Board holds the findings of a node. The zero Board is not usable: New makes one.
+type Board struct {
+	changed func(f Finding, stands bool)
+	now     func() time.Time
+
+	mu     sync.Mutex
+	stands map[id]Finding
+	kinds  map[string]bool // those that have ever stood
+}
+
+type id struct{ kind, subject string }
+
+// New makes an empty board. changed is told of each finding when it begins, when its text or advice changes, and when it
+// ends (stands is false then); no lock is held meanwhile, so that it may ask the board.
+func New(changed func(f Finding, stands bool)) *Board {
+	return &Board{changed: changed, now: time.Now, stands: map[id]Finding{}, kinds: map[string]bool{}}
+}
+
+// Set says that something is wrong. kind is a word with hyphens (bridge-gone); subject is what it is about (a key, a link, an
+// address); text says what is wrong and why; advice is what a person does about it, or what the agent does by itself.
+// Saying the same again changes nothing.
+func (b *Board) Set(kind, subject, text, advice string) {
+	k := id{kind, subject}
+	b.mu.Lock()
+	f, known := b.stands[k]
+	if known && f.Text == text && f.Advice == advice {
+		b.mu.Unlock()
+		return
+	}
+	if !known {
+		f = Finding{Kind: kind, Subject: subject, Since: b.now().UTC().Truncate(time.Second)}
+	}
+	f.Text, f.Advice = text, advice
+	b.stands[k], b.kinds[kind] = f, true
+	b.mu.Unlock()
+	b.changed(f, true)
+}
+
+// Clear says that what was wrong is mended. Clearing what does not stand changes nothing.
+func (b *Board) Clear(kind, subject string) {
+	b.mu.Lock()
+	f, known := b.stands[id{kind, subject}]
+	delete(b.stands, id{kind, subject})
+	b.mu.Unlock()
+	if known {
+		b.changed(f, false)
+	}
+}
+
+// Keep clears the findings of a kind whose subject is not among those that are given: for who looks at all subjects at once.
+func (b *Board) Keep(kind string, subjects ...string) {
+	for _, f := range b.List() {
+		if f.Kind == kind && !slices.Contains(subjects, f.Subject) {
+			b.Clear(kind, f.Subject)
+		}
+	}
+}
+
+// List is what stands, by kind and subject.
+func (b *Board) List() []Finding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]Finding, 0, len(b.stands))
+	for _, f := range b.stands {
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(x, y Finding) int {
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Subject, y.Subject))
+	})
+	return all
+}
+
+// Counts is how many findings stand, by kind. A kind that has ever stood stays in it, with 0: a series that vanishes cannot be
+// told from an agent that vanishes.
+func (b *Board) Counts() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := map[string]int{}
+	for kind := range b.kinds {
+		counts[kind] = 0
+	}
+	for k := range b.stands {
+		counts[k.kind]++
+	}
+	return counts
+}
