@@ -64,9 +64,11 @@ func fatal(err error) bool {
 
 // present is one session from its beginning to its end.
 func (a *Agent) present(ctx context.Context) error {
-	if err := a.store.CheckRelease(ctx); err != nil {
+	warnings, err := a.store.CheckRelease(ctx)
+	if err != nil {
 		return err
 	}
+	a.warnOfReleases(warnings)
 	standing, err := a.meet(ctx)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 	for what, call := range map[string]func(ctx context.Context) error{
 		"a read":                   func(ctx context.Context) error { _, err := s.Config(ctx); return err },
 		"a list":                   func(ctx context.Context) error { _, err := s.Blocks(ctx); return err },
-		"the check of the release": s.CheckRelease,
+		"the check of the release": func(ctx context.Context) error { _, err := s.CheckRelease(ctx); return err },
 		"a meeting": func(ctx context.Context) error {
 			_, err := s.Meet(ctx, "n1", node("n1").Machine, Past{})
 			return err

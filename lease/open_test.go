@@ -57,30 +57,6 @@ func TestOptionsThatCannotBeAreToldInWords(t *testing.T) {
 	}
 }
 
-func TestEtcdsOwnUsersAreServed(t *testing.T) {
-	l := newLab(t)
-	l.own()
-	raw := l.raw()
-	_, err := raw.UserAdd(t.Context(), "root", "secret")
-	l.check(err)
-	_, err = raw.UserGrantRole(t.Context(), "root", "root")
-	l.check(err)
-	_, err = raw.AuthEnable(t.Context())
-	l.check(err)
-
-	if _, err := l.store().Config(t.Context()); err == nil {
-		t.Error("a stranger was served")
-	}
-	wrong := l.file("wrong", "public\n")
-	if _, err := l.store(func(o *Options) { o.User, o.PasswordFile = "root", wrong }).Config(t.Context()); err == nil {
-		t.Error("a wrong password was good enough")
-	}
-	password := l.file("password", "secret\n")
-	s := l.store(func(o *Options) { o.User, o.PasswordFile = "root", password })
-	config := l.apply(s, smallest())
-	l.reserve(l.join(s, "n1"), asking(config, "default", identity("db", 0), "c1"))
-}
-
 func TestEtcdIsReachedByTLS(t *testing.T) {
 	l := newLab(t)
 	ca := l.authority()

@@ -11,69 +11,120 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-// sound is the first release of each minor version of etcd 3 whose leases can be relied upon: before, a former leader
-// could revoke all of them (etcd pull request 16822), or a renewal succeed after the lease was revoked (pull request
-// 20590). Later minor versions are sound from their beginning.
-var sound = map[int]int{4: 38, 5: 23, 6: 5}
+// A floor is the first release of each minor version of etcd 3 that lacks certain faults, by its patch number. Minor
+// versions after the listed ones lack them from their beginning, those before have them for ever. docs/etcd.md says which
+// faults they are, and when the floors were last held against etcd's own list.
+type floor map[int]int
 
-// A ReleaseError says that a member of etcd is of a release whose leases cannot be relied upon.
+var (
+	// proofFloor is for what a right rests on: linearizable reads that are never stale, also after the process was paused
+	// (etcd issue 20418), and leases that a former leader cannot revoke, nor a renewal report alive after they were.
+	proofFloor = floor{4: 42, 5: 28, 6: 9, 7: 0}
+	// authFloor is for clusters with users: GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, CVE-2026-33413. Etcd 3.4 never got there.
+	authFloor = floor{5: 33, 6: 14, 7: 1}
+)
+
+// A ReleaseError says that a member of etcd is of a release which no right can rest upon.
 type ReleaseError struct{ Endpoint, Version string }
 
 func (e *ReleaseError) Error() string {
-	return fmt.Sprintf("lease: etcd at %s is of version %s, which can end sessions wrongly or report ended ones as alive: want 3.4.38, 3.5.23, 3.6.5 or a later one", e.Endpoint, e.Version)
+	return fmt.Sprintf("lease: etcd at %s is of version %s, which can answer reads with what is out of date, and end sessions wrongly: want %s or a later one", e.Endpoint, e.Version, proofFloor)
+}
+
+// A ReleaseWarning says that a member of etcd is of a release with known faults in its authentication, or that its release is
+// not known. Agents go on with it.
+type ReleaseWarning struct {
+	Endpoint, Version string
+	Err               error // why the version is not known
+}
+
+func (e *ReleaseWarning) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("lease: etcd at %s does not tell its version (%v): see that it is %s or a later one", e.Endpoint, e.Err, proofFloor)
+	}
+	return fmt.Sprintf("lease: etcd at %s is of version %s, whose users can be evaded (GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, CVE-2026-33413): want %s or a later one", e.Endpoint, e.Version, authFloor)
 }
 
 // CheckRelease fails with *ReleaseError if one of the endpoints that answer is of a release with known faults in its
-// leases. One that does not answer is passed over, unless none does.
-func (s *Store) CheckRelease(ctx context.Context) error {
+// reads or leases. One that does not answer is passed over, unless none does. It warns of releases with known faults in their
+// authentication, where that is in use, and of those that are not told.
+func (s *Store) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, err error) {
 	client, err := s.etcd()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = insist(ctx, s, callTime, func(ctx context.Context) (struct{}, error) {
-		errs := make([]error, len(s.config.Endpoints))
+	return insist(ctx, s, callTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
+		endpoints := s.config.Endpoints
+		versions, errs := make([]string, len(endpoints)), make([]error, len(endpoints))
 		var asked sync.WaitGroup
-		for i, endpoint := range s.config.Endpoints {
-			asked.Go(func() { errs[i] = s.checkRelease(ctx, client, endpoint) })
+		for i, endpoint := range endpoints {
+			asked.Go(func() { versions[i], errs[i] = s.versionOf(ctx, client, endpoint) })
 		}
 		asked.Wait()
-		return struct{}{}, verdictOf(errs)
+		if !slices.Contains(errs, nil) && !slices.ContainsFunc(errs, untold) {
+			return nil, errors.Join(errs...)
+		}
+		return s.judgeReleases(ctx, client, versions, errs)
 	})
-	return err
 }
 
-// checkRelease asks one endpoint.
-func (s *Store) checkRelease(ctx context.Context, client *clientv3.Client, endpoint string) error {
-	status, err := client.Status(ctx, endpoint)
+// versionOf asks one endpoint.
+func (s *Store) versionOf(ctx context.Context, client *clientv3.Client, endpoint string) (string, error) {
+	response, err := client.Status(ctx, endpoint)
 	switch {
-	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return nil // it does not tell this user
+	case untold(err):
+		return "", err
 	case err != nil:
-		return s.failed("ask "+endpoint+" for its version", err)
-	case !soundRelease(status.Version):
-		return &ReleaseError{Endpoint: endpoint, Version: status.Version}
+		return "", s.failed("ask "+endpoint+" for its version", err)
 	}
-	return nil
+	return response.Version, nil
 }
 
-// verdictOf is what the endpoints' answers come to.
-func verdictOf(errs []error) error {
-	for _, err := range errs {
-		if _, unsound := errors.AsType[*ReleaseError](err); unsound {
-			return err
+// untold reports that an endpoint answers, and refuses to tell this user its version.
+func untold(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
+
+// judgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
+func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning, err error) {
+	authenticated := sync.OnceValue(func() bool { return s.authenticated(ctx, client) })
+	for i, endpoint := range s.config.Endpoints {
+		switch version := versions[i]; {
+		case untold(errs[i]):
+			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Err: errs[i]})
+		case errs[i] != nil:
+		case !proofFloor.admits(version):
+			return nil, &ReleaseError{Endpoint: endpoint, Version: version}
+		case !authFloor.admits(version) && authenticated():
+			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Version: version})
 		}
 	}
-	if slices.Contains(errs, nil) {
-		return nil
-	}
-	return errors.Join(errs...)
+	return warnings, nil
 }
 
-// soundRelease reads a version as etcd writes it, such as 3.6.5 or 3.7.0-rc.1. What it cannot read is not.
-func soundRelease(version string) bool {
-	plain, _, _ := strings.Cut(version, "-")
+// authenticated reports whether etcd's authentication is in use: by a name and a password, or by the name in the client's
+// certificate. An etcd without it tells everybody so.
+func (s *Store) authenticated(ctx context.Context, client *clientv3.Client) bool {
+	if s.config.Username != "" {
+		return true
+	}
+	response, err := client.AuthStatus(ctx)
+	if err != nil {
+		code := status.Code(err)
+		if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+			code = e.Code()
+		}
+		return code == codes.PermissionDenied || code == codes.InvalidArgument // it wants to know who asks
+	}
+	return response.Enabled
+}
+
+// admits reads a version as etcd writes it, such as 3.6.9 or 3.7.0-rc.1, which comes before 3.7.0. What it cannot read it does
+// not admit.
+func (f floor) admits(version string) bool {
+	plain, before, _ := strings.Cut(version, "-")
 	var parts [3]int
 	fields := strings.Split(plain, ".")
 	if len(fields) != len(parts) {
@@ -86,9 +137,34 @@ func soundRelease(version string) bool {
 		}
 		parts[i] = n
 	}
-	if parts[0] != 3 {
-		return parts[0] > 3
+	major, minor, patch := parts[0], parts[1], parts[2]
+	if major != 3 {
+		return major > 3
 	}
-	first, listed := sound[parts[1]]
-	return listed && parts[2] >= first || !listed && parts[1] > 6
+	first, listed := f[minor]
+	switch {
+	case !listed:
+		return minor > f.newest()
+	case patch == first:
+		return before == ""
+	}
+	return patch > first
+}
+
+func (f floor) newest() (minor int) {
+	for m := range f {
+		minor = max(minor, m)
+	}
+	return minor
+}
+
+// String names the first release of each minor version.
+func (f floor) String() string {
+	var releases []string
+	for minor := range f.newest() + 1 {
+		if patch, listed := f[minor]; listed {
+			releases = append(releases, fmt.Sprintf("3.%d.%d", minor, patch))
+		}
+	}
+	return strings.Join(releases, ", ")
 }

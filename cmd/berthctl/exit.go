@@ -29,6 +29,8 @@ type incompleteError struct{ error }
 // What a library's error says of where it comes from is nothing to people.
 var origin = regexp.MustCompile(`(^|: )(?:lease|client): `)
 
+func inWords(err error) string { return origin.ReplaceAllString(err.Error(), "$1") }
+
 // exit tells people the error, and scripts the code that stands for it.
 func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
@@ -38,7 +40,7 @@ func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 		fmt.Fprintf(diagnostics, "berthctl: %s\n", c.tellWinner(conflict.Winner))
 		return exitConflict
 	}
-	fmt.Fprintf(diagnostics, "berthctl: %s\n", origin.ReplaceAllString(err.Error(), "$1"))
+	fmt.Fprintf(diagnostics, "berthctl: %s\n", inWords(err))
 	if _, ok := errors.AsType[incompleteError](err); ok || left(err) {
 		return exitIncomplete
 	}

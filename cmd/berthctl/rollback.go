@@ -84,7 +84,7 @@ func rollBack(ctx context.Context, store *lease.Store, n int64, dryRun bool, not
 	}
 	a := applied{Revision: after.Revision, Changed: after.Revision != base.Revision, Changes: lease.Diff(base, after), Notes: outOfReach(base, after)}
 	for _, use := range kept {
-		a.Notes = append(a.Notes, fmt.Sprintf("pool %s did not exist then and stays: %s", use.Pool, origin.ReplaceAllString(use.Error(), "$1")))
+		a.Notes = append(a.Notes, fmt.Sprintf("pool %s did not exist then and stays: %s", use.Pool, inWords(use)))
 	}
 	return a, nil
 }

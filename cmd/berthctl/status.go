@@ -27,7 +27,8 @@ type status struct {
 type etcdStatus struct {
 	Endpoints []string `json:"endpoints"`
 	ClusterID string   `json:"clusterID"`
-	Refused   string   `json:"refused,omitempty"` // why no agent joins: it is of a release that agents refuse
+	Refused   string   `json:"refused,omitempty"`  // why no agent joins: it is of a release that agents refuse
+	Warnings  []string `json:"warnings,omitempty"` // what is known to be wrong with its release
 }
 
 // releaseTime bounds the question of which release etcd is of, which goes to each member: one may be away.
@@ -72,8 +73,12 @@ func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error
 	s := status{Etcd: etcdStatus{Endpoints: c.etcd.Endpoints, ClusterID: id}, Nodes: []node{}}
 	bounded, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
-	if refused, ok := errors.AsType[*lease.ReleaseError](store.CheckRelease(bounded)); ok {
-		s.Etcd.Refused = origin.ReplaceAllString(refused.Error(), "$1")
+	warnings, err := store.CheckRelease(bounded)
+	if refused, ok := errors.AsType[*lease.ReleaseError](err); ok {
+		s.Etcd.Refused = inWords(refused)
+	}
+	for _, warning := range warnings {
+		s.Etcd.Warnings = append(s.Etcd.Warnings, inWords(warning))
 	}
 	all, err := nodes(ctx, store)
 	if err != nil {
@@ -129,6 +134,9 @@ func (s status) write(c *ctl) func(io.Writer) error {
 		fmt.Fprintf(w, "etcd      answers at %s, cluster %s\n", strings.Join(s.Etcd.Endpoints, ", "), s.Etcd.ClusterID)
 		if s.Etcd.Refused != "" {
 			fmt.Fprintf(w, "          no agent joins: %s\n", s.Etcd.Refused)
+		}
+		for _, warning := range s.Etcd.Warnings {
+			fmt.Fprintf(w, "          warning: %s\n", warning)
 		}
 		fmt.Fprintf(w, "revision  %d, complete: %s\n\n", s.Revision, yesNo(s.Complete))
 		if err := c.nodes().table(s.Nodes).write(w); err != nil {
