@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/containernetworking/cni/libcni"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -210,14 +209,14 @@ func TestTheManifestHoldsTogether(t *testing.T) {
 	}
 }
 
-func TestTheConfigMapHoldsACNIConfiguration(t *testing.T) {
+func TestTheConfigMapHoldsTheShippedCNIConfiguration(t *testing.T) {
 	objects, _ := manifest(t)
-	list, err := libcni.NetworkConfFromBytes([]byte(objects["ConfigMap"].Data["10-berth.conflist"]))
+	shipped, err := os.ReadFile("cni/10-berth.conflist")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list.Name != "berth" || len(list.Plugins) != 1 || list.Plugins[0].Network.Type != "berth" {
-		t.Errorf("it is network %q with the plugins %v: want one berth", list.Name, list.Plugins)
+	if held := objects["ConfigMap"].Data["10-berth.conflist"]; strings.TrimSpace(held) != strings.TrimSpace(string(shipped)) {
+		t.Errorf("the ConfigMap holds\n%s\nwant deploy/cni/10-berth.conflist\n%s", held, shipped)
 	}
 }
 
@@ -234,20 +233,31 @@ func TestTheInitContainerInstallsByRename(t *testing.T) {
 	plugin := filepath.Join(config, "berth") // the image has it in /usr/bin
 	write(t, plugin, "new")
 	write(t, filepath.Join(bin, "berth"), "old")
-	write(t, filepath.Join(config, "10-berth.conflist"), "{}")
+	write(t, filepath.Join(config, "10-berth.conflist"), `{"type": "portmap"}`)
+	run := func() (string, error) {
+		command := exec.Command(install.Command[0], append(install.Command[1:len(install.Command)-1:len(install.Command)-1],
+			strings.ReplaceAll(install.Command[len(install.Command)-1], "/usr/bin/berth", plugin))...)
+		command.Env = append(os.Environ(), "HOST="+host, "CONFIG="+config)
+		output, err := command.CombinedOutput()
+		return string(output), err
+	}
+	if output, err := run(); err == nil || !strings.Contains(output, "portmap") {
+		t.Fatalf("without portmap it ends with %v: %s: want an error that names it", err, output)
+	}
+	if _, err := os.Stat(filepath.Join(net, "10-berth.conflist")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without portmap it installs the configuration, error %v: every pod of the node would fail", err)
+	}
+	write(t, filepath.Join(bin, "portmap"), "")
 	running, err := os.Open(filepath.Join(bin, "berth"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer running.Close()
 
-	command := exec.Command(install.Command[0], append(install.Command[1:len(install.Command)-1:len(install.Command)-1],
-		strings.ReplaceAll(install.Command[len(install.Command)-1], "/usr/bin/berth", plugin))...)
-	command.Env = append(os.Environ(), "HOST="+host, "CONFIG="+config)
-	if output, err := command.CombinedOutput(); err != nil {
+	if output, err := run(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
-	for path, want := range map[string]string{filepath.Join(bin, "berth"): "new", filepath.Join(net, "10-berth.conflist"): "{}"} {
+	for path, want := range map[string]string{filepath.Join(bin, "berth"): "new", filepath.Join(net, "10-berth.conflist"): `{"type": "portmap"}`} {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%s holds %q, error %v: want %q", path, got, err, want)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,7 +12,8 @@ import (
 )
 
 // TestTheShippedConfigurationsAreUnderstood gives each plugin of each list what libcni would, with everything that the
-// list's capabilities let a runtime say.
+// list's capabilities let a runtime say. A list names 1.0.0 for runtimes that speak no 1.1.0, and chains portmap, since
+// a host port that nobody serves is silently without effect.
 func TestTheShippedConfigurationsAreUnderstood(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Dir(defaultSocket), 0o700))
 	a := newAgent(t, granted, defaultSocket)
@@ -21,8 +23,13 @@ func TestTheShippedConfigurationsAreUnderstood(t *testing.T) {
 	} {
 		list, err := libcni.ConfListFromFile(filepath.Join("..", "..", "deploy", "cni", file))
 		must(t, err)
-		if list.CNIVersion != "1.1.0" || len(list.Plugins) != 1 {
-			t.Fatalf("%s: version %s, %d plugins: want 1.1.0 and one", file, list.CNIVersion, len(list.Plugins))
+		var older struct{ CNIVersion string }
+		must(t, json.Unmarshal(list.Bytes, &older))
+		if list.CNIVersion != "1.1.0" || older.CNIVersion != "1.0.0" {
+			t.Errorf("%s: version %s, and %s for runtimes that know no cniVersions: want 1.1.0 and 1.0.0", file, list.CNIVersion, older.CNIVersion)
+		}
+		if len(list.Plugins) != 2 || list.Plugins[1].Network.Type != "portmap" || !list.Plugins[1].Network.Capabilities["portMappings"] {
+			t.Fatalf("%s: it chains %d plugins: want Berth's, and portmap with its capability", file, len(list.Plugins))
 		}
 		said := map[string]any{}
 		for capability, value := range map[string]any{
