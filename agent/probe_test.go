@@ -8,6 +8,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // squatter puts somebody on the bridge who has an address that nobody gave: as the container of a node does that is cut
@@ -24,7 +25,7 @@ func (r *rig) squatter(addr string) {
 	}
 	check(r.t, netlink.LinkAdd(pair))
 	r.t.Cleanup(func() { _ = netlink.LinkDel(pair) })
-	inside, err := netlink.NewHandleAt(ns)
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	check(r.t, err)
 	defer inside.Close()
 	peer, err := inside.LinkByName("eth0")

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netns"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/lab"
 )
@@ -72,7 +73,7 @@ func (v *vandal) port(node *lab.Node, name, alias string) {
 	ns, err := netns.GetFromPath(node.Netns())
 	v.check(err)
 	defer ns.Close()
-	handle, err := netlink.NewHandleAt(ns)
+	handle, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	v.check(err)
 	defer handle.Close()
 	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "stray"}

@@ -11,6 +11,10 @@ import (
 
 var native = binary.NativeEndian
 
+// The library finds the byte order out at its first use, and keeps it in a variable that it does not guard. Here that is
+// before anything can run beside it.
+var _ = nl.NativeEndian()
+
 // attributes walks over a message's attributes (struct rtattr, netlink(7)), and ends at the first that is malformed.
 func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // within runs f with a handle of the namespace at a path.
@@ -18,7 +19,7 @@ func within(path string, f func(*netlink.Handle) error) error {
 		return err
 	}
 	defer namespace.Close()
-	handle, err := netlink.NewHandleAt(namespace)
+	handle, err := netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}

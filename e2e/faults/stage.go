@@ -11,6 +11,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/lab"
 	"github.com/berth-ipam/berth/internal/sandbox"
@@ -110,7 +111,7 @@ func (s *stage) crowded() (jam func() error, err error) {
 		return nil, err
 	}
 	defer space.Close()
-	handle, err := netlink.NewHandleAt(space)
+	handle, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}

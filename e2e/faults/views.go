@@ -15,6 +15,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A view is who holds what, as one of etcd, the journals and the kernels has it: by container, "address on node", and
@@ -169,7 +170,7 @@ func (h *host) kernelView(v view) error {
 		return err
 	}
 	defer space.Close()
-	handle, err := netlink.NewHandleAt(space)
+	handle, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}

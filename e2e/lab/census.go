@@ -15,6 +15,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // A Census counts what a cluster holds, so that before and after can be compared: one line a thing, in order.
@@ -99,7 +100,7 @@ func linksIn(path string) ([]string, error) {
 		return nil, err
 	}
 	defer namespace.Close()
-	handle, err := netlink.NewHandleAt(namespace)
+	handle, err := netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}

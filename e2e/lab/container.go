@@ -17,6 +17,7 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
@@ -222,7 +223,7 @@ func (c *Container) Addresses() ([]netip.Prefix, error) {
 		return nil, err
 	}
 	defer namespace.Close()
-	handle, err := netlink.NewHandleAt(namespace)
+	handle, err := netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -65,7 +66,7 @@ func plugIn(machine, path string, address netip.Addr) error {
 	if err := netlink.LinkAdd(cable); err != nil {
 		return fmt.Errorf("lab: plug %s in: %w", machine, err)
 	}
-	inside, err := netlink.NewHandleAt(namespace)
+	inside, err := netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}

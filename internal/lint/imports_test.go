@@ -126,6 +126,12 @@ func (r rule) permits(pkg, imported string) bool {
 // sources gives the imports of every Go file that is not a test, by its path from the module's root.
 func sources(t *testing.T) map[string][]string {
 	t.Helper()
+	return allSources(t, func(name string) bool { return !strings.HasSuffix(name, "_test.go") })
+}
+
+// allSources gives the imports of every Go file whose name is wanted, by its path from the module's root.
+func allSources(t *testing.T, wanted func(name string) bool) map[string][]string {
+	t.Helper()
 	root := filepath.Join("..", "..")
 	files := map[string][]string{}
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
@@ -136,7 +142,7 @@ func sources(t *testing.T) map[string][]string {
 		if entry.IsDir() && relative != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || entry.Name() == "bin") {
 			return fs.SkipDir
 		}
-		if filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
+		if filepath.Ext(name) != ".go" || !wanted(name) {
 			return nil
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)

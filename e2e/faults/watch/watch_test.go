@@ -15,6 +15,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/faults/check"
 	"github.com/berth-ipam/berth/internal/sandbox"
@@ -111,7 +112,7 @@ func (n *network) plug(number byte, address netip.Addr) machine {
 		LinkAttrs: netlink.LinkAttrs{Name: port(number), MasterIndex: br.Attrs().Index, Flags: net.FlagUp},
 		PeerName:  "eth0", PeerNamespace: netlink.NsFd(space), PeerHardwareAddr: m.mac[:],
 	}))
-	inside, err := netlink.NewHandleAt(space)
+	inside, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE)
 	n.must(err)
 	defer inside.Close()
 	eth0, err := inside.LinkByName("eth0")

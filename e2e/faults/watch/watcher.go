@@ -71,7 +71,7 @@ func Plug(bridge, path string) error {
 	if err := netlink.LinkAdd(cable); err != nil {
 		return fmt.Errorf("watch: plug into %s: %w", bridge, err)
 	}
-	inside, err := netlink.NewHandleAt(space)
+	inside, err := netlink.NewHandleAt(space, unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
