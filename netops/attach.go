@@ -157,9 +157,16 @@ func dressInside(p *Port, index int) error {
 	for _, a := range p.Addresses {
 		requests = append(requests, putAddress(index, plain(a), fmt.Sprintf("add address %v to %s", a, p.Interface)))
 	}
+	held, err := routes(s)
+	if err != nil {
+		return err
+	}
 	for _, r := range p.routes() {
+		if standingOf(r, index, held) != absent {
+			continue // another interface of the container leads there already: the first one's route stays
+		}
 		put := putRoute(index, r.To, r.Via, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
-		put.lenient = true // another interface of the container leads there already: the first one's route stays
+		put.lenient = true // a route to the link's own subnet came with its address
 		requests = append(requests, put)
 	}
 	return s.do(requests...)

@@ -35,7 +35,7 @@ func (f faults) err() error {
 // inspect reads a port's both ends, and answers as Attach does if they are as p wants them.
 func (k *Kernel) inspect(p *Port) (Attached, error) {
 	var found faults
-	var bridge, host, inside link
+	var bridge, host link
 	err := k.host.with(func(s *socket) (err error) {
 		if bridge, err = present(s, p.Bridge); err != nil {
 			return err
@@ -46,26 +46,22 @@ func (k *Kernel) inspect(p *Port) (Attached, error) {
 	if err != nil {
 		return Attached{}, err
 	}
-	mtu := p.MTU
-	if mtu == 0 {
-		mtu = bridge.mtu
-	}
-	checkHost(&found, p, host, bridge, mtu)
+	checkHost(&found, p, host, bridge)
+	var in inside
 	err = within(p.Netns, func() error {
 		s, err := openSocket()
 		if err != nil {
 			return err
 		}
 		defer s.close()
-		if inside, err = present(s, p.Interface); err != nil {
-			return err
-		}
-		return checkInside(&found, s, p, host, inside, mtu)
+		in, err = look(s, p, host)
+		return err
 	})
 	if err != nil {
 		return Attached{}, err
 	}
-	return Attached{HostMAC: host.mac.String(), MAC: inside.mac.String(), MTU: mtu, Index: host.index}, found.err()
+	checkInside(&found, p, &in, host)
+	return Attached{HostMAC: host.mac.String(), MAC: in.link.mac.String(), MTU: host.mtu, Index: host.index}, found.err()
 }
 
 // present looks a link up; one that does not exist has no index.
@@ -77,7 +73,7 @@ func present(s *socket, name string) (link, error) {
 	return l, err
 }
 
-func checkHost(found *faults, p *Port, host, bridge link, mtu int) {
+func checkHost(found *faults, p *Port, host, bridge link) {
 	if bridge.index == 0 {
 		found.add("bridge %s does not exist", p.Bridge)
 	}
@@ -91,66 +87,43 @@ func checkHost(found *faults, p *Port, host, bridge link, mtu int) {
 	if !host.up() {
 		found.add("port %s is down", p.Name)
 	}
-	if host.mtu != mtu {
-		found.add("port %s has MTU %d: want %d", p.Name, host.mtu, mtu)
+	switch {
+	case p.MTU != 0 && host.mtu != p.MTU:
+		found.add("port %s has MTU %d: want %d", p.Name, host.mtu, p.MTU)
+	case bridge.index != 0 && host.mtu > bridge.mtu:
+		found.add("port %s has MTU %d: want at most the bridge's, %d", p.Name, host.mtu, bridge.mtu)
 	}
 }
 
-// checkInside runs in the container's namespace.
-func checkInside(found *faults, s *socket, p *Port, host, inside link, mtu int) error {
-	if inside.index == 0 {
+// checkInside tolerates what a later plugin of the chain may have done: a smaller MTU, routes in another table, and routes of its
+// own in place of ours.
+func checkInside(found *faults, p *Port, in *inside, host link) {
+	switch {
+	case in.link.index == 0:
 		found.add("interface %s does not exist in the container", p.Interface)
-		return nil
-	}
-	if host.index != 0 && (inside.peer != host.index || host.peer != inside.index) {
+		return
+	case host.index != 0 && in.name == "":
 		found.add("interface %s is not the other end of port %s", p.Interface, p.Name)
+	case host.index != 0 && in.name != p.Interface:
+		found.add("interface %s is not the other end of port %s, which is called %s now", p.Interface, p.Name, in.name)
 	}
-	if !inside.up() {
+	if !in.link.up() {
 		found.add("interface %s is down", p.Interface)
 	}
-	if inside.mtu > mtu { // a smaller one may be a later plugin's wish
-		found.add("interface %s has MTU %d: want at most %d", p.Interface, inside.mtu, mtu)
+	if most := max(host.mtu, p.ChainMTU); host.index != 0 && in.link.mtu > most {
+		found.add("interface %s has MTU %d: want at most %d", p.Interface, in.link.mtu, most)
 	}
-	if mac := p.mac(); inside.mac.String() != mac.String() {
-		found.add("interface %s has MAC %v: want %v", p.Interface, inside.mac, mac)
-	}
-	if err := checkAddresses(found, s, p, inside.index); err != nil {
-		return err
-	}
-	return checkRoutes(found, s, p, inside.index)
-}
-
-func checkAddresses(found *faults, s *socket, p *Port, index int) error {
-	held, err := addressesOf(s, unix.AF_UNSPEC, index)
-	if err != nil {
-		return err
+	if mac := p.mac(); in.link.mac.String() != mac.String() {
+		found.add("interface %s has MAC %v: want %v", p.Interface, in.link.mac, mac)
 	}
 	for _, want := range p.Addresses {
-		ok := false
-		for _, a := range held {
-			ok = ok || a.prefix == want
-		}
-		if !ok {
+		if !in.has(want) {
 			found.add("interface %s lacks address %v", p.Interface, want)
 		}
 	}
-	return nil
-}
-
-func checkRoutes(found *faults, s *socket, p *Port, index int) error {
-	held, err := routes(s)
-	if err != nil {
-		return err
-	}
 	for _, want := range p.routes() {
-		ok := false
-		for _, r := range held {
-			elsewhere := r.index != index && r.index != 0 // the first of several interfaces keeps its route
-			ok = ok || r.to == want.To.Masked() && r.table == unix.RT_TABLE_MAIN && (elsewhere || r.index == index && r.via == want.Via)
-		}
-		if !ok {
+		if standingOf(want, in.link.index, in.routes) == absent {
 			found.add("the route to %v via %v over %s is missing", want.To, want.Via, p.Interface)
 		}
 	}
-	return nil
 }

@@ -72,7 +72,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, inside := newPort(t, i)
-			p.Routes = []Route{{To: netip.MustParsePrefix("fd99::/32")}}
+			p.Routes, p.MTU = []Route{{To: netip.MustParsePrefix("fd99::/32")}}, 1500
 			_, err := k.Attach(p)
 			must(t, err)
 			must(t, k.Check(p))

@@ -28,7 +28,8 @@ type Port struct {
 	Netns     *os.File         // the container's network namespace; the caller closes it
 	Interface string           // the container's end
 	MAC       net.HardwareAddr // of the container's end; none: MACFor the addresses
-	MTU       int              // bytes, both ends; 0: the bridge's
+	MTU       int              // bytes, both ends; 0: the bridge's when it was made
+	ChainMTU  int              // bytes: that a later plugin of the chain has given the container's end; 0: none
 	Addresses []netip.Prefix   // of the container's end, with the length of the subnet's prefix
 	Gateways  []netip.Addr     // where a family's default route leads, unless Routes has another
 	Routes    []Route

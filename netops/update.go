@@ -1,36 +1,21 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// Update brings a running port from what it was made of to another MTU and other routes, without taking anything away
-// that connections rest on before its successor is there. Addresses, MAC and bridge stay. It is idempotent: a route
-// that is there already, or gone already, is no error.
+// Update brings a running port from what it was made of to another MTU and other routes. It changes only what differs between
+// the two, and only what is the port's; a new route is there before the one whose place it takes is gone. Addresses, MAC and
+// bridge stay. After an error all is as it was. It is idempotent. A *RearrangedError says that it cannot be done to this
+// container, now or later.
 func (k *Kernel) Update(to, from Port) error {
-	if err := to.validate(); err != nil {
-		return fmt.Errorf("netops: update %s: %w", to.Name, err)
-	}
-	mtu := to.MTU
-	err := k.host.with(func(s *socket) error {
-		if mtu == 0 {
-			bridge, err := linkNamed(s, to.Bridge)
-			if err != nil {
-				return err
-			}
-			mtu = bridge.mtu
-		}
-		host, err := linkNamed(s, to.Name)
-		if err != nil {
-			return err
-		}
-		return s.do(changeLink(host.index, "set MTU of "+to.Name, 0, numberAttr(unix.IFLA_MTU, mtu)))
-	})
+	err := to.validate()
 	if err == nil {
-		err = within(to.Netns, func() error { return updateInside(&to, &from, mtu) })
+		err = k.host.with(func(s *socket) error { return k.update(s, &to, &from) })
 	}
 	if err != nil {
 		return fmt.Errorf("netops: update %s: %w", to.Name, err)
@@ -38,48 +23,139 @@ func (k *Kernel) Update(to, from Port) error {
 	return nil
 }
 
-// updateInside runs in the container's namespace.
-func updateInside(to, from *Port, mtu int) error {
+// A change is what an update is to do in a container: routes to be added, routes to be taken away, and an MTU, if it is not 0.
+type change struct {
+	add, drop []Route
+	mtu       int
+}
+
+// changeOf compares what a port is to be with what it was made of.
+func changeOf(s *socket, to, from *Port) (c change, err error) {
+	wanted, former := to.routes(), from.routes()
+	c.add = without(wanted, former)
+	c.drop = without(former, wanted)
+	if to.MTU == from.MTU {
+		return c, nil
+	}
+	if c.mtu = to.MTU; c.mtu == 0 {
+		bridge, err := linkNamed(s, to.Bridge)
+		if err != nil {
+			return c, err
+		}
+		c.mtu = bridge.mtu
+	}
+	return c, nil
+}
+
+func without(all, those []Route) []Route {
+	return slices.DeleteFunc(slices.Clone(all), func(r Route) bool {
+		return slices.ContainsFunc(those, func(x Route) bool { return x.To.Masked() == r.To.Masked() && x.Via == r.Via })
+	})
+}
+
+func (k *Kernel) update(s *socket, to, from *Port) error {
+	c, err := changeOf(s, to, from)
+	if err != nil || len(c.add)+len(c.drop) == 0 && c.mtu == 0 {
+		return err
+	}
+	host, err := linkNamed(s, to.Name)
+	if err != nil {
+		return err
+	}
+	outer := func(mtu int) error {
+		return s.do(changeLink(host.index, "set MTU of "+to.Name, 0, numberAttr(unix.IFLA_MTU, mtu)))
+	}
+	// Neither end may send what the other does not take.
+	if c.mtu > host.mtu {
+		if err := outer(c.mtu); err != nil {
+			return err
+		}
+	}
+	err = within(to.Netns, func() error { return c.carryOut(to, from, host) })
+	switch {
+	case err != nil && c.mtu > host.mtu:
+		return errors.Join(err, outer(host.mtu))
+	case err == nil && c.mtu != 0 && c.mtu < host.mtu:
+		return outer(c.mtu)
+	}
+	return err
+}
+
+// carryOut runs in the container's namespace.
+func (c *change) carryOut(to, from *Port, host link) error {
 	s, err := openSocket()
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	inside, err := linkNamed(s, to.Interface)
+	in, err := look(s, to, host)
 	if err != nil {
 		return err
 	}
-	requests := []request{changeLink(inside.index, "set MTU of "+to.Interface, 0, numberAttr(unix.IFLA_MTU, mtu))}
-	wanted := to.routes()
-	for _, r := range wanted {
-		put := putRoute(inside.index, r.To, r.Via, fmt.Sprintf("put route to %v via %v", r.To, r.Via))
-		put.Flags = put.Flags&^unix.NLM_F_EXCL | unix.NLM_F_REPLACE
-		requests = append(requests, put)
-	}
-	if err := s.do(requests...); err != nil {
+	if err := in.rearranged(to); err != nil {
 		return err
 	}
-	return removeRoutes(s, to, inside.index, wanted, from.routes())
+	if err := c.moved(&in, from); err != nil {
+		return err
+	}
+	return carryOut(s, slices.Concat(c.mtuSteps(&in, host), c.routeSteps(&in)))
 }
 
-// removeRoutes takes away what only the former routes have.
-func removeRoutes(s *socket, p *Port, index int, wanted, former []Route) error {
-	held, err := routes(s)
-	if err != nil {
-		return err
+// moved refuses a change of routes where another has moved those that were put: what was added beside them would not be
+// used.
+func (c *change) moved(in *inside, from *Port) error {
+	if len(c.add)+len(c.drop) == 0 {
+		return nil
 	}
-	for _, r := range held {
-		same := func(x Route) bool { return x.To.Masked() == r.to && x.Via == r.via }
-		sameTarget := func(x Route) bool { return x.To.Masked() == r.to }
-		if r.index != index || r.table != unix.RT_TABLE_MAIN || !slices.ContainsFunc(former, same) || slices.ContainsFunc(wanted, same) {
-			continue
-		}
-		if slices.ContainsFunc(wanted, sameTarget) && r.family == unix.AF_INET {
-			continue // its successor has replaced it
-		}
-		if err := s.do(dropRoute(r.body, fmt.Sprintf("remove route to %v via %v from %s", r.to, r.via, p.Interface))); err != nil {
-			return err
+	for _, r := range from.routes() {
+		if standingOf(r, in.index, in.routes) == moved {
+			return &RearrangedError{from.Interface, fmt.Sprintf(
+				"its route to %v was moved to another table (source-based routing, or a VRF)", r.To)}
 		}
 	}
 	return nil
+}
+
+// mtuSteps set the MTU of the container's end, unless somebody has given it another that fits.
+func (c *change) mtuSteps(in *inside, host link) []step {
+	if c.mtu == 0 || in.link.mtu != host.mtu && in.link.mtu <= c.mtu {
+		return nil
+	}
+	set := func(mtu int, what string) request {
+		return changeLink(in.index, what, 0, numberAttr(unix.IFLA_MTU, mtu))
+	}
+	return []step{{set(c.mtu, "set MTU of "+in.name), set(in.link.mtu, "undo")}}
+}
+
+// routeSteps add what is absent, and what takes the place of a route that goes; then they take away what is as it was put.
+func (c *change) routeSteps(in *inside) (steps []step) {
+	replaced := func(r Route) bool {
+		return slices.ContainsFunc(c.drop, func(x Route) bool {
+			return x.To.Masked() == r.To.Masked() && standingOf(x, in.index, in.routes) == asPut
+		})
+	}
+	for _, r := range c.add {
+		is := standingOf(r, in.index, in.routes)
+		if is != absent && (is != overlaid || !replaced(r)) {
+			continue
+		}
+		put := putRoute(in.index, r.To, r.Via, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
+		put.Flags = put.Flags&^unix.NLM_F_EXCL | unix.NLM_F_APPEND // behind the one whose place it takes
+		steps = append(steps, step{put, removeRoute(in.index, r, "undo")})
+	}
+	for _, r := range c.drop {
+		if standingOf(r, in.index, in.routes) == asPut {
+			undo := putRoute(in.index, r.To, r.Via, "undo")
+			undo.Flags = undo.Flags&^unix.NLM_F_EXCL | unix.NLM_F_APPEND
+			steps = append(steps, step{removeRoute(in.index, r, fmt.Sprintf("remove route to %v via %v", r.To, r.Via)), undo})
+		}
+	}
+	return steps
+}
+
+// removeRoute asks for the end of a route that putRoute has put, and of no other.
+func removeRoute(index int, r Route, what string) request {
+	remove := putRoute(index, r.To, r.Via, what)
+	remove.Type, remove.Flags = unix.RTM_DELROUTE, unix.NLM_F_REQUEST|unix.NLM_F_ACK
+	return remove
 }

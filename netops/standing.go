@@ -1,0 +1,114 @@
+package netops
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// What of a container is a port's, and what is others', is decided here for ADD, CHECK and update alike. A port's are
+// its interface, the addresses on it, and the routes that were put over it. All else is others': further interfaces, whatever
+// leads to a destination already, and what a chained plugin or the container itself has made of what was the port's.
+
+// A standing is how a route that a container is to have stands in its kernel.
+type standing int
+
+const (
+	absent   standing = iota // nothing leads there
+	asPut                    // it is there as it was put
+	moved                    // it leads over the interface, from another table: source-based routing, or a VRF
+	overlaid                 // something else leads there, which stays: another interface's route, or another's over this one
+)
+
+// standingOf tells how a route over the link of an index stands among those that the container has.
+func standingOf(want Route, index int, held []route) standing {
+	is := absent
+	for _, r := range held {
+		same := r.index == index && r.via == want.Via
+		switch {
+		case r.to != want.To.Masked():
+		case same && r.table == unix.RT_TABLE_MAIN:
+			return asPut
+		case same:
+			is = moved
+		case r.table == unix.RT_TABLE_MAIN && is == absent:
+			is = overlaid
+		}
+	}
+	return is
+}
+
+// A RearrangedError says that somebody has rearranged a container's interface since it was attached, so that a change of the
+// port would reach something else, or only a part of it. Nothing was changed.
+type RearrangedError struct {
+	Interface string
+	What      string
+}
+
+func (e *RearrangedError) Error() string {
+	return fmt.Sprintf("interface %s was rearranged by another since it was attached: %s", e.Interface, e.What)
+}
+
+// An inside is what the kernel has in a container.
+type inside struct {
+	link      link   // that has the port's interface name; index 0: there is none
+	name      string // that the port's end has; empty: it is in another namespace
+	index     int    // of the port's end
+	addresses []address
+	routes    []route
+}
+
+// look reads what is inside, by a socket of the container's namespace. host is the port's other end.
+func look(s *socket, p *Port, host link) (in inside, err error) {
+	if in.link, err = present(s, p.Interface); err != nil {
+		return in, err
+	}
+	if host.index != 0 && in.link.peer == host.index && host.peer == in.link.index {
+		in.name, in.index = p.Interface, in.link.index
+	} else if host.index != 0 {
+		if in.name, in.index, err = otherEnd(s, host); err != nil {
+			return in, err
+		}
+	}
+	if in.addresses, err = addressesOf(s, unix.AF_UNSPEC, in.link.index); err != nil {
+		return in, err
+	}
+	in.routes, err = routes(s)
+	return in, err
+}
+
+// otherEnd looks for the container's end of a port under whatever name it has.
+func otherEnd(s *socket, host link) (name string, index int, err error) {
+	all, err := links(s)
+	for _, l := range all {
+		if l.kind == "veth" && l.peer == host.index && l.index == host.peer {
+			return l.name, l.index, err
+		}
+	}
+	return "", 0, err
+}
+
+func (in *inside) has(want netip.Prefix) bool {
+	return in.link.index != 0 && slices.ContainsFunc(in.addresses, func(a address) bool { return a.prefix == want })
+}
+
+// rearranged says why the port's interface is not any more what a change could be made to; nil: it is.
+func (in *inside) rearranged(p *Port) error {
+	fault := func(format string, args ...any) error {
+		return &RearrangedError{p.Interface, fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case in.index == 0:
+		return fault("the container's end of port %s has left its network namespace", p.Name)
+	case in.name != p.Interface:
+		return fault("the container's end of port %s is called %s now", p.Name, in.name)
+	}
+	for _, a := range p.Addresses {
+		if !in.has(a) {
+			return fault("address %v has left it", a)
+		}
+	}
+	return nil
+}
