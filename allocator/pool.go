@@ -30,6 +30,10 @@ type Pool struct {
 	Cooldown  Duration       `json:"cooldown" yaml:"cooldown"`                // how long before another app may have it
 	Retain    Duration       `json:"retain,omitzero" yaml:"retain,omitempty"` // how long a reservation outlives its end; 0: forever
 	Draining  bool           `json:"draining,omitempty" yaml:"-"`             // it is to be removed: nothing is allocated of it anew
+
+	// Former are addresses that were gateways, and that some node may still have on its bridge. They are no part of what
+	// people configure: the cluster keeps them beside its pools until every node has taken them off.
+	Former []netip.Addr `json:"-" yaml:"-"`
 }
 
 // BlockSize is the prefix length of a pool's blocks, by family.

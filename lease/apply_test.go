@@ -125,26 +125,6 @@ func TestAPoolsCIDRAndBlockSizeNeverChange(t *testing.T) {
 	}
 }
 
-func TestTooManyPoolsAtOnceAreRefusedInWords(t *testing.T) {
-	l := newLab(t)
-	s := l.store()
-	base := l.apply(s)
-	next := base.Clone()
-	for i := range maxOps {
-		name := fmt.Sprint("p", i)
-		next.Pools[name] = allocator.Pool{Name: name, CIDRs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16)}}.WithDefaults()
-	}
-	if _, err := s.Apply(t.Context(), base, next, Note{}); err == nil || !strings.Contains(err.Error(), "apply fewer pools at once") {
-		t.Errorf("the error is %v", err)
-	}
-	for i := maxOps - 2; i < maxOps; i++ {
-		delete(next.Pools, fmt.Sprint("p", i))
-	}
-	if _, err := s.Apply(t.Context(), base, next, Note{}); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestAChangeWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
 	l := newLab(t)
 	s := l.store()

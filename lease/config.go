@@ -19,19 +19,29 @@ type Config struct {
 	Settings      Settings
 	Pools         map[string]allocator.Pool
 	PoolRevisions map[string]int64 // the mod revision of each pool's key
+	Former        []Former         // gateways that were, and that some node may still have
 }
 
 // changeCount is the value of the key that every change touches.
 type changeCount struct {
-	Changes int64 `json:"changes"`
+	Changes int64    `json:"changes"`
+	Former  []Former `json:"former,omitempty"`
 }
 
 // Clone is a copy that can be changed without changing c. The pools' lists are shared: whoever changes one makes it anew.
 func (c *Config) Clone() *Config {
 	clone := *c
 	clone.Settings.Operations = slices.Clone(c.Settings.Operations)
-	clone.Pools, clone.PoolRevisions = maps.Clone(c.Pools), maps.Clone(c.PoolRevisions)
+	clone.Pools, clone.PoolRevisions, clone.Former = maps.Clone(c.Pools), maps.Clone(c.PoolRevisions), slices.Clone(c.Former)
 	return &clone
+}
+
+// putPool makes a pool one of c's.
+func (c *Config) putPool(pool allocator.Pool) {
+	if c.Pools == nil {
+		c.Pools = map[string]allocator.Pool{}
+	}
+	c.Pools[pool.Name] = pool
 }
 
 // Validate reports the first thing in c that cannot be, whatever was there before.
@@ -85,7 +95,7 @@ func (s *Store) Config(ctx context.Context) (*Config, error) {
 		if err := json.Unmarshal(revision[0].Value, &n); err != nil {
 			return nil, fmt.Errorf("lease: the record at %s cannot be read: %w", revision[0].Key, err)
 		}
-		c.Revision, c.Changes = revision[0].ModRevision, n.Changes
+		c.Revision, c.Changes, c.Former = revision[0].ModRevision, n.Changes, n.Former
 	}
 	if len(settings) > 0 {
 		if err := json.Unmarshal(settings[0].Value, &c.Settings); err != nil {
@@ -99,6 +109,7 @@ func (s *Store) Config(ctx context.Context) (*Config, error) {
 		}
 		c.Pools[pool.Name], c.PoolRevisions[pool.Name] = pool, kv.ModRevision
 	}
+	c.spreadFormer()
 	return c, nil
 }
 

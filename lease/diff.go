@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -31,11 +32,32 @@ func orNone(value string) string {
 // Diff is what differs between two configurations, the settings first, then the pools by name. Of a pool that only one
 // of them has, every field differs.
 func Diff(base, next *Config) []Change {
+	return differences(base, next, differing(base, next))
+}
+
+// differences is Diff, of the pools that are named.
+func differences(base, next *Config, pools []string) []Change {
 	changes := diff("settings", fields(base.Settings), fields(next.Settings))
-	for _, name := range poolNames(base, next) {
+	for _, name := range pools {
 		changes = append(changes, diff("pool "+name, poolFields(base, name), poolFields(next, name))...)
 	}
 	return changes
+}
+
+// differing are the names of the pools that differ, in order.
+func differing(base, next *Config) (names []string) {
+	for _, name := range poolNames(base, next) {
+		before, was := base.Pools[name]
+		after, is := next.Pools[name]
+		before.Former, after.Former = nil, nil
+		if was == is && reflect.DeepEqual(before, after) {
+			continue
+		}
+		if len(diff("", poolFields(base, name), poolFields(next, name))) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // poolNames are those of both, in order.

@@ -13,11 +13,19 @@ type PoolUse struct {
 	Reservations int `json:"reservations"` // reserved addresses, those included
 }
 
+// Idle reports whether nothing of a pool is in use but blocks that nodes have ready: they give them back when the pool is
+// draining.
+func (u PoolUse) Idle() bool { return u.Blocks > 0 && u.drainedBut(u.Blocks) && u.Reservations == 0 }
+
+func (u PoolUse) drainedBut(blocks int) bool {
+	return u.Blocks == blocks && u.Assignments == 0 && u.Attached == 0
+}
+
 // drained reports whether nothing is left but what a person must decide on: reservations of members that do not run.
-func (u PoolUse) drained() bool { return u.Blocks == 0 && u.Assignments == 0 && u.Attached == 0 }
+func (u PoolUse) drained() bool { return u.drainedBut(0) }
 
 // Drain marks a pool of base as one to be removed: from then on nodes allocate nothing of it anew, and give back what
-// they do not use. Applying a manifest does not undo it; restoring a configuration from before does.
+// they do not use. Applying a manifest that says so undoes it, and so does restoring a configuration from before.
 func (s *Store) Drain(ctx context.Context, base *Config, name string, note Note) (*Config, error) {
 	pool, ok := base.Pools[name]
 	if !ok {
@@ -31,7 +39,7 @@ func (s *Store) Drain(ctx context.Context, base *Config, name string, note Note)
 
 // WaitDrained waits until no node owns a block of a pool and no container has an address of it. It calls progress, if
 // that is not nil, with each state that it reads. It outlasts times without etcd. When ctx ends it returns what was in
-// use last, and ctx's error.
+// use last, and ctx's error; where somebody has taken the pool back into use meanwhile, ErrNotDraining.
 func (s *Store) WaitDrained(ctx context.Context, name string, progress func(PoolUse)) (PoolUse, error) {
 	var last PoolUse
 	for {
@@ -46,12 +54,21 @@ func (s *Store) WaitDrained(ctx context.Context, name string, progress func(Pool
 			if last = use; use.drained() {
 				return use, nil
 			}
+			if pool, err := one(ctx, s, poolForm, s.keys.pool(name)); err == nil && (pool == nil || !pool.Draining) {
+				return use, fmt.Errorf("lease: pool %q: %w", name, ErrNotDraining)
+			}
 			s.changed(ctx, at, s.keys.Under(KindBlock, name), s.keys.Under(KindAssignment, name), s.keys.Under(KindReservation, name))
 		case !ambiguous(err):
 			return last, err
 		}
 		_ = pause(ctx, settling)
 	}
+}
+
+// Use counts what of a pool is in use.
+func (s *Store) Use(ctx context.Context, name string) (PoolUse, error) {
+	use, _, err := s.use(ctx, name)
+	return use, err
 }
 
 // use counts what of a pool is in use. All that is written after at may not be counted.
@@ -69,7 +86,7 @@ func (s *Store) use(ctx context.Context, name string) (use PoolUse, at int64, er
 		return use, 0, err
 	}
 	for _, b := range blocks {
-		if !b.stateful() {
+		if b.ofNodes() {
 			use.Blocks++
 		}
 	}

@@ -30,6 +30,8 @@ var (
 	ErrDemandMet = errors.New("lease: the demand has been met or has ended")
 	// ErrManyParts says that a block is split into so many parts that it cannot be split further.
 	ErrManyParts = errors.New("lease: the block has too many parts")
+	// ErrNotDraining says that a pool that was to be drained is not, any more: somebody has taken it back into use.
+	ErrNotDraining = errors.New("lease: somebody has taken it back into use, or removed it")
 	// ErrNotReserved says that an identity has no reservation.
 	ErrNotReserved = errors.New("lease: nothing is reserved")
 )
@@ -70,8 +72,8 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("lease: pool %q is in use: %s and %s, such as %s: stop its containers and release its reservations first",
-		e.Pool, count(e.Blocks, "owned block"), count(e.Reservations, "reservation"), strings.Join(e.Examples, ", "))
+	return fmt.Sprintf("lease: pool %q is in use: %s and %s, such as %s: stop its containers and release its reservations first, then `berthctl remove pool %s --drain`, which waits until nodes have given their blocks back",
+		e.Pool, count(e.Blocks, "owned block"), count(e.Reservations, "reservation"), strings.Join(e.Examples, ", "), e.Pool)
 }
 
 func count(n int, what string) string {

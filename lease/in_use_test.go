@@ -125,7 +125,13 @@ func TestNothingComesBetweenALookAndAChange(t *testing.T) {
 	grown := next.Pools["default"]
 	grown.Stateful = []netip.Prefix{prefix("10.42.0.0/20"), prefix("10.42.16.0/24")}
 	next.Pools["default"] = grown
-	growth, err := s.guardGrowth(t.Context(), base, next)
+	growth, err := s.guard(t.Context(), base, next, []string{"default"})
+	l.check(err)
+	less := base.Clone()
+	shrunk := less.Pools["small"]
+	shrunk.Stateful = nil
+	less.Pools["small"] = shrunk
+	shrinking, err := s.guard(t.Context(), base, less, []string{"small"})
 	l.check(err)
 	unused, err := s.guardUnused(t.Context(), "small")
 	l.check(err)
@@ -134,8 +140,10 @@ func TestNothingComesBetweenALookAndAChange(t *testing.T) {
 	l.check(err)
 	_, err = s.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], identity("db", 0), nil)
 	l.check(err)
-	for what, guards := range map[string][]clientv3.Cmp{"growth": growth, "blocks": unused[:1], "reservations": unused[1:]} {
-		_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, compares: guards}, time.Now())
+	for what, guards := range map[string][]clientv3.Cmp{
+		"growth": growth.compares, "shrinking": shrinking.compares, "blocks": unused.compares[:1], "reservations": unused.compares[1:],
+	} {
+		_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: guard{compares: guards}}, time.Now())
 		if err != nil || !moved {
 			t.Errorf("%s: it went through: %v", what, err)
 		}

@@ -25,19 +25,42 @@ func (b *Block) Of(owner string) []Part {
 
 // OwnerOf is whose an address is; empty: nobody's.
 func (b *Block) OwnerOf(a netip.Addr) string {
-	for _, p := range b.Parts {
-		if p.Prefix.Contains(a) {
-			return p.Owner
-		}
-	}
-	return ""
+	part, _ := b.partOf(a)
+	return part.Owner
 }
 
-// stateful reports whether the whole block is kept for reservations.
-func (b *Block) stateful() bool { return b.ownedBy(OwnerStateful) }
+// partOf is the part that an address lies in; not owned: it is nobody's.
+func (b *Block) partOf(a netip.Addr) (part Part, owned bool) {
+	for _, p := range b.Parts {
+		if p.Prefix.Contains(a) {
+			return p, true
+		}
+	}
+	return Part{}, false
+}
 
+// stateful reports whether the whole block is kept for reservations, but for what nodes have for addresses of their own.
+func (b *Block) stateful() bool { return b.owns(OwnerStateful) && !b.ofNodes() }
+
+// owns reports whether something of the block is an owner's.
+func (b *Block) owns(owner string) bool {
+	return slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner == owner })
+}
+
+// ownedBy reports whether all that is owned of the block is an owner's.
 func (b *Block) ownedBy(owner string) bool {
 	return len(b.Parts) > 0 && !slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != owner })
+}
+
+// ofNodes reports whether a node may hand out something of the block.
+func (b *Block) ofNodes() bool {
+	return slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != OwnerStateful && p.Owner != OwnerMachine })
+}
+
+// without is b with what was an owner's as nobody's.
+func (b Block) without(owner string) Block {
+	b.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p Part) bool { return p.Owner == owner })
+	return b
 }
 
 // owned reports whether all of part is an owner's.
@@ -99,7 +122,7 @@ func canonical(block netip.Prefix, parts []Part) []Part {
 // siblings reports whether two parts, of which a is the lower, say the same of the halves of one prefix.
 func siblings(a, b Part) bool {
 	whole := netip.PrefixFrom(b.Prefix.Addr(), b.Prefix.Bits()-1).Masked()
-	return a.Owner == b.Owner && a.Taken == b.Taken && a.Prefix.Bits() == b.Prefix.Bits() && whole.Addr() == a.Prefix.Addr()
+	return a.Owner == b.Owner && a.Node == b.Node && a.Taken == b.Taken && a.Prefix.Bits() == b.Prefix.Bits() && whole.Addr() == a.Prefix.Addr()
 }
 
 func prefixesOf(parts []Part) []netip.Prefix {

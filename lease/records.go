@@ -11,13 +11,16 @@ import (
 // Records are what the keys hold, as JSON. A field that the key says is filled in when a record is read, and left out
 // when it is written; so is Revision, the mod revision of the record's key.
 
-// OwnerStateful is the owner of the parts that reservations lie in. No node may be called so.
-const OwnerStateful = "stateful"
+// The owners of parts that are no node's. No node may be called so.
+const (
+	OwnerStateful = "stateful" // reservations lie in it
+	OwnerMachine  = "machine"  // it is an address of a node itself: the part's Node says whose
+)
 
 // ValidNode reports what keeps a word from being a node's name; what is the word's place, for the error.
 func ValidNode(what, name string) error {
-	if name == OwnerStateful {
-		return fmt.Errorf("%s %q: the word marks the owner of stateful blocks, and no node may be called so", what, name)
+	if name == OwnerStateful || name == OwnerMachine {
+		return fmt.Errorf("%s %q: the word marks parts of blocks that are no node's to hand out, and no node may be called so", what, name)
 	}
 	return allocator.ValidName(what, name)
 }
@@ -83,10 +86,11 @@ type Lag struct {
 	Reason     string               `json:"reason"`
 }
 
-// A Part of a block belongs to one owner: a node, or OwnerStateful.
+// A Part of a block belongs to one owner: a node, OwnerStateful, or OwnerMachine.
 type Part struct {
 	Prefix netip.Prefix `json:"prefix"`
 	Owner  string       `json:"owner"`
+	Node   string       `json:"node,omitempty"`  // OwnerMachine: the node that has the address on an interface of its own
 	Taken  bool         `json:"taken,omitempty"` // from an absent owner: an address is probed before its first use
 }
 

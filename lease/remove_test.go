@@ -267,8 +267,10 @@ func TestTheOwnerOfStatefulBlocksIsNoNodeThatCouldBeRemoved(t *testing.T) {
 	l.check(err)
 	before, err := s.Blocks(t.Context())
 	l.check(err)
-	if _, err := s.RemoveNode(t.Context(), OwnerStateful, RemoveOptions{Force: true}); err == nil || !contains(err, "stateful blocks") {
-		t.Errorf("error %v: want one that says what the word means", err)
+	for _, word := range []string{OwnerStateful, OwnerMachine} {
+		if _, err := s.RemoveNode(t.Context(), word, RemoveOptions{Force: true}); err == nil || !contains(err, "no node's to hand out") {
+			t.Errorf("error %v: want one that says what the word means", err)
+		}
 	}
 	after, err := s.Blocks(t.Context())
 	l.check(err)

@@ -44,60 +44,58 @@ func (c *Config) undo(h HistoryEntry) {
 	}
 }
 
-// Restore makes then, which is an older configuration, of base, in one transaction, and returns what is there now. A
-// pool that then does not have is removed, unless it is in use: such a pool stays as it is, and kept says why. Errors
-// are those of Apply.
+// Restore makes then, which is an older configuration, of base, in as many changes as Apply, and returns what is there now.
+// A pool that then does not have is removed, unless it is in use: such a pool stays as it is, and kept says why. Errors are
+// those of Apply.
 func (s *Store) Restore(ctx context.Context, base, then *Config, note Note) (after *Config, kept []*InUseError, err error) {
-	next, kept, err := s.Restorable(ctx, base, then)
-	if err != nil {
-		return nil, nil, err
+	const patience = 10 // how often a pool may come into use after it was looked at
+	for try := 1; ; try++ {
+		next, kept, err := s.Restorable(ctx, base, then)
+		if err != nil {
+			return nil, nil, err
+		}
+		steps, err := s.planSteps(ctx, base, next)
+		if err != nil {
+			return nil, nil, fmt.Errorf("lease: restore: %w", err)
+		}
+		after, err := s.carryOut(ctx, base, steps, Applying{Note: note})
+		if _, used := err.(*InUseError); used && try < patience { // the first step: nothing is in yet
+			continue
+		}
+		return after, kept, err
 	}
-	if len(Diff(base, next)) == 0 {
-		return base, kept, nil
-	}
-	after, err = s.change(ctx, func() (change, error) {
-		// What is in use may have changed since it was tried last.
-		c, in, err := s.restoring(ctx, base, then)
-		c.note, kept = note, in
-		return c, err
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return after, kept, nil
 }
 
 // Restorable is what Restore would make of base at this moment.
 func (s *Store) Restorable(ctx context.Context, base, then *Config) (next *Config, kept []*InUseError, err error) {
-	c, kept, err := s.restoring(ctx, base, then)
-	return c.next, kept, err
-}
-
-func (s *Store) restoring(ctx context.Context, base, then *Config) (c change, kept []*InUseError, err error) {
-	c = change{base: base, next: then.Clone()}
+	next = then.Clone()
+	next.Former = slices.Clone(base.Former)
 	for _, name := range poolNames(base, base) {
 		if _, stays := then.Pools[name]; stays {
 			continue
 		}
-		guards, err := s.guardUnused(ctx, name)
+		_, err := s.guardUnused(ctx, name)
 		if use, ok := errors.AsType[*InUseError](err); ok {
 			kept = append(kept, use)
-			c.next.Pools[name] = base.Pools[name]
+			next.Pools[name] = base.Pools[name]
 			continue
 		}
 		if err != nil {
-			return c, nil, err
+			return nil, nil, err
 		}
-		delete(c.next.PoolRevisions, name)
-		c.compares = append(c.compares, guards...)
-		c.deletes = append(c.deletes, s.deleteBlocks(name))
+		delete(next.PoolRevisions, name)
 	}
-	if err := validRestore(base, c.next); err != nil {
-		return c, nil, fmt.Errorf("lease: restore: %w", err)
+	if err := validRestore(base, next); err != nil {
+		return nil, nil, fmt.Errorf("lease: restore: %w", err)
 	}
-	guards, err := s.guardGrowth(ctx, base, c.next)
-	c.compares = append(c.compares, guards...)
-	return c, kept, err
+	steps, err := s.planSteps(ctx, base, next)
+	if err == nil {
+		err = s.checkSteps(ctx, base, steps)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("lease: restore: %w", err)
+	}
+	return next, kept, nil
 }
 
 // validRestore is ValidateChange, but pools may be missing.

@@ -29,10 +29,16 @@ func (c *ctl) apply() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Bring the configuration to what a file says",
-		Long: `Apply brings the configuration to what a file says, in one transaction, and prints the difference.
+		Long: `Apply brings the configuration to what a file says, and prints the difference.
 
 A pool that the file does not name stays as it is, and so do the settings. Of a pool that it names, and of the settings
-if it names them, a key that is absent goes back to its default. The file is YAML or JSON.
+if it names them, a key that is absent goes back to its default; only a pool that is draining stays so until the file says
+"draining: false" of it. The file is YAML or JSON.
+
+Nothing is taken from who has it: a gateway that somebody has, or a stateful range that shrinks below a reservation, is
+refused with the holder's name, and what is excluded stays with who has it. A gateway moves in two changes: the first
+excludes its address, and when the node that may give it out has applied that, the second moves it. More pools than etcd
+takes at once are several changes, too. If one fails, those before it are in: apply again to go on.
 
 The difference is made from the configuration as it was when the command began: if someone else changes it meanwhile,
 nothing is written, and the exit code is 4.`,
@@ -50,19 +56,33 @@ nothing is written, and the exit code is 4.`,
 				return err
 			}
 			next := m.On(base)
-			changes := lease.Diff(base, next)
-			notes := outOfReach(base, next)
-			if dryRun {
-				if err := lease.ValidateChange(base, next); err != nil {
-					return err
-				}
-				return c.tellApplied(applied{base.Revision, false, changes, notes}, "nothing is written: this is a dry run")
-			}
-			after, err := store.Apply(ctx, base, next, lease.Note{Who: who(), Message: message})
+			steps, err := store.Plan(ctx, base, next)
 			if err != nil {
 				return err
 			}
-			return c.tellApplied(applied{after.Revision, after.Revision != base.Revision, changes, notes}, "")
+			a := applied{Revision: base.Revision, Changes: lease.Diff(base, next)}
+			if a.Notes, err = notesOf(ctx, store, m, base, next, a.Changes); err != nil {
+				return err
+			}
+			if dryRun {
+				return c.tellApplied(a, inSteps("nothing is written: this is a dry run", steps))
+			}
+			bar := c.progress()
+			after, err := store.ApplyInSteps(ctx, base, next, lease.Applying{
+				Note: lease.Note{Who: who(), Message: message},
+				Done: func(step, steps int, after *lease.Config) {
+					if steps > 1 {
+						bar.show(step, steps, fmt.Sprintf("changes are in: revision %d", after.Revision))
+					}
+				},
+				Waiting: func(why error) { bar.show(0, 1, "waiting: "+origin.ReplaceAllString(why.Error(), "$1")) },
+			})
+			bar.end()
+			if err != nil {
+				return err
+			}
+			a.Revision, a.Changed = after.Revision, after.Revision != base.Revision
+			return c.tellApplied(a, "")
 		}),
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the configuration `file`; - is the standard input")
@@ -71,6 +91,35 @@ nothing is written, and the exit code is 4.`,
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")
 	return cmd
+}
+
+// inSteps adds to words how many changes something takes, where that is more than one.
+func inSteps(words string, steps int) string {
+	if steps < 2 {
+		return words
+	}
+	return fmt.Sprintf("%s; it takes %d changes, each with its own revision", words, steps)
+}
+
+// notesOf says what of a change does not come to be, or not everywhere, and who keeps what.
+func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *lease.Config, changes []lease.Change) ([]string, error) {
+	notes := outOfReach(base, changes)
+	for _, pool := range m.Pools {
+		if next.Pools[pool.Name].Draining && !m.SaysDraining(pool.Name) {
+			notes = append(notes, fmt.Sprintf("pool %s is draining, and stays so: write \"draining: false\" into the file to take it back into use", pool.Name))
+		}
+	}
+	words, count, err := store.Excluded(ctx, base, next)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range words {
+		notes = append(notes, "excluded, "+w)
+	}
+	if more := count - len(words); more > 0 {
+		notes = append(notes, fmt.Sprintf("and %d more addresses stay with who has them", more))
+	}
+	return notes, nil
 }
 
 // read parses a file, or the standard input.

@@ -26,7 +26,7 @@ func (c *ctl) drain(ctx context.Context, store *lease.Store, base *lease.Config,
 	bar.end()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return nil, incompleteError{fmt.Errorf("pool %s stays draining: it is in use after %s: %s\nrun this again to go on, or see \"berthctl rollback --help\" to take the pool back into use",
+		return nil, incompleteError{fmt.Errorf("pool %s stays draining: it is in use after %s: %s\nrun this again to go on; \"draining: false\" in the file that you apply, or \"berthctl rollback\", takes the pool back into use",
 			pool, timeout, useWords(use))}
 	case err != nil:
 		return nil, err

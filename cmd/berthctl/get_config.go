@@ -27,11 +27,11 @@ func (c *ctl) pools() kind[allocator.Pool] {
 			return sortedPools(config), nil
 		},
 		keyOf:  func(p allocator.Pool) string { return p.Name },
-		header: []string{"NAME", "CIDRS", "GATEWAYS", "STATEFUL", "EXCLUDED", "MTU", "REUSE", "COOLDOWN", "RETAIN"},
+		header: []string{"NAME", "CIDRS", "GATEWAYS", "STATEFUL", "EXCLUDED", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
 		row: func(p allocator.Pool) []string {
 			return []string{
 				p.Name, join(p.CIDRs), join(p.Gateways), join(p.Stateful), join(p.Exclude), mtu(p.MTU),
-				span(p.Reuse), span(p.Cooldown), retain(p.Retain),
+				span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p),
 			}
 		},
 	}
@@ -43,6 +43,13 @@ func sortedPools(config *lease.Config) []allocator.Pool {
 		pools = append(pools, config.Pools[name])
 	}
 	return pools
+}
+
+func poolState(p allocator.Pool) string {
+	if p.Draining {
+		return "draining"
+	}
+	return "in use"
 }
 
 // retain and mtu say what zero means.

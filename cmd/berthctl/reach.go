@@ -13,30 +13,36 @@ var interfaceFields = []string{"gateways", "mtu", "routes"}
 
 // outOfReach says which changes of pools do not come to running containers, or not to all: a line for each pool and
 // reason.
-func outOfReach(base, next *lease.Config) (notes []string) {
-	for _, pool := range sortedPools(next) {
-		if _, former := base.Pools[pool.Name]; !former {
-			continue
-		}
-		var dns bool
-		var fields []string
-		for _, change := range lease.Diff(base, next) {
-			switch {
-			case change.Object != "pool "+pool.Name:
-			case change.Field == "dns":
-				dns = true
-			case slices.Contains(interfaceFields, change.Field):
-				fields = append(fields, change.Field)
-			}
-		}
+func outOfReach(base *lease.Config, changes []lease.Change) (notes []string) {
+	var pool string
+	var dns bool
+	var fields []string
+	tell := func() {
 		if dns {
-			notes = append(notes, fmt.Sprintf("pool %s: dns is for new containers only: the runtime has told it to those that run", pool.Name))
+			notes = append(notes, fmt.Sprintf("pool %s: dns is for new containers only: the runtime has told it to those that run", pool))
 		}
 		if len(fields) > 0 {
 			notes = append(notes, fmt.Sprintf("pool %s: where another plugin made the interface (role ipam), %s for new containers only",
-				pool.Name, isOrAre(fields)))
+				pool, isOrAre(fields)))
 		}
 	}
+	for _, change := range changes {
+		name, is := strings.CutPrefix(change.Object, "pool ")
+		if _, former := base.Pools[name]; !is || !former {
+			continue
+		}
+		if name != pool {
+			tell()
+			pool, dns, fields = name, false, nil
+		}
+		switch {
+		case change.Field == "dns":
+			dns = true
+		case slices.Contains(interfaceFields, change.Field):
+			fields = append(fields, change.Field)
+		}
+	}
+	tell()
 	return notes
 }
 

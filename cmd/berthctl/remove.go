@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,13 +33,13 @@ func (c *ctl) removePool() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pool NAME",
 		Short: "Remove a pool that nothing uses",
-		Long: `Remove pool takes a pool out of the configuration. It is refused while a node owns a block of the pool, or a
-reservation lies in it.
+		Long: `Remove pool takes a pool out of the configuration. It is refused while a container has an address of the pool, or a
+reservation lies in it. Blocks that nodes have ready and do not use are given back first.
 
 With --drain the pool is first marked as draining: nodes allocate nothing of it any more and give back what they do not
 use. Then it waits until no container has an address of the pool, and removes it. Reservations of members that do not
 run are not waited for: release them. If the time is over first, the exit code is 3 and the pool stays draining: run
-the same again to go on, or "berthctl rollback" to take the pool back into use.`,
+the same again to go on. "draining: false" in the file that you apply, or "berthctl rollback", takes it back into use.`,
 		Example: `  berthctl remove pool lab --message "the lab has moved"
   berthctl remove pool lab --drain --timeout 1h`,
 		Args: wantArgs(1, 1, "the NAME of a pool"),
@@ -57,6 +58,9 @@ the same again to go on, or "berthctl rollback" to take the pool back into use.`
 				}
 			}
 			after, err := store.RemovePool(ctx, base, args[0], note)
+			if _, used := errors.AsType[*lease.InUseError](err); used && !drain {
+				after, err = c.removeIdle(ctx, store, base, args[0], note, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -68,4 +72,37 @@ the same again to go on, or "berthctl rollback" to take the pool back into use.`
 	cmd.Flags().BoolVar(&drain, "drain", false, "stop new allocations, and wait until the containers of the pool have gone")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how `long` to wait with --drain")
 	return cmd
+}
+
+// idleTime is how long nodes may take to give blocks back in which nothing is.
+const idleTime = 20 * time.Second
+
+// removeIdle removes a pool in which nothing is in use but blocks that nodes have ready, by draining it first. Where it
+// cannot, the pool is as it was, and the error is the reason for which it could not be removed at once.
+func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Config, pool string, note lease.Note, reason error) (*lease.Config, error) {
+	use, err := store.Use(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	if !use.Idle() {
+		return nil, reason
+	}
+	former := base.Pools[pool].Draining
+	drained, err := c.drain(ctx, store, base, pool, idleTime, note)
+	if err == nil {
+		return store.RemovePool(ctx, drained, pool, note)
+	}
+	now, readErr := store.Config(ctx)
+	if readErr != nil {
+		return nil, errors.Join(err, readErr)
+	}
+	if p, there := now.Pools[pool]; there && p.Draining && !former {
+		p.Draining = false
+		next := now.Clone()
+		next.Pools[pool] = p
+		if _, undone := store.Apply(ctx, now, next, lease.Note{Who: note.Who, Message: "it is in use, and was not removed"}); undone != nil {
+			return nil, errors.Join(err, undone)
+		}
+	}
+	return nil, reason
 }

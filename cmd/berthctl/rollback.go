@@ -82,7 +82,8 @@ func rollBack(ctx context.Context, store *lease.Store, n int64, dryRun bool, not
 	if err != nil {
 		return applied{}, err
 	}
-	a := applied{Revision: after.Revision, Changed: after.Revision != base.Revision, Changes: lease.Diff(base, after), Notes: outOfReach(base, after)}
+	a := applied{Revision: after.Revision, Changed: after.Revision != base.Revision, Changes: lease.Diff(base, after)}
+	a.Notes = outOfReach(base, a.Changes)
 	for _, use := range kept {
 		a.Notes = append(a.Notes, fmt.Sprintf("pool %s did not exist then and stays: %s", use.Pool, inWords(use)))
 	}

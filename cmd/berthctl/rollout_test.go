@@ -147,15 +147,22 @@ func TestApplySaysWhatDoesNotReachRunningContainers(t *testing.T) {
 func TestAPoolIsDrainedBeforeItIsRemoved(t *testing.T) {
 	l := configured(t)
 	session, block := l.running("n1", "10.42.64.0/26")
-	l.ctl("remove", "pool", "default").exits(exitError).complains("1 owned block")
+	l.ctl("remove", "pool", "default").exits(exitError).complains("1 owned block", "berthctl remove pool default --drain")
+	l.ctl("get", "pools").exits(exitDone).says("STATE", "in use")
 	l.ctl("remove", "pool", "default", "--drain", "--timeout", "300ms").ends(exitIncomplete).
-		complains("stays draining", "addresses of containers: 1", "blocks of nodes: 1", "rollback")
+		complains("stays draining", "addresses of containers: 1", "blocks of nodes: 1", "draining: false", "rollback")
 	if !l.config().Pools["default"].Draining {
 		t.Fatal("the pool is not draining")
 	}
 	l.ctl("get", "pools", "-o", "yaml").exits(exitDone).says("draining: true")
 	l.ctl("reserve", "shop/db/db-0").exits(exitError).complains("draining")
-	l.ctl("apply", "-f", file(t, smallest)).exits(exitDone).says("nothing to do")
+	l.ctl("get", "pools").exits(exitDone).says("draining")
+	l.ctl("apply", "-f", file(t, smallest)).exits(exitDone).says("nothing to do", "draining, and stays so", "draining: false")
+	l.ctl("apply", "-f", file(t, smallest+"    draining: false\n"), "--dry-run").exits(exitDone).says("draining: true -> none")
+	l.ctl("apply", "-f", file(t, smallest+"    draining: false\n")).exits(exitDone).says("draining: true -> none")
+	if l.config().Pools["default"].Draining {
+		t.Fatal("the pool was not taken back into use")
+	}
 
 	done := make(chan answer, 1)
 	go func() { done <- l.ctl("remove", "pool", "default", "--drain") }()

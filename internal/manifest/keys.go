@@ -30,7 +30,7 @@ func (p *parser) pools(n *yaml.Node) []allocator.Pool {
 
 // pool reads one pool over the defaults.
 func (p *parser) pool(n *yaml.Node) allocator.Pool {
-	pool := allocator.Pool{}.WithDefaults()
+	pool, said := allocator.Pool{}.WithDefaults(), false
 	p.mapping(n, "pool", fields{
 		"name":      one(p, "name", &pool.Name, word),
 		"cidrs":     list(p, "cidrs", &pool.CIDRs, prefix),
@@ -44,8 +44,17 @@ func (p *parser) pool(n *yaml.Node) allocator.Pool {
 		"reuse":     one(p, "reuse", &pool.Reuse, duration),
 		"cooldown":  one(p, "cooldown", &pool.Cooldown, duration),
 		"retain":    one(p, "retain", &pool.Retain, duration),
-		"draining":  func(*yaml.Node) {}, // shown by "get pools", which can be applied; no file sets it
+		"draining": func(n *yaml.Node) {
+			said = true
+			one(p, "draining", &pool.Draining, truth)(n)
+		},
 	})
+	if said {
+		if p.draining == nil {
+			p.draining = map[string]bool{}
+		}
+		p.draining[pool.Name] = pool.Draining
+	}
 	return pool
 }
 

@@ -16,10 +16,12 @@ import (
 )
 
 // A Manifest is what a file says. A pool that the file does not name stays as it is, and so do the settings; of a pool
-// that it names, and of the settings, a key that is absent means its default.
+// that it names, and of the settings, a key that is absent means its default; but without the key draining a pool goes on
+// as it is.
 type Manifest struct {
 	Pools    []allocator.Pool // valid each, in the order of the file
 	Settings *lease.Settings  // valid; nil: the file says nothing of them
+	draining map[string]bool  // the pools of which the file says whether they are
 }
 
 // Parse reads a file. The error holds all that is wrong with it, a line each, which begins with name and the line's
@@ -37,17 +39,25 @@ func Parse(name string, data []byte) (*Manifest, error) {
 	if len(p.errs) > 0 {
 		return nil, errors.Join(p.errs...)
 	}
+	m.draining = p.draining
 	return m, nil
 }
 
-// On is base with what the file says put over it. Base stays as it is. A pool that is draining goes on draining.
+// SaysDraining reports whether the file says of a pool if it is draining.
+func (m *Manifest) SaysDraining(pool string) bool { _, says := m.draining[pool]; return says }
+
+// On is base with what the file says put over it. Base stays as it is. A pool of which the file does not say whether it is
+// draining goes on as it is.
 func (m *Manifest) On(base *lease.Config) *lease.Config {
 	next := base.Clone()
 	if next.Pools == nil {
 		next.Pools = make(map[string]allocator.Pool, len(m.Pools))
 	}
 	for _, pool := range m.Pools {
-		pool.Draining = base.Pools[pool.Name].Draining
+		if !m.SaysDraining(pool.Name) {
+			pool.Draining = base.Pools[pool.Name].Draining
+		}
+		pool.Former = base.Pools[pool.Name].Former
 		next.Pools[pool.Name] = pool
 	}
 	if m.Settings != nil {

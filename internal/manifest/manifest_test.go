@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,7 @@ func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
 		}
 		pool := reflect.ValueOf(m.Pools[0])
 		for i := range pool.NumField() {
-			if pool.Field(i).IsZero() && pool.Type().Field(i).Name != "Draining" { // no file sets it
+			if pool.Field(i).IsZero() && !slices.Contains([]string{"Draining", "Former"}, pool.Type().Field(i).Name) { // a file seldom says the one, and never the other
 				t.Errorf("%s: the first pool does not show the key of %s", name, pool.Type().Field(i).Name)
 			}
 		}
@@ -132,14 +133,18 @@ func TestWhatAFileDoesNotNameIsUntouched(t *testing.T) {
 	}
 }
 
-func TestAFileNeitherStartsNorStopsADraining(t *testing.T) {
+func TestADrainingGoesOnUnlessTheFileSaysOtherwise(t *testing.T) {
 	draining := allocator.Pool{Name: "default", Draining: true}
 	base := &lease.Config{Pools: map[string]allocator.Pool{"default": draining}}
-	if next := parse(t, smallest+"    draining: false").On(base); !next.Pools["default"].Draining {
-		t.Error("a file stopped the draining of a pool")
+	for words, want := range map[string]bool{"": true, "    draining: true": true, "    draining: false": false} {
+		if next := parse(t, smallest+words).On(base); next.Pools["default"].Draining != want {
+			t.Errorf("with %q it is draining: %t", words, !want)
+		}
 	}
-	if next := parse(t, smallest+"    draining: true").On(&lease.Config{}); next.Pools["default"].Draining {
-		t.Error("a file started the draining of a pool")
+	for words, want := range map[string]bool{"": false, "    draining: true": true} {
+		if next := parse(t, smallest+words).On(&lease.Config{}); next.Pools["default"].Draining != want {
+			t.Errorf("a new one with %q is draining: %t", words, !want)
+		}
 	}
 }
 

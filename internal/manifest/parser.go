@@ -17,8 +17,9 @@ import (
 
 // A parser collects everything that is wrong with a file.
 type parser struct {
-	name string
-	errs []error
+	name     string
+	errs     []error
+	draining map[string]bool // of the pools that say so
 }
 
 // fields are the keys of a mapping, and what reads the value of each.

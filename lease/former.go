@@ -1,0 +1,89 @@
+package lease
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+)
+
+// A Former is an address that was a gateway. Nodes take it off their bridges when they apply the change that made it so;
+// until all of them have, no container is given it, whichever pool it lies in by then.
+type Former struct {
+	Address netip.Addr `json:"address"`
+	Since   int64      `json:"since"` // the revision that was changed: a node that has applied a later one has taken it off
+}
+
+// spreadFormer lets each pool know which of the former gateways lie in it.
+func (c *Config) spreadFormer() {
+	for name, pool := range c.Pools {
+		before := len(pool.Former)
+		pool.Former = nil
+		for _, f := range c.Former {
+			if pool.Contains(f.Address) {
+				pool.Former = append(pool.Former, f.Address)
+			}
+		}
+		if before+len(pool.Former) > 0 {
+			c.Pools[name] = pool
+		}
+	}
+}
+
+// retire is what a change makes of the former gateways: those of base, and the gateways that no pool of next has any more.
+func retire(base, next *Config, pools []string) []Former {
+	former := slices.Clone(next.Former)
+	for _, name := range pools {
+		was, is := base.Pools[name], next.Pools[name]
+		for _, g := range was.Gateways {
+			if !slices.Contains(is.Gateways, g) && !isFormer(former, g) {
+				former = append(former, Former{Address: g, Since: base.Revision})
+			}
+		}
+		former = slices.DeleteFunc(former, func(f Former) bool { return slices.Contains(is.Gateways, f.Address) })
+	}
+	return former
+}
+
+func isFormer(all []Former, a netip.Addr) bool {
+	return slices.ContainsFunc(all, func(f Former) bool { return f.Address == a })
+}
+
+// FreeFormer gives the former gateways free that every node has taken off, in a change of the configuration of its own. A
+// node that is away counts until it is removed. It reports how many there were.
+func (s *Store) FreeFormer(ctx context.Context, note Note) (freed int, err error) {
+	base, err := s.Config(ctx)
+	if err != nil || len(base.Former) == 0 {
+		return 0, err
+	}
+	applied, err := s.appliedByAll(ctx)
+	if err != nil {
+		return 0, err
+	}
+	next := base.Clone()
+	next.Former = slices.DeleteFunc(next.Former, func(f Former) bool { return f.Since < applied })
+	if freed = len(base.Former) - len(next.Former); freed == 0 {
+		return 0, nil
+	}
+	_, err = s.change(ctx, func() (change, error) { return change{base: base, next: next, note: note}, nil })
+	return freed, err
+}
+
+// appliedByAll is the newest revision that every node has applied which was not removed. What a record that cannot be read
+// says nobody knows: then it is none.
+func (s *Store) appliedByAll(ctx context.Context) (int64, error) {
+	nodes, _, err := list(ctx, s, nodeForm)
+	if err != nil {
+		return 0, err
+	}
+	statuses, err := s.Statuses(ctx)
+	if err != nil {
+		return 0, err
+	}
+	applied := int64(1<<63 - 1)
+	for _, n := range nodes {
+		if n.Removed == nil {
+			applied = min(applied, statuses[n.Name].Applied)
+		}
+	}
+	return applied, nil
+}

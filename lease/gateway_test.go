@@ -1,0 +1,265 @@
+package lease
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// moved is the pool default with another gateway.
+func movedTo(base *Config, gateway string) *Config {
+	pool := base.Pools["default"]
+	pool.Gateways = []netip.Addr{addr(gateway)}
+	return with(base, pool)
+}
+
+// status publishes that a node has taken a revision.
+func (l *lab) status(x *Session, revision int64) {
+	l.Helper()
+	l.check(x.Publish(l.Context(), Batch{Status: Status{Revision: revision, Applied: revision}}))
+}
+
+func (l *lab) config(s *Store) *Config {
+	l.Helper()
+	c, err := s.Config(l.Context())
+	l.check(err)
+	return c
+}
+
+// refusedFor wants a change to be refused by the holder's name, in a dry run too, and nothing to be changed.
+func (l *lab) refusedFor(s *Store, next *Config, holder ...string) {
+	l.Helper()
+	base := l.config(s)
+	next.Revision, next.Changes, next.PoolRevisions = base.Revision, base.Changes, base.PoolRevisions
+	_, planned := s.Plan(l.Context(), base, next)
+	_, applied := s.Apply(l.Context(), base, next, Note{})
+	for _, err := range []error{planned, applied} {
+		for _, word := range holder {
+			if err == nil || !strings.Contains(err.Error(), word) {
+				l.Errorf("the error does not name %q: %v", word, err)
+			}
+		}
+	}
+	if now := l.config(s); now.Revision != base.Revision {
+		l.Errorf("revision %d became %d", base.Revision, now.Revision)
+	}
+}
+
+func TestAGatewayIsRefusedWhereSomebodyHasTheAddress(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	b := l.claims(x, base, "10.42.16.0/26")
+	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1", Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
+	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
+	l.refusedFor(s, movedTo(base, "10.42.16.9"), "container c1", "node n1")
+
+	reserved := l.reserve(x, ReserveRequest{
+		Pool: base.Pools["default"], PoolRevision: base.PoolRevisions["default"], Identity: identity("db", 0),
+		Attachment: allocator.Attachment{Network: "berth", Container: "c2", Interface: "eth0"},
+	})
+	l.refusedFor(s, movedTo(base, reserved[0].Address.String()), "ns/db", "c2", "n1")
+
+	_, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], identity("db", 1), []netip.Addr{addr("10.42.0.77")})
+	l.check(err)
+	l.refusedFor(s, movedTo(base, "10.42.0.77"), "ns/db", "reserved")
+}
+
+func TestAGatewayMovesWhenTheOwnerOfItsPartHasAppliedTheExclusion(t *testing.T) {
+	l := newLab(t)
+	s, other := l.store(), l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	l.claims(x, base, "10.42.16.0/26")
+	l.status(x, base.Revision)
+	a := addr("10.42.16.9")
+	waited := false
+	after, err := s.ApplyInSteps(t.Context(), base, movedTo(base, a.String()), Applying{Waiting: func(error) {
+		now := l.config(other)
+		pool := now.Pools["default"]
+		if pool.Usable(a) || slices.Contains(pool.Gateways, a) {
+			t.Errorf("while it is waited for the pool is %+v", pool)
+		}
+		if !waited {
+			waited = true
+			l.status(x, now.Revision)
+		}
+	}})
+	l.check(err)
+	pool := after.Pools["default"]
+	if !waited || after.Changes != base.Changes+2 || !slices.Equal(pool.Gateways, []netip.Addr{a}) || len(pool.Exclude) > 0 {
+		t.Errorf("waited: %t, then %+v", waited, after)
+	}
+	if pool.Usable(addr("10.42.0.1")) || pool.Usable(a) {
+		t.Error("the former gateway, or the present one, may be given out")
+	}
+	if read := l.config(other).Pools["default"]; read.Usable(addr("10.42.0.1")) {
+		t.Error("who reads the configuration may give the former gateway out")
+	}
+}
+
+func TestAContainerThatGetsTheAddressWhileItsExclusionIsAppliedKeepsIt(t *testing.T) {
+	l := newLab(t)
+	s, other := l.store(), l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	b := l.claims(x, base, "10.42.16.0/26")
+	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1", Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
+	_, err := s.ApplyInSteps(t.Context(), base, movedTo(base, "10.42.16.9"), Applying{Waiting: func(error) {
+		// What it had answered before it heard of the exclusion is published with the first status that knows of it.
+		l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}, Status: Status{Revision: l.config(other).Revision}}))
+	}})
+	partial, ok := errors.AsType[*PartialError](err)
+	if taken, is := errors.AsType[*TakenError](err); !ok || len(partial.Revisions) != 1 || !is || !contains(taken, "c1") {
+		t.Errorf("the error is %v", err)
+	}
+	if g := l.config(s).Pools["default"].Gateways; !slices.Equal(g, base.Pools["default"].Gateways) {
+		t.Errorf("the gateway has moved to %v", g)
+	}
+}
+
+func TestAGatewayDoesNotMoveOntoWhatAnAbsentNodeMayHaveGiven(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	l.away(base, "n2", "10.42.16.0/26")
+	l.refusedFor(s, movedTo(base, "10.42.16.9"), "node n2", "away")
+}
+
+func TestNothingComesBetweenTheLookAtAGatewayAndItsMove(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	excluded := base.Pools["default"]
+	excluded.Exclude = []allocator.Range{{From: addr("10.42.16.9"), To: addr("10.42.16.9")}, {From: addr("10.42.0.9"), To: addr("10.42.0.9")}}
+	base, err := s.Apply(t.Context(), base, with(base, excluded), Note{})
+	l.check(err)
+	next := movedTo(base, "10.42.16.9")
+	free, err := s.guard(t.Context(), base, next, []string{"default"})
+	l.check(err)
+	l.claims(x, base, "10.42.16.0/26")
+	if _, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: free}, time.Now()); err != nil || !moved {
+		t.Errorf("it moved although its block was claimed meanwhile: %v", err)
+	}
+}
+
+func TestAFormerGatewayIsFreeOnlyWhenEveryNodeHasTakenItOff(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x, y := l.join(s, "n1"), l.join(s, "n2")
+	l.status(x, base.Revision)
+	l.status(y, base.Revision)
+	after, err := s.Apply(t.Context(), base, movedTo(base, "10.42.16.9"), Note{})
+	l.check(err)
+	former := addr("10.42.0.1")
+	usable := func() bool { p := l.config(s).Pools["default"]; return p.Usable(former) }
+
+	l.status(x, after.Revision)
+	if freed, err := s.FreeFormer(t.Context(), Note{}); err != nil || freed != 0 || usable() {
+		t.Errorf("freed %d while n2 has it: %v", freed, err)
+	}
+	l.status(y, after.Revision)
+	freed, err := s.FreeFormer(t.Context(), Note{Who: "n1"})
+	l.check(err)
+	if freed != 1 || !usable() {
+		t.Errorf("freed %d: usable %t", freed, usable())
+	}
+	history, err := s.History(t.Context())
+	l.check(err)
+	if last := history[len(history)-1]; len(last.Changes) != 1 || last.Changes[0].Before != "10.42.0.1" {
+		t.Errorf("the history says %+v", last)
+	}
+}
+
+// A pool's gateway stays on bridges when the pool goes, until the nodes hear of it: the next pool of that CIDR waits.
+func TestTheGatewayOfARemovedPoolIsNotGivenOutByTheNextOne(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	l.status(x, base.Revision)
+	_, err := s.RemovePool(t.Context(), base, "default", Note{})
+	l.check(err)
+	next := smallest()
+	next.Name, next.Gateways = "next", nil
+	after := l.apply(s, next)
+	if p := after.Pools["next"]; p.Usable(addr("10.42.0.1")) {
+		t.Error("it may be given out")
+	}
+	l.status(x, after.Revision)
+	_, err = s.FreeFormer(t.Context(), Note{})
+	l.check(err)
+	if p := l.config(s).Pools["next"]; !p.Usable(addr("10.42.0.1")) {
+		t.Error("it stays kept although every node has taken it off")
+	}
+}
+
+func TestAGatewayThatComesBackIsNoFormerOne(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	there, err := s.Apply(t.Context(), base, movedTo(base, "10.42.16.9"), Note{})
+	l.check(err)
+	back, err := s.Apply(t.Context(), there, movedTo(there, "10.42.0.1"), Note{})
+	l.check(err)
+	if back.Changes != there.Changes+1 || len(back.Former) != 1 || back.Former[0].Address != addr("10.42.16.9") {
+		t.Errorf("%d changes, former gateways %v", back.Changes-there.Changes, back.Former)
+	}
+}
+
+func TestAStatefulRangeDoesNotShrinkBelowAReservation(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	request := ReserveRequest{
+		Pool: base.Pools["default"], PoolRevision: base.PoolRevisions["default"], Identity: identity("db", 0), Addresses: []netip.Addr{addr("10.42.15.9")},
+		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"},
+	}
+	l.reserve(x, request)
+	shrunk := base.Pools["default"]
+	shrunk.Stateful = []netip.Prefix{prefix("10.42.0.0/21")}
+	l.refusedFor(s, with(base, shrunk), "ns/db", "c1", "node n1")
+	none := base.Pools["default"]
+	none.Stateful = nil
+	l.refusedFor(s, with(base, none), "ns/db")
+
+	_, err := s.EndReservation(t.Context(), identity("db", 0), true)
+	l.check(err)
+	after, err := s.Apply(t.Context(), base, with(base, shrunk), Note{})
+	l.check(err)
+	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) > 0 {
+		t.Errorf("what the range has lost is kept from nodes: %v, %v", blocks, err)
+	}
+	l.claims(x, after, "10.42.15.0/26")
+}
+
+func TestAnExclusionTakesNothingAndNamesWhoKeepsHisAddress(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	b := l.claims(x, base, "10.42.16.0/26")
+	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1", Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
+	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
+	pool := base.Pools["default"]
+	pool.Exclude = []allocator.Range{{From: addr("10.42.16.0"), To: addr("10.42.16.63")}}
+	words, count, err := s.Excluded(t.Context(), base, with(base, pool))
+	l.check(err)
+	if count != 1 || !strings.Contains(words[0], "10.42.16.9") || !strings.Contains(words[0], "c1") || !strings.Contains(words[0], "n1") {
+		t.Errorf("%d: %v", count, words)
+	}
+	_, err = s.Apply(t.Context(), base, with(base, pool), Note{})
+	l.check(err)
+	if a, err := s.Assignment(t.Context(), "default", addr("10.42.16.9")); err != nil || a == nil {
+		t.Errorf("the assignment is %v, %v", a, err)
+	}
+}

@@ -1,0 +1,118 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// many are n pools of a /24 each.
+func many(n int) (pools []allocator.Pool) {
+	for i := range n {
+		cidr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+		pools = append(pools, allocator.Pool{Name: fmt.Sprintf("p%05d", i), CIDRs: []netip.Prefix{cidr}}.WithDefaults())
+	}
+	return pools
+}
+
+func with(base *Config, pools ...allocator.Pool) *Config {
+	next := base.Clone()
+	for _, p := range pools {
+		next.putPool(p)
+	}
+	return next
+}
+
+func TestMorePoolsThanOneTransactionHoldsAreSeveralChangesEachWithItsRevisionAndHistory(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s)
+	next := with(base, many(1000)...)
+	next.Settings.Session = allocator.Duration(7 * time.Second)
+	planned, err := s.Plan(t.Context(), base, next)
+	l.check(err)
+	var told []int64
+	after, err := s.ApplyInSteps(t.Context(), base, next, Applying{Note: Note{Who: "tester"}, Done: func(_, _ int, c *Config) { told = append(told, c.Revision) }})
+	l.check(err)
+	read, err := s.Config(t.Context())
+	l.check(err)
+	history, err := s.History(t.Context())
+	l.check(err)
+	if planned < 2 || len(told) != planned || int64(planned) != after.Changes-base.Changes || len(history) != int(after.Changes) {
+		t.Errorf("%d changes were planned, %d told, and the history has %d of %d", planned, len(told), len(history), after.Changes)
+	}
+	if len(read.Pools) != 1000 || len(Diff(read, next)) > 0 || read.Revision != after.Revision || told[len(told)-1] != after.Revision {
+		t.Errorf("etcd has %d pools at revision %d, apply says %d", len(read.Pools), read.Revision, after.Revision)
+	}
+	for i, h := range history[base.Changes:] {
+		if h.Revision != told[i] {
+			t.Errorf("change %d has revision %d, and was told as %d", h.Number, h.Revision, told[i])
+		}
+	}
+	then, err := s.At(t.Context(), base.Changes+1)
+	l.check(err)
+	after, _, err = s.Restore(t.Context(), after, then, Note{})
+	l.check(err)
+	if len(Diff(after, then)) > 0 {
+		t.Errorf("the rollback left %d pools, and there were %d", len(after.Pools), len(then.Pools))
+	}
+}
+
+func TestAChangeInStepsStopsAtTheFirstThatFailsAndSaysWhichAreIn(t *testing.T) {
+	l := newLab(t)
+	s, other := l.store(), l.store()
+	base := l.apply(s)
+	_, err := s.ApplyInSteps(t.Context(), base, with(base, many(300)...), Applying{Done: func(step, _ int, after *Config) {
+		if step == 1 {
+			changed := after.Clone()
+			changed.Settings.Session = allocator.Duration(9 * time.Second)
+			_, err := other.Apply(t.Context(), after, changed, Note{Who: "another"})
+			l.check(err)
+		}
+	}})
+	partial, ok := errors.AsType[*PartialError](err)
+	if !ok || len(partial.Revisions) != 1 || partial.Steps != 3 || !strings.Contains(err.Error(), fmt.Sprint(partial.Revisions[0])) {
+		t.Fatalf("the error is %v", err)
+	}
+	if _, conflict := errors.AsType[*ConflictError](err); !conflict {
+		t.Errorf("its cause is lost: %v", err)
+	}
+	read, err := s.Config(t.Context())
+	l.check(err)
+	if len(read.Pools) != 100 {
+		t.Errorf("%d pools are in", len(read.Pools))
+	}
+}
+
+func TestADryRunSaysNoToWhatEtcdWouldRefuse(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest())
+	large := base.Pools["default"]
+	for i := range 60_000 {
+		a := netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})
+		large.Exclude = append(large.Exclude, allocator.Range{From: a, To: a})
+	}
+	_, planned := s.Plan(t.Context(), base, with(base, large))
+	_, applied := s.Apply(t.Context(), base, with(base, large), Note{})
+	if planned == nil || applied == nil || planned.Error() != applied.Error() || !contains(planned, "bytes") {
+		t.Errorf("planned: %v, applied: %v", planned, applied)
+	}
+}
+
+func TestAChangeThatIsNotWantedAnyMoreEnds(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := s.ApplyInSteps(ctx, base, with(base, many(1000)...), Applying{Done: func(int, int, *Config) { cancel() }})
+	if partial, ok := errors.AsType[*PartialError](err); !ok || len(partial.Revisions) != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+}
