@@ -154,12 +154,12 @@ func (r *rig) restart() {
 // until polls for a condition that is to become true by itself.
 func (r *rig) until(what string, condition func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if condition() {
 			return
 		}
 	}
-	r.t.Fatalf("not after 15 s: %s", what)
+	r.t.Fatalf("not after a minute: %s", what)
 }
 
 func prefixes(text ...string) (all []netip.Prefix) {

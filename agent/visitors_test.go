@@ -28,7 +28,7 @@ func TestSilentVisitorsOfTheWebServerHoldUpNoScrape(t *testing.T) {
 		t.Errorf("a scrape is answered %d", code)
 	}
 	for _, conn := range visits[:came-most] {
-		check(t, conn.SetReadDeadline(time.Now().Add(15*time.Second)))
+		check(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 		if _, err := io.ReadAll(conn); os.IsTimeout(err) {
 			t.Fatal("one who has said nothing for longest is still there")
 		}

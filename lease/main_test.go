@@ -84,12 +84,12 @@ func (l *lab) beside(f func(ctx context.Context)) {
 // until polls for what is to become true by itself.
 func (l *lab) until(what string, condition func() bool) {
 	l.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if condition() {
 			return
 		}
 	}
-	l.Fatalf("not after 20 s: %s", what)
+	l.Fatalf("not after a minute: %s", what)
 }
 
 func contains(err error, word string) bool { return strings.Contains(err.Error(), word) }

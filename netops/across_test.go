@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // twoHosts are two hosts whose bridges share one network.
@@ -91,7 +93,9 @@ func TestAnAnnouncementTellsNeighboursOfAMovedAddress(t *testing.T) {
 func neighbour(t *testing.T, s space, a netip.Addr) (mac string) {
 	t.Helper()
 	s.do(func() error {
-		all, err := netlink.NeighList(named(t, "eth0").Attrs().Index, int(familyOf(a)))
+		all, err := dump.Whole(func() ([]netlink.Neigh, error) {
+			return netlink.NeighList(named(t, "eth0").Attrs().Index, int(familyOf(a)))
+		})
 		for _, n := range all {
 			if got, _ := netip.AddrFromSlice(n.IP); got.Unmap() == a {
 				mac = n.HardwareAddr.String()

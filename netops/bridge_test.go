@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 func TestABridgeIsMadeOnceAndKeepsItsMACAndMTU(t *testing.T) {
@@ -33,7 +35,7 @@ func TestABridgeIsMadeOnceAndKeepsItsMACAndMTU(t *testing.T) {
 		t.Errorf("first %+v, then %+v; it is %+v", first, second, attrs)
 	}
 	host.do(func() error {
-		addrs, err := netlink.AddrList(named(t, "berth0"), netlink.FAMILY_V4)
+		addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(named(t, "berth0"), netlink.FAMILY_V4) })
 		if len(addrs) != 1 || !addrs[0].Broadcast.Equal(net.IPv4(10, 42, 255, 255)) {
 			t.Errorf("addresses %v", addrs)
 		}
@@ -102,7 +104,7 @@ func TestABridgeIsPutRightAfterAChange(t *testing.T) {
 		}
 		ok := false
 		host.do(func() error {
-			addrs, err := netlink.AddrList(l, netlink.FAMILY_V4)
+			addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_V4) })
 			ok = len(addrs) == 1
 			return err
 		})

@@ -13,7 +13,7 @@ import (
 // next is the next event of a kind, or a failure.
 func next(t *testing.T, k *Kernel, kind EventKind) Event {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case e := <-k.Events():

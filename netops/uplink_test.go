@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // newCabledHost is a host with a NIC "eth0" that serves addresses and routes of both families, at a switch.
@@ -47,7 +49,7 @@ func (s space) holdings(link string) (all []string) {
 	s.t.Helper()
 	s.do(func() error {
 		l := named(s.t, link)
-		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 		if err != nil {
 			return err
 		}
@@ -128,7 +130,7 @@ func TestAnUplinkGetsNoAddressWhenItsCableIsPluggedInAgain(t *testing.T) {
 		if err := netlink.LinkSetUp(eth0); err != nil {
 			return err
 		}
-		addrs, err := netlink.AddrList(eth0, netlink.FAMILY_ALL)
+		addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(eth0, netlink.FAMILY_ALL) })
 		if len(addrs) != 0 {
 			t.Errorf("it has %v", addrs)
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // within runs f with a handle of the namespace at a path.
@@ -29,7 +31,7 @@ func within(path string, f func(*netlink.Handle) error) error {
 
 func linksIn(path string) (names []string, err error) {
 	err = within(path, func(h *netlink.Handle) error {
-		links, err := h.LinkList()
+		links, err := dump.Whole(func() ([]netlink.Link, error) { return h.LinkList() })
 		for _, link := range links {
 			names = append(names, link.Attrs().Name)
 		}
@@ -85,7 +87,7 @@ func (c *Container) links() []string {
 // (RFC 4862: tentative, duplicate).
 func (c *Container) addresses() (usable []netip.Prefix, unusable []string) {
 	c.inside(func(h *netlink.Handle, link netlink.Link) error {
-		list, err := h.AddrList(link, netlink.FAMILY_ALL)
+		list, err := dump.Whole(func() ([]netlink.Addr, error) { return h.AddrList(link, netlink.FAMILY_ALL) })
 		for _, a := range list {
 			addr, _ := netip.AddrFromSlice(a.IP)
 			bits, _ := a.Mask.Size()
@@ -106,7 +108,7 @@ func (c *Container) addresses() (usable []netip.Prefix, unusable []string) {
 // hasRoute reports whether the container has a route to a destination.
 func (c *Container) hasRoute(to netip.Prefix) (has bool) {
 	c.inside(func(h *netlink.Handle, link netlink.Link) error {
-		routes, err := h.RouteList(link, netlink.FAMILY_ALL)
+		routes, err := dump.Whole(func() ([]netlink.Route, error) { return h.RouteList(link, netlink.FAMILY_ALL) })
 		for _, route := range routes {
 			has = has || sameFamily(route, to) && prefixOf(route.Dst, to) == to
 		}
@@ -141,7 +143,7 @@ func (c *Container) foreign(name string) {
 // removeRoute takes the route to a destination away.
 func (c *Container) removeRoute(to netip.Prefix) {
 	c.inside(func(h *netlink.Handle, link netlink.Link) error {
-		routes, err := h.RouteList(link, netlink.FAMILY_ALL)
+		routes, err := dump.Whole(func() ([]netlink.Route, error) { return h.RouteList(link, netlink.FAMILY_ALL) })
 		for _, route := range routes {
 			if sameFamily(route, to) && prefixOf(route.Dst, to) == to {
 				return errors.Join(err, h.RouteDel(&route))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,17 +31,19 @@ func TestMain(m *testing.M) {
 }
 
 func TestEveryClaimOfTheDemoHoldsInEachFamilyAndNothingIsLeft(t *testing.T) {
+	before := namespaceMounts(t)
 	for _, name := range []string{"v4", "v4", "v6", "both"} { // the first twice in a row
 		var out bytes.Buffer
 		if code := demo(t.Context(), &out, families[name], binaries); code != 0 || strings.Contains(out.String(), "NOT ") {
 			t.Fatalf("the demo of %s ends with %d:\n%s", name, code, out.String())
 		}
-		nothingLeft(t)
+		nothingLeft(t, before)
 	}
 }
 
 // TestAnInterruptedDemoLeavesNothing ends it in each of its acts.
 func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
+	before := namespaceMounts(t)
 	for act := 1; act <= 9; act += 2 {
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &interrupter{at: fmt.Sprintf("\n%d. ", act), interrupt: cancel}
@@ -48,7 +51,7 @@ func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
 			t.Errorf("interrupted in act %d, the demo ends with %d: want 130\n%s", act, code, out.text.String())
 		}
 		cancel()
-		nothingLeft(t)
+		nothingLeft(t, before)
 	}
 }
 
@@ -67,15 +70,30 @@ func (i *interrupter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// nothingLeft looks through the sandbox for what a demo could have forgotten.
-func nothingLeft(t *testing.T) {
+// namespaceMounts are the mounts that keep network namespaces alive. The machine may have some of its own: the sandbox has
+// them, too.
+func namespaceMounts(t *testing.T) (mounts []string) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		if strings.Contains(line, "nsfs") {
+			mounts = append(mounts, line)
+		}
+	}
+	return mounts
+}
+
+// nothingLeft looks through the sandbox for what a demo could have forgotten; before are the mounts that were there.
+func nothingLeft(t *testing.T, before []string) {
 	t.Helper()
 	if links, err := net.Interfaces(); err != nil || len(links) != 1 {
 		t.Errorf("links %v, error %v: want lo alone", links, err)
 	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil || strings.Contains(string(mounts), "nsfs") {
-		t.Errorf("a network namespace is left, error %v:\n%s", err, mounts)
+	if mounts := namespaceMounts(t); !slices.Equal(mounts, before) {
+		t.Errorf("the mounts of network namespaces are %q: want %q, as before", mounts, before)
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, process := range processes {

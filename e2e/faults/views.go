@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // A view is who holds what, as one of etcd, the journals and the kernels has it: by container, "address on node", and
@@ -175,7 +177,7 @@ func (h *host) kernelView(v view) error {
 		return err
 	}
 	defer handle.Close()
-	links, err := handle.LinkList()
+	links, err := dump.Whole(func() ([]netlink.Link, error) { return handle.LinkList() })
 	if err != nil {
 		return fmt.Errorf("faults: list the links of %s: %w", h.Name, err)
 	}

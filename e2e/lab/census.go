@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // A Census counts what a cluster holds, so that before and after can be compared: one line a thing, in order.
@@ -105,7 +107,7 @@ func linksIn(path string) ([]string, error) {
 		return nil, err
 	}
 	defer handle.Close()
-	links, err := handle.LinkList()
+	links, err := dump.Whole(func() ([]netlink.Link, error) { return handle.LinkList() })
 	if err != nil {
 		return nil, fmt.Errorf("lab: list the links in %s: %w", path, err)
 	}

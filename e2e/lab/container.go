@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-ipam/berth/internal/dump"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -235,7 +236,7 @@ func (c *Container) Addresses() ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := handle.AddrList(link, netlink.FAMILY_ALL)
+	list, err := dump.Whole(func() ([]netlink.Addr, error) { return handle.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait for a process or a state. It is long, since it only matters when something is broken.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // statusPatience bounds the question to one member of etcd, which may be paused or cut off.
 const statusPatience = 3 * time.Second

@@ -9,6 +9,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
 )
 
 const (
@@ -36,7 +38,7 @@ func removeSwitch() error {
 	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent {
 		return nil
 	}
-	links, _ := netlink.LinkList()
+	links, _ := dump.Whole(func() ([]netlink.Link, error) { return netlink.LinkList() })
 	for _, link := range links {
 		if bridge != nil && link.Attrs().MasterIndex == bridge.Attrs().Index {
 			err = errors.Join(err, netlink.LinkDel(link))

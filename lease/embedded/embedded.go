@@ -108,6 +108,7 @@ func config(o Options, clients []url.URL, log *zap.Logger) *embed.Config {
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	if o.Fast {
 		c.TickMs, c.ElectionMs, c.UnsafeNoFsync = 10, 100, true
+		c.BcryptCost = 4 // bcrypt's least: a test's password is no secret
 	}
 	return c
 }

@@ -141,7 +141,7 @@ func (n *network) enter(o check.Operation) {
 // heard waits until a machine was heard so many times since now.
 func (n *network) heard(m machine, times int) {
 	n.t.Helper()
-	since, deadline := n.clock(), time.Now().Add(20*time.Second)
+	since, deadline := n.clock(), time.Now().Add(time.Minute)
 	for n.count(m, since) < times {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("%s was heard %d times in 20 s: want %d", m.name, n.count(m, since), times)
