@@ -69,18 +69,33 @@ func TestBadInputIsRefusedAndLeavesNothing(t *testing.T) {
 		code int
 		c    wire.Container
 	}{
-		"a slash in the ID":         {wire.CodeEnvironment, change(func(c *wire.Container) { c.ID = "a/b" })},
-		"a control character":       {wire.CodeConfig, change(func(c *wire.Container) { c.Namespace, c.App = "ns", "a\x01" })},
-		"a class of no kind":        {wire.CodeConfig, change(func(c *wire.Container) { c.Class = "sticky" })},
-		"stateful without a member": {wire.CodeConfig, change(func(c *wire.Container) { c.Class, c.Namespace, c.App = "stateful", "ns", "db" })},
-		"no namespace":              {wire.CodeConfig, change(func(c *wire.Container) { c.Netns = "" })},
-		"a file for a namespace":    {wire.CodeNetns, change(func(c *wire.Container) { c.Netns = plain })},
-		"an address outside":        {wire.CodeConfig, change(func(c *wire.Container) { c.Addresses = []string{"192.0.2.1"} })},
-		"a stateful address":        {wire.CodeConfig, change(func(c *wire.Container) { c.Addresses = []string{"10.42.0.9"} })},
-		"masquerade with an uplink": {wire.CodeConfig, change(func(c *wire.Container) { c.IPMasq, c.Uplink = true, "eth9" })},
-		"an uplink that is not":     {wire.CodeIO, change(func(c *wire.Container) { c.Uplink, c.Bridge = "eth9", "berth9" })},
+		"a slash in the ID":           {wire.CodeEnvironment, change(func(c *wire.Container) { c.ID = "a/b" })},
+		"a control character":         {wire.CodeConfig, change(func(c *wire.Container) { c.Namespace, c.App = "ns", "a\x01" })},
+		"a class of no kind":          {wire.CodeConfig, change(func(c *wire.Container) { c.Class = "sticky" })},
+		"stateful without a member":   {wire.CodeConfig, change(func(c *wire.Container) { c.Class, c.Namespace, c.App = "stateful", "ns", "db" })},
+		"an interface that expands":   {wire.CodeEnvironment, change(func(c *wire.Container) { c.Interface = "eth%d" })},
+		"a bridge that expands":       {wire.CodeConfig, change(func(c *wire.Container) { c.Bridge = "br%d" })},
+		"a bridge called as a sysctl": {wire.CodeConfig, change(func(c *wire.Container) { c.Bridge = "all" })},
+		"an uplink that expands":      {wire.CodeConfig, change(func(c *wire.Container) { c.Uplink = "eth%d" })},
+		"no namespace":                {wire.CodeConfig, change(func(c *wire.Container) { c.Netns = "" })},
+		"a file for a namespace":      {wire.CodeNetns, change(func(c *wire.Container) { c.Netns = plain })},
+		"an address outside":          {wire.CodeConfig, change(func(c *wire.Container) { c.Addresses = []string{"192.0.2.1"} })},
+		"a stateful address":          {wire.CodeConfig, change(func(c *wire.Container) { c.Addresses = []string{"10.42.0.9"} })},
+		"masquerade with an uplink":   {wire.CodeConfig, change(func(c *wire.Container) { c.IPMasq, c.Uplink = true, "eth9" })},
+		"an uplink that is not":       {wire.CodeIO, change(func(c *wire.Container) { c.Uplink, c.Bridge = "eth9", "berth9" })},
 	} {
 		t.Run(what, func(t *testing.T) { r.refused(c.code, c.c) })
+	}
+}
+
+func TestAnAddSaysThatItIsTheAppWhichIsMissing(t *testing.T) {
+	r := newRig(t)
+	for _, namespace := range []string{"", "shop"} {
+		c := r.stateless("x", "")
+		c.Class, c.Namespace, c.Member = "stateful", namespace, "db-0"
+		if e := r.refused(wire.CodeConfig, c); !strings.Contains(e.Message, "app is missing") {
+			t.Errorf("in namespace %q the refusal is %q: want it to say that the app is missing", namespace, e.Message)
+		}
 	}
 }
 

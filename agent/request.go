@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/ifname"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -98,6 +99,9 @@ func (m *member) validInsert() (err error) {
 	if m.Role != wire.Interface && m.Role != wire.IPAM {
 		return refuse("role %q: want %q or %q", m.Role, wire.Interface, wire.IPAM)
 	}
+	if err := m.validNames(); err != nil {
+		return err
+	}
 	if m.netns == nil && m.Role == wire.Interface {
 		return refuse("its network namespace did not come with the request")
 	}
@@ -111,6 +115,9 @@ func (m *member) validInsert() (err error) {
 		m.app = allocator.App{} // a namespace alone is no app
 	}
 	if m.class == allocator.Stateful {
+		if m.App == "" {
+			return refuse("a stateful container needs namespace, app and member: app is missing: name it by BERTH_APP in CNI_ARGS, app in args.cni.berth, a pod's annotation berth.dev/app, or berthctl insert --app")
+		}
 		if err := m.identity().Validate(); err != nil {
 			return refuse("a stateful container needs namespace, app and member: %v", err)
 		}
@@ -130,6 +137,22 @@ func (m *member) validInsert() (err error) {
 		}
 	}
 	return m.parseAsked(refuse)
+}
+
+// validNames refuses what the kernel would not have as the name of an interface, or would make another name of.
+func (m *member) validNames() error {
+	if err := ifname.Validate("interface", m.Interface); err != nil {
+		return wire.Errorf(wire.CodeEnvironment, "container %q: %v", m.ID, err)
+	}
+	for key, name := range map[string]string{"bridge": m.Bridge, "uplink": m.Uplink} {
+		if name == "" {
+			continue
+		}
+		if err := ifname.Validate(key, name); err != nil {
+			return wire.Errorf(wire.CodeConfig, "container %q: %v", m.ID, err)
+		}
+	}
+	return nil
 }
 
 func (m *member) parseAsked(refuse func(string, ...any) error) error {

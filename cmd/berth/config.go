@@ -8,6 +8,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/berth-ipam/berth/internal/ifname"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -86,6 +87,19 @@ func (c *config) readSettings(stdin []byte) error {
 	c.Pool, c.Socket = cmp.Or(c.Pool, defaultPool), cmp.Or(c.Socket, defaultSocket)
 	if !filepath.IsAbs(c.Socket) || len(c.Socket) > maxSocket {
 		return wire.Errorf(wire.CodeConfig, "network %q: socket %q: want an absolute path of at most %d bytes", c.Name, c.Socket, maxSocket)
+	}
+	return nil
+}
+
+// validNames refuses names of interfaces that the kernel would not have, or would change.
+func (c *config) validNames() error {
+	for key, value := range map[string]string{"bridge": c.Bridge, "uplink": c.Uplink} {
+		if value == "" {
+			continue
+		}
+		if err := ifname.Validate(key, value); err != nil {
+			return wire.Errorf(wire.CodeConfig, "network %q: %v", c.Name, err)
+		}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func TestTheShippedConfigurationsAreUnderstood(t *testing.T) {
 		said := map[string]any{}
 		for capability, value := range map[string]any{
 			"ips": []string{"10.42.0.7"}, "mac": "be:00:00:00:00:01",
-			"io.kubernetes.cri.pod-annotations": map[string]string{"berth.io/class": "stateful", "berth.io/app": "db"},
+			"io.kubernetes.cri.pod-annotations": map[string]string{"berth.dev/class": "stateful", "berth.dev/app": "db"},
 		} {
 			if list.Plugins[0].Network.Capabilities[capability] {
 				said[capability] = value

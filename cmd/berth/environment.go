@@ -6,6 +6,8 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/utils"
+
+	"github.com/berth-ipam/berth/internal/ifname"
 )
 
 // checkEnvironment checks what skel would, in words that name the variable as the specification demands of code 4.
@@ -22,6 +24,7 @@ func checkEnvironment() *types.Error {
 	}{
 		{"CNI_CONTAINERID", utils.ValidateContainerID},
 		{"CNI_IFNAME", utils.ValidateInterfaceName},
+		{"CNI_IFNAME", newInterface},
 	} {
 		value := os.Getenv(v.name)
 		if value == "" {
@@ -30,6 +33,17 @@ func checkEnvironment() *types.Error {
 		if err := v.valid(value); err != nil {
 			return types.NewError(err.Code, fmt.Sprintf("%s %q: %s", v.name, value, err.Msg), err.Details)
 		}
+	}
+	return nil
+}
+
+// newInterface refuses what no interface can be called. DEL is not asked: it has to take back whatever was once made.
+func newInterface(name string) *types.Error {
+	if os.Getenv("CNI_COMMAND") == "DEL" {
+		return nil
+	}
+	if err := ifname.Validate("the interface", name); err != nil {
+		return types.NewError(types.ErrInvalidEnvironmentVariables, "no interface can have this name", err.Error())
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"net/netip"
 	"slices"
 
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
+
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -27,6 +30,34 @@ type previousInterface struct {
 	MAC     string `json:"mac"`
 	MTU     int    `json:"mtu"`
 	Sandbox string `json:"sandbox"`
+}
+
+// chained is prevResult as ADD has to pass it on (CNI specification 1.1.0, section 3, "prevResult").
+func (c *call) chained() (*types100.Result, error) {
+	result, err := create.Create(c.CNIVersion, c.PrevResult)
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeDecode, `decode "prevResult": %v`, err)
+	}
+	before, err := types100.NewResultFromResult(result)
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeDecode, `decode "prevResult": %v`, err)
+	}
+	return before, nil
+}
+
+// onlyLoopback reports whether a result has nothing but a loopback interface and its addresses.
+func onlyLoopback(r *types100.Result) bool {
+	for _, i := range r.Interfaces {
+		if i == nil || i.Name != "lo" {
+			return false
+		}
+	}
+	for _, ip := range r.IPs {
+		if ip == nil || !ip.Address.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
 }
 
 // previously is what prevResult says of this attachment. It is the whole chain's result, so that there may be more in

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -31,9 +32,30 @@ func TestWhatIsWrongIsRefusedBeforeTheAgentIsAsked(t *testing.T) {
 		"in ipam too":           {config(inIPAM(asIPAM, `"pool":7`)), 6, []string{"ipam", "pool"}},
 		"a relative socket":     {config(`{"cniVersion":"1.1.0","name":"net","type":"berth","socket":"berth.sock"}`), 7, []string{"berth.sock", "absolute"}},
 		"a socket's long path":  {config(`{"cniVersion":"1.1.0","name":"net","type":"berth","socket":"` + strings.Repeat("/long", 30) + `"}`), 7, []string{"107"}},
-		"another plugin first":  {config(with(asInterface, `"prevResult":{"cniVersion":"1.1.0","ips":[]}`)), 7, []string{"prevResult", "first"}},
-		"another plugin's IPAM": {config(with(asInterface, `"ipam":{"type":"host-local"}`)), 2, []string{"ipam.type", "host-local"}},
-		"args of another type":  {config(with(asInterface, `"args":{"cni":{"berth":7}}`)), 6, []string{"berth"}},
+		"another plugin first":  {config(with(asInterface, `"prevResult":{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":"/run/netns/c1"}]}`)), 7, []string{"prevResult", "first"}},
+		"another one's address": {config(with(asInterface, `"prevResult":{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.7/8"}]}`)), 7, []string{"prevResult", "first"}},
+		"a result that is none": {config(with(asInterface, `"prevResult":{"cniVersion":"1.1.0","ips":7}`)), 6, []string{"prevResult"}},
+
+		"a typo":                       {config(with(asInterface, `"uplnk":"eth1"`)), 7, []string{"uplnk", `"uplink"`}},
+		"a typo in ipam":               {config(inIPAM(asIPAM, `"pol":"blue"`)), 7, []string{"ipam", "pol", `"pool"`}},
+		"another plugin's in ipam":     {config(inIPAM(asIPAM, `"ranges":[]`)), 7, []string{"ipam", "ranges", "pool, socket, class"}},
+		"the interface's in ipam":      {config(inIPAM(asIPAM, `"uplink":"eth1"`)), 7, []string{"ipam", "uplink"}},
+		"a typo in args":               {config(with(asInterface, `"args":{"cni":{"berth":{"class":"stateful","ap":"db"}}}`)), 7, []string{"args.cni.berth", "ap", `"app"`}},
+		"a key that args have not":     {config(with(asIPAM, `"args":{"cni":{"berth":{"pool":"blue"}}}`)), 7, []string{"args.cni.berth", "pool", "class"}},
+		"a typo in an annotation":      {config(with(asInterface, annotated("berth.dev/clas", "stateful"))), 7, []string{"berth.dev/clas", `"class"`}},
+		"a namespace by annotation":    {config(with(asInterface, annotated("berth.dev/namespace", "shop"))), 7, []string{"berth.dev/namespace", "pod's own"}},
+		"a typo that is not another's": {invocation{config: asInterface, args: "IgnoreUnknown=1;BERTH_AP=db"}, 4, []string{"BERTH_AP", "BERTH_APP"}},
+		"STATUS of a typo":             {invocation{verb: "STATUS", config: with(asInterface, `"uplnk":"eth1"`)}, 7, []string{"uplnk", `"uplink"`}},
+
+		"a bridge that the kernel expands":     {config(with(asInterface, `"bridge":"br%d"`)), 7, []string{"bridge", "br%d"}},
+		"a bridge called all":                  {config(with(asInterface, `"bridge":"all"`)), 7, []string{"bridge", `"all"`}},
+		"an uplink with a slash":               {config(with(asInterface, `"uplink":"eth/0"`)), 7, []string{"uplink", "eth/0"}},
+		"STATUS of a bridge that is none":      {invocation{verb: "STATUS", config: with(asInterface, `"bridge":"br%d"`)}, 7, []string{"bridge", "br%d"}},
+		"an interface that the kernel expands": {invocation{config: asInterface, ifname: "eth%d"}, 4, []string{"CNI_IFNAME", "eth%d"}},
+		"an interface called default":          {invocation{config: asIPAM, ifname: "default"}, 4, []string{"CNI_IFNAME", "default"}},
+		"CHECK of one that the kernel expands": {invocation{verb: "CHECK", config: asInterface, ifname: "eth%d"}, 4, []string{"CNI_IFNAME", "eth%d"}},
+		"another plugin's IPAM":                {config(with(asInterface, `"ipam":{"type":"host-local"}`)), 2, []string{"ipam.type", "host-local"}},
+		"args of another type":                 {config(with(asInterface, `"args":{"cni":{"berth":7}}`)), 6, []string{"berth"}},
 
 		"port mappings":          {config(with(asInterface, `"runtimeConfig":{"portMappings":[{"hostPort":80}]}`)), 2, []string{"portMappings", `"hostPort":80`, "portmap"}},
 		"bandwidth":              {config(with(asInterface, `"runtimeConfig":{"bandwidth":{"ingressRate":1000}}`)), 2, []string{"bandwidth", "1000"}},
@@ -108,4 +130,17 @@ func TestTheAgentsErrorIsTheRuntimes(t *testing.T) {
 func TestAnAgentThatAnswersWithoutAResultIsNotBelieved(t *testing.T) {
 	a := newAgent(t, func(*wire.Request) *wire.Response { return &wire.Response{} })
 	invocation{config: asInterface}.fails(t, a.socket, 999, a.socket, "0 results")
+}
+
+// annotated is the part of a configuration by which a runtime hands on a pod's annotation.
+func annotated(name, value string) string {
+	return fmt.Sprintf(`"runtimeConfig":{"io.kubernetes.cri.pod-annotations":{%q:%q}}`, name, value)
+}
+
+func TestADelIsDoneForANameThatNoAddWouldTake(t *testing.T) {
+	a := newAgent(t, granted)
+	invocation{verb: "DEL", config: with(asInterface, `"bridge":"br%d","uplnk":"eth1"`), ifname: "eth%d"}.succeeds(t, a.socket)
+	if c := a.one(t).Containers[0]; c.Interface != "eth%d" {
+		t.Errorf("the agent is asked to delete interface %q: want eth%%d", c.Interface)
+	}
 }

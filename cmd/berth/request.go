@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -18,16 +20,19 @@ type asked struct {
 	RuntimeConfig json.RawMessage `json:"runtimeConfig"`
 	Args          struct {
 		CNI struct {
-			IPs   []string `json:"ips"`
-			MAC   string   `json:"mac"`
-			Berth struct {
-				Class     string `json:"class"`
-				Namespace string `json:"namespace"`
-				App       string `json:"app"`
-				Member    string `json:"member"`
-			} `json:"berth"`
+			IPs   []string        `json:"ips"`
+			MAC   string          `json:"mac"`
+			Berth json.RawMessage `json:"berth"`
 		} `json:"cni"`
 	} `json:"args"`
+}
+
+// named is what args.cni.berth says.
+type named struct {
+	Class     string `json:"class"`
+	Namespace string `json:"namespace"`
+	App       string `json:"app"`
+	Member    string `json:"member"`
 }
 
 // container is the attachment that a verb is about.
@@ -37,7 +42,10 @@ func (c *call) container() wire.Container {
 
 // wanted is the container of an ADD with all that was said of it, and the DNS that goes before the pool's.
 func (c *call) wanted() (w wire.Container, dns types.DNS, err error) {
-	if err := c.first(); err != nil {
+	if err := c.serviceable(); err != nil {
+		return w, dns, err
+	}
+	if c.before, err = c.first(); err != nil {
 		return w, dns, err
 	}
 	var said asked
@@ -52,35 +60,56 @@ func (c *call) wanted() (w wire.Container, dns types.DNS, err error) {
 	if err != nil {
 		return w, dns, err
 	}
+	annotations, err := capable.annotations()
+	if err != nil {
+		return w, dns, err
+	}
+	var own named
+	err = decode("args.cni.berth", said.Args.CNI.Berth, &own)
+	if err = cmp.Or(err, onlyKeys("args.cni.berth", said.Args.CNI.Berth, argsKeys)); err != nil {
+		return w, dns, err
+	}
 	w = c.container()
+	w.Workload = workload(env)
 	w.Bridge, w.Uplink, w.IPMasq = c.Bridge, c.Uplink, c.IPMasq
 
 	// What is said of the one container goes before what is said of all, args before CNI_ARGS.
-	own, annotations := said.Args.CNI.Berth, capable.Annotations
-	w.Class = cmp.Or(own.Class, env["BERTH_CLASS"], annotations["berth.io/class"], c.Class)
+	w.Class = cmp.Or(own.Class, env["BERTH_CLASS"], annotations["class"], c.Class)
 	w.Namespace = cmp.Or(own.Namespace, env["BERTH_NAMESPACE"], env["K8S_POD_NAMESPACE"], defaultNamespace)
-	w.App = cmp.Or(own.App, env["BERTH_APP"], annotations["berth.io/app"])
-	w.Member = cmp.Or(own.Member, env["BERTH_MEMBER"], annotations["berth.io/member"], env["K8S_POD_NAME"])
-	w.Pool = cmp.Or(annotations["berth.io/pool"], c.Pool)
+	w.App = cmp.Or(own.App, env["BERTH_APP"], annotations["app"])
+	w.Member = cmp.Or(own.Member, env["BERTH_MEMBER"], annotations["member"], env["K8S_POD_NAME"])
+	w.Pool = cmp.Or(annotations["pool"], c.Pool)
 
-	w.Addresses = firstOf(capable.IPs, said.Args.CNI.IPs, listOf(env["IP"]))
+	w.Addresses = firstOf(capable.IPs, said.Args.CNI.IPs, listOf(env["IP"]), listOf(annotations["addresses"]))
 	if c.role == wire.Interface { // else the other plugin sets it
 		w.MAC = cmp.Or(capable.MAC, said.Args.CNI.MAC, env["MAC"])
 	}
 	return w, override(c.DNS, capable.dns()), nil
 }
 
-// first refuses to make an interface where another plugin has made it, or is to give its addresses.
-func (c *call) first() error {
+// serviceable refuses a configuration by which no ADD can be served.
+func (c *call) serviceable() error {
+	return cmp.Or(c.validKeys(), c.validNames())
+}
+
+// first refuses to make an interface where another plugin has made it, or is to give its addresses. A plugin that has
+// only brought up the loopback may come before, as in Nomad's lists: what it has answered is part of this answer.
+func (c *call) first() (before *types100.Result, err error) {
 	switch {
 	case c.role == wire.IPAM:
-		return nil
-	case !absent(c.PrevResult):
-		return wire.Errorf(wire.CodeConfig, `network %q: "prevResult" shows that another plugin comes before %q: put it first, since it makes the interface; as the IPAM plugin of another it is "ipam": {"type": %[2]q}`, c.Name, name)
+		return nil, nil
 	case c.ipamType != "" && !own(c.ipamType):
-		return wire.Errorf(wire.CodeUnsupported, `network %q: ipam.type is %q: an interface of type %q has its addresses from Berth; take "ipam" out`, c.Name, c.ipamType, name)
+		return nil, wire.Errorf(wire.CodeUnsupported, `network %q: ipam.type is %q: an interface of type %q has its addresses from Berth; take "ipam" out`, c.Name, c.ipamType, name)
+	case absent(c.PrevResult):
+		return nil, nil
 	}
-	return nil
+	if before, err = c.chained(); err != nil {
+		return nil, err
+	}
+	if !onlyLoopback(before) {
+		return nil, wire.Errorf(wire.CodeConfig, `network %q: "prevResult" shows that another plugin has made an interface before %q: put it first, since it makes the interface; as the IPAM plugin of another it is "ipam": {"type": %[2]q}`, c.Name, name)
+	}
+	return before, nil
 }
 
 // firstOf is the first list that is there, even if it is empty.
@@ -93,9 +122,12 @@ func firstOf(lists ...[]string) []string {
 	return nil
 }
 
-func listOf(value string) []string {
-	if value == "" {
-		return nil
+// listOf reads a value that may name several, with commas between them.
+func listOf(value string) (list []string) {
+	for word := range strings.SplitSeq(value, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			list = append(list, word)
+		}
 	}
-	return []string{value}
+	return list
 }

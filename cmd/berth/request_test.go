@@ -57,8 +57,10 @@ func TestAnAddIsTranslated(t *testing.T) {
 		}
 		return c
 	}
-	const annotations = `"runtimeConfig":{"io.kubernetes.cri.pod-annotations":{"berth.io/class":"stateful","berth.io/app":"a","berth.io/member":"a-0","berth.io/pool":"green","other":"x"}}`
-	annotated := func(c *wire.Container) { c.Class, c.App, c.Member, c.Pool = "stateful", "a", "a-0", "green" }
+	const annotations = `"runtimeConfig":{"io.kubernetes.cri.pod-annotations":{"berth.dev/class":"stateful","berth.dev/app":"a","berth.dev/member":"a-0","berth.dev/pool":"green","berth.dev/addresses":"10.42.0.7, fd00::7","other":"x","berth.io/class":"x"}}`
+	annotated := func(c *wire.Container) {
+		c.Class, c.App, c.Member, c.Pool, c.Addresses = "stateful", "a", "a-0", "green", []string{"10.42.0.7", "fd00::7"}
+	}
 	for name, test := range map[string]struct {
 		config, args string
 		want         wire.Container
@@ -94,11 +96,25 @@ func TestAnAddIsTranslated(t *testing.T) {
 		},
 		"CNI_ARGS of Kubernetes": {
 			asInterface, "K8S_POD_UID=u;K8S_POD_NAME=web-1;IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_INFRA_CONTAINER_ID=c1;FOO=bar",
-			base(func(c *wire.Container) { c.Namespace, c.Member = "shop", "web-1" }),
+			base(func(c *wire.Container) {
+				c.Namespace, c.Member = "shop", "web-1"
+				c.Workload = wire.Workload{Namespace: "shop", Name: "web-1", UID: "u"}
+			}),
+		},
+		"CNI_ARGS of Nomad": {
+			asInterface, "NOMAD_ALLOC_ID=a;NOMAD_JOB_ID=web;NOMAD_GROUP_NAME=front;NOMAD_NAMESPACE=shop;NOMAD_REGION=global",
+			base(func(c *wire.Container) { c.Workload = wire.Workload{Namespace: "shop", Name: "web/front", UID: "a"} }),
+		},
+		"CNI_ARGS of Podman": {
+			asInterface, "IgnoreUnknown=1;K8S_POD_NAME=web", base(func(c *wire.Container) {
+				c.Member, c.Workload = "web", wire.Workload{Name: "web"}
+			}),
 		},
 		"Berth's arguments before those of Kubernetes": {
 			asInterface, "K8S_POD_NAME=web-1;K8S_POD_NAMESPACE=shop;BERTH_MEMBER=m;BERTH_NAMESPACE=n;",
-			base(func(c *wire.Container) { c.Namespace, c.Member = "n", "m" }),
+			base(func(c *wire.Container) {
+				c.Namespace, c.Member, c.Workload = "n", "m", wire.Workload{Namespace: "shop", Name: "web-1"}
+			}),
 		},
 		"args before CNI_ARGS": {
 			with(asInterface, `"args":{"cni":{"labels":[{"key":"a","value":"b"}],"ips":["10.42.0.9/16"],"mac":"be:00:00:00:00:02","berth":{"class":"stateful","namespace":"n","app":"a","member":"m"}}}`),
@@ -126,7 +142,7 @@ func TestAnAddIsTranslated(t *testing.T) {
 			with(asInterface, annotations+`,"class":"stateless","pool":"blue"`), "", base(annotated),
 		},
 		"annotations before the pod's name, in the IPAM role": {
-			with(asIPAM, annotations), "K8S_POD_NAME=web-1", ipam(annotated),
+			with(asIPAM, annotations), "K8S_POD_NAME=web-1", ipam(func(c *wire.Container) { annotated(c); c.Workload.Name = "web-1" }),
 		},
 		"CNI_ARGS before annotations": {
 			with(asInterface, annotations), "BERTH_APP=db",

@@ -25,14 +25,16 @@ func (c *call) result(r wire.Result, dns types.DNS) *types100.Result {
 	if r.DNS != nil {
 		result.DNS = override(types.DNS(*r.DNS), dns)
 	}
+	if c.before != nil {
+		result.Interfaces, result.IPs, result.Routes = c.before.Interfaces, c.before.IPs, c.before.Routes
+	}
 	var containers *int
 	if c.role == wire.Interface {
-		result.Interfaces = []*types100.Interface{
-			{Name: r.Bridge, Mac: r.BridgeMAC},
-			{Name: r.HostName, Mac: r.HostMAC},
-			{Name: c.IfName, Mac: r.MAC, Mtu: r.MTU, Sandbox: c.Netns},
-		}
-		containers = types100.Int(2)
+		result.Interfaces = append(result.Interfaces,
+			&types100.Interface{Name: r.Bridge, Mac: r.BridgeMAC},
+			&types100.Interface{Name: r.HostName, Mac: r.HostMAC},
+			&types100.Interface{Name: c.IfName, Mac: r.MAC, Mtu: r.MTU, Sandbox: c.Netns})
+		containers = types100.Int(len(result.Interfaces) - 1)
 	}
 	for _, a := range r.Addresses {
 		result.IPs = append(result.IPs, &types100.IPConfig{Interface: containers, Address: ipNet(a.Address), Gateway: a.Gateway.AsSlice()})

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,4 +81,30 @@ func text(t *testing.T, value any) string {
 	b, err := json.Marshal(value)
 	must(t, err)
 	return string(b)
+}
+
+// TestWhatALoopbackPluginAnsweredIsPassedOn is Nomad's list, in which a plugin brings the loopback up before Berth.
+func TestWhatALoopbackPluginAnsweredIsPassedOn(t *testing.T) {
+	a := newAgent(t, granted)
+	const before = `"prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"lo","mac":"00:00:00:00:00:00","sandbox":"/run/netns/c1"}],` +
+		`"ips":[{"interface":0,"address":"127.0.0.1/8"},{"interface":0,"address":"::1/128"}],"dns":{}}`
+	config := strings.Replace(with(asInterface, before), "1.1.0", "1.0.0", 1)
+	result := invocation{config: config}.succeeds(t, a.socket)
+	var got types100.Result
+	must(t, json.Unmarshal([]byte(result), &got))
+	if len(got.Interfaces) != 4 || got.Interfaces[0].Name != "lo" || got.Interfaces[3].Name != "eth0" {
+		t.Fatalf("the result has the interfaces %v: want lo, then Berth's three", got.Interfaces)
+	}
+	if len(got.IPs) != 4 || *got.IPs[0].Interface != 0 || *got.IPs[2].Interface != 3 || !got.IPs[2].Address.IP.Equal(net.IPv4(10, 42, 16, 9)) {
+		t.Errorf("the result has the addresses %v: want the loopback's, then Berth's on eth0", got.IPs)
+	}
+	a.asked()
+	invocation{verb: "CHECK", config: with(strings.Replace(asInterface, "1.1.0", "1.0.0", 1), `"prevResult":`+result)}.succeeds(t, a.socket)
+	if c := a.one(t).Containers[0]; len(c.Previous.Addresses) != 2 || c.Previous.HostName != "bth0123456789ab" {
+		t.Errorf("CHECK compares with %+v: want Berth's own part of it", c.Previous)
+	}
+	for name, before := range map[string]string{"nothing": `{"cniVersion":"1.1.0"}`, "no interface": `{"cniVersion":"1.1.0","interfaces":[],"ips":[]}`} {
+		invocation{config: with(asInterface, `"prevResult":`+before)}.succeeds(t, a.socket)
+		t.Log(name)
+	}
 }

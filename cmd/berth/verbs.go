@@ -8,6 +8,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -28,8 +29,9 @@ type plugin struct {
 type call struct {
 	*skel.CmdArgs
 	*config
-	verb  string
-	began time.Duration
+	verb   string
+	began  time.Duration
+	before *types100.Result // of the plugins before this one in the list
 }
 
 // verb makes one of skel's functions: it reads the configuration, and gives every error its code.
@@ -95,6 +97,9 @@ func gc(c *call) error {
 }
 
 func status(c *call) error {
+	if err := c.serviceable(); err != nil {
+		return err
+	}
 	_, err := c.send(&wire.Request{Operation: wire.Status, Network: c.Name, Pool: c.Pool, Role: c.role}, statusTime, redial)
 	return unanswered(wire.CodeUnavailable, err)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-ipam/berth/client"
+	"github.com/berth-ipam/berth/internal/ifname"
 	"github.com/berth-ipam/berth/internal/manifest"
 )
 
@@ -39,7 +40,7 @@ It is for the root of this node.`,
 					err = fmt.Errorf("%s got both a file and --%s: want that in the file", cmd.CommandPath(), f.Name)
 				}
 			})
-			return cmp.Or(err, setArgs(&file, 1, "a CONTAINER, which is its ID")(cmd, words))
+			return cmp.Or(err, interfaceNames(&one), setArgs(&file, 1, "a CONTAINER, which is its ID")(cmd, words))
 		},
 		RunE: func(cmd *cobra.Command, words []string) error {
 			set := []client.Container{one}
@@ -87,6 +88,19 @@ func containerFlags(fs *pflag.FlagSet, one *client.Container) {
 	fs.StringVar(&one.Bridge, "bridge", "", "`name` of the bridge (default \""+client.DefaultBridge+"\")")
 	fs.StringVar(&one.Uplink, "uplink", "", "`name` of the NIC that is put into the bridge")
 	fs.BoolVar(&one.Masquerade, "masquerade", false, "hide its address behind the node's towards the world outside the pool")
+}
+
+// interfaceNames refuses what no interface can be called.
+func interfaceNames(one *client.Container) error {
+	for flag, name := range map[string]string{"--interface": one.Interface, "--bridge": one.Bridge, "--uplink": one.Uplink} {
+		if name == "" {
+			continue // its default
+		}
+		if err := ifname.Validate(flag, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func fileFlag(cmd *cobra.Command, file *string) {

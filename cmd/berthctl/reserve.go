@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/ifname"
 	"github.com/berth-ipam/berth/internal/nearest"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -63,7 +65,9 @@ of the pool's stateful ranges. A member that has one already keeps it.`,
 		Example: `  berthctl reserve shop/db/db-0
   berthctl reserve shop/db/db-1 --address 10.42.0.17
   berthctl reserve shop/db/db-0 --pool lab --network lab-net --interface net1`,
-		Args: member.args(1, 1),
+		Args: func(cmd *cobra.Command, words []string) error {
+			return cmp.Or(member.args(1, 1)(cmd, words), ifname.Validate("--interface", member.iface))
+		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
 			ids, err := member.identities(args)
 			if err != nil {

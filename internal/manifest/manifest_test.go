@@ -232,10 +232,13 @@ containers:
 		}
 	}
 	for text, want := range map[string]string{
-		"containers:\n- {id: a}\n- {app: web}":     "set.yaml:3: container: id is missing",
-		"containers:\n- {id: a, netnss: /a}":       `did you mean "netns"?`,
-		"pools: []":                                "containers",
-		"containers:\n- {id: a, masquerade: soon}": "true or false",
+		"containers:\n- {id: a}\n- {app: web}":            "set.yaml:3: container: id is missing",
+		"containers:\n- {id: a, netnss: /a}":              `did you mean "netns"?`,
+		"pools: []":                                       "containers",
+		"containers:\n- {id: a, masquerade: soon}":        "true or false",
+		"containers:\n- {id: a}\n- {id: b, bridge: br%d}": `set.yaml:3: bridge "br%d": want the name of an interface`,
+		"containers:\n- {id: a, interface: default}":      `interface "default"`,
+		"containers:\n- {id: a, uplink: a/b}":             `uplink "a/b"`,
 	} {
 		if _, err := ParseSet("set.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", text, err, want)

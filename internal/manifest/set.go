@@ -31,7 +31,7 @@ func (p *parser) containers(n *yaml.Node) []client.Container {
 		p.mapping(item, "container", fields{
 			"id":         one(p, "id", &c.ID, word),
 			"network":    one(p, "network", &c.Network, word),
-			"interface":  one(p, "interface", &c.Interface, word),
+			"interface":  one(p, "interface", &c.Interface, interfaceName),
 			"role":       one(p, "role", &c.Role, word),
 			"netns":      one(p, "netns", &c.Netns, word),
 			"pid":        one(p, "pid", &c.PID, number),
@@ -42,8 +42,8 @@ func (p *parser) containers(n *yaml.Node) []client.Container {
 			"pool":       one(p, "pool", &c.Pool, word),
 			"addresses":  list(p, "addresses", &c.Addresses, address),
 			"mac":        one(p, "mac", &c.MAC, word),
-			"bridge":     one(p, "bridge", &c.Bridge, word),
-			"uplink":     one(p, "uplink", &c.Uplink, word),
+			"bridge":     one(p, "bridge", &c.Bridge, interfaceName),
+			"uplink":     one(p, "uplink", &c.Uplink, interfaceName),
 			"masquerade": one(p, "masquerade", &c.Masquerade, truth),
 		})
 		if len(p.errs) == before && c.ID == "" {

@@ -61,6 +61,8 @@ type Container struct {
 	App       string `json:"app,omitempty"`
 	Member    string `json:"member,omitempty"`
 
+	Workload Workload `json:"workload,omitzero"` // whom the orchestrator made it for
+
 	Pool      string   `json:"pool,omitempty"`
 	Addresses []string `json:"addresses,omitempty"` // asked for: an address, or an address and prefix length
 	MAC       string   `json:"mac,omitempty"`       // asked for

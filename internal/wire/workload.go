@@ -1,0 +1,41 @@
+package wire
+
+import (
+	"strings"
+	"unicode"
+)
+
+// maxWorkload bounds each of a Workload's names, in bytes: what a DNS name may have (RFC 1035, section 2.3.4).
+const maxWorkload = 253
+
+// A Workload is what an orchestrator calls the thing that it runs a container for. It is shown to people and decides
+// nothing.
+type Workload struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	UID       string `json:"uid,omitempty"`
+}
+
+// String is NAMESPACE/NAME, or the name alone where there is no namespace.
+func (w Workload) String() string {
+	if w.Namespace == "" || w.Name == "" {
+		return w.Name
+	}
+	return w.Namespace + "/" + w.Name
+}
+
+// Bounded is the workload as it may be kept and printed: each name cut where it is too long, and without what is not
+// printed. No name of a workload is a reason to refuse its container.
+func (w Workload) Bounded() Workload {
+	return Workload{Namespace: bounded(w.Namespace), Name: bounded(w.Name), UID: bounded(w.UID)}
+}
+
+func bounded(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), maxWorkload)], "")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) {
+			return -1
+		}
+		return r
+	}, name)
+}
