@@ -36,8 +36,11 @@ type socket struct {
 }
 
 // openSocket opens a socket in the network namespace of the calling thread.
-func openSocket() (*socket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+func openSocket() (*socket, error) { return openSocketOf(unix.NETLINK_ROUTE) }
+
+// openSocketOf opens one that speaks another of netlink's protocols.
+func openSocketOf(protocol int) (*socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}

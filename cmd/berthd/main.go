@@ -47,11 +47,11 @@ func run(o *options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
-	unlock, err := agent.LockNode(o.agent.Node)
+	locks, err := o.lock(log)
 	if err != nil {
 		return err
 	}
-	defer unlock() //nolint:errcheck // the process ends
+	defer locks.release()
 	if len(o.etcd.Endpoints) == 0 {
 		server, err := embedded.Start(ctx, o.embedded(log))
 		if err != nil {

@@ -28,8 +28,7 @@ type Node struct {
 	// Capabilities are all that its berthd has (capabilities(7)); none named: all.
 	Capabilities []uintptr
 	// Machine and Boot are what its berthd takes for the identity of the machine and of its run; empty: what it finds
-	// out, which is the same machine for all nodes. A Machine of its own has its own locks, so that two may run agents
-	// of one name.
+	// out, which is the same machine for all nodes.
 	Machine, Boot string
 	// ClockOffset is how far the CLOCK_BOOTTIME of its programs is ahead of the machine's, from their start on. A
 	// change while the agent is away is a jump of the clock. Not everywhere possible: see ClocksCanJump.
@@ -91,7 +90,7 @@ func (n *Node) Launch() error {
 	flags = append(append(flags, n.lab.options.Flags...), n.Flags...)
 	command := exec.Command(n.binary("berthd"), flags...)
 	agent, err := start(n.netns, n.Name, command, func() error {
-		return errors.Join(n.ownLocks(), setBootClockOff(n.ClockOffset), keepOnly(n.Capabilities))
+		return errors.Join(setBootClockOff(n.ClockOffset), keepOnly(n.Capabilities))
 	})
 	n.process.Store(agent)
 	return err

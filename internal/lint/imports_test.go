@@ -55,11 +55,12 @@ var rules = map[string]rule{
 		ours:   []string{"agent/findings", "agent/journal", "metrics", "netops", "lease", "allocator", "internal/wire", "internal/broken", "internal/ifname"},
 		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
 	},
-	"agent/findings": {ours: []string{"lease"}},
-	"agent/journal":  {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
-	"cmd/berth":      {ours: []string{"internal/wire", "internal/ifname", "internal/nearest"}, others: []string{cni, "golang.org/x/sys/"}},
+	"agent/exclusive": {others: []string{"golang.org/x/sys/"}},
+	"agent/findings":  {ours: []string{"lease"}},
+	"agent/journal":   {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
+	"cmd/berth":       {ours: []string{"internal/wire", "internal/ifname", "internal/nearest"}, others: []string{cni, "golang.org/x/sys/"}},
 	"cmd/berthd": {
-		ours:   []string{"agent", "metrics", "netops", "lease", "lease/embedded", "allocator", "internal/wire", "internal/flags"},
+		ours:   []string{"agent", "agent/exclusive", "metrics", "netops", "lease", "lease/embedded", "allocator", "internal/wire", "internal/flags"},
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
