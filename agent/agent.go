@@ -64,6 +64,7 @@ type Agent struct {
 	warming   sync.Map // the space keys for which a block is being claimed ahead of need
 	unclaimed sync.Map // by space key, the failedClaim that was the last
 
+	bridging bridging
 	isolated isolated
 	backlog  backlog
 	lagging  lagging
@@ -75,6 +76,7 @@ type Agent struct {
 	shaken   signal // nothing may pass before the next proof
 	reassert signal // a pool is known again of which containers here have addresses
 	mending  signal // somebody asked this node to settle anew
+	draining signal // a pool is drained
 }
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
@@ -85,7 +87,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	for _, s := range []*signal{
-		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending,
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining,
 	} {
 		*s = newSignal()
 	}
@@ -149,6 +151,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.watchSleep)
 	run(a.giveBackIdle)
 	run(a.endRetained)
+	run(a.freeFormer)
 	run(a.letStraysGo)
 	run(a.followDemands)
 	run(a.demandAll)

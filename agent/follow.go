@@ -40,6 +40,7 @@ func (a *Agent) configure(c *lease.Config) bool {
 		a.reassert.raise()
 	}
 	a.rollout.raise()
+	a.draining.raise()
 	return true
 }
 

@@ -10,21 +10,53 @@ import (
 	"go.uber.org/zap"
 )
 
-// giveBackEvery is how often blocks that are not needed are looked for.
-const giveBackEvery = 10 * time.Second
+const (
+	giveBackEvery = 10 * time.Second       // how often blocks that are not needed are looked for
+	drainEvery    = 200 * time.Millisecond // how often while a pool is drained
+)
 
 // giveBackIdle returns the blocks in which nothing is held or kept for its app, beyond what one block has to spare; of a
-// pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand.
+// pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand. Those of a pool
+// that is drained it returns at once.
 func (a *Agent) giveBackIdle(ctx context.Context) error {
-	return every(ctx, giveBackEvery, func() { a.giveBackBlocks(ctx) })
+	for last := time.Now(); ; {
+		wait := giveBackEvery - time.Since(last)
+		if a.drains() {
+			wait = min(wait, drainEvery)
+		}
+		timer := time.NewTimer(max(wait, 0))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-a.draining:
+			timer.Stop()
+		case <-timer.C:
+		}
+		drained := func(pool string) bool { p, there := a.config.Load().Pools[pool]; return !there || p.Draining }
+		if time.Since(last) >= giveBackEvery {
+			last, drained = time.Now(), func(string) bool { return true }
+		}
+		a.giveBackBlocks(ctx, drained)
+	}
 }
 
-func (a *Agent) giveBackBlocks(ctx context.Context) {
+// drains reports whether this node has something of a pool that is drained.
+func (a *Agent) drains() (drains bool) {
+	pools := a.config.Load().Pools
+	a.pools.each(func(k spaceKey, s *allocator.Space) {
+		drains = drains || pools[k.pool].Draining && s.OwnsAny()
+	})
+	return drains
+}
+
+// giveBackBlocks returns what is idle of the pools that it is to look at.
+func (a *Agent) giveBackBlocks(ctx context.Context, looked func(pool string) bool) {
 	session, err := a.holding(allocator.Stateless)
 	if err != nil || a.backlog.len() > 0 {
 		return // what etcd shows of a block is to be right before its owner changes
 	}
-	for _, o := range a.idle() {
+	for _, o := range a.idle(looked) {
 		after, err := session.ReleaseBlock(ctx, o.block, o.part)
 		if err != nil && !definite(err) {
 			a.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.part), zap.Error(err))
@@ -41,9 +73,12 @@ func (a *Agent) giveBackBlocks(ctx context.Context) {
 }
 
 // idle takes at most one part of each space out of the allocator: one that leaves a block's worth of free addresses.
-func (a *Agent) idle() (all []*outgoing) {
+func (a *Agent) idle(looked func(pool string) bool) (all []*outgoing) {
 	now, pools := wire.Boottime(), a.config.Load().Pools
 	for _, k := range a.pools.keys() {
+		if !looked(k.pool) {
+			continue
+		}
 		p, wanted := pools[k.pool]
 		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()

@@ -19,7 +19,7 @@ func TestWhatIsReleasedCanBeClaimedAgain(t *testing.T) {
 		c.Pools["tiny"] = p
 	})
 	r.until("the block is given back", func() bool {
-		r.agent.giveBackBlocks(t.Context())
+		r.agent.giveBackBlocks(t.Context(), everyPool)
 		return r.block().Revision == 0
 	})
 	r.change(func(c *lease.Config) {
@@ -47,7 +47,7 @@ func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
 		c.Pools["tiny"] = p
 	})
 	r.until("all of the agent's own is given back", func() bool {
-		r.agent.giveBackBlocks(t.Context())
+		r.agent.giveBackBlocks(t.Context(), everyPool)
 		b := r.block()
 		return len(b.Of("n1")) == 0
 	})
@@ -63,7 +63,7 @@ func TestABlockInAStatefulRangeIsGivenBackThoughThereIsNoOtherToSpare(t *testing
 	_, err := r.etcdctl().Put(t.Context(), "/berth/v1/blocks/default/10.42.3.0", `{"prefix":"10.42.3.0/26","parts":[{"prefix":"10.42.3.0/26","owner":"n1"}]}`)
 	check(t, err)
 	r.until("it is given back", func() bool {
-		r.agent.giveBackBlocks(t.Context())
+		r.agent.giveBackBlocks(t.Context(), everyPool)
 		blocks, err := r.store.Blocks(t.Context())
 		check(t, err)
 		return !slices.ContainsFunc(blocks, func(b lease.Block) bool { return b.Prefix.String() == "10.42.3.0/26" })

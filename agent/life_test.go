@@ -91,7 +91,7 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	a.blocks.put(block)
 	a.absences.takeNodes(lease.Update[lease.Node]{Full: true, Revision: late, Set: []lease.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
 	a.rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
-	a.lagging.set(late, nil)
+	a.lagging.set(late, true, nil)
 	r.foreign()
 	standing, err := a.meet(t.Context())
 	check(t, err)

@@ -71,7 +71,7 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 	r.etcd.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	r.agent.giveBackBlocks(ctx)
+	r.agent.giveBackBlocks(ctx, everyPool)
 	if own := r.owns(); len(r.agent.doubts()) != 1 || len(own) > 0 {
 		t.Errorf("in doubt are %v, owned %v", r.agent.doubts(), own)
 	}

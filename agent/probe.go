@@ -56,7 +56,7 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 		return nil, nil
 	}
 	w := wiring(add, e)
-	if _, err := a.kernel.EnsureBridge(bridge(w, add.pool)); err != nil {
+	if _, err := a.ensureBridge(w, add.pool); err != nil {
 		return nil, wire.Errorf(wire.CodeIO, "%v", err)
 	}
 	answers, err := a.kernel.Probe(ctx, w.Bridge, ask)

@@ -43,13 +43,14 @@ func (l *lagging) reset() {
 	l.seen, l.applied = 0, 0
 }
 
-// set takes the outcome of a roll-out of one revision, and reports whether it is news.
-func (l *lagging) set(revision int64, reasons map[allocator.Attachment]string) bool {
+// set takes the outcome of a roll-out of one revision, which is whole if every container and every bridge has it, and
+// reports whether it is news.
+func (l *lagging) set(revision int64, whole bool, reasons map[allocator.Attachment]string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	news := l.seen != revision || !maps.Equal(l.reasons, reasons)
+	news := l.seen != revision || !maps.Equal(l.reasons, reasons) || whole && l.applied != revision
 	l.seen, l.reasons = revision, reasons
-	if len(reasons) == 0 {
+	if whole {
 		l.applied = revision
 	}
 	return news
@@ -84,10 +85,11 @@ func (a *Agent) rollOut(ctx context.Context) error {
 		}
 		config := a.config.Load()
 		reasons := a.bringTo(ctx, config)
-		if a.lagging.set(config.Revision, reasons) {
+		whole := a.withdrawGateways() && len(reasons) == 0
+		if a.lagging.set(config.Revision, whole, reasons) {
 			a.backlog.signal.raise() // the status tells it
 		}
-		if retry = nil; len(reasons) > 0 {
+		if retry = nil; !whole {
 			retry = time.After(rolloutRetry)
 		}
 	}
@@ -147,7 +149,7 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 		return err
 	}
 	defer ns.Close()
-	if _, err := a.kernel.EnsureBridge(bridge(next.Wiring, &pool)); err != nil {
+	if _, err := a.ensureBridge(next.Wiring, &pool); err != nil {
 		return err
 	}
 	to, from := port(&next, &pool), port(e, &pool)

@@ -71,7 +71,7 @@ func unspecified(like netip.Addr) netip.Addr {
 func bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 	b := netops.Bridge{Name: w.Bridge, Uplink: w.Uplink, MTU: pool.MTU}
 	if w.Uplink == "" {
-		for _, g := range w.Gateways {
+		for _, g := range gateways(pool) {
 			b.Addresses = append(b.Addresses, pool.Prefix(g))
 		}
 	}
@@ -124,7 +124,7 @@ func (a *Agent) wire(add *add) (err error) {
 	if add.IPMasq && add.Uplink != "" {
 		return wire.Errorf(wire.CodeConfig, "ipMasq and uplink exclude each other: with an uplink the network's own router translates")
 	}
-	state, err := a.kernel.EnsureBridge(bridge(add.entry.Wiring, add.pool))
+	state, err := a.ensureBridge(add.entry.Wiring, add.pool)
 	if err != nil {
 		return wire.Errorf(wire.CodeIO, "%v", err)
 	}

@@ -177,6 +177,9 @@ func (s *Space) Counts() Counts {
 // Owns reports whether a is the node's own.
 func (s *Space) Owns(a netip.Addr) bool { return s.find(a) != nowhere }
 
+// OwnsAny reports whether anything is.
+func (s *Space) OwnsAny() bool { return len(s.blocks) > 0 }
+
 // Holds reports whether a is held.
 func (s *Space) Holds(a netip.Addr) bool {
 	i := s.find(a)

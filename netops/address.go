@@ -12,11 +12,19 @@ type address struct {
 	prefix netip.Prefix
 	scope  uint8
 	flags  uint32
+	proto  uint8 // who gave it (IFA_PROTO): placed, or another's number
 
 	peer, broadcast netip.Addr
 	lifetime        []byte // struct ifa_cacheinfo, as it was read
 	metric          []byte // of its prefix route
 }
+
+// IFA_PROTO (Linux 5.18) tells who gave a link an address; kernels that do not know it ignore it. Numbers up to 3 are the
+// kernel's own; ours is 'b'.
+const (
+	ifaProto = 11
+	placed   = 'b'
+)
 
 // parseAddress reads the body of RTM_NEWADDR (rtnetlink(7)) and tells whose address it is.
 func parseAddress(body []byte) (a address, index int) {
@@ -35,6 +43,10 @@ func parseAddress(body []byte) (a address, index int) {
 			a.broadcast, _ = netip.AddrFromSlice(value)
 		case unix.IFA_FLAGS:
 			a.flags = uint32(number(value))
+		case ifaProto:
+			if len(value) > 0 {
+				a.proto = value[0]
+			}
 		case unix.IFA_CACHEINFO:
 			a.lifetime = append(a.lifetime, value...)
 		case unix.IFA_RT_PRIORITY:
@@ -95,6 +107,9 @@ func aboutAddress(kind, flags, index int, a address, what string) request {
 	}
 	if len(a.metric) > 0 {
 		r.AddData(nl.NewRtAttr(unix.IFA_RT_PRIORITY, a.metric))
+	}
+	if a.proto != 0 {
+		r.AddData(nl.NewRtAttr(ifaProto, []byte{a.proto}))
 	}
 	return r
 }

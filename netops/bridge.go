@@ -28,7 +28,7 @@ type BridgeState struct {
 	Index int
 }
 
-// EnsureBridge makes a bridge, or adds what an existing one lacks; it takes nothing away. The uplink's addresses and
+// EnsureBridge makes a bridge, or adds what an existing one lacks; it takes nothing away (see Withdraw). The uplink's addresses and
 // routes move to the bridge, and the host stays reachable meanwhile; where one cannot move, all is as it was before.
 // Addresses or Masquerade make the host forward packets. It costs nothing while nothing has changed.
 func (k *Kernel) EnsureBridge(b Bridge) (BridgeState, error) {
@@ -164,14 +164,15 @@ func bridgeChanges(b Bridge, bridge link, pin bool) (changes []request) {
 	return changes
 }
 
-// giveAddresses adds those addresses that the bridge lacks.
+// giveAddresses adds those addresses that the bridge lacks, and marks them as ours, for Withdraw.
 func (k *Kernel) giveAddresses(s *socket, b Bridge, bridge link) error {
 	held, err := addressesOf(s, unix.AF_UNSPEC, bridge.index)
 	if err != nil {
 		return err
 	}
 	for _, want := range b.Addresses {
-		if slices.ContainsFunc(held, func(a address) bool { return a.prefix == want }) {
+		there := slices.IndexFunc(held, func(a address) bool { return a.prefix == want })
+		if there >= 0 && (held[there].proto == placed || k.forgetful) {
 			continue
 		}
 		if want.Addr().Is6() {
@@ -179,12 +180,20 @@ func (k *Kernel) giveAddresses(s *socket, b Bridge, bridge link) error {
 				return err
 			}
 		}
-		put := putAddress(bridge.index, plain(want), fmt.Sprintf("add address %v", want))
+		given := plain(want)
+		given.proto = placed
+		put := putAddress(bridge.index, given, fmt.Sprintf("add address %v", want))
+		if there >= 0 {
+			put.Flags = put.Flags&^unix.NLM_F_EXCL | unix.NLM_F_REPLACE
+		}
 		if err := s.do(put); err != nil && !already(put, err) {
 			return err
 		}
 	}
-	return nil
+	held, err = addressesOf(s, unix.AF_UNSPEC, bridge.index)
+	// A kernel that does not remember who gave an address is not told again and again.
+	k.forgetful = slices.ContainsFunc(held, func(a address) bool { return slices.Contains(b.Addresses, a.prefix) && a.proto == 0 })
+	return err
 }
 
 // randomMAC is locally administered and unicast, and begins as no container's does.

@@ -17,7 +17,8 @@ type Kernel struct {
 	table   *table
 	heralds heralds
 
-	speaksV6 bool // the host's kernel
+	speaksV6  bool // the host's kernel
+	forgetful bool // it does not remember who gave an address (before Linux 5.18); under bridges.ensuring
 }
 
 // Open takes the calling thread's network namespace as the host's, begins to listen to its kernel and ensures the

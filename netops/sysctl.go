@@ -78,3 +78,8 @@ func inheritV6(nic, bridge string) error {
 	}
 	return nil
 }
+
+// promoteSecondaries lets a link keep its other IPv4 addresses of a subnet when the first of them is taken off.
+func promoteSecondaries(link string) error {
+	return setSysctl("1", sysctlV4, link, "promote_secondaries")
+}
