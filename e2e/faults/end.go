@@ -40,14 +40,24 @@ func (w *world) conclude(ctx context.Context, before lab.Census) (violations []c
 	w.history.End = w.now()
 	w.mu.Unlock()
 
-	found, undecided := check.All(w.soFar(true), w.rules)
+	history := w.soFar(true)
+	history.Missed = w.watcher.Missed()
+	found, undecided := check.All(history, w.rules)
 	violations = append(violations, found...)
 	violations = append(violations, w.clear(ctx, before)...)
 	if len(violations) == 0 { // what is broken may have lost many, and waiting for each tells nothing new
 		violations = append(violations, w.fill(ctx)...)
 		violations = append(violations, w.clear(ctx, before)...)
 	}
-	return violations, undecided
+	for _, h := range w.nodes {
+		if !h.Running() {
+			w.exited(h, false)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.history.Missed = history.Missed
+	return append(violations, ends(w.exits, w.history.Faults)...), undecided
 }
 
 // mend sees to it that everything runs.
@@ -59,6 +69,9 @@ func (w *world) mend(ctx context.Context) {
 		group.Go(func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
+			if !h.Running() {
+				w.exited(h, false)
+			}
 			if err := errors.Join(h.Free(), w.raise(ctx, h, func() {})); err != nil {
 				w.count("cannot mend " + h.Name + ": " + err.Error())
 			}

@@ -132,6 +132,7 @@ func (n *nemesis) pause(ctx context.Context, h *host, pause func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.Running() {
+		n.w.exited(h, false)
 		return errors.New("it does not run")
 	}
 	defer n.w.away(PauseAgent, h)()

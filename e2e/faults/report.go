@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/faults/check"
@@ -70,8 +71,10 @@ func (w *world) report(out io.Writer, v Verdict) {
 	for _, line := range stranded(&w.history, w.rules.Session) {
 		fmt.Fprintln(out, line)
 	}
-	for _, exit := range w.exits {
-		fmt.Fprintln(out, exit)
+	missed, asked := check.Unanswered(&w.history, w.rules)
+	fmt.Fprintf(out, "of %d requests to containers that have their right, %d were not answered\n", asked, missed)
+	for _, e := range w.exits {
+		fmt.Fprintf(out, "%8.3fs %s ended by itself: %s\n", e.at.Seconds(), e.node, e.log[strings.LastIndex(strings.TrimSpace(e.log), "\n")+1:])
 	}
 	if v.Undecided > 0 {
 		fmt.Fprintf(out, "%d identities had a history too tangled to be decided in time\n", v.Undecided)

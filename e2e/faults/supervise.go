@@ -3,8 +3,6 @@ package faults
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
@@ -17,6 +15,9 @@ const scratch = "/run/faults"
 func (w *world) without(ctx context.Context, reason Kind, h *host, end, do func() error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !h.Running() {
+		w.exited(h, false)
+	}
 	back := w.away(reason, h)
 	err := errors.Join(end(), do())
 	return errors.Join(err, w.raise(ctx, h, back))
@@ -40,7 +41,7 @@ func (w *world) raise(ctx context.Context, h *host, back func()) error {
 			return err
 		}
 		if !h.Running() {
-			w.exited(h)
+			w.exited(h, true)
 			back()
 			back = w.away(ownEnd, h)
 		}
@@ -57,7 +58,7 @@ func (w *world) supervise(ctx context.Context) {
 		for _, h := range w.nodes {
 			if !h.Running() && h.mu.TryLock() {
 				if !h.Running() {
-					w.exited(h)
+					w.exited(h, false)
 					_ = w.raise(ctx, h, w.away(ownEnd, h))
 				}
 				h.mu.Unlock()
@@ -68,14 +69,6 @@ func (w *world) supervise(ctx context.Context) {
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
-}
-
-// exited remembers the last words of an agent that has ended though nobody ended it.
-func (w *world) exited(h *host) {
-	words := strings.TrimSpace(h.Log(1))
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.exits = append(w.exits, fmt.Sprintf("%8.3fs %s ended by itself: %s", w.now().Seconds(), h.Name, words))
 }
 
 // etcdServes waits until etcd answers with what its members have agreed on.

@@ -53,7 +53,7 @@ type world struct {
 	// since when etcd has had no session of a node
 	sessionless map[string]time.Duration
 	ghosts      sync.WaitGroup // DELs of containers that have been replaced
-	exits       []string       // of agents that ended by themselves
+	exits       []exit         // of agents that ended by themselves
 	places      []*place       // what is meant to be there in the end
 	settled     time.Duration  // how long after the last fault all must agree
 }

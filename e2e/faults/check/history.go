@@ -19,6 +19,12 @@ type Sighting struct {
 	MAC      MAC
 }
 
+// A Miss is a request for an address that nobody answered.
+type Miss struct {
+	Sent    time.Duration
+	Address netip.Addr
+}
+
 // A Verb is what was asked for: one of CNI's, or Release, which gives a member's reservation up.
 type Verb string
 
@@ -87,6 +93,7 @@ type Restore struct{ Taken, At time.Duration }
 type History struct {
 	Operations  []Operation
 	Sightings   []Sighting
+	Missed      []Miss
 	Absences    []Absence
 	Revocations []Revocation
 	Sessionless []Absence // when etcd had no session of a node, whatever the cause
@@ -112,6 +119,7 @@ func All(h *History, rules Rules) (violations []Violation, undecided int) {
 	violations = append(violations, x.kept()...)
 	violations = append(violations, x.notLost()...)
 	violations = append(violations, x.neverHeard()...)
+	violations = append(violations, x.silent()...)
 	registers, undecided := x.registers()
 	return append(violations, registers...), undecided
 }

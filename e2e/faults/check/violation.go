@@ -17,6 +17,8 @@ const (
 	Unique   Rule = "unique"   // no address is live twice
 	Kept     Rule = "kept"     // a member keeps its address
 	NotLost  Rule = "not lost" // who was answered and not deleted is there when all is well
+	Silent   Rule = "silent"   // who was answered and has a right is there at every moment
+	Ended    Rule = "ended"    // no agent ends that nobody ended
 	Register Rule = "register" // a reservation is attached to one container at a time
 	Agreed   Rule = "agreed"   // etcd, journals and kernels hold the same in the end
 	Cleared  Rule = "cleared"  // nothing is left of what was deleted

@@ -46,7 +46,10 @@ func (w *Watcher) sighting(frame []byte, at time.Duration) (s check.Sighting, ok
 	s = check.Sighting{Sent: t.sent[slot], At: at, Address: address, MAC: by}
 	if s.Sent > at {
 		s.Sent = t.former[slot]
+	} else {
+		t.heard[slot] = true
 	}
+	delete(w.missed, check.Miss{Sent: s.Sent, Address: address})
 	w.answers++
 	t.until = w.clock() + interest
 	return s, s.Sent > 0

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +42,7 @@ type Watcher struct {
 	turn    int
 	asked   int
 	answers int
+	missed  map[check.Miss]bool // requests whose slot came round before an answer
 }
 
 // A target is an address that is asked for.
@@ -48,6 +51,7 @@ type target struct {
 	until   time.Duration // of interest
 	sent    [slots]time.Duration
 	former  [slots]time.Duration // the round before that with the same slot
+	heard   [slots]bool          // whether the latest of the slot was answered
 }
 
 // Plug makes a namespace at path whose interface is a port of a bridge of this namespace.
@@ -86,7 +90,7 @@ func Plug(bridge, path string) error {
 // New makes a watcher in a namespace that Plug made. The clock gives the time of the run; heard is called for each
 // answer, by one goroutine.
 func New(path string, clock func() time.Duration, heard func(check.Sighting)) (*Watcher, error) {
-	w := &Watcher{clock: clock, heard: heard, byName: map[netip.Addr]*target{}}
+	w := &Watcher{clock: clock, heard: heard, byName: map[netip.Addr]*target{}, missed: map[check.Miss]bool{}}
 	err := sandbox.Within(path, w.open)
 	if err != nil {
 		return nil, fmt.Errorf("watch: open a packet socket in %s: %w", path, err)
@@ -194,10 +198,21 @@ func (w *Watcher) ask() {
 }
 
 func (w *Watcher) send(t *target, slot int) {
-	t.former[slot], t.sent[slot] = t.sent[slot], w.clock()
-	// A request that cannot be sent is one that nobody answers.
-	_ = unix.Sendto(w.socket, request(t.address, slot), 0, &unix.SockaddrLinklayer{Ifindex: w.index})
+	if t.sent[slot] > 0 && !t.heard[slot] {
+		w.missed[check.Miss{Sent: t.sent[slot], Address: t.address}] = true
+	}
+	t.former[slot], t.sent[slot], t.heard[slot] = t.sent[slot], w.clock(), false
+	if err := unix.Sendto(w.socket, request(t.address, slot), 0, &unix.SockaddrLinklayer{Ifindex: w.index}); err != nil {
+		t.sent[slot] = 0 // nobody was asked
+	}
 	w.asked++
+}
+
+// Missed are the requests that nobody answered. The answer to one of the last rounds may still come: those are not among them.
+func (w *Watcher) Missed() []check.Miss {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.missed))
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
