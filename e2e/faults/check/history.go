@@ -19,7 +19,7 @@ type Sighting struct {
 	MAC      MAC
 }
 
-// A Miss is a request for an address that nobody answered.
+// A Miss is a request for an address, to the one who had answered before, that nobody answered.
 type Miss struct {
 	Sent    time.Duration
 	Address netip.Addr

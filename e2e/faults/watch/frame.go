@@ -28,12 +28,17 @@ func slotOf(mac []byte) (slot int, ok bool) {
 	return slot, slot < slots && m == sender(slot)
 }
 
-// request asks who has an address.
-func request(address netip.Addr, slot int) []byte {
+// request asks who has an address: one machine, or everybody if to is zero.
+func request(address netip.Addr, slot int, to check.MAC) (frame []byte) {
 	if address.Is4() {
-		return arpRequest(address, sender(slot))
+		frame = arpRequest(address, sender(slot))
+	} else {
+		frame = solicit(address, sender(slot), slot)
 	}
-	return solicit(address, sender(slot), slot)
+	if to != (check.MAC{}) {
+		copy(frame, to[:])
+	}
+	return frame
 }
 
 // arpRequest is an ARP probe (RFC 826, RFC 5227): it has no sender address, so nobody learns one.

@@ -47,7 +47,7 @@ func (w *Watcher) sighting(frame []byte, at time.Duration) (s check.Sighting, ok
 	if s.Sent > at {
 		s.Sent = t.former[slot]
 	} else {
-		t.heard[slot] = true
+		t.due[slot], t.holder = false, by
 	}
 	delete(w.missed, check.Miss{Sent: s.Sent, Address: address})
 	w.answers++

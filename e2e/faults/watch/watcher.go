@@ -42,7 +42,7 @@ type Watcher struct {
 	turn    int
 	asked   int
 	answers int
-	missed  map[check.Miss]bool // requests whose slot came round before an answer
+	missed  map[check.Miss]bool // requests to one machine whose slot came round before an answer
 }
 
 // A target is an address that is asked for.
@@ -51,7 +51,8 @@ type target struct {
 	until   time.Duration // of interest
 	sent    [slots]time.Duration
 	former  [slots]time.Duration // the round before that with the same slot
-	heard   [slots]bool          // whether the latest of the slot was answered
+	due     [slots]bool          // the latest of the slot went to one machine, which has not answered it
+	holder  check.MAC            // who answered last; zero: nobody yet
 }
 
 // Plug makes a namespace at path whose interface is a port of a bridge of this namespace.
@@ -198,17 +199,22 @@ func (w *Watcher) ask() {
 }
 
 func (w *Watcher) send(t *target, slot int) {
-	if t.sent[slot] > 0 && !t.heard[slot] {
+	if t.due[slot] {
 		w.missed[check.Miss{Sent: t.sent[slot], Address: t.address}] = true
 	}
-	t.former[slot], t.sent[slot], t.heard[slot] = t.sent[slot], w.clock(), false
-	if err := unix.Sendto(w.socket, request(t.address, slot), 0, &unix.SockaddrLinklayer{Ifindex: w.index}); err != nil {
-		t.sent[slot] = 0 // nobody was asked
+	// Every other round asks everybody, which finds who else has the address, and fills the queues of a busy machine until it
+	// drops some; the others ask who answered last, whom nothing keeps from an answer.
+	to := check.MAC{}
+	if w.rounds%2 == 1 {
+		to = t.holder
 	}
+	t.former[slot], t.sent[slot] = t.sent[slot], w.clock()
+	err := unix.Sendto(w.socket, request(t.address, slot, to), 0, &unix.SockaddrLinklayer{Ifindex: w.index})
+	t.due[slot] = err == nil && to != check.MAC{}
 	w.asked++
 }
 
-// Missed are the requests that nobody answered. The answer to one of the last rounds may still come: those are not among them.
+// Missed are the requests to the one who had answered before that nobody answered. The answer to one of the last rounds may still come: those are not among them.
 func (w *Watcher) Missed() []check.Miss {
 	w.mu.Lock()
 	defer w.mu.Unlock()
