@@ -21,6 +21,7 @@ type belonging struct {
 // belongings are all that a node has.
 type belongings struct {
 	blocks, assignments, reservations, others []belonging
+	owns                                      bool // it may hand out something of the blocks
 }
 
 func (b *belongings) empty() bool {
@@ -37,7 +38,9 @@ func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err erro
 	err = errors.Join(
 		each(ctx, s, blockForm, func(kv *mvccpb.KeyValue, block Block) {
 			parts := len(block.Of(name))
-			block.Parts = slices.DeleteFunc(block.Parts, func(p Part) bool { return p.Owner == name })
+			b.owns = b.owns || parts > 0
+			parts += len(slices.DeleteFunc(block.Machines(), func(p Part) bool { return p.Node != name }))
+			block = block.without(name).withoutMachine(name, block.Prefix)
 			op := put(string(kv.Key), block)
 			if len(block.Parts) == 0 {
 				op = clientv3.OpDelete(string(kv.Key))

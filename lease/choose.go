@@ -79,7 +79,11 @@ func (r *reserving) choose(ctx context.Context, m *member) error {
 			if err != nil {
 				return err
 			}
+			// The block is known by no later word than what is known of its machines when the address is looked at.
 			s = spot{address: a, block: r.store.hints.block(blockAt{m.pool, m.Pool.BlockOf(a)})}
+			if r.store.hints.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) != "" {
+				return r.choose(ctx, m) // it has become a node's own just now: choose another, or say so
+			}
 		}
 		m.spots = append(m.spots, s)
 	}
@@ -104,7 +108,7 @@ func (r *reserving) free(m *member, a netip.Addr) bool {
 	_, foreign := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]
 	rival := r.picked[at]
 	_, taken := r.taken[at]
-	return !taken && !foreign && (rival == nil || rival == m)
+	return !taken && !foreign && (rival == nil || rival == m) && r.store.hints.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) == ""
 }
 
 func (r *reserving) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
@@ -135,9 +139,12 @@ func (r *reserving) candidate(ctx context.Context, m *member, f allocator.Family
 // mayAsk says why the member cannot have the address that was asked for, if that is known.
 func (r *reserving) mayAsk(m *member, a netip.Addr) error {
 	if b, ok := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]; ok {
-		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to node %s", a, b.Prefix, b.Parts[0].Owner)
+		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.ownersInWords())
 	}
 	at := addressAt{m.pool, a}
+	if node := r.store.hints.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a); node != "" {
+		return fmt.Errorf("lease: address %s was asked for, and it is one of node %s itself: ask for another one", a, node)
+	}
 	if other := r.picked[at]; other != nil && other != m {
 		return fmt.Errorf("lease: address %s was asked for by %s, and %s of the same set has it", a, m.Identity, other.Identity)
 	}

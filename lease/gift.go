@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -58,7 +59,7 @@ func (s *Store) Demands(ctx context.Context) ([]Demand, error) {
 }
 
 // Give makes a part of a block, all of which is this node's, that of the node which demands addresses, and ends the
-// demand. Nothing of the part is held: whatever is published of its addresses is removed. The block and the demand are
+// demand. An address that the demand names as one of the node itself becomes that. Nothing of the part is held: whatever is published of its addresses is removed. The block and the demand are
 // to be as the caller knows them, and the receiver is to have a session: what is given to the dead is lost for long. A
 // part has at most allocator.LargestHalf addresses.
 //
@@ -76,7 +77,10 @@ func (x *Session) give(ctx context.Context, b Block, part netip.Prefix, d Demand
 	if err := x.given(); err != nil {
 		return b, err
 	}
-	after := b.moved(part, x.node.Name, d.Node)
+	after, machine := b.moved(part, x.node.Name, d.Node), part.IsSingleIP() && slices.Contains(d.Machine, part.Addr())
+	if machine {
+		after = b.with(Part{Prefix: part, Owner: OwnerMachine, Node: d.Node})
+	}
 	switch {
 	case !b.owned(part, x.node.Name) || d.Node == x.node.Name || d.Pool != b.Pool:
 		return b, &LostBlockError{Block: b}
@@ -96,7 +100,7 @@ func (x *Session) give(ctx context.Context, b Block, part netip.Prefix, d Demand
 	switch {
 	case err != nil:
 		return b, err
-	case now.Revision != b.Revision && now.owned(part, d.Node):
+	case now.Revision != b.Revision && (now.owned(part, d.Node) || machine && now.owned(part, OwnerMachine)):
 		return now, nil // a try before, whose answer was lost
 	}
 	if err := x.verdict(response); err != nil {

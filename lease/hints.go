@@ -13,7 +13,13 @@ import (
 type hints struct {
 	mu         sync.Mutex
 	identities map[allocator.Identity][]Reservation
-	stateful   map[blockAt]int64 // the mod revisions of the blocks that OwnerStateful has
+	stateful   map[blockAt]statefulHint // the blocks that OwnerStateful has
+}
+
+// A statefulHint is what a stateful block was like when it was seen last.
+type statefulHint struct {
+	revision int64
+	machines []Part // addresses of nodes themselves, which nobody is given
 }
 
 // reset forgets all: etcd is another.
@@ -101,13 +107,13 @@ func (h *hints) blocks(u Update[Block]) {
 
 func (h *hints) learnBlock(b Block) {
 	if h.stateful == nil {
-		h.stateful = map[blockAt]int64{}
+		h.stateful = map[blockAt]statefulHint{}
 	}
 	at := blockAt{b.Pool, b.Prefix}
 	if !b.stateful() {
 		delete(h.stateful, at)
-	} else if h.stateful[at] < b.Revision {
-		h.stateful[at] = b.Revision
+	} else if h.stateful[at].revision < b.Revision {
+		h.stateful[at] = statefulHint{b.Revision, b.Machines()}
 	}
 }
 
@@ -129,5 +135,17 @@ func (h *hints) forgetBlock(at blockAt) {
 func (h *hints) block(at blockAt) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.stateful[at]
+	return h.stateful[at].revision
+}
+
+// machine is the node whose own an address is; empty: it is none's, as far as is known.
+func (h *hints) machine(at blockAt, a netip.Addr) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.stateful[at].machines {
+		if p.Prefix.Contains(a) {
+			return p.Node
+		}
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package lease
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
 )
@@ -55,6 +56,17 @@ func (b *Block) ownedBy(owner string) bool {
 // ofNodes reports whether a node may hand out something of the block.
 func (b *Block) ofNodes() bool {
 	return slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != OwnerStateful && p.Owner != OwnerMachine })
+}
+
+// ownersInWords names the nodes that may hand out something of the block.
+func (b *Block) ownersInWords() string {
+	var names []string
+	for _, p := range b.Parts {
+		if word := "node " + p.Owner; p.Owner != OwnerStateful && p.Owner != OwnerMachine && !slices.Contains(names, word) {
+			names = append(names, word)
+		}
+	}
+	return strings.Join(names, " and ")
 }
 
 // without is b with what was an owner's as nobody's.

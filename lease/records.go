@@ -111,6 +111,9 @@ type Demand struct {
 	V6       int       `json:"v6,omitempty"`
 	Since    time.Time `json:"since"`
 	Revision int64     `json:"revision,omitempty"`
+
+	Addresses []netip.Addr `json:"addresses,omitempty"` // those that are waited for by name, of whatever owner
+	Machine   []netip.Addr `json:"machine,omitempty"`   // those that the node itself has, and that others own
 }
 
 // Of is how many addresses of a family were waited for.

@@ -157,7 +157,7 @@ func (s *Store) rightOf(ctx context.Context, name string, b before) (time.Durati
 	switch {
 	case err != nil:
 		return 0, err
-	case len(held.blocks) > 0:
+	case held.owns:
 		return time.Duration(max(by.AddressLease, by.Session)), nil
 	case len(held.reservations) > 0 && by.Fencing != FencingEvidence:
 		return time.Duration(by.Session), nil
