@@ -112,7 +112,7 @@ func (m *member) learnBlock(s *spot, kvs []*mvccpb.KeyValue) error {
 		return err
 	}
 	m.call.store.hints.sawBlock(b)
-	if b.stateful() {
+	if b.Stateful() {
 		s.block = b.Revision
 	} else {
 		m.call.foreign[at] = b

@@ -110,7 +110,7 @@ func (h *hints) learnBlock(b Block) {
 		h.stateful = map[blockAt]statefulHint{}
 	}
 	at := blockAt{b.Pool, b.Prefix}
-	if !b.stateful() {
+	if !b.Stateful() {
 		delete(h.stateful, at)
 	} else if h.stateful[at].revision < b.Revision {
 		h.stateful[at] = statefulHint{b.Revision, b.Machines()}

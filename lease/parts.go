@@ -40,8 +40,8 @@ func (b *Block) partOf(a netip.Addr) (part Part, owned bool) {
 	return Part{}, false
 }
 
-// stateful reports whether the whole block is kept for reservations, but for what nodes have for addresses of their own.
-func (b *Block) stateful() bool { return b.owns(OwnerStateful) && !b.ofNodes() }
+// Stateful reports whether the whole block is kept for reservations, but for what nodes have for addresses of their own.
+func (b *Block) Stateful() bool { return b.owns(OwnerStateful) && !b.ofNodes() }
 
 // owns reports whether something of the block is an owner's.
 func (b *Block) owns(owner string) bool {

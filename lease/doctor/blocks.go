@@ -46,13 +46,16 @@ func (l *look) malformed(b lease.KeyedBlock) string {
 	case len(b.Parts) == 0:
 		return "it has no part, and so no owner"
 	}
+	kept := b.Stateful()
 	for i, p := range b.Parts {
 		switch {
 		case !p.Prefix.IsValid() || p.Prefix != p.Prefix.Masked() || p.Prefix.Bits() < b.Prefix.Bits() || !b.Prefix.Contains(p.Prefix.Addr()):
 			return fmt.Sprintf("its part %s is none of %s", p.Prefix, b.Prefix)
 		case p.Owner == "":
 			return fmt.Sprintf("its part %s has no owner", p.Prefix)
-		case (p.Owner == lease.OwnerStateful) != (b.Parts[0].Owner == lease.OwnerStateful):
+		case p.Owner == lease.OwnerMachine && (p.Node == "" || !p.Prefix.IsSingleIP()):
+			return fmt.Sprintf("its part %s is said to be an address of a node itself, and names no node, or more than one address", p.Prefix)
+		case p.Owner == lease.OwnerStateful && !kept:
 			return "part of it is kept for reservations, and part is a node's"
 		}
 		for _, other := range b.Parts[:i] {
@@ -70,11 +73,11 @@ func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
 	remedy := &lease.Remedy{Same: []lease.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
 	why, unsaid := "", ""
 	for _, p := range b.Parts {
-		if f.Node == "" && p.Owner != lease.OwnerStateful {
+		if f.Node == "" && p.Owner != lease.OwnerStateful && p.Owner != lease.OwnerMachine {
 			f.Node = p.Owner
 		}
 		switch answer, answered := l.answers[p.Owner]; {
-		case p.Owner == lease.OwnerStateful || p.Owner == "":
+		case p.Owner == lease.OwnerStateful || p.Owner == lease.OwnerMachine || p.Owner == "":
 		case !answered && !l.removed(p.Owner):
 			why, unsaid = fmt.Sprintf("node %s has not said whether it uses it", p.Owner), p.Owner
 		case answered && l.uses(answer, b):
@@ -136,6 +139,10 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 	seen := map[string]bool{}
 	for _, p := range b.Parts {
 		name := p.Owner
+		if name == lease.OwnerMachine {
+			l.compareMachine(b, p)
+			continue
+		}
 		if seen[name] {
 			continue
 		}
@@ -161,6 +168,27 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 		default:
 			l.compareIdle(f, b.Pool, p.Prefix)
 		}
+	}
+}
+
+// compareMachine looks whether the node is there whose own address a part is, and whether nobody else has it.
+func (l *look) compareMachine(b lease.KeyedBlock, p lease.Part) {
+	at, f := place{b.Pool, p.Prefix.Addr()}, Finding{Key: l.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
+	if l.removed(p.Node) || l.gone(p.Node) {
+		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.addr, p.Node, l.absence(p.Node))
+		f.Mend = removal(p.Node)
+		if l.removed(p.Node) {
+			f.Kind, f.Mend = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
+		}
+		l.found(f)
+		return
+	}
+	for _, h := range l.held[at] {
+		l.found(Finding{
+			Kind: AddressTwice, Key: l.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
+			Cause: fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.addr, p.Node, h.node),
+			Mend:  "end the container, or give the node another address",
+		})
 	}
 }
 

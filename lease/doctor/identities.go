@@ -133,7 +133,7 @@ func (l *look) reserveAgain(id allocator.Identity, missing []place) (*lease.Reme
 			blocks[l.Text(key)] = true
 			remedy.Put = append(remedy.Put, lease.Record{Key: key, Value: statefulBlock(pool, at.addr)})
 		}
-		if hidden || there && b.Parts[0].Owner != lease.OwnerStateful || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
+		if hidden || there && !b.Stateful() || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.addr)
 		}
 		r := lease.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: l.Revision} // greater than any that was before

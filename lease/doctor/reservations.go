@@ -39,7 +39,7 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 	}
 	b, there, hidden := l.blockOf(pool, r.Address)
 	key := blockKey(r.Pool, pool.BlockOf(r.Address).Addr())
-	if text := l.Text(key); !hidden && !told[text] && (!there || b.Parts[0].Owner != lease.OwnerStateful) {
+	if text := l.Text(key); !hidden && !told[text] && (!there || !b.Stateful()) {
 		told[text] = true
 		n := Finding{Kind: ReservationNoBlock, Key: text, Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
 		if there {
