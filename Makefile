@@ -8,7 +8,7 @@ FUZZTIME ?= 10s
 # The race detector needs cgo and a C compiler.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null && echo -race)
 
-.PHONY: help build demo test lint fuzz bench conformance-peers e2e-faults e2e-broken soak clean
+.PHONY: help build demo test lint fuzz bench conformance-peers e2e-faults e2e-broken e2e-runtimes soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ e2e-broken: ## five builds without one guard each: the judge must catch every on
 	  go run ./e2e/faults/run -profile $$tag && go run ./e2e/faults/run -build $$tag || exit 1; done
 
 BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation
+
+e2e-runtimes: ## the shipped CNI files under containerd 1.6 and 2.x, Podman and nerdctl; needs root, apt-get and the Go proxy
+	@go run ./e2e/runtimes
 
 SOAK ?= 1h
 RATE ?= 20

@@ -160,7 +160,7 @@ func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allo
 		return nil // the pool is gone, and with it what could be asserted
 	}
 	epoch, ok, err := s.AssertReservation(ctx, lease.Assertion{
-		Pool: *pool, Identity: e.Identity(), Attachment: at, Addresses: e.Addresses, Epoch: e.Epoch,
+		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
 	})
 	switch {
 	case a.damaged(err):

@@ -213,7 +213,7 @@ func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) 
 	}
 	e.Attachment, e.Role, e.App, e.Member, e.Pool = add.attachment, add.Role, add.app, add.Member, add.pool.Name
 	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, time.Now().UTC(), began
-	e.Netns = add.Netns
+	e.Netns, e.Workload = add.Netns, add.workload
 	if add.Role == wire.Interface {
 		e.Wiring = wiring(add, e)
 	}

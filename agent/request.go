@@ -20,6 +20,7 @@ const maxSet = wire.MaxContainers
 type member struct {
 	wire.Container
 	attachment allocator.Attachment
+	workload   allocator.Workload
 	class      allocator.Class
 	app        allocator.App
 	asked      []netip.Addr
@@ -79,6 +80,7 @@ func newMember(c wire.Container, files []*os.File) (*member, error) {
 	if err := m.attachment.Validate(); err != nil {
 		return nil, wire.Errorf(wire.CodeEnvironment, "container %q of network %q: %v", c.ID, c.Network, err)
 	}
+	m.workload = allocator.Workload(c.Workload.Bounded())
 	switch {
 	case c.NetnsFile < 0 || c.NetnsFile > len(files):
 		return nil, wire.Errorf(wire.CodeDecode, "container %q names file %d, and %d came with the request", c.ID, c.NetnsFile, len(files))

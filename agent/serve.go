@@ -148,6 +148,9 @@ func (a *Agent) logRequest(r *wire.Request, response *wire.Response, took time.D
 	fields := []zap.Field{zap.String("verb", verb), zap.Duration("took", took)}
 	for _, c := range r.Containers[:min(len(r.Containers), 3)] {
 		fields = append(fields, zap.Stringer("attachment", allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}))
+		if name := allocator.Workload(c.Workload.Bounded()).String(); name != "" {
+			fields = append(fields, zap.String("workload", name))
+		}
 	}
 	if n := len(r.Containers); n > 1 {
 		fields = append(fields, zap.Int("containers", n))

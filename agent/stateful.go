@@ -33,7 +33,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		}
 		requests[i] = lease.ReserveRequest{
 			Pool: *add.pool, PoolRevision: add.config.PoolRevisions[add.pool.Name],
-			Identity: add.identity(), Attachment: add.attachment, Addresses: add.asked,
+			Identity: add.identity(), Attachment: add.attachment, Workload: add.workload, Addresses: add.asked,
 			Taken: a.reserved.taken(add.pool.Name), Waited: a.absences.waited,
 		}
 	}

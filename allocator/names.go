@@ -86,6 +86,22 @@ func (i Identity) Validate() error {
 	return validInterface(i.Interface)
 }
 
+// A Workload is what an orchestrator calls the thing that it runs a container for: a pod of Kubernetes, an allocation of
+// Nomad, a container of Podman. It is shown to people and decides nothing.
+type Workload struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	UID       string `json:"uid,omitempty"`
+}
+
+// String is NAMESPACE/NAME, or the name alone where there is no namespace.
+func (w Workload) String() string {
+	if w.Namespace == "" || w.Name == "" {
+		return w.Name
+	}
+	return w.Namespace + "/" + w.Name
+}
+
 // maxName bounds every name that comes from outside, in bytes: what a DNS name may have (RFC 1035, section 2.3.4).
 const maxName = 253
 

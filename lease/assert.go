@@ -68,6 +68,7 @@ type Assertion struct {
 	Pool       allocator.Pool
 	Identity   allocator.Identity
 	Attachment allocator.Attachment
+	Workload   allocator.Workload
 	Addresses  []netip.Addr
 	Epoch      int64
 }

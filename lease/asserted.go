@@ -125,7 +125,7 @@ func (s *asserted) write() *transaction {
 			r.Identity, r.Since = s.Identity, now
 		}
 		if !s.holds(r) {
-			r.Holder = &Holder{Attachment: s.Attachment, Node: s.x.node.Name, Since: now}
+			r.Holder = &Holder{Attachment: s.Attachment, Workload: s.Workload, Node: s.x.node.Name, Since: now}
 		}
 		r.Ended, r.LastDel, r.Epoch = nil, nil, s.epoch
 		t.Then = append(t.Then, put(key, r))

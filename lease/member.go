@@ -183,7 +183,7 @@ func (m *member) wanted(now time.Time) []Reservation {
 		if m.call.attaches() {
 			// The same attachment again is a new one, too: whatever is still on its way to detach the former is late.
 			r.LastDel, r.Epoch = nil, epoch+1
-			r.Holder = &Holder{Attachment: m.Attachment, Node: m.call.node(), Since: now}
+			r.Holder = &Holder{Attachment: m.Attachment, Workload: m.Workload, Node: m.call.node(), Since: now}
 		}
 		wanted[i] = r
 	}

@@ -130,6 +130,7 @@ type Assignment struct {
 	Address    netip.Addr           `json:"address,omitzero"` // in the key
 	Attachment allocator.Attachment `json:"attachment"`
 	App        allocator.App        `json:"app,omitzero"`
+	Workload   allocator.Workload   `json:"workload,omitzero"` // for people
 	Node       string               `json:"node"`
 	Since      time.Time            `json:"since"`
 }
@@ -157,6 +158,7 @@ type Absence struct {
 // A Holder is the attachment that has a reservation now.
 type Holder struct {
 	Attachment allocator.Attachment `json:"attachment"`
+	Workload   allocator.Workload   `json:"workload,omitzero"` // for people
 	Node       string               `json:"node"`
 	Since      time.Time            `json:"since"`
 }

@@ -142,12 +142,12 @@ func (r *reports) containers(set Selector) []ContainerVersion {
 		known.Addresses = append(known.Addresses, addr)
 	}
 	for _, a := range r.assignments {
-		add(a.Node, a.Attachment, a.Address, ContainerVersion{Class: string(allocator.Stateless), Namespace: a.App.Namespace, App: a.App.Name, Pool: a.Pool})
+		add(a.Node, a.Attachment, a.Address, ContainerVersion{Class: string(allocator.Stateless), Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(), Pool: a.Pool})
 	}
 	for _, m := range r.reservations {
 		if m.Holder != nil {
 			add(m.Holder.Node, m.Holder.Attachment, m.Address, ContainerVersion{
-				Class: string(allocator.Stateful), Namespace: m.Identity.Namespace, App: m.Identity.App, Member: m.Identity.Member, Pool: m.Pool,
+				Class: string(allocator.Stateful), Namespace: m.Identity.Namespace, App: m.Identity.App, Member: m.Identity.Member, Workload: m.Holder.Workload.String(), Pool: m.Pool,
 			})
 		}
 	}

@@ -21,6 +21,7 @@ type ReserveRequest struct {
 	PoolRevision int64 // the mod revision of the pool's key
 	Identity     allocator.Identity
 	Attachment   allocator.Attachment
+	Workload     allocator.Workload    // kept with the attachment, for people
 	Addresses    []netip.Addr          // asked for, at most one of each family
 	Taken        func(netip.Addr) bool // guides the choice of a new address; may be out of date, may be nil
 	Release      *Holder               // a former holder that is known to be gone

@@ -30,6 +30,7 @@ type Entry struct {
 	Class      allocator.Class      `json:"class"`
 	App        allocator.App        `json:"of,omitzero"`
 	Member     string               `json:"member,omitempty"`
+	Workload   allocator.Workload   `json:"workload,omitzero"` // whom the orchestrator made it for
 	Pool       string               `json:"pool"`
 	Addresses  []netip.Addr         `json:"addresses"`
 	Epoch      int64                `json:"epoch,omitempty"` // the reservation's, stateful

@@ -37,7 +37,8 @@ type named struct {
 
 // container is the attachment that a verb is about.
 func (c *call) container() wire.Container {
-	return wire.Container{Network: c.Name, ID: c.ContainerID, Interface: c.IfName, Role: c.role, Netns: c.Netns}
+	env, _ := parseArgs(c.Args) // only ADD refuses them
+	return wire.Container{Network: c.Name, ID: c.ContainerID, Interface: c.IfName, Role: c.role, Netns: c.Netns, Workload: workload(env)}
 }
 
 // wanted is the container of an ADD with all that was said of it, and the DNS that goes before the pool's.
@@ -70,7 +71,6 @@ func (c *call) wanted() (w wire.Container, dns types.DNS, err error) {
 		return w, dns, err
 	}
 	w = c.container()
-	w.Workload = workload(env)
 	w.Bridge, w.Uplink, w.IPMasq = c.Bridge, c.Uplink, c.IPMasq
 
 	// What is said of the one container goes before what is said of all, args before CNI_ARGS.

@@ -121,7 +121,7 @@ func TestTheVersionIsCompleteWhenEveryLiveNodeHasAppliedIt(t *testing.T) {
 	l.ctl("version").exits(exitDone).says("complete: yes")
 }
 
-func TestAStatelessContainerIsFoundByAddressAndByID(t *testing.T) {
+func TestAStatelessContainerIsFoundByAddressByIDAndByItsPod(t *testing.T) {
 	l := configured(t)
 	session, config := l.join("n1"), l.config()
 	block, err := session.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
@@ -133,17 +133,21 @@ func TestAStatelessContainerIsFoundByAddressAndByID(t *testing.T) {
 		Status: lease.Status{Applied: config.Revision, Containers: 1}, Blocks: []lease.Block{block},
 		Set: []lease.Assignment{{
 			Pool: "default", Address: address, Attachment: attached, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1", Since: time.Now(),
+			Workload: allocator.Workload{Namespace: "prod", Name: "web-7d9f", UID: "0f1e-22"},
 		}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"10.42.64.9", attached.Container, "0123", "shop/web"} {
+	for _, word := range []string{"10.42.64.9", attached.Container, "0123", "shop/web", "prod/web-7d9f", "web-7d9f", "0f1e-22"} {
 		var form addressesForm
 		l.ctl("show", word, "-o", "json").exits(exitDone).into(&form)
 		if h := form.Addresses; len(h) != 1 || h[0].Address != address || h[0].Node != "n1" || h[0].State != stateAssigned || h[0].Container != attached.Container {
 			t.Errorf("show %s: %+v", word, form)
 		}
+	}
+	for _, line := range []string{"get assignments", "show 10.42.64.9", "version"} {
+		l.ctl(strings.Fields(line)...).says("NAMESPACE/NAME", "prod/web-7d9f")
 	}
 	l.ctl("show", "10.42.64.10").exits(exitDone).says(stateFree, "n1")
 	l.ctl("show", "10.42.128.10").exits(exitDone).says(stateUnclaimed)

@@ -57,10 +57,10 @@ func (c *ctl) assignments() kind[lease.Assignment] {
 			return store.Assignments(ctx)
 		},
 		keyOf:  func(a lease.Assignment) string { return a.Address.String() },
-		header: []string{"ADDRESS", "POOL", "APP", "CONTAINER", "NETWORK", "INTERFACE", "NODE", "AGE"},
+		header: []string{"ADDRESS", "POOL", "APP", "NAMESPACE/NAME", "CONTAINER", "NETWORK", "INTERFACE", "NODE", "AGE"},
 		row: func(a lease.Assignment) []string {
 			return []string{
-				a.Address.String(), a.Pool, a.App.String(), a.Attachment.Container, a.Attachment.Network, a.Attachment.Interface,
+				a.Address.String(), a.Pool, a.App.String(), a.Workload.String(), a.Attachment.Container, a.Attachment.Network, a.Attachment.Interface,
 				a.Node, age(c.now(), a.Since),
 			}
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ type holding struct {
 	Namespace string     `json:"namespace,omitempty"`
 	App       string     `json:"app,omitempty"`
 	Member    string     `json:"member,omitempty"`
+	Workload  string     `json:"workload,omitempty"` // NAMESPACE/NAME of the pod, or of what else the container was made for
+	UID       string     `json:"workloadUID,omitempty"`
 	Network   string     `json:"network,omitempty"`
 	Container string     `json:"container,omitempty"`
 	Interface string     `json:"interface,omitempty"`
@@ -52,12 +55,12 @@ func lookup(ctx context.Context, store *lease.Store, word string) ([]holding, er
 	}
 	found := matching(all, word)
 	if len(found) == 0 {
-		return nil, fmt.Errorf("nothing in the cluster is called %q: no container, and no app or member that has an address", word)
+		return nil, fmt.Errorf("nothing in the cluster is called %q: no container, and no app, member or pod that has an address", word)
 	}
 	return found, nil
 }
 
-// matching picks those of an app, a member or a container; of a container's ID the beginning will do.
+// matching picks those of an app, a member, a pod or a container; of a container's ID the beginning will do.
 func matching(all []holding, word string) []holding {
 	pick := func(has func(holding) bool) (found []holding) {
 		for _, h := range all {
@@ -68,10 +71,15 @@ func matching(all []holding, word string) []holding {
 		return found
 	}
 	if strings.Contains(word, "/") {
-		return pick(func(h holding) bool { return h.App != "" && (h.who() == word || h.Namespace+"/"+h.App == word) })
+		return pick(func(h holding) bool {
+			return h.App != "" && (h.who() == word || h.Namespace+"/"+h.App == word) || h.Workload == word
+		})
 	}
-	if exact := pick(func(h holding) bool { return h.Container == word }); exact != nil {
+	if exact := pick(func(h holding) bool { return h.Container == word || h.UID == word }); exact != nil {
 		return exact
+	}
+	if pods := pick(func(h holding) bool { return h.Workload != "" && path.Base(h.Workload) == word }); pods != nil {
+		return pods
 	}
 	return pick(func(h holding) bool { return strings.HasPrefix(h.Container, word) })
 }
@@ -100,7 +108,7 @@ func holdings(ctx context.Context, store *lease.Store) ([]holding, error) {
 func assigned(a lease.Assignment) holding {
 	return holding{
 		Address: a.Address, Pool: a.Pool, State: stateAssigned, Class: string(allocator.Stateless),
-		Namespace: a.App.Namespace, App: a.App.Name,
+		Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(), UID: a.Workload.UID,
 		Network: a.Attachment.Network, Container: a.Attachment.Container, Interface: a.Attachment.Interface,
 		Node: a.Node, Since: &a.Since,
 	}
@@ -113,6 +121,7 @@ func reserved(r lease.Reservation) holding {
 		Network: r.Identity.Network, Interface: r.Identity.Interface, Reserved: &r.Since,
 	}
 	if r.Holder != nil {
+		h.Workload, h.UID = r.Holder.Workload.String(), r.Holder.Workload.UID
 		h.State, h.Container, h.Node, h.Since = stateAttached, r.Holder.Attachment.Container, r.Holder.Node, &r.Holder.Since
 	}
 	return h

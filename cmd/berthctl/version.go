@@ -72,7 +72,7 @@ With --wait it follows the roll-out until the set is complete or the time is ove
 complete, and else 3.
 
 As JSON: revision, complete, upToDate (containers that have it), total, containers (each with network, id, interface,
-node, class, namespace, app, member, pool, addresses, applied, upToDate, and the reason if it is not), and nodes (the
+node, class, namespace, app, member, workload, pool, addresses, applied, upToDate, and the reason if it is not), and nodes (the
 live ones that have not applied it yet, each with node and applied).
 
 For the version of the program see "berthctl --version".`,
@@ -154,14 +154,14 @@ func few(names []string) string {
 
 func writeVersion(w io.Writer, v *lease.SetVersion, laggards bool) error {
 	fmt.Fprintf(w, "revision %d, complete: %s, %d of %d containers have it\n", v.Revision, yesNo(v.Complete), v.UpToDate, v.Total)
-	containers := table{header: []string{"CONTAINER", "NETWORK", "INTERFACE", "NODE", "WHO", "POOL", "ADDRESSES", "APPLIED", "UP TO DATE", "REASON"}}
+	containers := table{header: []string{"CONTAINER", "NETWORK", "INTERFACE", "NODE", "WHO", "NAMESPACE/NAME", "POOL", "ADDRESSES", "APPLIED", "UP TO DATE", "REASON"}}
 	for _, each := range v.Containers {
 		if laggards && each.UpToDate {
 			continue
 		}
 		who := holding{Namespace: each.Namespace, App: each.App, Member: each.Member}.who()
 		containers.rows = append(containers.rows, []string{
-			each.ID, each.Network, each.Interface, each.Node, who, each.Pool, join(each.Addresses),
+			each.ID, each.Network, each.Interface, each.Node, who, each.Workload, each.Pool, join(each.Addresses),
 			strconv.FormatInt(each.Applied, 10), yesNo(each.UpToDate), each.Reason,
 		})
 	}

@@ -30,6 +30,7 @@ type ContainerVersion struct {
 	Namespace string       `json:"namespace,omitempty"`
 	App       string       `json:"app,omitempty"`
 	Member    string       `json:"member,omitempty"`
+	Workload  string       `json:"workload,omitempty"` // NAMESPACE/NAME of the pod, or of what else it was made for
 	Pool      string       `json:"pool"`
 	Addresses []netip.Addr `json:"addresses"`
 	Applied   int64        `json:"applied"` // the configuration revision that it has

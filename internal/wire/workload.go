@@ -16,14 +16,6 @@ type Workload struct {
 	UID       string `json:"uid,omitempty"`
 }
 
-// String is NAMESPACE/NAME, or the name alone where there is no namespace.
-func (w Workload) String() string {
-	if w.Namespace == "" || w.Name == "" {
-		return w.Name
-	}
-	return w.Namespace + "/" + w.Name
-}
-
 // Bounded is the workload as it may be kept and printed: each name cut where it is too long, and without what is not
 // printed. No name of a workload is a reason to refuse its container.
 func (w Workload) Bounded() Workload {
