@@ -92,7 +92,7 @@ func (k *Kernel) create(s *socket, p *Port) (host link, err error) {
 		dress.AddData(noLinkLocal())
 	}
 	if p.Alias != "" {
-		dress.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(p.Alias)))
+		dress.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(shortAlias(p.Alias))))
 	}
 	pair := pairRequest(p, bridge.index, mtu)
 	err = s.get(func(_ uint16, body []byte) { host = parseLink(body) }, pair, dress, askLink(p.Name))
@@ -101,6 +101,12 @@ func (k *Kernel) create(s *socket, p *Port) (host link, err error) {
 		return host, errPresent
 	case err != nil:
 		return host, errors.Join(err, k.detach(p.Name))
+	}
+	if names := altNames(p.Name, p.Alias); len(names) > 0 {
+		// A kernel that has no alternative names has the hash of the words alone: whose the port is, its name can prove, too.
+		if err := s.do(nameAlternatively(p.Name, names)); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+			return host, errors.Join(err, k.detach(p.Name))
+		}
 	}
 	return host, nil
 }

@@ -14,11 +14,13 @@ type link struct {
 	flags  uint32
 	name   string
 	alias  string
-	kind   string
-	mac    net.HardwareAddr
-	mtu    int
-	master int // index; 0: none
-	peer   int // of a veth: the other end's index, in its own namespace
+	// altNames are the link's alternative names: the long words of a port, see words.
+	altNames []string
+	kind     string
+	mac      net.HardwareAddr
+	mtu      int
+	master   int // index; 0: none
+	peer     int // of a veth: the other end's index, in its own namespace
 }
 
 func (l *link) up() bool { return l.flags&unix.IFF_UP != 0 }
@@ -39,6 +41,12 @@ func parseLink(body []byte) link {
 			l.name = text(value)
 		case unix.IFLA_IFALIAS:
 			l.alias = text(value)
+		case unix.IFLA_PROP_LIST:
+			for kind, value := range attributes(value) {
+				if kind == unix.IFLA_ALT_IFNAME {
+					l.altNames = append(l.altNames, text(value))
+				}
+			}
 		case unix.IFLA_ADDRESS:
 			l.mac = append(l.mac, value...)
 		case unix.IFLA_MTU:

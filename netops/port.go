@@ -23,7 +23,7 @@ const Prefix = "bth"
 // inside the container's network namespace.
 type Port struct {
 	Name      string           // of the host's end, at most 15 bytes; see PortName
-	Alias     string           // of the host's end: whose it is, in words that its owner reads back (at most 255 bytes)
+	Alias     string           // of the host's end: whose it is, in words that its owner reads back (at most 4,096 bytes)
 	Bridge    string           // that the host's end is a port of
 	Netns     *os.File         // the container's network namespace; the caller closes it
 	Interface string           // the container's end
@@ -135,9 +135,6 @@ func (p *Port) hasV6() bool {
 	return slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
 }
 
-// maxAlias bounds an alias, in bytes (the kernel's IFALIASZ, less its end).
-const maxAlias = 255
-
 // validate reports what no kernel could make.
 func (p *Port) validate() error {
 	if !strings.HasPrefix(p.Name, Prefix) || len(p.Name) >= unix.IFNAMSIZ {
@@ -147,8 +144,8 @@ func (p *Port) validate() error {
 	if p.Interface == "" || len(p.Interface) >= unix.IFNAMSIZ {
 		return fmt.Errorf("interface name %q: want 1 to %d bytes", p.Interface, unix.IFNAMSIZ-1)
 	}
-	if len(p.Alias) > maxAlias {
-		return fmt.Errorf("alias of %d bytes: at most %d are allowed", len(p.Alias), maxAlias)
+	if len(p.Alias) > maxWords {
+		return fmt.Errorf("alias of %d bytes: at most %d are allowed", len(p.Alias), maxWords)
 	}
 	if len(p.Addresses) == 0 {
 		return errors.New("no address is given: want at least one")

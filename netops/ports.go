@@ -19,7 +19,7 @@ func (k *Kernel) Ports() ([]PortInfo, error) {
 	var ports []PortInfo
 	for _, l := range all {
 		if strings.HasPrefix(l.name, Prefix) {
-			ports = append(ports, PortInfo{Name: l.name, Alias: l.alias, Bridge: names[l.master], Index: l.index})
+			ports = append(ports, PortInfo{Name: l.name, Alias: l.words(), Bridge: names[l.master], Index: l.index})
 		}
 	}
 	return ports, nil

@@ -1,0 +1,57 @@
+package netops
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+func TestWordsOfAnyLengthAreReadBackFromAPortAndNeverAnothers(t *testing.T) {
+	k, host := newBridge(t)
+	for n, length := range []int{1, maxAlias, maxAlias + 1, 1000, maxWords} {
+		p, _ := newPort(t, n)
+		p.Alias = strings.Repeat(`berth {"n":"<é>/ "}`, maxWords)[:length]
+		_, err := k.Attach(p)
+		must(t, err)
+		if got := aliasOf(t, k, p.Name); got != p.Alias {
+			t.Errorf("of %d bytes it reads back %.60q, %d bytes", length, got, len(got))
+		}
+		if length <= maxAlias {
+			continue
+		}
+		// A piece that is gone, or another's, leaves no words.
+		first := altNames(p.Name, p.Alias)[0]
+		for _, change := range []func(netlink.Link) error{
+			func(l netlink.Link) error { return netlink.LinkDelAltName(l, first) },
+			func(l netlink.Link) error { return netlink.LinkAddAltName(l, first[:len(first)-1]+"_") },
+		} {
+			host.do(func() error {
+				l, err := netlink.LinkByName(p.Name)
+				must(t, err)
+				return change(l)
+			})
+			if got := aliasOf(t, k, p.Name); got != shortAlias(p.Alias) {
+				t.Errorf("of pieces that are not all there it makes %.60q", got)
+			}
+		}
+	}
+	p, _ := newPort(t, 9)
+	p.Alias = strings.Repeat("x", maxWords+1)
+	if _, err := k.Attach(p); err == nil {
+		t.Error("words are accepted that are longer than they may be")
+	}
+}
+
+func aliasOf(t *testing.T, k *Kernel, name string) string {
+	t.Helper()
+	ports, err := k.Ports()
+	must(t, err)
+	for _, p := range ports {
+		if p.Name == name {
+			return p.Alias
+		}
+	}
+	t.Fatalf("port %s is not there", name)
+	return ""
+}
