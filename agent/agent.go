@@ -65,7 +65,9 @@ type Agent struct {
 	unclaimed sync.Map // by space key, the failedClaim that was the last
 
 	bridging bridging
-	isolated isolated
+	unread   unread
+	cutOff   cutOff
+	astray   atomic.Bool // somebody is to be cut off whom the kernel may still let pass
 	backlog  backlog
 	lagging  lagging
 	detach   signal // detachments wait for etcd
@@ -137,6 +139,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks, ctx := errgroup.WithContext(ctx)
 	run := func(task func(context.Context) error) { tasks.Go(func() error { return task(ctx) }) }
 	run(func(ctx context.Context) error { return a.serve(ctx, listener, usualLimits) })
+	run(func(ctx context.Context) error { return a.keepRunDir(ctx, listener) })
 	run(a.serveHTTP)
 	run(a.followConfig)
 	run(a.followBlocks)

@@ -2,15 +2,15 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/netops"
 )
-
-// maxAlias is how long a link's alias may be, in bytes (IFALIASZ less its end).
-const maxAlias = 255
 
 const aliasPrefix = "berth "
 
@@ -27,24 +27,24 @@ type aliased struct {
 	Epoch     int64        `json:"e,omitempty"` // stateful
 }
 
-// alias is an entry's; empty where the names are too long for one.
+// alias is an entry's. It may be longer than a link's alias can be: netops keeps all of it.
 func alias(e *journal.Entry) string {
-	text, err := json.Marshal(aliased{
+	text, _ := json.Marshal(aliased{ // cannot fail: names and numbers
 		Network: e.Attachment.Network, Container: e.Attachment.Container, Interface: e.Attachment.Interface,
 		Pool: e.Pool, Addresses: e.Addresses, Namespace: e.App.Namespace, App: e.App.Name, Member: e.Member, Epoch: e.Epoch,
 	})
-	if err != nil || len(aliasPrefix)+len(text) > maxAlias {
-		return ""
-	}
 	return aliasPrefix + string(text)
 }
 
-// parseAlias reads what alias wrote.
-func parseAlias(text string) (*journal.Entry, bool) {
-	text, ours := strings.CutPrefix(text, aliasPrefix)
+// parseAlias reads what alias wrote. Its error says why a port's attachment is not to be told.
+func parseAlias(p netops.PortInfo) (*journal.Entry, error) {
+	text, ours := strings.CutPrefix(p.Alias, aliasPrefix)
+	if !ours {
+		return nil, fmt.Errorf("it has no alias of Berth's, but %.80q", p.Alias)
+	}
 	var l aliased
-	if !ours || json.Unmarshal([]byte(text), &l) != nil || len(l.Addresses) == 0 {
-		return nil, false
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return nil, fmt.Errorf("its alias cannot be read: %w", err)
 	}
 	e := &journal.Entry{
 		Attachment: allocator.Attachment{Network: l.Network, Container: l.Container, Interface: l.Interface},
@@ -54,5 +54,11 @@ func parseAlias(text string) (*journal.Entry, bool) {
 	if l.Epoch != 0 {
 		e.Class = allocator.Stateful
 	}
-	return e, e.Attachment.Validate() == nil
+	if err := e.Attachment.Validate(); err != nil {
+		return nil, fmt.Errorf("its alias names no attachment: %w", err)
+	}
+	if len(l.Addresses) == 0 || l.Pool == "" {
+		return nil, errors.New("its alias names no address, or no pool")
+	}
+	return e, nil
 }

@@ -34,7 +34,7 @@ func (a *Agent) held(freed bool) holdings {
 		h[k] = append(h[k], part)
 	}
 	for _, e := range a.journal.Entries() {
-		if e.Class == allocator.Stateless && a.isolated.why(e.Attachment) == "" {
+		if e.Class == allocator.Stateless && e.Isolated == nil {
 			for _, addr := range e.Addresses {
 				add(e.Pool, addr)
 			}
@@ -125,7 +125,7 @@ func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []
 		in[poolAddress{r.Pool, r.Address}] = r
 	}
 	for _, e := range a.journal.Entries() {
-		if e.Class != allocator.Stateful || e.Answered == 0 || a.isolated.why(e.Attachment) != "" || a.attached(e, in) {
+		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || a.attached(e, in) {
 			continue
 		}
 		if err := a.assertReservation(ctx, s, e.Attachment); err != nil {
@@ -168,9 +168,10 @@ func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allo
 	case err != nil:
 		return err
 	case !ok:
-		a.isolate(e, "its reservation is another's now")
+		a.isolate(at, lostFor(e, "its reservation is another's now"))
 		return nil
 	}
 	a.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
-	return a.adoptEpoch(e, epoch)
+	a.journal.Adopt(at, epoch)
+	return nil
 }

@@ -40,7 +40,7 @@ func TestWhatAnIsolatedContainerHasIsNotAssertedAgain(t *testing.T) {
 	block := pool.BlockOf(addr)
 	r.put("blocks/default/"+block.Addr().String(), `{"prefix":"`+block.String()+`","parts":[{"prefix":"`+block.String()+`","owner":"n2"}]}`)
 	steal(t, r, "default", reserved)
-	r.until("both are isolated", func() bool { return r.agent.isolated.count() == 2 })
+	r.until("both are isolated", func() bool { return r.agent.journal.Isolated() == 2 })
 	r.put("blocks/default/"+block.Addr().String(), "") // their new owners have given them up
 	r.put("reservations/default/"+reserved.String(), "")
 	r.regain()
@@ -63,7 +63,7 @@ func TestAMemberWhoseAddressIsInAnothersBlockIsIsolated(t *testing.T) {
 	block := pool.BlockOf(addr)
 	r.put("blocks/default/"+block.Addr().String(), `{"prefix":"`+block.String()+`","parts":[{"prefix":"`+block.String()+`","owner":"n2"}]}`)
 	r.put("reservations/default/"+addr.String(), "")
-	r.until("it is isolated", func() bool { return r.agent.isolated.count() == 1 })
+	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
 }
 
 func TestAnAddUnderWayHoldsUpNoSettling(t *testing.T) {
@@ -118,7 +118,7 @@ func TestADamagedRecordOfWhatRunsHereKeepsNothingElseFromSettling(t *testing.T) 
 	if next := r.add(r.stateless("d", "web")); pool.BlockOf(next) == pool.BlockOf(plain) {
 		t.Errorf("%s was handed out of a block that may be another's", next)
 	}
-	if n := r.agent.isolated.count(); n != 0 {
+	if n := r.agent.journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody has what they have", n)
 	}
 }

@@ -69,8 +69,8 @@ func TestNobodyWhoHasGoneIsIsolated(t *testing.T) {
 	r.add(c)
 	e := r.agent.journal.Entries()[0]
 	r.del(c)
-	r.agent.isolate(e, "its block was lost, and it went in that moment")
-	if n := r.agent.isolated.count(); n != 0 {
+	r.agent.isolate(e.Attachment, lostFor(e, "its block was lost, and it went in that moment"))
+	if n := r.agent.journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
 	r.add(c)

@@ -22,13 +22,22 @@ func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session) error 
 	a.unsettled.Store(true)
 	a.gate.Lock()
 	a.session = s
-	a.settlePorts()
+	a.passAll()
 	a.gate.Unlock()
 	time.AfterFunc(10*time.Second, func() {
 		a.unsettled.Store(false)
 		_ = a.settle(ctx, s)
 	})
 	return nil
+}
+
+// passAll lets pass whoever has a port.
+func (a *Agent) passAll() {
+	for _, e := range a.journal.Entries() {
+		if e.Answered != 0 {
+			a.uncut(e.Attachment)
+		}
+	}
 }
 
 // dawdle has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile

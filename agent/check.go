@@ -47,7 +47,7 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.attachment)
 	}
 	var missing []string
-	if reason := a.isolated.why(m.attachment); reason != "" {
+	if reason := isolationOf(e); reason != "" {
 		missing = append(missing, "it is isolated: "+reason)
 	}
 	missing = append(missing, differences(e, m.Previous)...)

@@ -85,7 +85,11 @@ func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began a
 	}
 	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime()}
 	if e == nil {
-		return nil, a.journal.Release(release)
+		if err := a.removeUnread(at); err != nil {
+			return nil, wire.Errorf(wire.CodeIO, "%v", err)
+		}
+		a.journal.Release(release)
+		return nil, nil
 	}
 	if err := a.unwire(e, release); err != nil {
 		return nil, wire.Errorf(wire.CodeIO, "%v", err)
@@ -105,47 +109,52 @@ func (a *Agent) unwire(e *journal.Entry, r journal.Release) error {
 			return err
 		}
 	}
-	return a.release(e, r)
+	a.release(e, r)
+	return nil
 }
 
 // release gives an entry's addresses back: in the journal first, then for whoever comes next.
-func (a *Agent) release(e *journal.Entry, r journal.Release) error {
+func (a *Agent) release(e *journal.Entry, r journal.Release) {
 	if e.Role == wire.IPAM {
 		r.Quarantine = quarantineIPAM
 	}
-	if err := a.journal.Release(r); err != nil {
-		return err
-	}
-	a.isolated.remove(e.Attachment)
+	a.journal.Release(r)
+	a.findings.Clear(findingCut, e.Attachment.String())
 	if e.Class == allocator.Stateful {
 		a.detach.raise()
-		return nil
+		return
 	}
 	for _, addr := range e.Addresses {
 		a.pools.release(e.Pool, addr, e.App, r.At, r.Quarantine)
 		a.freed(spaceKey{e.Pool, allocator.FamilyOf(addr)})
 	}
 	a.backlog.add(e.Pool, e.Addresses)
-	return nil
 }
 
-// collect ends an attachment because of evidence, taken at some time, that its container is gone. Only what was
-// answered before counts: a younger ADD is not what the evidence speaks of. Nobody waits for the address, so etcd learns
-// of it afterwards: while it is away, hundreds of these would take minutes else.
-func (a *Agent) collect(ctx context.Context, at allocator.Attachment, evidence string, taken allocator.Instant) error {
+// An evidence is what tells that the container of an entry is gone: gone asks again, under the attachment's lock. Only what
+// was answered before it was taken counts: each answered ADD begins a new life, of which it does not speak.
+type evidence struct {
+	name  string
+	taken allocator.Instant
+	gone  func(*journal.Entry) bool
+}
+
+// collect ends an attachment because of evidence. Nobody waits for the address, so etcd learns of it afterwards: while it is
+// away, hundreds of these would take minutes else.
+func (a *Agent) collect(ctx context.Context, at allocator.Attachment, because evidence) error {
 	unlock, err := a.locks.lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	e := a.journal.Get(at)
-	if e == nil || e.Answered == 0 || e.Answered >= taken {
+	if e == nil || e.Answered == 0 || e.Answered >= because.taken || !because.gone(e) {
 		return nil
 	}
 	if err := a.unwire(e, journal.Release{Attachment: at, Began: e.Began, At: wire.Boottime()}); err != nil {
 		return wire.Errorf(wire.CodeIO, "%v", err)
 	}
-	a.metrics.Collected(evidence)
-	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", evidence), zap.Stringers("addresses", e.Addresses))
+	a.metrics.Collected(because.name)
+	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", because.name), zap.Stringers("addresses", e.Addresses))
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
@@ -77,6 +78,7 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 		a.gate.RLock()
 		gained := a.reconcile(keys...)
 		a.gate.RUnlock()
+		a.gainedAgain(gained)
 		for _, k := range gained {
 			if from := changes[k].giver(a.Node); from != "" {
 				a.metrics.Gift("received")
@@ -89,6 +91,26 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 	})
 }
 
+// gainedAgain brings back to etcd's knowledge what is held of blocks that have come in: while a block's record could not be
+// read, nothing of it was published, and who was found cut in it stayed so.
+func (a *Agent) gainedAgain(gained []blockKey) {
+	for _, k := range gained {
+		for _, e := range a.journal.Entries() {
+			if e.Class == allocator.Stateless && e.Pool == k.pool && slices.ContainsFunc(e.Addresses, k.prefix.Contains) {
+				a.backlog.add(e.Pool, e.Addresses)
+			}
+		}
+		if a.cutOff.any(func(at poolAddress) bool { return at.pool == k.pool && k.prefix.Contains(at.addr) }) {
+			a.reassert.raise()
+		}
+	}
+}
+
+// awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
+func (a *Agent) awaited(r lease.Reservation) bool {
+	return a.unread.has(r.Holder.Attachment) || a.cutOff.any(func(at poolAddress) bool { return at == poolAddress{r.Pool, r.Address} })
+}
+
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
 func (a *Agent) followReservations(ctx context.Context) error {
 	return a.store.FollowReservations(ctx, func(u lease.Update[lease.Reservation]) {
@@ -98,6 +120,9 @@ func (a *Agent) followReservations(ctx context.Context) error {
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue
+			}
+			if r.Holder != nil && r.Holder.Node == a.Node && a.awaited(r) {
+				a.reassert.raise() // who is cut until etcd names it may be named now: settling tells
 			}
 			if a.compareHolder(r); a.older(r) {
 				a.background.Go(func() { a.lookAgain(ctx, r) })
@@ -114,7 +139,7 @@ func (a *Agent) followReservations(ctx context.Context) error {
 // older reports whether a word attaches to another what a container here, which is not isolated, has by a later epoch.
 func (a *Agent) older(r lease.Reservation) bool {
 	e := a.journal.Holder(r.Pool, r.Address)
-	if e == nil || r.Holder == nil || r.Identity != e.Identity() || r.Epoch >= e.Epoch || a.isolated.why(e.Attachment) != "" {
+	if e == nil || r.Holder == nil || r.Identity != e.Identity() || r.Epoch >= e.Epoch || e.Isolated != nil {
 		return false
 	}
 	return r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Node

@@ -34,10 +34,11 @@ func (a *Agent) gc(ctx context.Context, r *wire.Request) error {
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
 		}
-		if taken-e.Answered < young && a.lives(e) {
+		gone := func(e *journal.Entry) bool { return taken-e.Answered >= young || !a.lives(e) }
+		if !gone(e) {
 			continue
 		}
-		if err := a.collect(ctx, at, "gc", taken); err != nil {
+		if err := a.collect(ctx, at, evidence{"gc", taken, gone}); err != nil {
 			failed = append(failed, err)
 		}
 	}

@@ -36,7 +36,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 	r.del(wire.Container{Network: "net", ID: "a", Interface: "eth0"})
 	r.until("the last one is given", func() bool { b := r.block(); return b.OwnerOf(held) == "n2" })
 	r.agrees()
-	if n := r.agent.isolated.count(); n > 0 {
+	if n := r.agent.journal.Isolated(); n > 0 {
 		t.Errorf("%d containers are isolated", n)
 	}
 	r.until("nothing is assigned", func() bool { return r.assigned(held) == nil })

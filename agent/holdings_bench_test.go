@@ -27,7 +27,7 @@ func crowded(b *testing.B) (r *rig, blocks []lease.Block) {
 		at := allocator.Attachment{Network: "net", Container: fmt.Sprint(i), Interface: "eth0"}
 		check(b, r.agent.journal.Hold(&journal.Entry{Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr}, Answered: 1}))
 		if i%2 == 0 {
-			check(b, r.agent.journal.Release(journal.Release{Attachment: at, At: time.Duration(i)}))
+			r.agent.journal.Release(journal.Release{Attachment: at, At: time.Duration(i)})
 		}
 		if prefix := pool.BlockOf(addr); prefix.Addr() == addr {
 			blocks = append(blocks, lease.Block{Pool: "crowded", Prefix: prefix, Revision: 1, Parts: []lease.Part{{Prefix: prefix, Owner: "n1"}}})

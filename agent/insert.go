@@ -23,6 +23,9 @@ func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) (
 	if err != nil {
 		return nil, err
 	}
+	if err := a.awaitSettled(ctx, allocator.Instant(r.Started)); err != nil {
+		return nil, err
+	}
 	unlock, err := a.lockAll(ctx, set)
 	if err != nil {
 		return nil, err
@@ -79,16 +82,35 @@ func (a *Agent) lockAll(ctx context.Context, set []*member) (unlock func(), err 
 }
 
 // An add is one member of a set on its way to an answer. Undoing it takes back as much of it as was done.
+//
+// One that was answered before and is asked again has a former entry. It goes the same way: the same right, session and
+// settling are asked for, and its answer begins a new life of the attachment, for which no older DEL and no older evidence
+// counts. Only its addresses are there already, and what fails leaves its former life as it was.
 type add struct {
 	*member
 	pool     *allocator.Pool
 	config   *lease.Config
-	former   *journal.Entry // it was answered before, and is asked again
+	former   *journal.Entry
 	grants   []allocator.Grant
+	reserved *journal.Entry // its class, addresses and epoch, where this ADD has attached its reservation
 	entry    *journal.Entry
 	held     bool // the journal has entry
 	wired    bool // the kernel may have its port
+	done     bool // the journal has its answer
 	attached attached
+}
+
+// owns is the class whose right the add needs.
+func (add *add) owns() allocator.Class {
+	if add.former != nil {
+		return add.former.Class
+	}
+	return add.class
+}
+
+// reserves reports whether the add needs its reservation attached here: it is new, or has lost it to another and may have it back.
+func (add *add) reserves() bool {
+	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
 }
 
 func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.Instant) (_ []wire.Result, err error) {
@@ -137,12 +159,19 @@ func (a *Agent) begin(m *member, began allocator.Instant) (*add, error) {
 	if began != 0 && a.journal.Overtaken(m.attachment, began) {
 		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.attachment)
 	}
-	if reason := a.isolated.why(m.attachment); reason != "" {
-		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.attachment, reason)
+	e := a.journal.Get(m.attachment)
+	if e != nil && e.Isolated != nil && e.Isolated.Epoch == journal.Never {
+		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.attachment, e.Isolated.Reason)
+	}
+	if e != nil && e.Answered == 0 { // what an ADD has left behind that could not be taken back
+		if err := a.unwire(e, journal.Release{Attachment: m.attachment, At: wire.Boottime()}); err != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %v", m.attachment, err)
+		}
+		e = nil
 	}
 	add := &add{member: m}
 	name := m.Pool
-	if e := a.journal.Get(m.attachment); e != nil {
+	if e != nil {
 		add.former, name = e, e.Pool
 	} else if m.Role == wire.IPAM && a.strict() {
 		return nil, wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
@@ -165,9 +194,7 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 	var stateful []*add
 	classes := map[allocator.Class]bool{}
 	for _, add := range adds {
-		if add.former == nil {
-			classes[add.class] = true
-		}
+		classes[add.owns()] = true
 	}
 	var session *lease.Session
 	for class := range classes {
@@ -178,9 +205,9 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 	}
 	for _, add := range adds {
 		switch {
-		case add.former != nil:
-		case add.class == allocator.Stateful:
+		case add.reserves():
 			stateful = append(stateful, add)
+		case add.former != nil:
 		default:
 			if err := a.chooseFor(ctx, add); err != nil {
 				return nil, err
@@ -201,10 +228,9 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 // hold writes what was chosen into the journal, before the kernel learns of it.
 func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) error {
 	if add.former != nil {
-		add.entry = add.former
-		return nil
+		return a.holdAgain(add, session, began)
 	}
-	e := add.entry // a stateful one has begun with its reservation
+	e := add.reserved
 	if e == nil {
 		e = &journal.Entry{Class: allocator.Stateless}
 		for _, g := range add.grants {
@@ -225,6 +251,23 @@ func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) 
 	return nil
 }
 
+// holdAgain begins the new life of what was answered before. The journal learns of it with the answer.
+func (a *Agent) holdAgain(add *add, session *lease.Session, began allocator.Instant) error {
+	next := *add.former
+	next.Generation, next.Began = session.Generation(), max(began, add.former.Began)
+	if next.Began == add.former.Began {
+		next.Began++ // the same request, or one that does not say
+	}
+	if r := add.reserved; r != nil {
+		if !slices.Equal(r.Addresses, next.Addresses) {
+			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.attachment, isolationOf(add.former), joined(r.Addresses))
+		}
+		next.Epoch = r.Epoch
+	}
+	add.entry = &next
+	return nil
+}
+
 // commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
 // journal says that the answer is given.
 func (a *Agent) commit(session *lease.Session, adds []*add) error {
@@ -236,11 +279,10 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 	config := a.config.Load()
 	for _, add := range adds {
 		switch {
-		case add.former != nil:
 		case broken.Generation:
-		case a.session != session, a.rights.Left(add.class) <= 0:
+		case a.session != session, a.rights.Left(add.owns()) <= 0:
 			return errSuperseded
-		case config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
+		case add.former == nil && config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
 			return errSuperseded // wired by a configuration that the roll-out believes to be past
 		case !broken.Settling && a.lostAddress(add.entry):
 			return errSuperseded // after those were looked for whom the loss of the block isolates
@@ -267,33 +309,36 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 	return nil
 }
 
+// commitOne writes the answer down, which ends an isolation that this ADD has overcome, and lets the port pass then: who
+// isolates meanwhile is found by the one or the other.
 func (a *Agent) commitOne(add *add) error {
-	passes, err := a.letPassUnlessBroken(add.entry)
+	answered := *add.entry
+	answered.Answered = wire.Boottime()
+	answered.Wiring.MAC = add.attached.mac
+	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
+	if broken.Journal {
+		time.AfterFunc(300*time.Millisecond, func() { _ = a.journal.Hold(&answered) })
+	} else if err := a.journal.Change(&answered); err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "%v", err)
+	}
+	add.done = true
+	passes, err := a.letPassUnlessBroken(&answered)
 	if err != nil {
 		return wire.Errorf(wire.CodeIO, "%v", err)
 	}
 	if !passes {
 		return errSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
 	}
-	answered := *add.entry
-	if add.former == nil {
-		answered.Answered = wire.Boottime()
-	}
-	answered.Wiring.MAC = add.attached.mac
-	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
-	if broken.Journal {
-		time.AfterFunc(300*time.Millisecond, func() { _ = a.journal.Hold(&answered) })
-		return nil
-	}
-	if err := a.holdOn(&answered); err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "%v", err)
-	}
+	a.known(answered.Wiring.Port)
 	return nil
 }
 
 // undo takes an add back, last step first. What it cannot take back now is in the journal and is taken back later.
 func (a *Agent) undo(add *add) {
 	if add.former != nil {
+		if !add.done {
+			a.unreserve(add)
+		}
 		return
 	}
 	if !add.held {
@@ -306,7 +351,7 @@ func (a *Agent) undo(add *add) {
 		e.Wiring.Port = "" // it may be another's
 	}
 	if err := a.unwire(&e, journal.Release{Attachment: add.attachment, At: wire.Boottime()}); err != nil {
-		// Its address stays held until the agent starts anew.
-		a.Log.Error("cannot take back an ADD", zap.Stringer("attachment", add.attachment), zap.Error(err))
+		// Its address stays held meanwhile.
+		a.Log.Error("cannot take back an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.attachment), zap.Error(err))
 	}
 }

@@ -18,7 +18,7 @@ func (r *rig) passes(port string) bool {
 func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
-	r.agent.isolate(adds[0].entry, "its address is another's by now")
+	r.agent.isolate(adds[0].attachment, lostFor(adds[0].entry, "its address is another's by now"))
 	if err := r.agent.commit(session, adds); err == nil {
 		t.Error("it is answered with an address that is another's")
 	}
@@ -27,7 +27,7 @@ func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T
 	}
 	r.agent.undo(adds[0])
 	r.empty()
-	if n := r.agent.isolated.count(); n != 0 {
+	if n := r.agent.journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
 }
@@ -53,9 +53,9 @@ func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
 	e := r.agent.journal.Entries()[0]
-	r.agent.isolate(e, "its address is another's")
+	r.agent.isolate(e.Attachment, lostFor(e, "its address is another's"))
 	check(t, r.agent.kernel.Join(e.Wiring.Port, string(e.Class)))
-	r.agent.isolate(e, "its address is another's still")
+	r.agent.isolate(e.Attachment, lostFor(e, "its address is another's still"))
 	if r.passes(e.Wiring.Port) {
 		t.Error("who is isolated once is cut only once")
 	}
@@ -72,7 +72,7 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 		Holder: &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
 	}
 	r.agent.compareHolder(word)
-	if r.agent.isolated.count() != 0 {
+	if r.agent.journal.Isolated() != 0 {
 		t.Error("it is isolated by an epoch before its own")
 	}
 	if before := r.generation(); !r.agent.older(word) {
@@ -82,7 +82,7 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 	}
 	word.Epoch = 10
 	r.agent.compareHolder(word)
-	if r.agent.isolated.count() != 1 {
+	if r.agent.journal.Isolated() != 1 {
 		t.Error("it has moved on, and is not isolated")
 	}
 }

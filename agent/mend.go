@@ -57,7 +57,7 @@ func (a *Agent) removeStrayPorts(ctx context.Context) error {
 	}
 	var failed []error
 	for _, p := range ports {
-		if e, ok := parseAlias(p.Alias); ok && !known[p.Name] {
+		if e, err := parseAlias(p); err == nil && !known[p.Name] && !a.unread.hasPort(p.Name) {
 			failed = append(failed, a.removeStray(ctx, p, e))
 		}
 	}
@@ -71,7 +71,7 @@ func (a *Agent) removeStray(ctx context.Context, p netops.PortInfo, named *journ
 		return err
 	}
 	defer unlock()
-	if p.Name == netops.PortName(at.Network, at.Container, at.Interface) && a.journal.Get(at) != nil {
+	if p.Name == portOf(at) && a.journal.Get(at) != nil {
 		return nil // it came just now; under any other name an attachment has no port
 	}
 	a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))

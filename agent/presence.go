@@ -84,9 +84,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.noteForgotten(former); err != nil {
-		return err
-	}
+	a.noteForgotten(&me, former)
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
@@ -99,9 +97,7 @@ func (a *Agent) present(ctx context.Context) error {
 		return lease.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation(), Slept: slept}
-	if err := a.journal.SetCluster(past); err != nil {
-		return err
-	}
+	a.journal.SetCluster(past)
 	if err := a.settleUnlessBroken(ctx, session); err != nil {
 		return err
 	}

@@ -118,7 +118,11 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 			batch.Blocks = append(batch.Blocks, block)
 		}
 		assignment := lease.Assignment{Pool: d.pool, Address: d.addr}
-		if e := a.journal.Holder(d.pool, d.addr); e != nil && e.Answered != 0 {
+		e := a.journal.Holder(d.pool, d.addr)
+		if e != nil && e.Isolated != nil {
+			continue // whose the address is, is for etcd to say, not for this node
+		}
+		if e != nil && e.Answered != 0 {
 			batch.Set = append(batch.Set, a.assignment(e, d.addr))
 		} else {
 			batch.Clear = append(batch.Clear, assignment)
@@ -139,11 +143,7 @@ func (a *Agent) assignment(e *journal.Entry, addr netip.Addr) lease.Assignment {
 }
 
 // republish puts every address into the backlog whose assignment in etcd differs from the journal.
-func (a *Agent) republish(ctx context.Context, blocks []lease.Block) error {
-	assignments, err := a.store.Assignments(ctx)
-	if err != nil {
-		return err
-	}
+func (a *Agent) republish(assignments []lease.Assignment) {
 	in := map[poolAddress]lease.Assignment{}
 	for _, s := range assignments {
 		in[poolAddress{s.Pool, s.Address}] = s
@@ -159,7 +159,6 @@ func (a *Agent) republish(ctx context.Context, blocks []lease.Block) error {
 		}
 	}
 	a.backlog.signal.raise()
-	return nil
 }
 
 // stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned

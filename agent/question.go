@@ -71,7 +71,7 @@ func (a *Agent) heldAttachments() []lease.HeldAttachment {
 	for _, e := range a.journal.Entries() {
 		all = append(all, lease.HeldAttachment{
 			Attachment: e.Attachment, Role: e.Role, Class: e.Class, Pool: e.Pool, Addresses: e.Addresses, App: e.App, Member: e.Member,
-			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: a.isolated.why(e.Attachment),
+			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: isolationOf(e),
 		})
 	}
 	slices.SortFunc(all, func(x, y lease.HeldAttachment) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })

@@ -13,7 +13,7 @@ func (a *Agent) statusOf(r *wire.Request) error {
 	if err := a.ready(); err != nil {
 		return wire.Errorf(wire.CodeUnavailable, "%v", err)
 	}
-	if n := a.isolated.count(); n > 0 {
+	if n := a.journal.Isolated(); n > 0 {
 		return wire.Errorf(wire.CodeDegraded, "%d containers of this node are isolated, since their addresses are others' now: see /metrics and the agent's log", n)
 	}
 	name := r.Pool
@@ -40,6 +40,9 @@ func (a *Agent) ready() error {
 	}
 	if a.rights.Left(allocator.Stateless) <= 0 {
 		return fmt.Errorf("etcd has not been reached for longer than the address lease lasts")
+	}
+	if err := a.journal.Room(); err != nil {
+		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
 	}
 	return nil
 }

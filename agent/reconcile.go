@@ -90,17 +90,20 @@ func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe b
 
 // isolateLost isolates whoever has an address in a part of b that is another's.
 func (a *Agent) isolateLost(b lease.Block, entries []*journal.Entry) {
-	for _, e := range entries {
+	lost := func(e *journal.Entry) *journal.Isolation {
 		if e.Pool != b.Pool || e.Class != allocator.Stateless {
-			continue
+			return nil
 		}
 		for _, addr := range e.Addresses {
-			if !b.Prefix.Contains(addr) {
-				continue
+			if owner := b.OwnerOf(addr); b.Prefix.Contains(addr) && owner != "" && owner != a.Node {
+				return &journal.Isolation{Epoch: journal.Never, Reason: fmt.Sprintf("address %s of block %s belongs to %s now", addr, b.Prefix, owner)}
 			}
-			if owner := b.OwnerOf(addr); owner != "" && owner != a.Node {
-				a.isolate(e, fmt.Sprintf("address %s of block %s belongs to %s now", addr, b.Prefix, owner))
-			}
+		}
+		return nil
+	}
+	for _, e := range entries {
+		if lost(e) != nil {
+			a.isolate(e.Attachment, lost)
 		}
 	}
 }

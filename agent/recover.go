@@ -24,30 +24,47 @@ func (a *Agent) recover() error {
 	for _, p := range ports {
 		byName[p.Name] = p
 	}
+	classes, err := a.kernel.Classes()
+	if err != nil {
+		return fmt.Errorf("agent: read the ports' classes: %w", err)
+	}
 	started := wire.Boottime()
 	for _, e := range a.journal.Entries() {
-		port := e.Wiring.Port
-		_, there := byName[port]
-		delete(byName, port)
-		switch {
-		case e.Answered == 0:
-			err = a.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
-		case port != "" && !there, a.namespaceGone(e):
-			err = a.collect(context.Background(), e.Attachment, "agent start", started)
-		}
-		if err != nil {
-			return fmt.Errorf("agent: recover %s: %w", e.Attachment, err)
+		_, there := byName[e.Wiring.Port]
+		delete(byName, e.Wiring.Port)
+		if err := a.recoverEntry(e, there, started); err != nil {
+			a.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute", zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		}
 	}
-	for _, p := range byName {
-		if err := a.recoverPort(p, started); err != nil {
-			return err
+	for _, cut := range []bool{false, true} { // who passes first: an address that two claim is the one's who is not isolated
+		for _, p := range byName {
+			if _, passes := classes[p.Name]; passes == cut {
+				continue
+			}
+			a.recoverPort(p, cut)
 		}
 	}
 	if err := a.forgetPorts(); err != nil {
-		return err
+		a.Log.Error("cannot take ports that are gone out of their classes; it is tried again within a minute", zap.Error(err))
 	}
-	return a.takeNotes()
+	if err := a.takeNotes(); err != nil {
+		a.Log.Error("cannot do all DELs that met no agent; it is tried again within a minute", zap.Error(err))
+	}
+	return nil
+}
+
+// recoverEntry undoes what was never answered, gives back what is gone, and cuts off who is isolated.
+func (a *Agent) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
+	switch {
+	case e.Answered == 0:
+		return a.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
+	case e.Wiring.Port != "" && !there, a.namespaceGone(e):
+		gone := func(e *journal.Entry) bool { return !a.lives(e) || a.namespaceGone(e) }
+		return a.collect(context.Background(), e.Attachment, evidence{"agent start", started, gone})
+	case e.Isolated != nil:
+		a.cut(e)
+	}
+	return nil
 }
 
 // forgetPorts takes the ports that are gone out of their classes. It excludes commits, so that no port joins meanwhile.
@@ -70,23 +87,26 @@ func (a *Agent) forgetPorts() error {
 }
 
 // recoverPort decides over a port that the journal does not know. A journal that has served this boot from its
-// beginning would know it, so the port is a remainder; a new one takes in what the port's alias says.
-func (a *Agent) recoverPort(p netops.PortInfo, started allocator.Instant) error {
-	e, ok := parseAlias(p.Alias)
-	if !a.adopt || !ok {
+// beginning would know it, so the port is a remainder; a new one takes in what the port's alias says. One that was cut may have
+// been isolated: it stays so until etcd names it. One whose alias cannot be read is set aside.
+func (a *Agent) recoverPort(p netops.PortInfo, cut bool) {
+	e, err := parseAlias(p)
+	switch {
+	case err != nil:
+		a.setAside(p, err.Error())
+	case a.adopt && portOf(e.Attachment) != p.Name:
+		a.setAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, portOf(e.Attachment)))
+	case a.adopt:
+		if cut {
+			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet", Epoch: journal.Never}
+		}
+		a.takeIn(p, e)
+	default:
 		a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
 		if err := a.kernel.Detach(p.Name); err != nil {
-			return fmt.Errorf("agent: remove port %s: %w", p.Name, err)
+			a.setAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
 		}
-		return nil
 	}
-	e.Role, e.Began, e.Answered, e.Since = wire.Interface, started, started, time.Now().UTC()
-	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
-	a.Log.Warn("the journal is lost; taking in what the kernel knows", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses))
-	if err := a.journal.Hold(e); err != nil {
-		return fmt.Errorf("agent: take in %s: %w", e.Attachment, err)
-	}
-	return nil
 }
 
 // noteTime bounds the wait for a request that is under way about what a note wants deleted.

@@ -89,7 +89,7 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	check(t, err)
 	me, former, err := r.agent.nodeRecord(t.Context(), r.config().Settings)
 	check(t, err)
-	check(t, r.agent.noteForgotten(former))
+	r.agent.noteForgotten(&me, former)
 	_, err = r.agent.store.Join(t.Context(), me)
 	check(t, err)
 	r.stop()

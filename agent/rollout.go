@@ -159,5 +159,5 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 	}
 	a.gate.RLock()
 	defer a.gate.RUnlock()
-	return a.holdOn(&next)
+	return a.journal.Change(&next)
 }

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -33,20 +35,27 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 	if reservations, err = a.store.Reservations(ctx); err != nil {
 		return err
 	}
+	assignments, err := a.store.Assignments(ctx)
+	if err != nil {
+		return err
+	}
 	a.gate.Lock()
 	a.session = s
 	if !s.Recovering() {
 		held = nil // etcd's word is enough
 	}
 	a.settleParts(blocks, s.Generation(), held)
+	etcd := newNamed(a, reservations, assignments)
+	a.takeInNamed(etcd)
 	unknown := a.settleReservations(reservations)
-	a.settlePorts()
+	a.settlePorts(etcd, s.Recovering())
 	a.gate.Unlock()
 
-	if err := a.store.Detach(ctx, merged(unknown)); err != nil {
+	if err := a.reap(ctx, unknown); err != nil {
 		return err
 	}
-	return a.republish(ctx, blocks)
+	a.republish(assignments)
+	return nil
 }
 
 // settleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody
@@ -67,62 +76,58 @@ func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holding
 	})
 }
 
-// settleReservations isolates who has a reserved address that etcd attaches to another, and returns the attachments
-// that etcd believes to be here and that are not.
+// settleReservations isolates who has a reserved address that etcd attaches to another, adopts the epochs of those who are
+// here, and returns the attachments that etcd believes to be here and that are not.
 func (a *Agent) settleReservations(all []lease.Reservation) (unknown []lease.Detachment) {
 	for _, r := range all {
 		a.compareHolder(r)
 		if r.Holder == nil || r.Holder.Node != a.Node {
 			continue
 		}
-		e := a.journal.Holder(r.Pool, r.Address)
-		if e != nil && e.Attachment == r.Holder.Attachment && a.adoptEpoch(e, r.Epoch) == nil {
+		at := r.Holder.Attachment
+		if e := a.journal.Holder(r.Pool, r.Address); e != nil && e.Attachment == at {
+			a.journal.Adopt(at, r.Epoch)
 			continue
 		}
+		if a.unread.has(at) {
+			continue // its port is here, and cannot be read: that is not to be gone
+		}
 		unknown = append(unknown, lease.Detachment{
-			Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch,
+			Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: at, Epoch: r.Epoch,
 		})
 	}
 	return unknown
 }
 
-// adoptEpoch makes the journal know the epoch by which etcd attaches a reservation to a container that is here: its DEL
-// has to name it.
-func (a *Agent) adoptEpoch(e *journal.Entry, epoch int64) error {
-	if e.Epoch == epoch {
+// reap detaches what etcd attaches here and nobody has. A record that cannot be read holds up nothing else.
+func (a *Agent) reap(ctx context.Context, unknown []lease.Detachment) error {
+	err := a.store.Detach(ctx, merged(unknown))
+	if some, is := errors.AsType[*lease.DetachError](err); is {
+		for _, each := range some.Each {
+			a.Log.Error("a reservation that nobody here has stays attached to this node: look at berthctl doctor", zap.Error(each))
+		}
 		return nil
 	}
-	next := *e
-	next.Epoch = epoch
-	return a.journal.Hold(&next)
-}
-
-// holdOn writes an entry as whoever has its attachment's lock has changed it, but with the epoch that the journal has by now:
-// settling may have adopted another since the entry was read. The gate is held.
-func (a *Agent) holdOn(e *journal.Entry) error {
-	if now := a.journal.Get(e.Attachment); now != nil {
-		e.Epoch = now.Epoch
-	}
-	return a.journal.Hold(e)
+	return err
 }
 
 // compareHolder isolates the local container that has the reservation's address if another attachment holds it.
 func (a *Agent) compareHolder(r lease.Reservation) {
 	e := a.journal.Holder(r.Pool, r.Address)
-	if e == nil || r.Holder == nil || r.Identity == e.Identity() && r.Epoch < e.Epoch || r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Node {
+	if e == nil || r.Holder == nil {
 		return
 	}
-	a.isolate(e, fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node))
-}
-
-// settlePorts lets pass who has kept its address.
-func (a *Agent) settlePorts() {
-	for _, e := range a.journal.Entries() {
-		if e.Answered == 0 {
-			continue
+	a.isolate(e.Attachment, func(e *journal.Entry) *journal.Isolation {
+		same := r.Identity == e.Identity()
+		switch {
+		case r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Node, same && r.Epoch < e.Epoch,
+			e.Pool != r.Pool || !slices.Contains(e.Addresses, r.Address):
+			return nil
 		}
-		if _, err := a.letPass(e); err != nil {
-			a.Log.Error("cannot let a container's port pass", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+		epoch := r.Epoch
+		if !same {
+			epoch = journal.Never
 		}
-	}
+		return &journal.Isolation{Epoch: epoch, Reason: fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node)}
+	})
 }

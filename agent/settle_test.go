@@ -59,7 +59,7 @@ func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(
 	key := "/berth/v1/blocks/default/" + pool.BlockOf(addr).Addr().String()
 	_, err := r.etcdctl().Put(t.Context(), key, `{"prefix":"`+pool.BlockOf(addr).String()+`","parts":[{"prefix":"`+pool.BlockOf(addr).String()+`","owner":"n2"}]}`)
 	check(t, err)
-	r.until("it is isolated", func() bool { return r.agent.isolated.count() == 1 })
+	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
 	if next := r.add(r.stateless("b", "")); pool.BlockOf(next) == pool.BlockOf(addr) {
 		t.Errorf("%s was handed out of n2's block", next)
 	}

@@ -53,12 +53,16 @@ func (s *shunned) of(k blockKey, own []netip.Prefix) (still []netip.Prefix) {
 }
 
 // noteForgotten finds out by what this node's key says whether another journal has served this boot. The journal has it
-// before the key says otherwise, so that it is not forgotten whatever comes between.
-func (a *Agent) noteForgotten(former *lease.Node) error {
+// before the key says otherwise, so that it is not forgotten whatever comes between: as long as the disk does not take it, the
+// key goes on to name the other journal.
+func (a *Agent) noteForgotten(me, former *lease.Node) {
 	if former == nil || former.Boot != a.Boot || former.Journal == a.journal.ID() {
-		return nil
+		return
 	}
-	return a.journal.SetForgot()
+	if err := a.journal.SetForgot(); err != nil {
+		a.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
+		me.Journal = former.Journal
+	}
 }
 
 // recallShunned takes over what the journal says to be shunned.
@@ -80,9 +84,6 @@ func (a *Agent) keepShunned() {
 	for k, parts := range p.shunned.parts {
 		all = append(all, journal.Shunned{Pool: k.pool, Block: k.prefix, Parts: parts})
 	}
-	if err := a.journal.SetShunned(all); err != nil {
-		a.Log.Error("cannot write down which parts are shunned", zap.Error(err))
-		return
-	}
+	a.journal.SetShunned(all)
 	p.shunned.changed = false
 }

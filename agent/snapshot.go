@@ -11,7 +11,7 @@ import (
 func (a *Agent) snapshot() metrics.Snapshot {
 	s := metrics.Snapshot{
 		Attachments: map[string]int{}, Rights: map[string]time.Duration{},
-		Backlog: a.backlog.len(), Isolated: a.isolated.count(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision, Applied: a.lagging.revision(), Journal: a.journal.Bytes(),
+		Backlog: a.backlog.len(), Isolated: a.journal.Isolated(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision, Applied: a.lagging.revision(), Journal: a.journal.Bytes(),
 		Findings: a.findings.Counts(),
 	}
 	a.gate.RLock()

@@ -53,7 +53,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		again = is && a.letGo(ctx, held.Reservation)
 	}
 	for _, add := range adds {
-		add.entry = reservedEntry(add, byIdentity[add.identity()])
+		add.reserved = reservedEntry(add, byIdentity[add.identity()])
 	}
 	if lease.SessionOver(err) { // the node joins anew, and this ADD begins anew
 		return errSuperseded
@@ -74,7 +74,7 @@ func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
 		return false
 	}
 	defer unlock()
-	if a.journal.Get(r.Holder.Attachment) != nil {
+	if a.journal.Get(r.Holder.Attachment) != nil || a.unread.has(r.Holder.Attachment) {
 		return false
 	}
 	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}
@@ -132,15 +132,16 @@ func (a *Agent) reserveError(err error, adds []*add) error {
 	return nil
 }
 
-// unreserve lets go of a reservation that the journal has not come to know.
+// unreserve lets go of a reservation that the journal has not come to know. A container that had it before, and is isolated,
+// stays so.
 func (a *Agent) unreserve(add *add) {
-	if add.class != allocator.Stateful || add.entry == nil {
+	if add.reserved == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), detachTime)
 	defer cancel()
 	d := lease.Detachment{
-		Pool: add.pool.Name, Addresses: add.entry.Addresses, Identity: add.identity(), Attachment: add.attachment, Epoch: add.entry.Epoch,
+		Pool: add.pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.attachment, Epoch: add.reserved.Epoch,
 	}
 	if err := a.store.Detach(ctx, []lease.Detachment{d}); err != nil {
 		// The next settling finds that etcd attaches to this node what it does not have.
@@ -184,9 +185,7 @@ func (a *Agent) detachPending(ctx context.Context) error {
 		if failed[i] != nil {
 			continue
 		}
-		if err := a.journal.Detached(d); err != nil {
-			return err
-		}
+		a.journal.Detached(d)
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
 		t.Errorf("CHECK says %v", err)
 	}
 	r.restart()
-	if r.passes(port) || r.agent.isolated.count() != 1 {
+	if r.passes(port) || r.agent.journal.Isolated() != 1 {
 		t.Error("after a restart the port passes again")
 	}
 	r.del(c)
@@ -64,7 +64,7 @@ func TestWhoseReservationWasMadeAnewElsewhereIsIsolated(t *testing.T) {
 		}
 		return epoch - 1
 	})
-	r.until("it is isolated", func() bool { return r.agent.isolated.count() == 1 })
+	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
 }
 
 func TestADamagedReservationHoldsUpNoOtherDetachment(t *testing.T) {
@@ -87,7 +87,7 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 	r.add(c)
 	a := r.agent
 	at := a.journal.Entries()[0].Attachment
-	adopt := func(epoch int64) { check(t, a.adoptEpoch(a.journal.Get(at), epoch)) }
+	adopt := func(epoch int64) { a.journal.Adopt(at, epoch) }
 	settled := func(what string, epoch int64) {
 		t.Helper()
 		if e := a.journal.Get(at); e.Epoch != epoch {

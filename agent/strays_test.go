@@ -49,7 +49,7 @@ func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {
 		Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-7", Network: "net", Interface: "eth0"},
 		Holder:   &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"},
 	})
-	if r.agent.isolated.count() != 1 {
+	if r.agent.journal.Isolated() != 1 {
 		t.Error("its address is another identity's, and it is not isolated")
 	}
 }

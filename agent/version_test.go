@@ -126,7 +126,7 @@ func TestTheTimesOfFencingChangeLive(t *testing.T) {
 		return nodes[0].Session == allocator.Duration(r.session)
 	})
 	r.until("it hands out", func() bool { return r.agent.ready() == nil })
-	if r.agent.journal.Holder("default", addr) == nil || r.agent.isolated.count() != 0 {
+	if r.agent.journal.Holder("default", addr) == nil || r.agent.journal.Isolated() != 0 {
 		t.Error("the change has cost a container its address")
 	}
 }

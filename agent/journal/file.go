@@ -103,7 +103,12 @@ func (f *file) reserve(more int64) error {
 		return nil
 	}
 	size := (f.used+more)/chunk*chunk + chunk
-	if err := unix.Fallocate(int(f.f.Fd()), 0, 0, size); err != nil {
+	err := unix.Fallocate(int(f.f.Fd()), 0, 0, size)
+	if err != nil { // the last bytes of a disk that is almost full
+		size = f.used + more
+		err = unix.Fallocate(int(f.f.Fd()), 0, 0, size)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: allocate %d bytes: %w", ErrNoRoom, size, err)
 	}
 	f.size = size

@@ -3,7 +3,9 @@
 // because containers do not either.
 //
 // The file is lines of a checksum and a JSON record, in space that is allocated before it is needed: there is always
-// room for the release of every attachment, even on a full disk.
+// room for the release of every attachment, even on a full disk, and some for what else has to be noted of those that are
+// held. Only a new attachment is refused where it cannot be written. Everything else is noted: it holds in memory whatever
+// becomes of the file, which is Behind then until CatchUp has written it anew.
 package journal
 
 import (
@@ -27,10 +29,12 @@ var ErrNoRoom = errors.New("journal: no room on the disk for one more attachment
 type Journal struct {
 	path string
 
-	mu    sync.RWMutex
-	file  *file
-	state *state
-	now   func() allocator.Instant
+	mu     sync.RWMutex
+	file   *file
+	state  *state
+	now    func() allocator.Instant
+	behind error // why the file lacks some of what state has; nil: it has all
+	big    int64 // bytes above which the file is to be rewritten, where the last try has failed
 }
 
 // Open reads the journal at path. Where there is none, or one of another boot (whose containers are gone), it begins
@@ -83,9 +87,8 @@ func (j *Journal) Cluster() Cluster {
 	return j.state.cluster
 }
 
-// SetCluster records the cluster that the node has joined. Where the disk has no room for that, it is remembered only
-// for as long as this process lives.
-func (j *Journal) SetCluster(c Cluster) error { return j.writeOrRemember(&record{Cluster: &c}) }
+// SetCluster notes the cluster that the node has joined.
+func (j *Journal) SetCluster(c Cluster) { j.note(&record{Cluster: &c}) }
 
 // Get is the entry of an attachment, or nil.
 func (j *Journal) Get(a allocator.Attachment) *Entry {
@@ -146,18 +149,94 @@ func (j *Journal) Pending() []Detachment {
 	return all
 }
 
-// Hold puts an entry into the table, new or in place of the attachment's former one. It fails with ErrNoRoom where
-// the disk could not take its release any more.
-func (j *Journal) Hold(e *Entry) error { return j.write(&record{Hold: e}) }
-
-// Release ends an attachment; one that was never held is remembered all the same, against an ADD from before, but
-// only for as long as this process lives where the disk has no room.
-func (j *Journal) Release(r Release) error {
-	return j.writeOrRemember(&record{Release: &r})
+// Hold puts an entry into the table, new or in place of the attachment's former one. It fails, and changes nothing, where
+// the file does not take it: with ErrNoRoom where the disk could not take its release any more.
+func (j *Journal) Hold(e *Entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.hold(e)
 }
 
-// Detached records that etcd knows of a detachment.
-func (j *Journal) Detached(d Detachment) error { return j.write(&record{Detached: &d}) }
+// Change is Hold by whoever has the attachment's lock, for an entry that is held: what others have noted of it meanwhile
+// stays, which are its epoch and its isolation. Only a new life of the attachment, with a later Began and a higher epoch than
+// the one by which its address was lost, ends an isolation.
+func (j *Journal) Change(e *Entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next := *e
+	if now := j.state.live[e.Attachment]; now != nil {
+		sameLife := now.Began == e.Began
+		if sameLife || now.Epoch > e.Epoch {
+			next.Epoch = now.Epoch
+		}
+		next.Isolated = now.Isolated
+		if !sameLife && now.Isolated != nil && now.Isolated.Epoch < next.Epoch {
+			next.Isolated = nil
+		}
+	}
+	return j.hold(&next)
+}
+
+// Keep notes an entry whose container is there already.
+func (j *Journal) Keep(e *Entry) { j.note(&record{Hold: e}) }
+
+// Release notes the end of an attachment. One that was never held is remembered all the same, against an ADD from before.
+func (j *Journal) Release(r Release) { j.note(&record{Release: &r}) }
+
+// Detached notes that etcd knows of a detachment.
+func (j *Journal) Detached(d Detachment) { j.note(&record{Detached: &d}) }
+
+// Adopt notes the epoch by which etcd attaches a reservation to an attachment that is held: its release has to name it.
+func (j *Journal) Adopt(at allocator.Attachment, epoch int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e := j.state.live[at]; e != nil && e.Epoch != epoch {
+		j.noteLocked(&record{Epoch: &Epoch{at, epoch}})
+	}
+}
+
+// Isolate notes that an attachment is isolated, if why says so of the entry that it has at this instant. It returns that
+// entry, nil where it is not to be isolated, and whether it was not isolated before. why must not ask the journal.
+func (j *Journal) Isolate(at allocator.Attachment, why func(*Entry) *Isolation) (e *Entry, first bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := j.state.live[at]
+	if now == nil {
+		return nil, false
+	}
+	i := why(now)
+	if i == nil {
+		return nil, false
+	}
+	if now.Isolated == nil || now.Isolated.Epoch < i.Epoch {
+		j.noteLocked(&record{Isolate: &Isolate{Attachment: at, Isolation: i.bounded()}})
+	}
+	return j.state.live[at], now.Isolated == nil
+}
+
+// Lift notes that an attachment is isolated no more.
+func (j *Journal) Lift(at allocator.Attachment) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e := j.state.live[at]; e != nil && e.Isolated != nil {
+		j.noteLocked(&record{Isolate: &Isolate{Attachment: at}})
+	}
+}
+
+// Isolation is why an attachment is isolated; nil: it is not.
+func (j *Journal) Isolation(at allocator.Attachment) *Isolation {
+	if e := j.Get(at); e != nil {
+		return e.Isolated
+	}
+	return nil
+}
+
+// Isolated is how many attachments are.
+func (j *Journal) Isolated() int {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.state.isolated
+}
 
 // Forget drops the memory of the freed addresses that gone picks, such as those of blocks that this node has given back.
 func (j *Journal) Forget(gone func(Freed) bool) {
@@ -175,73 +254,4 @@ func (j *Journal) Bytes() int64 {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return j.file.used
-}
-
-// write appends one record and then applies it; the file is rewritten when most of it is history.
-func (j *Journal) write(r *record) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	line, err := encode(r)
-	if err != nil {
-		return err
-	}
-	if j.grows(r) {
-		if err := j.file.reserve(int64(len(line)) + j.rooms(int64(len(line)))); err != nil {
-			return err
-		}
-	}
-	if err := j.file.append(line); err != nil {
-		return fmt.Errorf("journal: write %s: %w", j.path, err)
-	}
-	j.state.apply(r)
-	if j.file.used > rewriteAt && j.file.used > 4*j.file.fresh {
-		// The old file holds all there is: where no new one can be written, it serves on.
-		_ = j.rewrite()
-	}
-	return nil
-}
-
-// writeOrRemember is write for what is remembered by this process alone where the disk has no room.
-func (j *Journal) writeOrRemember(r *record) error {
-	err := j.write(r)
-	if errors.Is(err, ErrNoRoom) {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.state.apply(r)
-		return nil
-	}
-	return err
-}
-
-// grows tells the records that need new room from those whose room a Hold has set aside.
-func (j *Journal) grows(r *record) bool {
-	return r.Detached == nil && (r.Release == nil || j.state.live[r.Release.Attachment] == nil)
-}
-
-// rooms is how many bytes the releases of all attachments need, and their Detached records, with one more whose Hold has so many bytes.
-func (j *Journal) rooms(more int64) int64 {
-	const besides = 512 // of a release: keys, times, checksum
-	return int64(len(j.state.live)+len(j.state.pending)+1)*(2*besides) + 2*more
-}
-
-// rewrite replaces the file by one that holds the present state alone.
-func (j *Journal) rewrite() error {
-	j.state.forget(j.now())
-	var lines []byte
-	for _, r := range j.state.records() {
-		line, err := encode(&r)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, line...)
-	}
-	next, err := replaceFile(j.path, lines, j.rooms(0))
-	if err != nil {
-		return fmt.Errorf("journal: begin %s: %w", j.path, err)
-	}
-	if j.file != nil {
-		j.file.close()
-	}
-	j.file = next
-	return nil
 }

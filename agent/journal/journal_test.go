@@ -55,7 +55,7 @@ func same(t *testing.T, a, b *Journal) {
 		return m
 	}
 	if x, y := index(a), index(b); !reflect.DeepEqual(x, y) {
-		t.Errorf("entries differ: %v, read back %v", x, y)
+		t.Errorf("entries differ: %.2000v, read back %.2000v", x, y)
 	}
 	if x, y := a.Freed(every), b.Freed(every); !reflect.DeepEqual(x, y) {
 		t.Errorf("freed differ: %v, read back %v", x, y)
@@ -81,11 +81,11 @@ func TestWhatWasWrittenIsReadBackAfterAKill(t *testing.T) {
 			must(t, j.Hold(e))
 		case 15:
 			for _, d := range j.Pending() {
-				must(t, j.Detached(d))
+				j.Detached(d)
 				break
 			}
 		default:
-			must(t, j.Release(Release{Attachment: e.Attachment, At: at}))
+			j.Release(Release{Attachment: e.Attachment, At: at})
 		}
 	}
 	if len(j.Entries()) == 0 || len(j.Freed(every)) == 0 || len(j.Pending()) == 0 {
@@ -110,7 +110,7 @@ func TestAWriteThatACrashCutShortIsAsIfItNeverWas(t *testing.T) {
 	if n := len(again.Entries()); n != 1 || again.Bytes() != whole {
 		t.Fatalf("%d entries in %d bytes: want 1 in %d", n, again.Bytes(), whole)
 	}
-	must(t, again.Release(Release{Attachment: entry(3, "").Attachment}))
+	again.Release(Release{Attachment: entry(3, "").Attachment})
 	same(t, again, open(t, path))
 }
 
@@ -149,7 +149,7 @@ func TestTheFileStaysInProportionToWhatIsHeld(t *testing.T) {
 	for i := range 20_000 {
 		e := entry(i%10, allocator.Stateless)
 		must(t, j.Hold(e))
-		must(t, j.Release(Release{Attachment: e.Attachment, At: clock()}))
+		j.Release(Release{Attachment: e.Attachment, At: clock()})
 	}
 	if j.Bytes() > 2*rewriteAt {
 		t.Errorf("%d bytes for nothing held: want at most %d", j.Bytes(), 2*rewriteAt)
@@ -163,7 +163,7 @@ func TestTheMemoryOfReleasesIsBoundedAndStillRefusesAnOlderADD(t *testing.T) {
 	const many = 5 * maxReleases
 	for i := range allocator.Instant(many) {
 		began := 100 + 2*i
-		must(t, j.Release(Release{Attachment: entry(int(i), allocator.Stateless).Attachment, Began: began, At: began}))
+		j.Release(Release{Attachment: entry(int(i), allocator.Stateless).Attachment, Began: began, At: began})
 	}
 	if n := len(j.state.releases); n > maxReleases {
 		t.Errorf("%d releases are kept: want at most %d", n, maxReleases)
@@ -184,8 +184,8 @@ func TestTheMemoryOfReleasesIsBoundedAndStillRefusesAnOlderADD(t *testing.T) {
 
 func TestAReleaseOfLongAgoIsForgotten(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "journal"))
-	must(t, j.Release(Release{Attachment: entry(1, "").Attachment, Began: 5, At: clock() - remember - 1}))
-	must(t, j.Release(Release{Attachment: entry(2, "").Attachment, Began: 7, At: clock()}))
+	j.Release(Release{Attachment: entry(1, "").Attachment, Began: 5, At: clock() - remember - 1})
+	j.Release(Release{Attachment: entry(2, "").Attachment, Began: 7, At: clock()})
 	must(t, j.rewrite())
 	if n := len(j.state.releases); n != 1 {
 		t.Errorf("%d releases are kept: want 1", n)
@@ -205,8 +205,6 @@ func BenchmarkHoldAndRelease(b *testing.B) {
 		if err := j.Hold(e); err != nil {
 			b.Fatal(err)
 		}
-		if err := j.Release(Release{Attachment: e.Attachment, At: clock()}); err != nil {
-			b.Fatal(err)
-		}
+		j.Release(Release{Attachment: e.Attachment, At: clock()})
 	}
 }

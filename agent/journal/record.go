@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -43,8 +45,31 @@ type Entry struct {
 	NamespaceID int    `json:"namespaceID,omitempty"` // the kernel's, plus one; 0: none
 	Wiring      Wiring `json:"wiring,omitzero"`       // role interface
 
-	Began    allocator.Instant `json:"began"`              // when the plugin that asked for it began
-	Answered allocator.Instant `json:"answered,omitempty"` // 0: the ADD has not been answered
+	Began    allocator.Instant `json:"began"`              // when the plugin that asked for it last began: each ADD begins a new life
+	Answered allocator.Instant `json:"answered,omitempty"` // when that was answered; 0: no ADD was
+
+	Isolated *Isolation `json:"isolated,omitempty"` // nil: it may pass
+}
+
+// An Isolation says why a container is cut off.
+type Isolation struct {
+	Reason string `json:"reason"`
+	// Epoch is the one by which another got the reservation: an ADD that is attached by a later one ends the isolation. Never,
+	// where the address was lost in another way.
+	Epoch int64 `json:"epoch"`
+}
+
+// Never is the epoch of an isolation that no ADD ends, only a release, or etcd's word.
+const Never = math.MaxInt64
+
+// maxReason bounds the reason that is written, in bytes.
+const maxReason = 300
+
+func (i Isolation) bounded() *Isolation {
+	if len(i.Reason) > maxReason {
+		i.Reason = strings.ToValidUTF8(i.Reason[:maxReason-3], "") + "..."
+	}
+	return &i
 }
 
 // Wiring is what the kernel was told for an interface that Berth made.
@@ -100,6 +125,18 @@ type Shunned struct {
 	Parts []netip.Prefix `json:"parts"`
 }
 
+// An Epoch is the one by which etcd attaches a reservation to an attachment.
+type Epoch struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Epoch      int64                `json:"epoch"`
+}
+
+// An Isolate is the isolation of an attachment; nil ends it.
+type Isolate struct {
+	Attachment allocator.Attachment `json:"attachment"`
+	Isolation  *Isolation           `json:"isolation,omitempty"`
+}
+
 // A record is one line of the file: exactly one field is set.
 type record struct {
 	Header    *Header           `json:"header,omitempty"`
@@ -109,6 +146,8 @@ type record struct {
 	Shunned   *[]Shunned        `json:"shunned,omitempty"`   // all that is; it ends Forgot
 	Hold      *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
 	Release   *Release          `json:"release,omitempty"`   // gone
+	Epoch     *Epoch            `json:"epoch,omitempty"`     // of what is held
+	Isolate   *Isolate          `json:"isolate,omitempty"`   // what is held, or not any more
 	Freed     *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
 	Detach    *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
 	Detached  *Detachment       `json:"detached,omitempty"`  // etcd knows

@@ -1,8 +1,12 @@
 package journal
 
 // SetForgot records that another journal has served this boot: what it may have handed out of is to be shunned. It comes
-// before anything that would make another process believe that this journal has always been the node's.
-func (j *Journal) SetForgot() error { return j.writeOrRemember(&record{Forgot: true}) }
+// before anything that would make another process believe that this journal has always been the node's; so it fails where the
+// file does not have it.
+func (j *Journal) SetForgot() error {
+	j.note(&record{Forgot: true})
+	return j.Behind()
+}
 
 // Forgot reports whether it is still to be shunned.
 func (j *Journal) Forgot() bool {
@@ -11,10 +15,10 @@ func (j *Journal) Forgot() bool {
 	return j.state.forgot
 }
 
-// SetShunned records all that is shunned from now on, and ends Forgot.
-func (j *Journal) SetShunned(all []Shunned) error {
+// SetShunned notes all that is shunned from now on, and ends Forgot.
+func (j *Journal) SetShunned(all []Shunned) {
 	all = append([]Shunned{}, all...) // not nil, which would be no record
-	return j.writeOrRemember(&record{Shunned: &all})
+	j.note(&record{Shunned: &all})
 }
 
 // Shunned is all that is, until the next boot.

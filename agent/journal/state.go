@@ -30,6 +30,9 @@ type state struct {
 	pending  map[address]Detachment
 	forgot   bool
 	shunned  []Shunned
+
+	isolated       int   // of live
+	ending, noting int64 // what live and pending need, see need
 }
 
 type address struct {
@@ -63,23 +66,73 @@ func (s *state) apply(r *record) {
 		s.hold(r.Hold)
 	case r.Release != nil:
 		s.release(*r.Release)
+	case r.Epoch != nil:
+		s.change(r.Epoch.Attachment, func(e *Entry) { e.Epoch = r.Epoch.Epoch })
+	case r.Isolate != nil:
+		s.change(r.Isolate.Attachment, func(e *Entry) { e.Isolated = r.Isolate.Isolation })
 	case r.Freed != nil:
 		s.freed[address{r.Freed.Pool, r.Freed.Address}] = *r.Freed
 	case r.Detach != nil:
-		s.pending[r.Detach.key()] = *r.Detach
+		s.await(*r.Detach)
 	case r.Detached != nil:
 		if now, ok := s.pending[r.Detached.key()]; ok && now.Epoch <= r.Detached.Epoch {
-			delete(s.pending, r.Detached.key())
+			s.known(r.Detached.key())
 		}
 	}
 }
 
 func (s *state) hold(e *Entry) {
+	if former := s.live[e.Attachment]; former != nil {
+		s.end(former)
+	}
+	n := needOf(e)
+	s.ending, s.noting = s.ending+n.ending, s.noting+n.noting
+	if e.Isolated != nil {
+		s.isolated++
+	}
 	s.live[e.Attachment] = e
 	for _, a := range e.Addresses {
 		at := address{e.Pool, a}
 		s.holder[at] = e
 		delete(s.freed, at)
+	}
+}
+
+// end takes an entry out. An address that another has by now stays that one's.
+func (s *state) end(e *Entry) {
+	n := needOf(e)
+	s.ending, s.noting = s.ending-n.ending, s.noting-n.noting
+	if e.Isolated != nil {
+		s.isolated--
+	}
+	delete(s.live, e.Attachment)
+	for _, a := range e.Addresses {
+		if at := (address{e.Pool, a}); s.holder[at] == e {
+			delete(s.holder, at)
+		}
+	}
+}
+
+// change replaces the entry of an attachment, where there is one, by one that f has changed.
+func (s *state) change(at allocator.Attachment, f func(*Entry)) {
+	if now := s.live[at]; now != nil {
+		next := *now
+		f(&next)
+		s.hold(&next)
+	}
+}
+
+// await keeps a detachment until etcd knows of it.
+func (s *state) await(d Detachment) {
+	s.known(d.key())
+	s.pending[d.key()] = d
+	s.ending += d.needed()
+}
+
+func (s *state) known(at address) {
+	if d, ok := s.pending[at]; ok {
+		s.ending -= d.needed()
+		delete(s.pending, at)
 	}
 }
 
@@ -93,17 +146,15 @@ func (s *state) release(r Release) {
 	if !ok {
 		return
 	}
-	delete(s.live, r.Attachment)
-	for _, a := range e.Addresses {
-		delete(s.holder, address{e.Pool, a})
-	}
+	s.end(e)
 	if e.Class == allocator.Stateful {
-		d := detachment(e)
-		s.pending[d.key()] = d
+		s.await(detachment(e))
 		return
 	}
 	for _, a := range e.Addresses {
-		s.freed[address{e.Pool, a}] = Freed{Pool: e.Pool, Address: a, App: e.App, At: r.At, Quarantine: r.Quarantine}
+		if at := (address{e.Pool, a}); s.holder[at] == nil {
+			s.freed[at] = Freed{Pool: e.Pool, Address: a, App: e.App, At: r.At, Quarantine: r.Quarantine}
+		}
 	}
 }
 

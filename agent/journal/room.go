@@ -1,0 +1,68 @@
+package journal
+
+import (
+	"net/netip"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// A kind of record tells which room on the file it may use, so that a full disk stops what begins, and nothing else.
+type kind int
+
+const (
+	grows kind = iota // what begins: it leaves room for all that the held entries may still need
+	notes             // what is noted of something that is held: it leaves room for all ends
+	ends              // what ends something: it has its room
+)
+
+func (r *record) kind(s *state) kind {
+	switch {
+	case r.Detached != nil, r.Release != nil && s.live[r.Release.Attachment] != nil:
+		return ends
+	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.Forgot:
+		return notes
+	}
+	return grows
+}
+
+// headroom is room for what is noted of the node itself, in bytes.
+const headroom = 16 << 10
+
+// A need is the room that something held keeps free on the file, in bytes.
+type need struct {
+	ending int64 // for its release, and what etcd is to know of that
+	noting int64 // for what else is noted of it: an epoch, an isolation and its end
+}
+
+func (n need) all() int64 { return n.ending + n.noting }
+
+// besides is what a record of an attachment has beside names: keys, numbers, times, checksum.
+const besides = 256
+
+// needOf is an entry's.
+func needOf(e *Entry) need {
+	at := attachmentBytes(e.Attachment)
+	n := need{ending: at, noting: 2*at + maxReason}
+	if e.Class == allocator.Stateful {
+		n.ending += detachedBytes(e.Pool, e.Attachment, e.Identity(), e.Addresses)
+		n.noting += at
+	}
+	return n
+}
+
+// needed is what a detachment keeps free that etcd does not know of.
+func (d *Detachment) needed() int64 {
+	return detachedBytes(d.Pool, d.Attachment, d.Identity, d.Addresses)
+}
+
+func attachmentBytes(at allocator.Attachment) int64 {
+	return int64(besides + len(at.Network) + len(at.Container) + escaped*len(at.Interface))
+}
+
+func detachedBytes(pool string, at allocator.Attachment, id allocator.Identity, addresses []netip.Addr) int64 {
+	names := len(pool) + len(id.Network) + len(id.Namespace) + len(id.App) + len(id.Member) + escaped*len(id.Interface)
+	return attachmentBytes(at) + int64(names+len(addresses)*64)
+}
+
+// escaped is how many bytes one of an interface's name may take in JSON. All other names are letters, digits, and "-._".
+const escaped = 6

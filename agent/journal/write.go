@@ -1,0 +1,168 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Behind is why the file lacks some of what the journal has noted; nil: it has all. Nothing new is held meanwhile.
+func (j *Journal) Behind() error {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.behind
+}
+
+// one is the room that a new attachment surely finds enough, in bytes: names have at most 253 each.
+const one = 8 << 10
+
+// Room is why the file does not take one more attachment; nil: it does.
+func (j *Journal) Room() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.behind != nil {
+		return j.behind
+	}
+	return j.file.reserve(one + headroom + j.state.ending + j.state.noting)
+}
+
+// CatchUp writes the file anew where it is behind, or where it does not lie at the journal's path any more. It returns what
+// was wrong, nil where nothing was, and why that could not be mended.
+func (j *Journal) CatchUp() (wrong, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.catchUp()
+}
+
+func (j *Journal) catchUp() (wrong, err error) {
+	if wrong = j.behind; wrong == nil {
+		wrong = j.vanished()
+	}
+	if wrong == nil {
+		return nil, nil
+	}
+	if err := j.rewrite(); err != nil {
+		j.behind = wrong
+		return wrong, err
+	}
+	j.behind = nil
+	return wrong, nil
+}
+
+// vanished tells that another file, or none, lies where this one is to be. Where the system cannot say, it does not.
+func (j *Journal) vanished() error {
+	var ours, there unix.Stat_t
+	if unix.Fstat(int(j.file.f.Fd()), &ours) != nil {
+		return nil
+	}
+	switch err := unix.Stat(j.path, &there); {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("journal: somebody has removed %s", j.path)
+	case err == nil && (there.Dev != ours.Dev || there.Ino != ours.Ino):
+		return fmt.Errorf("journal: somebody has put another file in the place of %s", j.path)
+	}
+	return nil
+}
+
+// hold writes an entry that is not to be answered for before the file has it.
+func (j *Journal) hold(e *Entry) error {
+	if wrong, err := j.vanished(), j.behind; wrong != nil && err == nil {
+		if _, err := j.catchUp(); err != nil {
+			return err
+		}
+	}
+	if j.behind != nil {
+		return fmt.Errorf("journal: nothing new is held before all that is held is written: %w", j.behind)
+	}
+	r := &record{Hold: e}
+	if err := j.write(r, grows); err != nil {
+		return err
+	}
+	j.state.apply(r)
+	j.shrink()
+	return nil
+}
+
+// note applies a record whatever becomes of it on the file.
+func (j *Journal) note(r *record) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.noteLocked(r)
+}
+
+// noteLocked writes a record if it can. While the file is behind it takes only what ends something: all else could build
+// upon what it lacks.
+func (j *Journal) noteLocked(r *record) {
+	k := r.kind(j.state)
+	if j.behind == nil || k == ends {
+		if err := j.write(r, k); err != nil {
+			j.behind = err
+		}
+	}
+	j.state.apply(r)
+	j.shrink()
+}
+
+// write appends one record to the file, in the room that its kind may use.
+func (j *Journal) write(r *record, k kind) error {
+	line, err := encode(r)
+	if err != nil {
+		return err
+	}
+	room := int64(len(line))
+	switch k {
+	case grows:
+		room += headroom + j.state.ending + j.state.noting
+		if r.Hold != nil {
+			room += needOf(r.Hold).all()
+		}
+	case notes:
+		room += j.state.ending
+	}
+	if err := j.file.reserve(room); err != nil {
+		return err
+	}
+	if err := j.file.append(line); err != nil {
+		return fmt.Errorf("journal: write %s: %w", j.path, err)
+	}
+	return nil
+}
+
+// shrink rewrites the file when most of it is history. The old file holds all there is: where no new one can be written, it
+// serves on.
+func (j *Journal) shrink() {
+	if j.behind != nil || j.file.used <= max(rewriteAt, 4*j.file.fresh, j.big) {
+		return
+	}
+	if j.rewrite() != nil {
+		j.big = j.file.used + rewriteAt
+	}
+}
+
+// rewrite replaces the file by one that holds the present state alone.
+func (j *Journal) rewrite() error {
+	j.state.forget(j.now())
+	var lines []byte
+	for _, r := range j.state.records() {
+		line, err := encode(&r)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line...)
+	}
+	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	next, err := replaceFile(j.path, lines, headroom+j.state.ending+j.state.noting)
+	if err != nil {
+		return fmt.Errorf("journal: begin %s: %w", j.path, err)
+	}
+	if j.file != nil {
+		j.file.close()
+	}
+	j.file, j.big = next, 0
+	return nil
+}

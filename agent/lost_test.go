@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/vishvananda/netlink"
+)
+
+// longest gives a container the longest names that there can be.
+func longest(c wire.Container) wire.Container {
+	pad := func(name string) string { return name + strings.Repeat("x", 253-len(name)) }
+	c.Network, c.ID, c.Interface = pad(c.Network), pad(c.ID), strings.Repeat("<", 15)
+	c.Namespace, c.App = pad(c.Namespace), pad(c.App)
+	if c.Member != "" {
+		c.Member = pad(c.Member)
+	}
+	return c
+}
+
+// loseJournal stops the agent and removes its journal.
+func (r *rig) loseJournal() {
+	r.t.Helper()
+	r.until("all is published", func() bool { return r.agent.backlog.len() == 0 })
+	r.stop()
+	check(r.t, os.Remove(r.agent.Options.journal()))
+}
+
+func TestALostJournalLosesNobodyHoweverLongTheNames(t *testing.T) {
+	r := newRig(t)
+	a, b := longest(r.stateless("a", "web")), longest(r.stateful("b", "db", "db-0"))
+	addrA, addrB := r.add(a), r.add(b)
+	r.loseJournal()
+	r.begin()
+	for _, c := range []wire.Container{a, b} {
+		r.until("it is taken in", func() bool { return r.agent.journal.Get(attachmentOf(c)) != nil })
+		e := r.agent.journal.Get(attachmentOf(c))
+		if e == nil || !r.passes(e.Wiring.Port) {
+			t.Fatalf("%.20s is %v", c.ID, e)
+		}
+		if e.App.Namespace != c.Namespace || e.App.Name != c.App || e.Member != c.Member {
+			t.Errorf("%.20s is taken in as %v %s", c.ID, e.App, e.Member)
+		}
+	}
+	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
+		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
+	}
+	r.del(a)
+	r.del(b)
+	r.empty()
+}
+
+// unreadable makes the aliases of all ports unreadable, as kernels without alternative names and former agents leave them.
+func (r *rig) unreadable() (ports []string) {
+	r.t.Helper()
+	links, err := net.Interfaces()
+	check(r.t, err)
+	for _, l := range links {
+		if strings.HasPrefix(l.Name, "bth") {
+			link, err := netlink.LinkByName(l.Name)
+			check(r.t, err)
+			check(r.t, netlink.LinkSetAlias(link, "x"))
+			ports = append(ports, l.Name)
+		}
+	}
+	return ports
+}
+
+func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t *testing.T) {
+	r := newRig(t)
+	a, b, c := r.stateless("a", "web"), r.stateful("b", "db", "db-0"), r.stateless("c", "web")
+	addrA, addrB, addrC := r.add(a), r.add(b), r.add(c)
+	r.loseJournal()
+	ports := r.unreadable()
+	r.put("assignments/default/"+addrC.String(), "") // nobody knows any more who c is
+	r.etcd.Stop()
+	r.begin()
+	r.until("all are cut and told", func() bool {
+		told := 0
+		for _, f := range r.agent.findings.List() {
+			if f.Kind == findingUnread {
+				told++
+			}
+		}
+		return told == len(ports)
+	})
+	for _, port := range ports {
+		if !r.agent.kernel.HasPort(port) || r.passes(port) {
+			t.Errorf("%s is there: %v, passes: %v", port, r.agent.kernel.HasPort(port), r.passes(port))
+		}
+	}
+	r.startEtcd()
+	r.until("the agent is ready", func() bool { return r.agent.ready() == nil })
+	for _, named := range []wire.Container{a, b} {
+		if e := r.agent.journal.Get(attachmentOf(named)); e == nil || !r.passes(e.Wiring.Port) {
+			t.Errorf("etcd names %s, and it is %v", named.ID, e)
+		}
+	}
+	if held, err := r.store.Reservation(t.Context(), "default", addrB); err != nil || held.Holder == nil {
+		t.Errorf("the member that runs was let go of: %+v, %v", held, err)
+	}
+	unread := portOf(attachmentOf(c))
+	if !r.agent.kernel.HasPort(unread) || r.passes(unread) || !r.found(findingUnread) {
+		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.kernel.HasPort(unread), r.passes(unread), r.found(findingUnread))
+	}
+	r.restart()
+	if !r.agent.kernel.HasPort(unread) || r.passes(unread) {
+		t.Error("after a restart it is removed, or passes")
+	}
+	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
+		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
+	}
+	r.del(c)
+	if r.agent.kernel.HasPort(unread) || r.found(findingUnread) {
+		t.Error("its DEL has left it")
+	}
+	r.del(a)
+	r.del(b)
+	r.empty()
+}
+
+func TestAPortThatCannotBeReadGoesWithItsContainer(t *testing.T) {
+	r := newRig(t)
+	c := r.stateful("a", "db", "db-0")
+	addr := r.add(c)
+	r.loseJournal()
+	r.unreadable()
+	got, err := r.etcdctl().Get(t.Context(), "/berth/v1/reservations/default/"+addr.String())
+	check(t, err)
+	r.put("reservations/default/"+addr.String(), "{")
+	r.start()
+	if !r.found(findingUnread) {
+		t.Fatal("it is not told")
+	}
+	check(t, sandbox.Remove(c.Netns))
+	r.until("it is told no more", func() bool { return !r.found(findingUnread) })
+	r.put("reservations/default/"+addr.String(), string(got.Kvs[0].Value))
+	r.empty()
+}
+
+func TestWhoWasCutWhenTheJournalWasLostStaysSoUntilEtcdNamesIt(t *testing.T) {
+	r := newRig(t)
+	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
+	addrA, addrB := r.add(a), r.add(b)
+	for _, c := range []wire.Container{a, b} {
+		check(t, r.agent.kernel.Leave(portOf(attachmentOf(c))))
+	}
+	r.loseJournal()
+	for key, value := range map[string]string{"assignments/default/" + addrA.String(): "", "reservations/default/" + addrB.String(): "{"} {
+		r.put(key, value)
+	}
+	r.start()
+	r.regain()
+	for _, c := range []wire.Container{a, b} {
+		if r.passes(portOf(attachmentOf(c))) {
+			t.Errorf("%s passes, and etcd does not name it", c.ID)
+		}
+	}
+	r.until("nothing is published of who is cut", func() bool { return r.agent.backlog.len() == 0 })
+	if s := r.assigned(addrA); s != nil {
+		t.Errorf("%+v is published", s)
+	}
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// named is whom etcd names as the holders of addresses, as settling has read it. Blocks are this node's by what it knows of
+// them; reservations and assignments are those that were read.
+type named struct {
+	agent        *Agent
+	reservations map[poolAddress]lease.Reservation
+	assignments  map[poolAddress]lease.Assignment
+}
+
+func newNamed(a *Agent, reservations []lease.Reservation, assignments []lease.Assignment) *named {
+	n := &named{a, map[poolAddress]lease.Reservation{}, map[poolAddress]lease.Assignment{}}
+	for _, r := range reservations {
+		n.reservations[poolAddress{r.Pool, r.Address}] = r
+	}
+	for _, s := range assignments {
+		n.assignments[poolAddress{s.Pool, s.Address}] = s
+	}
+	return n
+}
+
+// exactly reports whether etcd names an entry's attachment on this node, for each of its addresses.
+func (n *named) exactly(e *journal.Entry) bool {
+	if e.Class == allocator.Stateful {
+		return n.agent.attached(e, n.reservations)
+	}
+	return n.owned(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		s := n.assignments[poolAddress{e.Pool, addr}]
+		return s.Node != n.agent.Node || s.Attachment != e.Attachment
+	})
+}
+
+// allows reports whether an entry whose port is found cut may pass. It is not isolated by what the journal knows: somebody has
+// flushed the table, or an agent ended between a cut and the note of it.
+func (n *named) allows(e *journal.Entry) bool {
+	if e.Class == allocator.Stateful {
+		return n.agent.attached(e, n.reservations)
+	}
+	return n.owned(e)
+}
+
+func (n *named) owned(e *journal.Entry) bool {
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.agent.ownerOf(e.Pool, addr) != n.agent.Node })
+}
+
+const (
+	findingCut    = "container-cut"
+	cutAdvice     = "nothing, where etcd gets the record again: the container passes then; else delete it"
+	findingUnread = "port-unread"
+)
+
+// settleAgain has the node settle once more, soon: something could not be done for now.
+func (a *Agent) settleAgain() { time.AfterFunc(time.Second, a.reassert.raise) }
+
+// settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
+// so until etcd names it, and while etcd recovers its word alone ends no isolation.
+func (a *Agent) settlePorts(etcd *named, recovering bool) {
+	classes, err := a.kernel.Classes()
+	if err != nil {
+		a.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
+		a.settleAgain()
+		return
+	}
+	waiting := map[poolAddress]bool{}
+	var cut []string
+	for _, e := range a.journal.Entries() {
+		port := e.Wiring.Port
+		if e.Isolated != nil && !recovering && etcd.exactly(e) {
+			a.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses))
+			a.journal.Lift(e.Attachment)
+		} else if e.Isolated != nil {
+			a.cut(e)
+			await(waiting, e)
+			continue
+		}
+		if e.Answered == 0 || port == "" || classes[port] == string(e.Class) {
+			continue
+		}
+		if !etcd.allows(e) {
+			cut = append(cut, e.Attachment.String())
+			a.findings.Set(findingCut, e.Attachment.String(), fmt.Sprintf("its port %s is cut, and etcd does not say that %s is its", port, joined(e.Addresses)), cutAdvice)
+			await(waiting, e)
+			continue
+		}
+		a.uncut(e.Attachment)
+	}
+	a.findings.Keep(findingCut, cut...)
+	a.cutOff.Store(&waiting)
+}
+
+func await(waiting map[poolAddress]bool, e *journal.Entry) {
+	for _, addr := range e.Addresses {
+		waiting[poolAddress{e.Pool, addr}] = true
+	}
+}
+
+// cutOff are the addresses of containers that are cut until etcd names them.
+type cutOff struct {
+	atomic.Pointer[map[poolAddress]bool]
+}
+
+// any reports whether one of them is among those that f picks.
+func (c *cutOff) any(f func(poolAddress) bool) bool {
+	all := c.Load()
+	if all == nil {
+		return false
+	}
+	for at := range *all {
+		if f(at) {
+			return true
+		}
+	}
+	return false
+}
+
+func joined(addresses []netip.Addr) string {
+	var all []string
+	for _, a := range addresses {
+		all = append(all, a.String())
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// runDirEvery is how often the agent looks whether its run directory is as it has left it.
+const runDirEvery = time.Second
+
+const (
+	findingJournal = "journal-behind"
+	findingFull    = "journal-full"
+	findingSocket  = "socket-gone"
+)
+
+// A door is the agent's socket: the file by which callers find it.
+type door struct {
+	listener *net.UnixListener
+	ino      uint64
+}
+
+// keepRunDir puts back what somebody has removed of the run directory while the agent runs, from what it has in memory, and
+// tells what cannot be put back. It also does again what has failed of isolating containers.
+func (a *Agent) keepRunDir(ctx context.Context, first *net.UnixListener) error {
+	d := &door{listener: first, ino: inodeAt(a.Socket())}
+	return every(ctx, runDirEvery, func() {
+		a.cutAgain()
+		a.keepJournal()
+		a.keepSocket(ctx, d)
+	})
+}
+
+// keepJournal writes the journal anew where its file is gone or lacks something.
+func (a *Agent) keepJournal() {
+	wrong, err := a.journal.CatchUp()
+	switch {
+	case err != nil:
+		a.findings.Set(findingJournal, a.Options.journal(), fmt.Sprintf("the journal lacks what this agent knows (%v), and cannot be written anew: %v; new ADDs are refused", wrong, err),
+			"make room in the run directory, and let the agent write there; do not restart it before")
+		return
+	case wrong != nil:
+		a.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", a.Options.journal()), zap.Error(wrong))
+	}
+	a.findings.Clear(findingJournal, a.Options.journal())
+	if err := a.journal.Room(); err != nil {
+		a.findings.Set(findingFull, a.Options.journal(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err), "make room in the run directory")
+		return
+	}
+	a.findings.Clear(findingFull, a.Options.journal())
+}
+
+// keepSocket listens anew where the socket's file is gone or another's, and makes the spool's directory.
+func (a *Agent) keepSocket(ctx context.Context, d *door) {
+	err := os.MkdirAll(a.spool(), 0o700)
+	if err == nil && lies(a.Socket(), d.ino) {
+		a.findings.Clear(findingSocket, a.Socket())
+		return
+	}
+	var l *net.UnixListener
+	if err == nil {
+		l, err = a.listen()
+	}
+	if err != nil {
+		a.findings.Set(findingSocket, a.Socket(), fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),
+			"make room in the run directory, and let the agent write there")
+		return
+	}
+	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.Socket()))
+	d.listener.SetUnlinkOnClose(false) // its file is gone, and the name is the new one's
+	d.listener, d.ino = l, inodeAt(a.Socket())
+	a.findings.Clear(findingSocket, a.Socket())
+	a.background.Go(func() {
+		if err := a.serve(ctx, l, usualLimits); err != nil {
+			a.Log.Error("cannot serve on the socket that was made anew; it is made again", zap.Error(err))
+		}
+	})
+}
+
+// inodeAt is that of the file at a path; 0: there is none.
+func inodeAt(path string) uint64 {
+	var s unix.Stat_t
+	if unix.Stat(path, &s) != nil {
+		return 0
+	}
+	return s.Ino
+}
+
+// lies reports whether the file of that inode lies at a path still. Where the system cannot say, it does.
+func lies(path string, ino uint64) bool {
+	var s unix.Stat_t
+	err := unix.Stat(path, &s)
+	return err == nil && s.Ino == ino || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR)
+}
