@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -47,6 +45,9 @@ func insist[T any](ctx context.Context, s *Store, patience time.Duration, call f
 		}
 		if err == nil || !late || ctx.Err() != nil {
 			return answer, err
+		}
+		if s.login != nil {
+			s.diagnosis.begin(s.login.options)
 		}
 	}
 }
@@ -116,6 +117,7 @@ func (s *Store) send(ctx context.Context, operation string, t transaction) (*cli
 	began := time.Now()
 	response, err := client.Txn(ctx).If(t.If...).Then(t.Then...).Else(t.Else...).Commit()
 	s.observe(operation, time.Since(began), err == nil && conflicted(response), err)
+	s.heard(client, operation, err)
 	if err != nil {
 		return nil, s.failed(operation, err)
 	}
@@ -157,6 +159,7 @@ func (s *Store) read(ctx context.Context, patience time.Duration, key string, op
 	response, err := insist(ctx, s, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		return client.Get(ctx, key, options...)
 	})
+	s.heard(client, "read "+s.keys.part(key), err)
 	if err != nil {
 		return nil, s.failed("read "+key, err)
 	}
@@ -166,12 +169,16 @@ func (s *Store) read(ctx context.Context, patience time.Duration, key string, op
 	return response, nil
 }
 
-// failed puts an error of the client's into words. Where etcd did not answer, its own say little.
+// failed puts an error of the client's into words. Where etcd did not answer, its own say little: the reason leads, where it is
+// known.
 func (s *Store) failed(operation string, err error) error {
-	if ambiguous(err) && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, strings.Join(s.config.Endpoints, ", "), err)
+	if !ambiguous(err) || errors.Is(err, context.Canceled) {
+		return fmt.Errorf("lease: %s: %w", operation, err)
 	}
-	return fmt.Errorf("lease: %s: %w", operation, err)
+	if cause := s.diagnosis.found(); cause != nil {
+		return fmt.Errorf("lease: %w: %s: %w", cause, operation, err)
+	}
+	return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, s.endpoints(), err)
 }
 
 // again reports whether a transaction that failed for the nth time, from 1, is to be sent once more, and pauses
@@ -187,11 +194,7 @@ func ambiguous(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return true
 	}
-	code := status.Code(err)
-	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		code = e.Code()
-	}
-	switch code {
+	switch codeOf(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal:
 		return true
 	}

@@ -19,11 +19,25 @@ func (o Options) reachable() error {
 			return fmt.Errorf("etcd endpoint %q: want http://HOST:PORT, https://HOST:PORT, HOST:PORT or unix://PATH", endpoint)
 		}
 	}
+	if secure, plain := o.schemes(); secure && plain {
+		return fmt.Errorf("etcd endpoints %s: some with TLS, some without: want the same of all", strings.Join(o.Endpoints, ", "))
+	} else if plain && (o.CACert != "" || o.Cert != "") {
+		return errors.New("certificates are given, and the etcd endpoints begin with http://, which is without TLS: write https://")
+	}
 	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 	if p := o.Prefix; p != "" && (!strings.HasPrefix(p, "/") || strings.ContainsFunc(p, odd)) {
 		return fmt.Errorf("prefix %q of the keys in etcd: want one that begins with a slash and has no spaces, such as %s", p, DefaultPrefix)
 	}
 	return nil
+}
+
+// schemes reports whether endpoints ask for TLS, and whether some do without.
+func (o Options) schemes() (secure, plain bool) {
+	for _, endpoint := range o.Endpoints {
+		secure = secure || strings.HasPrefix(endpoint, "https:") || strings.HasPrefix(endpoint, "unixs:")
+		plain = plain || strings.HasPrefix(endpoint, "http:")
+	}
+	return secure, plain
 }
 
 // isEndpoint reports whether etcd's client could reach anything there.

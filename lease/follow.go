@@ -103,6 +103,7 @@ func (s *Store) watch(ctx context.Context, prefix string, revision int64, f func
 	ctx = clientv3.WithRequireLeader(ctx)
 	events := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
 	for response := range events {
+		s.heard(client, "watch "+s.keys.part(prefix), response.Err())
 		// Revisions that go back are another history of etcd's, in which this watch would wait for long.
 		if response.Err() != nil || response.Header.Revision < revision || len(response.Events) > 0 && !f(response.Events) {
 			return

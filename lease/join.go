@@ -158,6 +158,7 @@ func (s *Store) remaining(ctx context.Context, id clientv3.LeaseID) (time.Durati
 	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
 		return client.TimeToLive(ctx, id)
 	})
+	s.heard(client, "read a lease", err)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return 0, nil
 	}
@@ -176,6 +177,7 @@ func (s *Store) grant(ctx context.Context, session time.Duration) (clientv3.Leas
 	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
 		return client.Grant(ctx, int64((session+time.Second-1)/time.Second))
 	})
+	s.heard(client, "grant a lease", err)
 	if err != nil {
 		return 0, s.failed(fmt.Sprintf("grant a lease of %s", session), err)
 	}

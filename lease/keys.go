@@ -85,6 +85,12 @@ func (k Keys) Under(kind Kind, pool ...string) string {
 	return k.prefix + strings.Join(append([]string{string(kind)}, pool...), "/") + "/"
 }
 
+// part is the beginning that a key has in common with all of its kind: what a role in etcd gives a right to.
+func (k Keys) part(key string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(key, k.prefix), "/")
+	return k.prefix + first
+}
+
 func (k Keys) cluster() string             { return k.Of(Key{Kind: KindCluster}) }
 func (k Keys) revision() string            { return k.Of(Key{Kind: KindRevision}) }
 func (k Keys) settings() string            { return k.Of(Key{Kind: KindSettings}) }

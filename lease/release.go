@@ -12,7 +12,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // A floor is the first release of each minor version of etcd 3 that lacks certain faults, by its patch number. Minor
@@ -58,7 +57,7 @@ func (s *Store) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, e
 		return nil, err
 	}
 	return insist(ctx, s, callTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
-		endpoints := s.config.Endpoints
+		endpoints := s.login.options.Endpoints
 		versions, errs := make([]string, len(endpoints)), make([]error, len(endpoints))
 		var asked sync.WaitGroup
 		for i, endpoint := range endpoints {
@@ -90,7 +89,7 @@ func untold(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied
 // judgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
 func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning, err error) {
 	authenticated := sync.OnceValue(func() bool { return s.authenticated(ctx, client) })
-	for i, endpoint := range s.config.Endpoints {
+	for i, endpoint := range s.login.options.Endpoints {
 		switch version := versions[i]; {
 		case untold(errs[i]):
 			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Err: errs[i]})
@@ -107,15 +106,12 @@ func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, vers
 // authenticated reports whether etcd's authentication is in use: by a name and a password, or by the name in the client's
 // certificate. An etcd without it tells everybody so.
 func (s *Store) authenticated(ctx context.Context, client *clientv3.Client) bool {
-	if s.config.Username != "" {
+	if s.login.options.User != "" {
 		return true
 	}
 	response, err := client.AuthStatus(ctx)
 	if err != nil {
-		code := status.Code(err)
-		if e, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-			code = e.Code()
-		}
+		code := codeOf(err)
 		return code == codes.PermissionDenied || code == codes.InvalidArgument // it wants to know who asks
 	}
 	return response.Enabled

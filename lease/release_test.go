@@ -46,7 +46,7 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 	if len(warnings) != 1 || warnings[0].Endpoint != "http://127.0.0.1:2" || !contains(warnings[0], "does not tell its version") {
 		t.Errorf("without users it warns of %v: want the one that does not tell", warnings)
 	}
-	s.config.Username = "berth"
+	s.login.options.User = "berth"
 	warnings, err = s.judgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, away})
 	l.check(err)
 	if len(warnings) != 1 || !contains(warnings[0], "3.6.13") || !contains(warnings[0], "CVE-2026-33343") || !contains(warnings[0], "3.5.33, 3.6.14, 3.7.1") {

@@ -116,8 +116,10 @@ type Prover interface {
 // ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife or ctx's.
 func (x *Session) Keep(ctx context.Context, prover Prover) error {
 	interval := time.Duration(x.node.Session) / renewals
+	renewal := &renewal{store: x.store, lease: x.lease}
+	defer renewal.close()
 	for {
-		sent, err := x.prove(ctx, prover, min(2*interval, callTime))
+		sent, err := x.prove(ctx, renewal, prover, min(2*interval, callTime))
 		switch {
 		case err == nil:
 			prover.Proven(sent)
@@ -143,18 +145,12 @@ func SessionOver(err error) bool {
 	return false
 }
 
-func (x *Session) prove(ctx context.Context, prover Prover, patience time.Duration) (sent time.Duration, err error) {
-	client, err := x.store.etcd()
-	if err != nil {
-		return 0, err
-	}
+func (x *Session) prove(ctx context.Context, renewal *renewal, prover Prover, patience time.Duration) (sent time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, renewal := insist(ctx, x.store, patience, func(ctx context.Context) (*clientv3.LeaseKeepAliveResponse, error) {
-		return client.KeepAliveOnce(ctx, x.lease)
-	})
-	if renewal != nil && !errors.Is(renewal, rpctypes.ErrLeaseNotFound) {
-		return 0, renewal
+	_, renewed := insist(ctx, x.store, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, renewal.once(ctx) })
+	if renewed != nil && !errors.Is(renewed, rpctypes.ErrLeaseNotFound) {
+		return 0, x.store.failed("renew the session", renewed)
 	}
 	if err := prover.Arm(); err != nil {
 		return 0, err
@@ -167,7 +163,7 @@ func (x *Session) prove(ctx context.Context, prover Prover, patience time.Durati
 	if err := x.verdict(response); err != nil {
 		return 0, err
 	}
-	if renewal != nil {
+	if renewed != nil {
 		return 0, fmt.Errorf("%w (node %q)", ErrSessionLost, x.node.Name)
 	}
 	return sent, nil

@@ -7,35 +7,32 @@
 package lease
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 )
 
 // Options say how etcd is reached.
 type Options struct {
 	Endpoints         []string
 	Prefix            string               // of all keys; empty: DefaultPrefix
-	CACert, Cert, Key string               // files; a certificate is read anew for each connection, so it can be renewed
+	CACert, Cert, Key string               // files, which are read anew for each connection, so they can be renewed
 	User              string               // with PasswordFile: etcd's own authentication
-	PasswordFile      string               // read by Open
+	PasswordFile      string               // read anew where etcd does not let the user in any more
 	Observe           Observer             // nil: nobody does
+	Access            Access               // nil: nobody hears of it
 	Now               func() time.Duration // the time since boot, CLOCK_BOOTTIME; nil: the machine's
 }
 
 // An Observer hears of each transaction: what it was for, how long it took, whether a compare failed, and the error.
 type Observer func(operation string, took time.Duration, conflict bool, err error)
+
+// Access hears when etcd begins to refuse something, and with a nil error when it does no more. What says what was tried:
+// the same words each time. See Refused.
+type Access func(what string, err error)
 
 // A Store is the cluster's state. It is safe for concurrent use.
 type Store struct {
@@ -46,101 +43,50 @@ type Store struct {
 	life    life
 	hung    atomic.Pointer[time.Time] // when a member of etcd was last known to hang
 
-	mu     sync.Mutex
-	config clientv3.Config
-	client *clientv3.Client
+	login     *login
+	access    access
+	diagnosis diagnosis
 }
 
 // Open does not wait for etcd: every call finds out for itself whether etcd answers.
 func Open(o Options) (*Store, error) {
-	if err := o.reachable(); err != nil {
+	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("lease: open: %w", err)
 	}
-	s := &Store{keys: NewKeys(o.Prefix), observe: o.Observe, now: o.Now}
+	s := &Store{keys: NewKeys(o.Prefix), observe: o.Observe, now: o.Now, login: newLogin(o), access: access{tell: o.Access}}
 	if s.observe == nil {
 		s.observe = func(string, time.Duration, bool, error) {}
 	}
 	if s.now == nil {
 		s.now = boottime
 	}
-	s.config = clientv3.Config{
-		Endpoints: o.Endpoints, Username: o.User, Logger: zap.NewNop(),
-		DialTimeout: callTime, DialKeepAliveTime: 2 * callTime, DialKeepAliveTimeout: callTime,
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			// grpc's own waits grow to two minutes: too long after a restart of etcd.
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: callTime,
-		})},
-	}
-	if o.PasswordFile != "" {
-		password, err := os.ReadFile(o.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("lease: open: read the etcd user's password: %w", err)
-		}
-		s.config.Password = strings.TrimRight(string(password), "\r\n")
-	}
-	if (o.User == "") != (s.config.Password == "") {
-		return nil, fmt.Errorf("lease: open: an etcd user and a password go together: want both, or neither")
-	}
-	var err error
-	if s.config.TLS, err = tlsConfig(o); err != nil {
-		return nil, fmt.Errorf("lease: open: %w", err)
-	}
 	return s, nil
 }
 
-func tlsConfig(o Options) (*tls.Config, error) {
-	if (o.Cert == "") != (o.Key == "") {
-		return nil, errors.New("a client certificate and its key go together: want both files, or neither")
+// etcd is the client.
+func (s *Store) etcd() (*clientv3.Client, error) {
+	client, err := s.login.in()
+	s.access.note(theUser, err)
+	if err != nil && ambiguous(err) {
+		s.diagnosis.begin(s.login.options)
 	}
-	if o.CACert == "" && o.Cert == "" {
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CACert != "" {
-		pem, err := os.ReadFile(o.CACert)
-		if err != nil {
-			return nil, fmt.Errorf("read the authorities of etcd's certificate: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate: want PEM", o.CACert)
-		}
-	}
-	if o.Cert != "" {
-		load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
-			return &pair, err
-		}
-		if _, err := load(nil); err != nil {
-			return nil, fmt.Errorf("read the client certificate: %w", err)
-		}
-		config.GetClientCertificate = load
-	}
-	return config, nil
+	return client, err
 }
 
-// etcd is the client. It is made when it is first needed, since with a user's name the client's making asks etcd.
-func (s *Store) etcd() (*clientv3.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client != nil {
-		return s.client, nil
+// endpoints are etcd's, in words.
+func (s *Store) endpoints() string { return strings.Join(s.login.options.Endpoints, ", ") }
+
+// heard takes in how something that was asked of etcd ended: whether it lets this process in, and do what it asks for.
+func (s *Store) heard(client *clientv3.Client, what string, err error) {
+	s.access.note(what, err)
+	switch {
+	case err == nil:
+	case unauthenticated(err):
+		s.login.out(client)
+	case ambiguous(err):
+		s.diagnosis.begin(s.login.options)
 	}
-	client, err := clientv3.New(s.config)
-	if err != nil {
-		return nil, fmt.Errorf("lease: reach etcd at %s: %w", strings.Join(s.config.Endpoints, ", "), err)
-	}
-	s.client = client
-	return client, nil
 }
 
 // Close lets go of etcd. What etcd holds stays as it is: no session is ended.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
-	}
-	return s.client.Close()
-}
+func (s *Store) Close() error { return s.login.close() }

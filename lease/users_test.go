@@ -1,6 +1,22 @@
 package lease
 
-import "testing"
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/berth-ipam/berth/allocator"
+)
 
 // withUsers makes the lab's etcd, which must be its own, want to know who asks: root, with that password.
 func (l *lab) withUsers(password string) {
@@ -29,4 +45,108 @@ func TestEtcdsOwnUsersAreServed(t *testing.T) {
 	s := l.store(func(o *Options) { o.User, o.PasswordFile = "root", password })
 	config := l.apply(s, smallest())
 	l.reserve(l.join(s, "n1"), asking(config, "default", identity("db", 0), "c1"))
+}
+
+// A counter counts the calls of one kind that a store sends.
+type counter struct {
+	method string
+	calls  atomic.Int64
+}
+
+func (c *counter) watch(s *Store) {
+	s.login.dial = append(s.login.dial,
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if strings.HasSuffix(method, c.method) {
+				c.calls.Add(1)
+			}
+			return invoke(ctx, method, req, reply, cc, opts...)
+		}))
+}
+
+// A quiet prover counts the proofs.
+type countingProver struct{ proofs atomic.Int64 }
+
+func (p *countingProver) Arm() error           { return nil }
+func (p *countingProver) Proven(time.Duration) { p.proofs.Add(1) }
+
+func TestASessionIsRenewedWithoutLoggingInAnew(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	l.withUsers("secret")
+	logins := &counter{method: "/Authenticate"}
+	s := l.as("root", "secret")
+	logins.watch(s)
+	me := node("n1")
+	me.Session = allocator.Duration(minSession) // renewed every 0.4 s
+	x, err := s.Join(t.Context(), me)
+	l.check(err)
+	var prover countingProver
+	l.beside(func(ctx context.Context) { _ = x.Keep(ctx, &prover) })
+	l.until("the session is proven for the first time", func() bool { return prover.proofs.Load() > 0 })
+	before := logins.calls.Load()
+	l.until("and ten times more", func() bool { return prover.proofs.Load() > 10 })
+	if more := logins.calls.Load() - before; more > 0 {
+		t.Errorf("for ten renewals the client has logged in %d times: want not once", more)
+	}
+}
+
+// as is a store of an etcd user's.
+func (l *lab) as(user, password string, change ...func(*Options)) *Store {
+	l.Helper()
+	file := l.file(user, password+"\n")
+	return l.store(append(change, func(o *Options) { o.User, o.PasswordFile = user, file })...)
+}
+
+func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	l.withUsers("secret")
+	var told refusals
+	s := l.as("root", "secret", func(o *Options) { o.Access = told.tell })
+	_, err := s.Config(t.Context())
+	l.check(err)
+	admin, err := clientv3.New(clientv3.Config{Endpoints: l.options.Endpoints, Username: "root", Password: "secret", Logger: zap.NewNop()})
+	l.check(err)
+	defer admin.Close()
+	_, err = admin.UserChangePassword(t.Context(), "root", "another")
+	l.check(err)
+	logins := &counter{method: "/Authenticate"}
+	logins.watch(s)
+	for range 20 {
+		if _, err = s.Config(t.Context()); !Refused(err) {
+			t.Fatalf("by the former password it is answered with %v", err)
+		}
+	}
+	if n := logins.calls.Load(); n > 3 {
+		t.Errorf("etcd was asked to let in %d times by a password that it has refused: want pauses", n)
+	}
+	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], theUser+": ") {
+		t.Errorf("told %q: want it once, of the user", got)
+	}
+	l.check(os.WriteFile(s.login.options.PasswordFile, []byte("another"), 0o600))
+	l.until("it is let in by the password that the file has now", func() bool {
+		_, err := s.Config(t.Context())
+		return err == nil
+	})
+	if got := told.list(); len(got) != 2 || got[1] != theUser+": <nil>" {
+		t.Errorf("told %q: want the end of it, too", got)
+	}
+}
+
+// refusals keeps what a store tells of its access.
+type refusals struct {
+	mu   sync.Mutex
+	told []string
+}
+
+func (r *refusals) tell(what string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, fmt.Sprintf("%s: %v", what, err))
+}
+
+func (r *refusals) list() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.told)
 }

@@ -82,3 +82,17 @@ func lock(f *os.File, dir, self string) error {
 	}
 	return nil
 }
+
+// Held reports whether a process has dir, and what it says of itself.
+func Held(dir string) (by string, held bool) {
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", false
+	}
+	defer f.Close()
+	if !errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK) {
+		return "", false
+	}
+	words, _ := io.ReadAll(io.LimitReader(f, maxWords))
+	return strings.TrimSpace(string(words)), true
+}

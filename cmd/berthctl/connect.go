@@ -5,21 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
 
+	"github.com/berth-ipam/berth/agent/exclusive"
 	"github.com/berth-ipam/berth/internal/flags"
 	"github.com/berth-ipam/berth/lease"
 )
 
 // patience is how long etcd may take to answer for the first time. After that package lease bounds each call.
 const patience = 5 * time.Second
+
+// startTime is how long an agent that has been started may take until its etcd answers.
+const startTime = 30 * time.Second
 
 // A verb is what a command does with the cluster.
 type verb func(ctx context.Context, store *lease.Store, args []string) error
@@ -45,73 +46,56 @@ func (c *ctl) open(ctx context.Context) (*lease.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := reach(ctx, c.etcd.Endpoints); err != nil {
-		store.Close()
-		return nil, c.explainEtcd(err)
-	}
-	if _, err := store.ClusterID(ctx); err != nil {
+	if err := c.reach(ctx, store); err != nil {
 		store.Close()
 		return nil, c.explainEtcd(err)
 	}
 	return store, nil
 }
 
-// reach knocks at all endpoints at once. It succeeds when the first one opens, and else fails with the reason of each:
-// etcd's client knows of no reason and only runs out of time.
-func reach(ctx context.Context, endpoints []string) error {
-	results := make(chan error, len(endpoints))
-	for _, endpoint := range endpoints {
-		go func() {
-			network, address := dialable(endpoint)
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			if err == nil {
-				conn.Close()
-			}
-			results <- err
-		}()
+// reach finds out whether etcd answers, and lets this user in. An agent that is about to serve an etcd of its own is waited for.
+func (c *ctl) reach(ctx context.Context, store *lease.Store) error {
+	err := answers(ctx, store)
+	by, held := exclusive.Held(*c.runDir)
+	if err == nil || !held || !c.local() || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+		return err
 	}
-	var reasons []error
-	for range endpoints {
-		err := <-results
-		if err == nil {
-			return nil
-		}
-		reasons = append(reasons, err)
+	fmt.Fprintf(c.diagnostics, "waiting for the etcd of %s, which is starting\n", by)
+	for end := time.Now().Add(startTime); err != nil && held && time.Now().Before(end) && ctx.Err() == nil; _, held = exclusive.Held(*c.runDir) {
+		time.Sleep(startTime / 200)
+		err = answers(ctx, store)
 	}
-	return errors.Join(reasons...)
+	return err
 }
 
-// dialable reads an endpoint in one of the ways that etcd's client understands.
-func dialable(endpoint string) (network, address string) {
-	for _, scheme := range []string{"unix:", "unixs:"} {
-		if path, ok := strings.CutPrefix(endpoint, scheme); ok {
-			return "unix", strings.TrimPrefix(path, "//")
-		}
+func answers(ctx context.Context, store *lease.Store) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := store.Reach(ctx); err != nil {
+		return err
 	}
-	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
-		return "tcp", u.Host
-	}
-	return "tcp", endpoint
+	_, err := store.ClusterID(ctx)
+	return err
 }
+
+// local reports whether the etcd is that of this machine's agent.
+func (c *ctl) local() bool { return strings.HasPrefix(c.etcd.Endpoints[0], "unix") }
 
 // explainEtcd says which etcd did not answer, or refused, why, and what to check.
 func (c *ctl) explainEtcd(err error) error {
-	at, reason := strings.Join(c.etcd.Endpoints, ", "), strings.ReplaceAll(err.Error(), "\n", "; ")
-	if e, ok := errors.AsType[rpctypes.EtcdError](err); ok && e.Code() != codes.Unavailable && e.Code() != codes.DeadlineExceeded {
-		return fmt.Errorf("etcd at %s refuses: %s\ncheck --etcd-user, --etcd-password-file and --etcd-prefix", at, e.Error())
-	}
-	var check string
-	switch local := strings.HasPrefix(c.etcd.Endpoints[0], "unix"); {
+	at, reason := strings.Join(c.etcd.Endpoints, ", "), strings.ReplaceAll(inWords(err), "\n", "; ")
+	unreached, _ := errors.AsType[*lease.UnreachableError](err)
+	switch {
+	case lease.Refused(err):
+		return fmt.Errorf("etcd at %s refuses: %s\ncheck --etcd-user, --etcd-password-file and --etcd-prefix, and the user's role (docs/etcd.md)", at, reason)
 	case errors.Is(err, fs.ErrPermission):
-		check = "the socket is for root alone: try sudo"
-	case local:
-		check = "does berthd run on this machine, without --etcd-endpoints, and with --run-dir " + *c.runDir + "? Else give berthctl the --etcd-endpoints that berthd has"
+		return fmt.Errorf("%s\nthe socket is for root alone: try sudo", reason)
+	case unreached != nil && c.local():
+		return fmt.Errorf("%s\ndoes berthd run on this machine, without --etcd-endpoints, and with --run-dir %s? Else give berthctl the --etcd-endpoints that berthd has", reason, *c.runDir)
+	case unreached != nil:
+		return fmt.Errorf("%s\ncheck --etcd-endpoints, and that etcd runs there", reason)
 	case errors.Is(err, context.DeadlineExceeded):
-		check = "check --etcd-endpoints, that a majority of etcd's members runs, and where etcd wants TLS, https:// with --etcd-cacert, --etcd-cert and --etcd-key"
-	default:
-		check = "check --etcd-endpoints, and that etcd runs there"
+		return fmt.Errorf("etcd at %s does not answer: %s\ncheck that a majority of etcd's members runs", at, reason)
 	}
-	return fmt.Errorf("etcd at %s does not answer: %s\n%s", at, reason, check)
+	return fmt.Errorf("etcd at %s: %s", at, reason)
 }

@@ -142,5 +142,5 @@ func TestAnEtcdThatAcceptsAndIsSilentIsNamed(t *testing.T) {
 	silent := "http://" + listener.Addr().String()
 	code := run(ctx, []string{"--etcd-endpoints", silent, "status"}, nil, &out, &diagnostics)
 	answer{t, "berthctl status", code, out.String(), diagnostics.String()}.exits(exitError).
-		complains(silent, "does not answer", "majority", "--etcd-cacert")
+		complains(silent, "does not answer", "--etcd-endpoints")
 }

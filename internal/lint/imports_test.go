@@ -64,7 +64,7 @@ var rules = map[string]rule{
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
-		ours:   []string{"client", "lease", "lease/doctor", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest", "internal/ifname"},
+		ours:   []string{"agent/exclusive", "client", "lease", "lease/doctor", "allocator", "internal/wire", "internal/flags", "internal/manifest", "internal/nearest", "internal/ifname"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},
 	"bench":            {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"}, others: anything},

@@ -1,0 +1,195 @@
+package lease
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/lease/embedded"
+)
+
+// secured starts an etcd with TLS by these files, which wants clients to have certificates of the authority, if there is one.
+func (l *lab) secured(cert, key string, clients *authority) (endpoint string) {
+	l.Helper()
+	c := embed.NewConfig()
+	c.Dir, c.ListenPeerUrls, c.ZapLoggerBuilder = l.TempDir(), nil, embed.NewZapLoggerBuilder(zap.NewNop())
+	c.ListenClientUrls = []url.URL{{Scheme: "https", Host: "127.0.0.1:0"}}
+	c.AdvertiseClientUrls = c.ListenClientUrls
+	c.ClientTLSInfo.CertFile, c.ClientTLSInfo.KeyFile = cert, key
+	if clients != nil {
+		c.ClientTLSInfo.TrustedCAFile, c.ClientTLSInfo.ClientCertAuth = clients.file, true
+	}
+	c.TickMs, c.ElectionMs, c.UnsafeNoFsync = 10, 100, true
+	server, err := embed.StartEtcd(c)
+	l.check(err)
+	l.Cleanup(server.Close)
+	return "https://" + server.Clients[0].Addr().String()
+}
+
+func TestEtcdIsReachedByTLS(t *testing.T) {
+	l := newLab(t)
+	ca := l.authority()
+	serverCert, serverKey := ca.certificate("server")
+	clientCert, clientKey := ca.certificate("client")
+	l.options.Endpoints = []string{l.secured(serverCert, serverKey, ca)}
+	s := l.store(func(o *Options) { o.CACert, o.Cert, o.Key = ca.file, clientCert, clientKey })
+	l.check(s.Reach(t.Context()))
+	l.apply(s, smallest())
+}
+
+// TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid makes the mistakes that people make, against a real etcd each.
+func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
+	l := newLab(t)
+	ca, stranger := l.authority(), l.authority()
+	cert, key := ca.certificate("server")
+	clientCert, clientKey := ca.certificate("client")
+	strangerCert, strangerKey := stranger.certificate("client")
+	old := func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
+	oldCert, oldKey := ca.certificate("server", old)
+	oldClientCert, oldClientKey := ca.certificate("client", old)
+	otherCert, otherKey := ca.certificate("server", func(c *x509.Certificate) {
+		c.IPAddresses, c.DNSNames = nil, []string{"etcd.example"}
+	})
+	open, mutual := l.secured(cert, key, nil), l.secured(cert, key, ca)
+	expired, misnamed := l.secured(oldCert, oldKey, nil), l.secured(otherCert, otherKey, nil)
+	plain := l.plain()
+	for what, c := range map[string]struct {
+		options Options
+		want    string
+	}{
+		"another authority":                 {Options{Endpoints: []string{open}, CACert: stranger.file}, "signed by no authority in " + stranger.file},
+		"no authority":                      {Options{Endpoints: []string{open}}, "give its authority's by --etcd-cacert"},
+		"http for https":                    {Options{Endpoints: []string{"http" + open[len("https"):]}}, "it speaks TLS"},
+		"no scheme for https":               {Options{Endpoints: []string{open[len("https://"):]}}, "it speaks TLS"},
+		"https for http":                    {Options{Endpoints: []string{"https" + plain[len("http"):]}}, "it does not speak TLS"},
+		"another name":                      {Options{Endpoints: []string{misnamed}, CACert: ca.file}, "is for another name than 127.0.0.1"},
+		"an expired certificate":            {Options{Endpoints: []string{expired}, CACert: ca.file}, "is not valid now"},
+		"no client certificate":             {Options{Endpoints: []string{mutual}, CACert: ca.file}, "it wants a client certificate"},
+		"a client certificate of another's": {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: strangerCert, Key: strangerKey}, "does not take the client certificate in " + strangerCert},
+		"an expired client certificate":     {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: oldClientCert, Key: oldClientKey}, "does not take the client certificate in " + oldClientCert},
+		"nobody there":                      {Options{Endpoints: []string{"https://127.0.0.1:1"}, CACert: ca.file, Cert: clientCert, Key: clientKey}, "nobody listens there"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s, err := Open(c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			want := "etcd at " + c.options.Endpoints[0] + ": "
+			err = s.Reach(t.Context())
+			if unreached, ok := errors.AsType[*UnreachableError](err); !ok || !contains(err, c.want) || err.Error()[:len(want)] != want || len(unreached.Each) != 1 {
+				t.Errorf("knocking it says %v, want %q at first, and %q", err, want, c.want)
+			}
+			// What the agent says is of a call that has waited for etcd in vain.
+			ctx, cancel := context.WithTimeout(t.Context(), 3*tryTime)
+			defer cancel()
+			_, err = s.Config(ctx)
+			if want = "lease: " + want; err == nil || !contains(err, c.want) || err.Error()[:len(want)] != want {
+				t.Errorf("a call says %v, want %q at first, and %q", err, want, c.want)
+			}
+		})
+	}
+}
+
+// plain starts an etcd without TLS.
+func (l *lab) plain() (endpoint string) {
+	l.Helper()
+	server, err := embedded.Start(l.Context(), embedded.Options{Dir: l.TempDir(), Name: "plain", ListenClient: []string{"http://127.0.0.1:0"}, Fast: true})
+	l.check(err)
+	l.Cleanup(server.Stop)
+	return server.Endpoints()[0]
+}
+
+func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
+	l := newLab(t)
+	ca, next := l.authority(), l.authority()
+	cert, key := next.certificate("server")
+	clientCert, clientKey := ca.certificate("client")
+	l.options.Endpoints = []string{l.secured(cert, key, next)}
+	l.options.CACert, l.options.Cert, l.options.Key = ca.file, clientCert, clientKey
+	s := l.store()
+	if err := s.Reach(t.Context()); err == nil {
+		t.Fatal("an etcd of another authority's was reached")
+	}
+	nextCert, nextKey := next.certificate("client")
+	for to, from := range map[string]string{ca.file: next.file, clientCert: nextCert, clientKey: nextKey} {
+		text, err := os.ReadFile(from)
+		l.check(err)
+		l.check(os.WriteFile(to, text, 0o600))
+	}
+	l.until("it is reached by what the files have now", func() bool {
+		_, err := s.Config(t.Context())
+		return err == nil
+	})
+}
+
+// An authority signs certificates.
+type authority struct {
+	*lab
+	file string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func (l *lab) authority() *authority {
+	l.Helper()
+	a := &authority{lab: l}
+	a.cert = &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	a.key = l.newKey()
+	a.file = l.file("ca.pem", pemOf("CERTIFICATE", a.sign(a.cert, a.key)))
+	return a
+}
+
+func (l *lab) newKey() *ecdsa.PrivateKey {
+	l.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	l.check(err)
+	return key
+}
+
+func (a *authority) sign(cert *x509.Certificate, key *ecdsa.PrivateKey) []byte {
+	a.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, cert, a.cert, &key.PublicKey, a.key)
+	a.check(err)
+	return der
+}
+
+// certificate makes the files of a certificate for 127.0.0.1 and its key.
+func (a *authority) certificate(name string, change ...func(*x509.Certificate)) (cert, key string) {
+	a.Helper()
+	private := a.newKey()
+	der, err := x509.MarshalECPrivateKey(private)
+	a.check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, c := range change {
+		c(template)
+	}
+	signed := a.sign(template, private)
+	return a.lab.file(name+".pem", pemOf("CERTIFICATE", signed)), a.lab.file(name+".key", pemOf("EC PRIVATE KEY", der))
+}
+
+func pemOf(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
