@@ -68,6 +68,8 @@ type Agent struct {
 	unread   unread
 	cutOff   cutOff
 	astray   atomic.Bool // somebody is to be cut off whom the kernel may still let pass
+	machine  machine
+	wanted   wanted
 	backlog  backlog
 	lagging  lagging
 	detach   signal // detachments wait for etcd
@@ -89,7 +91,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	for _, s := range []*signal{
-		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining,
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining, &a.machine.look,
 	} {
 		*s = newSignal()
 	}
@@ -155,6 +157,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.giveBackIdle)
 	run(a.endRetained)
 	run(a.freeFormer)
+	run(a.keepMachine)
 	run(a.letStraysGo)
 	run(a.followDemands)
 	run(a.demandAll)

@@ -236,6 +236,8 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 	case !pool.Usable(addr):
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and is the network's, the gateway's or excluded in pool %q", addr, pool.Name)
 	}
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
 	patience := a.patience()
 	for {
 		grant, err := a.pools.takeAddress(k, addr, wire.Boottime())
@@ -249,14 +251,14 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 		case !errors.Is(err, allocator.ErrNotOwned):
 			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %v", addr, err)
 		}
-		if err := a.claimFor(pool, k, addr); err != nil {
+		if err := a.claimFor(ctx, pool, k, addr); err != nil {
 			return grant, err
 		}
 	}
 }
 
-// claimFor claims the block of an address that was asked for.
-func (a *Agent) claimFor(pool *allocator.Pool, k spaceKey, addr netip.Addr) error {
+// claimFor claims the block of an address that was asked for. Where another node owns its part, that one is asked for it.
+func (a *Agent) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey, addr netip.Addr) error {
 	session, err := a.holding(allocator.Stateless)
 	if err != nil {
 		return err
@@ -278,7 +280,12 @@ func (a *Agent) claimFor(pool *allocator.Pool, k spaceKey, addr netip.Addr) erro
 	case b.OwnerOf(addr) == a.Node:
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block is not settled on this node yet", addr)
 	}
-	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and it belongs to node %s, with a part of block %s", addr, b.OwnerOf(addr), b.Prefix)
+	for _, p := range b.Machines() {
+		if p.Prefix.Contains(addr) {
+			return wire.Errorf(wire.CodeConfig, "address %s was asked for, and is an address of node %s itself", addr, p.Node)
+		}
+	}
+	return a.awaitAddress(wait, k, addr)
 }
 
 func (a *Agent) nameHolder(pool string, addr netip.Addr) string {

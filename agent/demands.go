@@ -116,6 +116,7 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		}
 		wanted[k.pool] = d
 	}
+	a.wanted.into(wanted)
 	if len(own)+len(wanted) == 0 {
 		return nil
 	}
@@ -124,7 +125,7 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		return err
 	}
 	for pool, d := range wanted {
-		if there, ok := own[pool]; ok && (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) {
+		if there, ok := own[pool]; ok && asksFor(there, d) {
 			continue // to write it anew would only disturb a gift under way
 		}
 		if d, err = session.Demand(ctx, d); err != nil {

@@ -41,7 +41,10 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	taken := wire.Boottime()
 	switch event.Kind {
 	case netops.Overrun:
+		a.machine.look.raise()
 		a.sweep(ctx)
+	case netops.AddressChanged:
+		a.machine.look.raise()
 	case netops.TableChanged:
 		a.restoreTable()
 	case netops.Cloned:

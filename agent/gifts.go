@@ -52,6 +52,9 @@ func (a *Agent) meetDemands(ctx context.Context) time.Duration {
 	}
 	_, others := a.demands.split(a.Node)
 	for _, d := range others {
+		if a.giveAsked(ctx, session, d) {
+			continue // the demand is met: what is still waited for is demanded anew
+		}
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
 			k := spaceKey{d.Pool, f}
 			if d.Of(f) == 0 {

@@ -158,6 +158,7 @@ func (a *Agent) proven(s *lease.Session, sent time.Duration) {
 	if a.waiting.Swap(nil) != nil {
 		a.Log.Info("ready", zap.Int64("generation", s.Generation()))
 		a.backlog.signal.raise()
+		a.machine.look.raise()
 	}
 }
 

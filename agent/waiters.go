@@ -99,6 +99,7 @@ func (w *waiters) lens() map[spaceKey]int {
 // waits elsewhere.
 func (a *Agent) freed(k spaceKey) {
 	a.waiters.wake(k)
+	a.wanted.wake(k.pool)
 	a.giving.raise()
 }
 

@@ -99,6 +99,9 @@ func (x *Session) rewriteBlock(ctx context.Context, what string, pool allocator.
 		if reservation == nil {
 			t.If = append(t.If, absent(reserved))
 		}
+		if now.OwnerOf(a) == x.node.Name { // what is published of it is out of date, and nobody would say so any more
+			t.Then = append(t.Then, clientv3.OpDelete(keys.assignment(pool.Name, a)))
+		}
 		response, err = x.store.settle(ctx, what, t)
 		switch {
 		case err != nil:

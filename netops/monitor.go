@@ -13,11 +13,12 @@ import (
 
 // What an Event tells.
 const (
-	PortGone      EventKind = iota + 1 // a port's link has ended, and nobody called Detach
-	NamespaceGone                      // a namespace has ended that had an id, by WatchNamespace or from the kernel
-	Overrun                            // the kernel dropped news: read again all that events would have told
-	TableChanged                       // another process has changed or flushed the table, or may have: see EnsureTable
-	Cloned                             // this machine goes on from a snapshot, or is a copy of one
+	PortGone       EventKind = iota + 1 // a port's link has ended, and nobody called Detach
+	NamespaceGone                       // a namespace has ended that had an id, by WatchNamespace or from the kernel
+	Overrun                             // the kernel dropped news: read again all that events would have told
+	TableChanged                        // another process has changed or flushed the table, or may have: see EnsureTable
+	AddressChanged                      // this host has got or lost an address: see HostAddresses
+	Cloned                              // this machine goes on from a snapshot, or is a copy of one
 )
 
 // An EventKind is one of the constants above.
@@ -137,8 +138,11 @@ func (m *monitor) take(kind uint16, body []byte) {
 			m.told <- Event{Kind: PortGone, Port: l.name}
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		_, index := parseAddress(body)
+		a, index := parseAddress(body)
 		m.changed(index)
+		if !a.prefix.Addr().IsLinkLocalUnicast() {
+			m.told <- Event{Kind: AddressChanged}
+		}
 	case unix.RTM_DELNSID:
 		if len(body) < sizeofGeneric {
 			return

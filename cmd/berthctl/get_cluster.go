@@ -41,6 +41,9 @@ func owners(b lease.Block) string {
 	var words []string
 	for _, part := range b.Parts {
 		word := part.Owner
+		if part.Owner == lease.OwnerMachine {
+			word = fmt.Sprintf("%s(%s)", part.Owner, part.Node)
+		}
 		if part.Prefix != b.Prefix {
 			word = fmt.Sprintf("%s:%s", part.Prefix, part.Owner)
 		}

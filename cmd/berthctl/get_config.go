@@ -15,26 +15,60 @@ import (
 	"github.com/berth-ipam/berth/lease"
 )
 
-func (c *ctl) pools() kind[allocator.Pool] {
-	return kind[allocator.Pool]{
+// A poolRow is a pool and what a table shows of it besides. JSON and YAML have the pool alone, so that they can be applied.
+type poolRow struct {
+	allocator.Pool
+	machines []lease.Part
+}
+
+func (c *ctl) pools() kind[poolRow] {
+	return kind[poolRow]{
 		name: "pools", what: "the pools as they are configured", key: "NAME",
 		example: "  berthctl get pools\n  berthctl get pools default -o yaml",
-		list: func(ctx context.Context, store *lease.Store) ([]allocator.Pool, error) {
-			config, err := store.Config(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return sortedPools(config), nil
-		},
-		keyOf:  func(p allocator.Pool) string { return p.Name },
-		header: []string{"NAME", "CIDRS", "GATEWAYS", "STATEFUL", "EXCLUDED", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
-		row: func(p allocator.Pool) []string {
+		list:    poolRows,
+		keyOf:   func(p poolRow) string { return p.Name },
+		header:  []string{"NAME", "CIDRS", "GATEWAYS", "STATEFUL", "EXCLUDED", "MACHINES", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
+		row: func(p poolRow) []string {
 			return []string{
-				p.Name, join(p.CIDRs), join(p.Gateways), join(p.Stateful), join(p.Exclude), mtu(p.MTU),
-				span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p),
+				p.Name, join(p.CIDRs), join(p.Gateways), join(p.Stateful), join(p.Exclude), machines(p.machines), mtu(p.MTU),
+				span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p.Pool),
 			}
 		},
 	}
+}
+
+func poolRows(ctx context.Context, store *lease.Store) ([]poolRow, error) {
+	config, err := store.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := store.Blocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string][]lease.Part{}
+	for _, b := range blocks {
+		of[b.Pool] = append(of[b.Pool], b.Machines()...)
+	}
+	var rows []poolRow
+	for _, pool := range sortedPools(config) {
+		rows = append(rows, poolRow{pool, of[pool.Name]})
+	}
+	return rows, nil
+}
+
+// machines are the addresses of nodes themselves, which nobody is given. A few are named.
+func machines(parts []lease.Part) string {
+	const named = 3
+	var words []string
+	for i, p := range parts {
+		if i == named {
+			words = append(words, fmt.Sprintf("and %d more (get blocks)", len(parts)-named))
+			break
+		}
+		words = append(words, fmt.Sprintf("%s(%s)", p.Prefix.Addr(), p.Node))
+	}
+	return strings.Join(words, ",")
 }
 
 func sortedPools(config *lease.Config) []allocator.Pool {

@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+)
+
+const (
+	machineEvery = 10 * time.Second // how often the host's own addresses are looked at, besides whenever they change
+	machineGone  = 10 * time.Second // how long an address is kept as the machine's that it does not have any more
+)
+
+// machineHeld is the kind of the finding that somebody else has an address of this machine's.
+const machineHeld = "machine-address-held"
+
+// A machine is what keepMachine knows of the host's own addresses. Only its task uses it.
+type machine struct {
+	look signal
+	seen map[poolAddress]bool      // those that the host had in a pool when it was looked at last
+	gone map[poolAddress]time.Time // since when the host has not had what etcd says to be its own
+}
+
+// keepMachine keeps the addresses that this host itself has, and that lie in a pool, from being given to anybody: each is a part
+// of its block whose owner is the machine. What a node may hand out is asked of it; who has it is found, and stands as a finding until
+// he is gone.
+func (a *Agent) keepMachine(ctx context.Context) error {
+	tick := time.NewTicker(machineEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.machine.look:
+		case <-tick.C:
+		}
+		if err := a.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
+			a.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
+			pause(ctx, time.Second)
+			a.machine.look.raise()
+		}
+	}
+}
+
+// lookAtMachine compares what the host has with what etcd says to be its own.
+func (a *Agent) lookAtMachine(ctx context.Context) error {
+	session, err := a.holding(allocator.Stateless)
+	if err != nil || session == nil || session.Recovering() {
+		return err
+	}
+	config := a.config.Load()
+	host, err := a.kernel.HostAddresses()
+	if err != nil || config.Revision == 0 {
+		return err // what is not known gives up nothing
+	}
+	has, links := map[poolAddress]bool{}, map[poolAddress]int{}
+	for _, h := range host {
+		for name, pool := range config.Pools {
+			if pool.Contains(h.Address) && !slices.Contains(pool.Gateways, h.Address) && !slices.Contains(pool.Former, h.Address) {
+				at := poolAddress{name, h.Address}
+				has[at], links[at] = true, h.Index
+			}
+		}
+	}
+	ask, subjects := map[poolAddress]bool{}, []string{}
+	var failed []error
+	for at := range has {
+		kept, asked, err := a.keepOwn(ctx, session, config, at, links[at])
+		if err != nil {
+			failed = append(failed, err)
+		}
+		if asked {
+			ask[at] = true
+		}
+		if !kept {
+			subjects = append(subjects, at.addr.String())
+		}
+	}
+	a.machine.seen = has
+	a.findings.Keep(machineHeld, subjects...)
+	if a.wanted.setMachine(ask) {
+		a.waiters.signal.raise()
+	}
+	if len(ask) > 0 || len(subjects) > 0 {
+		failed = append(failed, errMachineAsked)
+	}
+	return errors.Join(append(failed, a.giveMachineBack(ctx, session, config, has))...)
+}
+
+// errMachineAsked says that somebody else still has, or may give out, an address of this machine's.
+var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
+
+// keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
+func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lease.Config, at poolAddress, index int) (kept, asked bool, err error) {
+	pool := config.Pools[at.pool]
+	b, _ := a.blocks.of(&pool, at.addr)
+	owner := b.OwnerOf(at.addr)
+	var out *outgoing
+	switch owner {
+	case lease.OwnerMachine:
+		if a.machine.seen[at] || slices.ContainsFunc(b.Machines(), func(p lease.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.addr) }) {
+			return true, false, nil
+		}
+	case a.Node:
+		if e := a.journal.Holder(at.pool, at.addr); e != nil {
+			a.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
+			return false, false, nil
+		}
+		if out = a.takeOutAddress(at.pool, at.addr); out == nil {
+			return false, false, fmt.Errorf("address %s is in use on this node just now", at.addr)
+		}
+	case "", lease.OwnerStateful:
+	default:
+		return a.askOwner(ctx, at, index, owner)
+	}
+	now, err := session.ClaimMachine(ctx, pool, config.PoolRevisions[at.pool], at.addr, out != nil)
+	if out != nil {
+		if err != nil && !definite(err) && !errors.Is(err, lease.ErrTaken) && !errors.Is(err, lease.ErrStaleConfig) {
+			a.doubt(out)
+			return false, false, err
+		}
+		a.arrived(out, now)
+	} else if err == nil || errors.Is(err, lease.ErrTaken) {
+		a.blocks.put(now)
+		a.gate.RLock()
+		a.reconcile(blockKey{at.pool, pool.BlockOf(at.addr)})
+		a.gate.RUnlock()
+	}
+	if taken, is := errors.AsType[*lease.TakenError](err); is {
+		a.tellHeld(at, index, taken.Holder)
+		return false, false, nil
+	}
+	if err == nil {
+		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.pool), zap.Stringer("address", at.addr))
+	}
+	return err == nil, false, err
+}
+
+// askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
+func (a *Agent) askOwner(ctx context.Context, at poolAddress, index int, owner string) (kept, asked bool, err error) {
+	s, err := a.store.Assignment(ctx, at.pool, at.addr)
+	if err != nil {
+		return false, true, err
+	}
+	if s != nil {
+		a.tellHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
+	} else {
+		a.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
+	}
+	err = a.takeAddressBlock(ctx, spaceKey{at.pool, allocator.FamilyOf(at.addr)}, at.addr)
+	if errors.Is(err, errNoBlock) {
+		err = nil
+	}
+	return false, true, err
+}
+
+// tellHeld says that somebody has an address of this machine's.
+func (a *Agent) tellHeld(at poolAddress, index int, holder string) {
+	link, err := a.kernel.LinkName(index)
+	if err != nil {
+		link = fmt.Sprintf("link %d", index)
+	}
+	a.findings.Set(machineHeld, at.addr.String(),
+		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Node, at.addr, link, at.pool, holder),
+		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
+}
+
+// giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
+func (a *Agent) giveMachineBack(ctx context.Context, session *lease.Session, config *lease.Config, has map[poolAddress]bool) error {
+	gone := map[poolAddress]time.Time{}
+	var failed []error
+	for _, at := range a.blocks.machines(a.Node) {
+		pool, known := config.Pools[at.pool]
+		if !known || has[at] {
+			continue
+		}
+		since, before := a.machine.gone[at]
+		if !before {
+			since = time.Now()
+		}
+		if time.Since(since) < machineGone {
+			gone[at] = since
+			continue
+		}
+		now, err := session.ReleaseMachine(ctx, pool, config.PoolRevisions[at.pool], at.addr)
+		if err != nil {
+			gone[at] = since
+			failed = append(failed, err)
+			continue
+		}
+		a.blocks.ended(now)
+		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.pool), zap.Stringer("address", at.addr))
+	}
+	a.machine.gone = gone
+	return errors.Join(failed...)
+}
+
+// machines are the addresses that are a node's own by what is known of blocks.
+func (b *blocks) machines(node string) (all []poolAddress) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k, block := range b.all {
+		if len(block.Parts) == 1 && block.Parts[0].Owner != lease.OwnerMachine {
+			continue
+		}
+		for _, p := range block.Parts {
+			if p.Owner == lease.OwnerMachine && p.Node == node {
+				all = append(all, poolAddress{k.pool, p.Prefix.Addr()})
+			}
+		}
+	}
+	return all
+}

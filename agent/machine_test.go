@@ -1,0 +1,184 @@
+package agent
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// gives gives this host an address, and takes it off when the test ends.
+func (r *rig) gives(address string) (takeOff func()) {
+	r.t.Helper()
+	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "own0"}}
+	check(r.t, netlink.LinkAdd(link))
+	r.t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	a, err := netlink.ParseAddr(address)
+	check(r.t, err)
+	check(r.t, netlink.AddrAdd(link, a))
+	return func() { check(r.t, netlink.AddrDel(link, a)) }
+}
+
+// own reports whether etcd says that an address is a node's own.
+func (r *rig) own(node, address string) func() bool {
+	return func() bool {
+		b := r.block()
+		return slices.ContainsFunc(b.Machines(), func(p lease.Part) bool {
+			return p.Node == node && p.Prefix.Addr() == netip.MustParseAddr(address)
+		})
+	}
+}
+
+func (r *rig) finding(kind, subject string) (text string) {
+	for _, f := range r.agent.findings.List() {
+		if f.Kind == kind && f.Subject == subject {
+			text = f.Text
+		}
+	}
+	return text
+}
+
+func TestTheHostsOwnAddressIsGivenToNobody(t *testing.T) {
+	r := withTiny(t)
+	takeOff := r.gives("10.7.0.5/32")
+	r.until("etcd knows that it is the node's own", r.own("n1", "10.7.0.5"))
+	var got []netip.Addr
+	for i := range 12 { // all but the node's own
+		got = append(got, r.add(r.tiny(string(rune('a'+i)))))
+	}
+	if slices.Contains(got, netip.MustParseAddr("10.7.0.5")) {
+		t.Errorf("a container has got it: %v", got)
+	}
+	c := r.tiny("asks")
+	c.Addresses = []string{"10.7.0.5"}
+	if e := r.refused(wire.CodeConfig, c); !strings.Contains(e.Error(), "node n1 itself") {
+		t.Errorf("the refusal is %v", e)
+	}
+	takeOff()
+	r.until("it is given back", func() bool { return !r.own("n1", "10.7.0.5")() })
+	c.ID = "later"
+	if a := r.add(c); a != netip.MustParseAddr("10.7.0.5") {
+		t.Errorf("what the node gave up cannot be had: %s", a)
+	}
+}
+
+func TestAnAddressThatAContainerHasIsTheHostsOwnWhenTheContainerIsGone(t *testing.T) {
+	r := withTiny(t)
+	a := r.add(r.tiny("a"))
+	r.gives(a.String() + "/32")
+	r.until("it is told who has it", func() bool {
+		text := r.finding(machineHeld, a.String())
+		return strings.Contains(text, "own0") && strings.Contains(text, "/a/eth0 on this node") && strings.Contains(text, "n1")
+	})
+	if r.own("n1", a.String())() || r.isolations() > 0 {
+		t.Fatal("it was taken from the container")
+	}
+	r.del(r.tiny("a"))
+	r.until("it is the node's own", r.own("n1", a.String()))
+	r.until("nothing is wrong any more", func() bool { return r.finding(machineHeld, a.String()) == "" })
+}
+
+func TestAnotherNodesPartGivesUpTheAddressThatThisHostHas(t *testing.T) {
+	r, n2, claim := shared(t)
+	b := claim()
+	r.gives("10.7.0.5/32")
+	d := r.demanded("n1")
+	if !slices.Equal(d.Machine, []netip.Addr{netip.MustParseAddr("10.7.0.5")}) {
+		t.Fatalf("the demand is %+v", d)
+	}
+	if text := r.finding(machineHeld, "10.7.0.5"); !strings.Contains(text, "n2") {
+		t.Errorf("the finding is %q", text)
+	}
+	_, err := n2.Give(t.Context(), b, netip.MustParsePrefix("10.7.0.5/32"), d)
+	check(t, err)
+	r.until("nothing is wrong any more", func() bool { return r.finding(machineHeld, "10.7.0.5") == "" })
+	r.undemanded()
+	if !r.own("n1", "10.7.0.5")() {
+		t.Errorf("the block is %+v", r.block())
+	}
+}
+
+func TestTheAddressOfAnotherNodesHostIsGivenUpWhenItIsFreeHere(t *testing.T) {
+	r, n2, _ := shared(t)
+	a := r.add(r.tiny("a"))
+	other := netip.MustParseAddr("10.7.0.9")
+	if a == other {
+		other = other.Next()
+	}
+	demand := func(addrs ...netip.Addr) {
+		_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", Machine: addrs})
+		check(t, err)
+	}
+	demand(other, a)
+	r.until("the free one is the other node's own", r.own("n2", other.String()))
+	demand(a)
+	r.del(r.tiny("a"))
+	r.until("so is the other one, when its container is gone", r.own("n2", a.String()))
+	r.agrees()
+}
+
+func TestAnAddressThatIsAskedForIsHadFromWhateverNodeItsBlockBelongsTo(t *testing.T) {
+	r, n2, claim := shared(t)
+	b := claim()
+	c := r.tiny("a")
+	c.Addresses = []string{"10.7.0.5"}
+	ended := make(chan *wire.Response, 1)
+	go func() {
+		response, _ := r.ask(wire.Insert, c)
+		ended <- response
+	}()
+	d := r.demanded("n1")
+	if !slices.Equal(d.Addresses, []netip.Addr{netip.MustParseAddr("10.7.0.5")}) || d.V4 > 0 {
+		t.Fatalf("the demand is %+v", d)
+	}
+	_, err := n2.Give(t.Context(), b, netip.MustParsePrefix("10.7.0.5/32"), d)
+	check(t, err)
+	if a := r.answered(ended); a != netip.MustParseAddr("10.7.0.5") {
+		t.Errorf("it got %s", a)
+	}
+	r.undemanded()
+}
+
+func TestWhoHasAnAddressThatIsAskedForElsewhereIsNamedAtOnce(t *testing.T) {
+	r, n2, claim := shared(t)
+	b := claim()
+	held := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2", Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"}}
+	check(t, n2.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{b}, Set: []lease.Assignment{held}}))
+	c := r.tiny("a")
+	c.Addresses = []string{"10.7.0.5"}
+	if e := r.refused(wire.CodeTryAgain, c); !strings.Contains(e.Error(), "container berth/there/eth0 on node n2") {
+		t.Errorf("the refusal is %v", e)
+	}
+}
+
+func TestANodeGivesTheAddressThatAnotherOneAsksForIfItIsFreeHere(t *testing.T) {
+	r, n2, _ := shared(t)
+	a := r.add(r.tiny("a"))
+	other := netip.MustParseAddr("10.7.0.9")
+	if a == other {
+		other = other.Next()
+	}
+	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", Addresses: []netip.Addr{a, other}})
+	check(t, err)
+	r.until("the other node has it", func() bool { b := r.block(); return b.OwnerOf(other) == "n2" })
+	r.agrees()
+	if b := r.block(); b.OwnerOf(a) != "n1" || r.isolations() > 0 {
+		t.Errorf("what a container has was given away: %+v", b)
+	}
+}
+
+// isolations are how many containers here are isolated.
+func (r *rig) isolations() (n int) {
+	for _, e := range r.agent.journal.Entries() {
+		if isolationOf(e) != "" {
+			n++
+		}
+	}
+	return n
+}

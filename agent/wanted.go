@@ -1,0 +1,205 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// wanted are the addresses that this node asks the owners of their parts for by name: those that ADDs wait for, and those that
+// the machine itself has.
+type wanted struct {
+	mu      sync.Mutex
+	adds    map[poolAddress][]signal
+	machine map[poolAddress]bool
+}
+
+// join says that an ADD waits for an address. Its signal says that something has changed.
+func (w *wanted) join(at poolAddress) signal {
+	me := newSignal()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.adds == nil {
+		w.adds = map[poolAddress][]signal{}
+	}
+	w.adds[at] = append(w.adds[at], me)
+	return me
+}
+
+func (w *wanted) leave(at poolAddress, me signal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.adds[at] = slices.DeleteFunc(w.adds[at], func(each signal) bool { return each == me }); len(w.adds[at]) == 0 {
+		delete(w.adds, at)
+	}
+}
+
+// wake lets the ADDs look that wait for an address of a pool.
+func (w *wanted) wake(pool string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at, all := range w.adds {
+		if at.pool == pool {
+			for _, each := range all {
+				each.raise()
+			}
+		}
+	}
+}
+
+// setMachine replaces the addresses of the machine's that others own, and reports whether they were others.
+func (w *wanted) setMachine(all map[poolAddress]bool) (news bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	news = len(all) != len(w.machine)
+	for at := range all {
+		news = news || !w.machine[at]
+	}
+	w.machine = all
+	return news
+}
+
+// demandedAtOnce bounds how many addresses a demand names: the others are asked for when those are met.
+const demandedAtOnce = 64
+
+// into adds what is wanted to the demands of each pool.
+func (w *wanted) into(demands map[string]lease.Demand) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at := range w.adds {
+		d := demands[at.pool]
+		if d.Pool = at.pool; len(d.Addresses) < demandedAtOnce {
+			d.Addresses = append(d.Addresses, at.addr)
+		}
+		demands[at.pool] = d
+	}
+	for at := range w.machine {
+		d := demands[at.pool]
+		if d.Pool = at.pool; len(d.Machine) < demandedAtOnce {
+			d.Machine = append(d.Machine, at.addr)
+		}
+		demands[at.pool] = d
+	}
+}
+
+// asksFor reports whether a demand that is there asks for all that another would.
+func asksFor(there, d lease.Demand) bool {
+	within := func(some, all []netip.Addr) bool {
+		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
+	}
+	return (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) && within(d.Addresses, there.Addresses) && within(d.Machine, there.Machine)
+}
+
+// giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
+func (a *Agent) giveAsked(ctx context.Context, session *lease.Session, d lease.Demand) (ended bool) {
+	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
+		o := a.takeOutAddress(d.Pool, addr)
+		if o == nil {
+			continue
+		}
+		after, err := session.Give(ctx, o.block, o.part, d)
+		if err != nil && !definite(err) {
+			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr), zap.Error(err))
+			a.doubt(o)
+			return false
+		}
+		a.arrived(o, after)
+		switch {
+		case err == nil:
+			a.metrics.Gift("given")
+			a.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
+			a.demands.drop(d)
+			return true
+		case errors.Is(err, lease.ErrDemandMet):
+			a.demands.drop(d)
+			return true
+		}
+		a.Log.Debug("did not give an address that was asked for", zap.Stringer("address", addr), zap.Error(err))
+	}
+	return false
+}
+
+// takeOutAddress takes one address out of the allocator, if it is free there; nil: it is not.
+func (a *Agent) takeOutAddress(pool string, addr netip.Addr) *outgoing {
+	part := netip.PrefixFrom(addr, addr.BitLen())
+	return a.takeOut(spaceKey{pool, allocator.FamilyOf(addr)}, func(s *allocator.Space) (netip.Prefix, bool) {
+		s.Settle(wire.Boottime())
+		return part, s.Owns(addr) && s.Remove(part) == nil
+	})
+}
+
+// awaitAddress waits until an address that was asked for is this node's, which another owns. Whoever has it is named at once.
+func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) error {
+	at := poolAddress{k.pool, addr}
+	me := a.wanted.join(at)
+	a.waiters.signal.raise()
+	defer func() {
+		a.wanted.leave(at, me)
+		a.waiters.signal.raise()
+	}()
+	for {
+		owned, owner := false, ""
+		a.pools.with(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+		if pool, _, err := a.pool(k.pool); err == nil {
+			b, _ := a.blocks.of(pool, addr)
+			owner = b.OwnerOf(addr)
+		}
+		if owned || owner == "" {
+			return nil
+		}
+		if err := a.heldElsewhere(ctx, at); err != nil {
+			return err
+		}
+		if err := a.takeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, errNoBlock) {
+			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %v", addr, err)
+		}
+		look := time.NewTimer(lookTime)
+		select {
+		case <-me:
+		case <-look.C:
+		case <-ctx.Done():
+			look.Stop()
+			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and belongs to node %s, which has not given it within %s: it may rest there, or that node is away", addr, owner, waitTime)
+		}
+		look.Stop()
+	}
+}
+
+// heldElsewhere says who has an address, by what is published.
+func (a *Agent) heldElsewhere(ctx context.Context, at poolAddress) error {
+	s, err := a.store.Assignment(ctx, at.pool, at.addr)
+	if err != nil || s == nil {
+		return nil // it is asked for anyway, and its owner knows
+	}
+	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.addr, s.Attachment, s.Node)
+}
+
+// takeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
+func (a *Agent) takeAddressBlock(ctx context.Context, k spaceKey, addr netip.Addr) error {
+	pool, _, err := a.pool(k.pool)
+	if err != nil {
+		return err
+	}
+	b, known := a.blocks.of(pool, addr)
+	from, _, over := a.absences.over(b.OwnerOf(addr), allocator.Stateless)
+	if !known || !over {
+		return errNoBlock
+	}
+	session, err := a.holding(allocator.Stateless)
+	if err == nil {
+		err = a.takeBlock(ctx, session, k, b, from)
+	}
+	if _, lost := errors.AsType[*lease.LostBlockError](err); lost || errors.Is(err, lease.ErrTaken) {
+		return errNoBlock
+	}
+	return err
+}
