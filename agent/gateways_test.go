@@ -12,7 +12,7 @@ import (
 	"github.com/berth-ipam/berth/lease"
 )
 
-// onBridge are the IPv4 addresses that the host has on berth0.
+// onBridge are the addresses of the pool tiny that the host has on berth0.
 func (r *rig) onBridge() (all []string) {
 	r.t.Helper()
 	link, err := net.InterfaceByName("berth0")
@@ -20,7 +20,7 @@ func (r *rig) onBridge() (all []string) {
 	addrs, err := link.Addrs()
 	check(r.t, err)
 	for _, a := range addrs {
-		if p := netip.MustParsePrefix(a.String()); p.Addr().Is4() {
+		if p := netip.MustParsePrefix(a.String()); netip.MustParsePrefix("10.7.0.0/28").Contains(p.Addr()) {
 			all = append(all, p.Addr().String())
 		}
 	}
