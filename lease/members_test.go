@@ -37,7 +37,7 @@ func (l *lab) agree(s *Store, said ...Reservation) {
 		owners[r.Identity]++
 		inside := 0
 		for _, b := range blocks {
-			if b.Pool == r.Pool && b.Prefix.Contains(r.Address) && b.stateful() {
+			if b.Pool == r.Pool && b.Prefix.Contains(r.Address) && b.Stateful() {
 				inside++
 			}
 		}
