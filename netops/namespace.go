@@ -157,8 +157,10 @@ func (k *Kernel) NamespaceHas(id int, a netip.Addr) (has bool, err error) {
 		}
 		return err
 	})
-	if errors.Is(err, unix.EINVAL) { // it has ended meanwhile
-		return false, nil
+	if errors.Is(err, unix.EINVAL) { // it has ended meanwhile, or the kernel cannot say
+		if alive, asked := k.NamespaceAlive(id); asked == nil && !alive {
+			return false, nil
+		}
 	}
 	if err != nil {
 		return false, fmt.Errorf("netops: %w", err)
