@@ -47,6 +47,9 @@ e2e-broken: ## five builds without one guard each: the judge must catch every on
 	@for tag in $(BROKEN); do \
 	  go run ./e2e/faults/run -profile $$tag && go run ./e2e/faults/run -build $$tag || exit 1; done
 
+e2e-systemd: ## README's installation, pasted line by line, on a machine with a real systemd; needs root, and debootstrap once
+	go run ./e2e/systemd
+
 BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation
 
 e2e-runtimes: ## the shipped CNI files under containerd 1.6 and 2.x, Podman and nerdctl; needs root, apt-get and the Go proxy

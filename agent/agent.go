@@ -108,7 +108,7 @@ func New(o Options) (_ *Agent, err error) {
 	if a.kernel, err = netops.Open(); err != nil {
 		return nil, err
 	}
-	o.Etcd.Observe = a.metrics.Transaction
+	o.Etcd.Observe, o.Etcd.Access = a.metrics.Transaction, a.hearAccess
 	if a.store, err = lease.Open(o.Etcd); err != nil {
 		return nil, err
 	}

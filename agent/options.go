@@ -24,6 +24,7 @@ type Options struct {
 	Etcd    lease.Options
 	Alone   bool // the etcd is this machine's own, and nobody else uses it
 	Log     *zap.Logger
+	Ready   func() // called whenever it has become able to serve; nil: nobody wants to know
 }
 
 // Socket is where the agent listens below its run directory.

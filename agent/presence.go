@@ -28,6 +28,7 @@ var errUnasserted = errors.New("agent: a pool of this node's containers is known
 // Meanwhile the node goes on with what it has, as long as its rights last.
 func (a *Agent) keepPresence(ctx context.Context) error {
 	a.wait("waiting for etcd at %s", strings.Join(a.Etcd.Endpoints, ", "))
+	var again rejoin
 	for ctx.Err() == nil {
 		err := a.present(ctx)
 		switch {
@@ -46,10 +47,9 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 			continue
 		}
 		if a.waiting.Load() != nil {
-			a.wait("cannot join the cluster by etcd at %s yet: %v", strings.Join(a.Etcd.Endpoints, ", "), err)
+			a.wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
 		}
-		a.Log.Warn("cannot join the cluster; trying again", zap.Error(err))
-		pause(ctx, time.Second)
+		again.failed(ctx, a.Log, err)
 	}
 	return nil
 }
@@ -157,6 +157,9 @@ func (a *Agent) proven(s *lease.Session, sent time.Duration) {
 	a.rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
 	if a.waiting.Swap(nil) != nil {
 		a.Log.Info("ready", zap.Int64("generation", s.Generation()))
+		if a.Ready != nil {
+			a.Ready()
+		}
 		a.backlog.signal.raise()
 		a.machine.look.raise()
 	}

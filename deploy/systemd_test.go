@@ -35,7 +35,7 @@ func unit(t *testing.T, path string) map[string]map[string]string {
 func TestTheUnitKeepsTheJournalOverARestart(t *testing.T) {
 	service := unit(t, "systemd/berthd.service")["[Service]"]
 	for key, want := range map[string]string{
-		"RuntimeDirectory": "berth", "RuntimeDirectoryPreserve": "yes", "StateDirectory": "berth", "Restart": "always",
+		"Type": "notify", "RuntimeDirectory": "berth", "RuntimeDirectoryPreserve": "yes", "StateDirectory": "berth", "Restart": "always",
 		"EnvironmentFile": "-/etc/berth/berthd.env", "ExecStart": "/usr/local/bin/berthd",
 	} {
 		if service[key] != want {

@@ -15,8 +15,8 @@ type access struct {
 	refused map[string]string // by what was tried, the words of the refusal
 }
 
-// theUser stands for everything: etcd does not let the user in at all.
-const theUser = "the user"
+// TheUser is what Access is told of where etcd does not let the user in at all.
+const TheUser = "the user"
 
 // note takes in how a try ended. An error that is no refusal says nothing of access.
 func (a *access) note(what string, err error) {
@@ -24,7 +24,7 @@ func (a *access) note(what string, err error) {
 		return
 	}
 	if unauthenticated(err) {
-		what = theUser
+		what = TheUser
 	}
 	if refusal, ok := errors.AsType[rpctypes.EtcdError](err); ok {
 		err = refusal // without what was tried, which has many words
@@ -33,7 +33,7 @@ func (a *access) note(what string, err error) {
 	var changed []string
 	switch {
 	case err == nil:
-		for _, mended := range []string{theUser, what} { // who is answered was let in
+		for _, mended := range []string{TheUser, what} { // who is answered was let in
 			if _, known := a.refused[mended]; known {
 				delete(a.refused, mended)
 				changed = append(changed, mended)

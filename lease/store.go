@@ -66,7 +66,7 @@ func Open(o Options) (*Store, error) {
 // etcd is the client.
 func (s *Store) etcd() (*clientv3.Client, error) {
 	client, err := s.login.in()
-	s.access.note(theUser, err)
+	s.access.note(TheUser, err)
 	if err != nil && ambiguous(err) {
 		s.diagnosis.begin(s.login.options)
 	}

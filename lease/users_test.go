@@ -120,7 +120,7 @@ func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
 	if n := logins.calls.Load(); n > 3 {
 		t.Errorf("etcd was asked to let in %d times by a password that it has refused: want pauses", n)
 	}
-	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], theUser+": ") {
+	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], TheUser+": ") {
 		t.Errorf("told %q: want it once, of the user", got)
 	}
 	l.check(os.WriteFile(s.login.options.PasswordFile, []byte("another"), 0o600))
@@ -128,7 +128,7 @@ func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
 		_, err := s.Config(t.Context())
 		return err == nil
 	})
-	if got := told.list(); len(got) != 2 || got[1] != theUser+": <nil>" {
+	if got := told.list(); len(got) != 2 || got[1] != TheUser+": <nil>" {
 		t.Errorf("told %q: want the end of it, too", got)
 	}
 }

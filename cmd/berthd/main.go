@@ -46,6 +46,9 @@ func run(o *options) error {
 	defer log.Sync() //nolint:errcheck // standard error cannot be synced everywhere
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	supervisor := newSupervisor()
+	untold := func(err error) { log.Warn("cannot tell the supervisor: look at NOTIFY_SOCKET", zap.Error(err)) }
+	supervisor.starting(ctx, untold)
 
 	locks, err := o.lock(log)
 	if err != nil {
@@ -66,6 +69,11 @@ func run(o *options) error {
 		return err
 	}
 	o.agent.Log, o.agent.Etcd = log, *o.etcd
+	o.agent.Ready = func() {
+		if err := supervisor.serving(); err != nil {
+			untold(err)
+		}
+	}
 	a, err := agent.New(o.agent)
 	if err != nil {
 		return err

@@ -77,6 +77,7 @@ var rules = map[string]rule{
 	"e2e/faults/check": {others: []string{"github.com/anishathalye/porcupine"}},
 	"e2e/faults/watch": {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
 	"e2e/runtimes":     {ours: []string{"e2e/lab", "internal/sandbox"}, others: anything},
+	"e2e/systemd":      {others: []string{"golang.org/x/sys/"}},
 	"e2e/soak":         {ours: []string{"e2e/lab"}, others: anything},
 }
 

@@ -28,6 +28,7 @@ type Options struct {
 // A Server is a running etcd.
 type Server struct {
 	etcd      *embed.Etcd
+	level     zap.AtomicLevel // of what it logs
 	socket    string
 	endpoints []string
 }
@@ -70,11 +71,11 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 		urls = append(urls, url.URL{Scheme: "unix", Path: private.path()})
 	}
 	// While it starts, etcd warns of things that are as they should be.
-	level := zap.NewAtomicLevelAt(zap.ErrorLevel)
-	if s.etcd, err = serve(ctx, config(o, urls, o.Log.WithOptions(zap.IncreaseLevel(level)))); err != nil {
+	s.level = zap.NewAtomicLevelAt(zap.ErrorLevel)
+	if s.etcd, err = serve(ctx, config(o, urls, o.Log.WithOptions(zap.IncreaseLevel(s.level)))); err != nil {
 		return nil, err
 	}
-	level.SetLevel(zap.WarnLevel)
+	s.level.SetLevel(zap.WarnLevel)
 	if err := private.publish(o.ListenUnix); err != nil {
 		s.Stop()
 		return nil, err
@@ -169,6 +170,7 @@ func (s *Server) Endpoints() []string { return slices.Clone(s.endpoints) }
 
 // Stop ends the etcd and removes its socket. The data stays.
 func (s *Server) Stop() {
+	s.level.SetLevel(zap.DPanicLevel) // it reports each of its listeners that ends as an error
 	s.etcd.Close()
 	if s.socket != "" {
 		_ = os.Remove(s.socket) // gone already, or the next one replaces it

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
@@ -81,6 +82,23 @@ func TestWhatWasStoredIsThereAfterARestart(t *testing.T) {
 	}
 	if got.Header.ClusterId != put.Header.ClusterId {
 		t.Error("the restart made another cluster")
+	}
+}
+
+func TestAStopIsNoErrorInTheLog(t *testing.T) {
+	core, logged := observer.New(zap.WarnLevel)
+	dir := shortDir(t)
+	o := Options{Dir: filepath.Join(dir, "data"), Name: "n1", ListenUnix: filepath.Join(dir, "s"), ListenClient: []string{"http://127.0.0.1:0"}, Fast: true, Log: zap.New(core)}
+	s := begin(t, o)
+	c := client(t, s.Endpoints()[0])
+	watch := c.Watch(t.Context(), "key") // as the agent's, it is under way when the etcd stops
+	if _, err := c.Put(within(t), "key", "value"); err != nil {
+		t.Fatal(err)
+	}
+	<-watch
+	s.Stop()
+	for _, entry := range logged.All() {
+		t.Errorf("%s: %s %v", entry.Level, entry.Message, entry.ContextMap())
 	}
 }
 
