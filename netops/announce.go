@@ -1,7 +1,6 @@
 package netops
 
 import (
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -51,7 +50,7 @@ func (k *Kernel) Announce(p Port) {
 // announce sends one announcement of each address over an interface of a namespace.
 func announce(ns *os.File, p *Port, over string) {
 	_ = within(ns, func() error {
-		link, err := net.InterfaceByName(over)
+		link, err := lookUp(over)
 		if err != nil {
 			return err
 		}
@@ -61,7 +60,7 @@ func announce(ns *os.File, p *Port, over string) {
 		}
 		defer unix.Close(fd)
 		for _, a := range p.Addresses {
-			_ = unix.Sendto(fd, announcement(a.Addr(), p.mac()), 0, &unix.SockaddrLinklayer{Ifindex: link.Index})
+			_ = unix.Sendto(fd, announcement(a.Addr(), p.mac()), 0, &unix.SockaddrLinklayer{Ifindex: link.index})
 		}
 		return nil
 	})

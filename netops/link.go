@@ -77,6 +77,17 @@ func linkNamed(s *socket, name string) (l link, err error) {
 	return l, err
 }
 
+// lookUp looks a link up in the network namespace of the calling thread. The standard library's lookup by name lists all links
+// there are.
+func lookUp(name string) (link, error) {
+	s, err := openSocket()
+	if err != nil {
+		return link{}, err
+	}
+	defer s.close()
+	return linkNamed(s, name)
+}
+
 // links lists all links of the namespace.
 func links(s *socket) (all []link, err error) {
 	err = s.dump(unix.RTM_GETLINK, "list links", func() { all = nil },

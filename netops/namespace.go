@@ -133,6 +133,14 @@ func (k *Kernel) WatchNamespace(ns *os.File) (id int, err error) {
 // choice: a later namespace can have the same, so that only NamespaceHas is proof.
 func (k *Kernel) NamespaceAlive(id int) (alive bool, err error) {
 	err = k.host.with(func(s *socket) error {
+		_, err := namespaceID(s, numberAttr(unix.NETNSA_NSID, id))
+		switch alive = err == nil; {
+		case errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EINVAL):
+			return err
+		}
+		// Kernels before 4.20 look none up by its id: theirs are listed.
 		return s.dump(unix.RTM_GETNSID, "list namespace ids", func() { alive = false }, func(_ uint16, body []byte) {
 			for kind, value := range attributes(body[sizeofGeneric:]) {
 				alive = alive || kind == unix.NETNSA_NSID && number(value) == id

@@ -40,16 +40,16 @@ func (k *Kernel) Probe(ctx context.Context, link string, addrs []netip.Addr) (ma
 type probe struct {
 	asked  []netip.Addr
 	found  map[netip.Addr]net.HardwareAddr
-	over   *net.Interface
+	over   link
 	socket *os.File // for packets
 }
 
 func (p *probe) open(link string) (err error) {
-	if p.over, err = net.InterfaceByName(link); err != nil {
+	if p.over, err = lookUp(link); err != nil {
 		return err
 	}
-	if len(p.over.HardwareAddr) != 6 {
-		return fmt.Errorf("it has address %q: want a link of Ethernet", p.over.HardwareAddr)
+	if len(p.over.mac) != 6 {
+		return fmt.Errorf("it has address %q: want a link of Ethernet", p.over.mac)
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func (p *probe) open(link string) (err error) {
 	filter := unix.SockFprog{Len: uint16(len(answers)), Filter: &answers[0]}
 	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &filter)
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: p.over.Index})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: p.over.index})
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -96,7 +96,7 @@ func (p *probe) ask() error {
 		}
 		var sent error
 		err := raw.Write(func(fd uintptr) bool {
-			sent = unix.Sendto(int(fd), question(a, p.over.HardwareAddr), 0, &unix.SockaddrLinklayer{Ifindex: p.over.Index})
+			sent = unix.Sendto(int(fd), question(a, p.over.mac), 0, &unix.SockaddrLinklayer{Ifindex: p.over.index})
 			return !errors.Is(sent, unix.EAGAIN)
 		})
 		if err := errors.Join(err, sent); err != nil {
