@@ -67,10 +67,8 @@ func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockK
 		}
 	}
 	for _, ended := range u.Gone {
-		for k, old := range b.all {
-			if k.pool == ended.Pool && k.prefix.Addr() == ended.Prefix.Addr() && old.Revision < u.Revision {
-				delete(b.all, k)
-			}
+		if k := keyOf(ended); b.all[k].Revision < u.Revision {
+			delete(b.all, k)
 		}
 		gone = append(gone, keyOf(ended))
 	}
@@ -180,18 +178,6 @@ func (b *blocks) at(k blockKey) (lease.Block, bool) {
 	defer b.mu.Unlock()
 	block, ok := b.all[k]
 	return block, ok
-}
-
-// get is the block of which part is a part.
-func (b *blocks) get(k spaceKey, part netip.Prefix) (lease.Block, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for key, block := range b.all {
-		if key.pool == k.pool && key.prefix.Contains(part.Addr()) {
-			return block, true
-		}
-	}
-	return lease.Block{}, false
 }
 
 // used tells of the pool's blocks in which no usable address is nobody's.

@@ -52,25 +52,47 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	case netops.PortGone:
 		if !a.kernel.HasPort(event.Port) {
 			a.known(event.Port)
+			if e := a.journal.OfPort(event.Port); e != nil {
+				a.collectAll(ctx, evidence{"interface gone", taken, func(e *journal.Entry) bool {
+					return e.Wiring.Port == event.Port && !a.kernel.HasPort(event.Port)
+				}}, e)
+			}
 		}
-		a.collectWhere(ctx, evidence{"interface gone", taken, func(e *journal.Entry) bool {
-			return e.Wiring.Port == event.Port && !a.kernel.HasPort(event.Port)
-		}})
 	case netops.NamespaceGone:
-		a.collectWhere(ctx, evidence{"namespace gone", taken, func(e *journal.Entry) bool {
+		a.collectAll(ctx, evidence{"namespace gone", taken, func(e *journal.Entry) bool {
 			return e.NamespaceID == event.NamespaceID+1 && a.namespaceGone(e)
-		}})
+		}}, a.journal.InNamespace(event.NamespaceID)...)
 	}
 }
 
 // sweep asks the kernel about every attachment.
 func (a *Agent) sweep(ctx context.Context) {
 	taken := wire.Boottime()
-	a.collectWhere(ctx, evidence{"sweep", taken, func(e *journal.Entry) bool { return !a.lives(e) }})
+	ports, err := a.kernel.Ports()
+	if err != nil {
+		a.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
+		return
+	}
+	a.collectAll(ctx, evidence{"sweep", taken, func(e *journal.Entry) bool { return !a.lives(e) }}, a.goneFrom(ports)...)
 	a.undoUnanswered(ctx)
 	if err := a.forgetPorts(); err != nil {
 		a.Log.Error("cannot compare the ports with their classes", zap.Error(err))
 	}
+}
+
+// goneFrom are the attachments that are gone by a list of the ports there are. Of a port that the list lacks the kernel is asked
+// once more.
+func (a *Agent) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
+	there := make(map[string]bool, len(ports))
+	for _, p := range ports {
+		there[p.Name] = true
+	}
+	for _, e := range a.journal.Entries() {
+		if !there[e.Wiring.Port] && !a.lives(e) {
+			gone = append(gone, e)
+		}
+	}
+	return gone
 }
 
 // undoUnanswered takes back what ADDs have left behind that could not be taken back then. An ADD that is on its way has its
@@ -102,9 +124,10 @@ func (a *Agent) undoOne(ctx context.Context, at allocator.Attachment) error {
 	return nil
 }
 
-func (a *Agent) collectWhere(ctx context.Context, because evidence) {
-	for _, e := range a.journal.Entries() {
-		if e.Answered == 0 || !because.gone(e) {
+// collectAll gives back what attachments have had that are gone by some evidence.
+func (a *Agent) collectAll(ctx context.Context, because evidence, among ...*journal.Entry) {
+	for _, e := range among {
+		if e.Answered == 0 {
 			continue
 		}
 		a.background.Go(func() {

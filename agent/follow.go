@@ -86,9 +86,7 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 				a.Log.Info("received addresses", zap.String("pool", k.pool), zap.Stringer("block", k.prefix), zap.String("from", from))
 			}
 		}
-		for pool := range a.config.Load().Pools {
-			a.waiters.wakePool(pool) // a block may be free
-		}
+		a.waiters.wakeAll() // a block may be free
 	})
 }
 
@@ -96,8 +94,8 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 // read, nothing of it was published, and who was found cut in it stayed so.
 func (a *Agent) gainedAgain(gained []blockKey) {
 	for _, k := range gained {
-		for _, e := range a.journal.Entries() {
-			if e.Class == allocator.Stateless && e.Pool == k.pool && slices.ContainsFunc(e.Addresses, k.prefix.Contains) {
+		for _, e := range a.journal.Within(k.pool, k.prefix) {
+			if e.Class == allocator.Stateless {
 				a.backlog.add(e.Pool, e.Addresses)
 			}
 		}

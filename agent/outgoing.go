@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -31,7 +30,7 @@ func (a *Agent) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix,
 	if !ok {
 		return nil
 	}
-	block, ok := a.blocks.get(k, part)
+	block, ok := a.blocks.at(blockKey{k.pool, s.BlockOf(part.Addr())})
 	if !ok {
 		return nil // etcd has no record of it: it is not this node's to give, nor to use
 	}
@@ -48,7 +47,7 @@ func (a *Agent) arrived(o *outgoing, now lease.Block) {
 	}
 	a.blocks.ended(now)
 	if now.OwnerOf(o.part.Addr()) != a.Node {
-		a.journal.Forget(func(f journal.Freed) bool { return f.Pool == o.space.pool && o.part.Contains(f.Address) })
+		a.journal.ForgetWithin(o.space.pool, o.part)
 	}
 	a.pools.mu.Lock()
 	a.pools.out = slices.DeleteFunc(a.pools.out, func(each *outgoing) bool { return each == o })

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
@@ -17,13 +18,12 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 	if broken.Settling && a.unsettled.Load() {
 		return nil
 	}
-	entries := a.journal.Entries()
 	for _, k := range keys {
 		b, known := a.blocks.at(k)
 		if known {
-			a.isolateLost(b, entries)
+			a.isolateLost(b)
 		}
-		if a.reconcileSpace(k, entries) > 0 {
+		if a.reconcileSpace(k) > 0 {
 			gained = append(gained, k)
 			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
 		}
@@ -34,7 +34,7 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 
 // reconcileSpace reads what is known of the block under the allocator's lock: what left the allocator by an older word
 // does not come back.
-func (a *Agent) reconcileSpace(k blockKey, entries []*journal.Entry) (gained int) {
+func (a *Agent) reconcileSpace(k blockKey) (gained int) {
 	if pool, _, err := a.pool(k.pool); err == nil && pool.BlockOf(k.prefix.Addr()) != k.prefix {
 		return 0 // it is no block of the pool: somebody has written it by hand
 	}
@@ -60,22 +60,20 @@ func (a *Agent) reconcileSpace(k blockKey, entries []*journal.Entry) (gained int
 	}
 	for _, part := range own {
 		for _, gain := range allocator.Subtract(part.Prefix, kept) {
-			gained += a.gain(s, k.pool, gain, part.Taken, entries)
+			gained += a.gain(s, k.pool, gain, part.Taken)
 		}
 	}
 	return gained
 }
 
 // gain adds a part to the allocator, with what the journal knows of its addresses. The allocator's lock is held.
-func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe bool, entries []*journal.Entry) int {
-	freed := a.journal.Freed(func(f journal.Freed) bool {
-		return f.Pool == pool && part.Contains(f.Address) && !s.Owns(f.Address)
-	})
+func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe bool) int {
+	freed := slices.DeleteFunc(a.journal.FreedWithin(pool, part), func(f journal.Freed) bool { return s.Owns(f.Address) })
 	added := s.Add(part, probe)
-	for _, e := range entries {
+	for _, e := range a.journal.Within(pool, part) {
 		for _, addr := range e.Addresses {
 			// The journal is asked anew: a DEL may have come since, which found nothing to give back.
-			if e.Pool == pool && part.Contains(addr) && !s.Holds(addr) && a.journal.Holder(pool, addr) != nil {
+			if part.Contains(addr) && !s.Holds(addr) && a.journal.Holder(pool, addr) != nil {
 				_ = s.Hold(addr) // owned: cannot fail
 			}
 		}
@@ -89,7 +87,13 @@ func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe b
 }
 
 // isolateLost isolates whoever has an address in a part of b that is another's.
-func (a *Agent) isolateLost(b lease.Block, entries []*journal.Entry) {
+func (a *Agent) isolateLost(b lease.Block) {
+	if slices.ContainsFunc(b.Parts, func(p lease.Part) bool { return p.Owner != a.Node }) {
+		a.isolateWithin(b)
+	}
+}
+
+func (a *Agent) isolateWithin(b lease.Block) {
 	lost := func(e *journal.Entry) *journal.Isolation {
 		if e.Pool != b.Pool || e.Class != allocator.Stateless {
 			return nil
@@ -101,7 +105,7 @@ func (a *Agent) isolateLost(b lease.Block, entries []*journal.Entry) {
 		}
 		return nil
 	}
-	for _, e := range entries {
+	for _, e := range a.journal.Within(b.Pool, b.Prefix) {
 		if lost(e) != nil {
 			a.isolate(e.Attachment, lost)
 		}

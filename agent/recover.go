@@ -75,6 +75,13 @@ func (a *Agent) forgetPorts() error {
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
+	ports, err := a.kernel.Ports()
+	if err != nil {
+		return fmt.Errorf("agent: read this node's ports: %w", err)
+	}
+	for _, p := range ports {
+		delete(classes, p.Name)
+	}
 	for port := range classes {
 		if a.kernel.HasPort(port) {
 			continue

@@ -42,13 +42,15 @@ type rig struct {
 	spaces  int
 	boot    string // of a later boot of this machine
 	session time.Duration
+
+	patience time.Duration // of until
 }
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "rig")
 	check(t, err)
-	r := &rig{t: t, dir: dir, session: 2 * time.Second}
+	r := &rig{t: t, dir: dir, session: 2 * time.Second, patience: time.Minute}
 	r.until("the ports of the former test are gone", func() bool {
 		links, err := net.Interfaces()
 		check(t, err)
@@ -124,6 +126,12 @@ func (r *rig) open() {
 func (r *rig) begin() {
 	r.t.Helper()
 	r.open()
+	r.run()
+}
+
+// run runs the agent that is open.
+func (r *rig) run() {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	a := r.agent
@@ -154,12 +162,12 @@ func (r *rig) restart() {
 // until polls for a condition that is to become true by itself.
 func (r *rig) until(what string, condition func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(r.patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if condition() {
 			return
 		}
 	}
-	r.t.Fatalf("not after a minute: %s", what)
+	r.t.Fatalf("not after %s: %s", r.patience, what)
 }
 
 func prefixes(text ...string) (all []netip.Prefix) {

@@ -58,7 +58,7 @@ func (l *lagging) set(revision int64, whole bool, reasons map[allocator.Attachme
 
 // status is what the node tells the cluster of itself.
 func (a *Agent) status() lease.Status {
-	s := lease.Status{Address: a.Address, Version: a.Version, Containers: len(a.journal.Entries())}
+	s := lease.Status{Address: a.Address, Version: a.Version, Containers: a.journal.Len()}
 	l := &a.lagging
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -63,10 +63,12 @@ func (w *waiters) wake(k spaceKey) {
 	}
 }
 
-// wakePool does so for all families of a pool.
-func (w *waiters) wakePool(pool string) {
-	for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
-		w.wake(spaceKey{pool, f})
+// wakeAll lets the first one of each queue look.
+func (w *waiters) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, queue := range w.queues {
+		queue[0].raise()
 	}
 }
 

@@ -180,6 +180,9 @@ func (s *Space) Owns(a netip.Addr) bool { return s.find(a) != nowhere }
 // OwnsAny reports whether anything is.
 func (s *Space) OwnsAny() bool { return len(s.blocks) > 0 }
 
+// BlockOf is the block that a lies in.
+func (s *Space) BlockOf(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, s.bits).Masked() }
+
 // Holds reports whether a is held.
 func (s *Space) Holds(a netip.Addr) bool {
 	i := s.find(a)

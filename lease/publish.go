@@ -53,15 +53,19 @@ type addressWrite struct {
 }
 
 func (x *Session) pieces(batch Batch) ([]piece, error) {
-	writes := x.addressWrites(batch)
+	writes, blocks := x.addressWrites(batch), slices.Clone(batch.Blocks)
+	sortBy(blocks, func(b Block) (string, netip.Addr) { return b.Pool, b.Prefix.Addr() })
 	var pieces []piece
 	for chunk := range slices.Chunk(writes, publishOps) {
 		p := piece{status: x.published}
 		for _, w := range chunk {
-			b, ok := blockOf(batch.Blocks, w)
-			if !ok {
+			for len(blocks) > 0 && !(blocks[0].Pool == w.pool && blocks[0].Prefix.Contains(w.address)) {
+				blocks = blocks[1:] // both are in the order of their addresses
+			}
+			if len(blocks) == 0 {
 				return nil, fmt.Errorf("address %s of pool %q lies in none of the batch's blocks: want its block among them", w.address, w.pool)
 			}
+			b := blocks[0]
 			if n := len(p.blocks); n == 0 || p.blocks[n-1].Pool != b.Pool || p.blocks[n-1].Prefix != b.Prefix {
 				p.blocks = append(p.blocks, b)
 			}
@@ -88,14 +92,6 @@ func (x *Session) addressWrites(batch Batch) []addressWrite {
 	}
 	sortBy(writes, func(w addressWrite) (string, netip.Addr) { return w.pool, w.address })
 	return writes
-}
-
-func blockOf(blocks []Block, w addressWrite) (Block, bool) {
-	i := slices.IndexFunc(blocks, func(b Block) bool { return b.Pool == w.pool && b.Prefix.Contains(w.address) })
-	if i < 0 {
-		return Block{}, false
-	}
-	return blocks[i], true
 }
 
 // publish writes one piece. The session alone writes the node's status, and each piece under a number of its own: if

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -101,7 +102,45 @@ func (j *Journal) Get(a allocator.Attachment) *Entry {
 func (j *Journal) Holder(pool string, a netip.Addr) *Entry {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
-	return j.state.holder[address{pool, a}]
+	e, _ := j.state.holder.get(pool, a)
+	return e
+}
+
+// Within are the entries that have an address in a prefix, each once and in no order.
+func (j *Journal) Within(pool string, in netip.Prefix) (all []*Entry) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	all = j.state.holder.within(pool, in)
+	if len(all) < 2 {
+		return all
+	}
+	seen := make(map[*Entry]struct{}, len(all))
+	return slices.DeleteFunc(all, func(e *Entry) bool {
+		_, twice := seen[e]
+		seen[e] = struct{}{}
+		return twice
+	})
+}
+
+// OfPort is the entry that a port belongs to, or nil.
+func (j *Journal) OfPort(name string) *Entry {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.state.ports[name]
+}
+
+// InNamespace are the entries whose container's namespace has an id of the kernel's, in no order.
+func (j *Journal) InNamespace(id int) []*Entry {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return slices.Collect(maps.Keys(j.state.spaces[id+1]))
+}
+
+// Len is how many entries there are.
+func (j *Journal) Len() int {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return len(j.state.live)
 }
 
 // Entries are all, in no order.
@@ -129,11 +168,22 @@ func (j *Journal) Freed(wanted func(Freed) bool) []Freed {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	var all []Freed
-	for _, f := range j.state.freed {
+	for f := range j.state.freed.all() {
 		if wanted(f) {
 			all = append(all, f)
 		}
 	}
+	return byAge(all)
+}
+
+// FreedWithin is Freed for what lies in a prefix.
+func (j *Journal) FreedWithin(pool string, in netip.Prefix) []Freed {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return byAge(j.state.freed.within(pool, in))
+}
+
+func byAge(all []Freed) []Freed {
 	slices.SortFunc(all, func(a, b Freed) int { return cmp.Or(cmp.Compare(a.At, b.At), a.Address.Compare(b.Address)) })
 	return all
 }
@@ -242,10 +292,19 @@ func (j *Journal) Isolated() int {
 func (j *Journal) Forget(gone func(Freed) bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for at, f := range j.state.freed {
+	for f := range j.state.freed.all() {
 		if gone(f) {
-			delete(j.state.freed, at)
+			j.state.freed.remove(f.Pool, f.Address)
 		}
+	}
+}
+
+// ForgetWithin is Forget for what lies in a prefix.
+func (j *Journal) ForgetWithin(pool string, in netip.Prefix) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, f := range j.state.freed.within(pool, in) {
+		j.state.freed.remove(f.Pool, f.Address)
 	}
 }
 

@@ -23,10 +23,12 @@ type state struct {
 	header   Header
 	cluster  Cluster
 	live     map[allocator.Attachment]*Entry
-	holder   map[address]*Entry               // of live
+	holder   byAddress[*Entry]                // of live
+	ports    map[string]*Entry                // of live, by the port's name
+	spaces   map[int]map[*Entry]struct{}      // of live, by the namespace's id
 	releases map[allocator.Attachment]Release // the last of each, as far as an ADD has to heed it
 	before   allocator.Instant                // of what began earlier some release may be forgotten
-	freed    map[address]Freed                // the last release of each address that is not held
+	freed    byAddress[Freed]                 // the last release of each address that is not held
 	pending  map[address]Detachment
 	forgot   bool
 	shunned  []Shunned
@@ -43,9 +45,11 @@ type address struct {
 func newState() *state {
 	return &state{
 		live:     map[allocator.Attachment]*Entry{},
-		holder:   map[address]*Entry{},
+		holder:   byAddress[*Entry]{},
+		ports:    map[string]*Entry{},
+		spaces:   map[int]map[*Entry]struct{}{},
 		releases: map[allocator.Attachment]Release{},
-		freed:    map[address]Freed{},
+		freed:    byAddress[Freed]{},
 		pending:  map[address]Detachment{},
 	}
 }
@@ -71,7 +75,7 @@ func (s *state) apply(r *record) {
 	case r.Isolate != nil:
 		s.change(r.Isolate.Attachment, func(e *Entry) { e.Isolated = r.Isolate.Isolation })
 	case r.Freed != nil:
-		s.freed[address{r.Freed.Pool, r.Freed.Address}] = *r.Freed
+		s.freed.set(r.Freed.Pool, r.Freed.Address, *r.Freed)
 	case r.Detach != nil:
 		s.await(*r.Detach)
 	case r.Detached != nil:
@@ -92,13 +96,21 @@ func (s *state) hold(e *Entry) {
 	}
 	s.live[e.Attachment] = e
 	for _, a := range e.Addresses {
-		at := address{e.Pool, a}
-		s.holder[at] = e
-		delete(s.freed, at)
+		s.holder.set(e.Pool, a, e)
+		s.freed.remove(e.Pool, a)
+	}
+	if e.Wiring.Port != "" {
+		s.ports[e.Wiring.Port] = e
+	}
+	if e.NamespaceID != 0 {
+		if s.spaces[e.NamespaceID] == nil {
+			s.spaces[e.NamespaceID] = map[*Entry]struct{}{}
+		}
+		s.spaces[e.NamespaceID][e] = struct{}{}
 	}
 }
 
-// end takes an entry out. An address that another has by now stays that one's.
+// end takes an entry out, with all by which it is found. An address that another has by now stays that one's.
 func (s *state) end(e *Entry) {
 	n := needOf(e)
 	s.ending, s.noting = s.ending-n.ending, s.noting-n.noting
@@ -107,9 +119,15 @@ func (s *state) end(e *Entry) {
 	}
 	delete(s.live, e.Attachment)
 	for _, a := range e.Addresses {
-		if at := (address{e.Pool, a}); s.holder[at] == e {
-			delete(s.holder, at)
+		if now, _ := s.holder.get(e.Pool, a); now == e {
+			s.holder.remove(e.Pool, a)
 		}
+	}
+	if s.ports[e.Wiring.Port] == e {
+		delete(s.ports, e.Wiring.Port)
+	}
+	if delete(s.spaces[e.NamespaceID], e); len(s.spaces[e.NamespaceID]) == 0 {
+		delete(s.spaces, e.NamespaceID)
 	}
 }
 
@@ -152,8 +170,8 @@ func (s *state) release(r Release) {
 		return
 	}
 	for _, a := range e.Addresses {
-		if at := (address{e.Pool, a}); s.holder[at] == nil {
-			s.freed[at] = Freed{Pool: e.Pool, Address: a, App: e.App, At: r.At, Quarantine: r.Quarantine}
+		if _, held := s.holder.get(e.Pool, a); !held {
+			s.freed.set(e.Pool, a, Freed{Pool: e.Pool, Address: a, App: e.App, At: r.At, Quarantine: r.Quarantine})
 		}
 	}
 }
@@ -210,7 +228,7 @@ func (s *state) records() []record {
 	for _, e := range s.live {
 		all = append(all, record{Hold: e})
 	}
-	for _, f := range s.freed {
+	for f := range s.freed.all() {
 		all = append(all, record{Freed: &f})
 	}
 	for _, d := range s.pending {

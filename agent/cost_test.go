@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// allocated is how many bytes f allocates: as much as it copies of whatever it looks through.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// An agent that does not run, so that nothing allocates beside what is measured.
+func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.open()
+	a := r.agent
+	pool := allocator.Pool{Name: "crowded", CIDRs: prefixes("172.16.0.0/12")}.WithDefaults()
+	a.config.Store(&lease.Config{Pools: map[string]allocator.Pool{"crowded": pool}})
+	a.pools.configure(a.config.Load())
+	addr, n := netip.MustParseAddr("172.16.0.0"), 0
+	hold := func(more int) {
+		for range more {
+			at := allocator.Attachment{Network: "net", Container: fmt.Sprint(n), Interface: "eth0"}
+			check(t, a.journal.Hold(&journal.Entry{
+				Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr}, NamespaceID: n + 1, Wiring: journal.Wiring{Port: fmt.Sprint("bthx", n)},
+			}))
+			if n%2 == 1 {
+				a.journal.Release(journal.Release{Attachment: at, At: 1})
+			}
+			addr, n = addr.Next(), n+1
+		}
+	}
+	one := func() uint64 {
+		block := lease.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1, Parts: []lease.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
+		return allocated(func() {
+			a.isolateLost(block)
+			a.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
+				a.gain(s, "crowded", block.Prefix, false)
+				s.Drop(block.Prefix)
+			})
+			a.heed(t.Context(), netops.Event{Kind: netops.NamespaceGone, NamespaceID: -2})
+			a.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: "bthnone"})
+			a.journal.ForgetWithin("crowded", prefixes("172.31.0.0/26")[0])
+		})
+	}
+	hold(64)
+	one() // what is allocated once
+	few := one()
+	hold(20_000)
+	if many := one(); many > 4*few+16<<10 {
+		t.Errorf("%d bytes are allocated on a node that holds 64 addresses, and %d on one that holds 20,064", few, many)
+	}
+}
