@@ -53,6 +53,7 @@ type Agent struct {
 	gate     sync.RWMutex
 	session  *lease.Session
 	outlived *lease.Session // one of a former life of etcd's: what it was given is nothing in this one
+	asserted *lease.Config  // of whose pools all that is held here is asserted, or will be by the settling under way; nil: it has not begun
 	rights   *lease.Rights
 	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
 	waiting  atomic.Pointer[string]   // why nothing can be handed out; nil: it can

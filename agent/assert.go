@@ -118,8 +118,8 @@ func uncovered(b lease.Block, prefixes []netip.Prefix) bool {
 const assertTime = 5 * time.Second
 
 // assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
-// whose address is another's by now.
-func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []lease.Reservation) error {
+// whose address is another's by now. It reports whether it has asserted any, or tried to.
+func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []lease.Reservation) (asserted bool, err error) {
 	in := map[poolAddress]lease.Reservation{}
 	for _, r := range all {
 		in[poolAddress{r.Pool, r.Address}] = r
@@ -128,11 +128,12 @@ func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []
 		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || a.attached(e, in) {
 			continue
 		}
+		asserted = true
 		if err := a.assertReservation(ctx, s, e.Attachment); err != nil {
-			return err
+			return asserted, err
 		}
 	}
-	return nil
+	return asserted, nil
 }
 
 // attached reports whether records attach to an entry all that it has.

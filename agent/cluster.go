@@ -46,7 +46,7 @@ func (a *Agent) beginAnew(standing lease.Standing) {
 	}
 	a.gate.Lock()
 	defer a.gate.Unlock()
-	a.outlived = a.session
+	a.outlived, a.asserted = a.session, nil
 	a.config.Store(&lease.Config{Settings: a.config.Load().Settings})
 	a.blocks.reset()
 	a.absences.reset()

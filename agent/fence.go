@@ -2,8 +2,10 @@ package agent
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/netops"
@@ -79,14 +81,18 @@ type prover struct {
 	agent    *Agent
 	session  *lease.Session
 	unbroken map[allocator.Class]bool // the rights that had not run out when the session began
-	armed    map[string]time.Duration
+	goesOn   map[allocator.Class]bool // those of them under which nobody can have taken anything until the node has settled
+	settled  atomic.Bool
+
+	whole bool // the node had settled when the proof under way was armed
+	armed map[string]time.Duration
 }
 
 func (p *prover) strict() bool { return p.session.Node().Fencing == lease.FencingStrict }
 
 // Arm is called before the read is sent that is to prove the session.
 func (p *prover) Arm() error {
-	p.armed = map[string]time.Duration{}
+	p.whole, p.armed = p.settled.Load(), map[string]time.Duration{}
 	for class, right := range p.rights() {
 		if p.mayPass(class) {
 			p.armed[string(class)] = right
@@ -105,32 +111,32 @@ func (p *prover) rights() map[allocator.Class]time.Duration {
 	}
 }
 
-// mayPass reports whether a class may be opened. While etcd recovers, a right that has run out does not begin again before
+// mayPass reports whether a class may be opened. Before the node has settled only a right that has never run out goes on. While etcd recovers, a right that has run out does not begin again before
 // all others' of the class have: what this node had may have been given on in the history that etcd has lost.
 func (p *prover) mayPass(class allocator.Class) bool {
+	if !p.whole {
+		return p.goesOn[class]
+	}
 	return !p.session.Recovering() || p.unbroken[class] || p.agent.recovery.over(class)
 }
 
 // unbroken are the classes that this node lets pass now by a right that has not run out.
 func (a *Agent) unbroken() map[allocator.Class]bool {
-	if len(a.passing) == 0 {
-		return a.inherited()
-	}
-	all := map[allocator.Class]bool{}
+	all := a.inherited()
 	for _, class := range classes {
-		all[class] = a.passing[class] && a.rights.Left(class) > 0
+		all[class] = all[class] || a.passing[class] && a.rights.Left(class) > 0
 	}
 	return all
 }
 
-// inherited are the classes whose right has not run out by a proof of the agent before this one: its timers still run in the
-// kernel. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
+// inherited are the classes whose right has not run out by a proof of which the kernel's timers still run: of this agent or the one
+// before it. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
 func (a *Agent) inherited() map[allocator.Class]bool {
+	all := map[allocator.Class]bool{}
 	passing, err := a.kernel.Passing()
 	if err != nil || netops.Suspended() > a.journal.Cluster().Slept+sleepEvery/2 {
-		return nil
+		return all
 	}
-	all := map[allocator.Class]bool{}
 	for _, class := range classes {
 		all[class] = passing[string(class)] > 0
 	}
@@ -147,5 +153,24 @@ func (p *prover) Proven(sent time.Duration) {
 	for _, class := range classes {
 		p.agent.passing[class] = p.armed[string(class)] > 0
 	}
-	p.agent.proven(p.session, sent)
+	switch {
+	case p.whole:
+		p.agent.proven(p.session, sent)
+	case len(p.goesOn) > 0:
+		p.agent.rights.Extend(sent)
+	}
+}
+
+// goesOn are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
+// has written the node's key since this agent, or one before it with this journal, has. Nobody can have taken anything then.
+// While etcd recovers there are none, since what is not asserted yet is given to others when the recovery ends.
+func (a *Agent) goesOn(s *lease.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
+	if s.Recovering() || s.Former() == 0 || s.Former() != past.Generation {
+		return nil
+	}
+	all := a.unbroken()
+	for class := range all {
+		all[class] = all[class] && unbroken[class]
+	}
+	return all
 }

@@ -57,7 +57,9 @@ func (r *rig) joins() *prover {
 	if standing.Recovering {
 		a.recoveryLeft(standing)
 	}
-	return &prover{agent: a, session: session, unbroken: unbroken}
+	p := &prover{agent: a, session: session, unbroken: unbroken}
+	p.settled.Store(true)
+	return p
 }
 
 func (r *rig) foreign() {

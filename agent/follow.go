@@ -33,11 +33,12 @@ func (a *Agent) configure(c *lease.Config) bool {
 	}
 	a.config.Store(c)
 	a.pools.configure(c)
+	unasserted := a.unasserted(c)
 	a.gate.Unlock()
 	if !sameTimes(c.Settings, former.Settings) {
 		a.resettle.raise()
 	}
-	if a.unasserted(c, former) {
+	if unasserted {
 		a.reassert.raise()
 	}
 	a.rollout.raise()
@@ -47,15 +48,26 @@ func (a *Agent) configure(c *lease.Config) bool {
 }
 
 // unasserted reports whether a configuration brings a pool that containers here have addresses of already: etcd had lost
-// it, so that nothing of it could be asserted yet.
-func (a *Agent) unasserted(c, former *lease.Config) bool {
+// it, so that nothing of it could be asserted yet. A settling that has not begun asserts by the newer one. The gate is held.
+func (a *Agent) unasserted(c *lease.Config) bool {
+	if a.asserted == nil {
+		return false
+	}
 	for _, e := range a.journal.Entries() {
 		_, there := c.Pools[e.Pool]
-		if _, was := former.Pools[e.Pool]; there && !was {
+		if _, was := a.asserted.Pools[e.Pool]; there && !was {
 			return true
 		}
 	}
+	a.asserted = c // nothing is held of the pools that are new in it
 	return false
+}
+
+// beginAsserting says that a settling begins, which asserts what is held by the present configuration.
+func (a *Agent) beginAsserting() {
+	a.gate.Lock()
+	defer a.gate.Unlock()
+	a.asserted = a.config.Load()
 }
 
 // sameTimes reports whether a node fences in the same way under both.

@@ -88,7 +88,7 @@ func (a *Agent) present(ctx context.Context) error {
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
-	unbroken, slept := a.unbroken(), netops.Suspended()
+	unbroken, slept, known := a.unbroken(), netops.Suspended(), a.journal.Cluster()
 	session, err := a.store.Join(ctx, me)
 	if err != nil {
 		return err
@@ -98,16 +98,11 @@ func (a *Agent) present(ctx context.Context) error {
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation(), Slept: slept}
 	a.journal.SetCluster(past)
-	if err := a.settleUnlessBroken(ctx, session); err != nil {
-		return err
-	}
-	if err := a.fenceAfter(me); err != nil {
-		return err
-	}
-	return a.keep(ctx, &prover{agent: a, session: session, unbroken: unbroken}, standing)
+	return a.keep(ctx, &prover{agent: a, session: session, unbroken: unbroken, goesOn: a.goesOn(session, known, unbroken)}, standing)
 }
 
-// keep keeps a session until etcd ends it, or until the node is to fence in another way.
+// keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
+// settling takes, the session is renewed, and the rights that have not run out go on.
 func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) error {
 	s := p.session
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -116,11 +111,19 @@ func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) er
 		cancel(nil)
 		beside.Wait() // else it could take a signal that is meant for the next session
 	}()
-	beside.Go(func() { a.watchOver(ctx, s, cancel) })
+	settled := make(chan struct{})
+	beside.Go(func() { a.watchOver(ctx, s, settled, cancel) })
 	if s.Recovering() {
 		a.recoveryLeft(standing) // its time begins before the first proof
 		beside.Go(func() { a.recoverCluster(ctx, standing) })
 	}
+	beside.Go(func() {
+		if err := a.settleUnder(ctx, p); err != nil {
+			cancel(err)
+			return
+		}
+		close(settled)
+	})
 	err := s.Keep(ctx, p)
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
 		return cause
@@ -128,8 +131,34 @@ func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) er
 	return err
 }
 
-// watchOver ends a session, by cancel, for reasons that are not etcd's.
-func (a *Agent) watchOver(ctx context.Context, s *lease.Session, cancel context.CancelCauseFunc) {
+// settleUnder settles what the node holds under a new session, and has it proven as a whole then.
+func (a *Agent) settleUnder(ctx context.Context, p *prover) error {
+	if err := a.settleUnlessBroken(ctx, p.session); err != nil {
+		return err
+	}
+	if err := a.fenceAfter(p.session.Node()); err != nil {
+		return err
+	}
+	p.settled.Store(true)
+	p.session.ProveSoon()
+	return nil
+}
+
+// watchOver ends a session, by cancel, for reasons that are not etcd's. What only wants the node to settle anew waits until it has
+// settled.
+func (a *Agent) watchOver(ctx context.Context, s *lease.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
+	for settling := true; settling; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.lost:
+			cancel(lease.ErrSessionLost)
+		case <-a.shaken:
+			cancel(errShaken)
+		case <-settled:
+			settling = false
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -21,6 +21,7 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 	if err != nil {
 		return err
 	}
+	a.beginAsserting()
 	held := a.held(s.Recovering())
 	if blocks, err = a.assertBlocks(ctx, s, blocks, held); err != nil {
 		return err
@@ -29,11 +30,14 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 	if err != nil {
 		return err
 	}
-	if err := a.assertReservations(ctx, s, reservations); err != nil {
+	asserted, err := a.assertReservations(ctx, s, reservations)
+	if err != nil {
 		return err
 	}
-	if reservations, err = a.store.Reservations(ctx); err != nil {
-		return err
+	if asserted { // and what they are now, is known only by reading them again
+		if reservations, err = a.store.Reservations(ctx); err != nil {
+			return err
+		}
 	}
 	assignments, err := a.store.Assignments(ctx)
 	if err != nil {

@@ -30,7 +30,7 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 	if err := validNode(me); err != nil {
 		return nil, err
 	}
-	x := &Session{store: s, node: me}
+	x := &Session{store: s, node: me, hurry: make(chan struct{}, 1)}
 	defer func() {
 		if session == nil && x.lease != 0 {
 			s.revoke(x.lease)
@@ -212,7 +212,7 @@ func (x *Session) enter(ctx context.Context, n int, b before) (joined bool, err 
 	if err != nil || !response.Succeeded {
 		return false, err
 	}
-	x.generation, x.cluster, x.recovering = response.Header.Revision, b.cluster, !b.certain
+	x.generation, x.former, x.cluster, x.recovering = response.Header.Revision, b.nodeRevision, b.cluster, !b.certain
 	x.learnCounter(found(response, 2))
 	return true, nil
 }

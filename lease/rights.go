@@ -15,22 +15,37 @@ type Rights struct {
 
 	mu                    sync.Mutex
 	proven                bool
-	sent                  time.Duration
+	sent                  map[allocator.Class]time.Duration
 	session, addressLease time.Duration
 }
 
 // NewRights begins without any right. Now is the time since boot, CLOCK_BOOTTIME.
-func NewRights(now func() time.Duration) *Rights { return &Rights{now: now} }
+func NewRights(now func() time.Duration) *Rights {
+	return &Rights{now: now, sent: map[allocator.Class]time.Duration{}}
+}
 
 // Prove counts the rights from a read that was sent at sent, by the times in the node's key. A proof that is older
 // than one that is known changes nothing.
 func (r *Rights) Prove(sent, session, addressLease time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.proven && sent < r.sent {
+	if r.proven && sent < max(r.sent[allocator.Stateless], r.sent[allocator.Stateful]) {
 		return
 	}
-	r.proven, r.sent, r.session, r.addressLease = true, sent, session, addressLease
+	r.proven, r.session, r.addressLease = true, session, addressLease
+	r.sent[allocator.Stateless], r.sent[allocator.Stateful] = sent, sent
+}
+
+// Extend counts the rights that have not run out from a newer read, and revives none: it is for a session whose node has not
+// found out yet what it has lost. While a right has not run out nobody has taken anything.
+func (r *Rights) Extend(sent time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for class, before := range r.sent {
+		if r.left(class) > 0 {
+			r.sent[class] = max(before, sent)
+		}
+	}
 }
 
 // Limit shortens the rights to times that are about to be written into the node's key: others may count by them as
@@ -61,8 +76,12 @@ func (r *Rights) whole(class allocator.Class) time.Duration {
 func (r *Rights) Left(class allocator.Class) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.left(class)
+}
+
+func (r *Rights) left(class allocator.Class) time.Duration {
 	if !r.proven {
 		return 0
 	}
-	return r.sent + r.whole(class) - r.now()
+	return r.sent[class] + r.whole(class) - r.now()
 }

@@ -25,6 +25,8 @@ type Session struct {
 	lease      clientv3.LeaseID
 	cluster    int64 // the mod revision of the cluster's record
 	recovering bool  // it is not that of the etcd which answers
+	former     int64 // the mod revision that the node's key had until this session wrote it; 0: there was none
+	hurry      chan struct{}
 
 	publishing sync.Mutex
 	counter    int64  // the mod revision of the node's status
@@ -41,6 +43,10 @@ type Presence struct {
 
 // Generation is the mod revision of the node's key as this session wrote it.
 func (x *Session) Generation() int64 { return x.generation }
+
+// Former is the generation that this session has followed upon; 0: the node had none. Where it is the one that the agent knows
+// as its own, nobody has written the node's key in between.
+func (x *Session) Former() int64 { return x.former }
 
 // Node is the node's record as this session wrote it.
 func (x *Session) Node() Node { return x.node }
@@ -123,15 +129,37 @@ func (x *Session) Keep(ctx context.Context, prover Prover) error {
 		switch {
 		case err == nil:
 			prover.Proven(sent)
-			err = pause(ctx, interval)
+			err = x.rest(ctx, interval)
 		case SessionOver(err):
 			return err
 		default:
-			err = pause(ctx, interval/2+rand.N(interval/2))
+			err = x.rest(ctx, interval/2+rand.N(interval/2))
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// ProveSoon has Keep prove the session at once, or again where a proof is under way.
+func (x *Session) ProveSoon() {
+	select {
+	case x.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// rest waits until the next proof is due; its error is ctx's, if that ends first.
+func (x *Session) rest(ctx context.Context, d time.Duration) error {
+	due := time.NewTimer(d)
+	defer due.Stop()
+	select {
+	case <-due.C:
+		return nil
+	case <-x.hurry:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
