@@ -58,6 +58,9 @@ type Agent struct {
 	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
 	waiting  atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
+	unreadable atomic.Pointer[string] // why the configuration that etcd has cannot be read; nil: it could be, when it was read last
+	vain       vain
+
 	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
 
 	httpAddress atomic.Value // where /metrics is, once it is: a string

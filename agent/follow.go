@@ -18,7 +18,7 @@ func (a *Agent) followConfig(ctx context.Context) error {
 		if a.configure(c) {
 			a.Log.Info("configuration", zap.Int64("revision", c.Revision), zap.String("pools", poolNames(c)))
 		}
-	})
+	}, a.configRead)
 }
 
 // configure takes a configuration that is newer than the present one, and reports whether it was. It changes under the

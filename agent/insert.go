@@ -19,6 +19,9 @@ import (
 // insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
 // does. The order is choose, journal, wire, commit, answer.
 func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
+	if err := a.awaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+		return nil, err
+	}
 	set, err := a.members(r, files)
 	if err != nil {
 		return nil, err
@@ -123,7 +126,7 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 		}
 	}()
 	for _, m := range set {
-		add, err := a.begin(m, began)
+		add, err := a.begin(ctx, m, began)
 		if err != nil {
 			return nil, err
 		}
@@ -154,8 +157,11 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 	return results, nil
 }
 
+// errStrictIPAM refuses what strict fencing cannot isolate.
+var errStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
+
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
-func (a *Agent) begin(m *member, began allocator.Instant) (*add, error) {
+func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (*add, error) {
 	if began != 0 && a.journal.Overtaken(m.attachment, began) {
 		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.attachment)
 	}
@@ -174,10 +180,10 @@ func (a *Agent) begin(m *member, began allocator.Instant) (*add, error) {
 	if e != nil {
 		add.former, name = e, e.Pool
 	} else if m.Role == wire.IPAM && a.strict() {
-		return nil, wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
+		return nil, errStrictIPAM
 	}
 	var err error
-	if add.pool, add.config, err = a.pool(name); err != nil {
+	if add.pool, add.config, err = a.poolNow(ctx, name); err != nil {
 		return nil, err
 	}
 	for _, addr := range m.asked {

@@ -68,13 +68,31 @@ func (b *backlog) len() int {
 	return n
 }
 
+// heartbeat is how often it is looked whether the node's status in etcd says what is so: it is written with what is published, but
+// stateful containers come and go without, and anybody may delete it.
+const heartbeat = 3 * time.Second
+
+// statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
+func (a *Agent) statusShown() bool {
+	a.gate.RLock()
+	session := a.session
+	a.gate.RUnlock()
+	return session == nil || session.Shows(a.status())
+}
+
 // publishAll writes assignments and the node's status as they change.
 func (a *Agent) publishAll(ctx context.Context) error {
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-a.backlog.signal:
+		case <-beat.C:
+			if a.statusShown() {
+				continue
+			}
 		}
 		if a.waiting.Load() != nil {
 			continue // raised again when the node is ready

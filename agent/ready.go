@@ -1,48 +1,89 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// statusOf is CNI STATUS (CNI specification 1.1.0, "STATUS"): whether an ADD of the pool can be served now. It asks
-// nobody; everything is known.
-func (a *Agent) statusOf(r *wire.Request) error {
-	if err := a.ready(); err != nil {
-		return wire.Errorf(wire.CodeUnavailable, "%v", err)
+// statefulPatience is for how long stateful ADDs may be impossible before the node says that it is not ready: an etcd that is
+// restarted, or has lost its leader, takes less.
+const statefulPatience = time.Minute
+
+// statusOf is CNI STATUS (CNI specification 1.1.0, "STATUS"): whether an ADD of the network can be served. Runtimes take a node out of
+// service for its error, and orchestrators evict all that runs there: so it fails only for what keeps this node from serving
+// the network at all. A pool that is full is full on every node, and one container's trouble is told by CHECK, the log and the
+// metrics; neither is a reason.
+func (a *Agent) statusOf(ctx context.Context, r *wire.Request) error {
+	if err := a.awaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+		return unavailable(err)
 	}
-	if n := a.journal.Isolated(); n > 0 {
-		return wire.Errorf(wire.CodeDegraded, "%d containers of this node are isolated, since their addresses are others' now: see /metrics and the agent's log", n)
+	if err := a.serving(); err != nil {
+		return unavailable(err)
+	}
+	if r.Role == wire.IPAM && a.strict() {
+		return unavailable(errStrictIPAM)
 	}
 	name := r.Pool
 	if name == "" {
 		name = "default"
 	}
-	pool, _, err := a.pool(name)
+	pool, config, err := a.poolNow(ctx, name)
 	if err != nil {
-		return wire.Errorf(wire.CodeUnavailable, "%v", err)
+		return unavailable(err)
 	}
-	for _, f := range pool.Families() {
-		c := a.pools.counts(spaceKey{name, f})
-		if _, more := pool.PickBlock(f, 0, a.blocks.used(pool)); c.Free+c.Released+c.Quarantined == 0 && !more {
-			return wire.Errorf(wire.CodeUnavailable, "pool %q is exhausted: this node has no free address in it, and every block has an owner", name)
+	if len(pool.Stateful) > 0 {
+		if err := a.statefulReady(); err != nil {
+			return unavailable(err)
+		}
+	}
+	if config.Settings.StatusExhausted && a.vain.lately(name) {
+		return unavailable(fmt.Errorf("pool %q is exhausted: an ADD on this node has waited for an address in vain within the last minute", name))
+	}
+	return nil
+}
+
+func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%v", err) }
+
+// serving says why this node can serve no ADD at all, or nil.
+func (a *Agent) serving() error {
+	if reason := a.waiting.Load(); reason != nil {
+		return errors.New(*reason)
+	}
+	if reason := a.unreadable.Load(); reason != nil {
+		return fmt.Errorf("the configuration cannot be read: %s", *reason)
+	}
+	if left := a.rights.Left(allocator.Stateless); left <= 0 {
+		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than its address lease lasts", (-left).Round(time.Second))
+	}
+	if err := a.journal.Room(); err != nil {
+		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
+	}
+	return nil
+}
+
+// ready says why this node can serve no ADD of a class that its pools have, or nil.
+func (a *Agent) ready() error {
+	if err := a.serving(); err != nil {
+		return err
+	}
+	for _, pool := range a.config.Load().Pools {
+		if len(pool.Stateful) > 0 {
+			return a.statefulReady()
 		}
 	}
 	return nil
 }
 
-// ready says why nothing can be handed out, or nil.
-func (a *Agent) ready() error {
-	if reason := a.waiting.Load(); reason != nil {
-		return fmt.Errorf("%s", *reason)
-	}
-	if a.rights.Left(allocator.Stateless) <= 0 {
-		return fmt.Errorf("etcd has not been reached for longer than the address lease lasts")
-	}
-	if err := a.journal.Room(); err != nil {
-		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
+// statefulReady says why no stateful ADD has been possible for long, or nil.
+func (a *Agent) statefulReady() error {
+	if left := a.rights.Left(allocator.Stateful); left < -statefulPatience {
+		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over stateful addresses lasts (stateless ones go on for %s)",
+			(-left).Round(time.Second), a.rights.Left(allocator.Stateless).Round(time.Second))
 	}
 	return nil
 }

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,11 +66,10 @@ func (a *Agent) status() lease.Status {
 	defer l.mu.Unlock()
 	s.Revision, s.Applied, s.LaggingCount = l.seen, l.applied, len(l.reasons)
 	for at, reason := range l.reasons {
-		if len(s.Lagging) == namedLaggards {
-			break
-		}
 		s.Lagging = append(s.Lagging, lease.Lag{Attachment: at, Reason: reason})
 	}
+	slices.SortFunc(s.Lagging, func(x, y lease.Lag) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
+	s.Lagging = s.Lagging[:min(len(s.Lagging), namedLaggards)] // the same ones each time: the status is written when it changes
 	a.addFindings(&s)
 	return s
 }

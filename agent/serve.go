@@ -119,7 +119,7 @@ func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) 
 	var err error
 	switch r.Operation {
 	case wire.Status:
-		err = a.statusOf(r)
+		err = a.statusOf(ctx, r)
 	case wire.GC:
 		err = a.gc(ctx, r)
 	case wire.Insert:

@@ -139,7 +139,7 @@ func (r *rig) uncommitted(c wire.Container) (*lease.Session, []*add) {
 	c.NetnsFile = 1
 	set, err := r.agent.members(&wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
 	check(r.t, err)
-	begun, err := r.agent.begin(set[0], wire.Boottime())
+	begun, err := r.agent.begin(r.t.Context(), set[0], wire.Boottime())
 	check(r.t, err)
 	session, err := r.agent.chooseAll(r.t.Context(), []*add{begun}, wire.Boottime())
 	check(r.t, err)

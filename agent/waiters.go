@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -107,6 +108,7 @@ func (a *Agent) freed(k spaceKey) {
 
 // await waits for an address until one comes, or the caller's patience or its own ends.
 func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app allocator.App) (allocator.Grant, error) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()
 	me := a.waiters.join(k)
@@ -119,6 +121,7 @@ func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app
 		if a.waiters.first(k, me) {
 			grant, err := a.tryOne(ctx, k, app)
 			if err == nil {
+				a.vain.ended(pool.Name)
 				return grant, nil
 			}
 			last = err
@@ -129,6 +132,9 @@ func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app
 		case <-look.C:
 		case <-ctx.Done():
 			look.Stop()
+			if caller.Err() == nil && errors.Is(last, errNoBlock) {
+				a.vain.note(pool.Name)
+			}
 			return allocator.Grant{}, noAddress(pool, k, last)
 		}
 		look.Stop()

@@ -190,6 +190,9 @@ func again(ctx context.Context, n int, err error) bool {
 	return pause(ctx, rand.N(firstPause<<n)) == nil
 }
 
+// Away reports whether an error of the Store's says that etcd did not answer.
+func Away(err error) bool { return err != nil && ambiguous(err) }
+
 func ambiguous(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return true

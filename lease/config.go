@@ -114,11 +114,15 @@ func (s *Store) Config(ctx context.Context) (*Config, error) {
 }
 
 // FollowConfig calls f with the present configuration, and then with newer ones; of several that follow each other
-// fast f may get the last one alone. It returns only when ctx ends, with ctx's error.
-func (s *Store) FollowConfig(ctx context.Context, f func(*Config)) error {
+// fast f may get the last one alone. read is told of each attempt to read it, with its error or nil. It returns only when ctx
+// ends, with ctx's error.
+func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(error)) error {
 	last, of := int64(-1), 0 // the revision that f has got, and the life that it is of
 	news := func(ctx context.Context, life int) (*Config, error) {
 		c, err := s.Config(ctx)
+		if ctx.Err() == nil {
+			read(err)
+		}
 		if err != nil {
 			return nil, err
 		}

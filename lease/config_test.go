@@ -28,7 +28,7 @@ func TestFollowersSeeEveryNewerConfiguration(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			revisions = append(revisions, c.Revision)
-		})
+		}, func(error) {})
 	}()
 	last := func() int64 {
 		mu.Lock()

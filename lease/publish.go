@@ -39,6 +39,15 @@ func (x *Session) Publish(ctx context.Context, batch Batch) error {
 	return nil
 }
 
+// Shows reports whether etcd has a status of the node's, as this session wrote it last and as the last proof has seen it, that says
+// what status says.
+func (x *Session) Shows(status Status) bool {
+	x.publishing.Lock()
+	defer x.publishing.Unlock()
+	status.Batch = x.published.Batch
+	return x.shown.Load() == x.counter && encode(status) == encode(x.published)
+}
+
 // A piece is what one transaction publishes.
 type piece struct {
 	status Status
@@ -108,6 +117,7 @@ func (x *Session) publish(ctx context.Context, p piece) error {
 			return err
 		case response.Succeeded:
 			x.counter, x.published = response.Header.Revision, p.status
+			x.shown.Store(x.counter)
 			return nil
 		}
 		if err := x.verdict(response); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -27,6 +28,8 @@ type Session struct {
 	recovering bool  // it is not that of the etcd which answers
 	former     int64 // the mod revision that the node's key had until this session wrote it; 0: there was none
 	hurry      chan struct{}
+
+	shown atomic.Int64 // the mod revision of the node's status as the last proof has seen it; 0: there was none
 
 	publishing sync.Mutex
 	counter    int64  // the mod revision of the node's status
@@ -184,7 +187,8 @@ func (x *Session) prove(ctx context.Context, renewal *renewal, prover Prover, pa
 		return 0, err
 	}
 	sent = x.store.now()
-	response, err := x.store.consult(ctx, patience, "prove session", x.ownerGets()...)
+	status := clientv3.OpGet(x.store.keys.status(x.node.Name), clientv3.WithKeysOnly())
+	response, err := x.store.consult(ctx, patience, "prove session", append(x.ownerGets(), status)...)
 	if err != nil {
 		return 0, err
 	}
@@ -194,5 +198,6 @@ func (x *Session) prove(ctx context.Context, renewal *renewal, prover Prover, pa
 	if renewed != nil {
 		return 0, fmt.Errorf("%w (node %q)", ErrSessionLost, x.node.Name)
 	}
+	x.shown.Store(revisionOf(found(response, ownerReads)))
 	return sent, nil
 }

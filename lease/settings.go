@@ -33,6 +33,9 @@ type Settings struct {
 	Fencing      string             `json:"fencing"`      // what becomes of a container whose address may be another's
 	Session      allocator.Duration `json:"session"`      // how long a node counts as alive after it was last heard of
 	AddressLease allocator.Duration `json:"addressLease"` // how long a node may hand out what it owns while etcd is away
+
+	// StatusExhausted has CNI STATUS fail on a node where an ADD has waited in vain for an address within the last minute.
+	StatusExhausted bool `json:"statusExhausted,omitempty"`
 }
 
 // DefaultSettings are those of a cluster that nobody has configured.

@@ -96,6 +96,8 @@ func (p *parser) settings(n *yaml.Node) *lease.Settings {
 		"fencing":      one(p, "fencing", &settings.Fencing, word),
 		"session":      one(p, "session", &settings.Session, duration),
 		"addressLease": one(p, "addressLease", &settings.AddressLease, duration),
+
+		"statusExhausted": one(p, "statusExhausted", &settings.StatusExhausted, truth),
 	})
 	if len(p.errs) == before {
 		if err := settings.Validate(); err != nil {

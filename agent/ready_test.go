@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// status asks for CNI STATUS of a pool as a plugin does; "": it is well.
+func (r *rig) status(pool, role string) string {
+	r.t.Helper()
+	response, err := r.send(&wire.Request{Operation: wire.Status, Verb: "STATUS", Started: int64(wire.Boottime()), Pool: pool, Role: role})
+	if err == nil {
+		return ""
+	}
+	if e := wire.AsError(err); e.Code != wire.CodeUnavailable {
+		r.t.Errorf("STATUS fails with code %d: want %d, or none", e.Code, wire.CodeUnavailable)
+	}
+	_ = response
+	return err.Error()
+}
+
+// crowdedOut applies a pool whose addresses all have a container, but for what is asked for in vain.
+func (r *rig) crowdedOut(settings func(*lease.Settings)) {
+	r.t.Helper()
+	r.change(func(c *lease.Config) {
+		c.Pools["tiny"] = allocator.Pool{Name: "tiny", CIDRs: prefixes("10.43.0.0/29"), BlockSize: allocator.BlockSize{V4: 29}}.WithDefaults()
+		settings(&c.Settings)
+	})
+	for i := range 6 {
+		c := r.stateless("tiny-"+string(rune('a'+i)), "")
+		c.Pool, c.Role = "tiny", wire.IPAM
+		r.add(c)
+	}
+	c := r.stateless("tiny-late", "")
+	c.Pool, c.Role = "tiny", wire.IPAM
+	if refusal := r.refused(wire.CodeTryAgain, c); !strings.Contains(refusal.Error(), "exhausted") {
+		r.t.Fatalf("the pool is not full: %v", refusal)
+	}
+}
+
+func TestNeitherAFullPoolNorAnIsolatedContainerMakesStatusFail(t *testing.T) {
+	r := newRig(t)
+	r.crowdedOut(func(*lease.Settings) {})
+	r.add(r.stateless("a", "web"))
+	for _, e := range r.agent.journal.Entries() {
+		r.agent.isolate(e.Attachment, func(*journal.Entry) *journal.Isolation {
+			return &journal.Isolation{Epoch: journal.Never, Reason: "its address is another's"}
+		})
+	}
+	for _, pool := range []string{"tiny", "default", ""} {
+		if why := r.status(pool, wire.Interface); why != "" {
+			t.Errorf("STATUS of pool %q fails, and takes the whole node out of service: %s", pool, why)
+		}
+	}
+}
+
+func TestStatusFailsForAFullPoolWhereTheSettingsWantIt(t *testing.T) {
+	r := newRig(t)
+	r.crowdedOut(func(s *lease.Settings) { s.StatusExhausted = true })
+	if why := r.status("tiny", wire.Interface); !strings.Contains(why, "in vain") {
+		t.Errorf("STATUS says %q after an ADD has waited its whole time in vain", why)
+	}
+	if why := r.status("default", wire.Interface); why != "" {
+		t.Errorf("STATUS of another pool fails: %s", why)
+	}
+	gone := r.stateless("tiny-a", "")
+	gone.Pool, gone.Role = "tiny", wire.IPAM
+	r.del(gone)
+	next := r.stateless("tiny-next", "")
+	next.Pool, next.Role = "tiny", wire.IPAM
+	r.add(next)
+	if why := r.status("tiny", wire.Interface); why != "" {
+		t.Errorf("STATUS fails, and an ADD has just been served: %s", why)
+	}
+}
+
+func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.open() // what does not run is not proven again
+	a := r.agent
+	config, err := r.store.Config(t.Context())
+	check(t, err)
+	a.configure(config)
+	a.waiting.Store(nil)
+	readyz := func() (int, string) {
+		w := httptest.NewRecorder()
+		a.serveReady(w, nil)
+		return w.Code, w.Body.String()
+	}
+	for _, c := range []struct {
+		ago, session, addressLease time.Duration
+		says                       string
+	}{
+		{ago: 0, session: 2 * time.Second, addressLease: time.Hour},
+		{ago: 30 * time.Second, session: 2 * time.Second, addressLease: time.Hour}, // etcd may only have lost its leader
+		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Hour, says: "no stateful"},
+		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Minute, says: "stateless or stateful"},
+	} {
+		a.rights = lease.NewRights(wire.Boottime)
+		a.rights.Prove(wire.Boottime()-c.ago, c.session, c.addressLease)
+		err := a.statusOf(t.Context(), &wire.Request{Operation: wire.Status})
+		code, body := readyz()
+		if c.says == "" {
+			if err != nil || code != http.StatusOK {
+				t.Errorf("proven %s ago: STATUS says %v, /readyz %d %s", c.ago, err, code, body)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.says) || code != http.StatusServiceUnavailable || !strings.Contains(body, c.says) {
+			t.Errorf("proven %s ago: STATUS says %v, /readyz %d %s: want both to say %q", c.ago, err, code, body, c.says)
+		}
+	}
+}
+
+func TestStatusOfAnIPAMNetworkFailsWhereStrictFencingRefusesEachAdd(t *testing.T) {
+	r := newRig(t)
+	r.brief(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.until("STATUS says why", func() bool { return strings.Contains(r.status("default", wire.IPAM), "strict") })
+	if why := r.status("default", wire.Interface); why != "" {
+		t.Errorf("STATUS of a network whose interfaces are ours fails: %s", why)
+	}
+}
+
+func TestAConfigurationThatCannotBeReadIsToldByStatusAndReadyz(t *testing.T) {
+	r := newRig(t)
+	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
+	check(t, err)
+	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", "nonsense")
+	check(t, err)
+	r.until("STATUS says that it cannot be read", func() bool { return strings.Contains(r.status("default", wire.Interface), "config/revision") })
+	w := httptest.NewRecorder()
+	r.agent.serveReady(w, nil)
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), configurationUnreadable) {
+		t.Errorf("/readyz says %d %s", w.Code, w.Body)
+	}
+	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", string(revision.Kvs[0].Value))
+	check(t, err)
+	r.until("all is well again", func() bool { return r.status("default", wire.Interface) == "" })
+}
