@@ -73,6 +73,7 @@ type Agent struct {
 	cutOff   cutOff
 	astray   atomic.Bool // somebody is to be cut off whom the kernel may still let pass
 	machine  machine
+	foreign  foreign
 	wanted   wanted
 	backlog  backlog
 	lagging  lagging
@@ -95,7 +96,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	for _, s := range []*signal{
-		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining, &a.machine.look,
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining, &a.machine.look, &a.foreign.asking,
 	} {
 		*s = newSignal()
 	}
@@ -139,6 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.knowUplinks()
 	if err := a.recover(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -162,6 +164,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.endRetained)
 	run(a.freeFormer)
 	run(a.keepMachine)
+	run(a.askAhead)
 	run(a.letStraysGo)
 	run(a.followDemands)
 	run(a.demandAll)

@@ -42,6 +42,7 @@ func (a *Agent) configure(c *lease.Config) bool {
 		a.reassert.raise()
 	}
 	a.rollout.raise()
+	a.applyAsking()
 	a.draining.raise()
 	a.machine.look.raise()
 	return true

@@ -1,23 +1,27 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"go.uber.org/zap"
 )
 
 // suspectFor is how long nobody is given an address that somebody on the wire turned out to have.
 const suspectFor = time.Minute
 
 // chooseFor gives a stateless add its addresses. One that was another node's, and has not been in use here since, is
-// asked for on the wire first: that node's container may still be there, if it is cut off from etcd and not from others.
-// In the IPAM role the wire is another plugin's, and not known here.
+// asked for on the wire first: that node's container may still be there, if it is cut off from etcd and not from others. So is
+// one behind an uplink that was not asked for ahead of need. In the IPAM role the wire is another plugin's, and not known here.
 func (a *Agent) chooseFor(ctx context.Context, add *add) (err error) {
+	if add.Uplink != "" && add.Role != wire.IPAM {
+		a.behindUplink(add.pool.Name, cmp.Or(add.Bridge, defaultBridge))
+	}
 	for {
 		if add.grants, err = a.choose(ctx, add.pool, add.app, add.asked); err != nil {
 			return err
@@ -59,14 +63,24 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 	if _, err := a.ensureBridge(w, add.pool); err != nil {
 		return nil, wire.Errorf(wire.CodeIO, "%v", err)
 	}
-	answers, err := a.kernel.Probe(ctx, w.Bridge, ask)
-	if err != nil {
-		return nil, wire.Errorf(wire.CodeTryAgain, "%v", err)
-	}
 	occupied := map[netip.Addr]bool{}
-	for addr, mac := range answers {
-		occupied[addr] = true
-		a.Log.Warn("an address that was taken from another node is still in use on the wire", zap.Stringer("address", addr), zap.Stringer("mac", mac))
+	for _, f := range add.pool.Families() {
+		k := spaceKey{add.pool.Name, f}
+		part := slices.DeleteFunc(slices.Clone(ask), func(addr netip.Addr) bool { return allocator.FamilyOf(addr) != f })
+		if len(part) == 0 {
+			continue
+		}
+		// What else is to be asked for takes no more time, and shows whether one MAC answers for all.
+		a.pools.with(k, func(s *allocator.Space) { part = append(part, s.Unasked(askedAtOnce-len(part))...) })
+		answered, err := a.askWire(ctx, k, w.Bridge, part)
+		if err != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "cannot ask the wire whether somebody has the address: %v", err)
+		}
+		for _, g := range add.grants {
+			if answered[g.Address] {
+				occupied[g.Address] = true
+			}
+		}
 	}
 	return occupied, nil
 }

@@ -25,6 +25,7 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 		}
 		if a.reconcileSpace(k) > 0 {
 			gained = append(gained, k)
+			a.foreign.asking.raise()
 			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
 		}
 	}

@@ -12,6 +12,9 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
+// defaultBridge is the bridge of a network that names none.
+const defaultBridge = "berth0"
+
 // attached is what the kernel made of an add.
 type attached struct {
 	mac, hostMAC, bridgeMAC string
@@ -28,7 +31,7 @@ func wiring(add *add, e *journal.Entry) journal.Wiring {
 		Gateways: gateways(add.pool), Routes: routes(add.pool),
 	}
 	if w.Bridge == "" {
-		w.Bridge = "berth0"
+		w.Bridge = defaultBridge
 	}
 	if w.MAC == "" {
 		w.MAC = netops.MACFor(e.Addresses).String()

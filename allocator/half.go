@@ -14,7 +14,7 @@ const LargestHalf = 64
 // none of the blocks besides.
 func (s *Space) Half(now Instant, keep int, besides ...netip.Prefix) (part netip.Prefix, ok bool) {
 	s.Settle(now)
-	spare := s.lists[free].len + s.lists[released].len - keep
+	spare := s.lists[free].len + s.lists[unasked].len + s.lists[released].len - keep
 	if spare <= 0 {
 		return part, false
 	}

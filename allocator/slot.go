@@ -13,6 +13,7 @@ const (
 	quarantined
 	held
 	excluded // free or released, and not to be chosen
+	unasked  // free, and the wire is still to be asked whether somebody has it
 	kinds
 )
 
@@ -30,11 +31,15 @@ type slot struct {
 	before   uint8 // the state that it was taken from; held
 	excluded bool
 	probe    bool
+	unasked  bool // it was never in use here, nor the wire asked for it, in a Space that asks
 }
 
 func (t *slot) kind() uint8 {
 	if t.excluded && (t.state == free || t.state == released) {
 		return excluded
+	}
+	if t.unasked && t.state == free {
+		return unasked
 	}
 	return t.state
 }

@@ -30,7 +30,7 @@ const (
 type Grant struct {
 	Address netip.Addr
 	Source  Source
-	Probe   bool // its part was taken from another node, and it has not been in use here since: ask the wire first
+	Probe   bool // ask the wire first: its part was another node's, or the wire may have hosts that nobody gave an address
 }
 
 // An Outcome says how Take went.
@@ -61,6 +61,7 @@ type Space struct {
 	bits            int // a block's prefix length
 	reuse, cooldown time.Duration
 	usable          []Range
+	asking          bool // what was never in use here is asked for on the wire first
 
 	blocks map[netip.Addr]int32 // a block's first address → its place in chunks
 	chunks []chunk
@@ -119,7 +120,7 @@ func (s *Space) Add(part netip.Prefix, probe bool) (added int) {
 	from, to := s.bounds(part, n)
 	for i := from; i < to; i++ {
 		if s.slots[i].state == absent {
-			s.slots[i] = slot{state: free, probe: probe, excluded: !within(s.usable, s.address(i))}
+			s.slots[i] = slot{state: free, probe: probe, unasked: s.asking, excluded: !within(s.usable, s.address(i))}
 			s.enter(i)
 			s.chunks[n].owned++
 			added++
@@ -166,7 +167,7 @@ func (s *Space) Drop(part netip.Prefix) {
 // Counts tells how many addresses are in which state.
 func (s *Space) Counts() Counts {
 	return Counts{
-		Free:        s.lists[free].len,
+		Free:        s.lists[free].len + s.lists[unasked].len,
 		Released:    s.lists[released].len,
 		Quarantined: s.lists[quarantined].len,
 		Held:        s.lists[held].len,

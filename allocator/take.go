@@ -17,6 +17,9 @@ func (s *Space) Take(app App, now Instant, cooling bool) (Grant, Outcome) {
 		return s.hold(i, Fresh), Taken
 	}
 	i := s.lists[released].head
+	if first := s.lists[unasked].head; first != none && (i == none || now < s.slots[i].since+s.cooldown) {
+		return s.hold(first, Fresh), Taken
+	}
 	switch {
 	case i == none:
 		return Grant{}, Exhausted
@@ -72,7 +75,7 @@ func (s *Space) Release(a netip.Addr, app App, now Instant, quarantine time.Dura
 		s.apps.drop(t.app)
 		t.app = s.apps.keep(app)
 	}
-	t.state, t.since, t.probe = released, now, false
+	t.state, t.since, t.probe, t.unasked = released, now, false, false
 	if quarantine > 0 {
 		t.state, t.since = quarantined, now+quarantine
 	}
@@ -105,9 +108,9 @@ func (s *Space) Undo(a netip.Addr) {
 	s.leave(i)
 	s.slots[i].state = s.slots[i].before
 	s.enter(i)
-	if s.slots[i].kind() == free {
-		s.remove(&s.lists[free], byKind, i)
-		s.insert(&s.lists[free], byKind, i, none)
+	if k := s.slots[i].kind(); k == free || k == unasked {
+		s.remove(&s.lists[k], byKind, i)
+		s.insert(&s.lists[k], byKind, i, none)
 	}
 }
 
@@ -115,7 +118,10 @@ func (s *Space) Undo(a netip.Addr) {
 func (s *Space) Settle(now Instant) {
 	for i := s.lists[quarantined].head; i != none && s.slots[i].since <= now; i = s.lists[quarantined].head {
 		s.leave(i)
-		s.slots[i].state = released
+		t := &s.slots[i]
+		if t.state = released; t.probe && s.asking {
+			t.state, t.unasked = free, true
+		}
 		s.enter(i)
 	}
 }
@@ -125,5 +131,5 @@ func (s *Space) hold(i int32, from Source) Grant {
 	t := &s.slots[i]
 	t.before, t.state = t.state, held
 	s.enter(i)
-	return Grant{Address: s.address(i), Source: from, Probe: t.probe}
+	return Grant{Address: s.address(i), Source: from, Probe: t.probe || t.unasked}
 }

@@ -18,6 +18,13 @@ const (
 	FencingStrict = "strict"
 )
 
+// ProbeUplink and ProbeOff say whether nodes ask the network behind an uplink who has an address before they give it out. The
+// zero value means ProbeUplink.
+const (
+	ProbeUplink = "uplink"
+	ProbeOff    = "off"
+)
+
 // Bounds of the times. Below them a node would lose its rights by the ordinary delays of etcd and of the machine.
 const (
 	minSession      = 2 * time.Second
@@ -29,10 +36,11 @@ var operations = []string{"read", "insert", "delete"}
 
 // Settings hold for the whole cluster.
 type Settings struct {
-	Operations   []string           `json:"operations"`   // what may be done to containers; others are refused
-	Fencing      string             `json:"fencing"`      // what becomes of a container whose address may be another's
-	Session      allocator.Duration `json:"session"`      // how long a node counts as alive after it was last heard of
-	AddressLease allocator.Duration `json:"addressLease"` // how long a node may hand out what it owns while etcd is away
+	Operations   []string           `json:"operations"`      // what may be done to containers; others are refused
+	Fencing      string             `json:"fencing"`         // what becomes of a container whose address may be another's
+	Probe        string             `json:"probe,omitempty"` // ProbeOff: the wire is not asked for hosts that nobody gave an address
+	Session      allocator.Duration `json:"session"`         // how long a node counts as alive after it was last heard of
+	AddressLease allocator.Duration `json:"addressLease"`    // how long a node may hand out what it owns while etcd is away
 
 	// StatusExhausted has CNI STATUS fail on a node where an ADD has waited in vain for an address within the last minute.
 	StatusExhausted bool `json:"statusExhausted,omitempty"`
@@ -41,7 +49,7 @@ type Settings struct {
 // DefaultSettings are those of a cluster that nobody has configured.
 func DefaultSettings() Settings {
 	return Settings{
-		Operations: slices.Clone(operations), Fencing: FencingEvidence,
+		Operations: slices.Clone(operations), Fencing: FencingEvidence, Probe: ProbeUplink,
 		Session: allocator.Duration(15 * time.Second), AddressLease: allocator.Duration(time.Hour),
 	}
 }
@@ -61,6 +69,8 @@ func (s Settings) Validate() error {
 	switch {
 	case s.Fencing != FencingEvidence && s.Fencing != FencingStrict:
 		return fmt.Errorf("settings: fencing: there is no mode %q: want %q or %q", s.Fencing, FencingEvidence, FencingStrict)
+	case s.Probe != "" && s.Probe != ProbeUplink && s.Probe != ProbeOff:
+		return fmt.Errorf("settings: probe: %q is none: want %q or %q", s.Probe, ProbeUplink, ProbeOff)
 	case time.Duration(s.Session) < minSession:
 		return fmt.Errorf("settings: session %s: want %s or more", s.Session, minSession)
 	case time.Duration(s.AddressLease) < minAddressLease:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -152,8 +153,8 @@ func (c *ctl) settings() *cobra.Command {
 			s := config.Settings
 			return c.print(map[string]lease.Settings{"settings": s}, func(w io.Writer) error {
 				return table{
-					header: []string{"OPERATIONS", "FENCING", "SESSION", "ADDRESS LEASE"},
-					rows:   [][]string{{strings.Join(s.Operations, ","), s.Fencing, span(s.Session), span(s.AddressLease)}},
+					header: []string{"OPERATIONS", "FENCING", "PROBE", "SESSION", "ADDRESS LEASE"},
+					rows:   [][]string{{strings.Join(s.Operations, ","), s.Fencing, cmp.Or(s.Probe, lease.ProbeUplink), span(s.Session), span(s.AddressLease)}},
 				}.write(w)
 			})
 		}),

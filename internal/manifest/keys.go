@@ -94,6 +94,7 @@ func (p *parser) settings(n *yaml.Node) *lease.Settings {
 	p.mapping(n, "settings", fields{
 		"operations":   list(p, "operations", &settings.Operations, word),
 		"fencing":      one(p, "fencing", &settings.Fencing, word),
+		"probe":        one(p, "probe", &settings.Probe, word),
 		"session":      one(p, "session", &settings.Session, duration),
 		"addressLease": one(p, "addressLease", &settings.AddressLease, duration),
 

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// Behind an uplink there may be hosts whose addresses nobody gave. So a part of such a pool is asked for on the wire before
+// its first use, in the background, a part at a time.
+
+const (
+	askedAtOnce = 64          // addresses of a part
+	askAgain    = time.Second // after the wire could not be asked
+	proxyAt     = 8           // for how many unheld addresses one MAC answers that is no host, but proxy ARP
+)
+
+// proxyARP is the kind of the finding that somebody on the wire answers for addresses that nobody has.
+const proxyARP = "proxy-arp"
+
+// foreign is what is known of the networks behind uplinks.
+type foreign struct {
+	asking signal // there may be something to ask for
+
+	mu      sync.Mutex
+	bridges map[string]string // by pool: the bridge with the uplink
+	proxies map[string]bool   // MACs that answer for whatever is asked
+}
+
+// behindUplink says that a pool's containers are on a bridge that has an uplink.
+func (a *Agent) behindUplink(pool, bridge string) {
+	f := &a.foreign
+	f.mu.Lock()
+	known := f.bridges[pool] == bridge
+	if f.bridges == nil {
+		f.bridges = map[string]string{}
+	}
+	f.bridges[pool] = bridge
+	f.mu.Unlock()
+	if !known {
+		a.applyAsking()
+	}
+}
+
+// knowUplinks finds the pools behind uplinks by what the journal says of running containers.
+func (a *Agent) knowUplinks() {
+	for _, e := range a.journal.Entries() {
+		if e.Wiring.Uplink != "" {
+			a.behindUplink(e.Pool, e.Wiring.Bridge)
+		}
+	}
+}
+
+// applyAsking lets the allocator know for which pools the wire is to be asked.
+func (a *Agent) applyAsking() {
+	on := a.config.Load().Settings.Probe != lease.ProbeOff
+	for pool := range a.foreign.known() {
+		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
+			a.pools.with(spaceKey{pool, f}, func(s *allocator.Space) { s.Ask(on) })
+		}
+	}
+	a.foreign.asking.raise()
+}
+
+func (f *foreign) known() map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[string]string{}
+	for pool, bridge := range f.bridges {
+		all[pool] = bridge
+	}
+	return all
+}
+
+// askAhead asks for what is about to be given out, ahead of need.
+func (a *Agent) askAhead(ctx context.Context) error {
+	tick := time.NewTicker(10 * askAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.foreign.asking:
+		case <-tick.C: // a quarantine may be over
+		}
+		for pool, bridge := range a.foreign.known() {
+			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
+				if err := a.askPool(ctx, spaceKey{pool, f}, bridge); err != nil && ctx.Err() == nil {
+					a.Log.Debug("the wire cannot be asked who has addresses; it is tried again", zap.String("bridge", bridge), zap.Error(err))
+					time.AfterFunc(askAgain, a.foreign.asking.raise)
+				}
+			}
+		}
+	}
+}
+
+// askPool asks for all that is to be asked for, a part at a time.
+func (a *Agent) askPool(ctx context.Context, k spaceKey, bridge string) error {
+	for ctx.Err() == nil {
+		var ask []netip.Addr
+		a.pools.with(k, func(s *allocator.Space) { s.Settle(wire.Boottime()); ask = s.Unasked(askedAtOnce) })
+		if len(ask) == 0 {
+			return nil
+		}
+		if _, err := a.askWire(ctx, k, bridge, ask); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// askWire asks for addresses, keeps those that are free here and that somebody on the wire has, and returns all that somebody
+// has.
+func (a *Agent) askWire(ctx context.Context, k spaceKey, bridge string, ask []netip.Addr) (occupied map[netip.Addr]bool, err error) {
+	answers, err := a.kernel.Probe(ctx, bridge, ask)
+	if err != nil {
+		return nil, err
+	}
+	occupied = map[netip.Addr]bool{}
+	proxies := a.foreign.proxiesIn(ask, answers)
+	a.tellProxies(bridge, proxies)
+	for addr, mac := range answers {
+		if !a.foreign.isProxy(mac) {
+			occupied[addr] = true
+			a.Log.Warn("an address that nobody gave is in use on the wire; it is not given to a container: exclude it, if it is a host's for good",
+				zap.String("pool", k.pool), zap.Stringer("address", addr), zap.Stringer("mac", mac))
+		}
+	}
+	a.pools.with(k, func(s *allocator.Space) {
+		for _, addr := range ask {
+			if occupied[addr] {
+				s.Occupied(addr, wire.Boottime(), suspectFor)
+			} else {
+				s.Asked(addr)
+			}
+		}
+	})
+	return occupied, nil
+}
+
+// proxiesIn are the MACs that answer for too many addresses to be hosts.
+func (f *foreign) proxiesIn(ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) (macs []string) {
+	count := map[string]int{}
+	for _, mac := range answers {
+		count[mac.String()]++
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.proxies == nil {
+		f.proxies = map[string]bool{}
+	}
+	for mac, n := range count {
+		if n >= proxyAt && n > len(ask)/2 {
+			f.proxies[mac] = true
+		}
+		if f.proxies[mac] {
+			macs = append(macs, mac)
+		}
+	}
+	slices.Sort(macs)
+	return macs
+}
+
+func (f *foreign) isProxy(mac net.HardwareAddr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.proxies[mac.String()]
+}
+
+func (a *Agent) tellProxies(bridge string, macs []string) {
+	for _, mac := range macs {
+		a.findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and its answers are ignored", mac, bridge),
+			"switch proxy ARP off on that router, or set probe to off in the settings: hosts behind it cannot be told from free addresses")
+	}
+}
