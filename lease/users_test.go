@@ -150,3 +150,111 @@ func (r *refusals) list() []string {
 	defer r.mu.Unlock()
 	return slices.Clone(r.told)
 }
+
+// roles carries out the etcdctl commands of docs/etcd.md, and makes a user of each role, with its name as the password.
+func (l *lab) roles() (names []string) {
+	l.Helper()
+	manual, err := os.ReadFile("../docs/etcd.md")
+	l.check(err)
+	raw := l.raw()
+	for line := range strings.Lines(string(manual)) {
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 4 && words[0] == "etcdctl" && words[2] == "add":
+			_, err = raw.RoleAdd(l.Context(), words[3])
+			names = append(names, words[3])
+		case len(words) > 3 && words[0] == "etcdctl" && words[2] == "grant-permission":
+			words, end := words[3:], ""
+			if words[0] == "--prefix" {
+				words, end = words[1:], clientv3.GetPrefixRangeEnd(words[3])
+			}
+			kind := clientv3.PermissionType(clientv3.PermRead)
+			if words[1] == "readwrite" {
+				kind = clientv3.PermissionType(clientv3.PermReadWrite)
+			}
+			_, err = raw.RoleGrantPermission(l.Context(), words[0], words[2], end, kind)
+		}
+		l.check(err)
+	}
+	for _, role := range names {
+		_, err := raw.UserAdd(l.Context(), role, role)
+		l.check(err)
+		_, err = raw.UserGrantRole(l.Context(), role, role)
+		l.check(err)
+	}
+	return names
+}
+
+func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	l.options.Prefix = DefaultPrefix
+	if names := l.roles(); !slices.Equal(names, []string{"berth-agent", "berth-operator", "berth-viewer"}) {
+		t.Fatalf("the manual has the roles %q", names)
+	}
+	l.withUsers("secret")
+	operator, agent, viewer := l.as("berth-operator", "berth-operator"), l.as("berth-agent", "berth-agent"), l.as("berth-viewer", "berth-viewer")
+	config := l.apply(operator, smallest())
+
+	_, err := agent.Meet(t.Context(), "n1", node("n1").Machine, Past{})
+	l.check(err)
+	x := l.join(agent, "n1")
+	var prover countingProver
+	l.beside(func(ctx context.Context) { _ = x.Keep(ctx, &prover) })
+	l.until("the agent's session is proven", func() bool { return prover.proofs.Load() > 0 })
+	l.reserve(x, asking(config, "default", identity("db", 0), "c1"))
+	_, err = x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.64.0/26"))
+	l.check(err)
+
+	for what, read := range map[string]func(*Store) error{
+		"nodes":        func(s *Store) error { _, err := s.Nodes(t.Context()); return err },
+		"blocks":       func(s *Store) error { _, err := s.Blocks(t.Context()); return err },
+		"reservations": func(s *Store) error { _, err := s.Reservations(t.Context()); return err },
+		"the version":  func(s *Store) error { _, err := s.Config(t.Context()); return err },
+	} {
+		l.check(read(viewer))
+		if err := read(l.store()); !Refused(err) {
+			t.Errorf("somebody without a name reads %s: %v", what, err)
+		}
+	}
+	for who, s := range map[string]*Store{"the viewer": viewer, "the agent": agent} {
+		client, err := s.etcd()
+		l.check(err)
+		if _, err := client.Put(t.Context(), s.keys.settings(), "{}"); !Refused(err) {
+			t.Errorf("%s changes the settings: %v", who, err)
+		}
+	}
+	if _, err := viewer.Join(t.Context(), node("n2")); !Refused(err) {
+		t.Errorf("the viewer joins as a node: %v", err)
+	}
+}
+
+func TestARevokedPermissionIsToldOnceAndItsReturnToo(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	l.options.Prefix = DefaultPrefix
+	l.roles()
+	l.withUsers("secret")
+	var told refusals
+	agent := l.as("berth-agent", "berth-agent", func(o *Options) { o.Access = told.tell })
+	admin, err := clientv3.New(clientv3.Config{Endpoints: l.options.Endpoints, Username: "root", Password: "secret", Logger: zap.NewNop()})
+	l.check(err)
+	defer admin.Close()
+	_, err = admin.UserRevokeRole(t.Context(), "berth-agent", "berth-agent")
+	l.check(err)
+	for range 3 {
+		if _, err := agent.Blocks(t.Context()); !Refused(err) {
+			t.Fatalf("without a role the blocks are read: %v", err)
+		}
+	}
+	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], "read /berth/v1/blocks: ") || !strings.Contains(got[0], "permission denied") {
+		t.Errorf("told %q: want once that the blocks cannot be read", got)
+	}
+	_, err = admin.UserGrantRole(t.Context(), "berth-agent", "berth-agent")
+	l.check(err)
+	_, err = agent.Blocks(t.Context())
+	l.check(err)
+	if got := told.list(); len(got) != 2 || got[1] != "read /berth/v1/blocks: <nil>" {
+		t.Errorf("told %q: want the end of it, too", got)
+	}
+}

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// hostname is the machine's, and with that its node's name.
+const hostname = "machine"
+
 // boot makes a file system out of root, with what is changed in dir, and becomes its systemd. It runs in the machine's namespaces.
 func boot(root, dir, tree string) error {
 	b := booting{at: filepath.Join(dir, "root")}
@@ -33,6 +36,8 @@ func boot(root, dir, tree string) error {
 	}
 	b.try(os.Symlink("pts/ptmx", filepath.Join(b.at, "dev/ptmx")))
 	b.try(os.Symlink("/proc/self/fd", filepath.Join(b.at, "dev/fd")))
+	b.try(os.WriteFile(filepath.Join(b.at, "etc/hostname"), []byte(hostname+"\n"), 0o644))
+	b.try(os.WriteFile(filepath.Join(b.at, "etc/hosts"), []byte("127.0.0.1 localhost "+hostname+"\n"), 0o644))
 	// What somebody has who builds: the tree, Go, and the modules.
 	src := b.layer(dir, "layers/src")
 	if out, err := exec.Command("cp", "-a", tree+"/.", src).CombinedOutput(); err != nil {
@@ -46,7 +51,6 @@ func boot(root, dir, tree string) error {
 	b.try(unix.PivotRoot(b.at, old))
 	b.try(os.Chdir("/"))
 	b.try(unix.Unmount("/.old", unix.MNT_DETACH))
-	b.try(unix.Sethostname([]byte("machine")))
 	if b.err != nil {
 		return b.err
 	}
