@@ -42,6 +42,7 @@ type Agent struct {
 	strays   strays
 	absences absences
 	recovery recovery
+	readings readings
 	claims   singleflight.Group
 	locks    locks
 	hands    hands
@@ -145,6 +146,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
+	a.readings.alive = ctx
 	run := func(task func(context.Context) error) { tasks.Go(func() error { return task(ctx) }) }
 	run(func(ctx context.Context) error { return a.serve(ctx, listener, usualLimits) })
 	run(func(ctx context.Context) error { return a.keepRunDir(ctx, listener) })

@@ -120,6 +120,9 @@ func (a *Agent) release(e *journal.Entry, r journal.Release) {
 	}
 	a.journal.Release(r)
 	a.findings.Clear(findingCut, e.Attachment.String())
+	if a.lagging.drop(e.Attachment) {
+		a.backlog.signal.raise() // the status tells it
+	}
 	if e.Class == allocator.Stateful {
 		a.detach.raise()
 		return

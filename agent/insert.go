@@ -319,7 +319,7 @@ func (a *Agent) commit(session *lease.Session, adds []*add) error {
 // isolates meanwhile is found by the one or the other.
 func (a *Agent) commitOne(add *add) error {
 	answered := *add.entry
-	answered.Answered = wire.Boottime()
+	answered.Answered, answered.Given = wire.Boottime(), given(add.entry.Role, add.pool)
 	answered.Wiring.MAC = add.attached.mac
 	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
 	if broken.Journal {
@@ -336,6 +336,9 @@ func (a *Agent) commitOne(add *add) error {
 		return errSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
 	}
 	a.known(answered.Wiring.Port)
+	if a.lagging.drop(add.attachment) {
+		a.backlog.signal.raise() // the status tells it
+	}
 	return nil
 }
 

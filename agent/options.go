@@ -20,7 +20,8 @@ type Options struct {
 	Boot    string // see Boot
 	Version string // the program's
 	RunDir  string // the socket, the journal and the spool
-	Listen  string // host:port of /metrics, /healthz and /readyz; empty: none
+	Listen  string // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
+	Access  Access // who may ask for /v1/
 	Etcd    lease.Options
 	Alone   bool // the etcd is this machine's own, and nobody else uses it
 	Log     *zap.Logger

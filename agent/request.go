@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
-	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/ifname"
@@ -68,11 +66,11 @@ func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
 
 // allowed refuses an operation that is unknown, or that the settings switch off.
 func (a *Agent) allowed(operation string) error {
-	operations := a.config.Load().Settings.Operations
-	if slices.Contains(operations, operation) {
-		return nil
+	settings := a.config.Load().Settings
+	if err := settings.Allow(operation); err != nil {
+		return wire.Errorf(wire.CodeOperation, "%v", err)
 	}
-	return wire.Errorf(wire.CodeOperation, "operation %q is unknown or switched off: valid are %s", operation, strings.Join(operations, ", "))
+	return nil
 }
 
 func newMember(c wire.Container, files []*os.File) (*member, error) {

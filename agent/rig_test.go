@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -42,6 +43,8 @@ type rig struct {
 	spaces  int
 	boot    string // of a later boot of this machine
 	session time.Duration
+	listen  string // where the web server is; empty: on the loopback
+	access  Access
 
 	patience time.Duration // of until
 }
@@ -117,7 +120,7 @@ func (r *rig) open() {
 	}
 	r.agent, err = New(Options{
 		Node: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"), Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
-		Etcd: lease.Options{Endpoints: endpoints}, Listen: "127.0.0.1:0",
+		Etcd: lease.Options{Endpoints: endpoints}, Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
 	})
 	check(r.t, err)
 	r.stop = func() { r.agent.Close() }

@@ -27,8 +27,10 @@ const (
 type lagging struct {
 	mu      sync.Mutex
 	seen    int64 // the revision that reasons speak of
-	applied int64
-	reasons map[allocator.Attachment]string
+	applied int64 // the newest that all of them have
+	live    int64 // the newest that all of them have as far as a running one can get it
+	bridges bool  // every bridge has what seen says
+	reasons map[allocator.Attachment]lease.Lag
 }
 
 // revision is the newest one that every container of this node has.
@@ -38,37 +40,84 @@ func (l *lagging) revision() int64 {
 	return l.applied
 }
 
+// liveRevision is the newest one that every container of this node has as far as a running one can get it.
+func (l *lagging) liveRevision() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.live
+}
+
 // reset forgets which revisions were applied: those of another etcd.
 func (l *lagging) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen, l.applied = 0, 0
+	l.seen, l.applied, l.live = 0, 0, 0
 }
 
-// set takes the outcome of a roll-out of one revision, which is whole if every container and every bridge has it, and
-// reports whether it is news.
-func (l *lagging) set(revision int64, whole bool, reasons map[allocator.Attachment]string) bool {
+// set takes the outcome of a roll-out of one revision: which containers lag, and whether every bridge has it. It reports
+// whether that is news.
+func (l *lagging) set(revision int64, bridges bool, reasons map[allocator.Attachment]lease.Lag) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	news := l.seen != revision || !maps.Equal(l.reasons, reasons) || whole && l.applied != revision
+	news := l.seen != revision || !maps.Equal(l.reasons, reasons) || l.bridges != bridges
 	l.seen, l.reasons = revision, reasons
-	if whole {
+	if l.bridges = bridges; bridges && len(reasons) == remakes(reasons) {
+		l.live = revision
+	}
+	if bridges && len(reasons) == 0 {
 		l.applied = revision
 	}
 	return news
 }
 
-// status is what the node tells the cluster of itself.
+// drop forgets a container that is gone or was made anew, and reports whether that is news.
+func (l *lagging) drop(at allocator.Attachment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, lags := l.reasons[at]; !lags {
+		return false
+	}
+	delete(l.reasons, at)
+	if l.bridges && len(l.reasons) == remakes(l.reasons) {
+		l.live = l.seen
+	}
+	if l.bridges && len(l.reasons) == 0 {
+		l.applied = l.seen
+	}
+	return true
+}
+
+// outdated is how many containers must be made anew.
+func (l *lagging) outdated() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return remakes(l.reasons)
+}
+
+func remakes(reasons map[allocator.Attachment]lease.Lag) (n int) {
+	for _, lag := range reasons {
+		if lag.Remake {
+			n++
+		}
+	}
+	return n
+}
+
+// status is what the node tells the cluster of itself. Of many containers that lag it names first those that a running
+// one could follow.
 func (a *Agent) status() lease.Status {
 	s := lease.Status{Address: a.Address, Version: a.Version, Containers: a.journal.Len()}
 	l := &a.lagging
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Revision, s.Applied, s.LaggingCount = l.seen, l.applied, len(l.reasons)
-	for at, reason := range l.reasons {
-		s.Lagging = append(s.Lagging, lease.Lag{Attachment: at, Reason: reason})
-	}
-	slices.SortFunc(s.Lagging, func(x, y lease.Lag) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
+	s.Revision, s.Applied, s.Live = l.seen, l.applied, l.live
+	s.LaggingCount, s.RemakeCount = len(l.reasons), remakes(l.reasons)
+	s.Lagging = slices.SortedFunc(maps.Values(l.reasons), func(a, b lease.Lag) int {
+		if a.Remake != b.Remake {
+			return map[bool]int{false: -1, true: 1}[a.Remake]
+		}
+		return cmp.Compare(a.Attachment.String(), b.Attachment.String())
+	})
 	s.Lagging = s.Lagging[:min(len(s.Lagging), namedLaggards)] // the same ones each time: the status is written when it changes
 	a.addFindings(&s)
 	return s
@@ -85,12 +134,18 @@ func (a *Agent) rollOut(ctx context.Context) error {
 		case <-retry:
 		}
 		config := a.config.Load()
-		reasons := a.bringTo(ctx, config)
-		whole := a.withdrawGateways() && len(reasons) == 0
-		if a.lagging.set(config.Revision, whole, reasons) {
+		reasons := map[allocator.Attachment]lease.Lag{}
+		for at, reason := range a.outdated(ctx, a.journal.Entries(), config) {
+			reasons[at] = lease.Lag{Attachment: at, Reason: reason, Remake: true}
+		}
+		for at, reason := range a.bringTo(ctx, config) {
+			reasons[at] = lease.Lag{Attachment: at, Reason: reason}
+		}
+		bridges := a.withdrawGateways()
+		if a.lagging.set(config.Revision, bridges, reasons) {
 			a.backlog.signal.raise() // the status tells it
 		}
-		if retry = nil; !whole {
+		if retry = nil; !bridges || len(reasons) > 0 {
 			retry = time.After(rolloutRetry)
 		}
 	}
@@ -121,7 +176,7 @@ func (a *Agent) bringTo(ctx context.Context, config *lease.Config) map[allocator
 }
 
 // current reports whether an entry has what its pool says of running containers. What another plugin wired, and name
-// resolution, are out of Berth's hands and count for new containers only.
+// resolution, are out of Berth's hands: outdated sees to them.
 func current(e *journal.Entry, pool *allocator.Pool) bool {
 	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, rewired(e.Wiring, pool))
 }

@@ -130,7 +130,7 @@ func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) 
 		if r.Select == nil {
 			response.Revision, err = a.read(ctx, r, files)
 		} else if err = a.allowed(r.Operation); err == nil {
-			response.Set, err = a.readSet(ctx, r.Select)
+			response.Set, err = a.readSelected(ctx, r.Select)
 		}
 	}
 	if err != nil {

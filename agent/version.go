@@ -2,14 +2,9 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"strings"
-	"time"
+	"strconv"
 
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -20,25 +15,48 @@ func (a *Agent) revision() *wire.Revision {
 	return &wire.Revision{Revision: revision, Applied: applied, Complete: applied == revision}
 }
 
-// readSet is the version of a set, wherever its containers are. Etcd tells it, as it tells berthctl.
-func (a *Agent) readSet(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
-	set := lease.Selector{Containers: s.Containers, Node: s.Node, Pool: s.Pool}
-	if s.App != "" {
-		namespace, app, ok := strings.Cut(s.App, "/")
-		if !ok {
-			return nil, wire.Errorf(wire.CodeOperation, "app %q: want NAMESPACE/APP", s.App)
+// parameters are a selection as the one that reads them wants it.
+func parameters(s *wire.Select) map[string][]string {
+	p := map[string][]string{}
+	if len(s.Containers) > 0 {
+		p[lease.ByContainer] = s.Containers
+	}
+	for name, value := range map[string]string{lease.ByApp: s.App, lease.ByNode: s.Node, lease.ByPool: s.Pool} {
+		if value != "" {
+			p[name] = []string{value}
 		}
-		set.App = allocator.App{Namespace: namespace, Name: app}
 	}
-	v, err := a.store.Version(ctx, set)
-	if _, wrong := errors.AsType[*lease.SelectorError](err); wrong {
-		return nil, wire.Errorf(wire.CodeUnknown, "%v", err)
+	if s.Live {
+		p[lease.ByLive] = []string{strconv.FormatBool(true)}
 	}
+	return p
+}
+
+// readSelected is what the socket answers.
+func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
+	set, err := lease.SelectorOf(parameters(s))
+	if err != nil {
+		return nil, wire.Errorf(wire.CodeOperation, "%v", err)
+	}
+	return a.readSet(ctx, set)
+}
+
+// readSet is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
+// berthctl passes.
+func (a *Agent) readSet(ctx context.Context, set lease.Selector) (*wire.SetVersion, error) {
+	if err := a.allowed(wire.Read); err != nil {
+		return nil, err
+	}
+	reports, err := a.readings.next(ctx, &a.background, a.store.Reports)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %v", err)
 	}
+	v, err := reports.Version(set)
+	if err != nil {
+		return nil, versionError(err)
+	}
 	out := &wire.SetVersion{
-		Revision: v.Revision, Complete: v.Complete, UpToDate: v.UpToDate, Total: v.Total,
+		Revision: v.Revision, Complete: v.Complete, UpToDate: v.UpToDate, Total: v.Total, Unreadable: v.Unreadable,
 		Containers: []wire.ContainerVersion{}, Nodes: []wire.NodeVersion{},
 	}
 	for _, c := range v.Containers {
@@ -50,29 +68,10 @@ func (a *Agent) readSet(ctx context.Context, s *wire.Select) (*wire.SetVersion, 
 	return out, nil
 }
 
-// versionTime bounds how long etcd may take for it: short of the time after which the web server answers nothing.
-const versionTime = 10 * time.Second
-
-// serveVersion is GET /v1/version: the set is named by container (as often as wanted), app, node and pool.
-func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	for key := range q {
-		if key != "container" && key != "app" && key != "node" && key != "pool" {
-			http.Error(w, fmt.Sprintf("parameter %q is unknown: there are container, app, node and pool", key), http.StatusBadRequest)
-			return
-		}
+// versionError gives a judgement's error its code.
+func versionError(err error) error {
+	if off, ok := errors.AsType[*lease.OperationError](err); ok {
+		return wire.Errorf(wire.CodeOperation, "%v", off)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), versionTime)
-	defer cancel()
-	v, err := a.readSet(ctx, &wire.Select{Containers: q["container"], App: q.Get("app"), Node: q.Get("node"), Pool: q.Get("pool")})
-	if err != nil {
-		status := http.StatusServiceUnavailable
-		if e := wire.AsError(err); e.Code != wire.CodeTryAgain {
-			status = http.StatusBadRequest
-		}
-		http.Error(w, err.Error(), status)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // who has hung up needs no answer
+	return wire.Errorf(wire.CodeUnknown, "%v", err)
 }

@@ -82,7 +82,7 @@ func (s *Store) appliedByAll(ctx context.Context) (int64, error) {
 	applied := int64(1<<63 - 1)
 	for _, n := range nodes {
 		if n.Removed == nil {
-			applied = min(applied, statuses[n.Name].Applied)
+			applied = min(applied, max(statuses[n.Name].Applied, statuses[n.Name].Live))
 		}
 	}
 	return applied, nil

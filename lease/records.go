@@ -60,12 +60,14 @@ type Status struct {
 	Node         string `json:"node,omitempty"` // in the key
 	Address      string `json:"address,omitempty"`
 	Version      string `json:"version,omitempty"`
-	Applied      int64  `json:"applied"`  // the newest configuration revision that every container has
-	Revision     int64  `json:"revision"` // the one that Lagging tells of: every container has it but for those
+	Applied      int64  `json:"applied"`        // the newest configuration revision that every container has
+	Live         int64  `json:"live,omitempty"` // the newest one that every container has as far as a running one can get it
+	Revision     int64  `json:"revision"`       // the one that Lagging tells of: every container has it but for those
 	Containers   int    `json:"containers"`
 	Lagging      []Lag  `json:"lagging,omitempty"` // not all of them, if they are many
 	LaggingCount int    `json:"laggingCount"`
-	Batch        int64  `json:"batch"` // counts what was published; Publish sets it
+	RemakeCount  int    `json:"remakeCount,omitempty"` // how many of them have what a running one can get
+	Batch        int64  `json:"batch"`                 // counts what was published; Publish sets it
 
 	Findings      []NodeFinding `json:"findings,omitempty"` // what is wrong on the node; not all of it, if it is much
 	FindingsCount int           `json:"findingsCount,omitempty"`
@@ -84,6 +86,7 @@ type NodeFinding struct {
 type Lag struct {
 	Attachment allocator.Attachment `json:"attachment"`
 	Reason     string               `json:"reason"`
+	Remake     bool                 `json:"remake,omitempty"` // it has all that a running one can get, and must be made anew for the rest
 }
 
 // A Part of a block belongs to one owner: a node, OwnerStateful, or OwnerMachine.

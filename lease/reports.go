@@ -3,127 +3,96 @@ package lease
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"encoding/json"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// reports are all that the version of a set is judged by, as it was at one revision of etcd.
-type reports struct {
+// Reports are all that the version of a set is judged by, as it was at one revision of etcd. Whoever is asked for the
+// version of many sets at once can read them once.
+type Reports struct {
 	at, config   int64 // etcd's revision, and the configuration's
+	settings     Settings
 	live         []string
+	nodes, pools map[string]bool
 	statuses     map[string]Status
 	assignments  []Assignment
 	reservations []Reservation
+	unreadable   []string
 }
 
-// readReports reads in one transaction, and fails if the set's node or pool is not there.
-func (s *Store) readReports(ctx context.Context, set Selector) (*reports, error) {
+// Reports reads what concerns all sets.
+func (s *Store) Reports(ctx context.Context) (*Reports, error) { return s.readReports(ctx, "") }
+
+// readReports reads in one transaction: what concerns the containers of one pool, or of all.
+func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) {
 	of := func(kind Kind) clientv3.Op {
-		if set.Pool != "" {
-			return clientv3.OpGet(s.keys.Under(kind, set.Pool), clientv3.WithPrefix())
+		if pool != "" {
+			return clientv3.OpGet(s.keys.Under(kind, pool), clientv3.WithPrefix())
 		}
 		return clientv3.OpGet(s.keys.Under(kind), clientv3.WithPrefix())
 	}
 	response, err := s.consult(ctx, scanTime, "read version",
-		clientv3.OpGet(s.keys.revision(), clientv3.WithKeysOnly()),
+		clientv3.OpGet(s.keys.revision(), clientv3.WithKeysOnly()), clientv3.OpGet(s.keys.settings()),
 		clientv3.OpGet(s.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
+		clientv3.OpGet(s.keys.Under(KindNode), clientv3.WithPrefix()),
+		clientv3.OpGet(s.keys.Under(KindPool), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
 		clientv3.OpGet(s.keys.Under(KindStatus), clientv3.WithPrefix()),
-		of(KindAssignment), of(KindReservation),
-		clientv3.OpGet(s.keys.node(cmp.Or(set.Node, "-")), clientv3.WithKeysOnly()),
-		clientv3.OpGet(s.keys.pool(cmp.Or(set.Pool, "-")), clientv3.WithKeysOnly()))
+		of(KindAssignment), of(KindReservation))
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case set.Node != "" && len(found(response, 5)) == 0:
-		return nil, &SelectorError{What: "node", Name: set.Node}
-	case set.Pool != "" && len(found(response, 6)) == 0:
-		return nil, &SelectorError{What: "pool", Name: set.Pool}
+	r := &Reports{
+		at: response.Header.Revision, config: revisionOf(found(response, 0)), settings: DefaultSettings(),
+		nodes: map[string]bool{}, pools: map[string]bool{}, statuses: map[string]Status{},
 	}
-	r := &reports{at: response.Header.Revision, config: revisionOf(found(response, 0)), statuses: map[string]Status{}}
-	for _, kv := range found(response, 1) {
+	if kvs := found(response, 1); len(kvs) > 0 {
+		if err := json.Unmarshal(kvs[0].Value, &r.settings); err != nil {
+			return nil, &DamagedError{string(kvs[0].Key), err}
+		}
+	}
+	for _, kv := range found(response, 2) {
 		r.live = append(r.live, strings.TrimPrefix(string(kv.Key), s.keys.Under(KindSession)))
 	}
-	statuses, err := statusForm.readAll(s.keys, found(response, 2))
-	if err != nil {
-		return nil, err
+	for _, kv := range found(response, 4) {
+		r.pools[strings.TrimPrefix(string(kv.Key), s.keys.Under(KindPool))] = true
 	}
-	for _, status := range statuses {
+	for _, kv := range found(response, 3) {
+		node, err := nodeForm.read(s.keys, kv)
+		name := strings.TrimPrefix(string(kv.Key), s.keys.Under(KindNode))
+		r.nodes[name] = err != nil || node.Removed == nil
+	}
+	for _, status := range legible(r, s.keys, statusForm, found(response, 5)) {
 		r.statuses[status.Node] = status
 	}
-	if r.assignments, err = assignmentForm.readAll(s.keys, found(response, 3)); err != nil {
-		return nil, err
-	}
-	r.reservations, err = reservationForm.readAll(s.keys, found(response, 4))
-	return r, err
+	r.unreadable = nil // a node whose status cannot be read has not reported
+	r.assignments = legible(r, s.keys, assignmentForm, found(response, 6))
+	r.reservations = legible(r, s.keys, reservationForm, found(response, 7))
+	return r, nil
 }
 
-// judge says of the set's containers whether they have a revision.
-func (r *reports) judge(set Selector, revision int64) (*SetVersion, error) {
-	containers, err := pick(r.containers(set), set.Containers)
-	if err != nil {
-		return nil, err
-	}
-	v := &SetVersion{Revision: revision, Total: len(containers), Containers: containers, Nodes: []NodeVersion{}}
-	for i := range containers {
-		r.judgeOne(&containers[i], revision)
-		if containers[i].UpToDate {
-			v.UpToDate++
+// legible reads the records that can be read, and keeps the keys of the others.
+func legible[T any](r *Reports, keys Keys, f form[T], kvs []*mvccpb.KeyValue) (records []T) {
+	for _, kv := range kvs {
+		record, err := f.read(keys, kv)
+		if err != nil {
+			r.unreadable = append(r.unreadable, string(kv.Key))
+			continue
 		}
+		records = append(records, record)
 	}
-	for _, node := range r.live {
-		if applied := r.statuses[node].Applied; r.concerns(set, node) && !r.applied(node, revision) {
-			v.Nodes = append(v.Nodes, NodeVersion{node, applied})
-		}
-	}
-	v.Complete = v.UpToDate == v.Total && len(v.Nodes) == 0
-	return v, nil
-}
-
-// concerns reports whether containers of the set can be on a node that no record tells of yet.
-func (r *reports) concerns(set Selector, node string) bool {
-	return len(set.Containers) == 0 && (set.Node == "" || set.Node == node)
-}
-
-func (r *reports) applied(node string, revision int64) bool {
-	status, reported := r.statuses[node]
-	return reported && status.Applied >= revision
-}
-
-// judgeOne fills in what the container's node says of it.
-func (r *reports) judgeOne(v *ContainerVersion, revision int64) {
-	status, reported := r.statuses[v.Node]
-	lag := slices.IndexFunc(status.Lagging, func(l Lag) bool { return l.Attachment == v.Attachment() })
-	allNamed := status.LaggingCount == len(status.Lagging)
-	v.Applied = status.Applied
-	if lag < 0 && allNamed {
-		v.Applied = max(status.Applied, status.Revision)
-	}
-	switch {
-	case reported && v.Applied >= revision:
-		v.UpToDate = true
-	case !slices.Contains(r.live, v.Node):
-		v.Reason = fmt.Sprintf("node %s is away", v.Node)
-	case !reported:
-		v.Reason = fmt.Sprintf("node %s has not reported yet", v.Node)
-	case lag >= 0:
-		v.Reason = status.Lagging[lag].Reason
-	case !allNamed && status.Revision >= revision:
-		v.Reason = fmt.Sprintf("node %s has %d containers that lag and names %d of them", v.Node, status.LaggingCount, len(status.Lagging))
-	default:
-		v.Reason = fmt.Sprintf("node %s has applied revision %d only", v.Node, v.Applied)
-	}
+	return records
 }
 
 // containers are those that the selector's other words do not leave out, each attachment once, in their order.
-func (r *reports) containers(set Selector) []ContainerVersion {
+func (r *Reports) containers(set Selector) []ContainerVersion {
 	type place struct {
 		node string
 		at   allocator.Attachment

@@ -31,8 +31,15 @@ const (
 	minAddressLease = 6 * time.Second
 )
 
-// operations are those that can be switched on and off.
-var operations = []string{"read", "insert", "delete"}
+// The operations on containers, which the settings switch on and off. What changes the configuration is none of them: it
+// cannot be switched off, so that nobody can lock himself out.
+const (
+	OperationRead   = "read"   // CNI VERSION and CHECK; who has which address, and whether a set is up to date
+	OperationInsert = "insert" // CNI ADD; reserve
+	OperationDelete = "delete" // CNI DEL; release
+)
+
+var operations = []string{OperationRead, OperationInsert, OperationDelete}
 
 // Settings hold for the whole cluster.
 type Settings struct {
@@ -79,4 +86,31 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("settings: addressLease %s is shorter than session %s: want at least as long", s.AddressLease, s.Session)
 	}
 	return nil
+}
+
+// Allow is the gate before every operation, on whatever way it comes: it fails with *OperationError unless the settings
+// switch the operation on.
+func (s Settings) Allow(operation string) error {
+	if slices.Contains(s.Operations, operation) {
+		return nil
+	}
+	return &OperationError{Operation: operation, Known: slices.Contains(operations, operation), Valid: slices.Clone(s.Operations)}
+}
+
+// An OperationError says that an operation is unknown, or that the settings switch it off. Nothing was done.
+type OperationError struct {
+	Operation string
+	Known     bool     // it is switched off
+	Valid     []string // those that are switched on
+}
+
+func (e *OperationError) Error() string {
+	valid := "valid are " + strings.Join(e.Valid, ", ")
+	if len(e.Valid) == 0 {
+		valid = "all are switched off"
+	}
+	if !e.Known {
+		return fmt.Sprintf("lease: operation %q is unknown: %s", e.Operation, valid)
+	}
+	return fmt.Sprintf("lease: operation %q is switched off by the settings (operations): %s; \"berthctl apply\" switches it on", e.Operation, valid)
 }

@@ -3,9 +3,7 @@ package lease
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,13 +12,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// A Selector names a set of containers, wherever they run. What is left empty does not narrow it.
-type Selector struct {
-	Containers []string // IDs, or unique beginnings of IDs
-	App        allocator.App
-	Node, Pool string
-}
-
 // A SetVersion tells whether a set of containers has completed its configuration update: the version. It is what
 // `berthctl version -o json`, the agent's socket and GET /v1/version answer.
 //
@@ -28,6 +19,10 @@ type Selector struct {
 // pool, and the set of all, is complete only when moreover every node with a live session has applied it, and one of a
 // node when that node has, if it is live: an agent says so not before it has published every container that it wired
 // under an older revision. So the version never says complete too early.
+//
+// Some of a configuration reaches only containers that are made after it: name resolution, and where another plugin made
+// the interface its MTU, routes and gateways. A container that lacks some of that is not up to date before it is made
+// anew, unless the selector says Live.
 type SetVersion struct {
 	Revision   int64              `json:"revision"`   // the cluster's configuration revision, or the one that was asked about
 	Complete   bool               `json:"complete"`   // the whole set has it
@@ -35,6 +30,8 @@ type SetVersion struct {
 	Total      int                `json:"total"`      // how many there are
 	Containers []ContainerVersion `json:"containers"` // by node, network, ID and interface
 	Nodes      []NodeVersion      `json:"nodes"`      // live nodes of the set that have not applied it yet, by name
+
+	Unreadable []string `json:"unreadable,omitempty"` // records that may be of the set's containers and cannot be read
 }
 
 // A ContainerVersion is one attachment of the set.
@@ -53,6 +50,7 @@ type ContainerVersion struct {
 	Applied   int64        `json:"applied"` // a configuration revision that it has for certain
 	UpToDate  bool         `json:"upToDate"`
 	Reason    string       `json:"reason,omitempty"` // why it is not up to date
+	Remake    bool         `json:"remake,omitempty"` // it has all that a running container can get, and must be made anew for the rest
 }
 
 // Attachment is the container's one interface that v is about.
@@ -66,33 +64,18 @@ type NodeVersion struct {
 	Applied int64  `json:"applied"`
 }
 
-// A SelectorError says that a selector names something that is not there, or an ID's beginning that several share.
-type SelectorError struct {
-	What, Name string   // "container", "node" or "pool", and what it was called
-	Candidates []string // the IDs that begin so
-}
-
-func (e *SelectorError) Error() string {
-	if len(e.Candidates) > 0 {
-		return fmt.Sprintf("lease: %d containers begin with %q: %s: want more of the ID", len(e.Candidates), e.Name, strings.Join(e.Candidates[:min(len(e.Candidates), 3)], ", "))
-	}
-	if e.What == "container" {
-		return fmt.Sprintf("lease: no container %q is in the set: want the ID of one that has an address, or the beginning of its ID", e.Name)
-	}
-	return fmt.Sprintf("lease: there is no %s %q", e.What, e.Name)
-}
-
 // settling is how long WaitVersion lets reports gather before it reads again: those of a roll-out come from many nodes.
 const settling = 50 * time.Millisecond
 
 // Version tells how far the present configuration has come in a set of containers, all of it read at one revision of
-// etcd. It fails with *SelectorError.
+// etcd. It fails with *SelectorError where the set names nothing, and with *OperationError where the settings switch
+// reading off.
 func (s *Store) Version(ctx context.Context, set Selector) (*SetVersion, error) {
-	state, err := s.readReports(ctx, set)
+	r, err := s.readReports(ctx, set.Pool)
 	if err != nil {
 		return nil, err
 	}
-	return state.judge(set, state.config)
+	return r.Version(set)
 }
 
 // WaitVersion waits until a set has completed the update to a revision; 0 is the present one, whatever that is by
@@ -101,12 +84,12 @@ func (s *Store) Version(ctx context.Context, set Selector) (*SetVersion, error) 
 func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, progress func(*SetVersion)) (*SetVersion, error) {
 	var last *SetVersion
 	for {
-		state, err := s.readReports(ctx, set)
+		r, err := s.readReports(ctx, set.Pool)
 		switch {
 		case ctx.Err() != nil:
 			return last, ctx.Err()
 		case err == nil:
-			v, err := state.judge(set, cmp.Or(revision, state.config))
+			v, err := r.version(set, cmp.Or(revision, r.config), last != nil)
 			if err != nil {
 				return last, err
 			}
@@ -117,7 +100,7 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 				return v, nil
 			}
 			// Every batch of assignments comes with a status.
-			s.changed(ctx, state.at, s.keys.revision(), s.keys.Under(KindSession), s.keys.Under(KindStatus), s.keys.Under(KindReservation))
+			s.changed(ctx, r.at, s.keys.revision(), s.keys.settings(), s.keys.Under(KindSession), s.keys.Under(KindStatus), s.keys.Under(KindReservation))
 		case !ambiguous(err):
 			return last, err
 		}

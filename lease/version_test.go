@@ -123,8 +123,8 @@ func TestAContainerIsUpToDateWhenItsNodeSaysSo(t *testing.T) {
 	f := newFleet(t)
 	old := f.revision
 	now := f.change(1400)
-	lag := Lag{attachment("n1-ab"), "mtu: refused"}
-	other := Lag{attachment("gone"), "mtu: refused"}
+	lag := Lag{Attachment: attachment("n1-ab"), Reason: "mtu: refused"}
+	other := Lag{Attachment: attachment("gone"), Reason: "mtu: refused"}
 	for _, c := range []struct {
 		name   string
 		status Status

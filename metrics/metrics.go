@@ -22,6 +22,8 @@ type Snapshot struct {
 	Waiting     int                      // ADDs, for an address
 	Revision    int64                    // the configuration's, as known on this node
 	Applied     int64                    // the one that this node's containers have
+	Live        int64                    // the one that they have as far as running containers can get it
+	Outdated    int                      // containers that must be made anew for the rest
 	Journal     int64                    // bytes
 	Findings    map[string]int           // that stand on this node, by kind
 }
@@ -66,6 +68,8 @@ var (
 	revision    = describe("berth_configuration_revision", "Configuration revision of the cluster that this node knows.")
 	applied     = describe("berth_configuration_applied_revision", "Configuration revision that all containers of this node have.")
 	found       = describe("berth_findings", "Findings that stand on this node, by kind: berthctl status and /readyz say what each is about and what to do.", "kind")
+	live        = describe("berth_configuration_live_revision", "Configuration revision that all containers of this node have as far as a running container can get it.")
+	outdated    = describe("berth_outdated_containers", "Containers that must be made anew, because they lack a change that only new containers get.")
 	journal     = describe("berth_journal_bytes", "Size of the journal.")
 )
 
@@ -141,7 +145,7 @@ func (m *Metrics) Transaction(operation string, took time.Duration, conflict boo
 
 // Describe is for Prometheus' registry.
 func (m *Metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied, found, journal} {
+	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied, live, outdated, found, journal} {
 		c <- d
 	}
 }
@@ -173,6 +177,8 @@ func (m *Metrics) Collect(c chan<- prometheus.Metric) {
 	for kind, n := range s.Findings {
 		gauge(found, float64(n), kind)
 	}
+	gauge(live, float64(s.Live))
+	gauge(outdated, float64(s.Outdated))
 	gauge(journal, float64(s.Journal))
 }
 

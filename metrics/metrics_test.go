@@ -32,6 +32,9 @@ berth_blocks{family="v4",pool="default"} 1
 # HELP berth_configuration_applied_revision Configuration revision that all containers of this node have.
 # TYPE berth_configuration_applied_revision gauge
 berth_configuration_applied_revision 7
+# HELP berth_configuration_live_revision Configuration revision that all containers of this node have as far as a running container can get it.
+# TYPE berth_configuration_live_revision gauge
+berth_configuration_live_revision 8
 # HELP berth_configuration_revision Configuration revision of the cluster that this node knows.
 # TYPE berth_configuration_revision gauge
 berth_configuration_revision 9
@@ -58,6 +61,9 @@ berth_isolated_containers 1
 # HELP berth_journal_bytes Size of the journal.
 # TYPE berth_journal_bytes gauge
 berth_journal_bytes 4096
+# HELP berth_outdated_containers Containers that must be made anew, because they lack a change that only new containers get.
+# TYPE berth_outdated_containers gauge
+berth_outdated_containers 3
 # HELP berth_publish_backlog Changes of assignments that are not in etcd yet.
 # TYPE berth_publish_backlog gauge
 berth_publish_backlog 5
@@ -79,9 +85,9 @@ berth_waiting_requests 2
 `
 	names := []string{
 		"berth_addresses", "berth_allocations_total", "berth_attachments", "berth_blocks",
-		"berth_configuration_applied_revision", "berth_configuration_revision", "berth_etcd_conflicts_total",
+		"berth_configuration_applied_revision", "berth_configuration_live_revision", "berth_configuration_revision", "berth_etcd_conflicts_total",
 		"berth_etcd_errors_total", "berth_findings", "berth_garbage_collected_total", "berth_gifts_total", "berth_isolated_containers", "berth_journal_bytes",
-		"berth_publish_backlog", "berth_requests_total", "berth_right_remaining_seconds", "berth_waiting_requests",
+		"berth_outdated_containers", "berth_publish_backlog", "berth_requests_total", "berth_right_remaining_seconds", "berth_waiting_requests",
 	}
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {
 		t.Error(err)
@@ -130,7 +136,7 @@ func full() *prometheus.Registry {
 			Pools:       []Pool{{Name: "default", Family: "v4", Blocks: 1, Addresses: map[string]int{"free": 61, "held": 3}}},
 			Attachments: map[string]int{"stateful": 1, "stateless": 2},
 			Rights:      map[string]time.Duration{"stateful": -time.Second, "stateless": time.Hour},
-			Backlog:     5, Isolated: 1, Recovering: true, Waiting: 2, Revision: 9, Applied: 7, Journal: 4096,
+			Backlog:     5, Isolated: 1, Recovering: true, Waiting: 2, Revision: 9, Applied: 7, Live: 8, Outdated: 3, Journal: 4096,
 			Findings: map[string]int{"bridge-gone": 1, "record-damaged": 0},
 		}
 	})

@@ -44,6 +44,7 @@ type Entry struct {
 	Inode       uint64 `json:"inode,omitempty"`       // of the namespace
 	NamespaceID int    `json:"namespaceID,omitempty"` // the kernel's, plus one; 0: none
 	Wiring      Wiring `json:"wiring,omitzero"`       // role interface
+	Given       *Given `json:"given,omitempty"`       // nil: an older release wrote this, or the kernel told it
 
 	Began    allocator.Instant `json:"began"`              // when the plugin that asked for it last began: each ADD begins a new life
 	Answered allocator.Instant `json:"answered,omitempty"` // when that was answered; 0: no ADD was
@@ -80,6 +81,15 @@ type Wiring struct {
 	IPMasq   bool              `json:"ipMasq,omitempty"`
 	MAC      string            `json:"mac,omitempty"`
 	MTU      int               `json:"mtu,omitempty"`
+	Gateways []netip.Addr      `json:"gateways,omitempty"`
+	Routes   []allocator.Route `json:"routes,omitempty"`
+}
+
+// Given is what an ADD told of its pool that no running container can be brought to.
+type Given struct {
+	Unknown  bool              `json:"unknown,omitempty"` // what it was is not known any more
+	DNS      allocator.DNS     `json:"dns,omitzero"`
+	MTU      int               `json:"mtu,omitempty"` // role ipam, and so are the others
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
 }

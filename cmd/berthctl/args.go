@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -25,4 +26,12 @@ func wantArgs(min, max int, words string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// positive checks how long somebody is to wait.
+func positive(flag string, d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("%s %s: want a time greater than zero, such as 30s, 5m or 1h", flag, d)
+	}
+	return nil
 }

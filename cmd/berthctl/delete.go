@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-ipam/berth/client"
+	"github.com/berth-ipam/berth/lease"
 )
 
 func (c *ctl) delete() *cobra.Command {
@@ -28,13 +29,19 @@ others, and the exit code is 1 if one could not be. What is not there is done al
   berthctl delete berth/db-0/eth0 --release
   berthctl delete -f set.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if _, err := parseApp(app); err != nil {
-				return err
+			named := cmd.Flags().Changed("app")
+			if named {
+				if _, err := lease.ParseApp(app); err != nil {
+					return err
+				}
 			}
-			if app != "" && file == "" {
+			if named && file == "" && len(args) == 0 {
 				return nil
 			}
-			if app != "" {
+			if named && file == "" {
+				return fmt.Errorf("%s got both --app and %q: want one of them", cmd.CommandPath(), args)
+			}
+			if named {
 				return fmt.Errorf("%s got both a file and --app: want one of them", cmd.CommandPath())
 			}
 			return setArgs(&file, 0, "a CONTAINER")(cmd, args)

@@ -10,8 +10,9 @@ import (
 // A node is what the cluster knows of one: its record, its session, its report.
 type node struct {
 	lease.Node
-	Live         bool        `json:"live"` // it has a session
-	Applied      int64       `json:"applied"`
+	Live         bool        `json:"live"`        // it has a session
+	Applied      int64       `json:"applied"`     // the revision that all its containers have
+	LiveApplied  int64       `json:"liveApplied"` // the one that they have as far as running containers can get it
 	Containers   int         `json:"containers"`
 	Lagging      []lease.Lag `json:"lagging,omitempty"` // at most 200 of them
 	LaggingCount int         `json:"laggingCount"`
@@ -34,22 +35,22 @@ func nodes(ctx context.Context, store *lease.Store) ([]node, error) {
 	if err != nil {
 		return nil, err
 	}
+	config, err := store.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unnamed := config.Settings.Allow(lease.OperationRead) != nil // then nobody is told which containers there are
 	var all []node
 	for _, record := range records {
 		report := reports[record.Name]
+		if unnamed {
+			report.Lagging = nil
+		}
 		all = append(all, node{
 			Node: record, Live: slices.Contains(sessions, record.Name),
-			Applied: report.Applied, Containers: report.Containers, Lagging: report.Lagging, LaggingCount: report.LaggingCount,
+			Applied: report.Applied, LiveApplied: max(report.Live, report.Applied), Containers: report.Containers, Lagging: report.Lagging, LaggingCount: report.LaggingCount,
 			Findings: report.Findings, FindingsCount: report.FindingsCount,
 		})
 	}
 	return all, nil
-}
-
-// upToDate reports whether all containers of n have the configuration of revision.
-func (n node) upToDate(revision int64) bool { return n.Applied >= revision && n.LaggingCount == 0 }
-
-// rolledOut reports whether every live node is up to date.
-func rolledOut(all []node, revision int64) bool {
-	return !slices.ContainsFunc(all, func(n node) bool { return n.Live && !n.upToDate(revision) })
 }

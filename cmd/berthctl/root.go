@@ -85,7 +85,11 @@ func (c *ctl) flags(fs *pflag.FlagSet) {
 // begin is run before the command. What fails up to its end is a command line that is not understood.
 func (c *ctl) begin(cmd *cobra.Command, _ []string) error {
 	err := errors.Join(cmd.ValidateRequiredFlags(), flags.Environment(cmd.Root().PersistentFlags()))
-	c.began = err == nil
+	if c.began = err == nil; c.began {
+		for _, warning := range flags.Exposed(cmd.Root().PersistentFlags()) {
+			fmt.Fprintln(c.diagnostics, "berthctl: warning:", warning)
+		}
+	}
 	return err
 }
 

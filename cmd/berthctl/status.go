@@ -19,9 +19,15 @@ import (
 type status struct {
 	Etcd     etcdStatus `json:"etcd"`
 	Revision int64      `json:"revision"`
-	Complete bool       `json:"complete"`
+	Complete bool       `json:"complete"` // as of "berthctl version": of all containers
+	UpToDate int        `json:"upToDate"`
+	Total    int        `json:"total"`
+	Note     string     `json:"note,omitempty"` // why no container is named
 	Nodes    []node     `json:"nodes"`
 	Pools    []usage    `json:"pools"`
+
+	WaitingFor []lease.NodeVersion      `json:"waitingFor,omitempty"` // live nodes that have not applied it yet
+	Lagging    []lease.ContainerVersion `json:"lagging,omitempty"`
 }
 
 type etcdStatus struct {
@@ -50,7 +56,8 @@ func (c *ctl) status() *cobra.Command {
 		Use:   "status",
 		Short: "Print how the cluster is: etcd, nodes, pools, and what lags",
 		Long: `Status prints how the cluster is: the etcd that answers, the revision of the configuration, the nodes and whether
-they are live, how full the pools are, and the containers that do not have the configuration yet.`,
+they are live, how full the pools are, and the containers that do not have the configuration yet. Whether the
+configuration is complete is judged as "berthctl version" judges it.`,
 		Example: `  berthctl status
   berthctl status -o json
   berthctl --etcd-endpoints http://10.0.0.1:2379 status`,
@@ -89,9 +96,32 @@ func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error
 	if err != nil {
 		return status{}, err
 	}
-	s.Revision, s.Complete = config.Revision, rolledOut(all, config.Revision)
+	if err := s.judge(ctx, store); err != nil {
+		return status{}, err
+	}
 	s.Pools, err = usages(ctx, store, config)
 	return s, err
+}
+
+// judge fills in how far the configuration has come, as "berthctl version" judges it. It also tells while the settings
+// switch reading off, but names no container then.
+func (s *status) judge(ctx context.Context, store *lease.Store) error {
+	reports, err := store.Reports(ctx)
+	if err != nil {
+		return err
+	}
+	v, off := reports.Overview()
+	s.Revision, s.Complete, s.UpToDate, s.Total, s.WaitingFor = v.Revision, v.Complete, v.UpToDate, v.Total, v.Nodes
+	if off != nil {
+		s.Note = "no container is named: " + inWords(off)
+		return nil
+	}
+	for _, container := range v.Containers {
+		if !container.UpToDate {
+			s.Lagging = append(s.Lagging, container)
+		}
+	}
+	return nil
 }
 
 // usages counts what is used of each pool, by family.
@@ -138,7 +168,14 @@ func (s status) write(c *ctl) func(io.Writer) error {
 		for _, warning := range s.Etcd.Warnings {
 			fmt.Fprintf(w, "          warning: %s\n", warning)
 		}
-		fmt.Fprintf(w, "revision  %d, complete: %s\n\n", s.Revision, yesNo(s.Complete))
+		fmt.Fprintf(w, "revision  %d, complete: %s, %d of %d containers have it\n", s.Revision, yesNo(s.Complete), s.UpToDate, s.Total)
+		if s.Note != "" {
+			fmt.Fprintf(w, "          %s\n", s.Note)
+		}
+		if len(s.WaitingFor) > 0 {
+			fmt.Fprintf(w, "          waiting for %s\n", few(nodesOf(s.WaitingFor)))
+		}
+		fmt.Fprintln(w)
 		if err := c.nodes().table(s.Nodes).write(w); err != nil {
 			return err
 		}
@@ -176,17 +213,22 @@ func (s status) writeFindings(w io.Writer) error {
 	return t.write(w)
 }
 
+// mostLagging is how many containers that lag a table lists.
+const mostLagging = 20
+
 // writeLagging lists the containers that do not have the configuration yet, and why.
 func (s status) writeLagging(w io.Writer) error {
-	t := table{header: []string{"LAGGING", "NODE", "REASON"}}
-	for _, n := range s.Nodes {
-		for _, lag := range n.Lagging {
-			t.rows = append(t.rows, []string{lag.Attachment.String(), n.Name, lag.Reason})
-		}
-	}
-	if len(t.rows) == 0 {
+	if len(s.Lagging) == 0 {
 		return nil
 	}
+	t := table{header: []string{"LAGGING", "NODE", "REASON"}}
+	for _, lag := range s.Lagging[:min(len(s.Lagging), mostLagging)] {
+		t.rows = append(t.rows, []string{lag.Attachment().String(), lag.Node, lag.Reason})
+	}
 	fmt.Fprintln(w)
-	return t.write(w)
+	err := t.write(w)
+	if more := len(s.Lagging) - mostLagging; err == nil && more > 0 {
+		_, err = fmt.Fprintf(w, "and %d more: see \"berthctl version\"\n", more)
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,46 +13,36 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
 
 // A setFlags says which containers are meant, together with the words of the command line.
-type setFlags struct{ app, node, pool string }
+type setFlags struct {
+	flags           *pflag.FlagSet
+	app, node, pool string
+	live            bool
+}
 
 func (s *setFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&s.app, "app", "", "only the containers of an app: `NAMESPACE/APP`")
-	fs.StringVar(&s.node, "node", "", "only those on a node: its `name`")
-	fs.StringVar(&s.pool, "pool", "", "only those with addresses of a pool: its `name`")
+	s.flags = fs
+	fs.StringVar(&s.app, lease.ByApp, "", "only the containers of an app: `NAMESPACE/APP`")
+	fs.StringVar(&s.node, lease.ByNode, "", "only those on a node: its `name`")
+	fs.StringVar(&s.pool, lease.ByPool, "", "only those with addresses of a pool: its `name`")
+	fs.BoolVar(&s.live, lease.ByLive, false, "do not count what only new containers can get")
 }
 
-// selector is what the words and the flags mean.
+// selector is what the words and the flags mean. An empty flag is none that was left out: a script may have lost its value.
 func (s *setFlags) selector(words []string) (lease.Selector, error) {
-	set := lease.Selector{Containers: words, Node: s.node, Pool: s.pool}
-	for what, name := range map[string]string{"node": s.node, "pool": s.pool} {
-		if name == "" {
-			continue
+	parameters := map[string][]string{}
+	if len(words) > 0 {
+		parameters[lease.ByContainer] = words
+	}
+	for _, name := range []string{lease.ByApp, lease.ByNode, lease.ByPool, lease.ByLive} {
+		if f := s.flags.Lookup(name); f.Changed {
+			parameters[name] = []string{f.Value.String()}
 		}
-		if err := allocator.ValidName(what, name); err != nil {
-			return set, err
-		}
 	}
-	var err error
-	set.App, err = parseApp(s.app)
-	return set, err
-}
-
-// parseApp reads NAMESPACE/APP; the empty word is no app.
-func parseApp(word string) (app allocator.App, err error) {
-	if word == "" {
-		return app, nil
-	}
-	var slash bool
-	app.Namespace, app.Name, slash = strings.Cut(word, "/")
-	if !slash || allocator.ValidName("namespace", app.Namespace) != nil || allocator.ValidName("app", app.Name) != nil {
-		return app, fmt.Errorf("app %q: want NAMESPACE/APP, such as shop/web", word)
-	}
-	return app, nil
+	return lease.SelectorOf(parameters)
 }
 
 func (c *ctl) version() *cobra.Command {
@@ -68,21 +59,25 @@ that the flags leave over: without any, all of the cluster.
 A set of named containers is complete when each of them has the revision. Any other is complete when moreover every live
 node, or the one of --node, has reported that it has applied it: so it is never said to be complete too early.
 
+Some changes reach only containers that are made after them: name resolution (dns), and where another plugin made the
+interface (role ipam) its mtu, routes and gateways. A container that was made before is not up to date until it is made
+anew, and the reason says what it lacks. With --live that does not count.
+
 With --wait it follows the roll-out until the set is complete or the time is over. The exit code is 0 when the set is
-complete, and else 3.
+complete, 3 when it is not, and 1 when the set names what is not there.
 
 As JSON: revision, complete, upToDate (containers that have it), total, containers (each with network, id, interface,
-node, class, namespace, app, member, workload, pool, addresses, applied, upToDate, and the reason if it is not), and nodes (the
-live ones that have not applied it yet, each with node and applied).
+node, class, namespace, app, member, workload, pool, addresses, applied, upToDate, the reason if it is not, and remake if
+it must be made anew), and nodes (the live ones that have not applied it yet, each with node and applied).
 
 For the version of the program see "berthctl --version".`,
 		Example: `  berthctl version
-  berthctl version --app shop/web --wait --timeout 2m
+  berthctl version --app shop/web --wait --live --timeout 2m
   berthctl version 4f1c0d6a8a1e 0b7e -o json
   berthctl version --node n1`,
 		Args: func(_ *cobra.Command, words []string) error {
 			_, err := set.selector(words)
-			return err
+			return cmp.Or(err, positive("--timeout", timeout))
 		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, words []string) error {
 			selector, err := set.selector(words)
@@ -136,11 +131,15 @@ func versionWords(v *lease.SetVersion) string {
 	if len(v.Nodes) == 0 {
 		return words
 	}
-	var names []string
-	for _, n := range v.Nodes {
-		names = append(names, n.Node)
+	return words + ", waiting for " + few(nodesOf(v.Nodes))
+}
+
+func nodesOf(all []lease.NodeVersion) []string {
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.Node
 	}
-	return words + ", waiting for " + few(names)
+	return names
 }
 
 // few names at most three of a list.
@@ -169,7 +168,11 @@ func writeVersion(w io.Writer, v *lease.SetVersion, laggards bool) error {
 	for _, n := range v.Nodes {
 		nodes.rows = append(nodes.rows, []string{n.Node, strconv.FormatInt(n.Applied, 10)})
 	}
-	for _, t := range []table{containers, nodes} {
+	unreadable := table{header: []string{"RECORD THAT CANNOT BE READ"}}
+	for _, key := range v.Unreadable {
+		unreadable.rows = append(unreadable.rows, []string{key})
+	}
+	for _, t := range []table{containers, nodes, unreadable} {
 		if len(t.rows) == 0 {
 			continue
 		}

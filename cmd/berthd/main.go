@@ -44,6 +44,9 @@ func run(o *options) error {
 		return err
 	}
 	defer log.Sync() //nolint:errcheck // standard error cannot be synced everywhere
+	for _, warning := range o.warnings {
+		log.Warn(warning)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	supervisor := newSupervisor()

@@ -23,6 +23,7 @@ type options struct {
 	logLevel, logFormat string
 	log                 zap.Config
 	showVersion         bool
+	warnings            []string // of what works, and is not good
 }
 
 // parse reads the command line and the environment.
@@ -36,7 +37,11 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.agent.Boot, "boot", "", "`identity` of this run of the machine, with which its containers end, for tests; empty: the kernel's boot id with the network namespace")
 	fs.StringVar(&o.dataDir, "data-dir", "/var/lib/berth", "`directory` of the embedded etcd's data")
 	runDir := flags.RunDir(fs)
-	fs.StringVar(&o.agent.Listen, "listen", "127.0.0.1:9473", "`host:port` of /metrics, /healthz and /readyz; empty: none")
+	fs.StringVar(&o.agent.Listen, "listen", "127.0.0.1:9473", "`host:port` of /metrics, /healthz and /readyz, and of /v1/version; empty: none")
+	fs.StringVar(&o.agent.Access.Cert, "listen-cert", "", "`file` of the certificate by which --listen speaks TLS")
+	fs.StringVar(&o.agent.Access.Key, "listen-key", "", "`file` of that certificate's key")
+	fs.StringVar(&o.agent.Access.ClientCA, "listen-client-ca", "", "`file` of the authorities whose client certificates may ask for /v1/")
+	fs.StringVar(&o.agent.Access.TokenFile, "listen-token-file", "", "`file` of the token that may ask for /v1/")
 	fs.StringSliceVar(&o.embeddedListen, "embedded-etcd-listen", nil, "further client `URLs` on which the embedded etcd listens, besides unix://RUNDIR/etcd.sock")
 	fs.StringVar(&o.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&o.logFormat, "log-format", "text", "`format`: text or json")
@@ -55,6 +60,7 @@ func parse(args []string) (*options, error) {
 		return nil, fmt.Errorf("%q: want flags only, see --help", fs.Arg(0))
 	}
 	o.agent.RunDir, o.agent.Version = *runDir, version
+	o.warnings = flags.Exposed(fs)
 	return o, o.check()
 }
 
@@ -62,10 +68,16 @@ func (o *options) check() error {
 	if err := lease.ValidNode("--node", o.agent.Node); err != nil {
 		return err
 	}
+	var err error
+	if o.agent.Listen, err = listenAddress(o.agent.Listen); err != nil {
+		return err
+	}
+	if err := o.agent.Access.Check(o.agent.Listen); err != nil {
+		return err
+	}
 	if len(o.embeddedListen) > 0 && len(o.etcd.Endpoints) > 0 {
 		return fmt.Errorf("--embedded-etcd-listen needs the embedded etcd, and --etcd-endpoints names another: give one of them")
 	}
-	var err error
 	if o.log, err = o.logging(); err != nil {
 		return err
 	}

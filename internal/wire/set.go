@@ -8,6 +8,7 @@ type Select struct {
 	App        string   `json:"app,omitempty"`        // NAMESPACE/APP
 	Node       string   `json:"node,omitempty"`
 	Pool       string   `json:"pool,omitempty"`
+	Live       bool     `json:"live,omitempty"` // do not count what only a new container can get
 }
 
 // A SetVersion tells whether a set of containers has completed its configuration update.
@@ -18,6 +19,8 @@ type SetVersion struct {
 	Total      int                `json:"total"`
 	Containers []ContainerVersion `json:"containers"`
 	Nodes      []NodeVersion      `json:"nodes"` // live nodes that have not applied it yet
+
+	Unreadable []string `json:"unreadable,omitempty"` // records in etcd that may be of the set's containers and cannot be read
 }
 
 // A ContainerVersion is one container of the set.
@@ -36,6 +39,7 @@ type ContainerVersion struct {
 	Applied   int64        `json:"applied"` // the configuration revision that it has
 	UpToDate  bool         `json:"upToDate"`
 	Reason    string       `json:"reason,omitempty"` // why it is not up to date
+	Remake    bool         `json:"remake,omitempty"` // it has all that a running container can get, and must be made anew for the rest
 }
 
 // A NodeVersion is a live node and the configuration revision that all its containers have.

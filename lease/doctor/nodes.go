@@ -64,7 +64,7 @@ func (l *look) compareStatus(name string) {
 			f.Mend = "look at its agent's log and /readyz"
 		}
 		l.found(f)
-	case there && status.Applied < l.Changed:
+	case there && max(status.Applied, status.Live) < l.Changed: // what must be made anew is for "berthctl version" to name
 		var reasons []string
 		for _, lag := range status.Lagging[:min(len(status.Lagging), 3)] {
 			reasons = append(reasons, fmt.Sprintf("%s: %s", lag.Attachment, lag.Reason))

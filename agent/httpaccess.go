@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// Access says how the web server is reached and who may ask it for more than its health: /v1/ names containers, apps and
+// addresses. Without a client CA and a token that is whoever is on this machine, where the server listens on a loopback
+// address, and else nobody. All files are read anew when they are needed, so that they can be renewed.
+type Access struct {
+	Cert, Key string // files of the server's certificate and its key; empty: no TLS
+	ClientCA  string // file of the authorities whose client certificates let in
+	TokenFile string // file of the token that lets in ("Authorization: Bearer TOKEN", RFC 6750)
+}
+
+// minToken is how long a token is at least, in bytes: one that can be guessed keeps nobody out.
+const minToken = 16
+
+// Check reports what cannot be, for a server that listens at an address.
+func (c Access) Check(listen string) error {
+	switch {
+	case c == Access{}:
+		return nil
+	case listen == "":
+		return errors.New("--listen is empty, so that there is no web server: leave --listen-cert, --listen-key, --listen-client-ca and --listen-token-file out, too")
+	case (c.Cert == "") != (c.Key == ""):
+		return errors.New("--listen-cert and --listen-key go together: want both files, or neither")
+	case c.ClientCA != "" && c.Cert == "":
+		return errors.New("--listen-client-ca needs TLS: give --listen-cert and --listen-key, too")
+	case c.TokenFile != "" && c.Cert == "" && !loopbackHost(listen):
+		return fmt.Errorf("--listen-token-file without TLS: on %s, which is no loopback address, the network could read the token: give --listen-cert and --listen-key, too", listen)
+	}
+	if c.TokenFile != "" {
+		if _, err := c.token(); err != nil {
+			return fmt.Errorf("--listen-token-file: %w", err)
+		}
+	}
+	if c.Cert != "" {
+		if _, err := c.config(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loopbackHost(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// config is TLS by the files as they are now. Whoever has no certificate can still ask for what is open to everybody.
+func (c Access) config() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("--listen-cert and --listen-key: %w", err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if c.ClientCA == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(c.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("--listen-client-ca: %w", err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+	if !config.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--listen-client-ca: %s holds no certificate: want PEM", c.ClientCA)
+	}
+	return config, nil
+}
+
+func (c Access) token() (string, error) {
+	text, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(text))
+	if len(token) < minToken {
+		return "", fmt.Errorf("%s holds a token of %d bytes: want %d or more, such as of \"openssl rand -hex 32\"", c.TokenFile, len(token), minToken)
+	}
+	return token, nil
+}
+
+// access is Access for one listener.
+type access struct {
+	Access
+	loopback bool
+}
+
+// secure makes a listener speak TLS, if there is a certificate.
+func (c *access) secure(l net.Listener) (net.Listener, error) {
+	if c.Cert == "" {
+		return l, nil
+	}
+	first, err := c.config()
+	if err != nil {
+		return l, fmt.Errorf("agent: %w", err)
+	}
+	first.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.config() }
+	return tls.NewListener(l, first), nil
+}
+
+// guard lets in who may ask.
+func (c *access) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := c.admit(r)
+		switch {
+		case err == nil:
+			next.ServeHTTP(w, r)
+			return
+		case c.ClientCA == "" && c.TokenFile == "":
+			refuse(w, http.StatusForbidden, wire.Errorf(wire.CodeOperation, "%v", err))
+			return
+		case c.TokenFile != "":
+			w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
+		}
+		refuse(w, http.StatusUnauthorized, wire.Errorf(wire.CodeOperation, "%v", err))
+	})
+}
+
+// admit says why a request is not let in.
+func (c *access) admit(r *http.Request) error {
+	if c.ClientCA == "" && c.TokenFile == "" {
+		if c.loopback {
+			return nil
+		}
+		return errors.New("the agent does not listen on a loopback address, where only /healthz, /readyz and /metrics are open: ask its socket, or start berthd with --listen-cert, --listen-key and one of --listen-client-ca and --listen-token-file")
+	}
+	if c.ClientCA != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return nil
+	}
+	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if c.TokenFile == "" {
+		return errors.New("want a client certificate of an authority in berthd's --listen-client-ca")
+	}
+	token, err := c.token()
+	if err != nil {
+		return fmt.Errorf("the agent cannot read its token, so that it lets nobody in by one: %w", err)
+	}
+	if a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token)); bearer && subtle.ConstantTimeCompare(a[:], b[:]) == 1 {
+		return nil
+	}
+	if c.ClientCA != "" {
+		return errors.New("want a client certificate, or \"Authorization: Bearer TOKEN\" with the token of berthd's --listen-token-file")
+	}
+	return errors.New("want \"Authorization: Bearer TOKEN\" with the token of berthd's --listen-token-file")
+}

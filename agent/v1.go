@@ -1,0 +1,65 @@
+package agent
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// serveV1 answers below /v1/ in JSON, errors too: those are {"code": ..., "message": ...}, with the codes of the socket.
+func (a *Agent) serveV1(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path != "/v1/version":
+		refuse(w, http.StatusNotFound, wire.Errorf(wire.CodeUnsupported, "there is no %s: want /v1/version", r.URL.Path))
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, wire.Errorf(wire.CodeUnsupported, "method %s: %s is only read: want GET", r.Method, r.URL.Path))
+	default:
+		a.serveVersion(w, r)
+	}
+}
+
+// serveVersion is GET /v1/version: the set is named by container (as often as wanted), app, node and pool; live=true leaves
+// out what only new containers can get.
+func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeDecode, "query %q: %v", r.URL.RawQuery, err))
+		return
+	}
+	set, err := lease.SelectorOf(query)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeOperation, "%v", err))
+		return
+	}
+	v, err := a.readSet(r.Context(), set)
+	if err != nil {
+		e := wire.AsError(err)
+		refuse(w, statusFor(e.Code), e)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // who has hung up needs no answer
+}
+
+// statusFor is the status of HTTP for a code of the socket.
+func statusFor(code int) int {
+	switch code {
+	case wire.CodeUnknown:
+		return http.StatusNotFound
+	case wire.CodeOperation: // switched off
+		return http.StatusForbidden
+	case wire.CodeTryAgain:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+func refuse(w http.ResponseWriter, status int, e *wire.Error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(e) // who has hung up needs no answer
+}
