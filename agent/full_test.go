@@ -171,6 +171,15 @@ func TestAnEmptiedRunDirectoryIsPutBackFromMemory(t *testing.T) {
 	r.empty()
 }
 
+func TestThatTheSocketOfTheMachinesOwnEtcdIsGoneIsTold(t *testing.T) {
+	r := newRig(t)
+	path := filepath.Join(r.dir, "etcd.sock")
+	check(t, os.Rename(path, path+".away"))
+	r.until("it is told", func() bool { return r.found(findingSocket) })
+	check(t, os.Rename(path+".away", path))
+	r.until("it is told no more", func() bool { return !r.found(findingSocket) })
+}
+
 func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,25 @@ func (a *Agent) keepRunDir(ctx context.Context, first *net.UnixListener) error {
 		a.cutAgain()
 		a.keepJournal()
 		a.keepSocket(ctx, d)
+		a.missEtcd()
 	})
+}
+
+// missEtcd tells that the socket of this machine's own etcd is gone, which only that etcd can make.
+func (a *Agent) missEtcd() {
+	for _, endpoint := range a.Etcd.Endpoints {
+		path, is := strings.CutPrefix(endpoint, "unix://")
+		if !is {
+			continue
+		}
+		var s unix.Stat_t
+		if err := unix.Stat(path, &s); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			a.findings.Set(findingSocket, path, "somebody has removed the socket of etcd: berthctl does not reach it, nor does this agent once its connection ends",
+				"restart berthd, or whoever runs that etcd; the containers stay as they are")
+		} else {
+			a.findings.Clear(findingSocket, path)
+		}
+	}
 }
 
 // keepJournal writes the journal anew where its file is gone or lacks something.

@@ -86,6 +86,9 @@ func TestStoriesOfSettlingKeepEveryAddressOnce(t *testing.T) {
 							t.Errorf("%s, round %d of %d: %v", s.name, n+1, times, err)
 							return
 						}
+						if (n+1)%10 == 0 {
+							t.Logf("%s: %d times in %v", s.name, n+1, time.Since(began).Round(time.Second))
+						}
 					}
 					t.Logf("%s: %d times in %v; %d rounds tell nothing, since the machine was too slow", s.name, times, time.Since(began).Round(time.Second), void)
 				})
