@@ -103,7 +103,7 @@ func inSteps(words string, steps int) string {
 
 // notesOf says what of a change does not come to be, or not everywhere, and who keeps what.
 func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *lease.Config, changes []lease.Change) ([]string, error) {
-	notes := outOfReach(base, changes)
+	notes := append(switchedOff(base, next), outOfReach(base, changes)...)
 	for _, pool := range m.Pools {
 		if next.Pools[pool.Name].Draining && !m.SaysDraining(pool.Name) {
 			notes = append(notes, fmt.Sprintf("pool %s is draining, and stays so: write \"draining: false\" into the file to take it back into use", pool.Name))

@@ -67,6 +67,9 @@ func containerIDs(ctx context.Context, store *lease.Store) ([]string, error) {
 }
 
 func memberNames(ctx context.Context, store *lease.Store) ([]string, error) {
+	if err := store.Allow(ctx, lease.OperationRead); err != nil {
+		return nil, err
+	}
 	reservations, err := store.Reservations(ctx)
 	var members []string
 	for _, r := range reservations {

@@ -37,6 +37,16 @@ func (c *ctl) cluster(do verb) func(*cobra.Command, []string) error {
 	}
 }
 
+// operation makes the body of a command that does to containers, or tells of them, what the settings can switch off.
+func (c *ctl) operation(operation string, do verb) func(*cobra.Command, []string) error {
+	return c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+		if err := store.Allow(ctx, operation); err != nil {
+			return err
+		}
+		return do(ctx, store, args)
+	})
+}
+
 // open connects to etcd, and comes back with an error where etcd does not answer soon.
 func (c *ctl) open(ctx context.Context) (*lease.Store, error) {
 	if len(c.etcd.Endpoints) == 0 {

@@ -99,6 +99,9 @@ func (c *ctl) toDelete(ctx context.Context, file, app string, words []string) ([
 		return set, nil
 	}
 	v, err := c.agent().Version(ctx, client.Select{Containers: names, App: app})
+	if refused, ok := errors.AsType[*client.Error](err); ok && refused.Code == client.CodeOperation {
+		return nil, fmt.Errorf("%w\nto find out what is meant takes the operation read: name each container as NETWORK/ID/INTERFACE instead", err)
+	}
 	if err != nil {
 		return nil, err
 	}

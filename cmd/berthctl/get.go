@@ -20,6 +20,7 @@ type kind[T any] struct {
 	keyOf   func(T) string
 	header  []string
 	row     func(T) []string // the cells under the header
+	named   bool             // it names containers, so that it needs the operation read
 }
 
 func (c *ctl) get() *cobra.Command {
@@ -51,7 +52,7 @@ func (k kind[T]) command(c *ctl) *cobra.Command {
 		Example: k.example,
 		Args:    wantArgs(0, 1, "at most one "+k.key),
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
-			items, err := k.list(ctx, store)
+			items, err := k.allowed(ctx, store)
 			if err != nil {
 				return err
 			}
@@ -95,8 +96,18 @@ func (k kind[T]) table(items []T) table {
 	return t
 }
 
+// allowed is the list, unless the settings keep it from being told.
+func (k kind[T]) allowed(ctx context.Context, store *lease.Store) ([]T, error) {
+	if k.named {
+		if err := store.Allow(ctx, lease.OperationRead); err != nil {
+			return nil, err
+		}
+	}
+	return k.list(ctx, store)
+}
+
 func (k kind[T]) keys(ctx context.Context, store *lease.Store) ([]string, error) {
-	items, err := k.list(ctx, store)
+	items, err := k.allowed(ctx, store)
 	keys := make([]string, len(items))
 	for i, item := range items {
 		keys[i] = k.keyOf(item)

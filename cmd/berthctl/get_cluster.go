@@ -54,7 +54,7 @@ func owners(b lease.Block) string {
 
 func (c *ctl) assignments() kind[lease.Assignment] {
 	return kind[lease.Assignment]{
-		name: "assignments", what: "the addresses of stateless containers", key: "ADDRESS",
+		named: true, name: "assignments", what: "the addresses of stateless containers", key: "ADDRESS",
 		example: "  berthctl get assignments\n  berthctl get assignments 10.42.16.9 -o json",
 		list: func(ctx context.Context, store *lease.Store) ([]lease.Assignment, error) {
 			return store.Assignments(ctx)
@@ -72,7 +72,7 @@ func (c *ctl) assignments() kind[lease.Assignment] {
 
 func (c *ctl) reservations() kind[lease.Reservation] {
 	return kind[lease.Reservation]{
-		name: "reservations", what: "the addresses of the members of stateful apps", key: "ADDRESS",
+		named: true, name: "reservations", what: "the addresses of the members of stateful apps", key: "ADDRESS",
 		example: "  berthctl get reservations\n  berthctl get reservations 10.42.0.17 -o json",
 		list: func(ctx context.Context, store *lease.Store) ([]lease.Reservation, error) {
 			return store.Reservations(ctx)

@@ -49,7 +49,10 @@ address that is live twice: a container that still runs there keeps its address 
 			return lease.ValidNode("node", args[0])
 		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
-			if force {
+			if force { // that may take from containers which run; without it only what is gone loses anything
+				if err := store.Allow(ctx, lease.OperationDelete); err != nil {
+					return err
+				}
 				fmt.Fprintln(c.diagnostics, forceWords(args[0]))
 			}
 			if force && !yes {

@@ -24,7 +24,7 @@ It is refused for a member that runs, unless --force is given: then its containe
   berthctl release shop/db/db-2 shop/db/db-3 --network lab-net
   berthctl release shop/db/db-0 --force`,
 		Args: member.args(1, 0),
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.operation(lease.OperationDelete, func(ctx context.Context, store *lease.Store, args []string) error {
 			ids, err := member.identities(args)
 			if err != nil {
 				return err

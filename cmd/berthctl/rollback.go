@@ -83,7 +83,7 @@ func rollBack(ctx context.Context, store *lease.Store, n int64, dryRun bool, not
 		return applied{}, err
 	}
 	a := applied{Revision: after.Revision, Changed: after.Revision != base.Revision, Changes: lease.Diff(base, after)}
-	a.Notes = outOfReach(base, a.Changes)
+	a.Notes = append(switchedOff(base, after), outOfReach(base, a.Changes)...)
 	for _, use := range kept {
 		a.Notes = append(a.Notes, fmt.Sprintf("pool %s did not exist then and stays: %s", use.Pool, inWords(use)))
 	}
