@@ -1,6 +1,8 @@
 package netops
 
 import (
+	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -54,16 +56,21 @@ func announce(ns *os.File, p *Port, over string) {
 		if err != nil {
 			return err
 		}
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		for _, a := range p.Addresses {
-			_ = unix.Sendto(fd, announcement(a.Addr(), p.mac()), 0, &unix.SockaddrLinklayer{Ifindex: link.index})
-		}
-		return nil
+		return sendAnnouncements(link.index, p.Addresses, p.mac())
 	})
+}
+
+// sendAnnouncements says over a link of this thread's namespace that addresses are at a MAC.
+func sendAnnouncements(index int, addresses []netip.Prefix, mac net.HardwareAddr) error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for _, a := range addresses {
+		_ = unix.Sendto(fd, announcement(a.Addr(), mac), 0, &unix.SockaddrLinklayer{Ifindex: index})
+	}
+	return nil
 }
 
 // begin ends a port's announcement that is under way, and returns what will end the new one; nil: there is to be none.

@@ -16,6 +16,17 @@ func (e *ForeignError) Error() string {
 		e.Netns, e.Interface)
 }
 
+// A FullError says that a bridge has as many ports as the kernel lets one have (BR_MAX_PORTS).
+type FullError struct{ Bridge string }
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("bridge %s has %d ports, and the kernel lets a bridge have no more: give some of this node's containers another bridge (a network with another \"bridge\"), or spread them over more nodes",
+		e.Bridge, maxPorts)
+}
+
+// maxPorts is how many ports a Linux bridge can have: BR_MAX_PORTS is 1024, and number 0 is none.
+const maxPorts = 1023
+
 // Attach makes a port, wired and usable when it returns, but in no traffic class: until Join nothing passes. One that is
 // there just so is left alone, with its class; one that differs is made anew. It returns a *ForeignError where
 // the interface is another's. After an error nothing of the port is left.
@@ -56,16 +67,18 @@ func (k *Kernel) attachAgain(p *Port) (Attached, error) {
 var errPresent = errors.New("an interface of its names exists")
 
 func (k *Kernel) attach(p *Port) (made Attached, err error) {
-	err = k.host.with(func(s *socket) error {
-		host, err := k.create(s, p)
-		if err != nil {
-			return err
-		}
-		made = Attached{HostMAC: host.mac.String(), MAC: p.mac().String(), MTU: host.mtu, Index: host.index}
-		if err := k.finish(s, p, host); err != nil {
-			return errors.Join(err, k.detach(p.Name))
-		}
-		return nil
+	err = k.monitor.make(p.Name, func() error {
+		return k.host.with(func(s *socket) error {
+			host, err := k.create(s, p)
+			if err != nil {
+				return err
+			}
+			made = Attached{HostMAC: host.mac.String(), MAC: p.mac().String(), MTU: host.mtu, Index: host.index}
+			if err := k.finish(s, p, host); err != nil {
+				return errors.Join(err, k.detach(p.Name))
+			}
+			return nil
+		})
 	})
 	return made, err
 }
@@ -99,6 +112,8 @@ func (k *Kernel) create(s *socket, p *Port) (host link, err error) {
 	switch {
 	case errors.Is(err, unix.EEXIST):
 		return host, errPresent
+	case errors.Is(err, unix.EXFULL):
+		return host, &FullError{p.Bridge}
 	case err != nil:
 		return host, errors.Join(err, k.detach(p.Name))
 	}

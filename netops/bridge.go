@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ type Bridge struct {
 	Uplink     string         // a NIC of the host that becomes its port, or none
 	Addresses  []netip.Prefix // that the host has on it: a pool's gateway, where there is no other
 	Masquerade []netip.Prefix // what leaves the pools of these CIDRs takes the host's address
-	MTU        int            // bytes; 0: as it is, at first the uplink's, or 1500
+	MTU        int            // bytes, that its ports are to have room for; 0: whatever it has
 }
 
 // BridgeState is what the kernel made of a Bridge.
@@ -29,7 +30,8 @@ type BridgeState struct {
 }
 
 // EnsureBridge makes a bridge, or adds what an existing one lacks; it takes nothing away (see Withdraw). The uplink's addresses and
-// routes move to the bridge, and the host stays reachable meanwhile; where one cannot move, all is as it was before.
+// routes move to the bridge, and the host stays reachable meanwhile; where one cannot move, all is as it was before. What
+// the host had on a bridge that has ended meanwhile comes back with it.
 // Addresses or Masquerade make the host forward packets. It costs nothing while nothing has changed.
 func (k *Kernel) EnsureBridge(b Bridge) (BridgeState, error) {
 	if state, ok := k.bridges.recall(b); ok {
@@ -73,6 +75,9 @@ func (k *Kernel) ensureBridge(s *socket, b Bridge) (state BridgeState, err error
 	if err = s.do(bridgeChanges(b, bridge, first && !made)...); err != nil {
 		return state, err
 	}
+	if !bridge.up() { // with it the kernel took away what led over it
+		giveBack(s, e.had, bridge)
+	}
 	if b.Uplink != "" {
 		if err = k.enslave(s, uplink, bridge); err != nil {
 			return state, fmt.Errorf("uplink %s: %w", b.Uplink, err)
@@ -83,7 +88,7 @@ func (k *Kernel) ensureBridge(s *socket, b Bridge) (state BridgeState, err error
 		return state, err
 	}
 	if len(b.Addresses)+len(b.Masquerade) > 0 {
-		if err = within(k.home, func() error { return forward(slices.Concat(b.Addresses, b.Masquerade)) }); err != nil {
+		if err = within(k.home, func() error { return forward(b.Name, slices.Concat(b.Addresses, b.Masquerade)) }); err != nil {
 			return state, err
 		}
 	}
@@ -106,14 +111,11 @@ func (k *Kernel) findOrMake(s *socket, b Bridge, uplink link) (bridge link, made
 	}
 	mac := uplink.mac
 	if mac == nil {
-		mac = randomMAC()
+		mac = k.bridges.formerMAC(b.Name)
 	}
-	mtu := b.MTU
+	mtu := uplink.mtu // the host's own, which a pool with a smaller one does not change
 	if mtu == 0 {
-		mtu = uplink.mtu
-	}
-	if mtu == 0 {
-		mtu = defaultMTU
+		mtu = cmp.Or(b.MTU, defaultMTU)
 	}
 	if err := s.do(makeBridge(b.Name, mac, mtu)); err != nil {
 		return bridge, false, err
@@ -123,7 +125,8 @@ func (k *Kernel) findOrMake(s *socket, b Bridge, uplink link) (bridge link, made
 			return bridge, true, err
 		}
 	}
-	pin := changeLink(0, "set its MTU", 0, textAttr(unix.IFLA_IFNAME, b.Name), numberAttr(unix.IFLA_MTU, mtu))
+	pin := changeLink(0, "set its MTU", 0, textAttr(unix.IFLA_IFNAME, b.Name), numberAttr(unix.IFLA_MTU, mtu),
+		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(ownBridge)))
 	if err := s.do(pin); err != nil {
 		return bridge, true, err
 	}
@@ -132,6 +135,9 @@ func (k *Kernel) findOrMake(s *socket, b Bridge, uplink link) (bridge link, made
 }
 
 const defaultMTU = 1500
+
+// ownBridge is the alias of a bridge that was made here: its MTU follows the pools'. Another's is only ever raised.
+const ownBridge = "berth: bridge"
 
 // makeBridge asks for a bridge that forwards at once and whose MAC stays while ports come and go. Its ports get all
 // multicast: neighbour discovery is not to depend on a querier in the network (RFC 4541, section 3).
@@ -154,7 +160,7 @@ func bridgeChanges(b Bridge, bridge link, pin bool) (changes []request) {
 	if pin {
 		changes = append(changes, changeLink(bridge.index, "pin its MAC", 0, nl.NewRtAttr(unix.IFLA_ADDRESS, bridge.mac)))
 	}
-	if b.MTU != 0 && bridge.mtu != b.MTU {
+	if own := bridge.alias == ownBridge && b.Uplink == ""; b.MTU > bridge.mtu || b.MTU != 0 && b.MTU < bridge.mtu && own {
 		what := fmt.Sprintf("set its MTU to %d", b.MTU)
 		changes = append(changes, changeLink(bridge.index, what, 0, numberAttr(unix.IFLA_MTU, b.MTU)))
 	}

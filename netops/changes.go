@@ -9,44 +9,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changes tells of changes of the table that are not ours.
+// changes tells of changes of our tables that are not ours.
 type changes struct {
 	ours  *senders
 	told  chan<- Event
-	dirty bool // the transaction under way has one
+	dirty map[EventKind]bool // what the transaction under way is to be told as
 }
 
 func (c *changes) read(news []byte) {
 	messages, _ := syscall.ParseNetlinkMessage(news)
 	for _, m := range messages {
-		switch {
-		case m.Header.Type != unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN:
-			c.dirty = c.dirty || ofTable(m.Data) && !c.ours.has(m.Header.Pid)
-		case c.dirty: // the transaction's end
-			c.dirty = false
-			c.told <- Event{Kind: TableChanged}
+		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
+			c.tell() // the transaction's end
+		} else if kind := concerns(m.Data); kind != 0 && !c.ours.has(m.Header.Pid) {
+			c.dirty[kind] = true
 		}
 	}
+}
+
+func (c *changes) tell() {
+	for kind := range c.dirty {
+		c.told <- Event{Kind: kind}
+	}
+	clear(c.dirty)
 }
 
 func (c *changes) lost() {
-	c.dirty = false
-	c.told <- Event{Kind: TableChanged}
+	c.dirty[TableChanged], c.dirty[HostChanged] = true, true
+	c.tell()
 }
 
-// ofTable reports whether news of a table, or of what is in one, is about ours. After struct nfgenmsg, whose first byte
-// is the family, the first attribute of all of them is the table's name (NFTA_TABLE_NAME and its like).
-func ofTable(body []byte) bool {
+// concerns says what news of a table, or of what is in one, is to be told as; 0: it is not about ours. After struct nfgenmsg,
+// whose first byte is the family, the first attribute of all of them is the table's name (NFTA_TABLE_NAME and its like).
+func concerns(body []byte) EventKind {
 	const sizeofHeader = 4
-	if len(body) < sizeofHeader || body[0] != byte(filterTable.Family) {
-		return false
+	if len(body) < sizeofHeader {
+		return 0
 	}
 	for kind, value := range attributes(body[sizeofHeader:]) {
-		if kind == unix.NFTA_TABLE_NAME {
-			return text(value) == filterTable.Name
+		if kind != unix.NFTA_TABLE_NAME {
+			continue
 		}
+		name, family := text(value), nftables.TableFamily(body[0])
+		switch {
+		case name == filterTable.Name && family == filterTable.Family:
+			return TableChanged
+		case name == natTable && (family == nftables.TableFamilyIPv4 || family == nftables.TableFamilyIPv6):
+			return HostChanged
+		}
+		return 0
 	}
-	return false
+	return 0
 }
 
 // senders are the addresses of the sockets by which we change the table: news names the one that caused it.

@@ -1,9 +1,12 @@
 package netops
 
 import (
+	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 )
 
 // bridges remembers which bridges are as they were asked for, until the kernel tells of a change.
@@ -18,17 +21,25 @@ type ensured struct {
 	bridge Bridge
 	state  BridgeState
 	links  []int // indices of bridge and uplink
-	whole  bool  // it is as it was asked for
-	stale  bool  // something has changed since it was looked at
+	had    holdings
+	leases map[netip.Prefix]time.Duration // the longest time for which an address was seen to last
+	whole  bool                           // it is as it was asked for
+	stale  bool                           // something has changed since it was ensured
+	told   bool                           // something has changed since it was looked at, and that was told
 }
 
-// changed is told by the monitor; index 0 means any link.
-func (b *bridges) changed(index int) {
+// changed is told by the monitor; index 0 means any link. It reports whether that is the first change of a bridge since it was
+// looked at.
+func (b *bridges) changed(index int) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.known {
-		e.stale = e.stale || index == 0 || slices.Contains(e.links, index)
+		if index == 0 || slices.Contains(e.links, index) {
+			news = news || !e.told
+			e.stale, e.told = true, true
+		}
 	}
+	return news
 }
 
 func (b *bridges) recall(want Bridge) (BridgeState, bool) {
@@ -48,13 +59,73 @@ func (b *bridges) watch(want Bridge, links ...int) (e *ensured, first bool) {
 	if b.known == nil {
 		b.known = map[string]*ensured{}
 	}
-	e, first = &ensured{bridge: want, links: links}, b.known[want.Name] == nil
+	former := b.known[want.Name]
+	e = &ensured{bridge: want, links: links}
+	if former != nil {
+		e.had, e.state, e.leases, e.told = former.had, former.state, former.leases, former.told
+	}
 	b.known[want.Name] = e
-	return e, first
+	return e, former == nil
+}
+
+// formerMAC is the one that a bridge of the name had, which its neighbours know; else a new one.
+func (b *bridges) formerMAC(name string) net.HardwareAddr {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.known[name]; e != nil {
+		if mac, err := net.ParseMAC(e.state.MAC); err == nil {
+			return mac
+		}
+	}
+	return randomMAC()
+}
+
+// remember keeps what the host has on a bridge that is as it should be.
+func (b *bridges) remember(name string, had holdings) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.known[name]; e != nil {
+		e.had = had
+	}
 }
 
 func (b *bridges) settle(e *ensured, state BridgeState, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e.state, e.whole = state, err == nil
+	if e.whole = err == nil; e.whole {
+		e.state = state
+	}
+}
+
+// doubt makes the next EnsureBridge look at a bridge anew.
+func (b *bridges) doubt(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.known[name]; e != nil {
+		e.stale = true
+	}
+}
+
+// longest is the longest time for which an address of a bridge was seen to last, now included.
+func (b *bridges) longest(name string, p netip.Prefix, now time.Duration) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.known[name]
+	if e == nil {
+		return now
+	}
+	if e.leases == nil {
+		e.leases = map[netip.Prefix]time.Duration{}
+	}
+	e.leases[p] = max(e.leases[p], now)
+	return e.leases[p]
+}
+
+// looking is told before a bridge is looked at: what changes from now on is news.
+func (b *bridges) looking(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.known[name]; e != nil {
+		e.told = false
+	}
 }

@@ -1,20 +1,21 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 )
 
-// forward lets the host forward packets of the prefixes' families. It runs in the host's namespace.
-func forward(prefixes []netip.Prefix) error {
+// forward lets the host forward packets of the prefixes' families, and those of a bridge. It runs in the host's namespace.
+func forward(bridge string, prefixes []netip.Prefix) error {
 	for _, p := range prefixes {
 		var err error
 		if p.Addr().Is4() {
-			err = setSysctl("1", sysctlV4, "all", "forwarding")
+			err = errors.Join(setSysctl("1", sysctlV4, "all", "forwarding"), setSysctl("1", sysctlV4, bridge, "forwarding"))
 		} else {
-			err = forwardV6()
+			err = errors.Join(forwardV6(), setSysctl("1", sysctlV6, bridge, "forwarding"))
 		}
 		if err != nil {
 			return fmt.Errorf("forward packets: %w", err)

@@ -1,11 +1,14 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // natTable is the table of that name in families ip and ip6.
@@ -24,6 +27,28 @@ func (t *table) masquerade(pools []netip.Prefix) error {
 	return nil
 }
 
+// masquerades reports whether the pool of a CIDR has its rule, in a chain as it was made.
+func (t *table) masquerades(pool netip.Prefix) (is bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	family := nftables.TableFamilyIPv4
+	if pool.Addr().Is6() {
+		family = nftables.TableFamilyIPv6
+	}
+	err = t.commit(func(c *nftables.Conn) error {
+		table := &nftables.Table{Name: natTable, Family: family}
+		rules, err := c.GetRules(table, &nftables.Chain{Name: natChain, Table: table})
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		is = slices.ContainsFunc(rules, func(r *nftables.Rule) bool { return string(r.UserData) == pool.String() })
+		return err
+	})
+	return is, err
+}
+
+const natChain = "masquerade"
+
 func addMasquerade(c *nftables.Conn, pool netip.Prefix) error {
 	family := nftables.TableFamilyIPv4
 	if pool.Addr().Is6() {
@@ -31,7 +56,7 @@ func addMasquerade(c *nftables.Conn, pool netip.Prefix) error {
 	}
 	nat := c.AddTable(&nftables.Table{Name: natTable, Family: family})
 	chain := c.AddChain(&nftables.Chain{
-		Name: "masquerade", Table: nat, Type: nftables.ChainTypeNAT,
+		Name: natChain, Table: nat, Type: nftables.ChainTypeNAT,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
 	})
 	if err := c.Flush(); err != nil {

@@ -19,6 +19,7 @@ const (
 	TableChanged                        // another process has changed or flushed the table, or may have: see EnsureTable
 	AddressChanged                      // this host has got or lost an address: see HostAddresses
 	Cloned                              // this machine goes on from a snapshot, or is a copy of one
+	HostChanged                         // a bridge, its uplink, a port, masquerading or forwarding may not be as they were: see HostFaults
 )
 
 // An EventKind is one of the constants above.
@@ -36,21 +37,23 @@ type monitor struct {
 	feeds   []feed // the first is rtnetlink's
 	told    chan Event
 	events  chan Event
-	changed func(index int) // the link or its addresses are not as they were; 0: any may have changed
+	changed func(index int) (news bool) // the link or its addresses are not as they were; 0: any may have changed
 
 	mu      sync.Mutex
 	waiting map[int][]chan struct{} // by a link's index: closed when it has ended
+	making  map[string]bool         // the ports that are being made
 }
 
 // monitorBuffer is what the kernel may hold for us, in bytes: some ten thousand pieces of news.
 const monitorBuffer = 8 << 20
 
-func openMonitor(home *os.File, changed func(index int), ours *senders) (*monitor, error) {
+func openMonitor(home *os.File, changed func(index int) bool, ours *senders) (*monitor, error) {
 	m := &monitor{
 		told:    make(chan Event),
 		events:  make(chan Event),
 		changed: changed,
 		waiting: map[int][]chan struct{}{},
+		making:  map[string]bool{},
 	}
 	if err := within(home, func() error { return m.subscribe(ours) }); err != nil {
 		for _, f := range m.feeds {
@@ -68,10 +71,11 @@ func openMonitor(home *os.File, changed func(index int), ours *senders) (*monito
 }
 
 func (m *monitor) subscribe(ours *senders) error {
-	changes := &changes{ours: ours, told: m.told}
+	changes := &changes{ours: ours, told: m.told, dirty: map[EventKind]bool{}}
 	return errors.Join(
 		m.feed(unix.NETLINK_ROUTE, m.read, m.overrun,
-			unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR),
+			unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+			unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF),
 		m.feed(unix.NETLINK_NETFILTER, changes.read, changes.lost, unix.NFNLGRP_NFTABLES),
 		m.feed(unix.NETLINK_KOBJECT_UEVENT, m.readDevice, func() {}, kernelsDevices))
 }
@@ -133,16 +137,19 @@ func (m *monitor) take(kind uint16, body []byte) {
 		if l.family != unix.AF_UNSPEC {
 			return // a bridge's news about its port, which lives on
 		}
-		m.changed(l.index)
-		if kind == unix.RTM_DELLINK && !m.wake(l.index) && strings.HasPrefix(l.name, Prefix) {
+		ours := strings.HasPrefix(l.name, Prefix)
+		m.suspect(m.changed(l.index) || ours && kind == unix.RTM_NEWLINK && m.astray(&l))
+		if kind == unix.RTM_DELLINK && !m.wake(l.index) && ours {
 			m.told <- Event{Kind: PortGone, Port: l.name}
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		a, index := parseAddress(body)
-		m.changed(index)
+		m.suspect(m.changed(index))
 		if !a.prefix.Addr().IsLinkLocalUnicast() {
 			m.told <- Event{Kind: AddressChanged}
 		}
+	case unix.RTM_NEWNETCONF:
+		m.suspect(stopsForwarding(body))
 	case unix.RTM_DELNSID:
 		if len(body) < sizeofGeneric {
 			return
@@ -162,6 +169,47 @@ func (m *monitor) overrun() {
 	m.mu.Unlock()
 	m.changed(0)
 	m.told <- Event{Kind: Overrun}
+}
+
+func (m *monitor) suspect(news bool) {
+	if news {
+		m.told <- Event{Kind: HostChanged}
+	}
+}
+
+// astray reports whether a port that is neither being made nor being ended carries nothing.
+func (m *monitor) astray(port *link) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return (port.master == 0 || !port.up()) && !m.making[port.name] && len(m.waiting[port.index]) == 0
+}
+
+// make keeps what is told of a port from counting while f makes it.
+func (m *monitor) make(port string, f func() error) error {
+	set := func(is bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.making[port] = is; !is {
+			delete(m.making, port)
+		}
+	}
+	set(true)
+	defer set(false)
+	return f()
+}
+
+// stopsForwarding reads a message of struct netconfmsg (rtnetlink(7)) that a link, or the host, forwards no more.
+func stopsForwarding(body []byte) bool {
+	const sizeofHeader, forwarding = 4, 2 // NETCONFA_FORWARDING
+	if len(body) < sizeofHeader {
+		return false
+	}
+	for kind, value := range attributes(body[sizeofHeader:]) {
+		if kind == forwarding {
+			return number(value) == 0
+		}
+	}
+	return false
 }
 
 // awaitEnd returns a channel that is closed when the link of that index has ended. It is asked for before the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,9 @@ func findUplink(s *socket, b Bridge) (link, error) {
 		return link{}, nil
 	}
 	nic, err := linkNamed(s, b.Uplink)
+	if errors.Is(err, unix.ENODEV) {
+		nic, err = renamed(s, b)
+	}
 	switch {
 	case errors.Is(err, unix.ENODEV):
 		return nic, fmt.Errorf("uplink %s does not exist: want a NIC of this host", b.Uplink)
@@ -25,6 +29,24 @@ func findUplink(s *socket, b Bridge) (link, error) {
 		return nic, fmt.Errorf("uplink %s has MTU %d: want at least the bridge's, %d", b.Uplink, nic.mtu, b.MTU)
 	}
 	return nic, nil
+}
+
+// renamed looks for an uplink that is a port of its bridge, under another name: it is the one whose MAC the bridge has.
+func renamed(s *socket, b Bridge) (nic link, err error) {
+	bridge, err := linkNamed(s, b.Name)
+	if err != nil {
+		return nic, err
+	}
+	all, err := links(s)
+	if err != nil {
+		return nic, err
+	}
+	for _, l := range all {
+		if l.master == bridge.index && l.mac.String() == bridge.mac.String() && !strings.HasPrefix(l.name, Prefix) {
+			return l, nil
+		}
+	}
+	return nic, unix.ENODEV
 }
 
 // A step is one thing that is done to the host, and what undoes it.
@@ -65,40 +87,53 @@ func joinSteps(nic, bridge link) (steps []step) {
 		steps = append(steps, step{
 			changeLink(nic.index, "put it into the bridge", 0, numberAttr(unix.IFLA_MASTER, bridge.index)),
 			changeLink(nic.index, "undo", 0, numberAttr(unix.IFLA_MASTER, 0))})
-	}
-	if !nic.up() {
-		steps = append(steps, step{do: changeLink(nic.index, "bring it up", unix.IFF_UP)})
+		if !nic.up() { // once it is a port, who takes it down means it
+			steps = append(steps, step{do: changeLink(nic.index, "bring it up", unix.IFF_UP)})
+		}
 	}
 	return steps
 }
 
-// moveSteps add to the bridge all that the NIC has, and only then take it from the NIC. In between the host is
+// moveSteps add to the bridge what is to move from the NIC, and only then take it from the NIC. In between the host is
 // reached by either: what comes in reaches the bridge, where the kernel accepts the addresses of all its links, and
 // what goes out by the NIC still does.
 func moveSteps(s *socket, nic, bridge link) ([]step, error) {
-	addresses, err := addressesOf(s, unix.AF_UNSPEC, nic.index)
+	has, err := holdingsOf(s, nic)
 	if err != nil {
 		return nil, err
 	}
-	routes, err := routesOver(s, nic.index)
+	if len(has.addresses) == 0 && len(has.routes) == 0 {
+		return nil, nil
+	}
+	there, err := addressesOf(s, unix.AF_UNSPEC, bridge.index)
 	if err != nil {
 		return nil, err
 	}
+	over, err := routesOver(s, nic.index)
+	if err != nil {
+		return nil, err
+	}
+	addresses, routes := moving(nic.master == bridge.index, has.addresses, over, there)
 	if bridge.mtu < minimumV6 {
 		// What the kernel gave the NIC by itself stays there; a bridge without IPv6 needs none.
 		local := func(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 		addresses = slices.DeleteFunc(addresses, func(a address) bool { return local(a.prefix.Addr()) })
 		routes = slices.DeleteFunc(routes, func(r route) bool { return local(r.to.Addr()) })
 	}
-	return append(gainSteps(addresses, routes, nic, bridge), loseSteps(addresses, routes, nic)...), nil
+	return append(gainSteps(addresses, routes, nic, bridge, there), loseSteps(addresses, routes, nic)...), nil
 }
 
 // gainSteps add to the bridge what the NIC has: first what other routes lead over.
-func gainSteps(addresses []address, routes []route, nic, bridge link) (steps []step) {
+func gainSteps(addresses []address, routes []route, nic, bridge link, there []address) (steps []step) {
 	for _, a := range addresses {
-		steps = append(steps, step{
-			putAddress(bridge.index, a, fmt.Sprintf("add address %v to the bridge", a.prefix)),
-			dropAddress(bridge.index, a, "undo")})
+		put := putAddress(bridge.index, a, fmt.Sprintf("add address %v to the bridge", a.prefix))
+		undo := dropAddress(bridge.index, a, "undo")
+		if i := indexOf(there, a.prefix); i >= 0 { // a lease that was renewed: its new time counts
+			put.Flags = put.Flags&^unix.NLM_F_EXCL | unix.NLM_F_REPLACE
+			undo = putAddress(bridge.index, there[i], "undo")
+			undo.Flags = put.Flags
+		}
+		steps = append(steps, step{put, undo})
 	}
 	for _, r := range routes {
 		moved := r.over(nic.index, bridge.index)

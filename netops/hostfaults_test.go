@@ -1,0 +1,445 @@
+package netops
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// kinds are those of what is wrong with a bridge and its ports.
+func kinds(t *testing.T, k *Kernel, b Bridge, ports ...string) (all []string) {
+	t.Helper()
+	found, err := k.HostFaults(b, ports)
+	must(t, err)
+	for _, f := range found {
+		if !slices.Contains(HostFaultKinds, f.Kind) || f.Text == "" {
+			t.Errorf("the fault %+v is of no known kind, or has no text", f)
+		}
+		all = append(all, f.Kind)
+	}
+	return all
+}
+
+// awaitChange reads the kernel's news until one says that the host may have changed.
+func awaitChange(t *testing.T, k *Kernel) { next(t, k, HostChanged) }
+
+func TestWhatDisappearsFromTheHostIsToldAndPutBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(port string) error
+		kinds []string
+	}{
+		"the bridge is deleted": {func(string) error { return netlink.LinkDel(named(t, "berth0")) }, []string{"bridge-gone"}},
+		"the bridge is down":    {func(string) error { return netlink.LinkSetDown(named(t, "berth0")) }, []string{"bridge-down", "gateway-gone"}},
+		"the gateway is gone": {func(string) error { return netlink.AddrDel(named(t, "berth0"), addr("10.42.0.1/16")) },
+			[]string{"gateway-gone"}},
+		"a port is off the bridge": {func(port string) error { return netlink.LinkSetNoMaster(named(t, port)) }, []string{"port-off"}},
+		"a port is down":           {func(port string) error { return netlink.LinkSetDown(named(t, port)) }, []string{"port-down"}},
+		"the rule is flushed": {func(string) error {
+			c := &nftables.Conn{}
+			c.DelTable(&nftables.Table{Name: "berth", Family: nftables.TableFamilyIPv4})
+			return c.Flush()
+		}, []string{"masquerade-gone"}},
+		"the ruleset is flushed": {func(string) error { c := &nftables.Conn{}; c.FlushRuleset(); return c.Flush() },
+			[]string{"masquerade-gone", "masquerade-gone"}},
+		"ip_forward is reset": {func(string) error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0) },
+			[]string{"forwarding-off"}},
+		"IPv6 forwarding is reset": {func(string) error {
+			return os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("0"), 0)
+		}, []string{"forwarding-off"}},
+		"the bridge forwards no more": {func(string) error {
+			return os.WriteFile("/proc/sys/net/ipv4/conf/berth0/forwarding", []byte("0"), 0)
+		}, []string{"forwarding-off"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, host := newHost(t)
+			b := Bridge{Name: "berth0", Addresses: prefixes("10.42.0.1/16", "fd42::1/64"), Masquerade: prefixes("10.42.0.0/16", "fd42::/64")}
+			before, err := k.EnsureBridge(b)
+			must(t, err)
+			p, inside := newContainer(t, k, 1)
+			if !hears(t, inside, host, netip.MustParseAddr("10.42.0.1"), patience) {
+				t.Fatal("the container does not reach its host")
+			}
+			drain(k)
+			if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 {
+				t.Fatalf("found %q where nothing is wrong", wrong)
+			}
+			host.do(func() error { return c.spoil(p.Name) })
+			awaitChange(t, k)
+			got := kinds(t, k, b, p.Name)
+			for _, kind := range c.kinds {
+				if !slices.Contains(got, kind) {
+					t.Errorf("found %q, want %q", got, c.kinds)
+				}
+			}
+			after, err := k.EnsureBridge(b)
+			must(t, err)
+			must(t, k.MendPorts(b, []string{p.Name}))
+			must(t, k.EnsureTable())
+			if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 {
+				t.Errorf("afterwards %q", wrong)
+			}
+			if after.MAC != before.MAC {
+				t.Errorf("the bridge has MAC %s, and its neighbours know %s", after.MAC, before.MAC)
+			}
+			if !hears(t, inside, host, netip.MustParseAddr("10.42.0.1"), patience) {
+				t.Error("the container does not reach its host any more")
+			}
+		})
+	}
+}
+
+// drain reads what the kernel has told by now.
+func drain(k *Kernel) {
+	for {
+		select {
+		case <-k.Events():
+		case <-time.After(silence):
+			return
+		}
+	}
+}
+
+func TestWhatTheHostHadOnABridgeComesBackWithIt(t *testing.T) {
+	for name, spoil := range map[string]func() error{
+		"deleted": func() error { return netlink.LinkDel(named(t, "berth0")) },
+		"down":    func() error { return netlink.LinkSetDown(named(t, "berth0")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			plug := newSwitch(t)
+			far := newSpace(t)
+			plug(far, "eth0")
+			far.give("eth0", "192.0.2.200/24", "2001:db8::200/64")
+			k, host := newCabledHost(t, plug, 1)
+			b := Bridge{Name: "berth0", Uplink: "eth0"}
+			_, err := k.EnsureBridge(b)
+			must(t, err)
+			if wrong := kinds(t, k, b); len(wrong) > 0 {
+				t.Fatalf("found %q where nothing is wrong", wrong)
+			}
+			before := host.holdings("berth0")
+			host.do(spoil)
+			if wrong := kinds(t, k, b); len(wrong) == 0 {
+				t.Fatal("nothing is found")
+			}
+			_, err = k.EnsureBridge(b)
+			must(t, err)
+			if after := host.holdings("berth0"); !slices.Equal(after, before) {
+				t.Errorf("the host had\n%s\nand has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+			}
+			if wrong := kinds(t, k, b); len(wrong) > 0 {
+				t.Errorf("afterwards %q", wrong)
+			}
+			if !hears(t, far, host, netip.MustParseAddr("192.0.2.1"), patience) {
+				t.Error("the host is not reached any more")
+			}
+		})
+	}
+}
+
+func TestAnUplinkOutOfItsBridgeIsToldAndPutBack(t *testing.T) {
+	plug := newSwitch(t)
+	far := newSpace(t)
+	plug(far, "eth0")
+	far.give("eth0", "192.0.2.200/24")
+	k, host := newCabledHost(t, plug, 1)
+	b := Bridge{Name: "berth0", Uplink: "eth0"}
+	_, err := k.EnsureBridge(b)
+	must(t, err)
+	drain(k)
+	if wrong := kinds(t, k, b); len(wrong) > 0 {
+		t.Fatalf("found %q where nothing is wrong", wrong)
+	}
+	host.do(func() error { return netlink.LinkSetNoMaster(named(t, "eth0")) })
+	awaitChange(t, k)
+	if got := kinds(t, k, b); !slices.Equal(got, []string{"uplink-out"}) {
+		t.Errorf("found %q", got)
+	}
+	_, err = k.EnsureBridge(b)
+	must(t, err)
+	if got := kinds(t, k, b); len(got) > 0 {
+		t.Errorf("afterwards %q", got)
+	}
+	if !hears(t, far, host, netip.MustParseAddr("192.0.2.1"), patience) {
+		t.Error("the host is not reached any more")
+	}
+}
+
+func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
+	plug := newSwitch(t)
+	k, host := newCabledHost(t, plug, 1)
+	b := Bridge{Name: "berth0", Uplink: "eth0"}
+	_, err := k.EnsureBridge(b)
+	must(t, err)
+	p, _ := newContainer(t, k, 1)
+	other := func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other"}}) }
+	host.do(other)
+	master := func(link, bridge string) func() error {
+		return func() error { return netlink.LinkSetMaster(named(t, link), named(t, bridge)) }
+	}
+	rename := func(from, to string) func() error {
+		return func() error {
+			l := named(t, from)
+			if err := netlink.LinkSetDown(l); err != nil {
+				return err
+			}
+			if err := netlink.LinkSetName(l, to); err != nil {
+				return err
+			}
+			return netlink.LinkSetUp(l)
+		}
+	}
+	for _, c := range []struct {
+		kind     string
+		do, undo func() error
+		says     string
+	}{
+		{"uplink-down", func() error { return netlink.LinkSetDown(named(t, "eth0")) }, func() error { return netlink.LinkSetUp(named(t, "eth0")) }, "ip link set eth0 up"},
+		{"uplink-elsewhere", master("eth0", "other"), master("eth0", "berth0"), "ip link set eth0 master berth0"},
+		{"port-elsewhere", master(p.Name, "other"), master(p.Name, "berth0"), "master berth0"},
+		{"uplink-renamed", rename("eth0", "ens3"), rename("ens3", "eth0"), "ens3"},
+	} {
+		host.do(c.do)
+		found, err := k.HostFaults(b, []string{p.Name})
+		must(t, err)
+		if len(found) != 1 || found[0].Kind != c.kind || !strings.Contains(found[0].Person, c.says) {
+			t.Errorf("found %+v, want %s and what to do: %s", found, c.kind, c.says)
+		}
+		if _, err := k.EnsureBridge(b); err != nil && c.kind != "uplink-elsewhere" {
+			t.Errorf("%s: a container cannot be attached any more: %v", c.kind, err)
+		}
+		if found, _ := k.HostFaults(b, []string{p.Name}); len(found) != 1 {
+			t.Errorf("%s: somebody's decision was undone, or more was done: %+v", c.kind, found)
+		}
+		host.do(c.undo)
+		if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 {
+			t.Errorf("%s: afterwards %q", c.kind, wrong)
+		}
+	}
+}
+
+func TestAddAndDeleteTellNoChangeOfTheHost(t *testing.T) {
+	k, _ := newBridge(t)
+	for i := range 3 {
+		p, _ := newContainer(t, k, i)
+		must(t, k.Detach(p.Name))
+	}
+	drain(k)
+	for i := range 20 {
+		p, _ := newContainer(t, k, i)
+		must(t, k.Detach(p.Name))
+	}
+	n := 0
+	for {
+		select {
+		case e := <-k.Events():
+			if e.Kind == HostChanged {
+				n++
+			}
+			continue
+		case <-time.After(silence):
+		}
+		break
+	}
+	if n > 2 {
+		t.Errorf("the host is looked at %d times for 20 containers that come and go", n)
+	}
+}
+
+func TestABridgeThatFillsUpIsToldAndAFullOneSaysSo(t *testing.T) {
+	k, host := newHost(t)
+	b := Bridge{Name: "berth0"}
+	_, err := k.EnsureBridge(b)
+	must(t, err)
+	fill := func(from, to int) {
+		for i := from; i < to; i++ {
+			host.do(func() error {
+				return netlink.LinkAdd(&netlink.Veth{
+					LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("a%d", i), MasterIndex: named(t, "berth0").Attrs().Index}, PeerName: fmt.Sprintf("b%d", i),
+				})
+			})
+		}
+	}
+	fill(0, nearlyFull-1)
+	if wrong := kinds(t, k, b); len(wrong) > 0 {
+		t.Errorf("found %q on a bridge with %d ports", wrong, nearlyFull-1)
+	}
+	fill(nearlyFull-1, maxPorts)
+	if wrong := kinds(t, k, b); !slices.Equal(wrong, []string{"bridge-full"}) {
+		t.Errorf("found %q on a full bridge", wrong)
+	}
+	p, inside := newPort(t, 1)
+	if _, err := k.Attach(p); !mentions(err, "bridge berth0 has 1023 ports", "another bridge") {
+		t.Errorf("ADD to a full bridge says %v", err)
+	}
+	if left := inside.links(); len(left) != 1 || host.linkAt(p.Name) != nil {
+		t.Errorf("left are %q", left)
+	}
+}
+
+func TestAPoolsMTUDoesNotChangeTheHostsOwn(t *testing.T) {
+	plug := newSwitch(t)
+	k, host := newHost(t)
+	plug(host, "eth0")
+	host.do(func() error { return netlink.LinkSetMTU(named(t, "eth0"), 9000) })
+	for _, mtu := range []int{1500, 0, 1400} {
+		_, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", MTU: mtu})
+		must(t, err)
+		if is := host.linkAt("berth0").Attrs().MTU; is != 9000 {
+			t.Errorf("a pool of MTU %d makes the bridge's %d: it is the host's, 9000", mtu, is)
+		}
+	}
+	host.do(func() error {
+		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br7", MTU: 9000}})
+	})
+	_, err := k.EnsureBridge(Bridge{Name: "br7", MTU: 1500})
+	must(t, err)
+	if is := host.linkAt("br7").Attrs().MTU; is != 9000 {
+		t.Errorf("another's bridge has MTU %d, it was 9000", is)
+	}
+	for _, mtu := range []int{1500, 9000, 1400} {
+		_, err := k.EnsureBridge(Bridge{Name: "own", MTU: mtu})
+		must(t, err)
+		if is := host.linkAt("own").Attrs().MTU; is != mtu {
+			t.Errorf("a bridge of our own has MTU %d, the pool's is %d", is, mtu)
+		}
+	}
+}
+
+// leased adds an address to a link as a DHCP client does, for some seconds.
+func leased(t *testing.T, link, prefix string, seconds int) error {
+	a := addr(prefix)
+	a.ValidLft, a.PreferedLft = seconds, seconds
+	return netlink.AddrReplace(named(t, link), a)
+}
+
+// lifetimes are those of a link's addresses, in seconds; 0: forever.
+func (s space) lifetimes(link string) map[string]int {
+	s.t.Helper()
+	all := map[string]int{}
+	s.do(func() error {
+		addrs, err := netlink.AddrList(named(s.t, link), netlink.FAMILY_V4)
+		for _, a := range addrs {
+			if all[a.IPNet.String()] = a.ValidLft; a.Flags&unix.IFA_F_PERMANENT != 0 {
+				all[a.IPNet.String()] = 0
+			}
+		}
+		return err
+	})
+	return all
+}
+
+func TestALeaseThatIsRenewedOnTheNICLivesOnOnTheBridge(t *testing.T) {
+	plug := newSwitch(t)
+	k, host := newHost(t)
+	plug(host, "eth0")
+	host.do(func() error {
+		if err := leased(t, "eth0", "192.0.2.1/24", 100); err != nil {
+			return err
+		}
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: named(t, "eth0").Attrs().Index, Gw: net.ParseIP("192.0.2.254")})
+	})
+	b := Bridge{Name: "berth0", Uplink: "eth0"}
+	ensure := func() { t.Helper(); _, err := k.EnsureBridge(b); must(t, err) }
+	ensure()
+	routes := host.holdings("berth0")
+	expect := func(what, nic, prefix string, atLeast int) {
+		t.Helper()
+		left, has := host.lifetimes("eth0"), host.lifetimes("berth0")
+		if fmt.Sprint(left) != nic || has[prefix] < atLeast {
+			t.Errorf("%s: the NIC has %v, want %s; the bridge has %v, want %s for %d s", what, left, nic, has, prefix, atLeast)
+		}
+	}
+	expect("moved", "map[]", "192.0.2.1/24", 90)
+	for range 2 { // the client renews, and puts its default route anew
+		drain(k)
+		if wrong := kinds(t, k, b); len(wrong) > 0 {
+			t.Fatalf("found %q where nothing is wrong", wrong)
+		}
+		host.do(func() error {
+			if err := leased(t, "eth0", "192.0.2.1/24", 1000); err != nil {
+				return err
+			}
+			return netlink.RouteAppend(&netlink.Route{LinkIndex: named(t, "eth0").Attrs().Index, Gw: net.ParseIP("192.0.2.254")})
+		})
+		awaitChange(t, k)
+		if got := kinds(t, k, b); !slices.Equal(got, []string{"uplink-address"}) {
+			t.Errorf("found %q", got)
+		}
+		ensure()
+		expect("renewed", "map[]", "192.0.2.1/24", 990)
+		if now := host.holdings("berth0"); !slices.Equal(now, routes) {
+			t.Errorf("the bridge has %q, it had %q", now, routes)
+		}
+	}
+	host.do(func() error { return leased(t, "eth0", "192.0.2.7/24", 500) })
+	ensure()
+	expect("another lease", "map[]", "192.0.2.7/24", 490)
+}
+
+func TestAnAddressThatOthersAddToTheNICStaysTheirs(t *testing.T) {
+	plug := newSwitch(t)
+	far := newSpace(t)
+	plug(far, "eth0")
+	far.give("eth0", "192.0.2.200/24")
+	k, host := newHost(t)
+	plug(host, "eth0")
+	host.give("eth0", "192.0.2.1/24", "192.0.2.2/24", "192.0.2.99/32") // the last is a virtual router's
+	b := Bridge{Name: "berth0", Uplink: "eth0"}
+	ensure := func() { t.Helper(); _, err := k.EnsureBridge(b); must(t, err) }
+	ensure()
+	expect := func(what, nic, bridge string) {
+		t.Helper()
+		if n, b := fmt.Sprint(host.lifetimes("eth0")), fmt.Sprint(host.lifetimes("berth0")); n != nic || b != bridge {
+			t.Errorf("%s: the NIC has %s, want %s; the bridge has %s, want %s", what, n, nic, b, bridge)
+		}
+	}
+	own := "map[192.0.2.1/24:0 192.0.2.2/24:0]"
+	expect("at first", "map[192.0.2.99/32:0]", own)
+	host.give("eth0", "192.0.2.98/32", "192.0.2.97/24")
+	ensure()
+	expect("two more", "map[192.0.2.97/24:0 192.0.2.98/32:0 192.0.2.99/32:0]", own)
+	if wrong := kinds(t, k, b); len(wrong) > 0 {
+		t.Errorf("found %q: these are others' to decide", wrong)
+	}
+	for _, a := range []string{"192.0.2.99", "192.0.2.98", "192.0.2.97", "192.0.2.1"} {
+		if !hears(t, far, host, netip.MustParseAddr(a), patience) {
+			t.Errorf("%s is not reached", a)
+		}
+	}
+	host.do(func() error {
+		for _, a := range []string{"192.0.2.99/32", "192.0.2.98/32", "192.0.2.97/24"} {
+			if err := netlink.AddrDel(named(t, "eth0"), addr(a)); err != nil {
+				return fmt.Errorf("who added %s cannot take it away: %w", a, err)
+			}
+		}
+		return nil
+	})
+	ensure()
+	expect("and gone", "map[]", own)
+}
+
+func TestALeaseThatNobodyRenewsIsTold(t *testing.T) {
+	plug := newSwitch(t)
+	k, host := newHost(t)
+	plug(host, "eth0")
+	host.do(func() error { return leased(t, "eth0", "192.0.2.1/24", 1000) })
+	b := Bridge{Name: "berth0", Uplink: "eth0"}
+	_, err := k.EnsureBridge(b)
+	must(t, err)
+	if wrong := kinds(t, k, b); len(wrong) > 0 {
+		t.Fatalf("found %q", wrong)
+	}
+	host.do(func() error { return leased(t, "berth0", "192.0.2.1/24", 100) })
+	if wrong := kinds(t, k, b); !slices.Equal(wrong, []string{"lease-not-renewed"}) {
+		t.Errorf("found %q, and the lease ends in 100 s of 1,000", wrong)
+	}
+}
