@@ -78,6 +78,7 @@ type Agent struct {
 	wanted   wanted
 	backlog  backlog
 	lagging  lagging
+	host     host
 	detach   signal // detachments wait for etcd
 	giving   signal // there may be something to give to another node
 	rollout  signal // the configuration is newer
@@ -97,7 +98,7 @@ func New(o Options) (_ *Agent, err error) {
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	for _, s := range []*signal{
-		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining, &a.machine.look, &a.foreign.asking,
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining, &a.machine.look, &a.foreign.asking, &a.host.looked,
 	} {
 		*s = newSignal()
 	}
@@ -161,6 +162,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.publishAll)
 	run(a.detachAll)
 	run(a.watchKernel)
+	run(a.watchHost)
 	run(a.watchSleep)
 	run(a.giveBackIdle)
 	run(a.endRetained)

@@ -58,9 +58,13 @@ func (a *Agent) closeFence() bool {
 
 // restoreTable puts the table back that another has changed. In strict mode it is closed then, until the next proof.
 func (a *Agent) restoreTable() {
-	a.Log.Warn("another program has changed the nftables table berth; putting it back")
+	const kind, table = "table-changed", "bridge berth"
+	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
+	a.findings.Set(kind, table, text, byItself)
 	if err := a.kernel.EnsureTable(); err != nil {
-		a.Log.Error("cannot put the table back", zap.Error(err))
+		a.findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(), "see the cause; the agent tries again with the next change, and with berthctl doctor --fix")
+	} else {
+		a.findings.Clear(kind, table)
 	}
 	a.shake()
 }

@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // read is CNI CHECK for a set; without containers it is only the version.
@@ -59,9 +62,7 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		p := port(e, pool)
 		p.Netns = m.netns
 		if m.Previous != nil {
-			if mac, err := net.ParseMAC(m.Previous.MAC); err == nil {
-				p.MAC = mac // a later plugin of the chain may have set another
-			}
+			chained(&p, e, m.Previous)
 		}
 		if err := a.kernel.Check(p); err != nil {
 			missing = append(missing, err.Error())
@@ -78,6 +79,24 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		return wire.Errorf(wire.CodeIO, "%s is not as it was added: %s", m.attachment, strings.Join(missing, "; "))
 	}
 	return nil
+}
+
+// chained makes a port what later plugins of the chain have left of it, by the chain's last answer: another MAC, another MTU
+// inside, fewer routes.
+func chained(p *netops.Port, e *journal.Entry, last *wire.Result) {
+	if mac, err := net.ParseMAC(last.MAC); err == nil {
+		p.MAC = mac
+	}
+	p.ChainMTU = last.MTU
+	given := e.Wiring.Given
+	if given == nil {
+		given = e.Wiring.Routes
+	}
+	p.Routes = slices.DeleteFunc(p.Routes, func(r netops.Route) bool {
+		leads := func(to netip.Prefix) bool { return to.Masked() == r.To.Masked() }
+		answered := slices.ContainsFunc(given, func(g allocator.Route) bool { return leads(g.To) })
+		return answered && !slices.ContainsFunc(last.Routes, func(l wire.Route) bool { return leads(l.To) })
+	})
 }
 
 // differences are those between the former answer, as the runtime hands it back, and the journal.

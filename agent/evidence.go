@@ -43,10 +43,13 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	case netops.Overrun:
 		a.machine.look.raise()
 		a.sweep(ctx)
+		a.host.looked.raise()
 	case netops.AddressChanged:
 		a.machine.look.raise()
 	case netops.TableChanged:
 		a.restoreTable()
+	case netops.HostChanged:
+		a.host.looked.raise()
 	case netops.Cloned:
 		a.cloned()
 	case netops.PortGone:

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,8 +11,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/bridges"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -20,15 +23,28 @@ import (
 // it, so that after a gateway was taken off nobody puts it back by an older one.
 type bridging struct{ sync.RWMutex }
 
-// ensureBridge makes an entry's bridge what its pool's present configuration wants. A pool that is gone wants what it wanted last.
-func (a *Agent) ensureBridge(w journal.Wiring, last *allocator.Pool) (netops.BridgeState, error) {
+// ensureBridge makes an entry's bridge what all who use it need by their pools' present configuration, unless the entry's
+// network contradicts another: then nothing is changed. A pool that is gone wants what it wanted last.
+func (a *Agent) ensureBridge(e *journal.Entry, last *allocator.Pool) (netops.BridgeState, error) {
 	a.bridging.RLock()
 	defer a.bridging.RUnlock()
-	pool := last
-	if now, ok := a.config.Load().Pools[last.Name]; ok {
+	config, pool := a.config.Load(), last
+	if now, ok := config.Pools[last.Name]; ok {
 		pool = &now
 	}
-	return a.kernel.EnsureBridge(bridge(w, pool))
+	b, err := a.host.bridges.Admit(useOf(e, pool), func() []bridges.Held { return a.uses(config) })
+	if err != nil {
+		return netops.BridgeState{}, err
+	}
+	return a.kernel.EnsureBridge(b)
+}
+
+// bridgeError is what ADD says of ensureBridge's.
+func bridgeError(err error) error {
+	if _, contradicts := errors.AsType[*bridges.Contradiction](err); contradicts {
+		return wire.Errorf(wire.CodeConfig, "%v", err)
+	}
+	return wire.Errorf(wire.CodeIO, "%v", err)
 }
 
 // takeGatewaysOff takes the gateways off this node's bridges that no pool of the present configuration has and no container

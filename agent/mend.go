@@ -24,6 +24,9 @@ func (a *Agent) mend(ctx context.Context) {
 	if err := errors.Join(a.kernel.EnsureTable(), a.removeStrayPorts(ctx), a.takeNotes()); err != nil {
 		a.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
 	}
+	a.lookAtHost()
+	a.lagging.rearranged.forget()
+	a.rollout.raise()
 	a.sweep(ctx)
 	before := a.generation()
 	a.mending.raise()

@@ -59,9 +59,9 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 	if len(ask) == 0 || add.Role == wire.IPAM {
 		return nil, nil
 	}
-	w := wiring(add, e)
-	if _, err := a.ensureBridge(w, add.pool); err != nil {
-		return nil, wire.Errorf(wire.CodeIO, "%v", err)
+	e.Pool, e.Wiring = add.pool.Name, wiring(add, e)
+	if _, err := a.ensureBridge(e, add.pool); err != nil {
+		return nil, bridgeError(err)
 	}
 	occupied := map[netip.Addr]bool{}
 	for _, f := range add.pool.Families() {
@@ -72,7 +72,7 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 		}
 		// What else is to be asked for takes no more time, and shows whether one MAC answers for all.
 		a.pools.with(k, func(s *allocator.Space) { part = append(part, s.Unasked(askedAtOnce-len(part))...) })
-		answered, err := a.askWire(ctx, k, w.Bridge, part)
+		answered, err := a.askWire(ctx, k, e.Wiring.Bridge, part)
 		if err != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "cannot ask the wire whether somebody has the address: %v", err)
 		}

@@ -31,6 +31,8 @@ type lagging struct {
 	live    int64 // the newest that all of them have as far as a running one can get it
 	bridges bool  // every bridge has what seen says
 	reasons map[allocator.Attachment]lease.Lag
+
+	rearranged rearranged
 }
 
 // revision is the newest one that every container of this node has.
@@ -139,40 +141,66 @@ func (a *Agent) rollOut(ctx context.Context) error {
 			reasons[at] = lease.Lag{Attachment: at, Reason: reason, Remake: true}
 		}
 		for at, reason := range a.bringTo(ctx, config) {
-			reasons[at] = lease.Lag{Attachment: at, Reason: reason}
+			reasons[at] = lease.Lag{Attachment: at, Reason: reason, Remake: a.lagging.rearranged.is(at)}
 		}
 		bridges := a.withdrawGateways()
 		if a.lagging.set(config.Revision, bridges, reasons) {
+			a.logLagging(config.Revision, reasons)
 			a.backlog.signal.raise() // the status tells it
 		}
-		if retry = nil; !bridges || len(reasons) > 0 {
+		switch retry = nil; {
+		case a.lagging.rearranged.count() < len(reasons), !bridges && len(reasons) == 0:
 			retry = time.After(rolloutRetry)
+		case !bridges: // those that cannot be reached go by former gateways
+			retry = time.After(sweepEvery)
 		}
 	}
 }
 
 // bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
 func (a *Agent) bringTo(ctx context.Context, config *lease.Config) map[allocator.Attachment]string {
+	a.lookAtHost() // its bridges come first
 	reasons := map[allocator.Attachment]string{}
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(rolloutParallel)
 	for _, e := range a.journal.Entries() {
-		if pool, ok := config.Pools[e.Pool]; !ok || e.Answered == 0 || current(e, &pool) {
+		pool, ok := config.Pools[e.Pool]
+		if !ok || e.Answered == 0 || current(e, &pool) {
+			continue
+		}
+		if reason := a.lagging.rearranged.why(e, &pool); reason != "" {
+			mu.Lock()
+			reasons[e.Attachment] = reason
+			mu.Unlock()
 			continue
 		}
 		work.Go(func() error {
 			if err := a.bringOne(ctx, e.Attachment, config); err != nil {
+				reason := a.lagging.rearranged.add(e, &pool, err)
 				mu.Lock()
 				defer mu.Unlock()
-				reasons[e.Attachment] = err.Error()
-				a.Log.Warn("a container lags behind the configuration", zap.Stringer("attachment", e.Attachment), zap.Int64("revision", config.Revision), zap.Error(err))
+				reasons[e.Attachment] = reason
 			}
 			return nil
 		})
 	}
 	_ = work.Wait() // the reasons tell
+	a.lagging.rearranged.keep(reasons)
 	return reasons
+}
+
+// logLagging names the first of the containers that lag.
+func (a *Agent) logLagging(revision int64, reasons map[allocator.Attachment]lease.Lag) {
+	const most = 5
+	named := 0
+	for at, lag := range reasons {
+		if named++; named > most {
+			a.Log.Warn("more containers lag behind the configuration: see berthctl version", zap.Int64("revision", revision), zap.Int("in all", len(reasons)))
+			return
+		}
+		a.Log.Warn("a container lags behind the configuration: see the reason", zap.Stringer("attachment", at), zap.Int64("revision", revision), zap.String("why", lag.Reason))
+	}
 }
 
 // current reports whether an entry has what its pool says of running containers. What another plugin wired, and name
@@ -183,7 +211,11 @@ func current(e *journal.Entry, pool *allocator.Pool) bool {
 
 // rewired is a wiring by its pool's present configuration.
 func rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
+	given := w.Routes
 	w.MTU, w.Gateways, w.Routes = pool.MTU, gateways(pool), routes(pool)
+	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
+		w.Given = given
+	}
 	return w
 }
 
@@ -205,7 +237,7 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 		return err
 	}
 	defer ns.Close()
-	if _, err := a.ensureBridge(next.Wiring, &pool); err != nil {
+	if _, err := a.ensureBridge(&next, &pool); err != nil {
 		return err
 	}
 	to, from := port(&next, &pool), port(e, &pool)

@@ -158,6 +158,11 @@ func (a *Agent) takeIn(p netops.PortInfo, e *journal.Entry) {
 	now := wire.Boottime()
 	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, time.Now().UTC()
 	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
+	var err error
+	if e.Wiring.Uplink, err = a.kernel.Uplink(p.Bridge); err != nil {
+		e.Wiring.Unsure = true
+		a.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+	}
 	a.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses))
 	a.journal.Keep(e)
 	a.known(p.Name)

@@ -127,9 +127,9 @@ func (a *Agent) wire(add *add) (err error) {
 	if add.IPMasq && add.Uplink != "" {
 		return wire.Errorf(wire.CodeConfig, "ipMasq and uplink exclude each other: with an uplink the network's own router translates")
 	}
-	state, err := a.ensureBridge(add.entry.Wiring, add.pool)
+	state, err := a.ensureBridge(add.entry, add.pool)
 	if err != nil {
-		return wire.Errorf(wire.CodeIO, "%v", err)
+		return bridgeError(err)
 	}
 	p := port(add.entry, add.pool)
 	p.Netns = add.netns
@@ -138,6 +138,10 @@ func (a *Agent) wire(add *add) (err error) {
 	if err != nil {
 		if _, foreign := errors.AsType[*netops.ForeignError](err); foreign {
 			return wire.Errorf(wire.CodeConfig, "%v", err)
+		}
+		if _, full := errors.AsType[*netops.FullError](err); full {
+			a.host.looked.raise()
+			return wire.Errorf(wire.CodeTryAgain, "%v", err)
 		}
 		return wire.Errorf(wire.CodeIO, "%v", err)
 	}

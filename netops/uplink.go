@@ -18,7 +18,7 @@ func findUplink(s *socket, b Bridge) (link, error) {
 	}
 	nic, err := linkNamed(s, b.Uplink)
 	if errors.Is(err, unix.ENODEV) {
-		nic, err = renamed(s, b)
+		nic, err = uplinkOf(s, b.Name) // it may have been renamed
 	}
 	switch {
 	case errors.Is(err, unix.ENODEV):
@@ -31,9 +31,26 @@ func findUplink(s *socket, b Bridge) (link, error) {
 	return nic, nil
 }
 
-// renamed looks for an uplink that is a port of its bridge, under another name: it is the one whose MAC the bridge has.
-func renamed(s *socket, b Bridge) (nic link, err error) {
-	bridge, err := linkNamed(s, b.Name)
+// Uplink is the name of a bridge's uplink, as the kernel shows it: the port whose MAC the bridge has. None, or no such bridge:
+// empty.
+func (k *Kernel) Uplink(bridge string) (name string, err error) {
+	err = k.host.with(func(s *socket) error {
+		nic, err := uplinkOf(s, bridge)
+		name = nic.name
+		return err
+	})
+	if errors.Is(err, unix.ENODEV) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("netops: the uplink of bridge %s: %w", bridge, err)
+	}
+	return name, nil
+}
+
+// uplinkOf looks for the port whose MAC the bridge has, whatever it is called; unix.ENODEV: there is none.
+func uplinkOf(s *socket, name string) (nic link, err error) {
+	bridge, err := linkNamed(s, name)
 	if err != nil {
 		return nic, err
 	}

@@ -67,7 +67,7 @@ func (x *examination) uplink(s *socket) error {
 	}
 	nic, there := x.byName[name]
 	if !there {
-		is, err := renamed(s, x.want)
+		is, err := uplinkOf(s, bridge)
 		if err != nil {
 			x.leave("uplink-gone", "plug it in, or name another uplink in the network's configuration",
 				"uplink %s of bridge %s does not exist: containers of other nodes are out of reach", name, bridge)

@@ -52,9 +52,10 @@ var rules = map[string]rule{
 	"netops":            {others: kernel},
 	"metrics":           {others: prom},
 	"agent": {
-		ours:   []string{"agent/findings", "agent/journal", "metrics", "netops", "lease", "allocator", "internal/wire", "internal/broken", "internal/ifname"},
+		ours:   []string{"agent/bridges", "agent/findings", "agent/journal", "metrics", "netops", "lease", "allocator", "internal/wire", "internal/broken", "internal/ifname"},
 		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
 	},
+	"agent/bridges":   {ours: []string{"netops"}},
 	"agent/exclusive": {others: []string{"golang.org/x/sys/"}},
 	"agent/findings":  {ours: []string{"lease"}},
 	"agent/journal":   {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
