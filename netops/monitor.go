@@ -41,7 +41,7 @@ type monitor struct {
 
 	mu      sync.Mutex
 	waiting map[int][]chan struct{} // by a link's index: closed when it has ended
-	making  map[string]bool         // the ports that are being made
+	making  map[string]bool         // the ports that are being made, or of which that is not told yet
 }
 
 // monitorBuffer is what the kernel may hold for us, in bytes: some ten thousand pieces of news.
@@ -138,6 +138,9 @@ func (m *monitor) take(kind uint16, body []byte) {
 			return // a bridge's news about its port, which lives on
 		}
 		ours := strings.HasPrefix(l.name, Prefix)
+		if kind == unix.RTM_DELLINK {
+			m.unmake(l.name)
+		}
 		m.suspect(m.changed(l.index) || ours && kind == unix.RTM_NEWLINK && m.astray(&l))
 		if kind == unix.RTM_DELLINK && !m.wake(l.index) && ours {
 			m.told <- Event{Kind: PortGone, Port: l.name}
@@ -166,6 +169,7 @@ func (m *monitor) take(kind uint16, body []byte) {
 func (m *monitor) overrun() {
 	m.mu.Lock()
 	clear(m.waiting)
+	clear(m.making)
 	m.mu.Unlock()
 	m.changed(0)
 	m.told <- Event{Kind: Overrun}
@@ -181,21 +185,29 @@ func (m *monitor) suspect(news bool) {
 func (m *monitor) astray(port *link) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return (port.master == 0 || !port.up()) && !m.making[port.name] && len(m.waiting[port.index]) == 0
+	if port.master != 0 && port.up() {
+		delete(m.making, port.name) // what is told of it from now on comes after it was whole
+		return false
+	}
+	return !m.making[port.name] && len(m.waiting[port.index]) == 0
 }
 
-// make keeps what is told of a port from counting while f makes it.
+// make keeps what is told of a port from counting, while f makes it and until that it is whole was told.
 func (m *monitor) make(port string, f func() error) error {
-	set := func(is bool) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.making[port] = is; !is {
-			delete(m.making, port)
-		}
+	m.mu.Lock()
+	m.making[port] = true
+	m.mu.Unlock()
+	err := f()
+	if err != nil {
+		m.unmake(port)
 	}
-	set(true)
-	defer set(false)
-	return f()
+	return err
+}
+
+func (m *monitor) unmake(port string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.making, port)
 }
 
 // stopsForwarding reads a message of struct netconfmsg (rtnetlink(7)) that a link, or the host, forwards no more.
