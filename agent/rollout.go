@@ -237,8 +237,10 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 		return err
 	}
 	defer ns.Close()
-	if _, err := a.ensureBridge(&next, &pool); err != nil {
-		return err
+	if !next.Wiring.Unsure {
+		if _, err := a.ensureBridge(&next, &pool); err != nil {
+			return err
+		}
 	}
 	to, from := port(&next, &pool), port(e, &pool)
 	to.Netns, from.Netns = ns, ns

@@ -83,7 +83,7 @@ type Wiring struct {
 	MTU      int               `json:"mtu,omitempty"`
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
-	Given    []allocator.Route `json:"given,omitempty"` // the routes that ADD answered with, where a roll-out has changed them since
+	Given    []allocator.Route `json:"given,omitempty"`  // the routes that ADD answered with, where a roll-out has changed them since
 	Unsure   bool              `json:"unsure,omitempty"` // it was taken in after the journal was lost, and what its network says of the bridge is not known
 }
 
