@@ -65,6 +65,9 @@ func HoldNamespace(self string) (*Hold, error) {
 			}
 		}
 		s.close()
+		if _, taken := errors.AsType[*HeldError](err); taken {
+			return nil, err
+		}
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
 			return nil, ErrNoHold
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // hostname is the machine's, and with that its node's name.
-const hostname = "machine"
+const hostname = "host1"
 
 // boot makes a file system out of root, with what is changed in dir, and becomes its systemd. It runs in the machine's namespaces.
 func boot(root, dir, tree string) error {
