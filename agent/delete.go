@@ -32,10 +32,7 @@ func (a *Agent) delete(ctx context.Context, r *wire.Request, files []*os.File) (
 		if r.DryRun {
 			continue
 		}
-		err := a.deleteOne(ctx, m.attachment, allocator.Instant(r.Started))
-		if err == nil && r.Release && e != nil && e.Class == allocator.Stateful {
-			_, err = a.store.EndReservation(ctx, e.Identity(), false)
-		}
+		err := a.deleteOne(ctx, m.attachment, allocator.Instant(r.Started), r.Release)
 		if err != nil {
 			results[i].Error = wire.AsError(err)
 			failed = append(failed, err)
@@ -61,19 +58,22 @@ func (a *Agent) holdings(e *journal.Entry) (r wire.Result) {
 
 // deleteOne ends one attachment on behalf of a request that began at began, and lets etcd know, so that a stateful member
 // can start elsewhere at once. Where etcd is away, it learns of it later.
-func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began allocator.Instant) error {
-	e, err := a.deleteHere(ctx, at, began)
+func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began allocator.Instant, giveUp bool) error {
+	e, err := a.deleteHere(ctx, at, began, giveUp)
 	if err != nil || e == nil || e.Class != allocator.Stateful {
 		return err
 	}
 	if err := a.detachPending(ctx); err != nil {
 		a.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
+		if giveUp {
+			return wire.Errorf(wire.CodeTryAgain, "%s is deleted, and the reservation of %s is given up as soon as etcd answers, without doing: %v", at, e.Identity(), err)
+		}
 	}
 	return nil
 }
 
 // deleteHere is deleteOne as far as this node goes. It returns what it has ended, or nil.
-func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began allocator.Instant) (*journal.Entry, error) {
+func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began allocator.Instant, giveUp bool) (*journal.Entry, error) {
 	unlock, err := a.locks.lock(ctx, at)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", at)
@@ -83,7 +83,7 @@ func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began a
 	if e != nil && began != 0 && began < e.Began {
 		return nil, nil // a DEL of the container's former life
 	}
-	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime()}
+	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime(), GiveUp: giveUp}
 	if e == nil {
 		if err := a.removeUnread(at); err != nil {
 			return nil, wire.Errorf(wire.CodeIO, "%v", err)

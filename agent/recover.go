@@ -147,7 +147,7 @@ func (a *Agent) takeNote(n wire.NoteFile) error {
 	defer cancel()
 	c := n.Note.Container
 	at := allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}
-	if _, err := a.deleteHere(ctx, at, allocator.Instant(n.Note.Started)); err != nil {
+	if _, err := a.deleteHere(ctx, at, allocator.Instant(n.Note.Started), false); err != nil {
 		return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
 	}
 	a.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))

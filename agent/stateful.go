@@ -78,6 +78,12 @@ func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
 		return false
 	}
 	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}
+	a.gate.RLock()
+	ours := a.session != nil && r.Revision > a.session.Generation() // since then the journal has all that was answered
+	a.gate.RUnlock()
+	if ours {
+		return a.store.EndMade(ctx, d) == nil
+	}
 	return a.store.Detach(ctx, []lease.Detachment{d}) == nil
 }
 
@@ -143,7 +149,7 @@ func (a *Agent) unreserve(add *add) {
 	d := lease.Detachment{
 		Pool: add.pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.attachment, Epoch: add.reserved.Epoch,
 	}
-	if err := a.store.Detach(ctx, []lease.Detachment{d}); err != nil {
+	if err := a.store.EndMade(ctx, d); err != nil {
 		// The next settling finds that etcd attaches to this node what it does not have.
 		a.Log.Warn("cannot let go of a reservation yet", zap.Stringer("identity", add.identity()), zap.Error(err))
 	}
@@ -170,9 +176,10 @@ func (a *Agent) detachPending(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, detachTime)
 	defer cancel()
+	pending, ended := a.endPending(ctx, pending)
 	all := make([]lease.Detachment, len(pending))
 	for i, d := range pending {
-		all[i] = lease.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
+		all[i] = detachmentOf(d)
 	}
 	err := a.store.Detach(ctx, all)
 	failed := map[int]error{}
@@ -187,7 +194,32 @@ func (a *Agent) detachPending(ctx context.Context) error {
 		}
 		a.journal.Detached(d)
 	}
-	return err
+	return errors.Join(err, ended)
+}
+
+func detachmentOf(d journal.Detachment) lease.Detachment {
+	return lease.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
+}
+
+// endPending ends the reservations that are to end with their detachment, and returns the detachments of the others. One that
+// cannot be ended now is tried again, and keeps no other.
+func (a *Agent) endPending(ctx context.Context, pending []journal.Detachment) (others []journal.Detachment, err error) {
+	for _, d := range pending {
+		end := a.store.EndMade
+		switch {
+		case d.GiveUp:
+			end = a.store.EndHeld
+		case !d.Unanswered:
+			others = append(others, d)
+			continue
+		}
+		if failed := end(ctx, detachmentOf(d)); failed != nil {
+			err = failed
+			continue
+		}
+		a.journal.Detached(d)
+	}
+	return others, err
 }
 
 // merged joins the detachments of one identity's families into one, as a reservation of two families is let go of as one.

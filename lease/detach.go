@@ -169,3 +169,33 @@ func (d *detaching) take(s *Store, nested *etcdserverpb.TxnResponse, revision in
 func (x *Session) Detach(ctx context.Context, all []Detachment) error {
 	return x.store.Detach(ctx, all)
 }
+
+// errKept says that a reservation is not to end.
+var errKept = errors.New("lease: the reservation stays")
+
+// EndMade undoes an attachment that nobody was ever told of: what it has made anew ends, in one transaction and only as it
+// made it, so that no reservation is left of a member that never was. What was there before it is detached.
+func (s *Store) EndMade(ctx context.Context, d Detachment) error {
+	return s.endOf(ctx, d, func(r Reservation) bool { return d.has(r) && r.Epoch == 1 && r.Holder.Since.Equal(r.Since) })
+}
+
+// EndHeld gives up what an attachment has, or had as the last one. What another has attached since is left alone.
+func (s *Store) EndHeld(ctx context.Context, d Detachment) error {
+	return s.endOf(ctx, d, func(r Reservation) bool { return d.has(r) || r.Holder == nil && r.Epoch == d.Epoch })
+}
+
+func (s *Store) endOf(ctx context.Context, d Detachment, may func(Reservation) bool) error {
+	_, err := s.EndReservationIf(ctx, d.Identity, func(r Reservation) error {
+		if !may(r) {
+			return errKept
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, ErrNotReserved):
+		return nil
+	case errors.Is(err, errKept):
+		return s.Detach(ctx, []Detachment{d})
+	}
+	return err
+}

@@ -110,6 +110,7 @@ type Release struct {
 	Began      allocator.Instant    `json:"began"` // when the plugin that asked for it began: an ADD older than this is refused
 	At         allocator.Instant    `json:"at"`
 	Quarantine time.Duration        `json:"quarantine,omitempty"` // nobody gets the address earlier than this after At
+	GiveUp     bool                 `json:"giveUp,omitempty"`     // a stateful member gives its reservation up, too
 }
 
 // A Freed is an address that an app released: the app gets it back within the pool's reuse window.
@@ -128,6 +129,8 @@ type Detachment struct {
 	Pool       string               `json:"pool"`
 	Addresses  []netip.Addr         `json:"addresses"`
 	Epoch      int64                `json:"epoch"`
+	Unanswered bool                 `json:"unanswered,omitempty"` // nobody was told of it: a reservation that it made ends
+	GiveUp     bool                 `json:"giveUp,omitempty"`     // the reservation is to end, whoever made it
 }
 
 // A Shunned says of a block what another journal of this boot may have handed out of it: nothing is, before the next boot.

@@ -166,7 +166,9 @@ func (s *state) release(r Release) {
 	}
 	s.end(e)
 	if e.Class == allocator.Stateful {
-		s.await(detachment(e))
+		d := detachment(e)
+		d.Unanswered, d.GiveUp = e.Answered == 0, r.GiveUp
+		s.await(d)
 		return
 	}
 	for _, a := range e.Addresses {
