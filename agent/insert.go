@@ -186,6 +186,13 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 	if add.pool, add.config, err = a.poolNow(ctx, name); err != nil {
 		return nil, err
 	}
+	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
+		for _, g := range add.pool.Gateways {
+			if add.pool.Beyond(allocator.FamilyOf(g)) && !g.IsLinkLocalUnicast() {
+				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
+			}
+		}
+	}
 	for _, addr := range m.asked {
 		if !add.pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
 			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name, add.pool.CIDRs)

@@ -48,9 +48,12 @@ func gateways(p *allocator.Pool) (all []netip.Addr) {
 	return all
 }
 
-// routes are the default route of each family that has a gateway, then the pool's own.
+// routes are the default route of each family that has a gateway, unless the pool wants none, then the pool's own.
 func routes(p *allocator.Pool) (all []allocator.Route) {
 	for _, g := range gateways(p) {
+		if !p.DefaultRoute() {
+			break
+		}
 		all = append(all, allocator.Route{To: netip.PrefixFrom(unspecified(g), 0), Via: g})
 	}
 	for _, r := range p.Routes {
@@ -75,7 +78,17 @@ func bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 	b := netops.Bridge{Name: w.Bridge, Uplink: w.Uplink, MTU: pool.MTU}
 	if w.Uplink == "" {
 		for _, g := range gateways(pool) {
-			b.Addresses = append(b.Addresses, pool.Prefix(g))
+			f := allocator.FamilyOf(g)
+			switch {
+			case !pool.Beyond(f):
+				b.Addresses = append(b.Addresses, pool.Prefix(g))
+				continue
+			case g.Is6() && g.IsLinkLocalUnicast():
+				b.Addresses = append(b.Addresses, netip.PrefixFrom(g, 64)) // RFC 4291, section 2.5.6
+			default:
+				b.Addresses = append(b.Addresses, netip.PrefixFrom(g, g.BitLen()))
+			}
+			b.Subnets = append(b.Subnets, pool.CIDR(f))
 		}
 	}
 	if w.IPMasq {
@@ -89,6 +102,7 @@ func port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by us, or checked when it was asked for
 	p := netops.Port{
 		Name: e.Wiring.Port, Alias: alias(e), Bridge: e.Wiring.Bridge, Interface: e.Attachment.Interface, MAC: mac, MTU: e.Wiring.MTU,
+		OnLink: pool.OnLink,
 	}
 	for _, addr := range e.Addresses {
 		p.Addresses = append(p.Addresses, pool.Prefix(addr))

@@ -11,7 +11,9 @@ import (
 
 func TestWhomAContainerIsMadeForIsKeptAndPublished(t *testing.T) {
 	r := newRig(t)
-	pod := func(name string) wire.Workload { return wire.Workload{Namespace: "shop", Name: name, UID: "uid-" + name} }
+	pod := func(name string) wire.Workload {
+		return wire.Workload{Namespace: "shop", Name: name, UID: "uid-" + name}
+	}
 	plain, member := r.stateless("a", ""), r.stateful("b", "db", "db-0")
 	plain.Workload, member.Workload = pod("web-1"), pod("db-0")
 	addr, reserved := r.add(plain), r.add(member)

@@ -51,6 +51,15 @@ func (p *Pool) Gateway(f Family) netip.Addr {
 	return netip.Addr{}
 }
 
+// DefaultRoute reports whether a gateway makes a default route in the pool's containers.
+func (p *Pool) DefaultRoute() bool { return p.Default == nil || *p.Default }
+
+// Beyond reports whether the gateway of a family lies outside of the pool, so that it is only known to be on the link.
+func (p *Pool) Beyond(f Family) bool {
+	g := p.Gateway(f)
+	return g.IsValid() && !p.CIDR(f).Contains(g)
+}
+
 // Prefix is a with the length of the CIDR of its family: what an interface is configured with.
 func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(a, p.CIDR(FamilyOf(a)).Bits())

@@ -3,6 +3,7 @@ package allocator
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -93,8 +94,14 @@ func (p *Pool) validGateways() error {
 		switch {
 		case seen[f]:
 			return fmt.Errorf("gateway %s is the second one of its family: want one of each at most", g)
+		case !cidr.IsValid():
+			return fmt.Errorf("gateway %s: the pool has no addresses of its family", g)
+		case p.OnLink && g.IsValid() && !cidr.Contains(g):
+			if !g.IsLinkLocalUnicast() && slices.ContainsFunc(unfit[:], func(u netip.Prefix) bool { return u.Contains(g) }) {
+				return fmt.Errorf("gateway %s: no router can have this address: want a unicast one, such as 169.254.1.1 or fe80::1", g)
+			}
 		case !cidr.Contains(g):
-			return fmt.Errorf("gateway %s lies outside of the pool: want an address in %s", g, p.cidrWords())
+			return fmt.Errorf("gateway %s lies outside of the pool: want an address in %s, or gatewayOnLink: true where it is on the same link all the same", g, p.cidrWords())
 		case g == cidr.Addr() || f == V4 && g == last(cidr):
 			return fmt.Errorf("gateway %s is an end of %s, which no host can have: want one between", g, cidr)
 		}
@@ -154,7 +161,7 @@ func (p *Pool) validRoutes() error {
 			return fmt.Errorf("route %s: the pool has no addresses of its family", r.To)
 		case !r.Via.IsValid() && !p.Gateway(f).IsValid():
 			return fmt.Errorf("route %s has no via, and the pool no gateway of its family: want one of them", r.To)
-		case r.Via.IsValid() && !p.CIDR(f).Contains(r.Via):
+		case r.Via.IsValid() && !p.CIDR(f).Contains(r.Via) && r.Via != p.Gateway(f):
 			return fmt.Errorf("route %s via %s: want a via in %s", r.To, r.Via, p.CIDR(f))
 		}
 		seen[r.To] = true

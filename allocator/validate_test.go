@@ -66,6 +66,12 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`gateway fd00:43:: is an end of`, func(p *Pool) { p.Gateways[1] = addr("fd00:43::") }},
 		{`gateway 10.43.0.2 is the second`, func(p *Pool) { p.Gateways = append(p.Gateways, addr("10.43.0.2")) }},
 		{`gateway invalid IP lies outside`, func(p *Pool) { p.Gateways[0] = netip.Addr{} }},
+		{`want an address in 10.43.0.0/24 or fd00:43::/64, or gatewayOnLink: true`, func(p *Pool) { p.Gateways[1] = addr("fe80::1") }},
+		{`gateway 224.0.0.1: no router can have`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, addr("224.0.0.1") }},
+		{`gateway 127.0.0.1: no router can have`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, addr("127.0.0.1") }},
+		{`gateway invalid IP lies outside`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, netip.Addr{} }},
+		{`gateway 10.43.0.255 is an end of`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, addr("10.43.0.255") }},
+		{`gateway fe80::1: the pool has no addresses of its family`, func(p *Pool) { *p = smallest(); p.OnLink, p.Gateways = true, []netip.Addr{addr("fe80::1")} }},
 		{`stateful range 10.43.0.0/29 is not aligned to blocks: want whole blocks of /28, such as 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.0/29") }},
 		{`stateful range 10.43.0.8/28 has bits beyond its length: want 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.8/28") }},
 		{`stateful range 10.44.0.0/28 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.44.0.0/28") }},
@@ -142,6 +148,20 @@ func TestPoolsNeverOverlap(t *testing.T) {
 		err := Overlap(append(apart, other)...)
 		if err == nil || !strings.Contains(err.Error(), `pool "d"`) {
 			t.Errorf("%v: got error %v, want one that names the pool", other.CIDRs, err)
+		}
+	}
+}
+
+func TestAGatewayBeyondThePoolIsPermittedByAKeyOfItsOwn(t *testing.T) {
+	for _, gateways := range [][]netip.Addr{{addr("169.254.1.1"), addr("fe80::1")}, {addr("192.0.2.1"), addr("2001:db8::1")}, {addr("10.43.0.1"), addr("fe80::1")}} {
+		p := dual()
+		p.OnLink, p.Gateways = true, gateways
+		p.Routes = append(p.Routes, Route{To: prefix("fd99::/32"), Via: gateways[1]})
+		if err := p.Validate(); err != nil {
+			t.Error(err)
+		}
+		if p.Beyond(V4) == p.Contains(gateways[0]) || !p.Beyond(V6) {
+			t.Errorf("gateways %v: beyond the pool %v and %v", gateways, p.Beyond(V4), p.Beyond(V6))
 		}
 	}
 }

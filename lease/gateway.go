@@ -17,9 +17,9 @@ import (
 // applied that, nobody can be given it any more, and whoever has it shows: so the second one compares that its block is
 // still the same, and that nobody is assigned it nor has it reserved.
 
-// newGateways are those that a pool has not had.
+// newGateways are those that a pool has not had, of those that lie in it: no container could have one that lies outside.
 func newGateways(was, is *allocator.Pool) []netip.Addr {
-	return slices.DeleteFunc(slices.Clone(is.Gateways), func(g netip.Addr) bool { return slices.Contains(was.Gateways, g) })
+	return slices.DeleteFunc(slices.Clone(is.Gateways), func(g netip.Addr) bool { return slices.Contains(was.Gateways, g) || !is.Contains(g) })
 }
 
 // An UnappliedError says that the owner of an address that is to become a gateway has not applied the revision that

@@ -186,7 +186,7 @@ func dressInside(p *Port, index int) error {
 		if standingOf(r, index, held) != absent {
 			continue // another interface of the container leads there already: the first one's route stays
 		}
-		put := putRoute(index, r.To, r.Via, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
+		put := putWay(p, index, r, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
 		put.lenient = true // a route to the link's own subnet came with its address
 		requests = append(requests, put)
 	}

@@ -19,6 +19,7 @@ type Bridge struct {
 	Name       string
 	Uplink     string         // a NIC of the host that becomes its port, or none
 	Addresses  []netip.Prefix // that the host has on it: a pool's gateway, where there is no other
+	Subnets    []netip.Prefix // that lie behind it though none of Addresses says so: the host gets a route to each
 	Masquerade []netip.Prefix // what leaves the pools of these CIDRs takes the host's address
 	MTU        int            // bytes, that its ports are to have room for; 0: whatever it has
 }
@@ -85,6 +86,9 @@ func (k *Kernel) ensureBridge(s *socket, b Bridge) (state BridgeState, err error
 		bridge.mac = uplink.mac
 	}
 	if err = k.giveAddresses(s, b, bridge); err != nil {
+		return state, err
+	}
+	if err = giveSubnets(s, b, bridge); err != nil {
 		return state, err
 	}
 	if len(b.Addresses)+len(b.Masquerade) > 0 {
@@ -200,6 +204,17 @@ func (k *Kernel) giveAddresses(s *socket, b Bridge, bridge link) error {
 	// A kernel that does not remember who gave an address is not told again and again.
 	k.forgetful = slices.ContainsFunc(held, func(a address) bool { return slices.Contains(b.Addresses, a.prefix) && a.proto == 0 })
 	return err
+}
+
+// giveSubnets adds those routes over the bridge that the host lacks.
+func giveSubnets(s *socket, b Bridge, bridge link) error {
+	for _, subnet := range b.Subnets {
+		put := putRoute(bridge.index, subnet, netip.Addr{}, fmt.Sprintf("add route to %v", subnet))
+		if err := s.do(put); err != nil && !already(put, err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // randomMAC is locally administered and unicast, and begins as no container's does.

@@ -32,11 +32,12 @@ type Port struct {
 	ChainMTU  int              // bytes: that a later plugin of the chain has given the container's end; 0: none
 	Addresses []netip.Prefix   // of the container's end, with the length of the subnet's prefix
 	Gateways  []netip.Addr     // where a family's default route leads, unless Routes has another
+	OnLink    bool             // neighbours that routes lead via need not lie in the subnet: they are on the link all the same
 	Routes    []Route
 }
 
-// A Route leads to a prefix via an address that a Port's subnet contains. Without Via it leads via the family's gateway,
-// and without one of those over the link itself.
+// A Route leads to a prefix via a neighbour on the Port's link, which the Port's subnet contains, unless it says OnLink.
+// Without Via it leads via the family's gateway, and without one of those over the link itself.
 type Route struct {
 	To  netip.Prefix
 	Via netip.Addr
@@ -129,6 +130,11 @@ func (p *Port) routes() []Route {
 		}
 	}
 	return all
+}
+
+// reaches reports whether a subnet of the port contains an address.
+func (p *Port) reaches(addr netip.Addr) bool {
+	return slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool { return a.Contains(addr) })
 }
 
 func (p *Port) hasV6() bool {

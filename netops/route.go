@@ -88,3 +88,13 @@ func putRoute(index int, to netip.Prefix, via netip.Addr, what string) request {
 	}
 	return r
 }
+
+// putWay asks for a route of a port. A neighbour that no subnet of the port contains is reached over the link where the port
+// says so.
+func putWay(p *Port, index int, r Route, what string) request {
+	put := putRoute(index, r.To, r.Via, what)
+	if p.OnLink && r.Via.IsValid() && !r.Via.IsLinkLocalUnicast() && !p.reaches(r.Via) {
+		put.Data[0].(*nl.RtMsg).Flags |= unix.RTNH_F_ONLINK
+	}
+	return put
+}

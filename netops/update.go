@@ -27,10 +27,12 @@ func (k *Kernel) Update(to, from Port) error {
 type change struct {
 	add, drop []Route
 	mtu       int
+	to, from  *Port
 }
 
 // changeOf compares what a port is to be with what it was made of.
 func changeOf(s *socket, to, from *Port) (c change, err error) {
+	c.to, c.from = to, from
 	wanted, former := to.routes(), from.routes()
 	c.add = without(wanted, former)
 	c.drop = without(former, wanted)
@@ -139,13 +141,13 @@ func (c *change) routeSteps(in *inside) (steps []step) {
 		if is != absent && (is != overlaid || !replaced(r)) {
 			continue
 		}
-		put := putRoute(in.index, r.To, r.Via, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
+		put := putWay(c.to, in.index, r, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
 		put.Flags = put.Flags&^unix.NLM_F_EXCL | unix.NLM_F_APPEND // behind the one whose place it takes
 		steps = append(steps, step{put, removeRoute(in.index, r, "undo")})
 	}
 	for _, r := range c.drop {
 		if standingOf(r, in.index, in.routes) == asPut {
-			undo := putRoute(in.index, r.To, r.Via, "undo")
+			undo := putWay(c.from, in.index, r, "undo")
 			undo.Flags = undo.Flags&^unix.NLM_F_EXCL | unix.NLM_F_APPEND
 			steps = append(steps, step{removeRoute(in.index, r, fmt.Sprintf("remove route to %v via %v", r.To, r.Via)), undo})
 		}

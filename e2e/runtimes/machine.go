@@ -47,7 +47,7 @@ func newMachine(ctx context.Context, tree string, t *tools) (*machine, error) {
 		}
 	}
 	for _, dir := range []string{"/var/lib/containerd", "/var/lib/containers", "/var/lib/nerdctl", "/var/lib/berth"} {
-		if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mount("tmpfs", dir, "tmpfs", 0, "")); err != nil {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755")); err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
 	}
@@ -61,10 +61,16 @@ func newMachine(ctx context.Context, tree string, t *tools) (*machine, error) {
 	if err := m.start(); err != nil {
 		return nil, err
 	}
-	return m, lab.Eventually(ctx, "berthd takes the example's pool", func() error {
+	err = lab.Eventually(ctx, "berthd takes the example's pool", func() error {
 		_, err := m.berthctl(ctx, "apply", "-f", filepath.Join(tree, "deploy/examples/pool.yaml"))
 		return err
 	})
+	if err != nil {
+		m.stop()
+		log, _ := os.ReadFile(m.log.Name())
+		return nil, fmt.Errorf("%w; berthd says: %s", err, tail(string(log)))
+	}
+	return m, nil
 }
 
 // above puts an empty layer over a directory, so that nothing that is written there stays.
@@ -165,8 +171,16 @@ func (m *machine) assignments(ctx context.Context) ([]assignment, error) {
 	return all.Assignments, json.Unmarshal([]byte(text), &all)
 }
 
-// install puts the plugins and one CNI file where its README says, and nothing else.
+// install puts the plugins and one CNI file where its README says, and nothing else. The bridge of the other file, which has
+// the same gateway, goes.
 func (m *machine) install(file, plugins string) error {
+	for _, bridge := range []string{"berth0", "cni0"} {
+		if link, err := netlink.LinkByName(bridge); err == nil {
+			if err := netlink.LinkDel(link); err != nil {
+				return err
+			}
+		}
+	}
 	err := errors.Join(os.RemoveAll(confDir), os.RemoveAll(binDir), os.MkdirAll(confDir, 0o755), os.MkdirAll(binDir, 0o755))
 	if err != nil {
 		return err

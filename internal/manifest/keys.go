@@ -32,9 +32,15 @@ func (p *parser) pools(n *yaml.Node) []allocator.Pool {
 func (p *parser) pool(n *yaml.Node) allocator.Pool {
 	pool, said := allocator.Pool{}.WithDefaults(), false
 	p.mapping(n, "pool", fields{
-		"name":      one(p, "name", &pool.Name, word),
-		"cidrs":     list(p, "cidrs", &pool.CIDRs, prefix),
-		"gateways":  list(p, "gateways", &pool.Gateways, address),
+		"name":          one(p, "name", &pool.Name, word),
+		"cidrs":         list(p, "cidrs", &pool.CIDRs, prefix),
+		"gateways":      list(p, "gateways", &pool.Gateways, address),
+		"gatewayOnLink": one(p, "gatewayOnLink", &pool.OnLink, truth),
+		"defaultRoute": func(n *yaml.Node) {
+			wanted := true
+			one(p, "defaultRoute", &wanted, truth)(n)
+			pool.Default = &wanted
+		},
 		"stateful":  list(p, "stateful", &pool.Stateful, prefix),
 		"exclude":   list(p, "exclude", &pool.Exclude, addresses),
 		"blockSize": func(n *yaml.Node) { p.blockSize(n, &pool.BlockSize) },
