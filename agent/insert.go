@@ -188,7 +188,7 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 	}
 	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
 		for _, g := range add.pool.Gateways {
-			if add.pool.Beyond(allocator.FamilyOf(g)) && !g.IsLinkLocalUnicast() {
+			if add.pool.Beyond(allocator.FamilyOf(g)) && (g.Is4() || !g.IsLinkLocalUnicast()) {
 				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
 			}
 		}

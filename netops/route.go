@@ -93,7 +93,8 @@ func putRoute(index int, to netip.Prefix, via netip.Addr, what string) request {
 // says so.
 func putWay(p *Port, index int, r Route, what string) request {
 	put := putRoute(index, r.To, r.Via, what)
-	if p.OnLink && r.Via.IsValid() && !r.Via.IsLinkLocalUnicast() && !p.reaches(r.Via) {
+	linkLocal := r.Via.Is6() && r.Via.IsLinkLocalUnicast() // is on the link in any case
+	if p.OnLink && r.Via.IsValid() && !linkLocal && !p.reaches(r.Via) {
 		put.Data[0].(*nl.RtMsg).Flags |= unix.RTNH_F_ONLINK
 	}
 	return put

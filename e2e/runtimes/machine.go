@@ -185,8 +185,12 @@ func (m *machine) install(file, plugins string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"bridge", "loopback", "portmap"} {
-		if err := copyFile(filepath.Join(plugins, name), filepath.Join(binDir, name), 0o755); err != nil {
+	entries, err := os.ReadDir(plugins)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := copyFile(filepath.Join(plugins, e.Name()), filepath.Join(binDir, e.Name()), 0o755); err != nil {
 			return err
 		}
 	}
