@@ -222,7 +222,7 @@ func TestAFailedAttachLeavesNothing(t *testing.T) {
 		"bridge":            func(p *Port) { p.Bridge = "absent" },
 		"not a bridge":      func(p *Port) { p.Bridge = "lo" },
 		"MTU":               func(p *Port) { p.MTU = 70000 },
-		"alias":             func(p *Port) { p.Alias = strings.Repeat("a", 300) },
+		"alias":             func(p *Port) { p.Alias = strings.Repeat("a", maxWords+1) },
 		"port name":         func(p *Port) { p.Name = "eth7" },
 		"interface name":    func(p *Port) { p.Interface = "a/b" },
 		"MAC":               func(p *Port) { p.MAC = net.HardwareAddr{1, 2, 3, 4, 5, 6} }, // of a group
