@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/journal"
@@ -61,6 +62,7 @@ type Agent struct {
 
 	unreadable atomic.Pointer[string] // why the configuration that etcd has cannot be read; nil: it could be, when it was read last
 	vain       vain
+	recovers   atomic.Pointer[time.Time] // when a recovery of etcd will be over, about; nil: there is none
 
 	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
 
@@ -174,6 +176,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.demandAll)
 	run(a.giveAll)
 	run(a.followQuestions)
+	run(a.watchSettings)
 	err = tasks.Wait()
 	a.background.Wait()
 	if errors.Is(err, context.Canceled) {

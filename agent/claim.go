@@ -33,7 +33,7 @@ func (a *Agent) claim(k spaceKey, enough int) error {
 		// Not the caller's context: others wait for this claim too.
 		ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 		defer cancel()
-		err := a.claimBlock(ctx, k)
+		err := a.untilRecovered(a.claimBlock(ctx, k))
 		if err == nil || errors.Is(err, errNoBlock) {
 			a.unclaimed.Delete(k)
 		} else {

@@ -104,6 +104,7 @@ func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 		zap.Duration("for", a.recoveryLeft(standing)))
 	for ctx.Err() == nil {
 		left := a.recoveryLeft(standing)
+		a.tellRecovery(max(left, 0))
 		if left <= 0 {
 			err := a.store.AcceptCluster(ctx, standing)
 			if err == nil {

@@ -25,6 +25,8 @@ type Options struct {
 	Etcd    lease.Options
 	Alone   bool // the etcd is this machine's own, and nobody else uses it
 	Log     *zap.Logger
+
+	SettingsFile string // where flags and variables come from, if they come from a file; only to tell when it has changed
 	Ready   func() // called whenever it has become able to serve; nil: nobody wants to know
 }
 

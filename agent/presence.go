@@ -116,6 +116,8 @@ func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) er
 	if s.Recovering() {
 		a.recoveryLeft(standing) // its time begins before the first proof
 		beside.Go(func() { a.recoverCluster(ctx, standing) })
+	} else {
+		a.recovered()
 	}
 	beside.Go(func() {
 		if err := a.settleUnder(ctx, p); err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -220,5 +221,43 @@ func TestAReservationIsOverWhenNobodyHasHadItForLongerThanItIsRetained(t *testin
 		if over := isOver(c.r, allocator.Duration(c.retain), now); over != c.over {
 			t.Errorf("%s: over is %v", what, over)
 		}
+	}
+}
+
+func TestARecoveryIsVisibleAndSaysUntilWhen(t *testing.T) {
+	r := newRig(t) // an address lease of a minute: the recovery outlasts the test
+	r.restored(func() {})
+	var text string
+	r.until("the status shows it", func() bool {
+		statuses, err := r.store.Statuses(t.Context())
+		check(t, err)
+		for _, f := range statuses["n1"].Findings {
+			if f.Kind == etcdRecovery {
+				text = f.Text
+			}
+		}
+		return text != ""
+	})
+	answer := httptest.NewRecorder()
+	if r.agent.serveReady(answer, nil); !strings.Contains(answer.Body.String(), etcdRecovery+" etcd: ") {
+		t.Errorf("/readyz says %q", answer.Body)
+	}
+	until := r.agent.recovers.Load().Format(time.RFC3339)
+	for _, c := range []wire.Container{r.stateful("d", "db", "db-1"), r.stateless("a", "web")} {
+		if refusal := r.refused(wire.CodeTryAgain, c); !strings.Contains(refusal.Error(), until) || !strings.Contains(text, until) {
+			t.Errorf("the refusal says %v, the status %q: want both to say until when, %s", refusal, text, until)
+		}
+	}
+}
+
+func TestARecoveryThatIsOverIsNotToldAnyMore(t *testing.T) {
+	r := newRig(t)
+	r.brief()
+	r.restored(func() {})
+	r.until("it is over, and nothing is told of it any more", func() bool {
+		return !r.recovering() && r.agent.recovers.Load() == nil && r.agent.findings.Counts()[etcdRecovery] == 0
+	})
+	if _, stood := r.agent.findings.Counts()[etcdRecovery]; !stood {
+		t.Error("it was never told")
 	}
 }

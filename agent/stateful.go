@@ -58,7 +58,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 	if lease.SessionOver(err) { // the node joins anew, and this ADD begins anew
 		return errSuperseded
 	}
-	return a.reserveError(err, adds)
+	return a.reserveError(a.untilRecovered(err), adds)
 }
 
 // letGo detaches a reservation that etcd attaches to this node and that no request and no container here has: what an

@@ -43,6 +43,7 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.agent.Access.ClientCA, "listen-client-ca", "", "`file` of the authorities whose client certificates may ask for /v1/")
 	fs.StringVar(&o.agent.Access.TokenFile, "listen-token-file", "", "`file` of the token that may ask for /v1/")
 	fs.StringSliceVar(&o.embeddedListen, "embedded-etcd-listen", nil, "further client `URLs` on which the embedded etcd listens, besides unix://RUNDIR/etcd.sock")
+	fs.StringVar(&o.agent.SettingsFile, "settings-file", "", "`path` of the file that this agent's variables come from, if they do: berthctl status then tells when it was changed after the agent has started")
 	fs.StringVar(&o.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&o.logFormat, "log-format", "text", "`format`: text or json")
 	fs.BoolVar(&o.showVersion, "version", false, "print the version and end")

@@ -1,0 +1,42 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-ipam/berth/lease"
+)
+
+// etcdRecovery is the kind of finding about an etcd that was restored, while nothing new is given.
+const etcdRecovery = "recovery"
+
+// recoveryGrain is how exactly it is told when a recovery will be over: nodes do not agree on the second.
+const recoveryGrain = 10 * time.Second
+
+// tellRecovery says until when nothing new is given, to whoever looks at the node and to whoever is refused.
+func (a *Agent) tellRecovery(left time.Duration) {
+	until := time.Now().Add(left).UTC()
+	if told := a.recovers.Load(); told != nil && until.Sub(*told).Abs() < recoveryGrain {
+		return
+	}
+	a.recovers.Store(&until)
+	a.findings.Set(etcdRecovery, "etcd",
+		fmt.Sprintf("etcd was restored or made anew: until about %s this node claims no block and reserves no new address, so that every node has the time to say what it holds", until.Format(time.RFC3339)),
+		"wait: nodes go on with what they hold, and the recovery ends by itself; start the agents of all nodes that have containers before it does")
+}
+
+// recovered says that nothing is held back any more.
+func (a *Agent) recovered() {
+	a.recovers.Store(nil)
+	a.findings.Clear(etcdRecovery, "etcd")
+}
+
+// untilRecovered is an error with words for how long it holds, where its cause is a recovery.
+func (a *Agent) untilRecovered(err error) error {
+	until := a.recovers.Load()
+	if until == nil || !errors.Is(err, lease.ErrRecovering) {
+		return err
+	}
+	return fmt.Errorf("%w, at about %s, in %s", err, until.Format(time.RFC3339), time.Until(*until).Round(time.Second))
+}
