@@ -81,7 +81,7 @@ func newMember(c wire.Container, files []*os.File) (*member, error) {
 	m.workload = allocator.Workload(c.Workload.Bounded())
 	switch {
 	case c.NetnsFile < 0 || c.NetnsFile > len(files):
-		return nil, wire.Errorf(wire.CodeDecode, "container %q names file %d, and %d came with the request", c.ID, c.NetnsFile, len(files))
+		return nil, wire.Errorf(wire.CodeDecode, "container %q: its network namespace is to be file number %d beside the request, and %d came: want each namespace opened and sent with the request", c.ID, c.NetnsFile, len(files))
 	case c.NetnsFile > 0:
 		m.netns = files[c.NetnsFile-1]
 	}

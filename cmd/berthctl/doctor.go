@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,10 @@ Exit codes: 0 nothing is wrong, or all was mended; 1 error; 3 something is left.
 		Example: `  berthctl doctor
   berthctl doctor --fix
   berthctl doctor --timeout 30s -o json`,
-		Args: noArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return cmp.Or(noArgs(cmd, args), positive("--timeout", patience))
+		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
-			if patience <= 0 {
-				return usageError{fmt.Errorf("--timeout %s: want more than nothing", patience)}
-			}
 			o := doctor.Options{Who: who(), Patience: patience}
 			report, err := doctor.Examine(ctx, store, o)
 			if err == nil && fix {
@@ -95,7 +95,7 @@ func writeReport(w io.Writer, r *doctor.Report) error {
 		}
 		fmt.Fprintf(w, "  %-6s %s\n", how, f.Mend)
 	}
-	_, err := fmt.Fprintf(w, "%d nodes answered, %d did not, %d are away; revision %d: %d wrong, %d mended\n",
+	_, err := fmt.Fprintf(w, "%d nodes answered, %d did not, %d are away; etcd is at revision %d: %d wrong, %d mended\n",
 		len(r.Answered), len(r.Silent), len(r.Away), r.Revision, r.Left(), len(r.Mended))
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,10 @@ func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 	if conflict, ok := errors.AsType[*lease.ConflictError](err); ok {
 		fmt.Fprintf(diagnostics, "berthctl: %s\n", c.tellWinner(conflict.Winner))
 		return exitConflict
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintf(diagnostics, "berthctl: interrupted: %s has not ended, and what it had asked for may have been done: look before you run it again\n", cmd.CommandPath())
+		return exitError
 	}
 	fmt.Fprintf(diagnostics, "berthctl: %s\n", inWords(err))
 	if _, ok := errors.AsType[incompleteError](err); ok || left(err) {

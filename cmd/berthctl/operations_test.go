@@ -74,3 +74,14 @@ func TestAChangeSaysWhatItSwitchesOff(t *testing.T) {
 		}
 	}
 }
+
+func TestATimeToWaitThatIsNoneIsRefusedAsUsage(t *testing.T) {
+	l := configured(t)
+	for _, line := range []string{"version --wait --timeout -5s", "doctor --timeout 0s", "remove pool default --drain --timeout -1m"} {
+		l.ctl(strings.Fields(line)...).exits(exitUsage).complains("--timeout", "want a time greater than zero")
+	}
+	l.ctl("remove").exits(exitUsage).complains("want pool")
+	l.ctl("version", "--app", "").exits(exitUsage).complains(`"app" is empty`)
+	l.ctl("version", "--app", "a/b/c").exits(exitUsage).complains("NAMESPACE/APP")
+	l.ctl("version", "--app", "shop/none").exits(exitError).complains("shop/none")
+}

@@ -17,7 +17,7 @@ func (c *ctl) release() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "release NAMESPACE/APP/MEMBER...",
 		Short: "Give up the reserved addresses of members of stateful apps",
-		Long: `Release gives up what is reserved for members of stateful apps, one after the other.
+		Long: `Release gives up what is reserved for members of stateful apps, of each whatever becomes of the others.
 
 It is refused for a member that runs, unless --force is given: then its container loses the address at once.`,
 		Example: `  berthctl release shop/db/db-2
@@ -42,17 +42,18 @@ It is refused for a member that runs, unless --force is given: then its containe
 	return cmd
 }
 
-// endAll ends what is reserved for the members, up to the first that fails.
+// endAll ends what is reserved for the members, of each whatever becomes of the others.
 func endAll(ctx context.Context, store *lease.Store, ids []allocator.Identity, force bool) ([]lease.Reservation, error) {
 	var all []lease.Reservation
+	var failed []error
 	for _, id := range ids {
 		ended, err := store.EndReservation(ctx, id, force)
 		if err != nil {
-			return all, explain(id, err)
+			failed = append(failed, explain(id, err))
 		}
 		all = append(all, ended...)
 	}
-	return all, nil
+	return all, errors.Join(failed...)
 }
 
 // tellReleased prints who has given up which address.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,9 @@ run are not waited for: release them. If the time is over first, the exit code i
 the same again to go on. "draining: false" in the file that you apply, or "berthctl rollback", takes it back into use.`,
 		Example: `  berthctl remove pool lab --message "the lab has moved"
   berthctl remove pool lab --drain --timeout 1h`,
-		Args: wantArgs(1, 1, "the NAME of a pool"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			return cmp.Or(wantArgs(1, 1, "the NAME of a pool")(cmd, args), positive("--timeout", timeout))
+		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
 			base, err := store.Config(ctx)
 			if err != nil {

@@ -18,7 +18,7 @@ func (p *parser) pools(n *yaml.Node) []allocator.Pool {
 			continue
 		}
 		if err := pool.Validate(); err != nil {
-			p.fail(item, "%v", err)
+			p.fail(culprit(item, err), "%v", err)
 		} else if first := lines[pool.Name]; first != 0 {
 			p.fail(item, "pool %q is there twice, first in line %d", pool.Name, first)
 		}
@@ -108,7 +108,7 @@ func (p *parser) settings(n *yaml.Node) *lease.Settings {
 	})
 	if len(p.errs) == before {
 		if err := settings.Validate(); err != nil {
-			p.fail(n, "%v", err)
+			p.fail(culprit(n, err), "%v", err)
 		}
 	}
 	return &settings

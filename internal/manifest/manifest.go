@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -89,9 +90,25 @@ func read(name string, data []byte) (*yaml.Node, error) {
 	fault := syntaxFault.FindStringSubmatch(words)
 	switch {
 	case fault == nil:
-		return nil, fmt.Errorf("%s: %s", name, words)
+		return nil, fmt.Errorf("%s:%d: %s", name, faultLine(data), words)
 	case fault[1] == "":
-		return nil, fmt.Errorf("%s: %s", name, words[len(fault[0]):])
+		return nil, fmt.Errorf("%s:%d: %s", name, faultLine(data), words[len(fault[0]):])
 	}
 	return nil, fmt.Errorf("%s:%s: %s", name, fault[1], words[len(fault[0]):])
+}
+
+// faultLine is where the library finds a fault whose line it does not say: at the first character that YAML does not allow
+// (YAML 1.2.2, section 5.1), or else at the end of the file, which stops too early.
+func faultLine(data []byte) int {
+	line := 1
+	for i, r := range string(data) {
+		broken := r == utf8.RuneError && data[i] != "\uFFFD"[0]
+		if broken || r < ' ' && r != '\t' && r != '\n' && r != '\r' || r >= 0x7f && r < 0xa0 && r != 0x85 || r == 0xfffe || r == 0xffff {
+			return line
+		}
+		if r == '\n' && i < len(data)-1 {
+			line++
+		}
+	}
+	return line
 }

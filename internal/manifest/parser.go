@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -141,3 +142,22 @@ func kind(n *yaml.Node) string {
 	}
 	return fmt.Sprintf("%q", n.Value)
 }
+
+// culprit is the key of a mapping that an error speaks of, such as gateways in "pool \"lab\": gateways: ..."; the mapping
+// itself where it names none.
+func culprit(mapping *yaml.Node, err error) *yaml.Node {
+	words := quoted.ReplaceAllString(err.Error(), "")
+	best, at := resolve(mapping), len(words)
+	for i := 0; i+1 < len(resolve(mapping).Content); i += 2 {
+		key := resolve(mapping).Content[i]
+		for _, form := range []string{key.Value, strings.TrimSuffix(key.Value, "s")} { // one of the gateways is "gateway 10.42.0.1"
+			place := regexp.MustCompile(`(?i)\b` + regexp.QuoteMeta(form) + `\b`).FindStringIndex(words)
+			if place != nil && place[0] < at && key.Value != "name" {
+				best, at = key, place[0]
+			}
+		}
+	}
+	return best
+}
+
+var quoted = regexp.MustCompile(`"[^"]*"`)

@@ -15,6 +15,9 @@ func Hint(word string, known []string) string {
 	if len(known) == 0 {
 		return "there are none"
 	}
+	if len(known) == 1 {
+		return "want " + known[0]
+	}
 	return "want one of " + strings.Join(known, ", ")
 }
 
