@@ -36,7 +36,8 @@ type rig struct {
 	t       testing.TB
 	dir     string
 	etcd    *embedded.Server
-	via     []string // endpoints by which the agent reaches etcd; none: etcd's own
+	via     []string      // endpoints by which the agent reaches etcd; none: etcd's own
+	as      lease.Options // by whose user the agent reaches etcd
 	store   *lease.Store
 	agent   *Agent
 	stop    func()
@@ -118,9 +119,11 @@ func (r *rig) open() {
 	if endpoints == nil {
 		endpoints = r.etcd.Endpoints()
 	}
+	etcd := r.as
+	etcd.Endpoints = endpoints
 	r.agent, err = New(Options{
 		Node: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"), Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
-		Etcd: lease.Options{Endpoints: endpoints}, Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
+		Etcd: etcd, Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
 	})
 	check(r.t, err)
 	r.stop = func() { r.agent.Close() }

@@ -3,6 +3,7 @@ package lease
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
@@ -12,8 +13,17 @@ type access struct {
 	tell func(what string, err error)
 
 	mu      sync.Mutex
-	refused map[string]string // by what was tried, the words of the refusal
+	refused map[string]refusal // by what was tried
 }
+
+// A refusal is the words of one, and when they were last heard.
+type refusal struct {
+	words string
+	last  time.Time
+}
+
+// refusedFor is how long a refusal is believed that was not heard again: what is tried seldom may have been granted since.
+const refusedFor = 10 * time.Minute
 
 // TheUser is what Access is told of where etcd does not let the user in at all.
 const TheUser = "the user"
@@ -26,28 +36,34 @@ func (a *access) note(what string, err error) {
 	if unauthenticated(err) {
 		what = TheUser
 	}
-	if refusal, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		err = refusal // without what was tried, which has many words
+	if plain, ok := errors.AsType[rpctypes.EtcdError](err); ok {
+		err = plain // without what was tried, which has many words
 	}
-	a.mu.Lock()
-	var changed []string
-	switch {
-	case err == nil:
-		for _, mended := range []string{TheUser, what} { // who is answered was let in
-			if _, known := a.refused[mended]; known {
-				delete(a.refused, mended)
-				changed = append(changed, mended)
-			}
-		}
-	case a.refused[what] != err.Error():
-		if a.refused == nil {
-			a.refused = map[string]string{}
-		}
-		a.refused[what] = err.Error()
-		changed = append(changed, what)
+	begun, ended := a.learn(what, err, time.Now())
+	for _, what := range ended {
+		a.tell(what, nil)
 	}
-	a.mu.Unlock()
-	for _, what := range changed {
+	if begun {
 		a.tell(what, err)
 	}
+}
+
+func (a *access) learn(what string, err error, now time.Time) (begun bool, ended []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		if a.refused == nil {
+			a.refused = map[string]refusal{}
+		}
+		begun = a.refused[what].words != err.Error()
+		a.refused[what] = refusal{err.Error(), now}
+	}
+	for known, r := range a.refused {
+		answered := err == nil && (known == what || known == TheUser) // who is answered was let in
+		if answered || now.Sub(r.last) > refusedFor {
+			delete(a.refused, known)
+			ended = append(ended, known)
+		}
+	}
+	return begun, ended
 }
