@@ -5,10 +5,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
-// maxBlockBits bounds a block to 65,536 addresses, since whoever owns one keeps a record of each.
-const maxBlockBits = 16
+// MaxBlockBits bounds a block to 65,536 addresses, since whoever owns one keeps a record of each.
+const MaxBlockBits = 16
+
+// MaxTime bounds every time that is configured, so that none can overflow when others are added to it.
+const MaxTime = Duration(100 * 365 * 24 * time.Hour)
 
 // Bounds of an MTU in bytes: what every host must take (RFC 791, section 3.2; RFC 8200, section 5), and what the
 // kernel's interfaces have at most.
@@ -75,8 +79,8 @@ func (p *Pool) validCIDRs() error {
 func (p *Pool) validBlock(f Family, cidr netip.Prefix) error {
 	size, all := p.blockBits(f), addressBits(f)
 	switch {
-	case size < all-maxBlockBits || size > all:
-		return fmt.Errorf("blockSize %s %d: want %d to %d", f, size, all-maxBlockBits, all)
+	case size < all-MaxBlockBits || size > all:
+		return fmt.Errorf("blockSize %s %d: want %d to %d", f, size, all-MaxBlockBits, all)
 	case cidr.Bits() > all-2:
 		return fmt.Errorf("cidr %s is too small: want /%d or larger", cidr, all-2)
 	case cidr.Bits() > size:
@@ -200,8 +204,11 @@ func (p *Pool) validTimes() error {
 		key  string
 		time Duration
 	}{{"reuse", p.Reuse}, {"cooldown", p.Cooldown}, {"retain", p.Retain}} {
-		if d.time < 0 {
+		switch {
+		case d.time < 0:
 			return fmt.Errorf("%s %s: want 0s or more", d.key, d.time)
+		case d.time > MaxTime:
+			return fmt.Errorf("%s %s: want %s at most", d.key, d.time, MaxTime)
 		}
 	}
 	return nil

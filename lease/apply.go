@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -63,7 +64,7 @@ func (s *Store) commitChange(ctx context.Context, c change, when time.Time) (aft
 	c.next.Former = retire(c.base, c.next, c.pools)
 	entry := c.entry(when)
 	t := transaction{
-		If:   append([]clientv3.Cmp{unchanged(s.keys.revision(), c.base.Revision)}, c.compares...),
+		If:   append([]clientv3.Cmp{unchanged(s.keys.revision(), c.base.keyAt()), absent(s.keys.history(entry.Number))}, c.compares...),
 		Then: append(s.writes(c, entry), c.ops...),
 		// The number of the change that came before ours is known, whoever made it.
 		Else: []clientv3.Op{clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.history(entry.Number))},
@@ -78,10 +79,17 @@ func (s *Store) commitChange(ctx context.Context, c change, when time.Time) (aft
 	if response.Succeeded {
 		return c.at(entry.Number, response.Header.Revision), false, nil
 	}
-	if revisionOf(found(response, 0)) == c.base.Revision {
+	first := found(response, 1)
+	if revisionOf(found(response, 0)) == c.base.keyAt() {
+		if len(first) > 0 { // the record of the revision says less changes than there were: the history counts
+			past, err := s.recall(ctx, response.Header.Revision, 0, 0)
+			if err != nil {
+				return nil, false, err
+			}
+			c.base.Changes = past.newest
+		}
 		return nil, true, nil
 	}
-	first := found(response, 1)
 	if len(first) == 0 {
 		return nil, false, fmt.Errorf("lease: change the configuration: the base is none that ever was: read the configuration and change that")
 	}
@@ -121,14 +129,17 @@ func (c *change) entry(when time.Time) HistoryEntry {
 
 // writes are the operations on the configuration's keys.
 func (s *Store) writes(c change, entry HistoryEntry) []clientv3.Op {
+	pools := len(c.next.Pools)
 	ops := []clientv3.Op{
-		put(s.keys.revision(), changeCount{entry.Number, c.next.Former}),
+		put(s.keys.revision(), changeCount{
+			Changes: entry.Number, Pools: &pools, Settings: c.base.settled || c.settingsDiffer(), Former: c.next.Former,
+		}),
 		put(s.keys.history(entry.Number), entry),
 	}
-	if c.settingsDiffer() {
+	if c.settingsDiffer() || slices.Contains(c.base.repairable(), Key{Kind: KindSettings}) {
 		ops = append(ops, put(s.keys.settings(), c.next.Settings))
 	}
-	for _, name := range c.pools {
+	for _, name := range c.written() {
 		if pool, stays := c.next.Pools[name]; stays {
 			ops = append(ops, put(s.keys.pool(name), pool))
 		} else {
@@ -145,15 +156,29 @@ func (c *change) settingsDiffer() bool {
 // at is the next configuration once it has been written.
 func (c *change) at(number, revision int64) *Config {
 	after := c.next.Clone()
-	after.Revision, after.Changes = revision, number
+	after.Revision, after.Read, after.Changes = revision, revision, number
+	after.keyless, after.settled = false, c.base.settled || c.settingsDiffer()
+	repaired := c.base.repairable()
+	after.Bad = slices.DeleteFunc(slices.Clone(c.base.Bad), func(e *DamagedError) bool { return slices.Contains(repaired, e.At) })
 	if after.PoolRevisions == nil {
 		after.PoolRevisions = map[string]int64{}
 	}
-	for _, name := range c.pools {
+	for _, name := range c.written() {
 		if _, stays := after.Pools[name]; stays {
 			after.PoolRevisions[name] = revision
 		}
 	}
 	after.spreadFormer()
 	return after
+}
+
+// written are the pools whose records the change writes: those that differ, and those that are to be repaired.
+func (c *change) written() []string {
+	names := slices.Clone(c.pools)
+	for _, key := range c.base.repairable() {
+		if key.Kind == KindPool && !slices.Contains(names, key.Pool) {
+			names = append(names, key.Pool)
+		}
+	}
+	return names
 }

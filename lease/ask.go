@@ -24,8 +24,12 @@ const (
 )
 
 var (
-	questionForm = form[Question]{KindQuestion, func(q *Question, key Key, revision int64) { q.Slot, q.Revision = key.Question, revision }}
-	answerForm   = form[Answer]{KindQuestion, func(a *Answer, key Key, _ int64) { a.Slot, a.Node = key.Question, key.Node }}
+	questionForm = form[Question]{
+		kind: KindQuestion, check: validQuestion, fill: func(q *Question, key Key, revision int64) { q.Slot, q.Revision = key.Question, revision },
+	}
+	answerForm = form[Answer]{
+		kind: KindQuestion, check: validAnswer, fill: func(a *Answer, key Key, _ int64) { a.Slot, a.Node = key.Question, key.Node },
+	}
 )
 
 // ErrWithdrawn says that a question is not there any more: nobody waits for its answer.
@@ -52,6 +56,11 @@ func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration, dea
 	}
 	for _, name := range names {
 		a, err := one(ctx, s, answerForm, s.keys.answer(slot, name))
+		if bad := damage(err); bad != nil { // as good as none
+			s.unreadable(bad)
+			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
+			continue
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("lease: ask: %w", err)
 		}
@@ -70,27 +79,48 @@ func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration, dea
 // pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
 func (s *Store) pose(ctx context.Context, q Question, id clientv3.LeaseID) (slot string, at int64, live []string, err error) {
 	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
-	sessions := s.keys.Under(KindSession)
 	for _, n := range rand.Perm(askSlots) {
 		slot = strconv.Itoa(n + 1)
-		key := s.keys.question(slot)
-		response, err := s.settle(ctx, "ask", transaction{
-			If:   []clientv3.Cmp{absent(key)},
-			Then: []clientv3.Op{put(key, q, clientv3.WithLease(id)), clientv3.OpGet(sessions, clientv3.WithPrefix(), clientv3.WithKeysOnly())},
-			Else: []clientv3.Op{clientv3.OpGet(key), clientv3.OpGet(sessions, clientv3.WithPrefix(), clientv3.WithKeysOnly())},
-		})
+		response, err := s.poseIn(ctx, slot, q, id, 0)
 		if err != nil {
 			return "", 0, nil, err
 		}
-		if kvs := found(response, 0); !response.Succeeded && (len(kvs) == 0 || kvs[0].Lease != int64(id)) {
+		kvs := found(response, 0)
+		if !response.Succeeded && len(kvs) > 0 && kvs[0].Lease == 0 {
+			// It would never end: nobody asks without a lease.
+			if response, err = s.poseIn(ctx, slot, q, id, kvs[0].ModRevision); err != nil {
+				return "", 0, nil, err
+			}
+			kvs = found(response, 0)
+		}
+		if !response.Succeeded && (len(kvs) == 0 || kvs[0].Lease != int64(id)) {
 			continue // another's question; with this lease it would be ours, by a try whose answer was lost
 		}
-		for _, kv := range found(response, 1) {
-			live = append(live, strings.TrimPrefix(string(kv.Key), sessions))
+		known := s.keys.nodesOf(found(response, 2))
+		for name := range s.keys.nodesOf(found(response, 1)) {
+			if known[name] { // a session of no node answers nothing
+				live = append(live, name)
+			}
 		}
+		slices.Sort(live)
 		return slot, response.Header.Revision, live, nil
 	}
 	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", askSlots, askTime)
+}
+
+// poseIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may
+// have been left there.
+func (s *Store) poseIn(ctx context.Context, slot string, q Question, id clientv3.LeaseID, revision int64) (*clientv3.TxnResponse, error) {
+	key := s.keys.question(slot)
+	sessions := clientv3.OpGet(s.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	nodes := clientv3.OpGet(s.keys.Under(KindNode), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	return s.settle(ctx, "ask", transaction{
+		If: []clientv3.Cmp{unchanged(key, revision)},
+		Then: []clientv3.Op{
+			put(key, q, clientv3.WithLease(id)), sessions, nodes, clientv3.OpDelete(key+"/", clientv3.WithPrefix()),
+		},
+		Else: []clientv3.Op{clientv3.OpGet(key), sessions, nodes},
+	})
 }
 
 // awaitAnswers waits until all who are expected have answered, or ctx ends, and returns who has.
@@ -218,4 +248,15 @@ func (x *Session) answer(ctx context.Context, q Question, a Answer) error {
 		return err
 	}
 	return ErrWithdrawn
+}
+
+// nodesOf are the nodes that keys name.
+func (k Keys) nodesOf(kvs []*mvccpb.KeyValue) map[string]bool {
+	names := map[string]bool{}
+	for _, kv := range kvs {
+		if key, err := k.Parse(string(kv.Key)); err == nil {
+			names[key.Node] = true
+		}
+	}
+	return names
 }

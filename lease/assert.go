@@ -51,11 +51,8 @@ func (x *Session) assertBlock(ctx context.Context, pool string, block netip.Pref
 		if err := x.verdict(response); err != nil {
 			return Block{}, err
 		}
-		now = Block{Pool: pool, Prefix: block}
-		if kvs := found(response, ownerReads); len(kvs) > 0 {
-			if now, err = blockForm.read(x.store.keys, kvs[0]); err != nil {
-				return Block{}, err
-			}
+		if now, err = x.store.keys.readBlock(pool, block, found(response, ownerReads)); err != nil {
+			return Block{}, err
 		}
 		if n == blockTries {
 			return now, ErrTaken

@@ -31,21 +31,24 @@ func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 		return nil, err
 	}
 	s := &asserted{Assertion: a, x: x, identity: revisionOf(found(response, 0)), epoch: a.Epoch}
+	var unread error // whether the identity has other addresses by now is not known
 	if kvs := found(response, 0); len(kvs) > 0 {
 		record, err := identityForm.read(keys, kvs[0])
-		s.elsewhere = err == nil && !record.has(a)
+		unread, s.elsewhere = err, err == nil && !record.has(a)
 	}
 	for i, addr := range a.Addresses {
-		r, b := Reservation{Pool: a.Pool.Name, Address: addr}, Block{Pool: a.Pool.Name, Prefix: a.Pool.BlockOf(addr)}
+		r := Reservation{Pool: a.Pool.Name, Address: addr}
 		if kvs := found(response, 1+2*i); len(kvs) > 0 {
 			if r, err = reservationForm.read(keys, kvs[0]); err != nil {
 				return nil, err
 			}
 		}
-		if kvs := found(response, 2+2*i); len(kvs) > 0 {
-			if b, err = blockForm.read(keys, kvs[0]); err != nil {
-				return nil, err
-			}
+		b, err := keys.readBlock(a.Pool.Name, a.Pool.BlockOf(addr), found(response, 2+2*i))
+		if err != nil {
+			return nil, err
+		}
+		if r.Revision == 0 && unread != nil {
+			return nil, unread
 		}
 		s.reservations, s.blocks = append(s.reservations, r), append(s.blocks, b)
 	}

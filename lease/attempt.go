@@ -95,10 +95,24 @@ func (m *member) learnReservation(s *spot, kvs []*mvccpb.KeyValue) (err error) {
 	if len(kvs) > 0 {
 		s.reservation, err = reservationForm.read(m.call.store.keys, kvs[0])
 	}
+	if err != nil {
+		return m.avoid(s, err)
+	}
 	if s.reservation.Revision > 0 && s.reservation.Identity != m.Identity {
 		m.call.taken[addressAt{m.pool, s.address}] = s.reservation
 	}
-	return err
+	return nil
+}
+
+// avoid lets a member that looks for an address pass over one of which a record cannot be read: it is somebody's, and
+// whose is not known. To a member that has, or asks for, this very address it is an error.
+func (m *member) avoid(s *spot, err error) error {
+	m.call.taken[addressAt{m.pool, s.address}] = Reservation{}
+	m.call.damaged[addressAt{m.pool, s.address}] = err
+	if m.reserved || slices.Contains(m.Addresses, s.address) {
+		return err
+	}
+	return nil
 }
 
 func (m *member) learnBlock(s *spot, kvs []*mvccpb.KeyValue) error {
@@ -107,9 +121,10 @@ func (m *member) learnBlock(s *spot, kvs []*mvccpb.KeyValue) error {
 		m.call.store.hints.forgetBlock(at)
 		return nil
 	}
-	b, err := blockForm.read(m.call.store.keys, kvs[0])
+	b, err := m.call.store.keys.readBlock(at.pool, at.prefix, kvs)
 	if err != nil {
-		return err
+		m.call.foreign[at] = Block{Pool: at.pool, Prefix: at.prefix}
+		return m.avoid(s, err)
 	}
 	m.call.store.hints.sawBlock(b)
 	if b.Stateful() {

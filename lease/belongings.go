@@ -78,9 +78,12 @@ func each[T any](ctx context.Context, s *Store, form form[T], f func(*mvccpb.Key
 		return err
 	}
 	for _, kv := range response.Kvs {
-		if record, err := form.read(s.keys, kv); err == nil {
-			f(kv, record)
+		record, err := form.read(s.keys, kv)
+		if err != nil {
+			s.unreadable(damage(err))
+			continue
 		}
+		f(kv, record)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, bl
 		if revisionOf(found(response, ownerReads)) != poolRevision {
 			return Block{}, ErrStaleConfig
 		}
-		b, err := x.store.readBlock(pool, block, found(response, ownerReads+1))
+		b, err := x.store.keys.readBlock(pool, block, found(response, ownerReads+1))
 		if err != nil {
 			return Block{}, err
 		}
@@ -69,12 +69,21 @@ func (x *Session) claim(ctx context.Context, pool string, poolRevision int64, bl
 	}
 }
 
-// readBlock reads a block; without a record it is nobody's, and its Revision is 0.
-func (s *Store) readBlock(pool string, block netip.Prefix, kvs []*mvccpb.KeyValue) (Block, error) {
+// readBlock reads a block; without a record it is nobody's, and its Revision is 0. One of another size than the pool's
+// blocks is damaged.
+func (k Keys) readBlock(pool string, block netip.Prefix, kvs []*mvccpb.KeyValue) (Block, error) {
 	if len(kvs) == 0 {
 		return Block{Pool: pool, Prefix: block}, nil
 	}
-	return blockForm.read(s.keys, kvs[0])
+	b, err := blockForm.read(k, kvs[0])
+	if err == nil && b.Prefix != block {
+		err = &DamagedError{
+			Key: string(kvs[0].Key), At: Key{Kind: KindBlock, Pool: pool, Address: block.Addr()}, Revision: kvs[0].ModRevision,
+			Err: fmt.Errorf("prefix %s: want %s, as the blocks of pool %q are", b.Prefix, block, pool),
+		}
+		return Block{}, err
+	}
+	return b, err
 }
 
 // ReleaseBlock gives up what of part, a block or a part of one, is the node's. The block is to be as b says. It returns
@@ -107,7 +116,7 @@ func (x *Session) release(ctx context.Context, b Block, part netip.Prefix) (Bloc
 		rest.Revision = response.Header.Revision
 		return rest, nil
 	}
-	now, err := x.store.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
+	now, err := x.store.keys.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
 	switch {
 	case err != nil:
 		return b, err
@@ -141,5 +150,5 @@ func (x *Session) SettleBlock(ctx context.Context, b Block) (Block, error) {
 	if err != nil {
 		return b, fmt.Errorf("lease: settle block %s in pool %q for node %q: %w", b.Prefix, b.Pool, x.node.Name, err)
 	}
-	return x.store.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
+	return x.store.keys.readBlock(b.Pool, b.Prefix, found(response, ownerReads))
 }

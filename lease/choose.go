@@ -138,10 +138,13 @@ func (r *reserving) candidate(ctx context.Context, m *member, f allocator.Family
 
 // mayAsk says why the member cannot have the address that was asked for, if that is known.
 func (r *reserving) mayAsk(m *member, a netip.Addr) error {
-	if b, ok := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]; ok {
+	at := addressAt{m.pool, a}
+	if err := r.damaged[at]; err != nil {
+		return err
+	}
+	if b, ok := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]; ok && len(b.Parts) > 0 {
 		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.ownersInWords())
 	}
-	at := addressAt{m.pool, a}
 	if node := r.store.hints.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a); node != "" {
 		return fmt.Errorf("lease: address %s was asked for, and it is one of node %s itself: ask for another one", a, node)
 	}

@@ -74,6 +74,7 @@ func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Stan
 // forget drops what was learned in the former life.
 func (s *Store) forget(at Standing) {
 	s.hints.reset()
+	s.deleted.reset()
 	if s.life.anew != nil {
 		s.life.anew(at)
 	}

@@ -2,11 +2,12 @@ package lease
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -20,19 +21,42 @@ type Config struct {
 	Pools         map[string]allocator.Pool
 	PoolRevisions map[string]int64 // the mod revision of each pool's key
 	Former        []Former         // gateways that were, and that some node may still have
+
+	// Bad are the records that cannot be read or that no change has written. In their place counts what the history says
+	// that the last change wrote. Where the history does not tell that, a pool is missing in Pools, and Settings are the
+	// defaults while Unsettled is set: then what the reader has known until now goes on.
+	Bad       []*DamagedError
+	Unsettled bool
+	Read      int64 // etcd's revision that all this was read at
+
+	keyless bool // the key that every change touches is missing
+	settled bool // somebody has configured settings
 }
 
-// changeCount is the value of the key that every change touches.
+// keyAt is the mod revision of the key that every change touches.
+func (c *Config) keyAt() int64 {
+	if c.keyless {
+		return 0
+	}
+	return c.Revision
+}
+
+// changeCount is the value of the key that every change touches. It also says what there is, so that a record that
+// somebody has deleted is missed.
 type changeCount struct {
-	Changes int64    `json:"changes"`
-	Former  []Former `json:"former,omitempty"`
+	Changes  int64 `json:"changes"`
+	Pools    *int  `json:"pools,omitempty"`    // how many there are; nil: an earlier version wrote it
+	Settings bool  `json:"settings,omitempty"` // somebody has configured them
+
+	Former []Former `json:"former,omitempty"`
 }
 
 // Clone is a copy that can be changed without changing c. The pools' lists are shared: whoever changes one makes it anew.
 func (c *Config) Clone() *Config {
 	clone := *c
 	clone.Settings.Operations = slices.Clone(c.Settings.Operations)
-	clone.Pools, clone.PoolRevisions, clone.Former = maps.Clone(c.Pools), maps.Clone(c.PoolRevisions), slices.Clone(c.Former)
+	clone.Pools, clone.PoolRevisions = maps.Clone(c.Pools), maps.Clone(c.PoolRevisions)
+	clone.Bad, clone.Former = slices.Clone(c.Bad), slices.Clone(c.Former)
 	return &clone
 }
 
@@ -81,43 +105,57 @@ func ValidateChange(base, next *Config) error {
 	return nil
 }
 
-// Config reads the whole configuration, at one revision.
+// BadPool is what is wrong with a pool's record; nil: nothing.
+func (c *Config) BadPool(name string) *DamagedError {
+	for _, bad := range c.Bad {
+		if bad.At.Kind == KindPool && bad.At.Pool == name {
+			return bad
+		}
+	}
+	return nil
+}
+
+// Same reports whether two configurations say the same, and the same of what is wrong with their records.
+func (c *Config) Same(other *Config) bool {
+	return c.Revision == other.Revision && c.Unsettled == other.Unsettled && reflect.DeepEqual(c.Settings, other.Settings) &&
+		reflect.DeepEqual(c.Pools, other.Pools) && slices.Equal(c.Former, other.Former) && maps.Equal(c.PoolRevisions, other.PoolRevisions) &&
+		slices.EqualFunc(c.Bad, other.Bad, func(a, b *DamagedError) bool { return a.Error() == b.Error() })
+}
+
+// Config reads the whole configuration, at one revision. A record that cannot be read keeps nothing else from being
+// read: see Config.Bad.
 func (s *Store) Config(ctx context.Context) (*Config, error) {
+	all, history := s.keys.Under("config"), s.keys.Under(KindHistory)
 	response, err := s.consult(ctx, callTime, "read configuration",
-		clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.settings()), clientv3.OpGet(s.keys.Under(KindPool), clientv3.WithPrefix()))
+		clientv3.OpGet(all, clientv3.WithRange(history)),
+		clientv3.OpGet(clientv3.GetPrefixRangeEnd(history), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all))))
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{Settings: DefaultSettings(), Pools: map[string]allocator.Pool{}, PoolRevisions: map[string]int64{}}
-	revision, settings, pools := found(response, 0), found(response, 1), found(response, 2)
-	if len(revision) > 0 {
-		var n changeCount
-		if err := json.Unmarshal(revision[0].Value, &n); err != nil {
-			return nil, fmt.Errorf("lease: the record at %s cannot be read: %w", revision[0].Key, err)
-		}
-		c.Revision, c.Changes, c.Former = revision[0].ModRevision, n.Changes, n.Former
-	}
-	if len(settings) > 0 {
-		if err := json.Unmarshal(settings[0].Value, &c.Settings); err != nil {
-			return nil, fmt.Errorf("lease: the record at %s cannot be read: %w", settings[0].Key, err)
-		}
-	}
-	for _, kv := range pools {
-		pool, err := poolForm.read(s.keys, kv)
+	return s.configOf(ctx, slices.Concat(found(response, 0), found(response, 1)), response.Header.Revision)
+}
+
+// configOf is the configuration that its keys make, as they were at a revision.
+func (s *Store) configOf(ctx context.Context, kvs []*mvccpb.KeyValue, revision int64) (*Config, error) {
+	r := s.readConfig(kvs)
+	r.Read = revision
+	if r.doubtful() {
+		past, err := s.recall(ctx, r.Read, r.Changes, r.Revision)
 		if err != nil {
 			return nil, err
 		}
-		c.Pools[pool.Name], c.PoolRevisions[pool.Name] = pool, kv.ModRevision
+		r.complete(past)
 	}
-	c.spreadFormer()
-	return c, nil
+	r.spreadFormer()
+	return r.Config, nil
 }
 
 // FollowConfig calls f with the present configuration, and then with newer ones; of several that follow each other
-// fast f may get the last one alone. read is told of each attempt to read it, with its error or nil. It returns only when ctx
-// ends, with ctx's error.
+// fast f may get the last one alone. A record that is damaged or repaired makes a new one, too. read is told of each attempt
+// to read it, with its error or nil. It returns only when ctx ends, with ctx's error.
 func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(error)) error {
-	last, of := int64(-1), 0 // the revision that f has got, and the life that it is of
+	var last *Config // that f has got
+	of := 0          // the life that it is of
 	news := func(ctx context.Context, life int) (*Config, error) {
 		c, err := s.Config(ctx)
 		if ctx.Err() == nil {
@@ -127,8 +165,8 @@ func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(err
 			return nil, err
 		}
 		goesOn := s.life.within(life, func() {
-			if c.Revision != last || life != of {
-				last, of = c.Revision, life
+			if last == nil || life != of || !c.Same(last) {
+				last, of = c, life
 				f(c)
 			}
 		})
@@ -142,7 +180,7 @@ func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(err
 		if err != nil {
 			return
 		}
-		s.watch(ctx, s.keys.revision(), c.Revision, func([]*clientv3.Event) bool {
+		s.watch(ctx, s.keys.Under("config"), c.Read, func([]*clientv3.Event) bool {
 			_, err := news(ctx, life)
 			return err == nil
 		})

@@ -154,9 +154,9 @@ func (d *detaching) take(s *Store, nested *etcdserverpb.TxnResponse, revision in
 	} else {
 		d.seen = nil
 		for _, each := range nested.Responses {
-			read, err := reservationForm.readAll(s.keys, each.GetResponseRange().GetKvs())
-			if err != nil {
-				return err
+			read, bad := reservationForm.readAll(s.keys, each.GetResponseRange().GetKvs())
+			if len(bad) > 0 {
+				return bad[0]
 			}
 			d.seen = append(d.seen, read...)
 		}

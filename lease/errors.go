@@ -36,10 +36,13 @@ var (
 	ErrNotReserved = errors.New("lease: nothing is reserved")
 )
 
-// A DamagedError says that a record cannot be read: somebody has written it by hand.
+// A DamagedError says that a record cannot be read, or cannot be as it is: somebody has written it by hand. It is not
+// read as absent: whose it is, is not known.
 type DamagedError struct {
-	Key string // as it is written
-	Err error
+	Key      string // as it is written
+	At       Key    // the zero one where Key cannot be read
+	Revision int64  // the key's mod revision; 0: the key is missing where it has to be
+	Err      error
 }
 
 func (e *DamagedError) Error() string {

@@ -2,7 +2,9 @@ package lease
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -14,8 +16,10 @@ type Update[T any] struct {
 	Full     bool  // Set is all there is
 	Revision int64 // up to which it tells
 	Set      []T
-	Gone     []T     // with what their keys say, and a block's prefix; a record is in Set or in Gone, not in both
-	Bad      []error // records that cannot be read; they are in neither
+	Gone     []T             // with what their keys say, and a block's prefix; a record is in Set or in Gone, not in both
+	Bad      []*DamagedError // records that cannot be read; they are in neither, and they are not gone
+	Mended   []string        // keys that were in Bad, and whose records can be read by now or are gone
+	good     []string        // the keys of Set, and those that are gone
 }
 
 // rereadWithin bounds the pause before all is read again, which keeps many nodes from doing it at once.
@@ -42,7 +46,10 @@ func (s *Store) FollowReservations(ctx context.Context, f func(Update[Reservatio
 
 // FollowNodes is FollowBlocks for nodes, each with the mod revision of its key.
 func (s *Store) FollowNodes(ctx context.Context, f func(Update[Node])) error {
-	return follow(ctx, s, nodeForm, f)
+	return follow(ctx, s, nodeForm, func(u Update[Node]) {
+		s.deleted.take(u)
+		f(u)
+	})
 }
 
 // FollowSessions is FollowBlocks for the nodes' sessions.
@@ -51,14 +58,19 @@ func (s *Store) FollowSessions(ctx context.Context, f func(Update[Presence])) er
 }
 
 func follow[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) error {
+	bad := map[string]bool{}
+	tell := func(u Update[T]) {
+		u.mended(bad)
+		f(u)
+	}
 	return s.lifeByLife(ctx, func(ctx context.Context, life int) {
-		revision, err := readFull(ctx, s, form, life, f)
+		revision, err := readFull(ctx, s, form, life, tell)
 		if err != nil {
 			return
 		}
 		s.watch(ctx, s.keys.Under(form.kind), revision, func(events []*clientv3.Event) bool {
 			u, ok := updateOf(s.keys, form, events)
-			return ok && s.life.within(life, func() { f(u) })
+			return ok && s.life.within(life, func() { tell(u) })
 		})
 	})
 }
@@ -127,6 +139,7 @@ func updateOf[T any](keys Keys, form form[T], events []*clientv3.Event) (u Updat
 		case e.PrevKv == nil:
 			return u, false
 		default:
+			u.good = append(u.good, string(e.Kv.Key))
 			// What could not be read when it was there, is nobody's loss.
 			if record, err := form.read(keys, e.PrevKv); err == nil {
 				u.Gone = append(u.Gone, record)
@@ -139,8 +152,30 @@ func updateOf[T any](keys Keys, form form[T], events []*clientv3.Event) (u Updat
 func (u *Update[T]) set(form form[T], keys Keys, kv *mvccpb.KeyValue) {
 	record, err := form.read(keys, kv)
 	if err != nil {
-		u.Bad = append(u.Bad, err)
+		u.Bad = append(u.Bad, damage(err))
 		return
 	}
-	u.Set = append(u.Set, record)
+	u.Set, u.good = append(u.Set, record), append(u.good, string(kv.Key))
+}
+
+// mended fills in which of the keys that were bad are so no more, and takes in those that are.
+func (u *Update[T]) mended(bad map[string]bool) {
+	now := map[string]bool{}
+	for _, e := range u.Bad {
+		now[e.Key] = true
+	}
+	for _, key := range u.good {
+		if bad[key] {
+			u.Mended = append(u.Mended, key)
+		}
+	}
+	for key := range bad {
+		if u.Full && !now[key] && !slices.Contains(u.Mended, key) {
+			u.Mended = append(u.Mended, key)
+		}
+	}
+	for _, key := range u.Mended {
+		delete(bad, key)
+	}
+	maps.Copy(bad, now)
 }

@@ -78,7 +78,7 @@ func (s *Store) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.
 		taken.Holder, taken.Advice = holderOf(reservation), "release the reservation (berthctl release), then apply again"
 		return g, taken
 	}
-	block, err := s.readBlock(pool.Name, prefix, found(response, 2))
+	block, err := s.keys.readBlock(pool.Name, prefix, found(response, 2))
 	if err != nil {
 		return g, err
 	}

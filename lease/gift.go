@@ -54,8 +54,7 @@ func (s *Store) FollowDemands(ctx context.Context, f func(Update[Demand])) error
 
 // Demands are those that are not met yet.
 func (s *Store) Demands(ctx context.Context) ([]Demand, error) {
-	demands, _, err := list(ctx, s, demandForm)
-	return demands, err
+	return readable(ctx, s, demandForm)
 }
 
 // Give makes a part of a block, all of which is this node's, that of the node which demands addresses, and ends the
@@ -96,7 +95,7 @@ func (x *Session) give(ctx context.Context, b Block, part netip.Prefix, d Demand
 		return after, nil
 	}
 	first := ownerReads
-	now, err := x.store.readBlock(b.Pool, b.Prefix, found(response, first))
+	now, err := x.store.keys.readBlock(b.Pool, b.Prefix, found(response, first))
 	switch {
 	case err != nil:
 		return b, err

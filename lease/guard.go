@@ -141,7 +141,7 @@ func holderOf(r Reservation) string {
 // freeShrunk gives back the blocks that were kept for reservations and that no stateful range of their pool has any more. No
 // reservation lies in them: the change that has taken the range away compared that, and every new one compares the pool.
 func (s *Store) freeShrunk(ctx context.Context, pool allocator.Pool, revision int64) error {
-	blocks, _, err := list(ctx, s, blockForm, pool.Name)
+	blocks, err := readable(ctx, s, blockForm, pool.Name)
 	if err != nil {
 		return err
 	}

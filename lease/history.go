@@ -35,7 +35,7 @@ type Objects struct {
 
 // History is all changes of the configuration, the first one first.
 func (s *Store) History(ctx context.Context) ([]HistoryEntry, error) {
-	entries, _, err := list(ctx, s, historyForm)
+	entries, err := readable(ctx, s, historyForm)
 	slices.SortFunc(entries, func(a, b HistoryEntry) int { return cmp.Compare(a.Number, b.Number) })
 	return entries, err
 }

@@ -91,9 +91,9 @@ func (s *Store) lookAtNode(ctx context.Context, name string) (b before, err erro
 		return b, err
 	}
 	if node := found(response, 0); len(node) > 0 {
-		record, err := nodeForm.read(s.keys, node[0])
+		record, err := recovered(ctx, s, nodeForm, node[0])
 		if err != nil {
-			return b, err
+			return b, err // whose the name is, is not known
 		}
 		b.node, b.nodeRevision = &record, node[0].ModRevision
 	}

@@ -144,7 +144,9 @@ func parse(rest string) (key Key, err error) {
 	switch kind {
 	case KindCluster, KindRevision, KindSettings:
 	case KindHistory:
-		key.Number, err = strconv.ParseInt(names[0], 10, 64)
+		if key.Number, err = strconv.ParseInt(names[0], 10, 64); err == nil && (key.Number < 0 || key.Number > maxCount) {
+			err = fmt.Errorf("number %d: want the number of a change", key.Number)
+		}
 	case KindPool:
 		key.Pool, err = names[0], allocator.ValidName("pool", names[0])
 	case KindNode, KindSession, KindStatus:
@@ -154,8 +156,8 @@ func parse(rest string) (key Key, err error) {
 			key.Pool = names[0]
 			key.Address, err = netip.ParseAddr(names[1])
 		}
-		if err == nil && key.Address.Zone() != "" {
-			err = fmt.Errorf("address %s has a zone: want none", key.Address)
+		if err == nil {
+			err = validAddress(key.Address)
 		}
 	case KindDemand:
 		key.Pool, key.Node = names[0], names[1]

@@ -9,29 +9,37 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// list reads all records of a kind, of one pool if it is given. The revision is the one that they were read at.
+// list reads all records of a kind, of one pool if it is given, and fails where one of them cannot be read: it is for
+// who decides by all of them. The revision is the one that they were read at.
 func list[T any](ctx context.Context, s *Store, f form[T], pool ...string) (records []T, revision int64, err error) {
 	response, err := s.scan(ctx, s.keys.Under(f.kind, pool...))
 	if err != nil {
 		return nil, 0, err
 	}
-	records, err = f.readAll(s.keys, response.Kvs)
+	records, bad := f.readAll(s.keys, response.Kvs)
+	if len(bad) > 0 {
+		err = bad[0]
+	}
 	return records, response.Header.Revision, err
 }
 
-// readable is list, but passes over what cannot be read: one record that somebody has damaged keeps no node from settling,
-// and no person from seeing the others. The doctor tells of it.
-func readable[T any](ctx context.Context, s *Store, f form[T]) (records []T, err error) {
-	response, err := s.scan(ctx, s.keys.Under(f.kind))
+// readable is list, but passes over what cannot be read, and tells of it: one record that somebody has damaged keeps no
+// node from settling, and no person from seeing the others.
+func readable[T any](ctx context.Context, s *Store, f form[T], pool ...string) (records []T, err error) {
+	response, err := s.scan(ctx, s.keys.Under(f.kind, pool...))
 	if err != nil {
 		return nil, err
 	}
-	for _, kv := range response.Kvs {
-		if record, err := f.read(s.keys, kv); err == nil {
-			records = append(records, record)
-		}
-	}
+	records, bad := f.readAll(s.keys, response.Kvs)
+	s.passOver(bad)
 	return records, nil
+}
+
+// passOver tells of records that cannot be read.
+func (s *Store) passOver(bad []*DamagedError) {
+	for _, each := range bad {
+		s.unreadable(each)
+	}
 }
 
 // one reads one record; nil if there is none.
@@ -66,7 +74,7 @@ func (s *Store) Sessions(ctx context.Context) ([]string, error) {
 
 // Statuses are what the nodes say of themselves, by name.
 func (s *Store) Statuses(ctx context.Context) (map[string]Status, error) {
-	all, _, err := list(ctx, s, statusForm)
+	all, err := readable(ctx, s, statusForm)
 	statuses := make(map[string]Status, len(all))
 	for _, each := range all {
 		statuses[each.Node] = each

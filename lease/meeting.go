@@ -2,11 +2,13 @@ package lease
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"slices"
+	"sync"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -19,8 +21,11 @@ type meeting struct {
 	actual   string // etcd's own id
 	record   Cluster
 	revision int64 // the record's mod revision; 0: there is none
+	damaged  bool  // it could not be read, and record is what it was before
+	unknown  bool  // not even that is known
 	node     *Node
 	nodeAt   int64 // the node key's mod revision
+	erased   bool  // somebody has deleted that key
 
 	lived  string // the id of the etcd that this process has lived with; empty: with none
 	back   bool   // the revisions of that etcd have gone back
@@ -39,19 +44,86 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*mee
 	m := &meeting{past: past, machine: machine, header: response.Header, actual: clusterID(response.Header.ClusterId)}
 	if kvs := found(response, 0); len(kvs) > 0 {
 		m.revision = kvs[0].ModRevision
-		if err := json.Unmarshal(kvs[0].Value, &m.record); err != nil {
-			return nil, fmt.Errorf("lease: the record at %s cannot be read: %w", kvs[0].Key, err)
+		if m.record, err = clusterForm.read(s.keys, kvs[0]); err != nil {
+			if m.record, err = recovered(ctx, s, clusterForm, kvs[0]); damage(err) == nil && err != nil {
+				return nil, err
+			}
+			m.damaged, m.unknown = true, err != nil
 		}
 	}
 	if kvs := found(response, 1); len(kvs) > 0 {
-		record, err := nodeForm.read(s.keys, kvs[0])
-		if err != nil {
+		// Whose the name is, Join decides: it fails where that is not known.
+		if record, err := nodeForm.read(s.keys, kvs[0]); err == nil {
+			m.node = &record
+		}
+		m.nodeAt = kvs[0].ModRevision
+	} else if past.Cluster == m.actual {
+		if m.erased, err = s.erased(ctx, node, past.Generation, m.header.Revision); err != nil {
 			return nil, err
 		}
-		m.node, m.nodeAt = &record, kvs[0].ModRevision
 	}
 	m.goesOn, m.back, m.lived = s.life.compare(known, m.header, m.record.Life)
 	return m, nil
+}
+
+// deletionTime is how long the watch has to tell of a deletion that a read has shown.
+const deletionTime = 500 * time.Millisecond
+
+// deletions are the node keys whose deletion the watch has told of, in this life of etcd's, and what they were.
+type deletions struct {
+	mu    sync.Mutex
+	nodes map[string]int64
+}
+
+func (d *deletions) take(u Update[Node]) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.nodes == nil {
+		d.nodes = map[string]int64{}
+	}
+	for _, n := range u.Gone {
+		d.nodes[n.Name] = n.Revision
+	}
+}
+
+func (d *deletions) is(node string, generation int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.nodes[node] == generation
+}
+
+func (d *deletions) reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.nodes = nil
+}
+
+// erased reports whether etcd remembers the node's key as it was written at a generation, though it is missing now: then
+// somebody has deleted it, and etcd has not gone back.
+func (s *Store) erased(ctx context.Context, node string, generation, now int64) (bool, error) {
+	if generation <= 0 || generation > now {
+		return false, nil
+	}
+	if s.deleted.is(node, generation) {
+		return true, nil
+	}
+	client, err := s.etcd()
+	if err != nil {
+		return false, err
+	}
+	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return client.Get(ctx, s.keys.node(node), clientv3.WithRev(generation))
+	})
+	switch {
+	case errors.Is(err, rpctypes.ErrCompacted):
+		_ = pause(ctx, deletionTime) // the watch may be about to tell
+		return s.deleted.is(node, generation), nil
+	case errors.Is(err, rpctypes.ErrFutureRev):
+		return false, nil
+	case err != nil:
+		return false, s.failed("look for the node's former record", err)
+	}
+	return revisionOf(response.Kvs) == generation, nil
 }
 
 // verdict is what the cluster's record is to become; nil: what it is.
@@ -61,6 +133,8 @@ func (m *meeting) verdict() (*Cluster, error) {
 		return &Cluster{ID: m.actual, Accepted: m.record.became("").Accepted}, nil // the first to come
 	case m.revision == 0:
 		return m.void(), nil // made anew, while there are containers of before
+	case m.unknown:
+		return m.void(), nil // whether the state is this etcd's is not known: all assert what they hold
 	case m.foreign() && m.lived == "":
 		return nil, &ClusterError{Recorded: m.past.Cluster, Actual: m.actual}
 	case m.record.ID == m.actual && (m.foreign() || m.lost()):
@@ -69,6 +143,8 @@ func (m *meeting) verdict() (*Cluster, error) {
 		// A restored etcd may give revisions again that the former one has given: what was sent to that one and is still
 		// on its way must not find the key as it compares it.
 		return m.void(), nil
+	case m.damaged:
+		return &m.record, nil
 	}
 	return nil, nil
 }
@@ -91,7 +167,7 @@ func (m *meeting) lost() bool {
 	if m.back {
 		return true
 	}
-	return m.past.Cluster == m.actual && m.nodeAt < m.past.Generation
+	return m.past.Cluster == m.actual && m.nodeAt < m.past.Generation && !m.erased
 }
 
 func (m *meeting) void() *Cluster {

@@ -104,13 +104,14 @@ func (m *member) next() (step, error) {
 }
 
 // gone reports whether the node's right to what it holds is over: without a session at once, in the mode of evidence or
-// where nobody has the name any more; in the strict one once somebody has waited for it.
+// where nobody has the name any more; in the strict one once somebody has waited for it. Where the node's record is
+// missing, the cluster's mode counts: somebody may have deleted it.
 func (m *member) gone() bool {
 	r := &m.rival
 	switch {
 	case r.session:
 		return false
-	case r.nodeRevision == 0, r.nobody, r.fencing == FencingEvidence, broken.Wait:
+	case r.nobody, r.fencing == FencingEvidence, broken.Wait, r.nodeRevision == 0 && m.Fencing != FencingStrict:
 		return true
 	}
 	return m.Waited != nil && m.Waited(Absence{Node: r.node, Revision: r.nodeRevision})

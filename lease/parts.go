@@ -8,9 +8,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// maxParts bounds the parts of a block, and so its record: it stays far below what etcd takes.
-const maxParts = 1024
-
 // Uncovered is what no part of the block covers, in order: it is nobody's.
 func (b *Block) Uncovered() []netip.Prefix {
 	if len(b.Parts) == 1 && b.Parts[0].Prefix == b.Prefix {

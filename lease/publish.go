@@ -159,10 +159,7 @@ func lostBlock(keys Keys, blocks []Block, response *clientv3.TxnResponse) error 
 		if revisionOf(kvs) == b.Revision {
 			continue
 		}
-		if len(kvs) == 0 {
-			return &LostBlockError{Block{Pool: b.Pool, Prefix: b.Prefix}}
-		}
-		now, err := blockForm.read(keys, kvs[0])
+		now, err := keys.readBlock(b.Pool, b.Prefix, kvs)
 		if err != nil {
 			return err
 		}

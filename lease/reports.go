@@ -3,7 +3,6 @@ package lease
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"net/netip"
 	"slices"
@@ -54,12 +53,20 @@ func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) 
 		nodes: map[string]bool{}, pools: map[string]bool{}, statuses: map[string]Status{},
 	}
 	if kvs := found(response, 1); len(kvs) > 0 {
-		if err := json.Unmarshal(kvs[0].Value, &r.settings); err != nil {
-			return nil, &DamagedError{string(kvs[0].Key), err}
+		if r.settings, err = settingsForm.read(s.keys, kvs[0]); err != nil {
+			c, err := s.Config(ctx) // what the history says that they are to be
+			if err != nil {
+				return nil, err
+			}
+			r.settings = c.Settings
 		}
 	}
+	known := s.keys.nodesOf(found(response, 3))
 	for _, kv := range found(response, 2) {
-		r.live = append(r.live, strings.TrimPrefix(string(kv.Key), s.keys.Under(KindSession)))
+		// One of no node is nobody's: a node writes its key and its session's in one transaction.
+		if key, err := s.keys.Parse(string(kv.Key)); err == nil && known[key.Node] {
+			r.live = append(r.live, key.Node)
+		}
 	}
 	for _, kv := range found(response, 4) {
 		r.pools[strings.TrimPrefix(string(kv.Key), s.keys.Under(KindPool))] = true

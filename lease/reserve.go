@@ -26,6 +26,7 @@ type ReserveRequest struct {
 	Taken        func(netip.Addr) bool // guides the choice of a new address; may be out of date, may be nil
 	Release      *Holder               // a former holder that is known to be gone
 	Waited       func(Absence) bool    // whether a strictly fenced node has been absent for its whole right and a tenth; nil: none has
+	Fencing      string                // the cluster's mode: what counts of a node without a record, whose Absence has revision 0
 }
 
 // Reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
@@ -69,7 +70,8 @@ type reserving struct {
 	picked  map[addressAt]*member     // who of the call has, or wants, an address
 	taken   map[addressAt]Reservation // for others, as this call has seen; of some the key alone is known
 	listed  map[string]int            // pools of which taken has all, and in which round they were read
-	foreign map[blockAt]Block         // in the stateful ranges, and not stateful
+	foreign map[blockAt]Block         // in the stateful ranges, and not stateful; without parts: it cannot be read
+	damaged map[addressAt]error       // addresses of which a record cannot be read
 }
 
 type addressAt struct {
@@ -89,7 +91,7 @@ func (r *reserving) node() string {
 
 func reserve(ctx context.Context, r *reserving, requests []ReserveRequest) ([]Reservation, error) {
 	r.picked, r.taken = map[addressAt]*member{}, map[addressAt]Reservation{}
-	r.listed, r.foreign = map[string]int{}, map[blockAt]Block{}
+	r.listed, r.foreign, r.damaged = map[string]int{}, map[blockAt]Block{}, map[addressAt]error{}
 	if err := r.valid(requests); err != nil {
 		return nil, fmt.Errorf("lease: reserve: %w", err)
 	}

@@ -83,6 +83,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("settings: session %s: want %s or more", s.Session, minSession)
 	case time.Duration(s.AddressLease) < minAddressLease:
 		return fmt.Errorf("settings: addressLease %s: want %s or more", s.AddressLease, minAddressLease)
+	case s.AddressLease > allocator.MaxTime:
+		return fmt.Errorf("settings: addressLease %s: want %s at most", s.AddressLease, allocator.MaxTime)
 	case s.AddressLease < s.Session:
 		return fmt.Errorf("settings: addressLease %s is shorter than session %s: want at least as long", s.AddressLease, s.Session)
 	}

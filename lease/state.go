@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -21,6 +20,7 @@ type State struct {
 	Changed   int64 // the configuration's revision; 0: nobody has configured anything
 	Settings  Settings
 	Pools     map[string]allocator.Pool
+	Config    *Config // what Changed, Settings and Pools are of: see Config.Bad
 
 	Nodes        map[string]Node // gravestones, too
 	Sessions     map[string]SessionKey
@@ -33,6 +33,7 @@ type State struct {
 
 	Bad       []BadKey
 	revisions map[string]int64 // of every key, as it is written
+	config    []*mvccpb.KeyValue
 	keys      Keys
 }
 
@@ -47,9 +48,10 @@ type KeyedBlock struct {
 
 // A BadKey is a key that is none of Berth's, or one whose record cannot be read.
 type BadKey struct {
-	Text   string // the key as it is written
-	Key    Key    // the zero one where Text cannot be read
-	Reason error
+	Text     string // the key as it is written
+	Key      Key    // the zero one where Text cannot be read
+	Revision int64  // the key's mod revision; 0: it is missing, and has to be there
+	Reason   error
 }
 
 // Text is a key as it is written in etcd.
@@ -78,10 +80,7 @@ func (s *Store) State(ctx context.Context) (*State, error) {
 }
 
 func (s *Store) readState(ctx context.Context) (*State, error) {
-	state := &State{
-		Settings: DefaultSettings(), Pools: map[string]allocator.Pool{}, Nodes: map[string]Node{}, Sessions: map[string]SessionKey{},
-		Statuses: map[string]Status{}, Identities: map[allocator.Identity]IdentityRecord{}, revisions: map[string]int64{}, keys: s.keys,
-	}
+	state := new(State).with(s.keys)
 	for from := s.keys.prefix; ; {
 		response, err := s.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.prefix)), clientv3.WithLimit(page), clientv3.WithRev(state.Revision))
 		if err != nil {
@@ -94,41 +93,58 @@ func (s *Store) readState(ctx context.Context) (*State, error) {
 			state.take(kv)
 		}
 		if !response.More {
-			return state, nil
+			return state, s.readStateConfig(ctx, state)
 		}
 		from = string(response.Kvs[len(response.Kvs)-1].Key) + "\x00"
 	}
+}
+
+// readStateConfig makes the configuration of its keys.
+func (s *Store) readStateConfig(ctx context.Context, state *State) error {
+	c, err := s.configOf(ctx, state.config, state.Revision)
+	if err != nil {
+		return err
+	}
+	state.Config, state.Changed, state.Settings, state.Pools = c, c.Revision, c.Settings, c.Pools
+	for _, e := range c.Bad {
+		state.Bad = append(state.Bad, BadKey{e.Key, e.At, e.Revision, e})
+	}
+	return nil
 }
 
 // take brings one key in.
 func (s *State) take(kv *mvccpb.KeyValue) {
 	s.revisions[string(kv.Key)] = kv.ModRevision
 	key, err := s.keys.Parse(string(kv.Key))
+	if under := s.keys.prefix + "config/"; strings.HasPrefix(string(kv.Key), under) && !s.Is(string(kv.Key), KindHistory) {
+		s.config = append(s.config, kv)
+		return
+	}
 	if err == nil {
 		err = s.takeRecord(key, kv)
 	}
 	if err != nil {
-		s.Bad = append(s.Bad, BadKey{string(kv.Key), key, err})
+		s.Bad = append(s.Bad, BadKey{string(kv.Key), key, kv.ModRevision, err})
 	}
+}
+
+// with is an empty state of keys.
+func (s *State) with(keys Keys) *State {
+	s.keys, s.Settings, s.revisions = keys, DefaultSettings(), map[string]int64{}
+	s.Pools, s.Nodes, s.Sessions = map[string]allocator.Pool{}, map[string]Node{}, map[string]SessionKey{}
+	s.Statuses, s.Identities = map[string]Status{}, map[allocator.Identity]IdentityRecord{}
+	return s
 }
 
 func (s *State) takeRecord(key Key, kv *mvccpb.KeyValue) (err error) {
 	switch key.Kind {
 	case KindCluster:
-		s.Cluster = new(Cluster)
-		return decode(kv, s.Cluster)
-	case KindRevision:
-		s.Changed = kv.ModRevision
-		return decode(kv, new(changeCount))
-	case KindSettings:
-		settings := DefaultSettings()
-		if err = decode(kv, &settings); err == nil {
-			s.Settings = settings
+		var c Cluster
+		if c, err = clusterForm.read(s.keys, kv); err == nil {
+			s.Cluster = &c
 		}
 	case KindHistory:
 		_, err = historyForm.read(s.keys, kv)
-	case KindPool:
-		err = into(s.Pools, key.Pool, s.keys, poolForm, kv)
 	case KindNode:
 		err = into(s.Nodes, key.Node, s.keys, nodeForm, kv)
 	case KindSession:
@@ -148,15 +164,15 @@ func (s *State) takeRecord(key Key, kv *mvccpb.KeyValue) (err error) {
 		err = appended(&s.Reservations, s.keys, reservationForm, kv)
 	case KindDemand:
 		s.Demands = append(s.Demands, key)
+		_, err = demandForm.read(s.keys, kv)
+	case KindQuestion:
+		if key.Node == "" {
+			_, err = questionForm.read(s.keys, kv)
+		} else {
+			_, err = answerForm.read(s.keys, kv)
+		}
 	}
 	return err
-}
-
-func decode(kv *mvccpb.KeyValue, record any) error {
-	if err := json.Unmarshal(kv.Value, record); err != nil {
-		return &DamagedError{string(kv.Key), err}
-	}
-	return nil
 }
 
 func into[K comparable, T any](all map[K]T, at K, keys Keys, form form[T], kv *mvccpb.KeyValue) error {

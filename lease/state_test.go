@@ -48,7 +48,7 @@ func TestTheStateIsReadInPages(t *testing.T) {
 		var ops []clientv3.Op
 		for i := n; i < min(n+maxOps, many); i++ {
 			key := Key{Kind: KindAssignment, Pool: "default", Address: addr(fmt.Sprintf("10.42.%d.%d", i/256, i%256))}
-			ops = append(ops, put(s.keys.Of(key), Assignment{Node: "n1"}))
+			ops = append(ops, put(s.keys.Of(key), Assignment{Node: "n1", Attachment: attachment("c")}))
 		}
 		_, err := raw.Txn(t.Context()).Then(ops...).Commit()
 		l.check(err)

@@ -98,9 +98,15 @@ func (s *Store) plan(ctx context.Context, base, next *Config) ([]changeStep, err
 	if err := ValidateChange(base, next); err != nil {
 		return nil, fmt.Errorf("lease: apply: %w", err)
 	}
+	if bad := base.unknownPool(); bad != nil {
+		return nil, fmt.Errorf("lease: apply: what addresses the pool has is not known: %w", bad)
+	}
 	steps, err := s.planSteps(ctx, base, next)
 	if err != nil {
 		return nil, fmt.Errorf("lease: apply: %w", err)
+	}
+	if len(steps) == 0 && len(base.repairable()) > 0 {
+		steps = append(steps, changeStep{next: base.Clone(), words: "damaged records are written anew"})
 	}
 	return steps, nil
 }

@@ -24,6 +24,7 @@ type Options struct {
 	PasswordFile      string               // read anew where etcd does not let the user in any more
 	Observe           Observer             // nil: nobody does
 	Access            Access               // nil: nobody hears of it
+	Unreadable        func(*DamagedError)  // hears of each record that a list passes over; nil: nobody does
 	Now               func() time.Duration // the time since boot, CLOCK_BOOTTIME; nil: the machine's
 }
 
@@ -36,12 +37,14 @@ type Access func(what string, err error)
 
 // A Store is the cluster's state. It is safe for concurrent use.
 type Store struct {
-	keys    Keys
-	observe Observer
-	now     func() time.Duration
-	hints   hints
-	life    life
-	hung    atomic.Pointer[time.Time] // when a member of etcd was last known to hang
+	keys       Keys
+	observe    Observer
+	unreadable func(*DamagedError)
+	now        func() time.Duration
+	hints      hints
+	deleted    deletions
+	life       life
+	hung       atomic.Pointer[time.Time] // when a member of etcd was last known to hang
 
 	login     *login
 	access    access
@@ -53,7 +56,12 @@ func Open(o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("lease: open: %w", err)
 	}
-	s := &Store{keys: NewKeys(o.Prefix), observe: o.Observe, now: o.Now, login: newLogin(o), access: access{tell: o.Access}}
+	s := &Store{
+		keys: NewKeys(o.Prefix), observe: o.Observe, unreadable: o.Unreadable, now: o.Now, login: newLogin(o), access: access{tell: o.Access},
+	}
+	if s.unreadable == nil {
+		s.unreadable = func(*DamagedError) {}
+	}
 	if s.observe == nil {
 		s.observe = func(string, time.Duration, bool, error) {}
 	}

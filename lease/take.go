@@ -59,12 +59,10 @@ func (x *Session) take(ctx context.Context, b Block, poolRevision int64, from Ab
 		return Block{}, ErrStaleConfig
 	case revisionOf(now) == b.Revision:
 		return Block{}, ErrTaken
-	case len(now) == 0:
-		return Block{}, &LostBlockError{Block{Pool: b.Pool, Prefix: b.Prefix}}
 	}
 	// It may have changed by this very transaction, whose answer was lost: then what there is, is ours, and nothing of
 	// it is on its way any more, since it compares what is past.
-	current, err := blockForm.read(keys, now[0])
+	current, err := keys.readBlock(b.Pool, b.Prefix, now)
 	if err == nil && !slices.ContainsFunc(current.Parts, func(p Part) bool { return p.Owner == x.node.Name }) {
 		err = &LostBlockError{current}
 	}
