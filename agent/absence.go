@@ -19,6 +19,8 @@ type absences struct {
 	live  map[string]bool
 	seen  int64 // the revision of etcd up to which live tells
 	waits map[string]wait
+
+	unknown map[string]time.Time // nodes that have neither a record nor a session, and since when that is known
 }
 
 type wait struct {
@@ -77,12 +79,17 @@ func (w *absences) update() {
 			delete(w.waits, name)
 		}
 	}
+	for name := range w.unknown {
+		if _, there := w.nodes[name]; there || w.live[name] {
+			delete(w.unknown, name)
+		}
+	}
 }
 
 func (w *absences) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.nodes, w.live, w.waits, w.seen = nil, nil, nil, 0
+	w.nodes, w.live, w.waits, w.unknown, w.seen = nil, nil, nil, nil, 0
 }
 
 // over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
@@ -98,10 +105,31 @@ func (w *absences) over(node string, class allocator.Class) (a lease.Absence, le
 	return lease.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
 }
 
-// waited is over, for what a stateful ADD wants of a node.
-func (w *absences) waited(a lease.Absence) bool {
+// waited is over, for what a stateful ADD wants of a node. Of one without a record, which somebody has deleted, only the
+// longest right is known that a node may have; the wait begins when it is first asked about.
+func (w *absences) waited(a lease.Absence, longest time.Duration) bool {
+	if a.Revision == 0 {
+		return w.waitedUnknown(a.Node, longest)
+	}
 	now, _, over := w.over(a.Node, allocator.Stateful)
 	return over && now == a
+}
+
+func (w *absences) waitedUnknown(node string, longest time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, there := w.nodes[node]; there || w.live[node] || w.nodes == nil || w.live == nil {
+		return false
+	}
+	began, known := w.unknown[node]
+	if !known {
+		if w.unknown == nil {
+			w.unknown = map[string]time.Time{}
+		}
+		w.unknown[node] = time.Now()
+		return false
+	}
+	return time.Since(began) > afterRight(longest)
 }
 
 // longestRight is the longest one over a class that a node has written into its key.
@@ -126,7 +154,8 @@ func (w *absences) first(node string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.live {
-		if name < node {
+		// A session of no node is somebody's by hand.
+		if _, known := w.nodes[name]; known && name < node {
 			return false
 		}
 	}
@@ -135,14 +164,14 @@ func (w *absences) first(node string) bool {
 
 func (a *Agent) followNodes(ctx context.Context) error {
 	return a.store.FollowNodes(ctx, func(u lease.Update[lease.Node]) {
-		a.report(u.Bad)
+		report(a, u)
 		a.absences.takeNodes(u)
 	})
 }
 
 func (a *Agent) followSessions(ctx context.Context) error {
 	return a.store.FollowSessions(ctx, func(u lease.Update[lease.Presence]) {
-		a.report(u.Bad)
+		report(a, u)
 		a.absences.takeSessions(u)
 		for _, p := range u.Gone {
 			if p.Node == a.Node {

@@ -26,13 +26,15 @@ import (
 // is derived from the journal, the kernel and etcd, and derived anew when it starts.
 type Agent struct {
 	Options
-	store    *lease.Store
-	kernel   *netops.Kernel
-	journal  *journal.Journal
-	metrics  *metrics.Metrics
-	registry *prometheus.Registry
-	findings *findings.Board
-	adopt    bool // the journal is new under a boot that may have had another, and has handed nothing out yet
+	store      *lease.Store
+	kernel     *netops.Kernel
+	journal    *journal.Journal
+	metrics    *metrics.Metrics
+	registry   *prometheus.Registry
+	findings   *findings.Board
+	badRecords badRecords
+	unsure     unsure
+	adopt      bool // the journal is new under a boot that may have had another, and has handed nothing out yet
 
 	config   atomic.Pointer[lease.Config]
 	pools    pools
@@ -171,6 +173,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.freeFormer)
 	run(a.keepMachine)
 	run(a.askAhead)
+	run(a.audit)
 	run(a.letStraysGo)
 	run(a.followDemands)
 	run(a.demandAll)
@@ -196,6 +199,9 @@ func (a *Agent) pool(name string) (*allocator.Pool, *lease.Config, error) {
 	c := a.config.Load()
 	if p, ok := c.Pools[name]; ok {
 		return &p, c, nil
+	}
+	if bad := c.BadPool(name); bad != nil {
+		return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q cannot be used: %v: see berthctl doctor", name, bad)
 	}
 	if reason := a.waiting.Load(); reason != nil && c.Revision == 0 {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", a.Node, *reason)

@@ -68,15 +68,6 @@ func (h holdings) alleged(blocks []lease.Block, node string) map[blockKey][]neti
 	return alleged
 }
 
-// damaged reports whether a record of what runs here cannot be read. Only a person can mend it, and it holds up nothing else.
-func (a *Agent) damaged(err error) bool {
-	e, is := errors.AsType[*lease.DamagedError](err)
-	if is {
-		a.Log.Error("a record of what a container here has cannot be read; it is passed over: look at berthctl doctor", zap.String("key", e.Key), zap.Error(e.Err))
-	}
-	return is
-}
-
 // assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
 // they are then.
 func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lease.Block, held holdings) ([]lease.Block, error) {
@@ -91,6 +82,9 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 		}
 		b, err := s.AssertBlock(ctx, k.pool, k.prefix, prefixes)
 		if a.damaged(err) {
+			if err := a.recallBlock(ctx, k, err); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if err != nil {
@@ -104,6 +98,26 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 		}
 	}
 	return blocks, nil
+}
+
+// recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
+func (a *Agent) recallBlock(ctx context.Context, k blockKey, damage error) error {
+	before, err := a.store.BlockBefore(ctx, k.pool, k.prefix)
+	_, unknown := errors.AsType[*lease.DamagedError](err)
+	if err != nil && !unknown {
+		return err
+	}
+	entries := a.journal.Entries()
+	if !unknown {
+		a.isolateLost(before, entries)
+		return nil
+	}
+	for _, e := range entries {
+		if e.Pool == k.pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.prefix.Contains) {
+			a.unsure.add(e.Attachment, damage)
+		}
+	}
+	return nil
 }
 
 func uncovered(b lease.Block, prefixes []netip.Prefix) bool {
@@ -165,6 +179,7 @@ func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allo
 	})
 	switch {
 	case a.damaged(err):
+		a.unsure.add(at, err)
 		return nil
 	case err != nil:
 		return err

@@ -12,11 +12,13 @@ import (
 // back: what is known is newer than all that was known before. What it says of this node's own parts the allocator
 // follows; of others' it only guides choices, and every claim is decided by etcd.
 type blocks struct {
-	mu   sync.Mutex
-	all  map[blockKey]lease.Block
-	gone map[blockKey]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
-	seen int64              // the revision up to which the watch has told
-	read int64              // the one since which settling has read all
+	mu     sync.Mutex
+	all    map[blockKey]lease.Block
+	first  map[poolAddress]netip.Prefix // the prefixes of those that all has, by their first addresses
+	hidden hidden
+	gone   map[blockKey]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
+	seen   int64              // the revision up to which the watch has told
+	read   int64              // the one since which settling has read all
 }
 
 type blockKey struct {
@@ -45,16 +47,19 @@ func (c change) giver(node string) string {
 	return ""
 }
 
-// take brings in what the watch says. It returns the blocks that are news, and those that are gone.
-func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockKey) {
+// take brings in what the watch says. It returns the blocks that are news, those that are gone, and those whose records are
+// mended.
+func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockKey, mended []poolAddress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	mended = b.hidden.take(u)
 	before, floor := b.all, b.read
 	if u.Full {
-		b.all = map[blockKey]lease.Block{}
+		b.all, b.first = map[blockKey]lease.Block{}, map[poolAddress]netip.Prefix{}
 		for k, old := range before {
-			if old.Revision > u.Revision {
-				b.all[k] = old
+			// What cannot be read is not gone: what was known of it stays.
+			if old.Revision > u.Revision || b.hidden.unread[poolAddress{k.pool, k.prefix.Addr()}] {
+				b.all[k], b.first[poolAddress{k.pool, k.prefix.Addr()}] = old, k.prefix
 			}
 		}
 		if u.Revision >= b.read {
@@ -68,7 +73,7 @@ func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockK
 	}
 	for _, ended := range u.Gone {
 		if k := keyOf(ended); b.all[k].Revision < u.Revision {
-			delete(b.all, k)
+			b.drop(k)
 		}
 		gone = append(gone, keyOf(ended))
 	}
@@ -83,7 +88,7 @@ func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockK
 			delete(b.gone, k)
 		}
 	}
-	return news, gone
+	return news, gone, mended
 }
 
 // settle brings in all blocks as they were read after the node has joined with a generation: what was older and is not
@@ -97,8 +102,8 @@ func (b *blocks) settle(all []lease.Block, generation int64) {
 		b.learn(block, 0)
 	}
 	for k, old := range b.all {
-		if !there[k] && old.Revision <= generation {
-			delete(b.all, k)
+		if !there[k] && old.Revision <= generation && !b.hidden.unread[poolAddress{k.pool, k.prefix.Addr()}] {
+			b.drop(k)
 		}
 	}
 	b.read = generation
@@ -126,13 +131,18 @@ func (b *blocks) ended(block lease.Block) {
 	if b.all[k].Revision > block.Revision {
 		return
 	}
-	delete(b.all, k)
+	b.drop(k)
 	if b.gone == nil {
 		b.gone = map[blockKey]int64{}
 	}
 	if b.seen < block.Revision {
 		b.gone[k] = block.Revision
 	}
+}
+
+func (b *blocks) drop(k blockKey) {
+	delete(b.all, k)
+	delete(b.first, poolAddress{k.pool, k.prefix.Addr()})
 }
 
 // learn takes in a block unless something newer is known; a block that is not known it takes only if it is newer than
@@ -150,7 +160,13 @@ func (b *blocks) learn(block lease.Block, floor int64) bool {
 		return false
 	}
 	delete(b.gone, k)
-	b.all[k] = block
+	if b.first == nil {
+		b.first = map[poolAddress]netip.Prefix{}
+	}
+	if at := (poolAddress{k.pool, k.prefix.Addr()}); !ok && b.first[at].IsValid() {
+		delete(b.all, blockKey{k.pool, b.first[at]}) // one key has one record
+	}
+	b.all[k], b.first[poolAddress{k.pool, k.prefix.Addr()}] = block, k.prefix
 	return true
 }
 
@@ -158,7 +174,7 @@ func (b *blocks) learn(block lease.Block, floor int64) bool {
 func (b *blocks) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.all, b.gone, b.seen, b.read = nil, nil, 0, 0
+	b.all, b.first, b.gone, b.seen, b.read, b.hidden = nil, nil, nil, 0, 0, hidden{}
 }
 
 // in are the blocks of a pool and family, in no order.
@@ -184,6 +200,9 @@ func (b *blocks) at(k blockKey) (lease.Block, bool) {
 func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool {
 		block, ok := b.at(blockKey{pool.Name, p})
+		if b.isHidden(pool.Name, p) {
+			return true
+		}
 		if !ok {
 			return false
 		}

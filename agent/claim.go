@@ -69,11 +69,15 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		if err != nil {
 			return err
 		}
-		block, ok := pool.PickBlock(k.family, rand.Uint64(), a.blocks.used(pool))
+		block, ok := a.pickBlock(pool, k)
 		if !ok {
 			return errNoBlock
 		}
 		got, err := session.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], block)
+		if bad, is := errors.AsType[*lease.DamagedError](err); is {
+			a.blocks.spoil(bad) // the next one
+			continue
+		}
 		switch {
 		case errors.Is(err, lease.ErrTaken):
 			a.blocks.put(got)
@@ -83,6 +87,9 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 				return err
 			}
 			a.configure(newer)
+			if _, now, _ := a.pool(k.pool); now != nil && now.PoolRevisions[k.pool] == config.PoolRevisions[k.pool] {
+				return unclaimable(now, k.pool, err)
+			}
 		case err != nil:
 			return err
 		default:
@@ -91,6 +98,24 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// pickBlock picks one that is nobody's; of those whose keys have gone just now only where there is no other.
+func (a *Agent) pickBlock(pool *allocator.Pool, k spaceKey) (netip.Prefix, bool) {
+	used := a.blocks.used(pool)
+	block, ok := pool.PickBlock(k.family, rand.Uint64(), func(p netip.Prefix) bool { return used(p) || a.blocks.hasLeft(pool.Name, p) })
+	if ok {
+		return block, true
+	}
+	return pool.PickBlock(k.family, rand.Uint64(), used)
+}
+
+// unclaimable says why nothing of a pool can be claimed that is as this node knows it.
+func unclaimable(c *lease.Config, pool string, err error) error {
+	if bad := c.BadPool(pool); bad != nil {
+		return bad
+	}
+	return err
 }
 
 // own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.

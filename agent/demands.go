@@ -78,7 +78,7 @@ func (d *demands) split(node string) (own map[string]lease.Demand, others []leas
 // followDemands keeps the view of who waits for addresses.
 func (a *Agent) followDemands(ctx context.Context) error {
 	return a.store.FollowDemands(ctx, func(u lease.Update[lease.Demand]) {
-		a.report(u.Bad)
+		report(a, u)
 		if a.demands.take(u, a.Node) {
 			time.AfterFunc(afterGift, a.waiters.signal.raise)
 		}

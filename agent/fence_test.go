@@ -48,7 +48,7 @@ func (r *rig) joins() *prover {
 	config, err := a.store.Config(r.t.Context())
 	check(r.t, err)
 	a.configure(config)
-	me, _, err := a.nodeRecord(r.t.Context(), config.Settings)
+	me, _, err := a.nodeRecord(r.t.Context(), config)
 	check(r.t, err)
 	check(r.t, a.fenceBefore(me))
 	unbroken := a.unbroken()

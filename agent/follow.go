@@ -21,16 +21,22 @@ func (a *Agent) followConfig(ctx context.Context) error {
 	}, a.configRead)
 }
 
-// configure takes a configuration that is newer than the present one, and reports whether it was. It changes under the
+// configure takes a configuration that is newer than the present one, or of which records were damaged or mended since, and
+// reports whether it was. It changes under the
 // gate, so that every attachment that is in the journal by then is seen by the roll-out, and every later one commits
 // under the new configuration.
 func (a *Agent) configure(c *lease.Config) bool {
 	a.gate.Lock()
 	former := a.config.Load()
-	if c.Revision <= former.Revision {
+	if c.Revision < former.Revision || c.Revision == former.Revision && c.Read <= former.Read {
 		a.gate.Unlock()
 		return false
 	}
+	if c = c.KeepKnown(former); c.Same(former) {
+		a.gate.Unlock()
+		return false
+	}
+	a.tellBad("configuration", c.Bad)
 	a.config.Store(c)
 	a.pools.configure(c)
 	unasserted := a.unasserted(c)
@@ -79,8 +85,10 @@ func sameTimes(a, b lease.Settings) bool {
 // followBlocks keeps the view of the cluster's blocks, and the allocator in agreement with it.
 func (a *Agent) followBlocks(ctx context.Context) error {
 	return a.store.FollowBlocks(ctx, func(u lease.Update[lease.Block]) {
-		a.report(u.Bad)
-		news, keys := a.blocks.take(u)
+		report(a, u)
+		news, keys, mended := a.blocks.take(u)
+		gone := slices.Clone(keys)
+		a.tellMisfits(u.Set)
 		changes := map[blockKey]change{}
 		for _, c := range news {
 			changes[keyOf(c.now)] = c
@@ -93,6 +101,8 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 		gained := a.reconcile(keys...)
 		a.gate.RUnlock()
 		a.gainedAgain(gained)
+		a.assertGone(gone)
+		a.unhide(mended)
 		for _, k := range gained {
 			if from := changes[k].giver(a.Node); from != "" {
 				a.metrics.Gift("received")
@@ -126,9 +136,10 @@ func (a *Agent) awaited(r lease.Reservation) bool {
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
 func (a *Agent) followReservations(ctx context.Context) error {
 	return a.store.FollowReservations(ctx, func(u lease.Update[lease.Reservation]) {
-		a.report(u.Bad)
+		report(a, u)
 		a.reserved.take(u)
 		a.strays.take(u, a.Node, a.knows)
+		a.settleUnsure(len(u.Mended) > 0)
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue
@@ -163,12 +174,6 @@ func (a *Agent) lookAgain(ctx context.Context, r lease.Reservation) {
 	now, err := a.store.Reservation(ctx, r.Pool, r.Address)
 	if err != nil || now != nil && now.Revision == r.Revision {
 		a.reassert.raise()
-	}
-}
-
-func (a *Agent) report(bad []error) {
-	for _, err := range bad {
-		a.Log.Warn("a record in etcd cannot be read; it is passed over", zap.Error(err))
 	}
 }
 

@@ -71,7 +71,7 @@ func (a *Agent) meetDemands(ctx context.Context) time.Duration {
 
 // give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
 func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand, k spaceKey) (ended bool) {
-	var full []netip.Prefix // blocks that cannot be split further
+	full := a.blocks.hiddenIn(k.pool, a.config.Load()) // and blocks that cannot be split further
 	for range giveTries {
 		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			return s.Half(wire.Boottime(), a.waiters.len(k), full...)

@@ -83,6 +83,9 @@ func (a *Agent) idle(looked func(pool string) bool) (all []*outgoing) {
 		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()
 			for _, part := range s.Idle(now) {
+				if wanted && a.blocks.isHidden(k.pool, p.BlockOf(part.Addr())) {
+					continue // nobody can write what its record is to be
+				}
 				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < addresses(part)+addresses(p.BlockOf(part.Addr())) {
 					continue
 				}

@@ -88,6 +88,10 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 			await(waiting, e)
 			continue
 		}
+		if e.Answered != 0 && a.holdBack(e) {
+			await(waiting, e)
+			continue
+		}
 		if e.Answered == 0 || port == "" || classes[port] == string(e.Class) {
 			continue
 		}

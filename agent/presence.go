@@ -34,6 +34,9 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, lease.ErrReplaced) && a.rewrittenByHand(ctx):
+			a.Log.Warn("somebody has written this node's record by hand; joining again")
+			continue
 		case fatal(err):
 			return err
 		case errors.Is(err, lease.ErrSessionLost):
@@ -64,6 +67,14 @@ func fatal(err error) bool {
 
 // present is one session from its beginning to its end.
 func (a *Agent) present(ctx context.Context) error {
+	err := a.presentOnce(ctx)
+	if bad, is := errors.AsType[*lease.DamagedError](err); is {
+		a.tellBad("joining", []*lease.DamagedError{bad})
+	}
+	return err
+}
+
+func (a *Agent) presentOnce(ctx context.Context) error {
 	warnings, err := a.store.CheckRelease(ctx)
 	if err != nil {
 		return err
@@ -78,9 +89,10 @@ func (a *Agent) present(ctx context.Context) error {
 		return err
 	}
 	a.configure(config)
+	config = config.KeepKnown(a.config.Load())
 	a.reassert.lower() // settling does it
 	a.lost.lower()
-	me, former, err := a.nodeRecord(ctx, config.Settings)
+	me, former, err := a.nodeRecord(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -98,7 +110,28 @@ func (a *Agent) present(ctx context.Context) error {
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation(), Slept: slept}
 	a.journal.SetCluster(past)
+	a.tellBad("joining", nil)
 	return a.keep(ctx, &prover{agent: a, session: session, unbroken: unbroken, goesOn: a.goesOn(session, known, unbroken)}, standing)
+}
+
+// rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
+// another agent either: it cannot be read, or says the same of this very start.
+func (a *Agent) rewrittenByHand(ctx context.Context) bool {
+	a.gate.RLock()
+	session := a.session
+	a.gate.RUnlock()
+	for session != nil && ctx.Err() == nil {
+		now, err := a.store.Node(ctx, a.Node)
+		if _, damaged := errors.AsType[*lease.DamagedError](err); damaged {
+			return true
+		}
+		if err == nil {
+			wrote := session.Node()
+			return now == nil || now.Journal == wrote.Journal && now.Boot == wrote.Boot && now.Started.Equal(wrote.Started)
+		}
+		pause(ctx, time.Second)
+	}
+	return false
 }
 
 // keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
@@ -196,16 +229,18 @@ func (a *Agent) proven(s *lease.Session, sent time.Duration) {
 	}
 }
 
-// nodeRecord is what this agent writes into the node's key, and what the one before it wrote.
-func (a *Agent) nodeRecord(ctx context.Context, s lease.Settings) (me lease.Node, former *lease.Node, err error) {
-	nodes, err := a.store.Nodes(ctx)
-	if err != nil {
+// nodeRecord is what this agent writes into the node's key, and what the one before it wrote. Where the settings are not
+// known the node fences on as it did.
+func (a *Agent) nodeRecord(ctx context.Context, config *lease.Config) (me lease.Node, former *lease.Node, err error) {
+	if former, err = a.store.Node(ctx, a.Node); err != nil {
 		return me, nil, err
 	}
-	for _, n := range nodes {
-		if n.Name == a.Node {
-			former = &n
+	s := config.Settings
+	if config.Unsettled {
+		if former == nil {
+			return me, nil, errors.New("the settings of the cluster cannot be read, and this node has none of before: see berthctl doctor")
 		}
+		s.Fencing, s.Session, s.AddressLease = former.Fencing, former.Session, former.AddressLease
 	}
 	return lease.Node{
 		Name: a.Node, Machine: a.Machine, Boot: a.Boot, Journal: a.journal.ID(), Address: a.Address, Version: a.Version,

@@ -127,6 +127,10 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 		if err != nil {
 			continue // the pool is gone, and with it what was published
 		}
+		if prefix := pool.BlockOf(d.addr); a.blocks.isHidden(d.pool, prefix) {
+			a.blocks.park(prefix, d) // until its record is mended
+			continue
+		}
 		block, ok := a.blocks.of(pool, d.addr)
 		if !ok || block.OwnerOf(d.addr) != a.Node {
 			continue // lost: its new owner publishes
@@ -147,6 +151,9 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 		}
 	}
 	err = session.Publish(ctx, batch)
+	if bad, ok := errors.AsType[*lease.DamagedError](err); ok {
+		a.blocks.spoil(bad)
+	}
 	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok && !broken.Settling {
 		a.blocks.put(lost.Block)
 		a.gate.RLock()

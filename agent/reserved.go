@@ -28,13 +28,25 @@ func (r *reserved) take(u lease.Update[lease.Reservation]) {
 	if u.Full || r.pools == nil {
 		r.pools = map[string]map[netip.Addr]int64{}
 	}
-	for _, s := range u.Set {
-		if r.pools[s.Pool] == nil {
-			r.pools[s.Pool] = map[netip.Addr]int64{}
+	for _, e := range u.Mended {
+		delete(r.pools[e.At.Pool], e.At.Address)
+	}
+	for _, e := range u.Bad { // it is somebody's, and not known whose
+		if e.At.Kind == lease.KindReservation {
+			r.put(e.At.Pool, e.At.Address, e.Revision)
 		}
-		r.pools[s.Pool][s.Address] = s.Revision
+	}
+	for _, s := range u.Set {
+		r.put(s.Pool, s.Address, s.Revision)
 	}
 	for _, g := range u.Gone {
 		delete(r.pools[g.Pool], g.Address)
 	}
+}
+
+func (r *reserved) put(pool string, a netip.Addr, revision int64) {
+	if r.pools[pool] == nil {
+		r.pools[pool] = map[netip.Addr]int64{}
+	}
+	r.pools[pool][a] = revision
 }

@@ -87,7 +87,7 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	r.open()
 	_, err := r.agent.meet(t.Context())
 	check(t, err)
-	me, former, err := r.agent.nodeRecord(t.Context(), r.config().Settings)
+	me, former, err := r.agent.nodeRecord(t.Context(), r.config())
 	check(t, err)
 	r.agent.noteForgotten(&me, former)
 	_, err = r.agent.store.Join(t.Context(), me)

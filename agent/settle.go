@@ -17,6 +17,7 @@ import (
 // settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
 // rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
 func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
+	a.unsure.reset()
 	blocks, err := a.store.Blocks(ctx)
 	if err != nil {
 		return err

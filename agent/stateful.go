@@ -34,7 +34,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		requests[i] = lease.ReserveRequest{
 			Pool: *add.pool, PoolRevision: add.config.PoolRevisions[add.pool.Name],
 			Identity: add.identity(), Attachment: add.attachment, Workload: add.workload, Addresses: add.asked,
-			Taken: a.reserved.taken(add.pool.Name), Waited: a.absences.waited,
+			Taken: a.reserved.taken(add.pool.Name), Waited: a.waited, Fencing: add.config.Settings.Fencing,
 		}
 	}
 	a.detachPending(ctx) // else this node's own unsettled DELs would be in the way
@@ -59,6 +59,11 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		return errSuperseded
 	}
 	return a.reserveError(a.untilRecovered(err), adds)
+}
+
+// waited reports whether a node that is absent has been so for its whole right over reservations and a tenth.
+func (a *Agent) waited(absent lease.Absence) bool {
+	return a.absences.waited(absent, a.longestRights()[allocator.Stateful])
 }
 
 // letGo detaches a reservation that etcd attaches to this node and that no request and no container here has: what an

@@ -55,5 +55,5 @@ func (a *Agent) takeBlock(ctx context.Context, session *lease.Session, k spaceKe
 // givesAddresses reports whether a pool may give addresses of a block: it is not drained.
 func (a *Agent) givesAddresses(k spaceKey, b lease.Block) bool {
 	pool, _, err := a.pool(k.pool)
-	return err == nil && !pool.Draining && pool.Contains(b.Prefix.Addr())
+	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !a.blocks.isHidden(b.Pool, b.Prefix)
 }

@@ -92,6 +92,9 @@ func (x *Session) assertReservation(ctx context.Context, a Assertion) (epoch int
 		if !ok || t == nil {
 			return seen.epoch, ok, nil
 		}
+		if seen.unread != nil {
+			return 0, false, seen.unread
+		}
 		response, err := x.store.settle(ctx, "assert reservation", *t)
 		if err != nil {
 			return 0, false, err

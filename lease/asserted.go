@@ -18,6 +18,7 @@ type asserted struct {
 	reservations []Reservation // one of each address; Revision 0: there is none
 	blocks       []Block       // likewise, those that the addresses lie in
 	epoch        int64         // by which the attachment has them, once they are asserted
+	unread       error         // a record cannot be read: what it was before tells whose it is, and nothing can be written
 }
 
 func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
@@ -31,24 +32,24 @@ func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 		return nil, err
 	}
 	s := &asserted{Assertion: a, x: x, identity: revisionOf(found(response, 0)), epoch: a.Epoch}
-	var unread error // whether the identity has other addresses by now is not known
 	if kvs := found(response, 0); len(kvs) > 0 {
-		record, err := identityForm.read(keys, kvs[0])
-		unread, s.elsewhere = err, err == nil && !record.has(a)
+		record, err := recovered(ctx, x.store, identityForm, kvs[0])
+		_, s.unread = identityForm.read(keys, kvs[0])
+		s.elsewhere = err == nil && !record.has(a)
 	}
 	for i, addr := range a.Addresses {
 		r := Reservation{Pool: a.Pool.Name, Address: addr}
 		if kvs := found(response, 1+2*i); len(kvs) > 0 {
-			if r, err = reservationForm.read(keys, kvs[0]); err != nil {
+			if _, err := reservationForm.read(keys, kvs[0]); err != nil {
+				s.unread = err
+			}
+			if r, err = recovered(ctx, x.store, reservationForm, kvs[0]); err != nil {
 				return nil, err
 			}
 		}
 		b, err := keys.readBlock(a.Pool.Name, a.Pool.BlockOf(addr), found(response, 2+2*i))
 		if err != nil {
 			return nil, err
-		}
-		if r.Revision == 0 && unread != nil {
-			return nil, unread
 		}
 		s.reservations, s.blocks = append(s.reservations, r), append(s.blocks, b)
 	}

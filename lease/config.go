@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -113,6 +114,24 @@ func (c *Config) BadPool(name string) *DamagedError {
 		}
 	}
 	return nil
+}
+
+// KeepKnown is c with what is not known of it as it was before: a pool, the settings. A pool of which the record cannot be
+// read has no revision then, so that nothing new is claimed of it.
+func (c *Config) KeepKnown(before *Config) *Config {
+	next := c.Clone()
+	for _, bad := range c.Bad {
+		name := bad.At.Pool
+		was, known := before.Pools[name]
+		if _, is := c.Pools[name]; bad.At.Kind == KindPool && !is && known && !errors.Is(bad.Err, errNoChange) {
+			next.Pools[name] = was
+			delete(next.PoolRevisions, name)
+		}
+	}
+	if c.Unsettled && before.Revision > 0 && !before.Unsettled {
+		next.Settings, next.Unsettled = before.Settings, false
+	}
+	return next
 }
 
 // Same reports whether two configurations say the same, and the same of what is wrong with their records.

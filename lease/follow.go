@@ -18,7 +18,7 @@ type Update[T any] struct {
 	Set      []T
 	Gone     []T             // with what their keys say, and a block's prefix; a record is in Set or in Gone, not in both
 	Bad      []*DamagedError // records that cannot be read; they are in neither, and they are not gone
-	Mended   []string        // keys that were in Bad, and whose records can be read by now or are gone
+	Mended   []*DamagedError // those that were in Bad, and whose records can be read by now or are gone
 	good     []string        // the keys of Set, and those that are gone
 }
 
@@ -58,7 +58,7 @@ func (s *Store) FollowSessions(ctx context.Context, f func(Update[Presence])) er
 }
 
 func follow[T any](ctx context.Context, s *Store, form form[T], f func(Update[T])) error {
-	bad := map[string]bool{}
+	bad := map[string]*DamagedError{}
 	tell := func(u Update[T]) {
 		u.mended(bad)
 		f(u)
@@ -159,23 +159,16 @@ func (u *Update[T]) set(form form[T], keys Keys, kv *mvccpb.KeyValue) {
 }
 
 // mended fills in which of the keys that were bad are so no more, and takes in those that are.
-func (u *Update[T]) mended(bad map[string]bool) {
-	now := map[string]bool{}
+func (u *Update[T]) mended(bad map[string]*DamagedError) {
+	now := map[string]*DamagedError{}
 	for _, e := range u.Bad {
-		now[e.Key] = true
+		now[e.Key] = e
 	}
-	for _, key := range u.good {
-		if bad[key] {
-			u.Mended = append(u.Mended, key)
+	for key, e := range bad {
+		if now[key] == nil && (u.Full || slices.Contains(u.good, key)) {
+			u.Mended = append(u.Mended, e)
+			delete(bad, key)
 		}
-	}
-	for key := range bad {
-		if u.Full && !now[key] && !slices.Contains(u.Mended, key) {
-			u.Mended = append(u.Mended, key)
-		}
-	}
-	for _, key := range u.Mended {
-		delete(bad, key)
 	}
 	maps.Copy(bad, now)
 }

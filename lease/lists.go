@@ -58,6 +58,32 @@ func (s *Store) Nodes(ctx context.Context) ([]Node, error) {
 	return slices.DeleteFunc(nodes, func(n Node) bool { return n.Removed != nil }), err
 }
 
+// Node is a node's record, or where that cannot be read what it was before; nil if there is none, or it was removed.
+func (s *Store) Node(ctx context.Context, name string) (*Node, error) {
+	response, err := s.get(ctx, s.keys.node(name))
+	if err != nil || len(response.Kvs) == 0 {
+		return nil, err
+	}
+	n, err := recovered(ctx, s, nodeForm, response.Kvs[0])
+	if err != nil || n.Removed != nil {
+		return nil, err
+	}
+	return &n, nil
+}
+
+// BlockBefore is a block, or where its record cannot be read what it was before.
+func (s *Store) BlockBefore(ctx context.Context, pool string, block netip.Prefix) (Block, error) {
+	response, err := s.get(ctx, s.keys.block(pool, block))
+	if err != nil || len(response.Kvs) == 0 {
+		return Block{Pool: pool, Prefix: block}, err
+	}
+	b, err := recovered(ctx, s, blockForm, response.Kvs[0])
+	if err == nil && b.Prefix != block {
+		_, err = s.keys.readBlock(pool, block, response.Kvs)
+	}
+	return b, err
+}
+
 // Sessions are the names of the nodes that have a session.
 func (s *Store) Sessions(ctx context.Context) ([]string, error) {
 	prefix := s.keys.Under(KindSession)

@@ -71,7 +71,7 @@ func (x *Session) rewriteBlock(ctx context.Context, what string, pool allocator.
 		if err != nil {
 			return Block{}, err
 		}
-		now, err := x.store.readBlock(pool.Name, prefix, found(response, 0))
+		now, err := x.store.keys.readBlock(pool.Name, prefix, found(response, 0))
 		if err != nil {
 			return Block{}, err
 		}

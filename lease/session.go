@@ -35,6 +35,7 @@ type Session struct {
 	counter    int64  // the mod revision of the node's status
 	published  Status // what it says
 	batch      int64  // the number of the last batch that was tried
+
 }
 
 // A Presence is the record of a session: its node is there.
