@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -148,19 +149,18 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 
 func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
 	r := newRig(t) // by an address lease of a minute
-	settings, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/settings")
-	check(t, err)
-	short := strings.Replace(string(settings.Kvs[0].Value), `"addressLease":"1m0s"`, `"addressLease":"1s"`, 1)
-	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
-	check(t, err)
-	_, err = r.etcdctl().Txn(t.Context()).Then(
-		clientv3.OpPut("/berth/v1/config/settings", short), clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value))).Commit()
-	check(t, err)
-	r.until("the right is as short as the settings, by which nobody may join", func() bool { return r.agent.rights.Left(allocator.Stateless) <= time.Second })
-	nodes, err := r.store.Nodes(t.Context())
-	check(t, err)
-	if time.Duration(nodes[0].AddressLease) != time.Minute {
-		t.Errorf("the node's key says %s: want what it said before", time.Duration(nodes[0].AddressLease))
+	r.stop()
+	r.open()
+	p := r.joins()
+	p.Proven(wire.Boottime())
+	r.change(func(c *lease.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
+	r.put("nodes/n1", `{"name":"n1","machine":"another","boot":"b","journal":"j","fencing":"evidence","session":"2s","addressLease":"1m0s"}`)
+	err := r.agent.presentOnce(t.Context())
+	if _, taken := errors.AsType[*lease.NodeTakenError](err); !taken {
+		t.Fatalf("the node joins under a name that is another machine's: %v", err)
+	}
+	if left := r.agent.rights.Left(allocator.Stateless); left > 6*time.Second {
+		t.Errorf("it was about to say 6 s, and goes on for %s", left)
 	}
 }
 

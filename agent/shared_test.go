@@ -126,7 +126,7 @@ func (r *rig) agrees() {
 
 // word is what the watch would say.
 func (r *rig) word(u lease.Update[lease.Block]) {
-	news, keys := r.agent.blocks.take(u)
+	news, keys, _ := r.agent.blocks.take(u)
 	for _, c := range news {
 		keys = append(keys, keyOf(c.now))
 	}

@@ -101,7 +101,7 @@ func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
 		t.Error("it is over at once")
 	}
 	time.Sleep(20 * time.Millisecond)
-	if !over() || !w.waited(lease.Absence{Node: "n2", Revision: 7}) || w.waited(lease.Absence{Node: "n2", Revision: 6}) {
+	if !over() || !w.waited(lease.Absence{Node: "n2", Revision: 7}, time.Minute) || w.waited(lease.Absence{Node: "n2", Revision: 6}, time.Minute) {
 		t.Error("the wait for revision 7 is over, and for no other one")
 	}
 	now.Revision = 9

@@ -35,7 +35,7 @@ var (
 	nodeForm    = form[Node]{kind: KindNode, check: validRecordOfNode, fill: func(n *Node, key Key, revision int64) { n.Name, n.Revision = key.Node, revision }}
 	statusForm  = form[Status]{kind: KindStatus, check: validStatus, fill: func(s *Status, key Key, _ int64) { s.Node = key.Node }}
 	poolForm    = form[allocator.Pool]{kind: KindPool, check: validPool, fill: func(p *allocator.Pool, key Key, _ int64) { p.Name = key.Pool }}
-	blockForm   = form[Block]{kind: KindBlock, check: validBlock, fill: func(b *Block, key Key, revision int64) {
+	blockForm   = form[Block]{kind: KindBlock, check: validBlock, needs: []string{"prefix", "parts"}, fill: func(b *Block, key Key, revision int64) {
 		b.Pool, b.Revision = key.Pool, revision
 	}}
 	assignmentForm = form[Assignment]{kind: KindAssignment, check: validAssignment, fill: func(a *Assignment, key Key, _ int64) {

@@ -154,6 +154,8 @@ func (r *rawConfig) completePool(h *memory, name string) {
 		delete(r.Pools, name)
 		if readable {
 			r.damaged(name, errNoChange)
+		} else if bad := r.BadPool(name); bad != nil {
+			bad.Err = fmt.Errorf("%w; %w", bad.Err, errNoChange)
 		}
 		return
 	case readable && reflect.DeepEqual(fields(*pool), fields(now)):
@@ -300,4 +302,24 @@ func (c *Config) unknownPool() *DamagedError {
 		}
 	}
 	return nil
+}
+
+// Stray reports whether a key is that of a pool that no change has made.
+func (c *Config) Stray(key Key) bool {
+	return slices.ContainsFunc(c.Bad, func(e *DamagedError) bool { return e.At == key && errors.Is(e.Err, errNoChange) })
+}
+
+// Right is what a damaged record of the configuration is to be, as it is written, where that is known.
+func (s *State) Right(key Key) (value string, known bool) {
+	pool, there := s.Config.Pools[key.Pool]
+	switch {
+	case key.Kind == KindPool && there:
+		return encode(pool), true
+	case key.Kind == KindSettings && !s.Config.Unsettled:
+		return encode(s.Config.Settings), true
+	case key.Kind == KindRevision && s.Config.Changes > 0:
+		pools := len(s.Config.Pools)
+		return encode(changeCount{Changes: s.Config.Changes, Pools: &pools, Settings: s.Config.settled, Former: s.Config.Former}), true
+	}
+	return "", false
 }

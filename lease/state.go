@@ -51,6 +51,7 @@ type BadKey struct {
 	Text     string // the key as it is written
 	Key      Key    // the zero one where Text cannot be read
 	Revision int64  // the key's mod revision; 0: it is missing, and has to be there
+	Added    bool   // nothing was there before
 	Reason   error
 }
 
@@ -107,7 +108,7 @@ func (s *Store) readStateConfig(ctx context.Context, state *State) error {
 	}
 	state.Config, state.Changed, state.Settings, state.Pools = c, c.Revision, c.Settings, c.Pools
 	for _, e := range c.Bad {
-		state.Bad = append(state.Bad, BadKey{e.Key, e.At, e.Revision, e})
+		state.Bad = append(state.Bad, BadKey{e.Key, e.At, e.Revision, false, e})
 	}
 	return nil
 }
@@ -124,7 +125,7 @@ func (s *State) take(kv *mvccpb.KeyValue) {
 		err = s.takeRecord(key, kv)
 	}
 	if err != nil {
-		s.Bad = append(s.Bad, BadKey{string(kv.Key), key, kv.ModRevision, err})
+		s.Bad = append(s.Bad, BadKey{string(kv.Key), key, kv.ModRevision, kv.Version == 1, err})
 	}
 }
 

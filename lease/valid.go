@@ -109,8 +109,6 @@ func validBlock(b *Block, key Key, _ int64) error {
 		return fmt.Errorf("prefix %s: want one that begins with %s, as its key says", b.Prefix, key.Address)
 	case b.Prefix.Addr().BitLen()-b.Prefix.Bits() > allocator.MaxBlockBits:
 		return fmt.Errorf("prefix %s: want /%d or smaller", b.Prefix, b.Prefix.Addr().BitLen()-allocator.MaxBlockBits)
-	case len(b.Parts) == 0:
-		return errors.New("parts is empty: want one part at least")
 	case len(b.Parts) > maxPartsFound:
 		return fmt.Errorf("it has %d parts: want %d at most", len(b.Parts), maxPartsFound)
 	}

@@ -69,7 +69,7 @@ func (l *look) malformed(b lease.KeyedBlock) string {
 
 // deleted adds to a finding that its block can be deleted, where nothing of it is in use.
 func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
-	f.Key, f.mark = l.Text(b.Key), fmt.Sprint(b.Revision)
+	f.Key, f.mark, f.takes = l.Text(b.Key), fmt.Sprint(b.Revision), true
 	remedy := &lease.Remedy{Same: []lease.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
 	why, unsaid := "", ""
 	for _, p := range b.Parts {
@@ -154,6 +154,7 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 			l.found(l.deleted(b, f))
 		case name == lease.OwnerStateful:
 		case l.removed(name), l.gone(name):
+			f.takes = true
 			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, l.absence(name))
 			if l.removed(name) {
 				f.Kind, f.remedy = PartRemovedNode, l.withoutOwner(b, name)
@@ -194,7 +195,7 @@ func (l *look) compareMachine(b lease.KeyedBlock, p lease.Part) {
 
 // removal is what gives back the blocks of a node that etcd has lost: a machine of the name may run and be cut off.
 func removal(name string) string {
-	return fmt.Sprintf("nobody knows for how long it may use them: berthctl node remove %s", name)
+	return fmt.Sprintf("start the agent of node %s; if its machine is gone for good: berthctl node remove %s, which waits for its right to run out", name, name)
 }
 
 // withoutOwner takes a node's parts out of a block.

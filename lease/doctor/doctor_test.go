@@ -106,7 +106,7 @@ func TestWhatANodeHadNoRoomToTellIsNotMissed(t *testing.T) {
 func TestANodeThatDoesNotAnswerIsNamedAndNothingOfItIsMissed(t *testing.T) {
 	l := newLab(t)
 	l.join("n3")
-	l.put("assignments/default/10.42.200.9", `{"node":"n3"}`)
+	l.put("assignments/default/10.42.200.9", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n3"}`)
 	hurried := quick
 	hurried.Patience = 500 * time.Millisecond
 	r, err := Examine(t.Context(), l.store, hurried)
@@ -120,11 +120,11 @@ func TestAMemberOfANodeThatEtcdHasLostIsDetachedWhereNoFenceWasPromised(t *testi
 	l := newLab(t)
 	l.reserve("db-0", "10.42.0.9")
 	l.put("reservations/default/10.42.0.9", holding("db-0", "ghost", "b", 3))
-	l.put("config/settings", `{"fencing":"strict"}`)
-	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || f.Mend != "berthctl node remove ghost" {
+	l.fence(lease.FencingStrict)
+	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || !strings.Contains(f.Mend, "berthctl node remove ghost") {
 		t.Errorf("in strict mode it is told as %+v", f)
 	}
-	l.put("config/settings", `{"fencing":"evidence"}`)
+	l.fence(lease.FencingEvidence)
 	l.fixes()
 	if rest := l.get("reservations/default/10.42.0.9"); strings.Contains(rest, "ghost") || !strings.Contains(rest, "db-0") {
 		t.Errorf("the reservation is %s", rest)
@@ -173,12 +173,12 @@ func TestAReservationThatIsLostComesBackWithWhoeverHasIt(t *testing.T) {
 
 	l.reserve("db-2", "10.42.0.11")
 	l.del("reservations/default/10.42.0.11")
-	l.put("nodes/n3", `{"name":"n3","machine":"m","boot":"b","journal":"j"}`)
+	l.put("nodes/n3", someNode)
 	if f := l.finds(IdentityNoReservation, NodeAway)[0]; f.Fix {
 		t.Errorf("while a node is away that may have the address: %+v", f)
 	}
 	l.put("nodes/n3", "{")
-	if f := l.finds(IdentityNoReservation, RecordUnreadable)[0]; f.Fix {
+	if f := l.finds(IdentityNoReservation, RecordUnreadable)[1]; f.Fix {
 		t.Errorf("while a node's record cannot be read that may have the address: %+v", f)
 	}
 }
@@ -196,6 +196,8 @@ func TestAContainerThatEtcdAttachesToNobodyIsAttachedAgain(t *testing.T) {
 	l.has("n2", "b", "10.42.0.9", stateful("db-1", 1))
 	l.finds(AddressTwice, ContainerUnreserved, IdentityElsewhere, ReservationNoIdentity)
 }
+
+const someNode = `{"name":"n3","machine":"m","boot":"b","journal":"j","fencing":"evidence","session":"15s","addressLease":"1h"}`
 
 func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -218,7 +220,7 @@ func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 			l.put("identities/net/ns/db/db-0/eth0", `{"pool":"default","addresses":["10.42.100.9"]}`)
 		}, []Kind{ReservationOutside}},
 		"a session that would never end": {func(l *lab) {
-			l.put("nodes/n3", `{"name":"n3","machine":"m"}`)
+			l.put("nodes/n3", someNode)
 			l.put("sessions/n3", "{}")
 			l.put("status/n3", fmt.Sprintf(`{"applied":%d}`, l.config.Revision))
 		}, []Kind{NodeSilent, SessionLasting}},
@@ -231,8 +233,8 @@ func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 		"records of the config": {func(l *lab) { l.put("config/history/9", "{"); l.put("config/pools/x", "[]") }, []Kind{RecordUnreadable, RecordUnreadable}},
 		"what lies in a pool that cannot be read": {func(l *lab) {
 			l.put("config/pools/default", "{")
-			l.put("assignments/default/10.42.64.1", `{"node":"n1"}`)
-		}, []Kind{RecordUnreadable}},
+			l.put("assignments/default/10.42.64.1", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)
+		}, []Kind{RecordUnreadable, AssignmentNoContainer}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

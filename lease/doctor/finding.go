@@ -76,6 +76,7 @@ type Finding struct {
 	Fix       bool   `json:"fix"`  // Fix does it
 
 	remedy *lease.Remedy // for etcd
+	takes  bool          // by what it advises somebody loses an address, a block, a port
 	ask    []string      // nodes that mend it by settling anew
 	mark   string        // what else tells it from another of its kind: who, under which revision
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -27,7 +28,7 @@ func (l *look) compareIdentities() {
 			f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: key, Value: record}}}
 		} else {
 			f.Kind, f.Cause = ReservationSecond, fmt.Sprintf("%s has several addresses of one family: %s", id, addresses(all))
-			f.Mend = "decide which is the member's own, and delete the others' keys: " + deleteKey(l.Text(reservationKey(place{all[0].Pool, all[0].Address})))
+			f.takes, f.Mend = true, l.deleteOthers(all)
 		}
 		l.found(f)
 	}
@@ -58,6 +59,23 @@ func (l *look) identityBy(all []lease.Reservation) (record lease.IdentityRecord,
 	return record, same, whole
 }
 
+// deleteOthers says which of an identity's reservations can go, where it has too many: none that a container has.
+func (l *look) deleteOthers(all []lease.Reservation) string {
+	var idle []string
+	for _, r := range all {
+		if at := (place{r.Pool, r.Address}); r.Holder == nil && len(l.held[at]) == 0 && l.allComplete() {
+			idle = append(idle, deleteKey(l.Text(reservationKey(at))))
+		}
+	}
+	switch {
+	case len(idle) == 0:
+		return "containers have them, or not every node has said what it holds: end the one that is not the member's own, and look again"
+	case len(idle) == len(all):
+		idle = idle[1:]
+	}
+	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " + strings.Join(idle, "; ")
+}
+
 func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecord, own []lease.Reservation) {
 	key := identityKey(id)
 	f := Finding{Key: l.Text(key), mark: fmt.Sprint(record.Addresses)}
@@ -77,7 +95,11 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses, missing[0].addr)
 		var why string
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy == nil {
-			f.Mend = fmt.Sprintf("%s; or give the address up: %s", why, deleteKey(f.Key))
+			if f.takes = !l.mayRun(id); f.takes {
+				f.Mend = fmt.Sprintf("%s; no container of the member runs, so you can give the address up: %s", why, deleteKey(f.Key))
+			} else {
+				f.Mend = fmt.Sprintf("%s: start the agents that are away, and look again", why)
+			}
 		}
 		l.found(f)
 	}
@@ -88,8 +110,12 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 		at := place{r.Pool, r.Address}
 		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)), Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
-			f.remedy = &lease.Remedy{Same: []lease.Key{key}, Delete: []string{f.Key}}
+			f.takes, f.remedy = true, &lease.Remedy{Same: []lease.Key{key}, Delete: []string{f.Key}}
+			if l.mayRun(id) {
+				f.remedy, f.Mend = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look again when all answer; if none has it: %s", deleteKey(f.Key))
+			}
 		} else {
+			f.takes = true
 			f.Node, f.Container = r.Holder.Node, r.Holder.Attachment.String()
 			f.Mend = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
 		}
@@ -99,6 +125,7 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 
 // pointsElsewhere is of an identity whose address is another's: what it has itself counts, or nothing.
 func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reservation, own []lease.Reservation) {
+	f.takes = true
 	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
 	record, same, whole := l.identityBy(own)
 	same = append(same, reservationKey(place{r.Pool, r.Address}))
@@ -108,7 +135,7 @@ func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reserva
 	case len(own) == 0:
 		f.remedy = &lease.Remedy{Same: same, Delete: []string{f.Key}}
 	default:
-		f.Mend = fmt.Sprintf("decide which of %s is the member's own, delete the others' keys and then %s", addresses(own), deleteKey(f.Key))
+		f.Mend = l.deleteOthers(own) + ", and then " + deleteKey(f.Key)
 	}
 	l.found(f)
 }

@@ -20,7 +20,7 @@ func (l *look) compareJournals() {
 		for _, note := range answer.Notes {
 			l.found(Finding{
 				Kind: NoteUnreadable, Node: name, Cause: fmt.Sprintf("%s: %s", note.Path, note.Reason), mark: note.Path,
-				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; berthctl delete its container, then rm %s", name, quoted(note.Path), quoted(note.Path)),
+				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name, quoted(note.Path), quoted(note.Path)),
 			})
 		}
 	}
@@ -31,6 +31,7 @@ func (l *look) compareAttachment(h holder) {
 	f := Finding{Node: h.node, Container: h.Attachment.String(), mark: h.Since.String()}
 	if h.Isolated != "" {
 		f.Kind, f.Cause = ContainerIsolated, fmt.Sprintf("its port is cut: %s", h.Isolated)
+		f.takes = true
 		f.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
 		l.found(f)
 		return
@@ -68,9 +69,10 @@ func (l *look) compareMember(f Finding, h holder) {
 			missing = append(missing, at) // else it is told of the identity
 		case !there:
 		case r.Identity != id:
-			f.Cause = fmt.Sprintf("it has %s, which is reserved for %s", addr, r.Identity)
-			f.Mend = fmt.Sprintf("on node %s: berthctl delete %s", h.node, h.Attachment)
-			l.found(f)
+			g := f
+			g.Cause, g.takes = fmt.Sprintf("it has %s, which is reserved for %s", addr, r.Identity), true
+			g.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+			l.found(g)
 		case r.Holder == nil && r.Epoch <= h.Epoch:
 			attached := r
 			attached.Epoch, attached.Holder = h.Epoch, &lease.Holder{Attachment: h.Attachment, Node: h.node, Since: h.Since}
@@ -90,7 +92,8 @@ func (l *look) compareMember(f Finding, h holder) {
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
 			f.remedy.Put = append(f.remedy.Put, lease.Record{Key: identityKey(id), Value: lease.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
 		} else {
-			f.Mend = fmt.Sprintf("%s; or on node %s: berthctl delete %s", why, h.node, h.Attachment)
+			f.takes = true
+			f.Mend = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node, h.Attachment)
 		}
 		l.found(f)
 	}

@@ -61,7 +61,8 @@ func (l *look) strayPort(node string, p lease.HeldPort) {
 		f.Kind, f.Cause, f.ask = PortStray, fmt.Sprintf("port %s is no container's by the journal; its alias is %s", p.Name, p.Alias), []string{node}
 	default:
 		f.Kind, f.Cause = PortStray, fmt.Sprintf("port %s is no container's, and has no alias of Berth's", p.Name)
-		f.Mend = fmt.Sprintf("on node %s, find out who made it, and: ip link del %s", node, p.Name)
+		f.takes = true
+		f.Mend = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container uses it: ip link del %s", node, p.Name, p.Name)
 	}
 	l.found(f)
 }

@@ -23,6 +23,7 @@ type look struct {
 	blocks       map[place]lease.KeyedBlock // those whose key is that of a block, by its first address
 	held         map[place][]holder         // by journals
 	bad          map[string]bool            // keys whose records cannot be read
+	former       map[string]string          // what etcd remembers of them
 	findings     []Finding
 }
 
@@ -48,14 +49,15 @@ func observe(ctx context.Context, s *lease.Store, o Options, deaf []string) (*lo
 	if err != nil {
 		return nil, err
 	}
-	return newLook(state, answers, silent), nil
+	l := newLook(state, answers, silent)
+	return l, l.recall(ctx, s)
 }
 
 func newLook(state *lease.State, answers []lease.Answer, silent []string) *look {
 	l := &look{
 		State: state, answers: map[string]lease.Answer{}, silent: silent,
 		assignments: map[place]lease.Assignment{}, reservations: map[place]lease.Reservation{}, blocks: map[place]lease.KeyedBlock{},
-		held: map[place][]holder{}, bad: map[string]bool{},
+		held: map[place][]holder{}, bad: map[string]bool{}, former: map[string]string{},
 	}
 	for _, a := range state.Assignments {
 		l.assignments[place{a.Pool, a.Address}] = a
@@ -97,9 +99,7 @@ func (l *look) report() *Report {
 	l.compareIdentities()
 	l.compareJournals()
 	l.compareKernels()
-	if l.nobodySettles() {
-		l.askNobody()
-	}
+	l.withhold()
 	for name := range l.answers {
 		r.Answered = append(r.Answered, name)
 	}
@@ -113,9 +113,17 @@ func (l *look) report() *Report {
 	slices.Sort(r.Away)
 	r.Findings = append(r.Findings, l.findings...)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()), cmp.Compare(a.Container, b.Container))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()), cmp.Compare(a.Container, b.Container))
 	})
 	return r
+}
+
+// rank puts causes before what may follow from them.
+func rank(f Finding) int {
+	if f.isCause() {
+		return 0
+	}
+	return 1
 }
 
 // found adds a finding.
@@ -146,7 +154,7 @@ func (l *look) removed(name string) bool {
 // That is for reservations: a node's blocks are its own in every mode until its right has run out, and a missing record
 // does not say when that is.
 func (l *look) detachable(name string) bool {
-	return l.removed(name) || l.gone(name) && l.Settings.Fencing == lease.FencingEvidence
+	return l.removed(name) || l.gone(name) && !l.Config.Unsettled && l.Settings.Fencing == lease.FencingEvidence
 }
 
 // complete reports whether a node has answered with all that its journal has.
@@ -156,9 +164,11 @@ func (l *look) complete(name string) bool {
 }
 
 // allComplete reports whether every known node has.
-func (l *look) allComplete() bool {
+func (l *look) allComplete() bool { return l.allCompleteBut("") }
+
+func (l *look) allCompleteBut(node string) bool {
 	for _, b := range l.Bad {
-		if b.Key.Kind == lease.KindNode {
+		if b.Key.Kind == lease.KindNode && b.Key.Node != node {
 			return false
 		}
 	}

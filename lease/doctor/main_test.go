@@ -143,6 +143,21 @@ func (l *lab) has(name, container, address string, change ...func(*lease.HeldAtt
 	return h
 }
 
+// fence changes the cluster's mode.
+func (l *lab) fence(mode string) {
+	l.Helper()
+	base, err := l.store.Config(l.Context())
+	l.check(err)
+	next := base.Clone()
+	next.Settings.Fencing = mode
+	after, err := l.store.Apply(l.Context(), base, next, lease.Note{Who: "test"})
+	l.check(err)
+	l.config = after
+	for _, x := range l.sessions {
+		l.check(x.Publish(l.Context(), lease.Batch{Status: lease.Status{Applied: after.Revision}}))
+	}
+}
+
 func (l *lab) put(key, value string) {
 	l.Helper()
 	_, err := l.etcd.Put(l.Context(), l.prefix+"/"+key, value)
@@ -185,6 +200,7 @@ func (l *lab) finds(want ...Kind) []Finding {
 		text += fmt.Sprintf("\n%s %s %s: %s [%s]", f.Kind, f.where(), f.Container, f.Cause, f.Mend)
 	}
 	slices.Sort(want)
+	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		l.Fatalf("found %q, want %q%s", got, want, strings.ReplaceAll(text, l.prefix, ""))
 	}

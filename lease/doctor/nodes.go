@@ -16,7 +16,7 @@ func (l *look) compareNodes() {
 		case !l.Live(name):
 			l.found(Finding{
 				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", l.holdings(name)),
-				Mend: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name),
+				Mend: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name), takes: true,
 			})
 		case slices.Contains(l.silent, name):
 			l.found(Finding{

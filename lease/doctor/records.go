@@ -1,43 +1,221 @@
 package doctor
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
 
-// compareRecords tells of what cannot be read. What is only published is deleted: its node publishes it again.
+// recalled bounds for how many damaged records etcd is asked what they were before.
+const recalled = 200
+
+// recall asks etcd what the damaged records were before, as far as it remembers that.
+func (l *look) recall(ctx context.Context, s *lease.Store) error {
+	for _, b := range l.Bad[:min(len(l.Bad), recalled)] {
+		value, err := s.Former(ctx, b)
+		if err != nil {
+			return err
+		}
+		if value != "" {
+			l.former[b.Text] = value
+		}
+	}
+	return nil
+}
+
+// compareRecords tells of what cannot be read: it is the cause of much that others say.
 func (l *look) compareRecords() {
 	for _, b := range l.Bad {
-		f := Finding{Key: b.Text, Cause: strings.TrimPrefix(b.Reason.Error(), "lease: "), mark: fmt.Sprint(l.Revisions(b.Text))}
-		switch b.Key.Kind {
-		case "":
-			f.Kind = KeyUnreadable
-			f.Mend = fmt.Sprintf("no part of Berth reads it; see etcdctl get %s, then %s", quoted(b.Text), deleteKey(b.Text))
-		case lease.KindAssignment:
-			f.Kind, f.remedy = RecordUnreadable, &lease.Remedy{Delete: []string{b.Text}}
-			f.ask = l.ownersOf(place{b.Key.Pool, b.Key.Address})
-		case lease.KindStatus:
-			f.Kind, f.remedy = RecordUnreadable, &lease.Remedy{Delete: []string{b.Text}}
-			if _, answered := l.answers[b.Key.Node]; answered {
-				f.ask = []string{b.Key.Node}
-			}
-		case lease.KindIdentity:
-			f.Kind = RecordUnreadable
-			record, same, whole := l.identityBy(l.reservationsOf()[b.Key.Identity])
-			if f.remedy = nil; whole {
-				f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: b.Key, Value: record}}}
-			} else {
-				f.Mend = fmt.Sprintf("see etcdctl get %s and berthctl get reservations, then %s", quoted(b.Text), deleteKey(b.Text))
-			}
-		default:
-			f.Kind = RecordUnreadable
-			f.Mend = fmt.Sprintf("see etcdctl get %s, and write it as it was, or %s%s", quoted(b.Text), deleteKey(b.Text), afterDeletion(b.Key.Kind))
+		cause := strings.TrimPrefix(b.Reason.Error(), "lease: ")
+		if e, is := errors.AsType[*lease.DamagedError](b.Reason); is {
+			cause = e.Err.Error()
 		}
+		f := Finding{Kind: RecordUnreadable, Key: b.Text, Cause: cause, mark: fmt.Sprint(l.Revisions(b.Text))}
+		l.repair(b, &f)
 		l.found(f)
 	}
+	l.compareCluster()
+}
+
+// repair says how a damaged record is mended. It is mended by Fix where what it is to be is certain: what etcd remembers
+// that it was, what the history says that the last change wrote, what all nodes say that they hold. What is only published,
+// or asked, is deleted: its node writes it again.
+func (l *look) repair(b lease.BadKey, f *Finding) {
+	if b.Key.Kind == "" {
+		f.Kind = KeyUnreadable
+		f.Mend = fmt.Sprintf("this version of Berth does not read it: where no newer version runs and nobody knows whose it is, see etcdctl get %s, then %s", quoted(b.Text), deleteKey(b.Text))
+		return
+	}
+	switch b.Key.Kind {
+	case lease.KindAssignment:
+		f.remedy, f.ask = &lease.Remedy{Delete: []string{b.Text}}, l.ownersOf(place{b.Key.Pool, b.Key.Address})
+		return
+	case lease.KindStatus:
+		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
+		if _, answered := l.answers[b.Key.Node]; answered {
+			f.ask = []string{b.Key.Node}
+		}
+		return
+	case lease.KindDemand, lease.KindQuestion, lease.KindSession:
+		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
+		return
+	}
+	if value, origin := l.rightValue(b); value != "" {
+		f.remedy = &lease.Remedy{Put: []lease.Record{{Key: b.Key, Value: json.RawMessage(value)}}}
+		f.Mend = fmt.Sprintf("berthctl doctor --fix, or %s (%s)", putKey(b.Text, value), origin)
+		return
+	}
+	if l.Config.Stray(b.Key) || l.addedInVain(b) {
+		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
+		f.remedy.Same = l.guards()
+		f.Mend = fmt.Sprintf("nothing was there before, and nobody uses it: berthctl doctor --fix, or %s", deleteKey(b.Text))
+		return
+	}
+	if f.remedy = l.derived(b); f.remedy == nil {
+		f.Mend = fmt.Sprintf("what it was is not known: see etcdctl get %s, and write it as it was. %s", quoted(b.Text), l.meanwhile(b.Key))
+	}
+}
+
+// rightValue is what a record is to be as it is written, and who says so; empty: that is not certain.
+func (l *look) rightValue(b lease.BadKey) (value, origin string) {
+	if value, known := l.State.Right(b.Key); known {
+		return value, "as the last change of the configuration wrote it"
+	}
+	return l.former[b.Text], "as it was before"
+}
+
+// guards are what is to stay the same where a decision rests on what all nodes have said.
+func (l *look) guards() (all []lease.Key) {
+	for name := range l.Nodes {
+		all = append(all, guard(name)...)
+	}
+	return all
+}
+
+// addedInVain reports whether a damaged record is one where nothing was before, and all nodes say that they have nothing
+// there.
+func (l *look) addedInVain(b lease.BadKey) bool {
+	if !b.Added || !l.allCompleteBut(b.Key.Node) {
+		return false
+	}
+	at := place{b.Key.Pool, b.Key.Address}
+	switch b.Key.Kind {
+	case lease.KindHistory:
+		return b.Key.Number > l.Config.Changes
+	case lease.KindNode:
+		return !l.Live(b.Key.Node) && !l.holdsAny(b.Key.Node)
+	case lease.KindIdentity:
+		return len(l.reservationsOf()[b.Key.Identity]) == 0 && !l.mayRun(b.Key.Identity)
+	case lease.KindReservation:
+		for _, record := range l.Identities {
+			if record.Pool == at.pool && slices.Contains(record.Addresses, at.addr) {
+				return false
+			}
+		}
+		return len(l.held[at]) == 0
+	case lease.KindBlock:
+		pool, unreadable := l.pool(at.pool)
+		if unreadable || pool == nil || pool.BlockOf(at.addr).Addr() != at.addr {
+			return !unreadable
+		}
+		block := pool.BlockOf(at.addr)
+		for _, answer := range l.answers {
+			for _, s := range answer.Spaces {
+				if s.Pool == at.pool && slices.ContainsFunc(s.Parts, block.Overlaps) {
+					return false
+				}
+			}
+		}
+		return l.within(lease.KeyedBlock{Block: lease.Block{Pool: at.pool, Prefix: block}}) == ""
+	}
+	return false
+}
+
+// holdsAny reports whether anything in etcd is a node's.
+func (l *look) holdsAny(name string) bool {
+	return slices.ContainsFunc(l.Blocks, func(b lease.KeyedBlock) bool { return len(b.Of(name)) > 0 }) ||
+		slices.ContainsFunc(l.Assignments, func(a lease.Assignment) bool { return a.Node == name }) ||
+		slices.ContainsFunc(l.Reservations, func(r lease.Reservation) bool { return r.Holder != nil && r.Holder.Node == name })
+}
+
+// derived makes a record of what others say: all nodes of what they hold, reservations and identities of each other.
+func (l *look) derived(b lease.BadKey) *lease.Remedy {
+	switch b.Key.Kind {
+	case lease.KindIdentity:
+		if record, same, whole := l.identityBy(l.reservationsOf()[b.Key.Identity]); whole {
+			return &lease.Remedy{Same: same, Put: []lease.Record{{Key: b.Key, Value: record}}}
+		}
+	case lease.KindBlock:
+		return l.derivedBlock(b)
+	case lease.KindReservation:
+		at := place{b.Key.Pool, b.Key.Address}
+		for id, record := range l.Identities {
+			if record.Pool == at.pool && slices.Contains(record.Addresses, at.addr) {
+				remedy, _ := l.reserveAgain(id, []place{at})
+				return remedy
+			}
+		}
+	}
+	return nil
+}
+
+// derivedBlock is the block that all nodes together hold: no other can use anything of it.
+func (l *look) derivedBlock(b lease.BadKey) *lease.Remedy {
+	pool, _ := l.pool(b.Key.Pool)
+	if pool == nil || !l.allComplete() || pool.BlockOf(b.Key.Address).Addr() != b.Key.Address {
+		return nil
+	}
+	block := lease.Block{Prefix: pool.BlockOf(b.Key.Address)}
+	remedy := &lease.Remedy{Same: []lease.Key{poolKey(pool.Name)}}
+	for name, answer := range l.answers {
+		remedy.Same = append(remedy.Same, guard(name)...)
+		for _, s := range answer.Spaces {
+			for _, p := range s.Parts {
+				if s.Pool == pool.Name && block.Prefix.Contains(p.Addr()) {
+					block.Parts = append(block.Parts, lease.Part{Prefix: p, Owner: name})
+				}
+			}
+		}
+	}
+	switch {
+	case pool.InStateful(b.Key.Address) && len(block.Parts) == 0:
+		block.Parts = []lease.Part{{Prefix: block.Prefix, Owner: lease.OwnerStateful}}
+	case pool.InStateful(b.Key.Address) || len(block.Parts) == 0 || len(block.Uncovered()) > 0:
+		return nil // whose the rest was, nobody says
+	}
+	slices.SortFunc(block.Parts, func(x, y lease.Part) int { return x.Prefix.Compare(y.Prefix) })
+	remedy.Put = []lease.Record{{Key: b.Key, Value: block}}
+	return remedy
+}
+
+// meanwhile says what a record that nobody can read means for those who need it, and what not to do.
+func (l *look) meanwhile(key lease.Key) string {
+	switch key.Kind {
+	case lease.KindBlock:
+		return "Until then nobody is given anything of the block, and who has an address there keeps it. Do not delete it: another node could claim the block"
+	case lease.KindReservation:
+		return "Until then nobody is given the address. Do not delete it: the address could become another's"
+	case lease.KindIdentity:
+		return "Until then the member keeps what it has, and cannot be started anew"
+	case lease.KindNode:
+		return fmt.Sprintf("Until then no agent can join as node %s, and nothing is taken from it. Do not delete it, and do not remove the node", key.Node)
+	case lease.KindSettings:
+		return "Until then each node goes on with the settings that it knows. Do not delete it: berthctl apply with all settings writes it anew"
+	case lease.KindPool:
+		return "Until then each node goes on with the pool as it knows it. Do not delete it"
+	case lease.KindCluster:
+		return "An agent that joins writes it anew, and all nodes assert what they hold before anything new is given"
+	}
+	return "Nothing else depends on it"
+}
+
+func (l *look) compareCluster() {
 	if id := l.ClusterID; l.Cluster == nil && len(l.Nodes) > 0 && !l.bad[l.Text(lease.Key{Kind: lease.KindCluster})] {
 		l.found(Finding{
 			Kind: ClusterDiffers, Key: l.Text(lease.Key{Kind: lease.KindCluster}),
@@ -53,47 +231,32 @@ func (l *look) compareRecords() {
 	}
 }
 
-// afterDeletion says what the deletion of a record comes to, where that is not plain.
-func afterDeletion(kind lease.Kind) string {
-	switch kind {
-	case lease.KindBlock:
-		return " and at once berthctl doctor --fix, while its owner's agent runs: until it has claimed it again, another node may"
-	case lease.KindReservation:
-		return " and at once berthctl doctor --fix, while all agents run: until it is there again, its address may be another's"
-	case lease.KindNode:
-		return ": its agent takes etcd for a restored one then, and nothing new is given until the longest right and a tenth have passed"
-	case lease.KindSettings:
-		return ": the defaults count then; see berthctl get history"
-	case lease.KindPool:
-		return ", and apply it again; see berthctl get history"
+// decisive are the kinds of records of which many others rest on each: while one of them cannot be read, nobody can tell
+// whose something is, and so nothing is taken from anybody.
+var decisive = []lease.Kind{
+	lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool, lease.KindNode, lease.KindBlock, lease.KindReservation, lease.KindIdentity,
+}
+
+// withhold takes back advice by which somebody would lose something, while a record stands that cannot be read.
+func (l *look) withhold() {
+	i := slices.IndexFunc(l.Bad, func(b lease.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
+	if i < 0 {
+		return
 	}
-	return ""
-}
-
-// settling are the kinds of which every node reads every record when it joins. What it cannot read of others it passes
-// over, and one with a record of its own that cannot be read has no session to be asked by.
-var settling = []lease.Kind{lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool}
-
-// nobodySettles reports whether records that cannot be read, and that only a person can mend, would keep every node from
-// settling: one that was asked to would be without a session from then on.
-func (l *look) nobodySettles() bool {
-	return slices.ContainsFunc(l.findings, func(f Finding) bool {
-		return (f.Kind == RecordUnreadable || f.Kind == KeyUnreadable) && f.remedy == nil &&
-			slices.ContainsFunc(settling, func(k lease.Kind) bool { return l.Is(f.Key, k) })
-	})
-}
-
-// askNobody leaves what only a settling node could mend.
-func (l *look) askNobody() {
-	for i := range l.findings {
-		if f := &l.findings[i]; len(f.ask) > 0 {
-			f.ask, f.Fix = nil, f.remedy != nil
-			if !f.Fix {
-				f.Mend = "first mend the records of the configuration or the cluster that cannot be read: no node can settle while they are there; then berthctl doctor --fix"
-			}
+	for n := range l.findings {
+		if f := &l.findings[n]; f.takes {
+			f.remedy, f.Fix = nil, len(f.ask) > 0
+			f.Mend = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", l.Bad[i].Text)
 		}
 	}
 }
+
+// isCause reports whether a finding may be the cause of others, so that it is told first.
+func (f *Finding) isCause() bool {
+	return f.Kind == RecordUnreadable || f.Kind == KeyUnreadable || f.Kind == ClusterDiffers
+}
+
+func putKey(text, value string) string { return "etcdctl put " + quoted(text) + " " + quoted(value) }
 
 // ownersOf are the nodes that answered and own an address.
 func (l *look) ownersOf(at place) (names []string) {
@@ -103,4 +266,20 @@ func (l *look) ownersOf(at place) (names []string) {
 		}
 	}
 	return names
+}
+
+// mayRun reports whether a node says that a container of it has an address of an identity, or not every node has said
+// what it holds.
+func (l *look) mayRun(id allocator.Identity) bool {
+	if !l.allComplete() {
+		return true
+	}
+	for _, answer := range l.answers {
+		for i := range answer.Attachments {
+			if h := &answer.Attachments[i]; h.Class == allocator.Stateful && h.Identity() == id {
+				return true
+			}
+		}
+	}
+	return false
 }

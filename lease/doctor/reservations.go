@@ -33,7 +33,8 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 		if pool != nil {
 			f.Cause = fmt.Sprintf("%s lies in no stateful range of pool %s, which has %v", r.Address, r.Pool, pool.Stateful)
 		}
-		f.Mend = fmt.Sprintf("berthctl release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
+		f.takes = true
+		f.Mend = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
 		l.found(f)
 		return false
 	}
@@ -44,6 +45,7 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 		n := Finding{Kind: ReservationNoBlock, Key: text, Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
 		if there {
 			n.Cause = fmt.Sprintf("%s and perhaps others are reserved there, and the block is %s", r.Address, owners(b))
+			n.takes = true
 			n.Mend = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
 		} else {
 			n.remedy = &lease.Remedy{Same: []lease.Key{poolKey(r.Pool)}, Put: []lease.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
@@ -58,17 +60,19 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 	h := r.Holder
 	switch {
 	case l.gone(h.Node):
+		f.takes = true
 		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, l.absence(h.Node))
 		if l.detachable(h.Node) {
 			free := r
 			free.Holder = nil
 			f.remedy = &lease.Remedy{Same: guard(h.Node), Put: []lease.Record{{Key: reservationKey(place{r.Pool, r.Address}), Value: free}}}
 		} else {
-			f.Mend = "berthctl node remove " + h.Node
+			f.Mend = removal(h.Node)
 		}
 	case !l.Live(h.Node):
+		f.takes = true
 		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when is not known", r.Identity, h.Node)
-		f.Mend = fmt.Sprintf("start the member elsewhere: its address moves; or start the node's agent, or berthctl node remove %s", h.Node)
+		f.Mend = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has run out; if the machine is gone for good: berthctl node remove %s", h.Node)
 	case !l.complete(h.Node):
 		return
 	default:
