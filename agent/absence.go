@@ -155,7 +155,7 @@ func (w *absences) first(node string) bool {
 	defer w.mu.Unlock()
 	for name := range w.live {
 		// A session of no node is somebody's by hand.
-		if _, known := w.nodes[name]; known && name < node {
+		if _, known := w.nodes[name]; (known || w.nodes == nil) && name < node {
 			return false
 		}
 	}

@@ -133,6 +133,9 @@ func validPart(b *Block, p Part) error {
 	if p.Prefix.Bits() < b.Prefix.Bits() || !b.Prefix.Contains(p.Prefix.Addr()) {
 		return fmt.Errorf("part %s lies outside of its block %s", p.Prefix, b.Prefix)
 	}
+	if p.Owner == OwnerMachine {
+		return ValidNode("node of part "+p.Prefix.String(), p.Node)
+	}
 	return allocator.ValidName("owner of part "+p.Prefix.String(), p.Owner)
 }
 

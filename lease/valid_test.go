@@ -109,7 +109,7 @@ func FuzzNoValueBreaksItsReader(f *testing.F) {
 		{"nodes/n1", `{"name":"n1","machine":"m","boot":"b","journal":"j","fencing":"evidence","session":"15s","addressLease":"1h0m0s","started":"2026-01-01T00:00:00Z"}`},
 		{"sessions/n1", `{"since":"2026-01-01T00:00:00Z"}`},
 		{"status/n1", `{"applied":3,"revision":3,"containers":1,"lagging":[{"attachment":{"network":"n","container":"c","interface":"e"},"reason":"r"}],"laggingCount":1,"batch":7}`},
-		{"blocks/p/10.42.64.0", `{"prefix":"10.42.64.0/26","parts":[{"prefix":"10.42.64.0/27","owner":"n1"},{"prefix":"10.42.64.32/27","owner":"machine","taken":true}]}`},
+		{"blocks/p/10.42.64.0", `{"prefix":"10.42.64.0/26","parts":[{"prefix":"10.42.64.0/27","owner":"n1"},{"prefix":"10.42.64.32/27","owner":"machine","node":"n2"}]}`},
 		{"assignments/p/10.42.64.9", `{"attachment":{"network":"n","container":"c","interface":"e"},"app":{"namespace":"a","app":"b"},"node":"n1","since":"2026-01-01T00:00:00Z"}`},
 		{"reservations/p/10.42.0.9", `{"identity":{"namespace":"a","app":"b","member":"c","network":"n","interface":"e"},"since":"2026-01-01T00:00:00Z","epoch":4,"holder":{"attachment":{"network":"n","container":"c","interface":"e"},"node":"n1","since":"2026-01-01T00:00:00Z"}}`},
 		{"identities/n/a/b/c/e", `{"pool":"p","addresses":["10.42.0.9","fd00::9"]}`},
