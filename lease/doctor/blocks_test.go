@@ -51,7 +51,7 @@ func TestMalformedBlocksAreFoundAndOnesInUseStay(t *testing.T) {
 		l.put(key, record)
 	}
 	l.put("nodes/ghost", `{"name":"ghost","removed":"2026-01-01T00:00:00Z"}`)
-	l.finds(append(slices.Repeat([]Kind{BlockMalformed}, 3), slices.Repeat([]Kind{RecordUnreadable}, 4)...)...)
+	l.finds(append(slices.Repeat([]Kind{BlockMalformed}, 4), slices.Repeat([]Kind{RecordUnreadable}, 3)...)...)
 	l.put("assignments/default/10.42.84.9", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)
 	l.has("n1", "a", "10.42.84.9")
 	l.says("n1", func(a *lease.Answer) {
