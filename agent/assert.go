@@ -107,12 +107,11 @@ func (a *Agent) recallBlock(ctx context.Context, k blockKey, damage error) error
 	if err != nil && !unknown {
 		return err
 	}
-	entries := a.journal.Entries()
 	if !unknown {
-		a.isolateLost(before, entries)
+		a.isolateLost(before)
 		return nil
 	}
-	for _, e := range entries {
+	for _, e := range a.journal.Entries() {
 		if e.Pool == k.pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.prefix.Contains) {
 			a.unsure.add(e.Attachment, damage)
 		}
