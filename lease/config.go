@@ -85,7 +85,27 @@ func (c *Config) Validate() error {
 		}
 		pools = append(pools, pool)
 	}
-	return allocator.Overlap(pools...)
+	if err := allocator.Overlap(pools...); err != nil {
+		return err
+	}
+	return strayGateway(pools)
+}
+
+// strayGateway reports a gateway beyond its own pool that lies in another: that one would give it to containers.
+func strayGateway(pools []allocator.Pool) error {
+	for _, pool := range pools {
+		for _, g := range pool.Gateways {
+			if pool.Contains(g) {
+				continue
+			}
+			for _, other := range pools {
+				if other.Contains(g) {
+					return fmt.Errorf("pool %q: gateway %s lies in pool %q, which gives its addresses to containers: want one in %q itself, or in no pool", pool.Name, g, other.Name, pool.Name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // ValidateChange reports the first thing that keeps base from becoming next, but for what depends on who owns which

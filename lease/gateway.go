@@ -42,6 +42,9 @@ func (e *UnappliedError) Error() string {
 // guardGateways looks whether somebody has, or may yet be given, what becomes a gateway of a pool.
 func (s *Store) guardGateways(ctx context.Context, base *Config, was, is *allocator.Pool) (g guard, err error) {
 	for _, a := range newGateways(was, is) {
+		if !was.Contains(a) {
+			continue // beyond the pool, and so in none: nobody can have it of a pool
+		}
 		one, err := s.guardGateway(ctx, was, a, base.PoolRevisions[was.Name], !was.Usable(a))
 		if err != nil {
 			return g, err
@@ -134,7 +137,7 @@ func (s *Store) excluding(ctx context.Context, base, next *Config, pools []strin
 		}
 		excluded := was
 		for _, a := range newGateways(&was, &is) {
-			if !was.Usable(a) {
+			if !was.Usable(a) { // excluded already, or beyond the pool
 				continue
 			}
 			if _, err := s.guardGateway(ctx, &was, a, base.PoolRevisions[name], false); err != nil {

@@ -263,3 +263,18 @@ func TestAnExclusionTakesNothingAndNamesWhoKeepsHisAddress(t *testing.T) {
 		t.Errorf("the assignment is %v, %v", a, err)
 	}
 }
+
+func TestAGatewayBeyondItsPoolIsNoneThatAnotherPoolGivesOut(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	base := l.apply(s, smallest(), small())
+	pool := base.Pools["small"]
+	pool.Gateways, pool.OnLink = []netip.Addr{addr("10.42.16.9")}, true
+	if _, err := s.Apply(t.Context(), base, with(base, pool), Note{}); err == nil || !contains(err, `lies in pool "default"`) {
+		t.Errorf("the error is %v", err)
+	}
+	pool.Gateways = []netip.Addr{addr("192.0.2.1")}
+	if _, err := s.Apply(t.Context(), base, with(base, pool), Note{}); err != nil {
+		t.Errorf("in no pool: %v", err)
+	}
+}
