@@ -55,7 +55,12 @@ func (s *teller) configure(gateway netip.Addr, stateful netip.Prefix) (string, e
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", err
 	}
-	return s.haven.Berthctl(s.ctx, "apply", "-f", path)
+	for {
+		out, err := s.haven.Berthctl(s.ctx, "apply", "-f", path)
+		if err == nil || !strings.Contains(err.Error()+out, "nothing was changed: berthd@") || s.ctx.Err() != nil {
+			return out, err
+		} // an agent has given a former gateway free just then
+	}
 }
 
 var wholeRange = netip.MustParsePrefix("10.42.0.0/20")
