@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -172,7 +174,10 @@ func (a *Agent) assertGone(gone []blockKey) {
 				}
 			}
 		})
-		if len(own) > 0 {
+		// What nobody uses is anybody's again, as a block is that this node has given up.
+		if len(own) > 0 && slices.ContainsFunc(a.journal.Entries(), func(e *journal.Entry) bool {
+			return e.Pool == k.pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.prefix.Contains)
+		}) {
 			a.background.Go(func() { a.assertBlock(k, own) })
 		}
 	}
