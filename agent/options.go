@@ -27,7 +27,7 @@ type Options struct {
 	Log     *zap.Logger
 
 	SettingsFile string // where flags and variables come from, if they come from a file; only to tell when it has changed
-	Ready   func() // called whenever it has become able to serve; nil: nobody wants to know
+	Ready        func() // called whenever it has become able to serve; nil: nobody wants to know
 }
 
 // Socket is where the agent listens below its run directory.
