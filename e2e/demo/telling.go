@@ -42,7 +42,7 @@ func (t *telling) claim(err error, format string, args ...any) {
 // quote prints what a program printed.
 func (t *telling) quote(text string) {
 	for line := range strings.Lines(strings.TrimSpace(text)) {
-		fmt.Fprintln(t.out, "   |", strings.TrimRight(line, "\n"))
+		fmt.Fprintln(t.out, strings.TrimRight("   | "+line, " \n"))
 	}
 }
 
