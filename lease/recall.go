@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -93,6 +94,7 @@ func (r *rawConfig) complete(h *memory) {
 		}
 	}
 	r.completeSettings(h)
+	r.settled = r.settled || r.Unsettled || h.settings != nil // what is not known counts as configured
 	for _, name := range slices.Sorted(maps.Keys(r.PoolRevisions)) {
 		r.completePool(h, name)
 	}
@@ -114,6 +116,9 @@ func (r *rawConfig) completeSettings(h *memory) {
 	key := Key{Kind: KindSettings}
 	bad := slices.ContainsFunc(r.Bad, func(e *DamagedError) bool { return e.At.Kind == KindSettings })
 	settings, known := h.settingsAt()
+	if !known && r.settings == 0 && r.count != nil && r.count.Pools != nil && !r.count.Settings {
+		return // nobody has configured any: the last change says so
+	}
 	switch {
 	case known && settings == nil && r.settings == 0, !known && !bad && r.settings > 0:
 		return
@@ -130,6 +135,8 @@ func (r *rawConfig) completeSettings(h *memory) {
 	}
 	switch {
 	case bad:
+	case r.settings == 0 && !r.settled && r.Unsettled:
+		r.missing(key, errors.New("it is missing, and nothing tells whether somebody has configured settings"))
 	case r.settings == 0:
 		r.missing(key, errors.New("it is missing, and somebody has configured settings"))
 	default:
@@ -172,8 +179,8 @@ func (r *rawConfig) damaged(pool string, why error) {
 	r.Bad = append(r.Bad, &DamagedError{Key: r.keys.Of(key), At: key, Revision: r.PoolRevisions[pool], Err: why})
 }
 
-// A memory is what the history tells of the configuration: what the newest changes wrote, as far back as all of them can
-// be read and nobody has touched them.
+// A memory is what the history tells of the configuration: what the newest changes wrote, as far back as that is known of all
+// of them.
 type memory struct {
 	newest   int64 // the number of the newest change
 	revision int64 // and the revision that it made
@@ -191,7 +198,7 @@ func (s *Store) recall(ctx context.Context, revision, changes, keyAt int64) (*me
 		return nil, fmt.Errorf("what the configuration is to be: %w", err)
 	}
 	m := &memory{pools: map[string]*allocator.Pool{}}
-	entries := map[int64]HistoryEntry{}
+	entries, touched := map[int64]HistoryEntry{}, 0
 	for _, kv := range response.Kvs {
 		key, err := s.keys.Parse(string(kv.Key))
 		if err != nil {
@@ -200,7 +207,14 @@ func (s *Store) recall(ctx context.Context, revision, changes, keyAt int64) (*me
 		if key.Number > m.newest {
 			m.newest, m.revision = key.Number, kv.ModRevision
 		}
-		if e, err := historyForm.read(s.keys, kv); err == nil && kv.Version == 1 {
+		if kv.Version > 1 {
+			if touched++; touched > touchedTries {
+				continue
+			}
+		}
+		if e, known, err := s.asWritten(ctx, kv); err != nil {
+			return nil, fmt.Errorf("what the configuration is to be: %w", err)
+		} else if known {
 			entries[e.Number] = e
 		}
 	}
@@ -221,6 +235,25 @@ func (s *Store) recall(ctx context.Context, revision, changes, keyAt int64) (*me
 		m.settings, m.pools = nil, map[string]*allocator.Pool{}
 	}
 	return m, nil
+}
+
+// touchedTries bounds for how many entries that somebody has touched etcd is asked what their changes wrote.
+const touchedTries = 64
+
+// asWritten is an entry of the history as its change wrote it, if etcd still has that. Nothing changes one later: what
+// somebody has made of it by hand, a repair too, does not count.
+func (s *Store) asWritten(ctx context.Context, kv *mvccpb.KeyValue) (e HistoryEntry, known bool, err error) {
+	if kv.Version > 1 {
+		response, err := s.read(ctx, callTime, string(kv.Key), clientv3.WithRev(kv.CreateRevision))
+		if errors.Is(err, rpctypes.ErrCompacted) || err == nil && len(response.Kvs) == 0 {
+			return e, false, nil
+		} else if err != nil {
+			return e, false, err
+		}
+		kv = response.Kvs[0]
+	}
+	e, err = historyForm.read(s.keys, kv)
+	return e, err == nil, nil
 }
 
 // formerOf are the gateways that changes have taken from their pools and that none is now.

@@ -82,12 +82,14 @@ func (l *look) repair(b lease.BadKey, f *Finding) {
 	}
 }
 
-// rightValue is what a record is to be as it is written, and who says so; empty: that is not certain.
+// rightValue is what a record is to be as it is written, and who says so; empty: that is not certain. The record of the
+// revision says more than the history does.
 func (l *look) rightValue(b lease.BadKey) (value, origin string) {
-	if value, known := l.State.Right(b.Key); known {
+	was := l.former[b.Text]
+	if value, known := l.State.Right(b.Key); known && (was == "" || b.Key.Kind != lease.KindRevision) {
 		return value, "as the last change of the configuration wrote it"
 	}
-	return l.former[b.Text], "as it was before"
+	return was, "as it was before"
 }
 
 // guards are what is to stay the same where a decision rests on what all nodes have said.
