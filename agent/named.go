@@ -88,7 +88,8 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 			await(waiting, e)
 			continue
 		}
-		if e.Answered != 0 && a.holdBack(e) {
+		if a.holdBack(e) != nil {
+			cut = append(cut, e.Attachment.String())
 			await(waiting, e)
 			continue
 		}

@@ -1,9 +1,8 @@
 package agent
 
 import (
+	"fmt"
 	"sync"
-
-	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
@@ -52,15 +51,15 @@ func (a *Agent) settleUnsure(mended bool) {
 }
 
 // holdBack keeps the port of an attachment closed of which nobody can tell whether its address is its own, where that is
-// promised. It reports whether it does.
-func (a *Agent) holdBack(e *journal.Entry) bool {
+// promised; it returns why. nil: it does not.
+func (a *Agent) holdBack(e *journal.Entry) error {
 	why := a.unsure.why(e.Attachment)
-	if why == nil || !a.strict() || e.Wiring.Port == "" {
-		return false
+	if why == nil || !a.strict() || e.Answered == 0 || e.Wiring.Port == "" {
+		return nil
 	}
-	a.Log.Warn("a container stays cut until the record of its address can be read", zap.Stringer("attachment", e.Attachment), zap.Error(why))
-	if err := a.kernel.Leave(e.Wiring.Port); err != nil {
-		a.Log.Error("cannot isolate", zap.Stringer("attachment", e.Attachment), zap.Error(err))
-	}
-	return true
+	a.cut(e)
+	a.findings.Set(findingCut, e.Attachment.String(), fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
+	return why
 }
+
+const unsureAdvice = "mend the record as berthctl doctor says: the container passes then; else delete it"

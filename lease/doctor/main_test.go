@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/etcdtest"
@@ -23,10 +25,11 @@ func TestMain(m *testing.M) { etcdtest.Main(m) }
 // A lab is a real etcd, and nodes whose agents answer what the test says.
 type lab struct {
 	*testing.T
-	prefix string
-	store  *lease.Store
-	etcd   *clientv3.Client
-	config *lease.Config
+	prefix    string
+	endpoints []string
+	store     *lease.Store
+	etcd      *clientv3.Client
+	config    *lease.Config
 
 	mu       sync.Mutex
 	sessions map[string]*lease.Session
@@ -39,9 +42,35 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
-	l := &lab{
-		T: t, prefix: etcdtest.Prefix(t), etcd: etcdtest.Client(t), sessions: map[string]*lease.Session{}, answers: map[string]lease.Answer{},
+	return newLabAt(t, etcdtest.Endpoints())
+}
+
+// newLabApart has an etcd of its own, which may be made to forget what others need.
+func newLabApart(t *testing.T) *lab {
+	t.Helper()
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "apart") // the name of t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	server, err := etcdtest.Start(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return newLabAt(t, server.Endpoints())
+}
+
+func newLabAt(t *testing.T, endpoints []string) *lab {
+	t.Helper()
+	l := &lab{
+		T: t, prefix: etcdtest.Prefix(t), endpoints: endpoints, sessions: map[string]*lease.Session{}, answers: map[string]lease.Answer{},
+	}
+	var err error
+	l.etcd, err = clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
+	l.check(err)
+	t.Cleanup(func() { l.etcd.Close() })
 	l.store = l.open()
 	base, err := l.store.Config(t.Context())
 	l.check(err)
@@ -67,7 +96,7 @@ func newLab(t *testing.T) *lab {
 
 func (l *lab) open() *lease.Store {
 	l.Helper()
-	s, err := lease.Open(lease.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix})
+	s, err := lease.Open(lease.Options{Endpoints: l.endpoints, Prefix: l.prefix})
 	l.check(err)
 	l.Cleanup(func() { s.Close() })
 	return s

@@ -83,7 +83,7 @@ func TestADamagedRecordIsNamedFirstAndBecomesWhatItWas(t *testing.T) {
 
 // While a record cannot be read on which others rest, the doctor advises nothing by which somebody could lose something.
 func TestWhileARecordCannotBeReadNobodyIsToLoseAnything(t *testing.T) {
-	l := newLab(t)
+	l := newLabApart(t)
 	l.reserve("db-0", "10.42.0.9")
 	l.put("reservations/default/10.42.0.9", holding("db-0", "ghost", "b", 3))
 	l.put("blocks/default/10.42.80.0", `{"prefix":"10.42.80.0/26","parts":[{"prefix":"10.42.80.0/26","owner":"ghost"}]}`)
