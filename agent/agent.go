@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -182,6 +183,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.watchSettings)
 	err = tasks.Wait()
 	a.background.Wait()
+	_ = os.Remove(a.Socket()) // nobody answers there any more; the next agent makes its own
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

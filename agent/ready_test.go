@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -132,17 +133,38 @@ func TestStatusOfAnIPAMNetworkFailsWhereStrictFencingRefusesEachAdd(t *testing.T
 
 func TestAConfigurationThatCannotBeReadIsToldByStatusAndReadyz(t *testing.T) {
 	r := newRig(t)
-	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
-	check(t, err)
-	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", "nonsense")
-	check(t, err)
-	r.until("STATUS says that it cannot be read", func() bool { return strings.Contains(r.status("default", wire.Interface), "config/revision") })
+	r.agent.configRead(errors.New("no answer makes sense"))
+	if why := r.status("default", wire.Interface); !strings.Contains(why, "no answer makes sense") {
+		t.Errorf("STATUS says %q", why)
+	}
 	w := httptest.NewRecorder()
 	r.agent.serveReady(w, nil)
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), configurationUnreadable) {
 		t.Errorf("/readyz says %d %s", w.Code, w.Body)
 	}
+	r.agent.configRead(nil)
+	if why := r.status("default", wire.Interface); why != "" {
+		t.Errorf("it can be read again, and STATUS says %q", why)
+	}
+}
+
+func TestADamagedRecordOfTheConfigurationIsToldAndKeepsNobodyFromStarting(t *testing.T) {
+	r := newRig(t)
+	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
+	check(t, err)
+	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", "nonsense")
+	check(t, err)
+	readyz := func() (int, string) {
+		w := httptest.NewRecorder()
+		r.agent.serveReady(w, nil)
+		return w.Code, w.Body.String()
+	}
+	r.until("/readyz names it", func() bool { _, body := readyz(); return strings.Contains(body, "config/revision") })
+	if code, body := readyz(); code != http.StatusOK || r.status("default", wire.Interface) != "" {
+		t.Errorf("/readyz says %d %s, STATUS %q: what the history tells is enough", code, body, r.status("default", wire.Interface))
+	}
+	r.add(r.stateless("a", "web"))
 	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", string(revision.Kvs[0].Value))
 	check(t, err)
-	r.until("all is well again", func() bool { return r.status("default", wire.Interface) == "" })
+	r.until("nothing is wrong any more", func() bool { _, body := readyz(); return !strings.Contains(body, "config/revision") })
 }

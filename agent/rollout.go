@@ -62,7 +62,7 @@ func (l *lagging) set(revision int64, bridges bool, reasons map[allocator.Attach
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news := l.seen != revision || !maps.Equal(l.reasons, reasons) || l.bridges != bridges
-	l.seen, l.reasons = revision, reasons
+	l.seen, l.reasons = revision, maps.Clone(reasons) // the caller goes on reading its own
 	if l.bridges = bridges; bridges && len(reasons) == remakes(reasons) {
 		l.live = revision
 	}

@@ -78,6 +78,9 @@ func (a *Agent) keepJournal() {
 
 // keepSocket listens anew where the socket's file is gone or another's, and makes the spool's directory.
 func (a *Agent) keepSocket(ctx context.Context, d *door) {
+	if ctx.Err() != nil {
+		return // the agent is ending, and so is its socket
+	}
 	err := os.MkdirAll(a.spool(), 0o700)
 	if err == nil && lies(a.Socket(), d.ino) {
 		a.findings.Clear(findingSocket, a.Socket())
@@ -93,7 +96,6 @@ func (a *Agent) keepSocket(ctx context.Context, d *door) {
 		return
 	}
 	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.Socket()))
-	d.listener.SetUnlinkOnClose(false) // its file is gone, and the name is the new one's
 	d.listener, d.ino = l, inodeAt(a.Socket())
 	a.findings.Clear(findingSocket, a.Socket())
 	a.background.Go(func() {

@@ -32,6 +32,7 @@ func (a *Agent) listen() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: listen on %s: %w", path, err)
 	}
+	l.SetUnlinkOnClose(false) // its name may be that of the next one by then: Run removes it
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("agent: %w", err)

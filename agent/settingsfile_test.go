@@ -5,11 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/berth-ipam/berth/agent/findings"
 )
 
 func TestASettingsFileThatWasChangedAfterTheStartIsToldUntilTheNextStart(t *testing.T) {
-	r := newRig(t)
-	a := r.agent
+	a := &Agent{findings: findings.New(func(findings.Finding, bool) {})}
 	a.SettingsFile = filepath.Join(t.TempDir(), "berthd.env")
 	then, err := stateOf(a.SettingsFile) // there is none yet
 	check(t, err)
