@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -87,7 +88,7 @@ nothing is written, and the exit code is 4.`,
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the configuration `file`; - is the standard input")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the difference and write nothing")
-	cmd.Flags().StringVar(&message, "message", "", "`words` for the history")
+	cmd.Flags().Var((*sentence)(&message), "message", "`words` for the history")
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")
 	return cmd
@@ -109,6 +110,11 @@ func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base
 			notes = append(notes, fmt.Sprintf("pool %s is draining, and stays so: write \"draining: false\" into the file to take it back into use", pool.Name))
 		}
 	}
+	own, err := nodesGateways(ctx, store, base, next)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, own...)
 	words, count, err := store.Excluded(ctx, base, next)
 	if err != nil {
 		return nil, err
@@ -122,37 +128,35 @@ func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base
 	return notes, nil
 }
 
-// read parses a file, or the standard input.
-func (c *ctl) read(ctx context.Context, file string) (*manifest.Manifest, error) {
-	if file == "-" {
-		data, err := readAll(ctx, c.in)
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
-		}
-		return manifest.Parse("standard input", data)
-	}
-	data, err := os.ReadFile(file)
+// nodesGateways says which gateways that are new are addresses of nodes, as far as the nodes tell: those do not answer as
+// the pool's bridges do.
+func nodesGateways(ctx context.Context, store *lease.Store, base, next *lease.Config) (notes []string, err error) {
+	records, err := store.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return manifest.Parse(file, data)
+	for _, pool := range sortedPools(next) {
+		for _, gateway := range pool.Gateways {
+			if slices.Contains(base.Pools[pool.Name].Gateways, gateway) {
+				continue
+			}
+			for _, n := range records {
+				if n.Address == gateway.String() {
+					notes = append(notes, fmt.Sprintf("pool %s: the gateway %s is the address of node %s itself (--node-address): other nodes' bridges take it, too; choose another", pool.Name, gateway, n.Name))
+				}
+			}
+		}
+	}
+	return notes, nil
 }
 
-// readAll reads in to its end, or until ctx ends: somebody may have nothing to type after all.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
-	var data []byte
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		data, err = io.ReadAll(in)
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return data, err
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// read parses a file, or the standard input.
+func (c *ctl) read(ctx context.Context, file string) (*manifest.Manifest, error) {
+	name, data, err := c.input(ctx, file)
+	if err != nil {
+		return nil, err
 	}
+	return manifest.Parse(name, data)
 }
 
 // tellApplied prints the difference and the revision. Remark, if any, is said in place of that the revision is new.

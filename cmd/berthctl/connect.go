@@ -28,6 +28,7 @@ type verb func(ctx context.Context, store *lease.Store, args []string) error
 // cluster makes the body of a command that needs etcd.
 func (c *ctl) cluster(do verb) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
+		c.etcd.Unreadable = c.passedOver
 		store, err := c.open(cmd.Context())
 		if err != nil {
 			return err

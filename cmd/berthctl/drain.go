@@ -26,13 +26,16 @@ func (c *ctl) drain(ctx context.Context, store *lease.Store, base *lease.Config,
 	bar.end()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return nil, incompleteError{fmt.Errorf("pool %s stays draining: it is in use after %s: %s\nrun this again to go on; \"draining: false\" in the file that you apply, or \"berthctl rollback\", takes the pool back into use",
-			pool, timeout, useWords(use))}
+		return nil, incompleteError{fmt.Errorf("pool %s stays draining: it is in use after %s: %s\n%s",
+			pool, timeout, useWords(use), backIntoUse)}
 	case err != nil:
 		return nil, err
 	}
 	return store.Config(ctx)
 }
+
+// backIntoUse is how a pool that drains is removed after all, or not.
+const backIntoUse = `Run this again to go on; "draining: false" in the file that you apply, or "berthctl rollback", takes the pool back into use`
 
 func inUse(use lease.PoolUse) int { return use.Blocks + use.Assignments + use.Attached }
 

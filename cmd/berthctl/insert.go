@@ -3,8 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -40,7 +40,11 @@ It is for the root of this node.`,
 					err = fmt.Errorf("%s got both a file and --%s: want that in the file", cmd.CommandPath(), f.Name)
 				}
 			})
-			return cmp.Or(err, interfaceNames(&one), setArgs(&file, 1, "a CONTAINER, which is its ID")(cmd, words))
+			err = cmp.Or(err, interfaceNames(&one), setArgs(&file, 1, "a CONTAINER, which is its ID")(cmd, words))
+			if err == nil && file == "" {
+				err = namespace(&one)
+			}
+			return err
 		},
 		RunE: func(cmd *cobra.Command, words []string) error {
 			set := []client.Container{one}
@@ -103,6 +107,19 @@ func interfaceNames(one *client.Container) error {
 	return nil
 }
 
+// namespace refuses a container of which nobody could tell where it is.
+func namespace(one *client.Container) error {
+	switch {
+	case one.PID < 0:
+		return fmt.Errorf("--pid %d: want the number of a process of the container", one.PID)
+	case one.PID != 0 && one.Netns != "":
+		return errors.New("got both --pid and --netns: want one of them")
+	case one.PID == 0 && one.Netns == "" && one.Role == client.Interface:
+		return errors.New("where is the container? want --netns /run/netns/NAME, or --pid with the number of one of its processes")
+	}
+	return nil
+}
+
 func fileFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "file", "f", "", "`file` that names a set of containers; - is the standard input")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")
@@ -123,16 +140,9 @@ func setArgs(file *string, max int, words string) cobra.PositionalArgs {
 
 // readSet reads the containers that a file, or the standard input, names.
 func (c *ctl) readSet(ctx context.Context, file string) ([]client.Container, error) {
-	if file == "-" {
-		data, err := readAll(ctx, c.in)
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
-		}
-		return manifest.ParseSet("standard input", data)
-	}
-	data, err := os.ReadFile(file)
+	name, data, err := c.input(ctx, file)
 	if err != nil {
 		return nil, err
 	}
-	return manifest.ParseSet(file, data)
+	return manifest.ParseSet(name, data)
 }

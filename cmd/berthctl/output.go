@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -41,7 +43,7 @@ func (t table) write(w io.Writer) error {
 	fmt.Fprintln(aligned, strings.Join(t.header, "\t"))
 	for _, row := range t.rows {
 		for i, cell := range row {
-			if cell == "" {
+			if row[i] = visible(cell); cell == "" {
 				row[i] = "-"
 			}
 		}
@@ -49,6 +51,25 @@ func (t table) write(w io.Writer) error {
 	}
 	return aligned.Flush()
 }
+
+// visible escapes what would move a terminal's cursor, change its colours or break a line: words of the cluster come from
+// whoever wrote them.
+func visible(words string) string {
+	if strings.IndexFunc(words, hidden) < 0 {
+		return words
+	}
+	var out strings.Builder
+	for _, r := range words {
+		if hidden(r) {
+			out.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+func hidden(r rune) bool { return !unicode.IsPrint(r) }
 
 // writeYAML writes the same names and values in the same order as JSON has.
 func writeYAML(w io.Writer, value any) error {

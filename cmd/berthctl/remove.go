@@ -57,7 +57,7 @@ the same again to go on. "draining: false" in the file that you apply, or "berth
 			note := lease.Note{Who: who(), Message: message}
 			if drain {
 				if base, err = c.drain(ctx, store, base, args[0], timeout, note); err != nil {
-					return err
+					return c.halfWay(ctx, store, args[0], err)
 				}
 			}
 			after, err := store.RemovePool(ctx, base, args[0], note)
@@ -65,13 +65,13 @@ the same again to go on. "draining: false" in the file that you apply, or "berth
 				after, err = c.removeIdle(ctx, store, base, args[0], note, err)
 			}
 			if err != nil {
-				return err
+				return c.halfWay(ctx, store, args[0], err)
 			}
 			return c.tellApplied(applied{Revision: after.Revision, Changed: true, Changes: lease.Diff(base, after)}, "")
 		}),
 		ValidArgsFunction: c.complete(1, poolNames),
 	}
-	cmd.Flags().StringVar(&message, "message", "", "`words` for the history")
+	cmd.Flags().Var((*sentence)(&message), "message", "`words` for the history")
 	cmd.Flags().BoolVar(&drain, "drain", false, "stop new allocations, and wait until the containers of the pool have gone")
 	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how `long` to wait with --drain")
 	return cmd
@@ -95,6 +95,8 @@ func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Co
 	if err == nil {
 		return store.RemovePool(ctx, drained, pool, note)
 	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
 	now, readErr := store.Config(ctx)
 	if readErr != nil {
 		return nil, errors.Join(err, readErr)
@@ -107,5 +109,26 @@ func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Co
 			return nil, errors.Join(err, undone)
 		}
 	}
+	if errors.Is(err, context.Canceled) {
+		return nil, err
+	}
 	return nil, reason
+}
+
+// afterwards is for what is to be said or undone even where somebody has interrupted the command.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), patience)
+}
+
+// halfWay says of a removal that has not come to its end whether the pool is left draining.
+func (c *ctl) halfWay(ctx context.Context, store *lease.Store, pool string, err error) error {
+	if _, said := errors.AsType[incompleteError](err); said {
+		return err
+	}
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if now, unread := store.Config(ctx); unread == nil && now.Pools[pool].Draining {
+		fmt.Fprintf(c.diagnostics, "berthctl: pool %s is draining, and stays so: nodes allocate nothing of it. %s\n", pool, backIntoUse)
+	}
+	return err
 }

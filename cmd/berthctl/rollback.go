@@ -52,7 +52,7 @@ If someone else changes the configuration meanwhile, nothing is written, and the
 		ValidArgsFunction: c.complete(1, c.history().keys),
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the difference and write nothing")
-	cmd.Flags().StringVar(&message, "message", "", "`words` for the history")
+	cmd.Flags().Var((*sentence)(&message), "message", "`words` for the history")
 	return cmd
 }
 

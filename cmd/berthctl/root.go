@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,6 +29,9 @@ type ctl struct {
 	diagnostics io.Writer
 
 	began bool // the command line was understood
+
+	examines bool            // the command tells of damaged records itself
+	damaged  map[string]bool // keys of records that were warned of
 }
 
 // run executes one command line and returns the exit code. Data go to out, everything else to diagnostics.
@@ -62,6 +67,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not complete yet or something is l
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(explainFlag)
+	root.SetHelpCommand(help())
 	c.flags(root.PersistentFlags())
 	root.AddCommand(
 		c.apply(), c.remove(), c.get(), c.show(), c.version(), c.status(), c.reserve(), c.release(),
@@ -122,7 +128,57 @@ func explainFlag(cmd *cobra.Command, err error) error {
 			return fmt.Errorf("%w: did you mean --%s?", err, meant)
 		}
 	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if want, ok := wanted[invalid.GetFlag().Value.Type()]; ok {
+			return fmt.Errorf("--%s %q: want %s", invalid.GetFlag().Name, invalid.GetValue(), want)
+		}
+	}
 	return err
+}
+
+// wanted is what would be right for the types whose errors are Go's words.
+var wanted = map[string]string{
+	"duration": "a time with its unit, such as 30s, 5m or 1h",
+	"bool":     "true or false",
+	"int":      "a whole number",
+}
+
+// help is cobra's, but for a word that it does not know, which is an error.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print the help of a command",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			found, rest, err := cmd.Root().Find(words)
+			if err == nil && len(rest) > 0 && found.HasSubCommands() {
+				err = found.ValidateArgs(rest)
+			}
+			if err != nil {
+				return usageError{err}
+			}
+			return found.Help()
+		},
+	}
+}
+
+// A sentence is the value of a flag that takes words of a person, in one line.
+type sentence string
+
+// longestSentence is in bytes. The words go into etcd, and into a cell of a table.
+const longestSentence = 1024
+
+func (s *sentence) String() string { return string(*s) }
+func (s *sentence) Type() string   { return "words" }
+
+func (s *sentence) Set(words string) error {
+	switch {
+	case len(words) > longestSentence:
+		return fmt.Errorf("it has %d bytes: at most %d are allowed", len(words), longestSentence)
+	case !utf8.ValidString(words) || strings.IndexFunc(words, hidden) >= 0:
+		return errors.New("want one line of UTF-8 text without control characters")
+	}
+	*s = sentence(words)
+	return nil
 }
 
 // A choice is the value of a flag that takes one of a few words.

@@ -160,7 +160,7 @@ func TestOneContainerIsInsertedByFlags(t *testing.T) {
 		"--app", "db", "--member", "db-0", "--pool", "lab", "--address", "10.9.0.7", "--bridge", "br7", "--uplink", "eth1", "--masquerade",
 		"--mac", "be:00:00:00:00:01", "-o", "json").exits(exitDone).into(&form)
 	r := a.requests(wire.Insert)[0]
-	want := "{lab db-0 net1 interface /proc/" + fmt.Sprint(os.Getpid()) + "/ns/net 1 stateful shop db db-0  lab [10.9.0.7] be:00:00:00:00:01 br7 eth1 true <nil>}"
+	want := "{lab db-0 net1 interface /proc/" + fmt.Sprint(os.Getpid()) + "/ns/net 1 stateful shop db db-0 {  } lab [10.9.0.7] be:00:00:00:00:01 br7 eth1 true <nil>}"
 	if got := fmt.Sprint(r.Containers[0]); r.Each || got != want {
 		t.Errorf("asked %s\nwant  %s", got, want)
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +145,60 @@ func TestAnEtcdThatAcceptsAndIsSilentIsNamed(t *testing.T) {
 	code := run(ctx, []string{"--etcd-endpoints", silent, "status"}, nil, &out, &diagnostics)
 	answer{t, "berthctl status", code, out.String(), diagnostics.String()}.exits(exitError).
 		complains(silent, "does not answer", "--etcd-endpoints")
+}
+
+func TestTheReadmeNamesEveryCommand(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(readme), "### The operator's tool: `berthctl`\n\n")
+	rows, _, ended := strings.Cut(section, "\n\n")
+	if !found || !ended {
+		t.Fatal("the README has no table of berthctl's commands")
+	}
+	root := new(ctl).root()
+	paths, documented := map[string]bool{}, map[string]bool{}
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if paths[cmd.CommandPath()] = true; cmd.HasSubCommands() {
+			delete(paths, cmd.CommandPath())
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	delete(paths, "berthctl help")
+	command := regexp.MustCompile(`^[a-z]+( [a-z]+)*`)
+	for row := range strings.Lines(rows) {
+		cell := strings.Split(row, "|")[1]
+		if !strings.Contains(cell, "`") {
+			continue // the header
+		}
+		quoted := strings.Split(cell, "`")
+		for i := 1; i < len(quoted); i += 2 {
+			name := command.FindString(quoted[i])
+			group, _, _ := strings.Cut(quoted[1], " ")
+			switch path := "berthctl " + name; {
+			case name == "": // a word that stands for others
+			case paths[path]:
+				documented[path] = true
+			case paths["berthctl "+group+" "+name]:
+				documented["berthctl "+group+" "+name] = true
+			default:
+				t.Errorf("the README names %q, which berthctl has not", quoted[i])
+			}
+		}
+		for _, flag := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(row, -1) {
+			if found, _, err := root.Find(strings.Fields(quoted[1])); err != nil || found.Flags().Lookup(flag[1]) == nil {
+				t.Errorf("the README gives %q the flag --%s, which it has not", quoted[1], flag[1])
+			}
+		}
+	}
+	for path := range paths {
+		if !documented[path] {
+			t.Errorf("the README's table lacks %q", path)
+		}
+	}
 }

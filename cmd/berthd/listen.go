@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/berth-ipam/berth/allocator"
 )
 
 // listenAddress reads the value of --listen. An IPv6 address may stand without its brackets, since a file that fills in a
@@ -43,3 +46,15 @@ func listenAddress(word string) (string, error) {
 	}
 	return net.JoinHostPort(bare, port), nil
 }
+
+// nodeAddress checks the value of --node-address. People are shown it, and nobody dials it: an address, or a host's name.
+func nodeAddress(word string) error {
+	_, err := netip.ParseAddr(word)
+	if word == "" || err == nil && !strings.Contains(word, "%") || !digits.MatchString(word) && allocator.ValidName("", word) == nil {
+		return nil
+	}
+	return fmt.Errorf("--node-address %q: want an IP address such as 192.0.2.11, or a host's name", word)
+}
+
+// digits is what looks like an IPv4 address: it is one, or a slip of the finger.
+var digits = regexp.MustCompile(`^[0-9.]+$`)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -32,10 +33,15 @@ func main() {
 		return
 	}
 	if err := run(o); err != nil {
-		fmt.Fprintln(os.Stderr, "berthd:", err)
+		fmt.Fprintln(os.Stderr, "berthd:", inWords(err))
 		os.Exit(1)
 	}
 }
+
+// What a library's error says of where it comes from is nothing to people.
+var origin = regexp.MustCompile(`(^|: )(?:lease|agent): `)
+
+func inWords(err error) string { return origin.ReplaceAllString(err.Error(), "$1") }
 
 // run serves until a signal asks for the end. The end revokes nothing.
 func run(o *options) error {

@@ -52,7 +52,7 @@ func parse(args []string) (*options, error) {
 	}
 	flags.Document(fs)
 	if err := fs.Parse(args); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: see --help", err)
 	}
 	if err := flags.Environment(fs); err != nil {
 		return nil, err
@@ -67,6 +67,9 @@ func parse(args []string) (*options, error) {
 
 func (o *options) check() error {
 	if err := lease.ValidNode("--node", o.agent.Node); err != nil {
+		return fmt.Errorf("%w: choose another name with --node, which is the machine's host name where it is not given", err)
+	}
+	if err := nodeAddress(o.agent.Address); err != nil {
 		return err
 	}
 	var err error

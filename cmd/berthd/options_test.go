@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,15 +11,21 @@ import (
 
 func TestACommandLineThatCannotBeCarriedOutIsRefusedInWords(t *testing.T) {
 	for line, want := range map[string]string{
-		"--nosuch":          "unknown flag",
-		"--node=a/b":        "--node",
-		"--node=":           "--node is missing",
-		"--node=stateful":   "no node may be called so",
-		"n1":                "want flags only",
-		"--log-level=loud":  "want debug, info, warn or error",
-		"--log-level=fatal": "want debug, info, warn or error",
-		"--log-format=xml":  "want text or json",
-		"--session=3s":      "unknown flag",
+		"--nosuch":                     "unknown flag",
+		"--node=a/b":                   "--node",
+		"--node=":                      "--node is missing",
+		"--node=stateful":              "no node may be called so",
+		"--node=machine":               "choose another name with --node",
+		"--node-address=192.0.2.300":   "want an IP address such as",
+		"--node-address=192.0.2.11/24": "want an IP address such as",
+		"--node-address=fe80::1%eth0":  "want an IP address such as",
+		"--node-address=\x1b[2J":       "want an IP address such as",
+		"--log-leve=info":              "see --help",
+		"n1":                           "want flags only",
+		"--log-level=loud":             "want debug, info, warn or error",
+		"--log-level=fatal":            "want debug, info, warn or error",
+		"--log-format=xml":             "want text or json",
+		"--session=3s":                 "unknown flag",
 		"--etcd-endpoints=http://a:1 --embedded-etcd-listen=http://b:1": "give one of them",
 	} {
 		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
@@ -43,5 +51,20 @@ func TestDirectoriesAndEtcdAreWhatTheCommandLineSays(t *testing.T) {
 	}
 	if len(o.etcd.Endpoints) != 2 || o.etcd.Prefix != lease.DefaultPrefix {
 		t.Errorf("etcd is %+v", o.etcd)
+	}
+}
+
+func TestANodeIsShownByAnAddressOrAName(t *testing.T) {
+	for _, word := range []string{"", "192.0.2.11", "2001:db8::b", "n1.example", "11-rack.example"} {
+		if o, err := parse([]string{"--node=n1", "--node-address=" + word}); err != nil || o.agent.Address != word {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+}
+
+func TestAnErrorDoesNotBeginWithThePackageThatItComesFrom(t *testing.T) {
+	err := fmt.Errorf("lease: join: %w", errors.New("lease: the node name is taken: agent: x"))
+	if got, want := inWords(err), "join: the node name is taken: x"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -86,7 +87,7 @@ func read(name string, data []byte) (*yaml.Node, error) {
 	if err == nil || err == io.EOF {
 		return nil, fmt.Errorf("%s: the file is empty: want a key with a value", name)
 	}
-	words := err.Error()
+	words := plainly(err.Error(), data)
 	fault := syntaxFault.FindStringSubmatch(words)
 	switch {
 	case fault == nil:
@@ -96,6 +97,19 @@ func read(name string, data []byte) (*yaml.Node, error) {
 	}
 	return nil, fmt.Errorf("%s:%s: %s", name, fault[1], words[len(fault[0]):])
 }
+
+// plainly adds to the library's words what would be right, where they speak of the bytes and not of the file.
+func plainly(words string, data []byte) string {
+	switch {
+	case strings.Contains(words, "cannot start any token") && tabs.Match(data):
+		return words + ": a line begins with a tab: want spaces"
+	case strings.Contains(words, "UTF-8"), strings.Contains(words, "UTF-16"):
+		return words + ": want a file of UTF-8 text"
+	}
+	return words
+}
+
+var tabs = regexp.MustCompile(`(?m)^ *\t`)
 
 // faultLine is where the library finds a fault whose line it does not say: at the first character that YAML does not allow
 // (YAML 1.2.2, section 5.1), or else at the end of the file, which stops too early.

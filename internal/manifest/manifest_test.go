@@ -183,6 +183,8 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 		"pool is nothing":     {"pools:\n-", []string{"f.yaml:2: ", "not nothing"}},
 		"a list on top":       {"- name: a", []string{"f.yaml:1: ", "not a list"}},
 		"syntax":              {"pools:\n- name: [a", []string{"f.yaml:"}},
+		"a tab":               {"pools:\n\t- name: a", []string{"f.yaml:2: ", "tab", "want spaces"}},
+		"no UTF-8":            {"pools:\n- name: a\xff", []string{"f.yaml:2: ", "want a file of UTF-8 text"}},
 		"two documents":       {"pools: []\n---\npools: []", []string{"f.yaml:", "second document"}},
 		"empty":               {"", []string{"f.yaml: ", "empty"}},
 		"comments alone":      {"# nothing\n", []string{"f.yaml: ", "empty"}},
