@@ -86,9 +86,7 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 			v.put("nodes/grave", `{"name":"grave","machine":"","boot":"","journal":"","removed":"2026-01-01T00:00:00Z"}`)
 			v.put("blocks/default/10.42.211.0", partOf("10.42.211.0", "grave"))
 		},
-		"part-unrecorded": func() { v.del("blocks/default/" + block(web[2].Address)) },
 		"block-no-range":  func() { v.put("blocks/default/10.42.212.0", partOf("10.42.212.0", "stateful")) },
-		"block-malformed": func() { v.put("blocks/default/10.42.214.5", partOf("10.42.214.5", "n1")) },
 		"block-no-pool":   func() { v.put("blocks/nowhere/10.43.0.0", partOf("10.43.0.0", "ghost")) },
 		"reservation-unknown-node": func() {
 			reserve(t, l, "db-2", "10.42.2.2")
@@ -117,7 +115,6 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 		"status-unknown":  func() { v.put("status/ghost", "{}") },
 		"demand-unknown":  func() { v.put("demands/default/ghost", "{}") },
 		"session-unknown": func() { v.put("sessions/phantom", "{}") },
-		"node-unreported": func() { v.del("status/n3") },
 		"port-stray": func() {
 			v.port(n3, "bthstray", `berth {"n":"berth","c":"stray","i":"eth0","p":"default","a":["10.42.99.99"]}`)
 		},

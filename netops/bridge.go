@@ -55,7 +55,7 @@ func (k *Kernel) ensureBridge(s *socket, b Bridge) (state BridgeState, err error
 	if b.Name == "" || len(b.Name) >= unix.IFNAMSIZ || strings.HasPrefix(b.Name, Prefix) {
 		return state, fmt.Errorf("want a name of 1 to %d bytes that does not begin with %q, as ports' do", unix.IFNAMSIZ-1, Prefix)
 	}
-	uplink, err := findUplink(s, b)
+	uplink, err := findUplink(s, b, k.bridges.hadUplink(b))
 	if err != nil {
 		return state, err
 	}

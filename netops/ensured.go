@@ -52,6 +52,14 @@ func (b *bridges) recall(want Bridge) (BridgeState, bool) {
 	return e.state, true
 }
 
+// hadUplink reports whether the bridge was made whole with the uplink of that name before.
+func (b *bridges) hadUplink(want Bridge) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.known[want.Name]
+	return e != nil && e.bridge.Uplink == want.Uplink && e.whole
+}
+
 // watch begins to remember a bridge, before it is looked at; what changes meanwhile makes it stale.
 func (b *bridges) watch(want Bridge, links ...int) (e *ensured, first bool) {
 	b.mu.Lock()

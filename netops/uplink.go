@@ -11,14 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// findUplink looks the NIC up that is to be the bridge's port; none is wanted: the zero link.
-func findUplink(s *socket, b Bridge) (link, error) {
+// findUplink looks the NIC up that is to be the bridge's port; none is wanted: the zero link. One that was its port already
+// may have been renamed since; a name that never was one is an error.
+func findUplink(s *socket, b Bridge, was bool) (link, error) {
 	if b.Uplink == "" {
 		return link{}, nil
 	}
 	nic, err := linkNamed(s, b.Uplink)
-	if errors.Is(err, unix.ENODEV) {
-		nic, err = uplinkOf(s, b.Name) // it may have been renamed
+	if errors.Is(err, unix.ENODEV) && was {
+		nic, err = uplinkOf(s, b.Name)
 	}
 	switch {
 	case errors.Is(err, unix.ENODEV):

@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds the wait for what a plugin may do after its answer, where the subject does not say.
-const patience = 30 * time.Second
+const patience = 10 * time.Second
 
 // A Run is one row under way.
 type Run struct {

@@ -77,9 +77,16 @@ func (l *look) compareStatus(name string) {
 	}
 }
 
-// repeatFindings tells what a live node says is wrong on it.
+// recordDamaged is the kind of finding that agents have about records in etcd.
+const recordDamaged = "record-damaged"
+
+// repeatFindings tells what a live node says is wrong on it. Damaged records are left out: the doctor has read each itself, and
+// says how it is repaired.
 func (l *look) repeatFindings(name string) {
 	for _, f := range l.Statuses[name].Findings {
+		if f.Kind == recordDamaged {
+			continue
+		}
 		l.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Mend: f.Advice})
 	}
 }
