@@ -86,8 +86,8 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 			v.put("nodes/grave", `{"name":"grave","machine":"","boot":"","journal":"","removed":"2026-01-01T00:00:00Z"}`)
 			v.put("blocks/default/10.42.211.0", partOf("10.42.211.0", "grave"))
 		},
-		"block-no-range":  func() { v.put("blocks/default/10.42.212.0", partOf("10.42.212.0", "stateful")) },
-		"block-no-pool":   func() { v.put("blocks/nowhere/10.43.0.0", partOf("10.43.0.0", "ghost")) },
+		"block-no-range": func() { v.put("blocks/default/10.42.212.0", partOf("10.42.212.0", "stateful")) },
+		"block-no-pool":  func() { v.put("blocks/nowhere/10.43.0.0", partOf("10.43.0.0", "ghost")) },
 		"reservation-unknown-node": func() {
 			reserve(t, l, "db-2", "10.42.2.2")
 			v.edit("reservations/default/10.42.2.2", attach("ghost"))
