@@ -63,7 +63,7 @@ func (b *Book) Admit(u Use, held func() []Held) (netops.Bridge, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if known, ok := b.uses[u.key()]; ok && reflect.DeepEqual(known, u) {
-		return b.union(u.Bridge.Name), nil
+		return b.decided(u.Bridge.Name, b.contradictions()), nil
 	}
 	b.rebuild(held())
 	for _, other := range b.sorted() {
@@ -72,7 +72,7 @@ func (b *Book) Admit(u Use, held func() []Held) (netops.Bridge, error) {
 		}
 	}
 	b.uses[u.key()] = u
-	return b.union(u.Bridge.Name), nil
+	return b.decided(u.Bridge.Name, b.contradictions()), nil
 }
 
 // All is what each bridge in use is to be, and where networks contradict each other in spite of Admit: by a changed
@@ -81,8 +81,21 @@ func (b *Book) All(held []Held) ([]netops.Bridge, []*Contradiction) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rebuild(held)
+	found := b.contradictions()
+	names := map[string]bool{}
+	for _, u := range b.uses {
+		names[u.Bridge.Name] = true
+	}
+	var all []netops.Bridge
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		all = append(all, b.decided(name, found))
+	}
+	return all, found
+}
+
+// contradictions are those among the uses that there are.
+func (b *Book) contradictions() (found []*Contradiction) {
 	uses := b.sorted()
-	var found []*Contradiction
 	for i, u := range uses {
 		for _, other := range uses[:i] {
 			if c := contradiction(other, u); c != nil {
@@ -90,25 +103,22 @@ func (b *Book) All(held []Held) ([]netops.Bridge, []*Contradiction) {
 			}
 		}
 	}
-	names := map[string]bool{}
-	for _, u := range uses {
-		names[u.Bridge.Name] = true
+	return found
+}
+
+// decided is a bridge that serves all its uses, as far as they do not contradict each other: the rest stays as it is.
+func (b *Book) decided(name string, found []*Contradiction) netops.Bridge {
+	undecided := func(about subject) bool {
+		return slices.ContainsFunc(found, func(c *Contradiction) bool { return c.about == about && c.Bridge == name })
 	}
-	var all []netops.Bridge
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		undecided := func(about subject) bool {
-			return slices.ContainsFunc(found, func(c *Contradiction) bool { return c.about == about && c.Bridge == name })
-		}
-		bridge := b.union(name)
-		if undecided(ofMTU) {
-			bridge.MTU = 0
-		}
-		if undecided(ofUplink) {
-			bridge = netops.Bridge{Name: name}
-		}
-		all = append(all, bridge)
+	bridge := b.union(name)
+	if undecided(ofMTU) {
+		bridge.MTU = 0
 	}
-	return all, found
+	if undecided(ofUplink) {
+		bridge = netops.Bridge{Name: name}
+	}
+	return bridge
 }
 
 // rebuild forgets the uses that no container has any more.
