@@ -90,8 +90,6 @@ func reserve(t *testing.T, l *lab.Lab, member, address string) (identity string)
 	return "identities/berth/shop/db/" + member + "/eth0"
 }
 
-func block(a netip.Addr) string { return netip.PrefixFrom(a, 26).Masked().Addr().String() }
-
 func partOf(first, owner string) string {
 	return fmt.Sprintf(`{"prefix":"%[1]s/26","parts":[{"prefix":"%[1]s/26","owner":"%[2]s"}]}`, first, owner)
 }

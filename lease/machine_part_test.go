@@ -52,7 +52,7 @@ func TestANodesOwnAddressIsNotTakenFromANodeThatMayHandItOut(t *testing.T) {
 	s := l.store()
 	c := l.apply(s, smallest())
 	x, y := l.join(s, "n1"), l.join(s, "n2")
-	b := l.claims(y, c, "10.42.16.0/26")
+	l.claims(y, c, "10.42.16.0/26")
 	if _, err := l.ownAddress(x, c, "10.42.16.9", true); !errors.Is(err, ErrTaken) {
 		t.Fatalf("the error is %v", err)
 	}
@@ -67,8 +67,7 @@ func TestANodesOwnAddressIsNotTakenFromANodeThatMayHandItOut(t *testing.T) {
 	l.check(err)
 	blocks, err := s.Blocks(t.Context())
 	l.check(err)
-	b = blocks[0]
-	b, err = y.Give(t.Context(), b, prefix("10.42.16.9/32"), d)
+	b, err := y.Give(t.Context(), blocks[0], prefix("10.42.16.9/32"), d)
 	l.check(err)
 	if l.machineOf(s, "10.42.16.9") != "n1" || b.OwnerOf(addr("10.42.16.11")) != "n2" || len(l.demands()) != 0 {
 		t.Errorf("the block is %+v", b)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +43,7 @@ func boot(root, dir, tree string) error {
 		b.try(fmt.Errorf("copy the tree: %w: %s", err, out))
 	}
 	b.bind(src, "src")
-	b.bind(runtime.GOROOT(), "usr/local/go")
+	b.bind(goEnv("GOROOT"), "usr/local/go")
 	b.bind(goEnv("GOMODCACHE"), "go/mod")
 	b.bind(goEnv("GOCACHE"), "go/cache")
 	old := b.layer(b.at, ".old")
