@@ -211,6 +211,8 @@ func (l *look) meanwhile(key lease.Key) string {
 		return "Until then each node goes on with the settings that it knows. Do not delete it: berthctl apply with all settings writes it anew"
 	case lease.KindPool:
 		return "Until then each node goes on with the pool as it knows it. Do not delete it"
+	case lease.KindRevision:
+		return "Until then each node goes on with the configuration that it knows, and no new block is claimed. Do not delete it"
 	case lease.KindCluster:
 		return "An agent that joins writes it anew, and all nodes assert what they hold before anything new is given"
 	}
