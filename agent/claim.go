@@ -188,6 +188,7 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 	if a.waiters.len(k) == 0 {
 		grant, err := a.tryOne(ctx, k, app)
 		if err == nil {
+			a.vain.ended(pool.Name)
 			return grant, nil
 		}
 		// What rested may be free by now: a claim that etcd does not answer takes longer.

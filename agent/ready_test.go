@@ -75,6 +75,9 @@ func TestStatusFailsForAFullPoolWhereTheSettingsWantIt(t *testing.T) {
 	gone := r.stateless("tiny-a", "")
 	gone.Pool, gone.Role = "tiny", wire.IPAM
 	r.del(gone)
+	if why := r.status("tiny", wire.Interface); why != "" {
+		t.Errorf("STATUS fails, and an address has just become free: %s", why)
+	}
 	next := r.stateless("tiny-next", "")
 	next.Pool, next.Role = "tiny", wire.IPAM
 	r.add(next)

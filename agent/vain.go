@@ -33,7 +33,7 @@ func (v *vain) lately(pool string) bool {
 	return ever && wire.Boottime() < at+vainFor
 }
 
-// ended says that an ADD has got an address of a pool.
+// ended says that an ADD has got an address of a pool, or that this node has one for the next.
 func (v *vain) ended(pool string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -101,6 +101,7 @@ func (w *waiters) lens() map[spaceKey]int {
 // freed says that an address of this node has become free, or was gained: for an ADD that waits here, else for one that
 // waits elsewhere.
 func (a *Agent) freed(k spaceKey) {
+	a.vain.ended(k.pool)
 	a.waiters.wake(k)
 	a.wanted.wake(k.pool)
 	a.giving.raise()

@@ -33,6 +33,8 @@ const conformancePools = `pools:
   - {name: small4, cidrs: [10.52.0.0/29], blockSize: {v4: 29}}
   - {name: small6, cidrs: ["fd52::/125"], blockSize: {v6: 125}}
   - {name: small46, cidrs: [10.53.0.0/29, "fd53::/125"], blockSize: {v4: 29, v6: 125}}
+settings:
+  statusExhausted: true # the specification's "should", which is off by default
 `
 
 // aMinuteLater runs a program in a time namespace (time_namespaces(7)) whose boot clock is ahead: GC spares what is

@@ -72,7 +72,7 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	// While it starts, etcd warns of things that are as they should be.
 	s.level = zap.NewAtomicLevelAt(zap.ErrorLevel)
-	if s.etcd, err = serve(ctx, config(o, urls, o.Log.WithOptions(zap.IncreaseLevel(s.level)))); err != nil {
+	if s.etcd, err = serve(ctx, config(o, urls, withoutExpected(o.Log).WithOptions(zap.IncreaseLevel(s.level)))); err != nil {
 		return nil, err
 	}
 	s.level.SetLevel(zap.WarnLevel)

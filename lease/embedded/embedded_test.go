@@ -2,10 +2,12 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,5 +177,22 @@ func TestWhatCannotBeIsToldInWords(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestOnlyWhatANewDataDirectoryLacksIsKeptOutOfTheLog(t *testing.T) {
+	core, logged := observer.New(zap.WarnLevel)
+	log := withoutExpected(zap.New(core)).With(zap.String("member", "n1"))
+	log.Error("failed to update storage version", zap.Error(errors.New("cannot detect storage schema version: missing term information")))
+	log.Info("below the level")
+	log.Error("failed to update storage version", zap.Error(errors.New("disk is full")))
+	log.Warn("no error in it")
+	var got []string
+	for _, entry := range logged.All() {
+		got = append(got, entry.Message+" "+fmt.Sprint(entry.ContextMap()))
+	}
+	want := []string{"failed to update storage version map[error:disk is full member:n1]", "no error in it map[member:n1]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("logged %q, want %q", got, want)
 	}
 }
