@@ -203,7 +203,7 @@ func (a *Agent) pool(name string) (*allocator.Pool, *lease.Config, error) {
 		return &p, c, nil
 	}
 	if bad := c.BadPool(name); bad != nil {
-		return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q cannot be used: %v: see berthctl doctor", name, bad)
+		return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q cannot be used: %w: see berthctl doctor", name, bad)
 	}
 	if reason := a.waiting.Load(); reason != nil && c.Revision == 0 {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", a.Node, *reason)

@@ -42,7 +42,7 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 	defer unlock()
 	giveBack, err := a.hands.take(ctx)
 	if err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %v", err)
+		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
 	defer giveBack()
 	e := a.journal.Get(m.attachment)
@@ -69,7 +69,7 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		}
 		classes, err := a.kernel.Classes()
 		if err != nil {
-			return wire.Errorf(wire.CodeIO, "%v", err)
+			return wire.Errorf(wire.CodeIO, "%w", err)
 		}
 		if class := classes[e.Wiring.Port]; class != string(e.Class) {
 			missing = append(missing, fmt.Sprintf("its port %s is in class %q of the nftables table berth and should be in %q", e.Wiring.Port, class, e.Class))

@@ -236,7 +236,7 @@ func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
 		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
 			pool.Name, pool.StatelessCount(k.family))
 	}
-	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %v", pool.Name, why)
+	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %w", pool.Name, why)
 }
 
 // patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
@@ -275,7 +275,7 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 		case errors.Is(err, allocator.ErrHeld):
 			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by %s", addr, a.nameHolder(pool.Name, addr))
 		case !errors.Is(err, allocator.ErrNotOwned):
-			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %v", addr, err)
+			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
 		}
 		if err := a.claimFor(ctx, pool, k, addr); err != nil {
 			return grant, err
@@ -293,7 +293,7 @@ func (a *Agent) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey,
 	defer cancel()
 	b, err := session.ClaimBlock(ctx, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
 	if err != nil && !errors.Is(err, lease.ErrTaken) {
-		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %v", addr, err)
+		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %w", addr, err)
 	}
 	if err := a.own(session, b); err != nil {
 		return err

@@ -66,7 +66,7 @@ func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began al
 	if err := a.detachPending(ctx); err != nil {
 		a.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
 		if giveUp {
-			return wire.Errorf(wire.CodeTryAgain, "%s is deleted, and the reservation of %s is given up as soon as etcd answers, without doing: %v", at, e.Identity(), err)
+			return wire.Errorf(wire.CodeTryAgain, "%s is deleted, and the reservation of %s is given up as soon as etcd answers, without doing: %w", at, e.Identity(), err)
 		}
 	}
 	return nil
@@ -86,13 +86,13 @@ func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began a
 	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime(), GiveUp: giveUp}
 	if e == nil {
 		if err := a.removeUnread(at); err != nil {
-			return nil, wire.Errorf(wire.CodeIO, "%v", err)
+			return nil, wire.Errorf(wire.CodeIO, "%w", err)
 		}
 		a.journal.Release(release)
 		return nil, nil
 	}
 	if err := a.unwire(e, release); err != nil {
-		return nil, wire.Errorf(wire.CodeIO, "%v", err)
+		return nil, wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	return e, nil
 }
@@ -155,7 +155,7 @@ func (a *Agent) collect(ctx context.Context, at allocator.Attachment, because ev
 		return nil
 	}
 	if err := a.unwire(e, journal.Release{Attachment: at, Began: e.Began, At: wire.Boottime()}); err != nil {
-		return wire.Errorf(wire.CodeIO, "%v", err)
+		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	a.metrics.Collected(because.name)
 	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", because.name), zap.Stringers("addresses", e.Addresses))

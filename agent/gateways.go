@@ -42,9 +42,9 @@ func (a *Agent) ensureBridge(e *journal.Entry, last *allocator.Pool) (netops.Bri
 // bridgeError is what ADD says of ensureBridge's.
 func bridgeError(err error) error {
 	if _, contradicts := errors.AsType[*bridges.Contradiction](err); contradicts {
-		return wire.Errorf(wire.CodeConfig, "%v", err)
+		return wire.Errorf(wire.CodeConfig, "%w", err)
 	}
-	return wire.Errorf(wire.CodeIO, "%v", err)
+	return wire.Errorf(wire.CodeIO, "%w", err)
 }
 
 // takeGatewaysOff takes the gateways off this node's bridges that no pool of the present configuration has and no container

@@ -18,7 +18,7 @@ const young = allocator.Instant(time.Minute)
 // the valid ones. It never ends a reservation, only its attachment.
 func (a *Agent) gc(ctx context.Context, r *wire.Request) error {
 	if err := allocator.ValidName("network", r.Network); err != nil {
-		return wire.Errorf(wire.CodeConfig, "%v", err)
+		return wire.Errorf(wire.CodeConfig, "%w", err)
 	}
 	valid := map[wire.Attachment]bool{}
 	for _, v := range r.Valid {

@@ -121,12 +121,12 @@ func (c *access) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		case c.ClientCA == "" && c.TokenFile == "":
-			refuse(w, http.StatusForbidden, wire.Errorf(wire.CodeOperation, "%v", err))
+			refuse(w, http.StatusForbidden, wire.Errorf(wire.CodeOperation, "%w", err))
 			return
 		case c.TokenFile != "":
 			w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
 		}
-		refuse(w, http.StatusUnauthorized, wire.Errorf(wire.CodeOperation, "%v", err))
+		refuse(w, http.StatusUnauthorized, wire.Errorf(wire.CodeOperation, "%w", err))
 	})
 }
 

@@ -57,7 +57,7 @@ func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.In
 			return results, err
 		}
 		if ctx.Err() != nil {
-			return nil, wire.Errorf(wire.CodeTryAgain, "%v, and the request's time is over", err)
+			return nil, wire.Errorf(wire.CodeTryAgain, "%w, and the request's time is over", err)
 		}
 		pause(ctx, 10*time.Millisecond) // the node may be joining anew
 	}
@@ -171,7 +171,7 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 	}
 	if e != nil && e.Answered == 0 { // what an ADD has left behind that could not be taken back
 		if err := a.unwire(e, journal.Release{Attachment: m.attachment, At: wire.Boottime()}); err != nil {
-			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %v", m.attachment, err)
+			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.attachment, err)
 		}
 		e = nil
 	}
@@ -258,7 +258,7 @@ func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) 
 	}
 	add.entry = e
 	if err := a.journal.Hold(e); err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "%v", err)
+		return wire.Errorf(wire.CodeTryAgain, "%w", err)
 	}
 	add.held = true
 	return nil
@@ -332,12 +332,12 @@ func (a *Agent) commitOne(add *add) error {
 	if broken.Journal {
 		time.AfterFunc(300*time.Millisecond, func() { _ = a.journal.Hold(&answered) })
 	} else if err := a.journal.Change(&answered); err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "%v", err)
+		return wire.Errorf(wire.CodeTryAgain, "%w", err)
 	}
 	add.done = true
 	passes, err := a.letPassUnlessBroken(&answered)
 	if err != nil {
-		return wire.Errorf(wire.CodeIO, "%v", err)
+		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	if !passes {
 		return errSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew

@@ -74,7 +74,7 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 		a.pools.with(k, func(s *allocator.Space) { part = append(part, s.Unasked(askedAtOnce-len(part))...) })
 		answered, err := a.askWire(ctx, k, e.Wiring.Bridge, part)
 		if err != nil {
-			return nil, wire.Errorf(wire.CodeTryAgain, "cannot ask the wire whether somebody has the address: %v", err)
+			return nil, wire.Errorf(wire.CodeTryAgain, "cannot ask the wire whether somebody has the address: %w", err)
 		}
 		for _, g := range add.grants {
 			if answered[g.Address] {

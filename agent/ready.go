@@ -47,7 +47,7 @@ func (a *Agent) statusOf(ctx context.Context, r *wire.Request) error {
 	return nil
 }
 
-func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%v", err) }
+func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%w", err) }
 
 // serving says why this node can serve no ADD at all, or nil.
 func (a *Agent) serving() error {

@@ -68,7 +68,7 @@ func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
 func (a *Agent) allowed(operation string) error {
 	settings := a.config.Load().Settings
 	if err := settings.Allow(operation); err != nil {
-		return wire.Errorf(wire.CodeOperation, "%v", err)
+		return wire.Errorf(wire.CodeOperation, "%w", err)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func (a *Agent) allowed(operation string) error {
 func newMember(c wire.Container, files []*os.File) (*member, error) {
 	m := &member{Container: c, attachment: allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}}
 	if err := m.attachment.Validate(); err != nil {
-		return nil, wire.Errorf(wire.CodeEnvironment, "container %q of network %q: %v", c.ID, c.Network, err)
+		return nil, wire.Errorf(wire.CodeEnvironment, "container %q of network %q: %w", c.ID, c.Network, err)
 	}
 	m.workload = allocator.Workload(c.Workload.Bounded())
 	switch {
@@ -107,7 +107,7 @@ func (m *member) validInsert() (err error) {
 	}
 	if m.netns != nil {
 		if err := wire.IsNetns(m.netns); err != nil {
-			return wire.Errorf(wire.CodeNetns, "container %q: %s: %v", m.ID, m.Netns, err)
+			return wire.Errorf(wire.CodeNetns, "container %q: %s: %w", m.ID, m.Netns, err)
 		}
 	}
 	m.app = allocator.App{Namespace: m.Namespace, Name: m.App}
@@ -142,14 +142,14 @@ func (m *member) validInsert() (err error) {
 // validNames refuses what the kernel would not have as the name of an interface, or would make another name of.
 func (m *member) validNames() error {
 	if err := ifname.Validate("interface", m.Interface); err != nil {
-		return wire.Errorf(wire.CodeEnvironment, "container %q: %v", m.ID, err)
+		return wire.Errorf(wire.CodeEnvironment, "container %q: %w", m.ID, err)
 	}
 	for key, name := range map[string]string{"bridge": m.Bridge, "uplink": m.Uplink} {
 		if name == "" {
 			continue
 		}
 		if err := ifname.Validate(key, name); err != nil {
-			return wire.Errorf(wire.CodeConfig, "container %q: %v", m.ID, err)
+			return wire.Errorf(wire.CodeConfig, "container %q: %w", m.ID, err)
 		}
 	}
 	return nil

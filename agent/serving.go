@@ -55,7 +55,7 @@ func (a *Agent) poolNow(ctx context.Context, name string) (*allocator.Pool, *lea
 	select {
 	case answer := <-read:
 		if answer.Err != nil {
-			return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q is not configured as far as node %s knows, and etcd cannot be asked whether it is by now: %v", name, a.Node, answer.Err)
+			return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q is not configured as far as node %s knows, and etcd cannot be asked whether it is by now: %w", name, a.Node, answer.Err)
 		}
 		a.configure(answer.Val.(*lease.Config))
 	case <-ctx.Done():

@@ -132,13 +132,13 @@ func (a *Agent) reserveError(err error, adds []*add) error {
 			held.Reservation.Identity, held.Reservation.Address, h.Attachment.Container, h.Node, h.Since.Format(time.RFC3339), when)
 	}
 	if exhausted, ok := errors.AsType[*lease.ExhaustedError](err); ok {
-		return wire.Errorf(wire.CodeTryAgain, "%v", exhausted)
+		return wire.Errorf(wire.CodeTryAgain, "%w", exhausted)
 	}
 	if errors.Is(err, lease.ErrStaleConfig) {
-		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %v", err)
+		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %w", err)
 	}
 	if err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "cannot reserve an address for %s now: %v", adds[0].identity(), err)
+		return wire.Errorf(wire.CodeTryAgain, "cannot reserve an address for %s now: %w", adds[0].identity(), err)
 	}
 	return nil
 }

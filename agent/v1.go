@@ -27,12 +27,12 @@ func (a *Agent) serveV1(w http.ResponseWriter, r *http.Request) {
 func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeDecode, "query %q: %v", r.URL.RawQuery, err))
+		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeDecode, "query %q: %w", r.URL.RawQuery, err))
 		return
 	}
 	set, err := lease.SelectorOf(query)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeOperation, "%v", err))
+		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeOperation, "%w", err))
 		return
 	}
 	v, err := a.readSet(r.Context(), set)

@@ -36,7 +36,7 @@ func parameters(s *wire.Select) map[string][]string {
 func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
 	set, err := lease.SelectorOf(parameters(s))
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeOperation, "%v", err)
+		return nil, wire.Errorf(wire.CodeOperation, "%w", err)
 	}
 	return a.readSet(ctx, set)
 }
@@ -49,7 +49,7 @@ func (a *Agent) readSet(ctx context.Context, set lease.Selector) (*wire.SetVersi
 	}
 	reports, err := a.readings.next(ctx, &a.background, a.store.Reports)
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %v", err)
+		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %w", err)
 	}
 	v, err := reports.Version(set)
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *Agent) readSet(ctx context.Context, set lease.Selector) (*wire.SetVersi
 // versionError gives a judgement's error its code.
 func versionError(err error) error {
 	if off, ok := errors.AsType[*lease.OperationError](err); ok {
-		return wire.Errorf(wire.CodeOperation, "%v", off)
+		return wire.Errorf(wire.CodeOperation, "%w", off)
 	}
-	return wire.Errorf(wire.CodeUnknown, "%v", err)
+	return wire.Errorf(wire.CodeUnknown, "%w", err)
 }

@@ -160,7 +160,7 @@ func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) e
 			return err
 		}
 		if err := a.takeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, errNoBlock) {
-			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %v", addr, err)
+			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
 		}
 		look := time.NewTimer(lookTime)
 		select {

@@ -117,7 +117,7 @@ func port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
 	giveBack, err := a.hands.take(ctx)
 	if err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %v", err)
+		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
 	defer giveBack()
 	for _, add := range adds {
@@ -132,7 +132,7 @@ func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
 func (a *Agent) wire(add *add) (err error) {
 	if add.netns != nil {
 		if add.attached.inode, err = inode(add.netns); err != nil {
-			return wire.Errorf(wire.CodeNetns, "%v", err)
+			return wire.Errorf(wire.CodeNetns, "%w", err)
 		}
 	}
 	if add.entry.Role == wire.IPAM {
@@ -151,13 +151,13 @@ func (a *Agent) wire(add *add) (err error) {
 	made, err := a.kernel.Attach(p)
 	if err != nil {
 		if _, foreign := errors.AsType[*netops.ForeignError](err); foreign {
-			return wire.Errorf(wire.CodeConfig, "%v", err)
+			return wire.Errorf(wire.CodeConfig, "%w", err)
 		}
 		if _, full := errors.AsType[*netops.FullError](err); full {
 			a.host.looked.raise()
-			return wire.Errorf(wire.CodeTryAgain, "%v", err)
+			return wire.Errorf(wire.CodeTryAgain, "%w", err)
 		}
-		return wire.Errorf(wire.CodeIO, "%v", err)
+		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	add.attached.mac, add.attached.hostMAC, add.attached.bridgeMAC, add.attached.mtu = made.MAC, made.HostMAC, state.MAC, made.MTU
 	return nil
@@ -170,7 +170,7 @@ func (a *Agent) watchNamespace(add *add) error {
 	}
 	id, err := a.kernel.WatchNamespace(add.netns)
 	if err != nil {
-		return wire.Errorf(wire.CodeIO, "%v", err)
+		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	add.attached.namespaceID = id + 1
 	return nil

@@ -94,11 +94,11 @@ func open(containers []Container) (members []wire.Container, files []*os.File, e
 			// What is no namespace must not hold the caller up, as opening a pipe would.
 			f, err := os.OpenFile(w.Netns, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 			if err != nil {
-				return nil, files, wire.Errorf(wire.CodeNetns, "container %q: its network namespace: %v", c.ID, err)
+				return nil, files, wire.Errorf(wire.CodeNetns, "container %q: its network namespace: %w", c.ID, err)
 			}
 			files = append(files, f)
 			if err := wire.IsNetns(f); err != nil {
-				return nil, files, wire.Errorf(wire.CodeNetns, "container %q: its network namespace %s: %v", c.ID, w.Netns, err)
+				return nil, files, wire.Errorf(wire.CodeNetns, "container %q: its network namespace %s: %w", c.ID, w.Netns, err)
 			}
 			w.NetnsFile = len(files)
 		}

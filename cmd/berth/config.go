@@ -98,7 +98,7 @@ func (c *config) validNames() error {
 			continue
 		}
 		if err := ifname.Validate(key, value); err != nil {
-			return wire.Errorf(wire.CodeConfig, "network %q: %v", c.Name, err)
+			return wire.Errorf(wire.CodeConfig, "network %q: %w", c.Name, err)
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func decode(what string, text []byte, into any) error {
 		return nil
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		return wire.Errorf(wire.CodeDecode, "decode %s: %v", what, err)
+		return wire.Errorf(wire.CodeDecode, "decode %s: %w", what, err)
 	}
 	return nil
 }

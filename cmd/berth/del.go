@@ -25,7 +25,7 @@ func del(c *call) error {
 	}
 	spool := filepath.Join(filepath.Dir(c.Socket), "spool")
 	if unwritten := wire.WriteNote(spool, wire.Note{Started: int64(c.began), Container: container}); unwritten != nil {
-		return wire.Errorf(wire.CodeIO, "leave a note for the agent that did not answer (%v): %v", err, unwritten)
+		return wire.Errorf(wire.CodeIO, "leave a note for the agent that did not answer (%w): %w", err, unwritten)
 	}
 	_, err = c.ask(wire.Delete, deleteAgain, 0, container)
 	switch {

@@ -16,11 +16,11 @@ func (c *call) openNetns() (*os.File, error) {
 	// What is no namespace must not hold the plugin up, as opening a pipe would.
 	f, err := os.OpenFile(c.Netns, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeNetns, "the container's network namespace (CNI_NETNS): %v", err)
+		return nil, wire.Errorf(wire.CodeNetns, "the container's network namespace (CNI_NETNS): %w", err)
 	}
 	if err := wire.IsNetns(f); err != nil {
 		f.Close()
-		return nil, wire.Errorf(wire.CodeNetns, "the container's network namespace (CNI_NETNS) %s: %v", c.Netns, err)
+		return nil, wire.Errorf(wire.CodeNetns, "the container's network namespace (CNI_NETNS) %s: %w", c.Netns, err)
 	}
 	if !c.netnsMayBeOwn() && sameFile(f.Name(), ownNetns) {
 		f.Close()

@@ -13,7 +13,7 @@ import (
 // print prints what ADD has given, in the version of the configuration.
 func (c *call) print(r wire.Result, dns types.DNS) error {
 	if err := types.PrintResult(c.result(r, dns), c.CNIVersion); err != nil {
-		return wire.Errorf(wire.CodeIO, "print the result: %v", err)
+		return wire.Errorf(wire.CodeIO, "print the result: %w", err)
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func unanswered(code int, err error) error {
 	case err == nil || answered(err):
 		return err
 	case code == wire.CodeUnavailable, errors.Is(err, wire.ErrAway), errors.Is(err, context.DeadlineExceeded):
-		return wire.Errorf(code, "%v", err)
+		return wire.Errorf(code, "%w", err)
 	}
-	return wire.Errorf(wire.CodeIO, "%v", err)
+	return wire.Errorf(wire.CodeIO, "%w", err)
 }

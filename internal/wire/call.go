@@ -40,7 +40,7 @@ func Call(ctx context.Context, socket string, wait time.Duration, r *Request, fi
 		case !away(err):
 			return nil, fmt.Errorf("wire: ask the agent at %s: %w", socket, err)
 		case !time.Now().Before(end):
-			return nil, fmt.Errorf("wire: ask the agent at %s: %w (%v): is berthd running?", socket, ErrAway, err)
+			return nil, fmt.Errorf("wire: ask the agent at %s: %w (%w): is berthd running?", socket, ErrAway, err)
 		}
 		select {
 		case <-time.After(redial):

@@ -22,11 +22,14 @@ const (
 	CodeInternal    = 999 // a fault of our own
 )
 
-// An Error is one that crosses the socket and becomes a CNI error.
+// An Error is one that crosses the socket and becomes a CNI error. Its cause stays on this side: errors.Is and
+// errors.As find it, and the socket carries only the words.
 type Error struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
 	Details string `json:"details,omitempty"`
+
+	cause error
 }
 
 func (e *Error) Error() string {
@@ -36,9 +39,13 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Details
 }
 
-// Errorf makes an Error of a code and words.
+// Unwrap is what the error was made of; nil for one that came over the socket.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Errorf makes an Error of a code and words, as fmt.Errorf does: %w keeps a cause.
 func Errorf(code int, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	made := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: made.Error(), cause: made}
 }
 
 // AsError finds the Error in err's chain; anything else becomes an Error of CodeInternal.
@@ -46,5 +53,5 @@ func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return &Error{Code: CodeInternal, Message: err.Error()}
+	return &Error{Code: CodeInternal, Message: err.Error(), cause: err}
 }

@@ -148,7 +148,7 @@ func (r *receiver) message(into any) error {
 		if ours, ok := errors.AsType[*Error](err); ok {
 			return ours
 		}
-		return Errorf(CodeDecode, "the message is not what the protocol says: %v", err)
+		return Errorf(CodeDecode, "the message is not what the protocol says: %w", err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func Receive(conn *net.UnixConn) (*Request, []*os.File, error) {
 // then no file is left open.
 func ReceiveWithin(conn *net.UnixConn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		return nil, nil, Errorf(CodeIO, "receive a request: %v", err)
+		return nil, nil, Errorf(CodeIO, "receive a request: %w", err)
 	}
 	in := &receiver{conn: conn, claim: claim}
 	r := new(Request)
@@ -40,7 +40,7 @@ func ReceiveWithin(conn *net.UnixConn, within time.Duration, claim Claim) (*Requ
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		in.close()
-		return nil, nil, Errorf(CodeIO, "receive a request: %v", err)
+		return nil, nil, Errorf(CodeIO, "receive a request: %w", err)
 	}
 	return r, in.files, nil
 }
@@ -51,7 +51,7 @@ func acceptable(r *Request, decoding error) error {
 	ours, decoded := errors.AsType[*Error](decoding)
 	switch {
 	case decoding != nil && !decoded:
-		return Errorf(CodeIO, "receive a request: %v", decoding)
+		return Errorf(CodeIO, "receive a request: %w", decoding)
 	case r.Version > Version, decoding == nil && r.Version < 1:
 		return Errorf(CodeVersion, "the request is of protocol version %d: this agent serves 1 to %d; upgrade the older of the two", r.Version, Version)
 	case decoding != nil:
@@ -68,7 +68,7 @@ func Reply(conn *net.UnixConn, r *Response) error {
 	r.Version = Version
 	message, err := encode(r)
 	if err != nil { // too long: better said than not answered
-		if message, err = encode(&Response{Version: Version, Error: Errorf(CodeOperation, "the answer cannot be sent: %v; ask for fewer containers at once", err)}); err != nil {
+		if message, err = encode(&Response{Version: Version, Error: Errorf(CodeOperation, "the answer cannot be sent: %w; ask for fewer containers at once", err)}); err != nil {
 			return err
 		}
 	}
