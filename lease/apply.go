@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -39,16 +40,30 @@ func (s *Store) guarded(ctx context.Context, base, next *Config, pools []string,
 
 // change carries a change out. Every change of the configuration goes through here: one transaction that compares the
 // revision of the base and writes revision, history and objects. Prepare reads what the change depends on, and is
-// asked again when that has changed meanwhile.
+// asked again when that has changed meanwhile. Agents that have given former gateways free meanwhile are no conflict: the
+// change is made upon theirs.
 func (s *Store) change(ctx context.Context, prepare func() (change, error)) (*Config, error) {
 	const patience = 10 // how often what the change depends on may have changed
 	when := time.Now().UTC()
+	var freed *Config // what agents have made of the base
 	for try := 1; ; try++ {
 		c, err := prepare()
 		if err != nil {
 			return nil, err
 		}
+		if freed != nil {
+			c = c.onto(freed)
+		}
 		after, moved, err := s.commitChange(ctx, c, when)
+		if conflict, is := errors.AsType[*ConflictError](err); is {
+			now, unread := s.freedSince(ctx, c, conflict)
+			if unread != nil {
+				return nil, unread
+			}
+			if now != nil {
+				freed, moved, err = now, true, nil
+			}
+		}
 		if err != nil || !moved {
 			return after, err
 		}
@@ -110,7 +125,7 @@ func (c *change) entry(when time.Time) HistoryEntry {
 	}
 	for _, f := range c.base.Former {
 		if !isFormer(c.next.Former, f.Address) {
-			e.Changes = append(e.Changes, Change{Object: "former gateways", Field: "kept from containers", Before: f.Address.String()})
+			e.Changes = append(e.Changes, Change{Object: formerGateways, Field: "kept from containers", Before: f.Address.String()})
 		}
 	}
 	if c.settingsDiffer() {

@@ -87,3 +87,47 @@ func (s *Store) appliedByAll(ctx context.Context) (int64, error) {
 	}
 	return applied, nil
 }
+
+// formerGateways is what a change is about, in the history, that gives former gateways free.
+const formerGateways = "former gateways"
+
+// freesOnly reports whether a change has given former gateways free, and done nothing else.
+func (h *HistoryEntry) freesOnly() bool {
+	objects := len(h.Before.Pools) + len(h.After.Pools)
+	return objects == 0 && h.Before.Settings == nil && h.After.Settings == nil && len(h.Changes) > 0 &&
+		!slices.ContainsFunc(h.Changes, func(c Change) bool { return c.Object != formerGateways })
+}
+
+// freedSince is the present configuration, where agents have given former gateways free since a change's base was read, and
+// nobody has done anything else: whoever made the change need not look at it again. nil: it is a conflict. So it is where the
+// change makes a gateway of what was given free, since a node may have given that to a container by now.
+func (s *Store) freedSince(ctx context.Context, c change, conflict *ConflictError) (*Config, error) {
+	mine := c.entry(conflict.Winner.When)
+	if mine.freesOnly() || !conflict.Winner.freesOnly() {
+		return nil, nil
+	}
+	now, err := s.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for n := conflict.Winner.Number + 1; n <= now.Changes; n++ {
+		if entry, err := one(ctx, s, historyForm, s.keys.history(n)); err != nil || entry == nil || !entry.freesOnly() {
+			return nil, err
+		}
+	}
+	for _, f := range c.base.Former {
+		for _, name := range c.pools {
+			if slices.Contains(c.next.Pools[name].Gateways, f.Address) && !isFormer(now.Former, f.Address) {
+				return nil, nil
+			}
+		}
+	}
+	return now, nil
+}
+
+// onto is the change made upon what agents have made of its base by giving former gateways free.
+func (c change) onto(now *Config) change {
+	c.base, c.next = now, c.next.Clone()
+	c.next.Former = slices.Clone(now.Former)
+	return c
+}
