@@ -43,9 +43,10 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 			addr, n = addr.Next(), n+1
 		}
 	}
-	one := func() uint64 {
+	one := func() (bytes uint64, looked int64) {
 		block := lease.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1, Parts: []lease.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
-		return allocated(func() {
+		before := a.journal.Looked()
+		bytes = allocated(func() {
 			a.isolateLost(block)
 			a.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
 				a.gain(s, "crowded", block.Prefix, false)
@@ -55,12 +56,17 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 			a.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: "bthnone"})
 			a.journal.ForgetWithin("crowded", prefixes("172.31.0.0/26")[0])
 		})
+		return bytes, a.journal.Looked() - before
 	}
 	hold(64)
 	one() // what is allocated once
-	few := one()
+	few, lookedAtFew := one()
 	hold(20_000)
-	if many := one(); many > 4*few+16<<10 {
+	many, lookedAtMany := one()
+	if many > 4*few+16<<10 {
 		t.Errorf("%d bytes are allocated on a node that holds 64 addresses, and %d on one that holds 20,064", few, many)
+	}
+	if lookedAtFew == 0 || lookedAtMany > lookedAtFew {
+		t.Errorf("%d of the journal's entries and buckets are looked at on a node that holds 64 addresses, and %d on one that holds 20,064", lookedAtFew, lookedAtMany)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/berth-ipam/berth/allocator"
 )
@@ -34,8 +35,9 @@ type Journal struct {
 	file   *file
 	state  *state
 	now    func() allocator.Instant
-	behind error // why the file lacks some of what state has; nil: it has all
-	big    int64 // bytes above which the file is to be rewritten, where the last try has failed
+	behind error        // why the file lacks some of what state has; nil: it has all
+	listed atomic.Int64 // how many entries were handed out with all
+	big    int64        // bytes above which the file is to be rewritten, where the last try has failed
 }
 
 // Open reads the journal at path. Where there is none, or one of another boot (whose containers are gone), it begins
@@ -151,7 +153,16 @@ func (j *Journal) Entries() []*Entry {
 	for _, e := range j.state.live {
 		all = append(all, e)
 	}
+	j.listed.Add(int64(len(all)))
 	return all
+}
+
+// Looked is at how much of its tables the journal has looked until now, for whoever asked. It is for tests: what concerns one block
+// or one container is to cost the same however many others there are.
+func (j *Journal) Looked() int64 {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.listed.Load() + j.state.holder.looked.Load() + j.state.freed.looked.Load()
 }
 
 // Overtaken reports whether an ADD of the attachment that began then may have been overtaken by a release that began

@@ -45,11 +45,9 @@ type address struct {
 func newState() *state {
 	return &state{
 		live:     map[allocator.Attachment]*Entry{},
-		holder:   byAddress[*Entry]{},
 		ports:    map[string]*Entry{},
 		spaces:   map[int]map[*Entry]struct{}{},
 		releases: map[allocator.Attachment]Release{},
-		freed:    byAddress[Freed]{},
 		pending:  map[address]Detachment{},
 	}
 }
