@@ -21,7 +21,8 @@ func (a *Agent) hearAccess(what string, err error) {
 		a.findings.Clear(etcdAccess, what)
 		return
 	}
-	advice := fmt.Sprintf("give the user of --etcd-user the role that docs/etcd.md shows, for the keys under %s; the agent tries again by itself", cmp.Or(a.Etcd.Prefix, lease.DefaultPrefix))
+	advice := fmt.Sprintf("give the user of --etcd-user the role that docs/etcd.md shows, for the keys under %s; the agent tries "+
+		"again by itself", cmp.Or(a.Etcd.Prefix, lease.DefaultPrefix))
 	if what == lease.TheUser {
 		advice = "see that --etcd-user and the content of --etcd-password-file are what etcd knows; the file is read again at the next try"
 	}

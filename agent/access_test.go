@@ -28,7 +28,8 @@ func (r *rig) users() *clientv3.Client {
 	}
 	_, err = open.RoleAdd(ctx, "berth")
 	check(r.t, err)
-	_, err = open.RoleGrantPermission(ctx, "berth", lease.DefaultPrefix+"/", clientv3.GetPrefixRangeEnd(lease.DefaultPrefix+"/"), clientv3.PermissionType(clientv3.PermReadWrite))
+	_, err = open.RoleGrantPermission(ctx, "berth", lease.DefaultPrefix+"/", clientv3.GetPrefixRangeEnd(lease.DefaultPrefix+"/"),
+		clientv3.PermissionType(clientv3.PermReadWrite))
 	check(r.t, err)
 	for user, role := range map[string]string{"root": "root", "berth": "berth"} {
 		_, err = open.UserGrantRole(ctx, user, role)
@@ -67,7 +68,8 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 	r.until("the finding is there", func() bool { return len(r.refusals()) > 0 })
 	answer := httptest.NewRecorder()
 	r.agent.serveReady(answer, nil)
-	if body := answer.Body.String(); !strings.Contains(body, etcdAccess) || !strings.Contains(body, "permission denied") || !strings.Contains(body, "docs/etcd.md") {
+	if body := answer.Body.String(); !strings.Contains(body, etcdAccess) || !strings.Contains(body, "permission denied") ||
+		!strings.Contains(body, "docs/etcd.md") {
 		t.Errorf("/readyz says %q, want what is refused, why, and what to do", body)
 	}
 	_, err = admin.UserGrantRole(t.Context(), "berth", "berth")

@@ -97,13 +97,15 @@ type Agent struct {
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel), passing: map[allocator.Class]bool{}}
+	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel),
+		passing: map[allocator.Class]bool{}}
 	a.findings = findings.New(a.tellFinding)
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	for _, s := range []*signal{
-		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending, &a.draining, &a.machine.look, &a.foreign.asking, &a.host.looked,
+		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending,
+		&a.draining, &a.machine.look, &a.foreign.asking, &a.host.looked,
 	} {
 		*s = newSignal()
 	}
@@ -208,5 +210,6 @@ func (a *Agent) pool(name string) (*allocator.Pool, *lease.Config, error) {
 	if reason := a.waiting.Load(); reason != nil && c.Revision == 0 {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", a.Node, *reason)
 	}
-	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name, poolNames(c))
+	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name,
+		poolNames(c))
 }

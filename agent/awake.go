@@ -62,7 +62,8 @@ func (a *Agent) restoreTable() {
 	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
 	a.findings.Set(kind, table, text, byItself)
 	if err := a.kernel.EnsureTable(); err != nil {
-		a.findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(), "see the cause; the agent tries again with the next change, and with berthctl doctor --fix")
+		a.findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
+			"see the cause; the agent tries again with the next change, and with berthctl doctor --fix")
 	} else {
 		a.findings.Clear(kind, table)
 	}

@@ -30,7 +30,8 @@ func TestReadyzNamesWhatIsWrongAndStaysReady(t *testing.T) {
 	r.agent.findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
 	answer := httptest.NewRecorder()
 	r.agent.serveReady(answer, nil)
-	if answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), "test-kind berth0: somebody deleted it; nothing: it is made anew") {
+	if answer.Code != http.StatusOK ||
+		!strings.Contains(answer.Body.String(), "test-kind berth0: somebody deleted it; nothing: it is made anew") {
 		t.Errorf("/readyz answers %d %q, want 200 with the finding and what to do", answer.Code, answer.Body)
 	}
 }

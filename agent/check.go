@@ -72,7 +72,8 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 			return wire.Errorf(wire.CodeIO, "%w", err)
 		}
 		if class := classes[e.Wiring.Port]; class != string(e.Class) {
-			missing = append(missing, fmt.Sprintf("its port %s is in class %q of the nftables table berth and should be in %q", e.Wiring.Port, class, e.Class))
+			missing = append(missing, fmt.Sprintf("its port %s is in class %q of the nftables table berth and should be in %q", e.Wiring.Port,
+				class, e.Class))
 		}
 	}
 	if len(missing) > 0 {

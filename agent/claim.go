@@ -147,7 +147,8 @@ func (a *Agent) keepWarm(k spaceKey) {
 }
 
 // choose takes one stateless address of each of the pool's families, or none.
-func (a *Agent) choose(ctx context.Context, pool *allocator.Pool, app allocator.App, asked []netip.Addr) (grants []allocator.Grant, err error) {
+func (a *Agent) choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
+	asked []netip.Addr) (grants []allocator.Grant, err error) {
 	if pool.Draining {
 		return nil, wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", pool.Name)
 	}
@@ -175,7 +176,8 @@ func (a *Agent) giveBack(pool string, grants []allocator.Grant) {
 	}
 }
 
-func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App, asked []netip.Addr) (allocator.Grant, error) {
+func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App,
+	asked []netip.Addr) (allocator.Grant, error) {
 	k := spaceKey{pool.Name, f}
 	for _, addr := range asked {
 		if allocator.FamilyOf(addr) == f {
@@ -183,7 +185,8 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 		}
 	}
 	if pool.StatelessCount(f) == 0 {
-		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "pool %q has no %s address for stateless apps: all of it is stateful, excluded, or the network's own", pool.Name, f)
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
+			"pool %q has no %s address for stateless apps: all of it is stateful, excluded, or the network's own", pool.Name, f)
 	}
 	if a.waiters.len(k) == 0 {
 		grant, err := a.tryOne(ctx, k, app)
@@ -233,7 +236,8 @@ func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
 		return errSuperseded // the node joins anew, and this ADD begins anew
 	}
 	if errors.Is(why, errNoBlock) {
-		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every block has an owner; release some, or add a pool",
+		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every "+
+			"block has an owner; release some, or add a pool",
 			pool.Name, pool.StatelessCount(k.family))
 	}
 	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %w", pool.Name, why)
@@ -258,9 +262,11 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 	case !pool.Contains(addr):
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has %v", addr, pool.Name, pool.CIDRs)
 	case pool.InStateful(addr):
-		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for by a stateless container, and lies in a stateful range of pool %q", addr, pool.Name)
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
+			"address %s was asked for by a stateless container, and lies in a stateful range of pool %q", addr, pool.Name)
 	case !pool.Usable(addr):
-		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and is the network's, the gateway's or excluded in pool %q", addr, pool.Name)
+		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
+			"address %s was asked for, and is the network's, the gateway's or excluded in pool %q", addr, pool.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()

@@ -35,7 +35,8 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 		for range more {
 			at := allocator.Attachment{Network: "net", Container: fmt.Sprint(n), Interface: "eth0"}
 			check(t, a.journal.Hold(&journal.Entry{
-				Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr}, NamespaceID: n + 1, Wiring: journal.Wiring{Port: fmt.Sprint("bthx", n)},
+				Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr}, NamespaceID: n + 1,
+				Wiring: journal.Wiring{Port: fmt.Sprint("bthx", n)},
 			}))
 			if n%2 == 1 {
 				a.journal.Release(journal.Release{Attachment: at, At: 1})
@@ -44,7 +45,8 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 		}
 	}
 	one := func() (bytes uint64, looked int64) {
-		block := lease.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1, Parts: []lease.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
+		block := lease.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1,
+			Parts: []lease.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
 		before := a.journal.Looked()
 		bytes = allocated(func() {
 			a.isolateLost(block)
@@ -67,6 +69,7 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 		t.Errorf("%d bytes are allocated on a node that holds 64 addresses, and %d on one that holds 20,064", few, many)
 	}
 	if lookedAtFew == 0 || lookedAtMany > lookedAtFew {
-		t.Errorf("%d of the journal's entries and buckets are looked at on a node that holds 64 addresses, and %d on one that holds 20,064", lookedAtFew, lookedAtMany)
+		t.Errorf("%d of the journal's entries and buckets are looked at on a node that holds 64 addresses, and %d on one that holds 20,064",
+			lookedAtFew, lookedAtMany)
 	}
 }

@@ -119,7 +119,9 @@ func (g *guest) served() error {
 }
 
 func (g *guest) why() error {
-	return wire.Errorf(wire.CodeTryAgain, "the agent has as many callers as it serves at once, %d at most, and this one has kept it waiting longest: try again", g.crowd.limits.connections)
+	return wire.Errorf(wire.CodeTryAgain,
+		"the agent has as many callers as it serves at once, %d at most, and this one has kept it waiting longest: try again",
+		g.crowd.limits.connections)
 }
 
 // answered says that the agent waits for the caller to read its answer.

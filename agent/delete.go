@@ -66,7 +66,8 @@ func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began al
 	if err := a.detachPending(ctx); err != nil {
 		a.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
 		if giveUp {
-			return wire.Errorf(wire.CodeTryAgain, "%s is deleted, and the reservation of %s is given up as soon as etcd answers, without doing: %w", at, e.Identity(), err)
+			return wire.Errorf(wire.CodeTryAgain,
+				"%s is deleted, and the reservation of %s is given up as soon as etcd answers, without doing: %w", at, e.Identity(), err)
 		}
 	}
 	return nil
@@ -158,6 +159,7 @@ func (a *Agent) collect(ctx context.Context, at allocator.Attachment, because ev
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	a.metrics.Collected(because.name)
-	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", because.name), zap.Stringers("addresses", e.Addresses))
+	a.Log.Info("a container is gone without a DEL", zap.Stringer("attachment", at), zap.String("evidence", because.name),
+		zap.Stringers("addresses", e.Addresses))
 	return nil
 }

@@ -109,7 +109,8 @@ func (a *Agent) undoUnanswered(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, requestTime)
 			defer cancel()
 			if err := a.undoOne(ctx, e.Attachment); err != nil {
-				a.Log.Error("cannot take back an ADD that was not answered; it is tried again within a minute", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+				a.Log.Error("cannot take back an ADD that was not answered; it is tried again within a minute",
+					zap.Stringer("attachment", e.Attachment), zap.Error(err))
 			}
 		})
 	}
@@ -137,7 +138,8 @@ func (a *Agent) collectAll(ctx context.Context, because evidence, among ...*jour
 			ctx, cancel := context.WithTimeout(ctx, requestTime)
 			defer cancel()
 			if err := a.collect(ctx, e.Attachment, because); err != nil {
-				a.Log.Error("cannot give back what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+				a.Log.Error("cannot give back what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment),
+					zap.Error(err))
 			}
 		})
 	}

@@ -111,7 +111,8 @@ func (p *prover) rights() map[allocator.Class]time.Duration {
 	}
 }
 
-// mayPass reports whether a class may be opened. Before the node has settled only a right that has never run out goes on. While etcd recovers, a right that has run out does not begin again before
+// mayPass reports whether a class may be opened. Before the node has settled only a right that has never run out goes on.
+// While etcd recovers, a right that has run out does not begin again before
 // all others' of the class have: what this node had may have been given on in the history that etcd has lost.
 func (p *prover) mayPass(class allocator.Class) bool {
 	if !p.whole {

@@ -24,7 +24,8 @@ func (r *rig) strict(session, addressLease time.Duration) {
 		r.agent.gate.RLock()
 		defer r.agent.gate.RUnlock()
 		node := r.agent.session.Node()
-		return node.Fencing == lease.FencingStrict && time.Duration(node.Session) == session && time.Duration(node.AddressLease) == addressLease &&
+		return node.Fencing == lease.FencingStrict && time.Duration(node.Session) == session &&
+			time.Duration(node.AddressLease) == addressLease &&
 			len(r.passing()) == 2 && r.passing()["stateless"] > addressLease/2
 	})
 }
@@ -176,7 +177,8 @@ func TestAnAgentThatStartsInARecoveryKeepsOpenWhatTheKernelHasLeftOpen(t *testin
 	p := r.joins()
 	check(t, p.Arm())
 	p.Proven(wire.Boottime())
-	if now := r.passing(); !p.session.Recovering() || now["stateful"] <= before["stateful"]-time.Second || now["stateless"] <= before["stateless"]-time.Second {
+	if now := r.passing(); !p.session.Recovering() || now["stateful"] <= before["stateful"]-time.Second ||
+		now["stateless"] <= before["stateless"]-time.Second {
 		t.Errorf("for %v they pass, for %v they did before the new agent's first proof", now, before)
 	}
 }

@@ -179,7 +179,8 @@ func (f *foreign) isProxy(mac net.HardwareAddr) bool {
 
 func (a *Agent) tellProxies(bridge string, macs []string) {
 	for _, mac := range macs {
-		a.findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and its answers are ignored", mac, bridge),
+		a.findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
+			"its answers are ignored", mac, bridge),
 			"switch proxy ARP off on that router, or set probe to off in the settings: hosts behind it cannot be told from free addresses")
 	}
 }

@@ -37,7 +37,8 @@ func (r *rig) has(addresses ...string) func() bool {
 func withTiny(t *testing.T) *rig {
 	r := newRig(t)
 	r.apply(allocator.Pool{
-		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")}, BlockSize: allocator.BlockSize{V4: 28},
+		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")},
+		BlockSize: allocator.BlockSize{V4: 28},
 	})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
 	return r

@@ -60,7 +60,8 @@ func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
 func TestABlockInAStatefulRangeIsGivenBackThoughThereIsNoOtherToSpare(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web")) // of the node's only other block
-	_, err := r.etcdctl().Put(t.Context(), "/berth/v1/blocks/default/10.42.3.0", `{"prefix":"10.42.3.0/26","parts":[{"prefix":"10.42.3.0/26","owner":"n1"}]}`)
+	_, err := r.etcdctl().Put(t.Context(), "/berth/v1/blocks/default/10.42.3.0",
+		`{"prefix":"10.42.3.0/26","parts":[{"prefix":"10.42.3.0/26","owner":"n1"}]}`)
 	check(t, err)
 	r.until("it is given back", func() bool {
 		r.agent.giveBackBlocks(t.Context(), everyPool)

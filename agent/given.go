@@ -47,7 +47,8 @@ func (a *Agent) outdated(ctx context.Context, entries []*journal.Entry, config *
 	}
 	recorded, err := a.recallGiven(ctx, unrecorded)
 	if err != nil {
-		a.Log.Warn("what containers were given when they were made is not known yet; trying again: see the error for what keeps etcd's history from being read", zap.Error(err))
+		a.Log.Warn("what containers were given when they were made is not known yet; trying again: see the error for what keeps etcd's "+
+			"history from being read", zap.Error(err))
 	}
 	for _, e := range unrecorded {
 		now := recorded[e.Attachment]
@@ -66,14 +67,16 @@ func (a *Agent) outdated(ctx context.Context, entries []*journal.Entry, config *
 func lacks(e *journal.Entry, pool *allocator.Pool) string {
 	const remake = ", and a running container cannot get it: it must be made anew"
 	if e.Given.Unknown {
-		return "its journal is lost or of an older release, so that it is not known whether it was made before a change that only new containers get: it must be made anew"
+		return "its journal is lost or of an older release, so that it is not known whether it was made before a change that only new " +
+			"containers get: it must be made anew"
 	}
 	want := given(e.Role, pool)
 	var names []string
 	for _, field := range []struct {
 		name      string
 		has, want any
-	}{{"dns", e.Given.DNS, want.DNS}, {"mtu", e.Given.MTU, want.MTU}, {"gateways", e.Given.Gateways, want.Gateways}, {"routes", e.Given.Routes, want.Routes}} {
+	}{{"dns", e.Given.DNS, want.DNS}, {"mtu", e.Given.MTU, want.MTU}, {"gateways", e.Given.Gateways, want.Gateways}, {"routes",
+		e.Given.Routes, want.Routes}} {
 		if !reflect.DeepEqual(field.has, field.want) {
 			names = append(names, field.name)
 		}
@@ -97,7 +100,8 @@ func (a *Agent) recallGiven(ctx context.Context, entries []*journal.Entry) (map[
 	}
 	if bad {
 		history = nil // it cannot tell any more
-		a.Log.Warn("etcd's history of the configuration has a damaged record: containers of which the journal does not say what they were given count as outdated until they are made anew", zap.Error(damaged))
+		a.Log.Warn("etcd's history of the configuration has a damaged record: containers of which the journal does not say what they "+
+			"were given count as outdated until they are made anew", zap.Error(damaged))
 	}
 	recorded := map[allocator.Attachment]*journal.Entry{}
 	for _, e := range entries {

@@ -54,7 +54,8 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 	for _, c := range []wire.Container{valid, invalid, other} {
 		r.add(c)
 	}
-	gc := &wire.Request{Operation: wire.GC, Network: "net", Started: int64(wire.Boottime()), Valid: []wire.Attachment{{Container: "valid", Interface: "eth0"}}}
+	gc := &wire.Request{Operation: wire.GC, Network: "net", Started: int64(wire.Boottime()),
+		Valid: []wire.Attachment{{Container: "valid", Interface: "eth0"}}}
 	_, err := r.send(gc)
 	check(t, err)
 	if n := len(r.agent.journal.Entries()); n != 3 {
@@ -63,7 +64,8 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 	age(t, r, "invalid")
 	_, err = r.send(gc)
 	check(t, err)
-	if r.agent.journal.Get(allocator.Attachment{Network: "net", Container: "invalid", Interface: "eth0"}) != nil || len(r.agent.journal.Entries()) != 2 {
+	if r.agent.journal.Get(allocator.Attachment{Network: "net", Container: "invalid", Interface: "eth0"}) != nil ||
+		len(r.agent.journal.Entries()) != 2 {
 		t.Error("what is not valid was not collected, or more than that")
 	}
 }

@@ -124,7 +124,8 @@ func TestGoroutinesAndDescriptorsDoNotGrow(t *testing.T) {
 func (r *rig) wired(spaces []string, from, to int) {
 	r.t.Helper()
 	for i := from; i < to; i++ {
-		c := wire.Container{Network: "net", ID: fmt.Sprint("wired-", i), Interface: "eth0", Role: wire.Interface, Netns: spaces[i%len(spaces)], Namespace: "ns", App: "web"}
+		c := wire.Container{Network: "net", ID: fmt.Sprint("wired-", i), Interface: "eth0", Role: wire.Interface, Netns: spaces[i%len(spaces)],
+			Namespace: "ns", App: "web"}
 		if i%10 == 0 {
 			c.Class, c.Member = string(allocator.Stateful), fmt.Sprint("web-", i%30)
 		}

@@ -193,11 +193,13 @@ func (a *Agent) assertBlock(k blockKey, own []netip.Prefix) {
 	defer cancel()
 	b, err := session.AssertBlock(ctx, k.pool, k.prefix, own)
 	if err == nil {
-		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.pool), zap.Stringer("block", k.prefix))
+		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.pool),
+			zap.Stringer("block", k.prefix))
 		err = a.own(session, b)
 	}
 	if err != nil && !a.damaged(err) {
-		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.pool), zap.Stringer("block", k.prefix), zap.Error(err))
+		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.pool),
+			zap.Stringer("block", k.prefix), zap.Error(err))
 		a.reassert.raise()
 	}
 }

@@ -25,7 +25,8 @@ func crowded(b *testing.B) (r *rig, blocks []lease.Block) {
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("crowded"); return err == nil })
 	for i, addr := 0, netip.MustParseAddr("10.80.0.0"); pool.Contains(addr); i, addr = i+1, addr.Next() {
 		at := allocator.Attachment{Network: "net", Container: fmt.Sprint(i), Interface: "eth0"}
-		check(b, r.agent.journal.Hold(&journal.Entry{Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr}, Answered: 1}))
+		check(b, r.agent.journal.Hold(&journal.Entry{Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr},
+			Answered: 1}))
 		if i%2 == 0 {
 			r.agent.journal.Release(journal.Release{Attachment: at, At: time.Duration(i)})
 		}

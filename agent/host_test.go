@@ -118,7 +118,8 @@ func TestNetworksThatContradictEachOtherAreRefusedBeforeAnythingIsChanged(t *tes
 
 func TestAChangedConfigurationThatContradictsIsAFinding(t *testing.T) {
 	r := newRig(t)
-	second := allocator.Pool{Name: "second", CIDRs: prefixes("10.43.0.0/24"), Gateways: []netip.Addr{netip.MustParseAddr("10.43.0.1")}, MTU: 1400}
+	second := allocator.Pool{Name: "second", CIDRs: prefixes("10.43.0.0/24"), Gateways: []netip.Addr{netip.MustParseAddr("10.43.0.1")},
+		MTU: 1400}
 	r.apply(second)
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("second"); return err == nil })
 	r.add(r.stateless("a", ""))

@@ -33,13 +33,15 @@ func (c Access) Check(listen string) error {
 	case c == Access{}:
 		return nil
 	case listen == "":
-		return errors.New("--listen is empty, so that there is no web server: leave --listen-cert, --listen-key, --listen-client-ca and --listen-token-file out, too")
+		return errors.New("--listen is empty, so that there is no web server: leave --listen-cert, --listen-key, --listen-client-ca " +
+			"and --listen-token-file out, too")
 	case (c.Cert == "") != (c.Key == ""):
 		return errors.New("--listen-cert and --listen-key go together: want both files, or neither")
 	case c.ClientCA != "" && c.Cert == "":
 		return errors.New("--listen-client-ca needs TLS: give --listen-cert and --listen-key, too")
 	case c.TokenFile != "" && c.Cert == "" && !loopbackHost(listen):
-		return fmt.Errorf("--listen-token-file without TLS: on %s, which is no loopback address, the network could read the token: give --listen-cert and --listen-key, too", listen)
+		return fmt.Errorf("--listen-token-file without TLS: on %s, which is no loopback address, the network could read the token: "+
+			"give --listen-cert and --listen-key, too", listen)
 	}
 	if c.TokenFile != "" {
 		if _, err := c.token(); err != nil {
@@ -88,7 +90,8 @@ func (c Access) token() (string, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if len(token) < minToken {
-		return "", fmt.Errorf("%s holds a token of %d bytes: want %d or more, such as of \"openssl rand -hex 32\"", c.TokenFile, len(token), minToken)
+		return "", fmt.Errorf("%s holds a token of %d bytes: want %d or more, such as of \"openssl rand -hex 32\"", c.TokenFile, len(token),
+			minToken)
 	}
 	return token, nil
 }
@@ -136,7 +139,8 @@ func (c *access) admit(r *http.Request) error {
 		if c.loopback {
 			return nil
 		}
-		return errors.New("the agent does not listen on a loopback address, where only /healthz, /readyz and /metrics are open: ask its socket, or start berthd with --listen-cert, --listen-key and one of --listen-client-ca and --listen-token-file")
+		return errors.New("the agent does not listen on a loopback address, where only /healthz, /readyz and /metrics are open: ask " +
+			"its socket, or start berthd with --listen-cert, --listen-key and one of --listen-client-ca and --listen-token-file")
 	}
 	if c.ClientCA != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return nil

@@ -158,7 +158,8 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 }
 
 // errStrictIPAM refuses what strict fencing cannot isolate.
-var errStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
+var errStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose "+
+	"interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
 
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
 func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (*add, error) {
@@ -189,13 +190,15 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
 		for _, g := range add.pool.Gateways {
 			if add.pool.Beyond(allocator.FamilyOf(g)) && (g.Is4() || !g.IsLinkLocalUnicast()) {
-				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
+				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes "+
+					"the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
 			}
 		}
 	}
 	for _, addr := range m.asked {
 		if !add.pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
-			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name, add.pool.CIDRs)
+			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name,
+				add.pool.CIDRs)
 		}
 	}
 	return add, nil
@@ -273,7 +276,8 @@ func (a *Agent) holdAgain(add *add, session *lease.Session, began allocator.Inst
 	}
 	if r := add.reserved; r != nil {
 		if !slices.Equal(r.Addresses, next.Addresses) {
-			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.attachment, isolationOf(add.former), joined(r.Addresses))
+			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.attachment,
+				isolationOf(add.former), joined(r.Addresses))
 		}
 		next.Epoch = r.Epoch
 	}

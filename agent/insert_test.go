@@ -27,7 +27,8 @@ func TestAnAddOlderThanADeleteIsRefused(t *testing.T) {
 	before := int64(wire.Boottime())
 	c := r.stateless("a", "")
 	r.del(c)
-	if _, err := r.send(&wire.Request{Operation: wire.Insert, Started: before, Containers: []wire.Container{c}}); err == nil || wire.AsError(err).Code != wire.CodeTryAgain {
+	if _, err := r.send(&wire.Request{Operation: wire.Insert, Started: before, Containers: []wire.Container{c}}); err == nil ||
+		wire.AsError(err).Code != wire.CodeTryAgain {
 		t.Errorf("error %v, want code %d", err, wire.CodeTryAgain)
 	}
 	r.empty()
@@ -69,10 +70,11 @@ func TestBadInputIsRefusedAndLeavesNothing(t *testing.T) {
 		code int
 		c    wire.Container
 	}{
-		"a slash in the ID":           {wire.CodeEnvironment, change(func(c *wire.Container) { c.ID = "a/b" })},
-		"a control character":         {wire.CodeConfig, change(func(c *wire.Container) { c.Namespace, c.App = "ns", "a\x01" })},
-		"a class of no kind":          {wire.CodeConfig, change(func(c *wire.Container) { c.Class = "sticky" })},
-		"stateful without a member":   {wire.CodeConfig, change(func(c *wire.Container) { c.Class, c.Namespace, c.App = "stateful", "ns", "db" })},
+		"a slash in the ID":   {wire.CodeEnvironment, change(func(c *wire.Container) { c.ID = "a/b" })},
+		"a control character": {wire.CodeConfig, change(func(c *wire.Container) { c.Namespace, c.App = "ns", "a\x01" })},
+		"a class of no kind":  {wire.CodeConfig, change(func(c *wire.Container) { c.Class = "sticky" })},
+		"stateful without a member": {wire.CodeConfig,
+			change(func(c *wire.Container) { c.Class, c.Namespace, c.App = "stateful", "ns", "db" })},
 		"an interface that expands":   {wire.CodeEnvironment, change(func(c *wire.Container) { c.Interface = "eth%d" })},
 		"a bridge that expands":       {wire.CodeConfig, change(func(c *wire.Container) { c.Bridge = "br%d" })},
 		"a bridge called as a sysctl": {wire.CodeConfig, change(func(c *wire.Container) { c.Bridge = "all" })},
@@ -128,7 +130,8 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 
 func TestAPoolThatHasNoStatelessAddressRefusesInsteadOfWaiting(t *testing.T) {
 	r := newRig(t)
-	r.apply(allocator.Pool{Name: "all", CIDRs: prefixes("10.44.0.0/28"), Stateful: prefixes("10.44.0.0/28"), BlockSize: allocator.BlockSize{V4: 28}})
+	r.apply(allocator.Pool{Name: "all", CIDRs: prefixes("10.44.0.0/28"), Stateful: prefixes("10.44.0.0/28"),
+		BlockSize: allocator.BlockSize{V4: 28}})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("all"); return err == nil })
 	c := r.stateless("a", "")
 	c.Pool = "all"
@@ -138,7 +141,8 @@ func TestAPoolThatHasNoStatelessAddressRefusesInsteadOfWaiting(t *testing.T) {
 }
 
 func TestTheRefusalOfAnExhaustedPoolCountsItsStatelessAddresses(t *testing.T) {
-	pool := allocator.Pool{Name: "half", CIDRs: prefixes("10.45.0.0/29"), Stateful: prefixes("10.45.0.0/30"), BlockSize: allocator.BlockSize{V4: 30}}
+	pool := allocator.Pool{Name: "half", CIDRs: prefixes("10.45.0.0/29"), Stateful: prefixes("10.45.0.0/30"),
+		BlockSize: allocator.BlockSize{V4: 30}}
 	if err := noAddress(&pool, spaceKey{"half", allocator.V4}, errNoBlock); !strings.Contains(err.Error(), "it has 3 addresses") {
 		t.Errorf("the refusal %q: the pool has three of them, 10.45.0.4 to .6", err)
 	}

@@ -89,13 +89,15 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	block := lease.Block{Pool: "default", Prefix: pool.BlockOf(netip.MustParseAddr("10.42.200.1")), Revision: late}
 	a.configure(&lease.Config{Revision: late, Settings: lease.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
 	a.blocks.put(block)
-	a.absences.takeNodes(lease.Update[lease.Node]{Full: true, Revision: late, Set: []lease.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
+	a.absences.takeNodes(lease.Update[lease.Node]{Full: true, Revision: late,
+		Set: []lease.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
 	a.rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
 	a.lagging.set(late, true, nil)
 	r.foreign()
 	standing, err := a.meet(t.Context())
 	check(t, err)
-	if _, known := a.blocks.at(keyOf(block)); known || a.config.Load().Revision != 0 || a.absences.longestRight(allocator.Stateful) != 0 || a.lagging.revision() != 0 {
+	if _, known := a.blocks.at(keyOf(block)); known || a.config.Load().Revision != 0 || a.absences.longestRight(allocator.Stateful) != 0 ||
+		a.lagging.revision() != 0 {
 		t.Errorf("at %+v it still builds upon a block, a configuration, a node or a status of before", standing)
 	}
 	if left := a.recoveryLeft(standing); left < 2*time.Hour || a.recovery.longest[allocator.Stateful] < time.Hour {

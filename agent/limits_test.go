@@ -155,7 +155,8 @@ func TestCallersThatReadNoAnswerHoldUpNobody(t *testing.T) {
 	door := r.door(l)
 	var set []wire.Container
 	for i := range wire.MaxContainers { // their answer is more than a socket holds
-		set = append(set, wire.Container{Network: "net", ID: fmt.Sprint("c", i), Interface: "eth0", Role: wire.IPAM, Pool: strings.Repeat("p", 1000)})
+		set = append(set, wire.Container{Network: "net", ID: fmt.Sprint("c", i), Interface: "eth0", Role: wire.IPAM,
+			Pool: strings.Repeat("p", 1000)})
 	}
 	many := message(t, wire.Request{Operation: wire.Insert, Verb: "ADD", Each: true, Containers: set})
 	for range 2 * l.connections {
@@ -213,9 +214,11 @@ func TestRequestsThatEtcdKeepsWaitingHoldUpNoOthers(t *testing.T) {
 	const stuck = 2 * parallel
 	ended := make(chan *wire.Response, stuck)
 	for i := range stuck {
-		c := wire.Container{Network: "net", ID: fmt.Sprint("db-", i), Interface: "eth0", Role: wire.IPAM, Class: string(allocator.Stateful), Namespace: "ns", App: "db", Member: fmt.Sprint("db-", i)}
+		c := wire.Container{Network: "net", ID: fmt.Sprint("db-", i), Interface: "eth0", Role: wire.IPAM, Class: string(allocator.Stateful),
+			Namespace: "ns", App: "db", Member: fmt.Sprint("db-", i)}
 		go func() {
-			response, _ := wire.Call(context.Background(), r.agent.Socket(), 0, &wire.Request{Operation: wire.Insert, Verb: "ADD", Containers: []wire.Container{c}}, nil)
+			response, _ := wire.Call(context.Background(), r.agent.Socket(), 0,
+				&wire.Request{Operation: wire.Insert, Verb: "ADD", Containers: []wire.Container{c}}, nil)
 			ended <- response
 		}()
 	}

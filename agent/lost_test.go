@@ -105,7 +105,8 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 	}
 	unread := portOf(attachmentOf(c))
 	if !r.agent.kernel.HasPort(unread) || r.passes(unread) || !r.found(findingUnread) {
-		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.kernel.HasPort(unread), r.passes(unread), r.found(findingUnread))
+		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.kernel.HasPort(unread), r.passes(unread),
+			r.found(findingUnread))
 	}
 	r.restart()
 	if !r.agent.kernel.HasPort(unread) || r.passes(unread) {

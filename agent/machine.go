@@ -98,14 +98,16 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
 
 // keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
-func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lease.Config, at poolAddress, index int) (kept, asked bool, err error) {
+func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lease.Config, at poolAddress,
+	index int) (kept, asked bool, err error) {
 	pool := config.Pools[at.pool]
 	b, _ := a.blocks.of(&pool, at.addr)
 	owner := b.OwnerOf(at.addr)
 	var out *outgoing
 	switch owner {
 	case lease.OwnerMachine:
-		if a.machine.seen[at] || slices.ContainsFunc(b.Machines(), func(p lease.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.addr) }) {
+		if a.machine.seen[at] || slices.ContainsFunc(b.Machines(),
+			func(p lease.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.addr) }) {
 			return true, false, nil
 		}
 	case a.Node:
@@ -138,7 +140,8 @@ func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lea
 		return false, false, nil
 	}
 	if err == nil {
-		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.pool), zap.Stringer("address", at.addr))
+		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.pool),
+			zap.Stringer("address", at.addr))
 	}
 	return err == nil, false, err
 }

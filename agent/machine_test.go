@@ -148,7 +148,8 @@ func TestAnAddressThatIsAskedForIsHadFromWhateverNodeItsBlockBelongsTo(t *testin
 func TestWhoHasAnAddressThatIsAskedForElsewhereIsNamedAtOnce(t *testing.T) {
 	r, n2, claim := shared(t)
 	b := claim()
-	held := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2", Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"}}
+	held := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2",
+		Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"}}
 	check(t, n2.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{b}, Set: []lease.Assignment{held}}))
 	c := r.tiny("a")
 	c.Addresses = []string{"10.7.0.5"}

@@ -81,7 +81,8 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 	for _, e := range a.journal.Entries() {
 		port := e.Wiring.Port
 		if e.Isolated != nil && !recovering && etcd.exactly(e) {
-			a.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses))
+			a.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment),
+				zap.Stringers("addresses", e.Addresses))
 			a.journal.Lift(e.Attachment)
 		} else if e.Isolated != nil {
 			a.cut(e)
@@ -98,7 +99,8 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 		}
 		if !etcd.allows(e) {
 			cut = append(cut, e.Attachment.String())
-			a.findings.Set(findingCut, e.Attachment.String(), fmt.Sprintf("its port %s is cut, and etcd does not say that %s is its", port, joined(e.Addresses)), cutAdvice)
+			a.findings.Set(findingCut, e.Attachment.String(),
+				fmt.Sprintf("its port %s is cut, and etcd does not say that %s is its", port, joined(e.Addresses)), cutAdvice)
 			await(waiting, e)
 			continue
 		}

@@ -26,7 +26,8 @@ func (a *Agent) openNamespace(e *journal.Entry) (*os.File, error) {
 			return f, nil
 		}
 	}
-	return nil, fmt.Errorf("the network namespace %s of %s is not to be seen from the agent, nor is a process in it: let the agent share the host's /run and process ids", e.Netns, e.Attachment)
+	return nil, fmt.Errorf("the network namespace %s of %s is not to be seen from the agent, nor is a process in it: let the agent "+
+		"share the host's /run and process ids", e.Netns, e.Attachment)
 }
 
 // openSame opens path if it is the network namespace of that inode.

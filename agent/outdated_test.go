@@ -36,7 +36,8 @@ func (r *rig) lacking(want map[string]string) {
 		right = v.Complete == (len(want) == 0)
 		for _, c := range v.Containers {
 			reason, outdated := want[c.ID]
-			right = right && c.Remake == outdated && c.UpToDate != outdated && strings.Contains(c.Reason, reason) && (!outdated || strings.Contains(c.Reason, "made anew"))
+			right = right && c.Remake == outdated && c.UpToDate != outdated && strings.Contains(c.Reason, reason) &&
+				(!outdated || strings.Contains(c.Reason, "made anew"))
 		}
 		return right
 	})

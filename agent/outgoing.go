@@ -72,7 +72,8 @@ func (a *Agent) doubts() []*outgoing {
 }
 
 // kept is what of a block the allocator may not own though it is this node's: it is on its way out, a journal that is lost
-// may have handed out of it, or only an etcd that recovers says so. A doubt ends with a word of the block that is newer than what was compared: no
+// may have handed out of it, or only an etcd that recovers says so. A doubt ends with a word of the block that is newer than
+// what was compared: no
 // transaction that compares less can be carried out any more. The lock is held.
 func (p *pools) kept(k blockKey, now lease.Block, own []netip.Prefix) (kept []netip.Prefix) {
 	p.out = slices.DeleteFunc(p.out, func(o *outgoing) bool {

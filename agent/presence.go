@@ -208,7 +208,8 @@ func (a *Agent) watchOver(ctx context.Context, s *lease.Session, settled <-chan 
 			cancel(errUnasserted)
 		case <-a.resettle:
 			node := s.Node()
-			if !sameTimes(a.fencing(a.config.Load().Settings), lease.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
+			if !sameTimes(a.fencing(a.config.Load().Settings),
+				lease.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
 				cancel(errTimesChanged)
 			}
 		}
@@ -254,7 +255,8 @@ func (a *Agent) holding(class allocator.Class) (*lease.Session, error) {
 		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", a.Node, *reason)
 	}
 	if a.rights.Left(class) <= 0 {
-		return nil, wire.Errorf(wire.CodeTryAgain, "node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", a.Node, class)
+		return nil, wire.Errorf(wire.CodeTryAgain,
+			"node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", a.Node, class)
 	}
 	a.gate.RLock()
 	defer a.gate.RUnlock()

@@ -21,7 +21,8 @@ func (r *rig) squatter(addr string) {
 	bridge, err := netlink.LinkByName("berth0")
 	check(r.t, err)
 	pair := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: "squat", MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp}, PeerName: "eth0", PeerNamespace: netlink.NsFd(ns),
+		LinkAttrs: netlink.LinkAttrs{Name: "squat", MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp}, PeerName: "eth0",
+		PeerNamespace: netlink.NsFd(ns),
 	}
 	check(r.t, netlink.LinkAdd(pair))
 	r.t.Cleanup(func() { _ = netlink.LinkDel(pair) })
@@ -41,7 +42,8 @@ func TestAnAddressOfATakenBlockThatSomebodyStillHasIsNotGiven(t *testing.T) {
 	r.oneBlock(r.neighbour("n2", 1e10, 1e11))
 	r.add(r.stateless("first", "")) // the bridge is there
 	r.squatter("10.43.0.1/26")
-	_, err := r.etcdctl().Put(t.Context(), "/berth/v1/blocks/tiny/10.43.0.0", `{"prefix":"10.43.0.0/26","parts":[{"prefix":"10.43.0.0/26","owner":"n1","taken":true}]}`)
+	_, err := r.etcdctl().Put(t.Context(), "/berth/v1/blocks/tiny/10.43.0.0",
+		`{"prefix":"10.43.0.0/26","parts":[{"prefix":"10.43.0.0/26","owner":"n1","taken":true}]}`)
 	check(t, err)
 	r.regain()
 	c := r.ofTiny("a")

@@ -164,7 +164,8 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 }
 
 func (a *Agent) assignment(e *journal.Entry, addr netip.Addr) lease.Assignment {
-	return lease.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: a.Node, Since: e.Since}
+	return lease.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: a.Node,
+		Since: e.Since}
 }
 
 // republish puts every address into the backlog whose assignment in etcd differs from the journal.

@@ -55,7 +55,8 @@ func (a *Agent) answerQuestion(ctx context.Context, q lease.Question) {
 func (a *Agent) holdingsNow() (*lease.Session, lease.Answer, error) {
 	a.gate.Lock()
 	defer a.gate.Unlock()
-	answer := lease.Answer{Version: a.Version, Applied: a.lagging.revision(), Unpublished: a.backlog.len(), Undetached: len(a.journal.Pending())}
+	answer := lease.Answer{Version: a.Version, Applied: a.lagging.revision(), Unpublished: a.backlog.len(),
+		Undetached: len(a.journal.Pending())}
 	answer.Attachments = a.heldAttachments()
 	var err error
 	if answer.Ports, err = a.heldPorts(answer.Attachments); err != nil {

@@ -55,7 +55,8 @@ func TestAnAgentAnswersWhatItHolds(t *testing.T) {
 // stray is a port that an attachment had of which nobody knows any more.
 func (r *rig) stray() {
 	r.t.Helper()
-	stray := &netlink.Veth{PeerName: "stray", LinkAttrs: netlink.LinkAttrs{Name: "bthstray", Alias: `berth {"n":"net","c":"stray","i":"eth0","p":"default","a":["10.42.64.99"]}`}}
+	stray := &netlink.Veth{PeerName: "stray",
+		LinkAttrs: netlink.LinkAttrs{Name: "bthstray", Alias: `berth {"n":"net","c":"stray","i":"eth0","p":"default","a":["10.42.64.99"]}`}}
 	check(r.t, netlink.LinkAdd(stray))
 	check(r.t, netlink.LinkSetAlias(stray, stray.Alias))
 	r.t.Cleanup(func() { _ = netlink.LinkDel(stray) })

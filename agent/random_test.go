@@ -16,15 +16,19 @@ const aContainer = `{"network":"net","id":"a","interface":"eth0","role":"ipam"`
 // asked are requests of every kind; what is sent are they, and what becomes of them when parts are swapped and changed.
 var asked = []string{
 	`{"operation":"insert","containers":[` + aContainer + `}]}`,
-	`{"operation":"insert","started":9,"containers":[` + aContainer + `,"namespace":"ns","app":"web","pool":"default","addresses":["10.42.16.9/24"]}]}`,
-	`{"operation":"insert","each":true,"containers":[` + aContainer + `,"class":"stateful","namespace":"ns","app":"db","member":"db-0"},` + aContainer + `}]}`,
+	`{"operation":"insert","started":9,"containers":[` + aContainer +
+		`,"namespace":"ns","app":"web","pool":"default","addresses":["10.42.16.9/24"]}]}`,
+	`{"operation":"insert","each":true,"containers":[` + aContainer + `,"class":"stateful","namespace":"ns","app":"db","member":"db-0"},` +
+		aContainer + `}]}`,
 	`{"operation":"insert","containers":[{"network":"net","id":"b","interface":"eth0","role":"interface","netnsFile":1,"bridge":"br0","uplink":"eth9","ipMasq":true,"mac":"be:00:00:00:00:01"}]}`,
 	`{"operation":"delete","dryRun":true,"containers":[` + aContainer + `}]}`,
 	`{"operation":"delete","release":true,"started":-1,"containers":[` + aContainer + `}]}`,
-	`{"operation":"read","containers":[` + aContainer + `,"previous":{"addresses":[{"address":"10.42.16.9/24"}],"mac":"x","routes":[{"to":"::/0"}]}}]}`,
+	`{"operation":"read","containers":[` + aContainer +
+		`,"previous":{"addresses":[{"address":"10.42.16.9/24"}],"mac":"x","routes":[{"to":"::/0"}]}}]}`,
 	`{"operation":"read"}`, `{"operation":"read","select":{"app":"ns/web","containers":["a"],"node":"n1","pool":"default"}}`,
 	`{"operation":"read","select":{"app":"/"}}`, `{"operation":"status","pool":"default"}`, `{"operation":"status","pool":"\u0000"}`,
-	`{"operation":"gc","network":"net","started":5,"valid":[{"container":"a","interface":"eth0"}]}`, `{"operation":"gc"}`, `{"operation":"\u0000"}`, `{}`,
+	`{"operation":"gc","network":"net","started":5,"valid":[{"container":"a","interface":"eth0"}]}`, `{"operation":"gc"}`,
+	`{"operation":"\u0000"}`, `{}`,
 }
 
 // changed is a request in which some values are replaced by others, of any request or of none.

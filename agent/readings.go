@@ -32,7 +32,8 @@ type reading struct {
 
 // next waits for a reading that has not begun yet. One that has begun goes on when who asked for it has gone: others may
 // wait for it.
-func (r *readings) next(ctx context.Context, tasks *sync.WaitGroup, read func(context.Context) (*lease.Reports, error)) (*lease.Reports, error) {
+func (r *readings) next(ctx context.Context, tasks *sync.WaitGroup,
+	read func(context.Context) (*lease.Reports, error)) (*lease.Reports, error) {
 	one := r.join(tasks, read)
 	select {
 	case <-one.done:

@@ -58,7 +58,8 @@ func (a *Agent) serving() error {
 		return fmt.Errorf("the configuration cannot be read: %s", *reason)
 	}
 	if left := a.rights.Left(allocator.Stateless); left <= 0 {
-		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than its address lease lasts", (-left).Round(time.Second))
+		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than "+
+			"its address lease lasts", (-left).Round(time.Second))
 	}
 	if err := a.journal.Room(); err != nil {
 		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
@@ -82,7 +83,8 @@ func (a *Agent) ready() error {
 // statefulReady says why no stateful ADD has been possible for long, or nil.
 func (a *Agent) statefulReady() error {
 	if left := a.rights.Left(allocator.Stateful); left < -statefulPatience {
-		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over stateful addresses lasts (stateless ones go on for %s)",
+		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over "+
+			"stateful addresses lasts (stateless ones go on for %s)",
 			(-left).Round(time.Second), a.rights.Left(allocator.Stateless).Round(time.Second))
 	}
 	return nil

@@ -33,7 +33,8 @@ func (a *Agent) recover() error {
 		_, there := byName[e.Wiring.Port]
 		delete(byName, e.Wiring.Port)
 		if err := a.recoverEntry(e, there, started); err != nil {
-			a.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+			a.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute",
+				zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		}
 	}
 	for _, cut := range []bool{false, true} { // who passes first: an address that two claim is the one's who is not isolated
@@ -105,7 +106,8 @@ func (a *Agent) recoverPort(p netops.PortInfo, cut bool) {
 		a.setAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, portOf(e.Attachment)))
 	case a.adopt:
 		if cut {
-			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet", Epoch: journal.Never}
+			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet",
+				Epoch: journal.Never}
 		}
 		a.takeIn(p, e)
 	default:

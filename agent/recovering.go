@@ -22,8 +22,10 @@ func (a *Agent) tellRecovery(left time.Duration) {
 	}
 	a.recovers.Store(&until)
 	a.findings.Set(etcdRecovery, "etcd",
-		fmt.Sprintf("etcd was restored or made anew: until about %s this node claims no block and reserves no new address, so that every node has the time to say what it holds", until.Format(time.RFC3339)),
-		"wait: nodes go on with what they hold, and the recovery ends by itself; start the agents of all nodes that have containers before it does")
+		fmt.Sprintf("etcd was restored or made anew: until about %s this node claims no block and reserves no new address, so that "+
+			"every node has the time to say what it holds", until.Format(time.RFC3339)),
+		"wait: nodes go on with what they hold, and the recovery ends by itself; start the agents of all nodes that have containers "+
+			"before it does")
 }
 
 // recovered says that nothing is held back any more.

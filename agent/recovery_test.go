@@ -40,7 +40,8 @@ func (r *rig) brief(change ...func(*lease.Config)) {
 		r.agent.gate.RLock()
 		defer r.agent.gate.RUnlock()
 		node := r.agent.session.Node()
-		return r.agent.config.Load().Revision == revision && time.Duration(node.AddressLease) == 6*time.Second && node.Fencing == r.agent.config.Load().Settings.Fencing
+		return r.agent.config.Load().Revision == revision && time.Duration(node.AddressLease) == 6*time.Second &&
+			node.Fencing == r.agent.config.Load().Settings.Fencing
 	})
 }
 

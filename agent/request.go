@@ -81,7 +81,8 @@ func newMember(c wire.Container, files []*os.File) (*member, error) {
 	m.workload = allocator.Workload(c.Workload.Bounded())
 	switch {
 	case c.NetnsFile < 0 || c.NetnsFile > len(files):
-		return nil, wire.Errorf(wire.CodeDecode, "container %q: its network namespace is to be file number %d beside the request, and %d came: want each namespace opened and sent with the request", c.ID, c.NetnsFile, len(files))
+		return nil, wire.Errorf(wire.CodeDecode, "container %q: its network namespace is to be file number %d beside the request, and "+
+			"%d came: want each namespace opened and sent with the request", c.ID, c.NetnsFile, len(files))
 	case c.NetnsFile > 0:
 		m.netns = files[c.NetnsFile-1]
 	}
@@ -116,7 +117,8 @@ func (m *member) validInsert() (err error) {
 	}
 	if m.class == allocator.Stateful {
 		if m.App == "" {
-			return refuse("a stateful container needs namespace, app and member: app is missing: name it by BERTH_APP in CNI_ARGS, app in args.cni.berth, a pod's annotation berth.dev/app, or berthctl insert --app")
+			return refuse("a stateful container needs namespace, app and member: app is missing: name it by BERTH_APP in CNI_ARGS, app in " +
+				"args.cni.berth, a pod's annotation berth.dev/app, or berthctl insert --app")
 		}
 		if err := m.identity().Validate(); err != nil {
 			return refuse("a stateful container needs namespace, app and member: %v", err)

@@ -53,7 +53,8 @@ func (a *Agent) endOver(ctx context.Context, now time.Time) {
 		}
 		switch _, err := a.store.EndReservationIf(ctx, r.Identity, may); {
 		case err == nil:
-			a.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity), zap.Stringer("address", r.Address))
+			a.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity),
+				zap.Stringer("address", r.Address))
 		case !errors.Is(err, errRetained) && !errors.Is(err, lease.ErrNotReserved):
 			a.Log.Warn("cannot end a reservation that is over", zap.Stringer("identity", r.Identity), zap.Error(err))
 		}

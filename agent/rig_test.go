@@ -66,7 +66,8 @@ func newRig(t testing.TB) *rig {
 	check(t, err)
 	t.Cleanup(func() { r.store.Close() })
 	r.apply(allocator.Pool{
-		Name: "default", CIDRs: prefixes("10.42.0.0/16"), Gateways: []netip.Addr{netip.MustParseAddr("10.42.0.1")}, Stateful: prefixes("10.42.0.0/20"),
+		Name: "default", CIDRs: prefixes("10.42.0.0/16"), Gateways: []netip.Addr{netip.MustParseAddr("10.42.0.1")},
+		Stateful: prefixes("10.42.0.0/20"),
 	})
 	r.start()
 	t.Cleanup(func() { r.stop() })
@@ -122,7 +123,8 @@ func (r *rig) open() {
 	etcd := r.as
 	etcd.Endpoints = endpoints
 	r.agent, err = New(Options{
-		Node: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"), Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
+		Node: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"),
+		Log:  zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
 		Etcd: etcd, Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
 	})
 	check(r.t, err)

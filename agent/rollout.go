@@ -196,10 +196,12 @@ func (a *Agent) logLagging(revision int64, reasons map[allocator.Attachment]leas
 	named := 0
 	for at, lag := range reasons {
 		if named++; named > most {
-			a.Log.Warn("more containers lag behind the configuration: see berthctl version", zap.Int64("revision", revision), zap.Int("in all", len(reasons)))
+			a.Log.Warn("more containers lag behind the configuration: see berthctl version", zap.Int64("revision", revision),
+				zap.Int("in all", len(reasons)))
 			return
 		}
-		a.Log.Warn("a container lags behind the configuration: see the reason", zap.Stringer("attachment", at), zap.Int64("revision", revision), zap.String("why", lag.Reason))
+		a.Log.Warn("a container lags behind the configuration: see the reason", zap.Stringer("attachment", at), zap.Int64("revision", revision),
+			zap.String("why", lag.Reason))
 	}
 }
 

@@ -49,7 +49,8 @@ func (a *Agent) missEtcd() {
 		}
 		var s unix.Stat_t
 		if err := unix.Stat(path, &s); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			a.findings.Set(findingSocket, path, "somebody has removed the socket of etcd: berthctl does not reach it, nor does this agent once its connection ends",
+			a.findings.Set(findingSocket, path,
+				"somebody has removed the socket of etcd: berthctl does not reach it, nor does this agent once its connection ends",
 				"restart berthd, or whoever runs that etcd; the containers stay as they are")
 		} else {
 			a.findings.Clear(findingSocket, path)
@@ -62,15 +63,18 @@ func (a *Agent) keepJournal() {
 	wrong, err := a.journal.CatchUp()
 	switch {
 	case err != nil:
-		a.findings.Set(findingJournal, a.Options.journal(), fmt.Sprintf("the journal lacks what this agent knows (%v), and cannot be written anew: %v; new ADDs are refused", wrong, err),
+		a.findings.Set(findingJournal, a.Options.journal(),
+			fmt.Sprintf("the journal lacks what this agent knows (%v), and cannot be written anew: %v; new ADDs are refused", wrong, err),
 			"make room in the run directory, and let the agent write there; do not restart it before")
 		return
 	case wrong != nil:
-		a.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", a.Options.journal()), zap.Error(wrong))
+		a.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", a.Options.journal()),
+			zap.Error(wrong))
 	}
 	a.findings.Clear(findingJournal, a.Options.journal())
 	if err := a.journal.Room(); err != nil {
-		a.findings.Set(findingFull, a.Options.journal(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err), "make room in the run directory")
+		a.findings.Set(findingFull, a.Options.journal(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err),
+			"make room in the run directory")
 		return
 	}
 	a.findings.Clear(findingFull, a.Options.journal())
@@ -91,7 +95,8 @@ func (a *Agent) keepSocket(ctx context.Context, d *door) {
 		l, err = a.listen()
 	}
 	if err != nil {
-		a.findings.Set(findingSocket, a.Socket(), fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),
+		a.findings.Set(findingSocket, a.Socket(),
+			fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),
 			"make room in the run directory, and let the agent write there")
 		return
 	}

@@ -63,7 +63,8 @@ func (a *Agent) serve(ctx context.Context, l *net.UnixListener, limits limits) e
 		under.Go(func() {
 			defer conn.Close()
 			if guest == nil {
-				_ = wire.Reply(conn, &wire.Response{Error: wire.Errorf(wire.CodeTryAgain, "the agent is at work for %d callers, which is as many as it serves at once: try again", limits.connections)})
+				_ = wire.Reply(conn, &wire.Response{Error: wire.Errorf(wire.CodeTryAgain,
+					"the agent is at work for %d callers, which is as many as it serves at once: try again", limits.connections)})
 				return
 			}
 			defer guest.leave()
@@ -76,7 +77,8 @@ func (a *Agent) serve(ctx context.Context, l *net.UnixListener, limits limits) e
 func (a *Agent) serveOne(stop context.Context, g *guest) {
 	if uid, pid, err := wire.Peer(g.UnixConn); err != nil || uid != 0 {
 		a.Log.Warn("refused a caller", zap.Int("uid", uid), zap.Int("pid", pid), zap.Error(err))
-		_ = wire.Reply(g.UnixConn, &wire.Response{Error: wire.Errorf(wire.CodeIO, "the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
+		_ = wire.Reply(g.UnixConn, &wire.Response{Error: wire.Errorf(wire.CodeIO,
+			"the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
 		return
 	}
 	silent := context.AfterFunc(stop, func() { g.CloseRead() })

@@ -55,7 +55,8 @@ func (a *Agent) poolNow(ctx context.Context, name string) (*allocator.Pool, *lea
 	select {
 	case answer := <-read:
 		if answer.Err != nil {
-			return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q is not configured as far as node %s knows, and etcd cannot be asked whether it is by now: %w", name, a.Node, answer.Err)
+			return nil, nil, wire.Errorf(wire.CodeTryAgain,
+				"pool %q is not configured as far as node %s knows, and etcd cannot be asked whether it is by now: %w", name, a.Node, answer.Err)
 		}
 		a.configure(answer.Val.(*lease.Config))
 	case <-ctx.Done():
@@ -79,5 +80,6 @@ func (a *Agent) configRead(err error) {
 	reason := err.Error()
 	a.unreadable.Store(&reason)
 	a.findings.Set(configurationUnreadable, "config/", reason,
-		"look at the record with etcdctl and write it as it was: `berthctl get history` shows what was configured; the node goes on with the last configuration that it could read, and refuses new containers")
+		"look at the record with etcdctl and write it as it was: `berthctl get history` shows what was configured; the node goes on "+
+			"with the last configuration that it could read, and refuses new containers")
 }

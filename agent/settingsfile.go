@@ -22,7 +22,8 @@ func (a *Agent) watchSettings(ctx context.Context) error {
 	}
 	then, err := stateOf(a.SettingsFile)
 	if err != nil {
-		a.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file", zap.Error(err))
+		a.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file",
+			zap.Error(err))
 	}
 	return every(ctx, settingsEvery, func() { a.compareSettings(then) })
 }

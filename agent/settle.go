@@ -133,6 +133,7 @@ func (a *Agent) compareHolder(r lease.Reservation) {
 		if !same {
 			epoch = journal.Never
 		}
-		return &journal.Isolation{Epoch: epoch, Reason: fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node)}
+		return &journal.Isolation{Epoch: epoch,
+			Reason: fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node)}
 	})
 }

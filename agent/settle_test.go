@@ -57,7 +57,8 @@ func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(
 	addr := r.add(r.stateless("a", "web"))
 	pool := r.pool()
 	key := "/berth/v1/blocks/default/" + pool.BlockOf(addr).Addr().String()
-	_, err := r.etcdctl().Put(t.Context(), key, `{"prefix":"`+pool.BlockOf(addr).String()+`","parts":[{"prefix":"`+pool.BlockOf(addr).String()+`","owner":"n2"}]}`)
+	_, err := r.etcdctl().Put(t.Context(), key,
+		`{"prefix":"`+pool.BlockOf(addr).String()+`","parts":[{"prefix":"`+pool.BlockOf(addr).String()+`","owner":"n2"}]}`)
 	check(t, err)
 	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
 	if next := r.add(r.stateless("b", "")); pool.BlockOf(next) == pool.BlockOf(addr) {
@@ -117,7 +118,8 @@ func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
 func TestOneRecordThatCannotBeReadKeepsNoNodeFromSettling(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
-	for _, key := range []string{"assignments/default/10.42.99.9", "reservations/default/10.42.0.9", "blocks/default/10.42.99.64", "nodes/n7"} {
+	for _, key := range []string{"assignments/default/10.42.99.9", "reservations/default/10.42.0.9", "blocks/default/10.42.99.64",
+		"nodes/n7"} {
 		_, err := r.etcdctl().Put(t.Context(), "/berth/v1/"+key, "{")
 		check(t, err)
 	}

@@ -20,7 +20,8 @@ var tiny = spaceKey{"tiny", allocator.V4}
 func shared(t *testing.T) (r *rig, n2 *lease.Session, claim func() lease.Block) {
 	r = newRig(t)
 	r.apply(allocator.Pool{
-		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")}, BlockSize: allocator.BlockSize{V4: 28},
+		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")},
+		BlockSize: allocator.BlockSize{V4: 28},
 	})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
 	n2, err := r.store.Join(t.Context(), lease.Node{

@@ -11,7 +11,8 @@ import (
 func (a *Agent) snapshot() metrics.Snapshot {
 	s := metrics.Snapshot{
 		Attachments: map[string]int{}, Rights: map[string]time.Duration{},
-		Backlog: a.backlog.len(), Isolated: a.journal.Isolated(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision, Journal: a.journal.Bytes(),
+		Backlog: a.backlog.len(), Isolated: a.journal.Isolated(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision,
+		Journal: a.journal.Bytes(),
 		Applied: a.lagging.revision(), Live: a.lagging.liveRevision(), Outdated: a.lagging.outdated(), Findings: a.findings.Counts(),
 	}
 	a.gate.RLock()

@@ -82,7 +82,8 @@ func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
 	if a.journal.Get(r.Holder.Attachment) != nil || a.unread.has(r.Holder.Attachment) {
 		return false
 	}
-	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}
+	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
+		Epoch: r.Epoch}
 	a.gate.RLock()
 	ours := a.session != nil && r.Revision > a.session.Generation() // since then the journal has all that was answered
 	a.gate.RUnlock()
@@ -101,7 +102,9 @@ func validStateful(add *add) error {
 	}
 	for _, addr := range add.asked {
 		if !add.pool.InStateful(addr) || !add.pool.Usable(addr) {
-			return wire.Errorf(wire.CodeConfig, "address %s was asked for by a stateful container, and is not a usable one of the stateful ranges %v of pool %q", addr, add.pool.Stateful, add.pool.Name)
+			return wire.Errorf(wire.CodeConfig,
+				"address %s was asked for by a stateful container, and is not a usable one of the stateful ranges %v of pool %q", addr,
+				add.pool.Stateful, add.pool.Name)
 		}
 	}
 	return nil

@@ -44,7 +44,8 @@ func (a *Agent) takeBlock(ctx context.Context, session *lease.Session, k spaceKe
 	if err != nil {
 		return err
 	}
-	a.Log.Warn("took a block from a node that is away", zap.String("pool", k.pool), zap.Stringer("block", b.Prefix), zap.String("from", from.Node))
+	a.Log.Warn("took a block from a node that is away", zap.String("pool", k.pool), zap.Stringer("block", b.Prefix),
+		zap.String("from", from.Node))
 	if err := a.own(session, got); err != nil {
 		return err
 	}

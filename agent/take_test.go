@@ -60,7 +60,8 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 	r := newRig(t)
 	n2 := r.neighbour("n2", 2*time.Second, 6*time.Second)
 	block := r.oneBlock(n2)
-	published := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.43.0.33"), Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"}
+	published := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.43.0.33"),
+		Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"}
 	check(t, n2.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{block}, Set: []lease.Assignment{published}}))
 	r.until("its session has ended", func() bool {
 		live, err := r.store.Sessions(t.Context())
@@ -85,7 +86,8 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 
 func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
 	var w absences
-	now := lease.Node{Name: "n2", Revision: 7, AddressLease: allocator.Duration(10 * time.Millisecond), Session: allocator.Duration(time.Millisecond)}
+	now := lease.Node{Name: "n2", Revision: 7, AddressLease: allocator.Duration(10 * time.Millisecond),
+		Session: allocator.Duration(time.Millisecond)}
 	over := func() bool { _, _, is := w.over("n2", allocator.Stateless); return is }
 	w.takeNodes(lease.Update[lease.Node]{Full: true, Revision: 8, Set: []lease.Node{now}})
 	if over() {
@@ -101,7 +103,8 @@ func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
 		t.Error("it is over at once")
 	}
 	time.Sleep(20 * time.Millisecond)
-	if !over() || !w.waited(lease.Absence{Node: "n2", Revision: 7}, time.Minute) || w.waited(lease.Absence{Node: "n2", Revision: 6}, time.Minute) {
+	if !over() || !w.waited(lease.Absence{Node: "n2", Revision: 7}, time.Minute) ||
+		w.waited(lease.Absence{Node: "n2", Revision: 6}, time.Minute) {
 		t.Error("the wait for revision 7 is over, and for no other one")
 	}
 	now.Revision = 9

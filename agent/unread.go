@@ -71,7 +71,8 @@ func (u *unread) drop(port string) bool {
 // setAside cuts a port off whose container cannot be told, and says so.
 func (a *Agent) setAside(p netops.PortInfo, why string) {
 	if err := a.kernel.Leave(p.Name); err != nil {
-		a.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name), zap.Error(err))
+		a.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
+			zap.Error(err))
 	}
 	a.unread.add(p)
 	a.findings.Set(findingUnread, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
@@ -127,7 +128,8 @@ func (a *Agent) takeInNamed(etcd *named) {
 // reservedWith are the addresses of the reservations that are attached as one.
 func (n *named) reservedWith(one lease.Reservation) (all []netip.Addr) {
 	for _, r := range n.reservations {
-		if r.Pool == one.Pool && r.Identity == one.Identity && r.Holder != nil && r.Holder.Attachment == one.Holder.Attachment && r.Holder.Node == one.Holder.Node {
+		if r.Pool == one.Pool && r.Identity == one.Identity && r.Holder != nil && r.Holder.Attachment == one.Holder.Attachment &&
+			r.Holder.Node == one.Holder.Node {
 			all = append(all, r.Address)
 		}
 	}
@@ -161,9 +163,11 @@ func (a *Agent) takeIn(p netops.PortInfo, e *journal.Entry) {
 	var err error
 	if e.Wiring.Uplink, err = a.kernel.Uplink(p.Bridge); err != nil {
 		e.Wiring.Unsure = true
-		a.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment), zap.Error(err))
+		a.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment),
+			zap.Error(err))
 	}
-	a.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses))
+	a.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment),
+		zap.Stringers("addresses", e.Addresses))
 	a.journal.Keep(e)
 	a.known(p.Name)
 }

@@ -58,7 +58,8 @@ func (a *Agent) holdBack(e *journal.Entry) error {
 		return nil
 	}
 	a.cut(e)
-	a.findings.Set(findingCut, e.Attachment.String(), fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
+	a.findings.Set(findingCut, e.Attachment.String(),
+		fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
 	return why
 }
 

@@ -33,7 +33,8 @@ func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t 
 	}
 	pool := r.pool()
 	r.strict(10*time.Second, time.Minute)
-	for id, key := range map[string]string{"a": "reservations/default/" + reserved.String(), "b": "blocks/default/" + pool.BlockOf(given).Addr().String()} {
+	for id, key := range map[string]string{"a": "reservations/default/" + reserved.String(),
+		"b": "blocks/default/" + pool.BlockOf(given).Addr().String()} {
 		was := r.spoils(key)
 		r.start()
 		for other, port := range ports {
@@ -42,7 +43,8 @@ func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t 
 			}
 		}
 		if !r.found(findingCut) || r.finding(recordDamaged, "/berth/v1/"+key) == "" {
-			t.Errorf("with %s damaged: told that it is cut: %v; of the record: %q", key, r.found(findingCut), r.finding(recordDamaged, "/berth/v1/"+key))
+			t.Errorf("with %s damaged: told that it is cut: %v; of the record: %q", key, r.found(findingCut),
+				r.finding(recordDamaged, "/berth/v1/"+key))
 		}
 		if n := r.agent.journal.Isolated(); n != 0 {
 			t.Errorf("%d are isolated: etcd names nobody else", n)

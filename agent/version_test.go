@@ -130,7 +130,8 @@ func TestEachMemberOfASetCanBeDoneByItself(t *testing.T) {
 	r := newRig(t)
 	bad := r.stateless("bad", "")
 	bad.Pool = "nowhere"
-	response, err := r.send(&wire.Request{Operation: wire.Insert, Each: true, Containers: []wire.Container{r.stateless("a", ""), bad, r.stateless("c", "")}})
+	response, err := r.send(&wire.Request{Operation: wire.Insert, Each: true,
+		Containers: []wire.Container{r.stateless("a", ""), bad, r.stateless("c", "")}})
 	check(t, err)
 	for i, failed := range []bool{false, true, false} {
 		if (response.Results[i].Error != nil) != failed {

@@ -17,7 +17,8 @@ func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
 	if d.Pool != "tiny" || d.V4 != 1 || d.V6 != 0 {
 		t.Errorf("the demand is %+v", d)
 	}
-	if code, body := get(t, "http://"+r.agent.httpAddress.Load().(string)+"/metrics"); code != 200 || !strings.Contains(body, "berth_waiting_requests 1") {
+	if code, body := get(t, "http://"+r.agent.httpAddress.Load().(string)+"/metrics"); code != 200 ||
+		!strings.Contains(body, "berth_waiting_requests 1") {
 		t.Error("the metrics do not show the wait")
 	}
 	_, err := n2.Give(t.Context(), b, netip.MustParsePrefix("10.7.0.8/31"), d)

@@ -96,7 +96,8 @@ func asksFor(there, d lease.Demand) bool {
 	within := func(some, all []netip.Addr) bool {
 		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
 	}
-	return (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) && within(d.Addresses, there.Addresses) && within(d.Machine, there.Machine)
+	return (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) && within(d.Addresses, there.Addresses) &&
+		within(d.Machine, there.Machine)
 }
 
 // giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
@@ -108,7 +109,8 @@ func (a *Agent) giveAsked(ctx context.Context, session *lease.Session, d lease.D
 		}
 		after, err := session.Give(ctx, o.block, o.part, d)
 		if err != nil && !definite(err) {
-			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr), zap.Error(err))
+			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
+				zap.Error(err))
 			a.doubt(o)
 			return false
 		}
@@ -168,7 +170,9 @@ func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) e
 		case <-look.C:
 		case <-ctx.Done():
 			look.Stop()
-			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and belongs to node %s, which has not given it within %s: it may rest there, or that node is away", addr, owner, waitTime)
+			return wire.Errorf(wire.CodeTryAgain,
+				"address %s was asked for, and belongs to node %s, which has not given it within %s: it may rest there, or that node is away", addr,
+				owner, waitTime)
 		}
 		look.Stop()
 	}

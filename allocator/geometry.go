@@ -69,7 +69,8 @@ func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
 func (p *Pool) Contains(a netip.Addr) bool { return p.CIDR(FamilyOf(a)).Contains(a) }
 
 // Usable reports whether a container may be given a: it is in the pool, and it is neither excluded, nor the gateway or
-// a former one that some node may still have, nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122, section 3.2.1.3) and IPv6's
+// a former one that some node may still have, nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122,
+// section 3.2.1.3) and IPv6's
 // subnet-router anycast address (RFC 4291, section 2.6.1).
 func (p *Pool) Usable(a netip.Addr) bool {
 	if !p.Contains(a) {

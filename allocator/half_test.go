@@ -34,7 +34,8 @@ func TestWhatIsSubtractedLeavesTheFewestPrefixes(t *testing.T) {
 
 // wide owns 10.0.0.0/25 of a pool whose gateway is .1: .2 to .127 are usable.
 func wide() *Space {
-	p := Pool{Name: "p", CIDRs: []netip.Prefix{prefix("10.0.0.0/24")}, Gateways: []netip.Addr{addr("10.0.0.1")}, BlockSize: BlockSize{V4: 25}}.WithDefaults()
+	p := Pool{Name: "p", CIDRs: []netip.Prefix{prefix("10.0.0.0/24")}, Gateways: []netip.Addr{addr("10.0.0.1")},
+		BlockSize: BlockSize{V4: 25}}.WithDefaults()
 	s := NewSpace(&p, V4)
 	s.Add(prefix("10.0.0.0/25"), false)
 	return s
@@ -43,7 +44,8 @@ func wide() *Space {
 func TestHalvesAreGivenUntilTheLastAddressIs(t *testing.T) {
 	s := wide()
 	given := 0
-	for _, want := range []string{"10.0.0.0/26", "10.0.0.64/27", "10.0.0.96/28", "10.0.0.112/29", "10.0.0.120/30", "10.0.0.124/31", "10.0.0.126/32", "10.0.0.127/32"} {
+	for _, want := range []string{"10.0.0.0/26", "10.0.0.64/27", "10.0.0.96/28", "10.0.0.112/29", "10.0.0.120/30", "10.0.0.124/31",
+		"10.0.0.126/32", "10.0.0.127/32"} {
 		before := s.Counts().Free
 		part, ok := s.Half(0, 0)
 		if !ok || part != prefix(want) {

@@ -22,11 +22,13 @@ type step struct {
 }
 
 func (s step) String() string {
-	return fmt.Sprintf("%s block %d+%d size %d app %v wait %v quarantine %v %v", s.op, s.block, s.at, s.size, s.app, s.wait, s.quarantine, s.flag)
+	return fmt.Sprintf("%s block %d+%d size %d app %v wait %v quarantine %v %v", s.op, s.block, s.at, s.size, s.app, s.wait, s.quarantine,
+		s.flag)
 }
 
 var operations = []string{
-	"take", "take", "take", "take", "release", "release", "release", "undo", "by name", "hold", "add", "remove", "drop", "configure", "idle", "half", "rest",
+	"take", "take", "take", "take", "release", "release", "release", "undo", "by name", "hold", "add", "remove", "drop", "configure", "idle",
+	"half", "rest",
 }
 
 var steps = rapid.Custom(func(t *rapid.T) step {
@@ -42,8 +44,10 @@ var steps = rapid.Custom(func(t *rapid.T) step {
 
 func TestASpaceAgreesWithItsModel(t *testing.T) {
 	for _, p := range []Pool{
-		{Name: "v4", CIDRs: []netip.Prefix{prefix("10.0.0.0/27")}, Gateways: []netip.Addr{addr("10.0.0.9")}, BlockSize: BlockSize{V4: 29}, Reuse: 10, Cooldown: 4},
-		{Name: "v6", CIDRs: []netip.Prefix{prefix("fd00::ffe0/123")}, Gateways: []netip.Addr{addr("fd00::ffe9")}, BlockSize: BlockSize{V6: 125}, Reuse: 3, Cooldown: 6},
+		{Name: "v4", CIDRs: []netip.Prefix{prefix("10.0.0.0/27")}, Gateways: []netip.Addr{addr("10.0.0.9")}, BlockSize: BlockSize{V4: 29},
+			Reuse: 10, Cooldown: 4},
+		{Name: "v6", CIDRs: []netip.Prefix{prefix("fd00::ffe0/123")}, Gateways: []netip.Addr{addr("fd00::ffe9")}, BlockSize: BlockSize{V6: 125},
+			Reuse: 3, Cooldown: 6},
 	} {
 		t.Run(p.Name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {

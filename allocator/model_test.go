@@ -196,7 +196,8 @@ func (m *model) half(now Instant, keep int, besides ...netip.Prefix) (netip.Pref
 		for bits := m.pool.blockBits(f); bits <= addressBits(f); bits++ {
 			for a := m.pool.CIDRs[0].Addr(); m.pool.Contains(a); a = a.Next() {
 				part := netip.PrefixFrom(a, bits)
-				if n, ok := m.spared(part, now, warm); part == part.Masked() && !slices.ContainsFunc(besides, part.Overlaps) && ok && n > 0 && (n == 1 || n <= spare/2) {
+				if n, ok := m.spared(part, now, warm); part == part.Masked() && !slices.ContainsFunc(besides, part.Overlaps) && ok && n > 0 &&
+					(n == 1 || n <= spare/2) {
 					m.drop(part)
 					return part, true
 				}

@@ -17,13 +17,16 @@ const (
 
 // A Pool is a named set of addresses. Its CIDRs and its block sizes never change; pools never overlap.
 type Pool struct {
-	Name      string         `json:"name" yaml:"name"`
-	CIDRs     []netip.Prefix `json:"cidrs" yaml:"cidrs"`                                     // at most one of each family
-	Gateways  []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"`           // at most one of each family
-	OnLink    bool           `json:"gatewayOnLink,omitempty" yaml:"gatewayOnLink,omitempty"` // gateways may lie outside of the CIDRs: they are on the link all the same
-	Default   *bool          `json:"defaultRoute,omitempty" yaml:"defaultRoute,omitempty"`   // whether a gateway makes a default route; nil: it does
-	Stateful  []netip.Prefix `json:"stateful,omitempty" yaml:"stateful,omitempty"`           // aligned to the block size; none: stateful requests fail
-	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"`             // never chosen anew
+	Name     string         `json:"name" yaml:"name"`
+	CIDRs    []netip.Prefix `json:"cidrs" yaml:"cidrs"`                           // at most one of each family
+	Gateways []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"` // at most one of each family
+	// gateways may lie outside of the CIDRs: they are on the link all the same
+	OnLink bool `json:"gatewayOnLink,omitempty" yaml:"gatewayOnLink,omitempty"`
+	// whether a gateway makes a default route; nil: it does
+	Default *bool `json:"defaultRoute,omitempty" yaml:"defaultRoute,omitempty"`
+	// aligned to the block size; none: stateful requests fail
+	Stateful  []netip.Prefix `json:"stateful,omitempty" yaml:"stateful,omitempty"`
+	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"` // never chosen anew
 	BlockSize BlockSize      `json:"blockSize" yaml:"blockSize"`
 	Routes    []Route        `json:"routes,omitempty" yaml:"routes,omitempty"` // besides the default route by the gateway
 	MTU       int            `json:"mtu,omitempty" yaml:"mtu,omitempty"`       // bytes; 0: the bridge's

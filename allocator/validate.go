@@ -105,7 +105,8 @@ func (p *Pool) validGateways() error {
 				return fmt.Errorf("gateway %s: no router can have this address: want a unicast one, such as 169.254.1.1 or fe80::1", g)
 			}
 		case !cidr.Contains(g):
-			return fmt.Errorf("gateway %s lies outside of the pool: want an address in %s, or gatewayOnLink: true where it is on the same link all the same", g, p.cidrWords())
+			return fmt.Errorf("gateway %s lies outside of the pool: want an address in %s, or gatewayOnLink: true where it is on the same "+
+				"link all the same", g, p.cidrWords())
 		case g == cidr.Addr() || f == V4 && g == last(cidr):
 			return fmt.Errorf("gateway %s is an end of %s, which no host can have: want one between", g, cidr)
 		}

@@ -56,11 +56,13 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`overlaps 0.0.0.0/8`, func(p *Pool) { p.CIDRs[0] = prefix("0.0.0.0/0") }},
 		{`overlaps ::ffff:0.0.0.0/96`, func(p *Pool) { p.CIDRs[1] = prefix("::ffff:10.0.0.0/112") }},
 		{`overlaps ff00::/8`, func(p *Pool) { p.CIDRs[1] = prefix("ff02::/64") }},
-		{`smaller than a block of blockSize v4 28: want a CIDR of /28 or larger, or a blockSize v4 of 29`, func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.0/29") }},
+		{`smaller than a block of blockSize v4 28: want a CIDR of /28 or larger, or a blockSize v4 of 29`,
+			func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.0/29") }},
 		{`too small: want /30 or larger`, func(p *Pool) { p.BlockSize.V4, p.CIDRs[0] = 32, prefix("10.43.0.0/31") }},
 		{`blockSize v4 15: want 16 to 32`, func(p *Pool) { p.BlockSize.V4 = 15 }},
 		{`blockSize v6 129: want 112 to 128`, func(p *Pool) { p.BlockSize.V6 = 129 }},
-		{`gateway 10.44.0.1 lies outside of the pool: want an address in 10.43.0.0/24 or fd00:43::/64`, func(p *Pool) { p.Gateways[0] = addr("10.44.0.1") }},
+		{`gateway 10.44.0.1 lies outside of the pool: want an address in 10.43.0.0/24 or fd00:43::/64`,
+			func(p *Pool) { p.Gateways[0] = addr("10.44.0.1") }},
 		{`gateway 10.43.0.0 is an end of`, func(p *Pool) { p.Gateways[0] = addr("10.43.0.0") }},
 		{`gateway 10.43.0.255 is an end of`, func(p *Pool) { p.Gateways[0] = addr("10.43.0.255") }},
 		{`gateway fd00:43:: is an end of`, func(p *Pool) { p.Gateways[1] = addr("fd00:43::") }},
@@ -71,8 +73,10 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`gateway 127.0.0.1: no router can have`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, addr("127.0.0.1") }},
 		{`gateway invalid IP lies outside`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, netip.Addr{} }},
 		{`gateway 10.43.0.255 is an end of`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, addr("10.43.0.255") }},
-		{`gateway fe80::1: the pool has no addresses of its family`, func(p *Pool) { *p = smallest(); p.OnLink, p.Gateways = true, []netip.Addr{addr("fe80::1")} }},
-		{`stateful range 10.43.0.0/29 is not aligned to blocks: want whole blocks of /28, such as 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.0/29") }},
+		{`gateway fe80::1: the pool has no addresses of its family`,
+			func(p *Pool) { *p = smallest(); p.OnLink, p.Gateways = true, []netip.Addr{addr("fe80::1")} }},
+		{`stateful range 10.43.0.0/29 is not aligned to blocks: want whole blocks of /28, such as 10.43.0.0/28`,
+			func(p *Pool) { p.Stateful[0] = prefix("10.43.0.0/29") }},
 		{`stateful range 10.43.0.8/28 has bits beyond its length: want 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.8/28") }},
 		{`stateful range 10.44.0.0/28 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.44.0.0/28") }},
 		{`stateful range 10.0.0.0/8 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.0.0.0/8") }},
@@ -144,7 +148,8 @@ func TestPoolsNeverOverlap(t *testing.T) {
 	if err := Overlap(apart...); err != nil {
 		t.Error(err)
 	}
-	for _, other := range []Pool{pool("d", "10.0.0.0/8"), pool("d", "10.2.3.0/24"), pool("d", "192.168.0.0/16", "fd01::/96"), pool("d", "::/0")} {
+	for _, other := range []Pool{pool("d", "10.0.0.0/8"), pool("d", "10.2.3.0/24"), pool("d", "192.168.0.0/16", "fd01::/96"),
+		pool("d", "::/0")} {
 		err := Overlap(append(apart, other)...)
 		if err == nil || !strings.Contains(err.Error(), `pool "d"`) {
 			t.Errorf("%v: got error %v, want one that names the pool", other.CIDRs, err)
@@ -153,7 +158,8 @@ func TestPoolsNeverOverlap(t *testing.T) {
 }
 
 func TestAGatewayBeyondThePoolIsPermittedByAKeyOfItsOwn(t *testing.T) {
-	for _, gateways := range [][]netip.Addr{{addr("169.254.1.1"), addr("fe80::1")}, {addr("192.0.2.1"), addr("2001:db8::1")}, {addr("10.43.0.1"), addr("fe80::1")}} {
+	for _, gateways := range [][]netip.Addr{{addr("169.254.1.1"), addr("fe80::1")}, {addr("192.0.2.1"), addr("2001:db8::1")},
+		{addr("10.43.0.1"), addr("fe80::1")}} {
 		p := dual()
 		p.OnLink, p.Gateways = true, gateways
 		p.Routes = append(p.Routes, Route{To: prefix("fd99::/32"), Via: gateways[1]})

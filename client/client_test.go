@@ -26,12 +26,15 @@ func TestWhatAContainerLeavesOutHasADefault(t *testing.T) {
 		want wire.Container
 	}{
 		"an ID alone": {Container{ID: "a"},
-			wire.Container{Network: "berth", ID: "a", Interface: "eth0", Role: wire.Interface, Bridge: DefaultBridge, Class: "stateless", Pool: "default"}},
+			wire.Container{Network: "berth", ID: "a", Interface: "eth0", Role: wire.Interface, Bridge: DefaultBridge, Class: "stateless",
+				Pool: "default"}},
 		"a member": {Container{ID: "a", Class: "stateful", App: "db", Member: "db-0", PID: 7},
 			wire.Container{Network: "berth", ID: "a", Interface: "eth0", Role: wire.Interface, Bridge: DefaultBridge, Netns: "/proc/7/ns/net",
 				Pool: "default", Class: "stateful", Namespace: "default", App: "db", Member: "db-0"}},
-		"the address alone": {Container{ID: "a", Role: IPAM, Bridge: "br7", Uplink: "eth1", Network: "lab", Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.7")}},
-			wire.Container{Network: "lab", ID: "a", Interface: "eth0", Role: wire.IPAM, Class: "stateless", Pool: "default", Addresses: []string{"10.42.0.7"}}},
+		"the address alone": {Container{ID: "a", Role: IPAM, Bridge: "br7", Uplink: "eth1", Network: "lab",
+			Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.7")}},
+			wire.Container{Network: "lab", ID: "a", Interface: "eth0", Role: wire.IPAM, Class: "stateless", Pool: "default",
+				Addresses: []string{"10.42.0.7"}}},
 	} {
 		if got := c.is.wire(); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", what, got, c.want)
@@ -53,14 +56,16 @@ func TestASetIsInsertedInOneRequestWithItsNamespaces(t *testing.T) {
 		}
 		return &wire.Response{Results: []wire.Result{given("10.42.0.7/16"), given("10.42.0.8/16"), given("10.42.0.9/16")}}
 	})
-	results, err := c.Insert(t.Context(), []Container{{ID: "a", Netns: ownNetns}, {ID: "b", Role: IPAM}, {ID: "c", PID: os.Getpid()}}, InsertOptions{Each: true})
+	results, err := c.Insert(t.Context(), []Container{{ID: "a", Netns: ownNetns}, {ID: "b", Role: IPAM}, {ID: "c", PID: os.Getpid()}},
+		InsertOptions{Each: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(results) != 3 || results[2].Addresses[0].Address.String() != "10.42.0.9/16" {
 		t.Errorf("results are %+v", results)
 	}
-	if asked := <-requests; asked.Operation != wire.Insert || !asked.Each || asked.Started == 0 || asked.Containers[0].NetnsFile != 1 || asked.Containers[1].NetnsFile != 0 || asked.Containers[2].NetnsFile != 2 {
+	if asked := <-requests; asked.Operation != wire.Insert || !asked.Each || asked.Started == 0 || asked.Containers[0].NetnsFile != 1 ||
+		asked.Containers[1].NetnsFile != 0 || asked.Containers[2].NetnsFile != 2 {
 		t.Errorf("asked %+v", asked)
 	}
 }

@@ -14,7 +14,8 @@ func Example() {
 	defer cancel()
 	agent := client.New(client.ExampleSocket) // on a node: client.New("")
 
-	results, err := agent.Insert(ctx, []client.Container{{ID: "4f1c0d6a8a1e", Role: client.IPAM, Namespace: "shop", App: "web"}}, client.InsertOptions{})
+	results, err := agent.Insert(ctx, []client.Container{{ID: "4f1c0d6a8a1e", Role: client.IPAM, Namespace: "shop", App: "web"}},
+		client.InsertOptions{})
 	if err != nil {
 		fmt.Println(err) // errors.AsType[*client.Error] gives its code
 		return

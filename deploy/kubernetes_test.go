@@ -182,7 +182,8 @@ func TestTheManifestHoldsTogether(t *testing.T) {
 		t.Errorf("the role binding is for %v, which is not in the file", binding.RoleRef)
 	}
 	if !spec.HostNetwork || spec.PriorityClassName != "system-node-critical" || *spec.Automount {
-		t.Errorf("host network %v, priority %q, token %v: want true, system-node-critical, false", spec.HostNetwork, spec.PriorityClassName, *spec.Automount)
+		t.Errorf("host network %v, priority %q, token %v: want true, system-node-critical, false", spec.HostNetwork, spec.PriorityClassName,
+			*spec.Automount)
 	}
 	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
 		for _, mount := range c.VolumeMounts {
@@ -257,7 +258,8 @@ func TestTheInitContainerInstallsByRename(t *testing.T) {
 	if output, err := run(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
-	for path, want := range map[string]string{filepath.Join(bin, "berth"): "new", filepath.Join(net, "10-berth.conflist"): `{"type": "portmap"}`} {
+	for path, want := range map[string]string{filepath.Join(bin, "berth"): "new",
+		filepath.Join(net, "10-berth.conflist"): `{"type": "portmap"}`} {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%s holds %q, error %v: want %q", path, got, err, want)
 		}

@@ -47,7 +47,8 @@ func TestTheUnitKeepsTheJournalOverARestart(t *testing.T) {
 func TestTheUnitHasNoMisspeltKey(t *testing.T) {
 	known := map[string]string{
 		"[Unit]": "Description Documentation Wants After Before",
-		"[Service]": "Type Environment EnvironmentFile ExecStart Restart RestartSec RuntimeDirectory RuntimeDirectoryMode RuntimeDirectoryPreserve " +
+		"[Service]": "Type Environment EnvironmentFile ExecStart Restart RestartSec RuntimeDirectory RuntimeDirectoryMode " +
+			"RuntimeDirectoryPreserve " +
 			"StateDirectory StateDirectoryMode UMask LimitNOFILE OOMScoreAdjust CapabilityBoundingSet NoNewPrivileges ProtectSystem " +
 			"ProtectHome PrivateTmp ProtectClock ProtectControlGroups ProtectKernelLogs ProtectHostname LockPersonality " +
 			"MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID RestrictNamespaces RestrictAddressFamilies SystemCallArchitectures",

@@ -229,7 +229,8 @@ func TestANodeWhoseAgentIsDeadIsNamed(t *testing.T) {
 	}
 	labtest.Eventually(t, "the dead agent's node is named", func() error {
 		d, code := doctor(t, l)
-		if code != 3 || !slices.Equal(d.Away, []string{"n2"}) || !slices.Equal(kinds(d.Findings), []string{"node-away", "reservation-away-node"}) {
+		if code != 3 || !slices.Equal(d.Away, []string{"n2"}) ||
+			!slices.Equal(kinds(d.Findings), []string{"node-away", "reservation-away-node"}) {
 			return fmt.Errorf("exit code %d: %+v", code, d)
 		}
 		return nil

@@ -29,7 +29,8 @@ const bothFamilies = `pools:
 
 // stateful are the keys by which a configuration asks for a member of shop/db.
 func stateful(member string) map[string]any {
-	return map[string]any{"cni": map[string]any{"berth": map[string]any{"class": "stateful", "namespace": "shop", "app": "db", "member": member}}}
+	return map[string]any{"cni": map[string]any{"berth": map[string]any{"class": "stateful", "namespace": "shop", "app": "db",
+		"member": member}}}
 }
 
 func TestVERSIONTellsTheRevisionThatTheNodesContainersHave(t *testing.T) {
@@ -204,7 +205,8 @@ func TestARequestedAddressIsGivenOrRefusedInWords(t *testing.T) {
 	}
 	restores(t, l, settled)
 	moved := container(t, l.Nodes[0], l)
-	if output, err := commandOutput(moved, called(moved, "ADD", 0, map[string]any{"runtimeConfig": map[string]any{"ips": []string{beside.String()}}})); err != nil {
+	if output, err := commandOutput(moved,
+		called(moved, "ADD", 0, map[string]any{"runtimeConfig": map[string]any{"ips": []string{beside.String()}}})); err != nil {
 		t.Errorf("an address of another node's block that nobody has is refused: %s", output)
 	}
 	del(t, moved)
@@ -251,7 +253,8 @@ func TestAContainersInterfaceHeedsNoRouterAdvertisements(t *testing.T) {
 	l := newLab(t, 1, bothFamilies)
 	c := container(t, l.Nodes[0], l)
 	add(t, c)
-	output, err := exec.Command("nsenter", "--net="+c.Netns, "cat", filepath.Join("/proc/sys/net/ipv6/conf", c.Interface, "accept_ra")).CombinedOutput()
+	output, err := exec.Command("nsenter", "--net="+c.Netns, "cat",
+		filepath.Join("/proc/sys/net/ipv6/conf", c.Interface, "accept_ra")).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(output)) != "0" {
 		t.Errorf("accept_ra is %s, error %v: want 0", output, err)
 	}

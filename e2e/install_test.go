@@ -59,7 +59,8 @@ func TestTheReadmesInstallSectionGivesAContainerAnAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = sandbox.Remove("/run/netns/installed") })
-	runtime := libcni.NewCNIConfigWithCacheDir([]string{filepath.Join(root, "opt/cni/bin"), plugins}, t.TempDir(), &invoke.DefaultExec{RawExec: &invoke.RawExec{}})
+	runtime := libcni.NewCNIConfigWithCacheDir([]string{filepath.Join(root, "opt/cni/bin"), plugins}, t.TempDir(),
+		&invoke.DefaultExec{RawExec: &invoke.RawExec{}})
 	arguments := &libcni.RuntimeConf{ContainerID: "installed", NetNS: "/run/netns/installed", IfName: "eth0"}
 	labtest.Eventually(t, "the agent has the configuration", func() error {
 		return sandbox.Within(host, func() error { return runtime.GetStatusNetworkList(t.Context(), list) })

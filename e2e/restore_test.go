@@ -117,7 +117,8 @@ func known(t *testing.T, l *lab.Lab, all []*lab.Container) error {
 	}
 	var errs []error
 	for _, c := range all {
-		record := assignments["/berth/v1/assignments/default/"+c.Address.String()] + reservations["/berth/v1/reservations/default/"+c.Address.String()]
+		record := assignments["/berth/v1/assignments/default/"+c.Address.String()] +
+			reservations["/berth/v1/reservations/default/"+c.Address.String()]
 		if !strings.Contains(record, `"`+c.ID+`"`) || !strings.Contains(record, `"node":"`+c.Node.Name+`"`) {
 			errs = append(errs, fmt.Errorf("%v is shown as %q: want %s on %s", c.Address, record, c.ID, c.Node.Name))
 		}

@@ -21,10 +21,11 @@ func TestASecondAgentIsRefusedAndToldOfTheFirst(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = sandbox.Remove(elsewhere) })
 	for what, c := range map[string]struct{ netns, node, run, data, want string }{
-		"the same name, in the same network namespace": {first.Netns(), first.Name, t.TempDir(), t.TempDir(), "a network namespace has one agent"},
-		"another name, in the same network namespace":  {first.Netns(), "n2", t.TempDir(), t.TempDir(), "a network namespace has one agent"},
-		"the same run directory":                       {elsewhere, first.Name, first.RunDir(), t.TempDir(), "another --run-dir"},
-		"the same data directory":                      {elsewhere, "n2", t.TempDir(), first.DataDir(), "another --data-dir"},
+		"the same name, in the same network namespace": {first.Netns(), first.Name, t.TempDir(), t.TempDir(),
+			"a network namespace has one agent"},
+		"another name, in the same network namespace": {first.Netns(), "n2", t.TempDir(), t.TempDir(), "a network namespace has one agent"},
+		"the same run directory":                      {elsewhere, first.Name, first.RunDir(), t.TempDir(), "another --run-dir"},
+		"the same data directory":                     {elsewhere, "n2", t.TempDir(), first.DataDir(), "another --data-dir"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

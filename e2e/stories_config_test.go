@@ -43,7 +43,8 @@ func TestStoriesOfGatewaysAndRangesTakeNothingFromWhoHasIt(t *testing.T) {
 				}
 				shrunk += did
 			}
-			t.Logf("%d rounds: the gateway moved in %d, since its holder had gone; the range shrank in %d, since the member came later", times, moved, shrunk)
+			t.Logf("%d rounds: the gateway moved in %d, since its holder had gone; the range shrank in %d, since the member came later", times,
+				moved, shrunk)
 		})
 	}
 }

@@ -90,7 +90,8 @@ func TestStoriesOfSettlingKeepEveryAddressOnce(t *testing.T) {
 							t.Logf("%s: %d times in %v", s.name, n+1, time.Since(began).Round(time.Second))
 						}
 					}
-					t.Logf("%s: %d times in %v; %d rounds tell nothing, since the machine was too slow", s.name, times, time.Since(began).Round(time.Second), void)
+					t.Logf("%s: %d times in %v; %d rounds tell nothing, since the machine was too slow", s.name, times,
+						time.Since(began).Round(time.Second), void)
 				})
 			}
 			telling.Wait()
@@ -377,7 +378,8 @@ func (s *teller) lostJournal() error {
 		return err
 	}
 	for range 1 + rand.IntN(3) {
-		if err := errors.Join(s.node.Kill(), os.Remove(filepath.Join(s.node.RunDir(), "journal")), s.node.Launch()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := errors.Join(s.node.Kill(), os.Remove(filepath.Join(s.node.RunDir(), "journal")), s.node.Launch()); err != nil &&
+			!errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		s.tower.watcher.Mind(c.Address, plain.Address)

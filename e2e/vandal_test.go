@@ -103,7 +103,8 @@ func attach(node string) func(map[string]any) {
 	return func(record map[string]any) {
 		record["epoch"] = record["epoch"].(float64) + 1
 		record["holder"] = map[string]any{
-			"attachment": map[string]any{"network": "berth", "container": "nobody", "interface": "eth0"}, "node": node, "since": "2026-01-01T00:00:00Z",
+			"attachment": map[string]any{"network": "berth", "container": "nobody", "interface": "eth0"}, "node": node,
+			"since": "2026-01-01T00:00:00Z",
 		}
 	}
 }

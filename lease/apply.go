@@ -85,7 +85,8 @@ func (s *Store) commitChange(ctx context.Context, c change, when time.Time) (aft
 		Else: []clientv3.Op{clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.history(entry.Number))},
 	}
 	if ops := max(len(t.Then), len(t.If)); ops > maxOps {
-		return nil, false, fmt.Errorf("lease: change the configuration: it takes %d operations, and one transaction of etcd has %d: change fewer things at once", ops, maxOps)
+		return nil, false, fmt.Errorf("lease: change the configuration: it takes %d operations, and one transaction of etcd has %d: "+
+			"change fewer things at once", ops, maxOps)
 	}
 	response, err := s.settle(ctx, "configure", t)
 	if err != nil {

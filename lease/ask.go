@@ -25,7 +25,8 @@ const (
 
 var (
 	questionForm = form[Question]{
-		kind: KindQuestion, check: validQuestion, fill: func(q *Question, key Key, revision int64) { q.Slot, q.Revision = key.Question, revision },
+		kind: KindQuestion, check: validQuestion,
+		fill: func(q *Question, key Key, revision int64) { q.Slot, q.Revision = key.Question, revision },
 	}
 	answerForm = form[Answer]{
 		kind: KindQuestion, check: validAnswer, fill: func(a *Answer, key Key, _ int64) { a.Slot, a.Node = key.Question, key.Node },
@@ -38,7 +39,8 @@ var ErrWithdrawn = errors.New("lease: the question was withdrawn")
 // Ask asks every agent and waits until each node that had a session has answered, or for as long as patience. It
 // returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in deaf are
 // asked, but not waited for.
-func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration, deaf ...string) (answers []Answer, silent []string, err error) {
+func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration,
+	deaf ...string) (answers []Answer, silent []string, err error) {
 	id, err := s.grant(ctx, patience+askTime)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
@@ -50,7 +52,8 @@ func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration, dea
 	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	names, err := s.awaitAnswers(bounded, slot, at, slices.DeleteFunc(slices.Clone(live), func(n string) bool { return slices.Contains(deaf, n) }))
+	names, err := s.awaitAnswers(bounded, slot, at,
+		slices.DeleteFunc(slices.Clone(live), func(n string) bool { return slices.Contains(deaf, n) }))
 	if ctx.Err() != nil || err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", errors.Join(ctx.Err(), err))
 	}

@@ -114,8 +114,9 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 		for i := range n {
 			a.Attachments = append(a.Attachments, HeldAttachment{
 				Attachment: allocator.Attachment{Network: "berth", Container: fmt.Sprintf("%064d", i), Interface: "eth0"}, Role: "interface",
-				Class: allocator.Stateful, Pool: "default", Addresses: []netip.Addr{addr("10.42.200.200"), addr("fd00:1111:2222:3333:4444:5555:6666:7777")},
-				App: allocator.App{Namespace: "a-namespace-of-a-team", Name: strings.Repeat("app", 8)}, Member: strings.Repeat("app", 8) + "-123",
+				Class: allocator.Stateful, Pool: "default",
+				Addresses: []netip.Addr{addr("10.42.200.200"), addr("fd00:1111:2222:3333:4444:5555:6666:7777")},
+				App:       allocator.App{Namespace: "a-namespace-of-a-team", Name: strings.Repeat("app", 8)}, Member: strings.Repeat("app", 8) + "-123",
 				Epoch: 1 << 40, Since: time.Now(), Answered: true, Port: "bth0123456789ab",
 			})
 			a.Ports = append(a.Ports, HeldPort{Name: "bth0123456789ab", Class: "stateful"})
@@ -130,7 +131,8 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 		l.check(err)
 		i := slices.IndexFunc(answers, func(a Answer) bool { return a.Node == x.node.Name })
 		a := answers[i]
-		if len(a.Attachments)+a.More.Attachments != count || len(a.Ports)+a.More.Ports != count || (a.More == More{}) != all || len(a.Attachments) < 1000 {
+		if len(a.Attachments)+a.More.Attachments != count || len(a.Ports)+a.More.Ports != count || (a.More == More{}) != all ||
+			len(a.Attachments) < 1000 {
 			t.Errorf("of %d there are %d, and %d are counted", count, len(a.Attachments), a.More.Attachments)
 		}
 	}

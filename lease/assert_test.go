@@ -18,7 +18,8 @@ func TestWhatIsMissingOfABlockIsAssertedAndAnothersStays(t *testing.T) {
 	if again.Revision != first.Revision {
 		t.Errorf("asserting what is there wrote %+v over %+v", again, first)
 	}
-	got, err := two.AssertBlock(t.Context(), "default", block, []netip.Prefix{prefix("10.42.16.32/27"), prefix("10.42.16.31/32"), prefix("10.42.16.41/32")})
+	got, err := two.AssertBlock(t.Context(), "default", block,
+		[]netip.Prefix{prefix("10.42.16.32/27"), prefix("10.42.16.31/32"), prefix("10.42.16.41/32")})
 	l.check(err)
 	for a, owner := range map[string]string{
 		"10.42.16.0": "n1", "10.42.16.31": "n1", "10.42.16.32": "n2", "10.42.16.40": "n1", "10.42.16.41": "n2", "10.42.16.63": "n2",

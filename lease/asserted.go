@@ -58,7 +58,8 @@ func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
 
 // has reports whether the record names what the assertion speaks of.
 func (r *IdentityRecord) has(a Assertion) bool {
-	return r.Pool == a.Pool.Name && !slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return !slices.Contains(r.Addresses, addr) })
+	return r.Pool == a.Pool.Name &&
+		!slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return !slices.Contains(r.Addresses, addr) })
 }
 
 // mine reports whether a reservation that is there may be, or become, the attachment's. An earlier epoch is one that

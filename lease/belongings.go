@@ -51,7 +51,8 @@ func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err erro
 		}),
 		each(ctx, s, assignmentForm, func(kv *mvccpb.KeyValue, a Assignment) {
 			if a.Node == name {
-				b.assignments = append(b.assignments, belonging{string(kv.Key), kv.ModRevision, clientv3.OpDelete(string(kv.Key)), Removal{Assignments: 1}})
+				b.assignments = append(b.assignments,
+					belonging{string(kv.Key), kv.ModRevision, clientv3.OpDelete(string(kv.Key)), Removal{Assignments: 1}})
 			}
 		}),
 		each(ctx, s, reservationForm, func(kv *mvccpb.KeyValue, r Reservation) {
@@ -66,7 +67,8 @@ func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err erro
 	}
 	status, err := s.get(ctx, s.keys.status(name))
 	if err == nil && len(status.Kvs) > 0 {
-		b.others = append(b.others, belonging{key: s.keys.status(name), revision: status.Kvs[0].ModRevision, op: clientv3.OpDelete(s.keys.status(name))})
+		b.others = append(b.others, belonging{key: s.keys.status(name), revision: status.Kvs[0].ModRevision,
+			op: clientv3.OpDelete(s.keys.status(name))})
 	}
 	return b, err
 }

@@ -31,7 +31,8 @@ func TestOfTwoNodesThatClaimABlockOneGetsItAndTheOtherLearnsWho(t *testing.T) {
 		}
 		name := nodes[winner].Node().Name
 		for n := range got {
-			if b := got[n]; b.Pool != "default" || b.Prefix != block || len(b.Parts) != 1 || b.Parts[0].Owner != name || b.Revision != got[winner].Revision {
+			if b := got[n]; b.Pool != "default" || b.Prefix != block || len(b.Parts) != 1 || b.Parts[0].Owner != name ||
+				b.Revision != got[winner].Revision {
 				t.Fatalf("%s has won, and node %d got %+v", name, n, b)
 			}
 		}
@@ -49,7 +50,8 @@ func TestClaimingOnesOwnBlockAgainSettlesWhoOwnsIt(t *testing.T) {
 	again, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
 	l.check(err)
 	// A release that was on its way comes too late.
-	if lost, ok := errors.AsType[*LostBlockError](second(x.ReleaseBlock(t.Context(), first, first.Prefix))); !ok || lost.Block.Revision != again.Revision {
+	if lost, ok := errors.AsType[*LostBlockError](second(x.ReleaseBlock(t.Context(), first, first.Prefix))); !ok ||
+		lost.Block.Revision != again.Revision {
 		t.Errorf("the late release: %+v", lost)
 	}
 	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 || blocks[0].Revision != again.Revision {
@@ -67,7 +69,8 @@ func TestAReleaseGivesUpOnesOwnPartsAlone(t *testing.T) {
 	s := l.store()
 	l.apply(s, smallest())
 	x := l.join(s, "n1")
-	split := Block{Prefix: prefix("10.42.16.0/26"), Parts: []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n1"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n2"}}}
+	split := Block{Prefix: prefix("10.42.16.0/26"),
+		Parts: []Part{{Prefix: prefix("10.42.16.0/27"), Owner: "n1"}, {Prefix: prefix("10.42.16.32/27"), Owner: "n2"}}}
 	l.put(s.keys.block("default", split.Prefix), encode(split))
 	blocks, err := s.Blocks(t.Context())
 	l.check(err)

@@ -69,7 +69,8 @@ func (s *Store) firstTry() time.Duration {
 }
 
 // consult reads in one transaction, linearizably.
-func (s *Store) consult(ctx context.Context, patience time.Duration, operation string, reads ...clientv3.Op) (*clientv3.TxnResponse, error) {
+func (s *Store) consult(ctx context.Context, patience time.Duration, operation string,
+	reads ...clientv3.Op) (*clientv3.TxnResponse, error) {
 	known, err := s.life.known()
 	if err != nil {
 		return nil, err

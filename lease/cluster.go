@@ -44,7 +44,8 @@ func clusterID(id uint64) string { return strconv.FormatUint(id, 16) }
 
 // Meet finds out where etcd stands, and comes before anything that builds upon the state. Who meets a fresh etcd
 // writes its id into the cluster's record. Who finds that the id is another's, that revisions went back, or that keys
-// which he wrote are missing, voids what is recorded, so that everybody recovers: see AcceptCluster. It fails with *ClusterError where a past,
+// which he wrote are missing, voids what is recorded, so that everybody recovers: see AcceptCluster. It fails with
+// *ClusterError where a past,
 // me's, is of a cluster that this state does not come from.
 func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Standing, error) {
 	for range meetTries {

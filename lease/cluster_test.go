@@ -35,11 +35,13 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	if !at.Recovering || !at.New || at.Life != 1 {
 		t.Errorf("it met %+v: want a recovery in the second life", at)
 	}
-	if _, err := stranger.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err, ErrClusterChanged) {
+	if _, err := stranger.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err,
+		ErrClusterChanged) {
 		t.Errorf("a node that has not noticed could claim: %v", err)
 	}
 	x = m.join(s, "n1")
-	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err, ErrRecovering) {
+	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err,
+		ErrRecovering) {
 		t.Errorf("a node could claim while all recover: %v", err)
 	}
 	if met := m.meet(other, "n2", Past{}); !met.Recovering || met.Life != 1 {
@@ -49,7 +51,8 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	if met := m.meet(s, "n1", past(at, x)); met.Recovering || met.Life != 1 {
 		t.Errorf("after the recovery it met %+v", met)
 	}
-	if err := second(x.ReleaseBlock(t.Context(), Block{Pool: "default", Prefix: prefix("10.42.16.0/26")}, prefix("10.42.16.0/26"))); !errors.Is(err, ErrClusterChanged) {
+	if err := second(x.ReleaseBlock(t.Context(), Block{Pool: "default", Prefix: prefix("10.42.16.0/26")},
+		prefix("10.42.16.0/26"))); !errors.Is(err, ErrClusterChanged) {
 		t.Errorf("the session of the recovery goes on: %v", err)
 	}
 }

@@ -27,7 +27,8 @@ func TestDemandsAreFollowed(t *testing.T) {
 	l.beside(func(ctx context.Context) { _ = s.FollowDemands(ctx, func(u Update[Demand]) { updates <- u }) })
 	<-updates
 	d := l.demand(n[1])
-	if u := <-updates; len(u.Set) != 1 || u.Set[0].Node != "n2" || u.Set[0].Of(allocator.V4) != 1 || u.Set[0].Of(allocator.V6) != 0 || u.Set[0].Revision != d.Revision {
+	if u := <-updates; len(u.Set) != 1 || u.Set[0].Node != "n2" || u.Set[0].Of(allocator.V4) != 1 || u.Set[0].Of(allocator.V6) != 0 ||
+		u.Set[0].Revision != d.Revision {
 		t.Errorf("the demand is followed as %+v", u)
 	}
 	_, err := n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)

@@ -75,7 +75,8 @@ func (o Options) knock(ctx context.Context, endpoint string) error {
 		case ctx.Err() != nil:
 			return errors.New("it takes connections and does not answer: is it etcd, and not stopped?")
 		case network == "tcp" && speaksTLS(ctx, network, address):
-			return errors.New("it speaks TLS, and the endpoint says otherwise: write https://, with --etcd-cacert where its authority is not one of the machine's")
+			return errors.New("it speaks TLS, and the endpoint says otherwise: write https://, with --etcd-cacert where its authority is " +
+				"not one of the machine's")
 		}
 		return fmt.Errorf("what answers there is no etcd (%w)", err)
 	}
@@ -153,7 +154,8 @@ func (o Options) tlsError(err error) error {
 		return nil
 	}
 	if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
-		return errors.New("it does not speak TLS, and the endpoint or the files of certificates say otherwise: write http://, without --etcd-cacert and --etcd-cert")
+		return errors.New("it does not speak TLS, and the endpoint or the files of certificates say otherwise: write http://, without " +
+			"--etcd-cacert and --etcd-cert")
 	}
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
 		if o.CACert == "" {
@@ -171,11 +173,13 @@ func (o Options) tlsError(err error) error {
 		return fmt.Errorf("its certificate is not valid: renew it (%w)", err)
 	}
 	// Its alert of TLS 1.2 comes within the handshake, that of 1.3 with the first read, and some only close.
-	if strings.Contains(err.Error(), "remote error: tls:") || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+	if strings.Contains(err.Error(), "remote error: tls:") || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) {
 		if o.Cert == "" {
 			return fmt.Errorf("it wants a client certificate: give one by --etcd-cert and --etcd-key (%w)", err)
 		}
-		return fmt.Errorf("it does not take the client certificate in %s: give one that its authorities signed and that is valid now (%w)", o.Cert, err)
+		return fmt.Errorf("it does not take the client certificate in %s: give one that its authorities signed and that is valid now (%w)",
+			o.Cert, err)
 	}
 	return err
 }

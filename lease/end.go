@@ -59,7 +59,8 @@ func (s *Store) end(ctx context.Context, id allocator.Identity, may func(Reserva
 }
 
 // ending reads what an identity has, and what a transaction compares and deletes to end it.
-func (s *Store) ending(ctx context.Context, id allocator.Identity) (compares []clientv3.Cmp, deletes []clientv3.Op, all []Reservation, err error) {
+func (s *Store) ending(ctx context.Context,
+	id allocator.Identity) (compares []clientv3.Cmp, deletes []clientv3.Op, all []Reservation, err error) {
 	key := s.keys.identity(id)
 	response, err := s.get(ctx, key)
 	if err != nil {

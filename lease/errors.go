@@ -25,7 +25,8 @@ var (
 	// ErrClusterChanged says that the record of the cluster was rewritten since the session began.
 	ErrClusterChanged = errors.New("lease: the record of the etcd cluster has changed")
 	// ErrRecovering says that nothing is given to anybody, since etcd was restored and not every right has run out yet.
-	ErrRecovering = errors.New("lease: etcd was restored or made anew, and nodes have time to assert what they hold: nothing new is given until then")
+	ErrRecovering = errors.New("lease: etcd was restored or made anew, and nodes have time to assert what they hold: nothing new is " +
+		"given until then")
 	// ErrDemandMet says that nobody waits any more for what was to be given: the demand, or its node's session, has ended.
 	ErrDemandMet = errors.New("lease: the demand has been met or has ended")
 	// ErrManyParts says that a block is split into so many parts that it cannot be split further.
@@ -63,7 +64,8 @@ func (e *DetachError) Error() string {
 type ConflictError struct{ Winner HistoryEntry }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("lease: the configuration was changed meanwhile: revision %d by %s: read it and apply again", e.Winner.Revision, e.Winner.Who)
+	return fmt.Sprintf("lease: the configuration was changed meanwhile: revision %d by %s: read it and apply again", e.Winner.Revision,
+		e.Winner.Who)
 }
 
 // An InUseError says why a pool cannot be removed.
@@ -75,7 +77,8 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("lease: pool %q is in use: %s and %s, such as %s: stop its containers and release its reservations first, then `berthctl remove pool %s --drain`, which waits until nodes have given their blocks back",
+	return fmt.Sprintf("lease: pool %q is in use: %s and %s, such as %s: stop its containers and release its reservations first, "+
+		"then `berthctl remove pool %s --drain`, which waits until nodes have given their blocks back",
 		e.Pool, count(e.Blocks, "owned block"), count(e.Reservations, "reservation"), strings.Join(e.Examples, ", "), e.Pool)
 }
 
@@ -90,7 +93,8 @@ func count(n int, what string) string {
 type ClusterError struct{ Recorded, Actual string }
 
 func (e *ClusterError) Error() string {
-	return fmt.Sprintf("lease: this node's containers belong to the etcd cluster %s, and the endpoints are of cluster %s, whose state does not come from it", e.Recorded, e.Actual)
+	return fmt.Sprintf("lease: this node's containers belong to the etcd cluster %s, and the endpoints are of cluster %s, whose "+
+		"state does not come from it", e.Recorded, e.Actual)
 }
 
 // A NodeTakenError says that a node's name belongs to another machine.
@@ -101,7 +105,8 @@ func (e *NodeTakenError) Error() string {
 	if e.Address != "" {
 		where = " at " + e.Address
 	}
-	return fmt.Sprintf("lease: the node name %q belongs to machine %s%s: choose another name, or free this one with `berthctl node remove %s` once that machine is gone for good",
+	return fmt.Sprintf("lease: the node name %q belongs to machine %s%s: choose another name, or free this one with `berthctl node "+
+		"remove %s` once that machine is gone for good",
 		e.Node, e.Machine, where, e.Node)
 }
 
@@ -109,7 +114,8 @@ func (e *NodeTakenError) Error() string {
 type NodeAliveError struct{ Node, Boot string }
 
 func (e *NodeAliveError) Error() string {
-	return fmt.Sprintf("lease: node %q is alive under another boot (%s): is this machine a clone, or does a second agent run in another network namespace? Give each its own node name", e.Node, e.Boot)
+	return fmt.Sprintf("lease: node %q is alive under another boot (%s): is this machine a clone, or does a second agent run in "+
+		"another network namespace? Give each its own node name", e.Node, e.Boot)
 }
 
 // A LostBlockError says that a block is not as the caller knows it. Block is what etcd has; Revision 0: no record.
@@ -132,7 +138,8 @@ func (e *HeldError) Error() string {
 type ReservedError struct{ Reservation Reservation }
 
 func (e *ReservedError) Error() string {
-	return fmt.Sprintf("lease: address %s of pool %q is reserved for %s: ask for another one", e.Reservation.Address, e.Reservation.Pool, e.Reservation.Identity)
+	return fmt.Sprintf("lease: address %s of pool %q is reserved for %s: ask for another one", e.Reservation.Address, e.Reservation.Pool,
+		e.Reservation.Identity)
 }
 
 // An ExhaustedError says that every stateful address of a pool and family is reserved.
@@ -143,7 +150,8 @@ type ExhaustedError struct {
 }
 
 func (e *ExhaustedError) Error() string {
-	return fmt.Sprintf("lease: pool %q is exhausted: all of its %d usable stateful %s addresses are reserved: release some, or add a stateful range", e.Pool, e.Addresses, e.Family)
+	return fmt.Sprintf("lease: pool %q is exhausted: all of its %d usable stateful %s addresses are reserved: release some, or add "+
+		"a stateful range", e.Pool, e.Addresses, e.Family)
 }
 
 // A GrowError says that a node owns a block that a stateful range is to grow over.
@@ -153,5 +161,6 @@ type GrowError struct {
 }
 
 func (e *GrowError) Error() string {
-	return fmt.Sprintf("lease: pool %q: a stateful range cannot grow over block %s, which node %s owns: choose a range without it, or wait until the node has given it back", e.Pool, e.Block, e.Node)
+	return fmt.Sprintf("lease: pool %q: a stateful range cannot grow over block %s, which node %s owns: choose a range without it, "+
+		"or wait until the node has given it back", e.Pool, e.Block, e.Node)
 }

@@ -113,7 +113,8 @@ func (s *Store) watch(ctx context.Context, prefix string, revision int64, f func
 	defer cancel()
 	// Without a leader etcd would keep silent, and the follower would think that nothing happens.
 	ctx = clientv3.WithRequireLeader(ctx)
-	events := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
+	events := client.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1), clientv3.WithPrevKV(),
+		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
 	for response := range events {
 		s.heard(client, "watch "+s.keys.part(prefix), response.Err())
 		// Revisions that go back are another history of etcd's, in which this watch would wait for long.

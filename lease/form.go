@@ -31,13 +31,16 @@ var (
 	settingsForm = form[Settings]{
 		kind: KindSettings, check: validSettings, fresh: DefaultSettings, needs: []string{"operations", "fencing", "session", "addressLease"},
 	}
-	sessionForm = form[Presence]{kind: KindSession, keyed: true, fill: func(p *Presence, key Key, revision int64) { p.Node, p.Revision = key.Node, revision }}
-	nodeForm    = form[Node]{kind: KindNode, check: validRecordOfNode, fill: func(n *Node, key Key, revision int64) { n.Name, n.Revision = key.Node, revision }}
-	statusForm  = form[Status]{kind: KindStatus, check: validStatus, fill: func(s *Status, key Key, _ int64) { s.Node = key.Node }}
-	poolForm    = form[allocator.Pool]{kind: KindPool, check: validPool, fill: func(p *allocator.Pool, key Key, _ int64) { p.Name = key.Pool }}
-	blockForm   = form[Block]{kind: KindBlock, check: validBlock, needs: []string{"prefix", "parts"}, fill: func(b *Block, key Key, revision int64) {
-		b.Pool, b.Revision = key.Pool, revision
-	}}
+	sessionForm = form[Presence]{kind: KindSession, keyed: true,
+		fill: func(p *Presence, key Key, revision int64) { p.Node, p.Revision = key.Node, revision }}
+	nodeForm = form[Node]{kind: KindNode, check: validRecordOfNode,
+		fill: func(n *Node, key Key, revision int64) { n.Name, n.Revision = key.Node, revision }}
+	statusForm = form[Status]{kind: KindStatus, check: validStatus, fill: func(s *Status, key Key, _ int64) { s.Node = key.Node }}
+	poolForm   = form[allocator.Pool]{kind: KindPool, check: validPool, fill: func(p *allocator.Pool, key Key, _ int64) { p.Name = key.Pool }}
+	blockForm  = form[Block]{kind: KindBlock, check: validBlock, needs: []string{"prefix", "parts"},
+		fill: func(b *Block, key Key, revision int64) {
+			b.Pool, b.Revision = key.Pool, revision
+		}}
 	assignmentForm = form[Assignment]{kind: KindAssignment, check: validAssignment, fill: func(a *Assignment, key Key, _ int64) {
 		a.Pool, a.Address = key.Pool, key.Address
 	}}

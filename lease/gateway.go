@@ -34,9 +34,11 @@ type UnappliedError struct {
 
 func (e *UnappliedError) Error() string {
 	if e.Away {
-		return fmt.Sprintf("lease: pool %q: %s cannot become the gateway: node %s, which may have given it to a container, is away: wait for it, or remove it (berthctl node remove %s)", e.Pool, e.Address, e.Node, e.Node)
+		return fmt.Sprintf("lease: pool %q: %s cannot become the gateway: node %s, which may have given it to a container, is away: "+
+			"wait for it, or remove it (berthctl node remove %s)", e.Pool, e.Address, e.Node, e.Node)
 	}
-	return fmt.Sprintf("lease: pool %q: %s cannot become the gateway yet: node %s, which may have given it to a container, has not applied revision %d, which excludes it: look at its log, then apply again", e.Pool, e.Address, e.Node, e.Revision)
+	return fmt.Sprintf("lease: pool %q: %s cannot become the gateway yet: node %s, which may have given it to a container, has not "+
+		"applied revision %d, which excludes it: look at its log, then apply again", e.Pool, e.Address, e.Node, e.Revision)
 }
 
 // guardGateways looks whether somebody has, or may yet be given, what becomes a gateway of a pool.
@@ -59,7 +61,8 @@ func (s *Store) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.
 	const becomes = "the gateway"
 	keys, prefix := s.keys, pool.BlockOf(a)
 	response, err := s.consult(ctx, callTime, "read holders",
-		clientv3.OpGet(keys.assignment(pool.Name, a)), clientv3.OpGet(keys.reservation(pool.Name, a)), clientv3.OpGet(keys.block(pool.Name, prefix)))
+		clientv3.OpGet(keys.assignment(pool.Name, a)), clientv3.OpGet(keys.reservation(pool.Name, a)), clientv3.OpGet(keys.block(pool.Name,
+			prefix)))
 	if err != nil {
 		return g, err
 	}

@@ -56,7 +56,8 @@ func TestAGatewayIsRefusedWhereSomebodyHasTheAddress(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	b := l.claims(x, base, "10.42.16.0/26")
-	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1", Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
+	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
+		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
 	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
 	l.refusedFor(s, movedTo(base, "10.42.16.9"), "container c1", "node n1")
 
@@ -66,7 +67,8 @@ func TestAGatewayIsRefusedWhereSomebodyHasTheAddress(t *testing.T) {
 	})
 	l.refusedFor(s, movedTo(base, reserved[0].Address.String()), "ns/db", "c2", "n1")
 
-	_, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], identity("db", 1), []netip.Addr{addr("10.42.0.77")})
+	_, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], identity("db", 1),
+		[]netip.Addr{addr("10.42.0.77")})
 	l.check(err)
 	l.refusedFor(s, movedTo(base, "10.42.0.77"), "ns/db", "reserved")
 }
@@ -110,7 +112,8 @@ func TestAContainerThatGetsTheAddressWhileItsExclusionIsAppliedKeepsIt(t *testin
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	b := l.claims(x, base, "10.42.16.0/26")
-	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1", Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
+	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
+		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
 	_, err := s.ApplyInSteps(t.Context(), base, movedTo(base, "10.42.16.9"), Applying{Waiting: func(error) {
 		// What it had answered before it heard of the exclusion is published with the first status that knows of it.
 		l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}, Status: Status{Revision: l.config(other).Revision}}))
@@ -145,7 +148,8 @@ func TestNothingComesBetweenTheLookAtAGatewayAndItsMove(t *testing.T) {
 	free, err := s.guard(t.Context(), base, next, []string{"default"})
 	l.check(err)
 	l.claims(x, base, "10.42.16.0/26")
-	if _, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: free}, time.Now()); err != nil || !moved {
+	if _, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: free},
+		time.Now()); err != nil || !moved {
 		t.Errorf("it moved although its block was claimed meanwhile: %v", err)
 	}
 }
@@ -221,7 +225,8 @@ func TestAStatefulRangeDoesNotShrinkBelowAReservation(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	request := ReserveRequest{
-		Pool: base.Pools["default"], PoolRevision: base.PoolRevisions["default"], Identity: identity("db", 0), Addresses: []netip.Addr{addr("10.42.15.9")},
+		Pool: base.Pools["default"], PoolRevision: base.PoolRevisions["default"], Identity: identity("db", 0),
+		Addresses:  []netip.Addr{addr("10.42.15.9")},
 		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"},
 	}
 	l.reserve(x, request)
@@ -248,7 +253,8 @@ func TestAnExclusionTakesNothingAndNamesWhoKeepsHisAddress(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	b := l.claims(x, base, "10.42.16.0/26")
-	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1", Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
+	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
+		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
 	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
 	pool := base.Pools["default"]
 	pool.Exclude = []allocator.Range{{From: addr("10.42.16.0"), To: addr("10.42.16.63")}}

@@ -58,7 +58,8 @@ func (s *Store) Demands(ctx context.Context) ([]Demand, error) {
 }
 
 // Give makes a part of a block, all of which is this node's, that of the node which demands addresses, and ends the
-// demand. An address that the demand names as one of the node itself becomes that. Nothing of the part is held: whatever is published of its addresses is removed. The block and the demand are
+// demand. An address that the demand names as one of the node itself becomes that. Nothing of the part is held: whatever is
+// published of its addresses is removed. The block and the demand are
 // to be as the caller knows them, and the receiver is to have a session: what is given to the dead is lost for long. A
 // part has at most allocator.LargestHalf addresses.
 //

@@ -36,7 +36,8 @@ func TestAGiftMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
 	l, _, n, b := given(t)
 	l.check(n[0].Publish(t.Context(), Batch{Blocks: []Block{b}, Set: assignments(addr("10.42.16.20"), 30)}))
 	d := l.demand(n[1])
-	if got := l.demands(); len(got) != 1 || got[0].Node != "n2" || got[0].Pool != "default" || got[0].V4 != 1 || got[0].Revision != d.Revision {
+	if got := l.demands(); len(got) != 1 || got[0].Node != "n2" || got[0].Pool != "default" || got[0].V4 != 1 ||
+		got[0].Revision != d.Revision {
 		t.Errorf("the demands are %+v", got)
 	}
 	after, err := n[0].Give(t.Context(), b, prefix("10.42.16.32/27"), d)
@@ -94,7 +95,8 @@ func TestNothingIsGivenThatIsNotAsItWas(t *testing.T) {
 	part, d := prefix("10.42.16.32/27"), l.demand(n[1])
 	settled, err := n[0].SettleBlock(t.Context(), b)
 	l.check(err)
-	for what, b := range map[string]Block{"a block that has changed": b, "a part of another": settled.moved(prefix("10.42.16.32/32"), "n1", "n3")} {
+	for what, b := range map[string]Block{"a block that has changed": b,
+		"a part of another": settled.moved(prefix("10.42.16.32/32"), "n1", "n3")} {
 		if _, ok := errors.AsType[*LostBlockError](second(n[0].Give(t.Context(), b, part, d))); !ok {
 			t.Errorf("%s was given", what)
 		}

@@ -127,7 +127,8 @@ func (s *Store) guardShrinking(ctx context.Context, pool string, shrunk []netip.
 			}
 		}
 	}
-	g.compares = append(g.compares, clientv3.Compare(clientv3.CreateRevision(s.keys.Under(KindReservation, pool)), "<", revision+1).WithPrefix())
+	g.compares = append(g.compares,
+		clientv3.Compare(clientv3.CreateRevision(s.keys.Under(KindReservation, pool)), "<", revision+1).WithPrefix())
 	return nil
 }
 

@@ -39,7 +39,8 @@ func TestAStatefulRangeDoesNotGrowOverANodesBlock(t *testing.T) {
 	l.check(second(x.ReleaseBlock(t.Context(), block, block.Prefix)))
 	l.check(grow())
 	// A claim that was chosen before the range grew comes too late.
-	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err, ErrStaleConfig) {
+	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.64/26")); !errors.Is(err,
+		ErrStaleConfig) {
 		t.Errorf("the late claim: %v", err)
 	}
 }
@@ -49,7 +50,8 @@ func TestAGrowingRangeAndAClaimNeverBothWin(t *testing.T) {
 	l := newLab(t)
 	for round := range 10 {
 		name := fmt.Sprint("p", round)
-		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)}}.WithDefaults()
+		pool := allocator.Pool{Name: name,
+			CIDRs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)}}.WithDefaults()
 		block := netip.PrefixFrom(pool.CIDRs[0].Addr(), 26)
 		s := l.store()
 		base := l.apply(s, pool)
@@ -86,7 +88,8 @@ func TestOnlyAPoolThatNothingUsesCanBeRemoved(t *testing.T) {
 
 	_, err = s.RemovePool(t.Context(), base, "default", Note{})
 	use, ok := errors.AsType[*InUseError](err)
-	if !ok || use.Blocks != 1 || use.Reservations != 1 || !strings.Contains(err.Error(), "n1") || !strings.Contains(err.Error(), member.String()) {
+	if !ok || use.Blocks != 1 || use.Reservations != 1 || !strings.Contains(err.Error(), "n1") ||
+		!strings.Contains(err.Error(), member.String()) {
 		t.Fatalf("the error is %v", err)
 	}
 	l.check(second(x.ReleaseBlock(t.Context(), block, block.Prefix)))
@@ -104,10 +107,12 @@ func TestOnlyAPoolThatNothingUsesCanBeRemoved(t *testing.T) {
 	}
 	// Whoever had chosen by the removed pool comes too late, also where the pool is made anew.
 	l.apply(s, smallest())
-	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err, ErrStaleConfig) {
+	if _, err := x.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err,
+		ErrStaleConfig) {
 		t.Errorf("the late claim: %v", err)
 	}
-	if _, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], member, nil); !errors.Is(err, ErrStaleConfig) {
+	if _, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], member, nil); !errors.Is(err,
+		ErrStaleConfig) {
 		t.Errorf("the late reservation: %v", err)
 	}
 	if _, err := s.RemovePool(t.Context(), read, "nothing", Note{}); err == nil {
@@ -143,7 +148,8 @@ func TestNothingComesBetweenALookAndAChange(t *testing.T) {
 	for what, guards := range map[string][]clientv3.Cmp{
 		"growth": growth.compares, "shrinking": shrinking.compares, "blocks": unused.compares[:1], "reservations": unused.compares[1:],
 	} {
-		_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: guard{compares: guards}}, time.Now())
+		_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: guard{compares: guards}},
+			time.Now())
 		if err != nil || !moved {
 			t.Errorf("%s: it went through: %v", what, err)
 		}

@@ -74,7 +74,8 @@ func FuzzKeysGoRound(f *testing.F) {
 		a := netip.AddrFrom4([4]byte{byte(number >> 24), byte(number >> 16), byte(number >> 8), byte(number)})
 		all := []Key{
 			{Kind: KindPool, Pool: name}, {Kind: KindNode, Node: name}, {Kind: KindSession, Node: name}, {Kind: KindStatus, Node: name},
-			{Kind: KindBlock, Pool: name, Address: a}, {Kind: KindAssignment, Pool: name, Address: a}, {Kind: KindReservation, Pool: name, Address: a},
+			{Kind: KindBlock, Pool: name, Address: a}, {Kind: KindAssignment, Pool: name, Address: a},
+			{Kind: KindReservation, Pool: name, Address: a},
 			{Kind: KindHistory, Number: int64(number)}, {Kind: KindCluster}, {Kind: KindRevision}, {Kind: KindSettings},
 			{Kind: KindDemand, Pool: name, Node: name}, {Kind: KindQuestion, Question: name}, {Kind: KindQuestion, Question: name, Node: name},
 		}

@@ -37,7 +37,8 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	// And one that was carried out, unheard.
 	after, err := n[0].Give(t.Context(), now, prefix("10.42.16.32/27"), d)
 	l.check(err)
-	if got, err := n[0].SettleBlock(t.Context(), now); err != nil || got.Revision != after.Revision || got.OwnerOf(addr("10.42.16.40")) != "n2" {
+	if got, err := n[0].SettleBlock(t.Context(), now); err != nil || got.Revision != after.Revision ||
+		got.OwnerOf(addr("10.42.16.40")) != "n2" {
 		t.Errorf("settled: %+v, %v", got, err)
 	}
 	if again, err := n[0].Give(t.Context(), now, prefix("10.42.16.32/27"), d); err != nil || again.Revision != after.Revision {

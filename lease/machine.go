@@ -60,7 +60,8 @@ func (x *Session) ReleaseMachine(ctx context.Context, pool allocator.Pool, poolR
 
 // rewriteBlock changes the block of an address, by what the block and the address's reservation are, until nothing comes
 // between. It compares the pool's revision.
-func (x *Session) rewriteBlock(ctx context.Context, what string, pool allocator.Pool, poolRevision int64, a netip.Addr, change func(Block, *Reservation) (Block, error)) (Block, error) {
+func (x *Session) rewriteBlock(ctx context.Context, what string, pool allocator.Pool, poolRevision int64, a netip.Addr,
+	change func(Block, *Reservation) (Block, error)) (Block, error) {
 	keys, prefix := x.store.keys, pool.BlockOf(a)
 	key, reserved := keys.block(pool.Name, prefix), keys.reservation(pool.Name, a)
 	if poolRevision <= 0 || !prefix.IsValid() {

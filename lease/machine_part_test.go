@@ -33,7 +33,8 @@ func TestANodesOwnAddressIsItsOwnAndNoOtherNodeClaimsIt(t *testing.T) {
 	_, err := l.ownAddress(x, c, "10.42.16.9", false)
 	l.check(err)
 	b := l.claims(y, c, "10.42.16.0/26")
-	if got := b.OwnerOf(addr("10.42.16.9")); got != OwnerMachine || b.OwnerOf(addr("10.42.16.8")) != "n2" || l.machineOf(s, "10.42.16.9") != "n1" {
+	if got := b.OwnerOf(addr("10.42.16.9")); got != OwnerMachine || b.OwnerOf(addr("10.42.16.8")) != "n2" ||
+		l.machineOf(s, "10.42.16.9") != "n1" {
 		t.Fatalf("the block is %+v", b)
 	}
 	l.check(second(y.ReleaseBlock(t.Context(), b, b.Prefix)))
@@ -111,7 +112,8 @@ func TestANodesOwnAddressInAStatefulRangeIsReservedForNobody(t *testing.T) {
 		got = append(got, r[0].Address)
 	}
 	// What one client has seen of the block is out of date when the next address becomes a node's own.
-	free := slices.DeleteFunc([]netip.Addr{addr("10.1.0.8"), addr("10.1.0.10"), addr("10.1.0.11"), addr("10.1.0.12"), addr("10.1.0.13")}, func(a netip.Addr) bool { return slices.Contains(got, a) })
+	free := slices.DeleteFunc([]netip.Addr{addr("10.1.0.8"), addr("10.1.0.10"), addr("10.1.0.11"), addr("10.1.0.12"), addr("10.1.0.13")},
+		func(a netip.Addr) bool { return slices.Contains(got, a) })
 	l.check(claim(free[0].String()))
 	if _, err := reserve(7, free[0]); err == nil || !contains(err, "node n1 itself") {
 		t.Errorf("it was asked for: %v", err)
@@ -167,7 +169,8 @@ func TestANodesOwnAddressKeepsNoPoolFromBeingRemovedAndNoRangeFromGrowing(t *tes
 	grown.Stateful = []netip.Prefix{prefix("10.42.0.0/19")}
 	c, err = s.Apply(t.Context(), c, with(c, grown), Note{})
 	l.check(err)
-	if _, err := s.ReserveFor(t.Context(), c.Pools["default"], c.PoolRevisions["default"], identity("db", 0), []netip.Addr{addr("10.42.16.10")}); err != nil {
+	if _, err := s.ReserveFor(t.Context(), c.Pools["default"], c.PoolRevisions["default"], identity("db", 0),
+		[]netip.Addr{addr("10.42.16.10")}); err != nil {
 		t.Errorf("beside it nothing can be reserved: %v", err)
 	}
 	_, err = s.EndReservation(t.Context(), identity("db", 0), true)

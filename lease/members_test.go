@@ -10,7 +10,8 @@ import (
 
 // asking is a request by a configuration.
 func asking(c *Config, pool string, id allocator.Identity, container string, asked ...netip.Addr) ReserveRequest {
-	return ReserveRequest{Pool: c.Pools[pool], PoolRevision: c.PoolRevisions[pool], Identity: id, Attachment: attachment(container), Addresses: asked}
+	return ReserveRequest{Pool: c.Pools[pool], PoolRevision: c.PoolRevisions[pool], Identity: id, Attachment: attachment(container),
+		Addresses: asked}
 }
 
 // reserve is a Reserve of one member that must succeed.
@@ -52,7 +53,8 @@ func (l *lab) agree(s *Store, said ...Reservation) {
 	}
 	for _, r := range said {
 		got, there := byAddress[addressAt{r.Pool, r.Address}]
-		if !there || got.Identity != r.Identity || got.Epoch != r.Epoch || got.Revision != r.Revision || (got.Holder == nil) != (r.Holder == nil) {
+		if !there || got.Identity != r.Identity || got.Epoch != r.Epoch || got.Revision != r.Revision ||
+			(got.Holder == nil) != (r.Holder == nil) {
 			l.Errorf("said was %+v, etcd has %+v", r, got)
 		}
 	}

@@ -131,7 +131,8 @@ func canonical(block netip.Prefix, parts []Part) []Part {
 // siblings reports whether two parts, of which a is the lower, say the same of the halves of one prefix.
 func siblings(a, b Part) bool {
 	whole := netip.PrefixFrom(b.Prefix.Addr(), b.Prefix.Bits()-1).Masked()
-	return a.Owner == b.Owner && a.Node == b.Node && a.Taken == b.Taken && a.Prefix.Bits() == b.Prefix.Bits() && whole.Addr() == a.Prefix.Addr()
+	return a.Owner == b.Owner && a.Node == b.Node && a.Taken == b.Taken && a.Prefix.Bits() == b.Prefix.Bits() &&
+		whole.Addr() == a.Prefix.Addr()
 }
 
 func prefixesOf(parts []Part) []netip.Prefix {

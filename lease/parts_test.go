@@ -37,7 +37,8 @@ func TestPartsAreWrittenInOneWay(t *testing.T) {
 
 func TestAPartMovesWithWhatIsSaidOfIt(t *testing.T) {
 	b := Block{Prefix: prefix("10.0.0.0/26"), Parts: parts("10.0.0.0/27", "!a", "10.0.0.32/27", "b")}
-	if got := b.moved(prefix("10.0.0.8/29"), "a", "c"); !slices.Equal(got.Parts, parts("10.0.0.0/29", "!a", "10.0.0.8/29", "!c", "10.0.0.16/28", "!a", "10.0.0.32/27", "b")) {
+	if got := b.moved(prefix("10.0.0.8/29"), "a", "c"); !slices.Equal(got.Parts,
+		parts("10.0.0.0/29", "!a", "10.0.0.8/29", "!c", "10.0.0.16/28", "!a", "10.0.0.32/27", "b")) {
 		t.Errorf("given: %v", got.Parts)
 	}
 	free := b.moved(b.Prefix, "a", "")

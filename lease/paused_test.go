@@ -38,8 +38,10 @@ func (l *lab) members(program string) []*process {
 	for i := range 3 {
 		p := &process{endpoint: "http://" + l.freeAddress()}
 		p.command = exec.Command(program, "--name", fmt.Sprintf("e%d", i), "--data-dir", filepath.Join(l.TempDir(), fmt.Sprint(i)),
-			"--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i], "--listen-client-urls", p.endpoint, "--advertise-client-urls", p.endpoint,
-			"--initial-cluster", strings.Join(cluster, ","), "--heartbeat-interval", "50", "--election-timeout", "500", "--unsafe-no-fsync", "--log-level", "error")
+			"--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i], "--listen-client-urls", p.endpoint,
+			"--advertise-client-urls", p.endpoint,
+			"--initial-cluster", strings.Join(cluster,
+				","), "--heartbeat-interval", "50", "--election-timeout", "500", "--unsafe-no-fsync", "--log-level", "error")
 		l.check(p.command.Start())
 		l.Cleanup(func() {
 			_ = p.command.Process.Kill()
@@ -102,7 +104,8 @@ func TestAPausedLeaderGivesNoStaleProof(t *testing.T) {
 		for i, each := range proofs.seen {
 			for _, p := range each {
 				if p.lives && p.sent > proofs.ended {
-					t.Errorf("round %d: member %d (leader %d) shows the session alive to a read that was sent %v after its end", round, i, leader, p.sent-proofs.ended)
+					t.Errorf("round %d: member %d (leader %d) shows the session alive to a read that was sent %v after its end", round, i, leader,
+						p.sent-proofs.ended)
 				}
 				if i == leader && p.sent > proofs.ended {
 					resumed++

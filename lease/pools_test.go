@@ -16,7 +16,8 @@ func smallest() allocator.Pool {
 
 // small has one stateful block of 6 usable addresses, and one other block.
 func small() allocator.Pool {
-	p := allocator.Pool{Name: "small", CIDRs: []netip.Prefix{prefix("10.1.0.0/28")}, Stateful: []netip.Prefix{prefix("10.1.0.8/29")}, BlockSize: allocator.BlockSize{V4: 29}}
+	p := allocator.Pool{Name: "small", CIDRs: []netip.Prefix{prefix("10.1.0.0/28")}, Stateful: []netip.Prefix{prefix("10.1.0.8/29")},
+		BlockSize: allocator.BlockSize{V4: 29}}
 	p.Exclude = []allocator.Range{{From: addr("10.1.0.14"), To: addr("10.1.0.14")}}
 	return p.WithDefaults()
 }

@@ -22,7 +22,8 @@ func publisher(l *lab, s *Store, block netip.Prefix) (*Session, Block) {
 
 func assignments(from netip.Addr, n int) (all []Assignment) {
 	for i := range n {
-		all = append(all, Assignment{Pool: "default", Address: from, Attachment: attachment(fmt.Sprint("c", i)), Node: "n1", Since: time.Now().UTC()})
+		all = append(all, Assignment{Pool: "default", Address: from, Attachment: attachment(fmt.Sprint("c", i)), Node: "n1",
+			Since: time.Now().UTC()})
 		from = from.Next()
 	}
 	return all

@@ -31,8 +31,9 @@ type Answer struct {
 	Spaces      []HeldSpace      `json:"spaces"`
 	Notes       []BadNote        `json:"notes,omitempty"`
 	Unpublished int              `json:"unpublished,omitempty"` // addresses whose assignment etcd may not know yet
-	Undetached  int              `json:"undetached,omitempty"`  // attachments that are over, and whose reservation etcd does not know to be free yet
-	More        More             `json:"more,omitzero"`
+	// attachments that are over, and whose reservation etcd does not know to be free yet
+	Undetached int  `json:"undetached,omitempty"`
+	More       More `json:"more,omitzero"`
 }
 
 // More counts what an answer had no room for.

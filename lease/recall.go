@@ -31,7 +31,8 @@ type rawConfig struct {
 }
 
 func (s *Store) readConfig(kvs []*mvccpb.KeyValue) *rawConfig {
-	r := &rawConfig{keys: s.keys, Config: &Config{Settings: DefaultSettings(), Pools: map[string]allocator.Pool{}, PoolRevisions: map[string]int64{}}}
+	r := &rawConfig{keys: s.keys, Config: &Config{Settings: DefaultSettings(), Pools: map[string]allocator.Pool{},
+		PoolRevisions: map[string]int64{}}}
 	for _, kv := range kvs {
 		if err := r.take(kv); err != nil {
 			r.Bad = append(r.Bad, damage(err))
@@ -187,7 +188,8 @@ type memory struct {
 	whole    bool  // all changes can be read, from the first one on
 	settings *Settings
 	pools    map[string]*allocator.Pool // nil: removed
-	former   []Former                   // all gateways that ever were one: which of them every node has taken off, only the record of the revision says
+	// all gateways that ever were one: which of them every node has taken off, only the record of the revision says
+	former []Former
 }
 
 // recall reads the history as it was at a revision. Changes is how many there were by the record that was written at

@@ -31,7 +31,8 @@ var (
 type ReleaseError struct{ Endpoint, Version string }
 
 func (e *ReleaseError) Error() string {
-	return fmt.Sprintf("lease: etcd at %s is of version %s, which can answer reads with what is out of date, and end sessions wrongly: want %s or a later one", e.Endpoint, e.Version, proofFloor)
+	return fmt.Sprintf("lease: etcd at %s is of version %s, which can answer reads with what is out of date, and end sessions "+
+		"wrongly: want %s or a later one", e.Endpoint, e.Version, proofFloor)
 }
 
 // A ReleaseWarning says that a member of etcd is of a release with known faults in its authentication, or that its release is
@@ -45,7 +46,8 @@ func (e *ReleaseWarning) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("lease: etcd at %s does not tell its version (%v): see that it is %s or a later one", e.Endpoint, e.Err, proofFloor)
 	}
-	return fmt.Sprintf("lease: etcd at %s is of version %s, whose users can be evaded (GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, CVE-2026-33413): want %s or a later one", e.Endpoint, e.Version, authFloor)
+	return fmt.Sprintf("lease: etcd at %s is of version %s, whose users can be evaded (GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, "+
+		"CVE-2026-33413): want %s or a later one", e.Endpoint, e.Version, authFloor)
 }
 
 // CheckRelease fails with *ReleaseError if one of the endpoints that answer is of a release with known faults in its
@@ -87,7 +89,8 @@ func (s *Store) versionOf(ctx context.Context, client *clientv3.Client, endpoint
 func untold(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
 
 // judgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
-func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning, err error) {
+func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string,
+	errs []error) (warnings []*ReleaseWarning, err error) {
 	authenticated := sync.OnceValue(func() bool { return s.authenticated(ctx, client) })
 	for i, endpoint := range s.login.options.Endpoints {
 		switch version := versions[i]; {

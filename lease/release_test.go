@@ -49,7 +49,8 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 	s.login.options.User = "berth"
 	warnings, err = s.judgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, away})
 	l.check(err)
-	if len(warnings) != 1 || !contains(warnings[0], "3.6.13") || !contains(warnings[0], "CVE-2026-33343") || !contains(warnings[0], "3.5.33, 3.6.14, 3.7.1") {
+	if len(warnings) != 1 || !contains(warnings[0], "3.6.13") || !contains(warnings[0], "CVE-2026-33343") ||
+		!contains(warnings[0], "3.5.33, 3.6.14, 3.7.1") {
 		t.Errorf("with users it warns of %v: want the first", warnings)
 	}
 	if _, err = s.judgeReleases(t.Context(), client, []string{"3.6.14", "3.6.8", ""}, []error{nil, nil, away}); err == nil ||

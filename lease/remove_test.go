@@ -37,7 +37,8 @@ func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations 
 	var requests []ReserveRequest
 	for i := range reservations {
 		requests = append(requests, ReserveRequest{
-			Pool: config.Pools["default"], PoolRevision: config.PoolRevisions["default"], Identity: identity(name, i), Attachment: attachment(identity(name, i).Member),
+			Pool: config.Pools["default"], PoolRevision: config.PoolRevisions["default"], Identity: identity(name, i),
+			Attachment: attachment(identity(name, i).Member),
 		})
 	}
 	_, err = x.Reserve(l.Context(), requests)

@@ -118,12 +118,15 @@ func (r *Reports) containers(set Selector) []ContainerVersion {
 		known.Addresses = append(known.Addresses, addr)
 	}
 	for _, a := range r.assignments {
-		add(a.Node, a.Attachment, a.Address, ContainerVersion{Class: string(allocator.Stateless), Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(), Pool: a.Pool})
+		add(a.Node, a.Attachment, a.Address,
+			ContainerVersion{Class: string(allocator.Stateless), Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(),
+				Pool: a.Pool})
 	}
 	for _, m := range r.reservations {
 		if m.Holder != nil {
 			add(m.Holder.Node, m.Holder.Attachment, m.Address, ContainerVersion{
-				Class: string(allocator.Stateful), Namespace: m.Identity.Namespace, App: m.Identity.App, Member: m.Identity.Member, Workload: m.Holder.Workload.String(), Pool: m.Pool,
+				Class: string(allocator.Stateful), Namespace: m.Identity.Namespace, App: m.Identity.App, Member: m.Identity.Member,
+				Workload: m.Holder.Workload.String(), Pool: m.Pool,
 			})
 		}
 	}
@@ -133,7 +136,8 @@ func (r *Reports) containers(set Selector) []ContainerVersion {
 		sorted = append(sorted, *v)
 	}
 	slices.SortFunc(sorted, func(a, b ContainerVersion) int {
-		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Network, b.Network), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Interface, b.Interface))
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Network, b.Network), cmp.Compare(a.ID, b.ID),
+			cmp.Compare(a.Interface, b.Interface))
 	})
 	return sorted
 }

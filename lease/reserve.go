@@ -44,7 +44,8 @@ func (x *Session) Reserve(ctx context.Context, requests []ReserveRequest) ([]Res
 }
 
 // ReserveFor reserves an address for a member before it runs. One that has its reservation keeps it.
-func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevision int64, id allocator.Identity, asked []netip.Addr) ([]Reservation, error) {
+func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevision int64, id allocator.Identity,
+	asked []netip.Addr) ([]Reservation, error) {
 	response, err := s.get(ctx, s.keys.cluster())
 	if err != nil {
 		return nil, err

@@ -20,7 +20,8 @@ func TestAMemberKeepsItsAddressOnWhateverNode(t *testing.T) {
 	l.agree(n1.store, first)
 
 	_, err := n2.Reserve(t.Context(), []ReserveRequest{asking(config, "default", id, "c2")})
-	if held, ok := errors.AsType[*HeldError](err); !ok || held.Reservation.Holder.Node != "n1" || held.Reservation.Holder.Attachment != attachment("c1") {
+	if held, ok := errors.AsType[*HeldError](err); !ok || held.Reservation.Holder.Node != "n1" ||
+		held.Reservation.Holder.Attachment != attachment("c1") {
 		t.Fatalf("while it runs elsewhere: %v", err)
 	}
 	l.check(n1.store.Detach(t.Context(), []Detachment{detachment(first)}))
@@ -154,7 +155,8 @@ func TestReservingBeforeAMemberRuns(t *testing.T) {
 	if got[0].Address != first[0].Address || got[0].Epoch != 1 {
 		t.Errorf("reserved was %+v", got)
 	}
-	if kept, err := s.ReserveFor(t.Context(), pool, revision, id, nil); err != nil || kept[0].Holder == nil || kept[0].Revision != got[0].Revision {
+	if kept, err := s.ReserveFor(t.Context(), pool, revision, id, nil); err != nil || kept[0].Holder == nil ||
+		kept[0].Revision != got[0].Revision {
 		t.Errorf("reserving what runs has changed it: %+v, %v", kept, err)
 	}
 

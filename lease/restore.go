@@ -24,7 +24,8 @@ func (s *Store) At(ctx context.Context, n int64) (*Config, error) {
 	for change := c.Changes; change > n; change-- {
 		i := slices.IndexFunc(history, func(h HistoryEntry) bool { return h.Number == change })
 		if i < 0 {
-			return nil, fmt.Errorf("lease: configuration after change %d: the history has no change %d any more, or it cannot be read: see berthctl doctor", n, change)
+			return nil, fmt.Errorf("lease: configuration after change %d: the history has no change %d any more, or it cannot be read: "+
+				"see berthctl doctor", n, change)
 		}
 		c.undo(history[i])
 	}

@@ -36,7 +36,8 @@ func TestTheConfigurationAfterEachChangeCanBeSeen(t *testing.T) {
 		number     int64
 		mtu, pools int
 		session    time.Duration
-	}{{1, 0, 1, 15 * time.Second}, {2, 1400, 1, 15 * time.Second}, {3, 1400, 1, 3 * time.Second}, {4, 1400, 2, 3 * time.Second}, {5, 1300, 2, 3 * time.Second}} {
+	}{{1, 0, 1, 15 * time.Second}, {2, 1400, 1, 15 * time.Second}, {3, 1400, 1, 3 * time.Second}, {4, 1400, 2, 3 * time.Second}, {5, 1300, 2,
+		3 * time.Second}} {
 		got, err := s.At(t.Context(), c.number)
 		l.check(err)
 		if got.Pools["default"].MTU != c.mtu || len(got.Pools) != c.pools || time.Duration(got.Settings.Session) != c.session {
@@ -65,7 +66,8 @@ func TestAnOlderConfigurationIsRestoredAsANewRevision(t *testing.T) {
 	if !reflect.DeepEqual(after, read) {
 		t.Errorf("it answers %+v, and there is %+v", after, read)
 	}
-	if len(kept) != 0 || after.Revision <= base.Revision || after.Changes != 6 || len(after.Pools) != 1 || after.Pools["default"].MTU != 1400 || !reflect.DeepEqual(after.Settings, DefaultSettings()) {
+	if len(kept) != 0 || after.Revision <= base.Revision || after.Changes != 6 || len(after.Pools) != 1 ||
+		after.Pools["default"].MTU != 1400 || !reflect.DeepEqual(after.Settings, DefaultSettings()) {
 		t.Errorf("restored %+v, kept %v", after, kept)
 	}
 	again, _, err := s.Restore(t.Context(), after, then, Note{Who: "tester"})
@@ -98,7 +100,8 @@ func TestAPoolThatCameLaterStaysWhileItIsInUse(t *testing.T) {
 	}
 	after, kept, err := s.Restore(t.Context(), base, then, Note{Who: "tester"})
 	l.check(err)
-	if len(kept) != 1 || len(after.Pools) != 2 || after.Pools["default"].MTU != 0 || !reflect.DeepEqual(after.Pools["small"], base.Pools["small"]) {
+	if len(kept) != 1 || len(after.Pools) != 2 || after.Pools["default"].MTU != 0 ||
+		!reflect.DeepEqual(after.Pools["small"], base.Pools["small"]) {
 		t.Errorf("restored %+v, kept %v", after, kept)
 	}
 }
@@ -152,7 +155,9 @@ func TestADrainedPoolIsOneThatNoNodeAndNoContainerUses(t *testing.T) {
 	reservations, err := f.s.Reservations(t.Context())
 	f.check(err)
 	r := reservations[0]
-	f.check(f.s.Detach(t.Context(), []Detachment{{Pool: "default", Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}}))
+	f.check(f.s.Detach(t.Context(),
+		[]Detachment{{Pool: "default", Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
+			Epoch: r.Epoch}}))
 	f.check(<-done)
 	var last PoolUse
 	for len(heard) > 0 {

@@ -89,11 +89,13 @@ type SelectorError struct {
 func (e *SelectorError) Error() string {
 	switch {
 	case len(e.Candidates) > 0:
-		return fmt.Sprintf("lease: %d containers begin with %q: %s: want more of the ID", len(e.Candidates), e.Name, strings.Join(e.Candidates[:min(len(e.Candidates), 3)], ", "))
+		return fmt.Sprintf("lease: %d containers begin with %q: %s: want more of the ID", len(e.Candidates), e.Name,
+			strings.Join(e.Candidates[:min(len(e.Candidates), 3)], ", "))
 	case e.What == ByContainer:
 		return fmt.Sprintf("lease: no container %q is in the set: want the ID of one that has an address, or the beginning of its ID", e.Name)
 	case e.What == ByApp:
-		return fmt.Sprintf("lease: no container of app %q is in the set, and no address is reserved for one: see \"berthctl get assignments\" and \"berthctl get reservations\"", e.Name)
+		return fmt.Sprintf("lease: no container of app %q is in the set, and no address is reserved for one: see \"berthctl get "+
+			"assignments\" and \"berthctl get reservations\"", e.Name)
 	}
 	return fmt.Sprintf("lease: there is no %s %q: see \"berthctl get %ss\"", e.What, e.Name, e.What)
 }

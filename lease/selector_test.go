@@ -97,7 +97,8 @@ func TestWhatOnlyNewContainersGetKeepsASetFromBeingCompleteUnlessOnlyLiveChanges
 		t.Errorf("the container that lacks something is %+v", one)
 	}
 	live := f.version(Selector{Live: true})
-	if !live.Complete || live.UpToDate != 5 || live.Containers[slices.IndexFunc(live.Containers, func(c ContainerVersion) bool { return c.ID == "n1-aa" })].Reason == "" {
+	if !live.Complete || live.UpToDate != 5 ||
+		live.Containers[slices.IndexFunc(live.Containers, func(c ContainerVersion) bool { return c.ID == "n1-aa" })].Reason == "" {
 		t.Errorf("of live changes the set is %+v: want it complete, and the container told", live)
 	}
 	// One that lags behind a live change counts in both.

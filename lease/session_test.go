@@ -97,11 +97,12 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 		"reclaim": second(former.ClaimBlock(t.Context(), "default", revision, block.Prefix)),
 		"release": second(former.ReleaseBlock(t.Context(), block, block.Prefix)),
 		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
-		"reserve": second(former.Reserve(t.Context(), []ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
-		"assert":  second(former.AssertBlock(t.Context(), "default", prefix("10.42.17.0/26"), []netip.Prefix{prefix("10.42.17.0/26")})),
-		"attach":  former.asserts(t.Context(), pool, identity("db", 0), addr("10.42.0.9")),
-		"take":    second(former.TakeBlock(t.Context(), block, revision, Absence{Node: "n2"})),
-		"keep":    former.Keep(t.Context(), told(func(time.Duration) {})),
+		"reserve": second(former.Reserve(t.Context(),
+			[]ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
+		"assert": second(former.AssertBlock(t.Context(), "default", prefix("10.42.17.0/26"), []netip.Prefix{prefix("10.42.17.0/26")})),
+		"attach": former.asserts(t.Context(), pool, identity("db", 0), addr("10.42.0.9")),
+		"take":   second(former.TakeBlock(t.Context(), block, revision, Absence{Node: "n2"})),
+		"keep":   former.Keep(t.Context(), told(func(time.Duration) {})),
 	} {
 		if !errors.Is(err, ErrReplaced) {
 			t.Errorf("%s: %v", what, err)
@@ -131,7 +132,8 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 
 // asserts is an AssertReservation of which the error alone counts.
 func (x *Session) asserts(ctx context.Context, pool allocator.Pool, id allocator.Identity, at netip.Addr) error {
-	_, _, err := x.AssertReservation(ctx, Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at}, Epoch: 1})
+	_, _, err := x.AssertReservation(ctx,
+		Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at}, Epoch: 1})
 	return err
 }
 

@@ -108,7 +108,8 @@ func TestASetThatIsNoneIsRefused(t *testing.T) {
 	config := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	twice := asking(config, "default", identity("db", 0), "c0")
-	asked := [2]ReserveRequest{asking(config, "default", identity("db", 1), "c1", addr("10.42.0.9")), asking(config, "default", identity("db", 2), "c2", addr("10.42.0.9"))}
+	asked := [2]ReserveRequest{asking(config, "default", identity("db", 1), "c1", addr("10.42.0.9")),
+		asking(config, "default", identity("db", 2), "c2", addr("10.42.0.9"))}
 	unnamed := asking(config, "default", allocator.Identity{Namespace: "ns", App: "db", Network: "net", Interface: "eth0"}, "c3")
 	nowhere := asking(config, "default", identity("db", 3), "")
 	stale := asking(config, "default", identity("db", 4), "c4")

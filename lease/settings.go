@@ -124,5 +124,6 @@ func (e *OperationError) Error() string {
 	if !e.Known {
 		return fmt.Sprintf("lease: operation %q is unknown: %s", e.Operation, valid)
 	}
-	return fmt.Sprintf("lease: operation %q is switched off by the settings (operations): %s; \"berthctl apply\" switches it on", e.Operation, valid)
+	return fmt.Sprintf("lease: operation %q is switched off by the settings (operations): %s; \"berthctl apply\" switches it on",
+		e.Operation, valid)
 }

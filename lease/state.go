@@ -83,7 +83,8 @@ func (s *Store) State(ctx context.Context) (*State, error) {
 func (s *Store) readState(ctx context.Context) (*State, error) {
 	state := new(State).with(s.keys)
 	for from := s.keys.prefix; ; {
-		response, err := s.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.prefix)), clientv3.WithLimit(page), clientv3.WithRev(state.Revision))
+		response, err := s.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.prefix)), clientv3.WithLimit(page),
+			clientv3.WithRev(state.Revision))
 		if err != nil {
 			return nil, err
 		}

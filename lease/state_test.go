@@ -26,10 +26,12 @@ func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 	}
 	state, err := s.State(t.Context())
 	l.check(err)
-	if len(state.Blocks) != 2 || len(state.Reservations) != 1 || len(state.Identities) != 1 || !state.Live("n1") || state.Nodes["n1"].Machine == "" {
+	if len(state.Blocks) != 2 || len(state.Reservations) != 1 || len(state.Identities) != 1 || !state.Live("n1") ||
+		state.Nodes["n1"].Machine == "" {
 		t.Errorf("the state is %+v", state)
 	}
-	if state.Cluster == nil || state.Cluster.ID != state.ClusterID || state.Changed != config.Revision || state.Pools["default"].Name != "default" {
+	if state.Cluster == nil || state.Cluster.ID != state.ClusterID || state.Changed != config.Revision ||
+		state.Pools["default"].Name != "default" {
 		t.Errorf("of the configuration and the cluster it says %+v", state)
 	}
 	if len(state.Bad) != 3 {

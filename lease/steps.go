@@ -154,7 +154,8 @@ func chunked(ctx context.Context, steps []changeStep, base, next *Config, pools 
 		}
 		weight, size := weigh(base, next, name)
 		if size > stepBytes {
-			return nil, fmt.Errorf("pool %q: its change would take %d bytes in etcd, which takes %d at once: give it fewer exclusions or routes", name, size, stepBytes)
+			return nil, fmt.Errorf("pool %q: its change would take %d bytes in etcd, which takes %d at once: give it fewer exclusions or routes",
+				name, size, stepBytes)
 		}
 		if n := len(steps); ops == 0 || ops+weight > stepOps || bytes+size > stepBytes {
 			if ops > 0 {
@@ -233,7 +234,8 @@ func (s *Store) afterStep(ctx context.Context, before, after *Config, pools []st
 			continue
 		}
 		if err := s.freeShrunk(ctx, is, after.PoolRevisions[name]); err != nil {
-			return fmt.Errorf("lease: the change is in, as revision %d; the blocks of pool %q that its stateful ranges have lost could not be freed (berthctl doctor --fix does it): %w", after.Revision, name, err)
+			return fmt.Errorf("lease: the change is in, as revision %d; the blocks of pool %q that its stateful ranges have lost could "+
+				"not be freed (berthctl doctor --fix does it): %w", after.Revision, name, err)
 		}
 	}
 	return nil

@@ -38,7 +38,8 @@ func TestMorePoolsThanOneTransactionHoldsAreSeveralChangesEachWithItsRevisionAnd
 	planned, err := s.Plan(t.Context(), base, next)
 	l.check(err)
 	var told []int64
-	after, err := s.ApplyInSteps(t.Context(), base, next, Applying{Note: Note{Who: "tester"}, Done: func(_, _ int, c *Config) { told = append(told, c.Revision) }})
+	after, err := s.ApplyInSteps(t.Context(), base, next,
+		Applying{Note: Note{Who: "tester"}, Done: func(_, _ int, c *Config) { told = append(told, c.Revision) }})
 	l.check(err)
 	read, err := s.Config(t.Context())
 	l.check(err)

@@ -120,7 +120,8 @@ func TestAStrictNodesReservationMovesOnlyAfterTheWait(t *testing.T) {
 	mover := l.join(l.store(), "n1")
 	asked := Absence{}
 	ask := asking(config, "default", identity("db", 0), "c2")
-	for what, waited := range map[string]func(Absence) bool{"nobody waits": nil, "the wait goes on": func(a Absence) bool { asked = a; return false }} {
+	for what, waited := range map[string]func(Absence) bool{"nobody waits": nil,
+		"the wait goes on": func(a Absence) bool { asked = a; return false }} {
 		ask.Waited = waited
 		if _, err := mover.Reserve(t.Context(), []ReserveRequest{ask}); !isHeld(err) {
 			t.Errorf("%s: %v", what, err)

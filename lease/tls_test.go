@@ -71,17 +71,21 @@ func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
 		options Options
 		want    string
 	}{
-		"another authority":                 {Options{Endpoints: []string{open}, CACert: stranger.file}, "signed by no authority in " + stranger.file},
-		"no authority":                      {Options{Endpoints: []string{open}}, "give its authority's by --etcd-cacert"},
-		"http for https":                    {Options{Endpoints: []string{"http" + open[len("https"):]}}, "it speaks TLS"},
-		"no scheme for https":               {Options{Endpoints: []string{open[len("https://"):]}}, "it speaks TLS"},
-		"https for http":                    {Options{Endpoints: []string{"https" + plain[len("http"):]}}, "it does not speak TLS"},
-		"another name":                      {Options{Endpoints: []string{misnamed}, CACert: ca.file}, "is for another name than 127.0.0.1"},
-		"an expired certificate":            {Options{Endpoints: []string{expired}, CACert: ca.file}, "is not valid now"},
-		"no client certificate":             {Options{Endpoints: []string{mutual}, CACert: ca.file}, "it wants a client certificate"},
-		"a client certificate of another's": {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: strangerCert, Key: strangerKey}, "does not take the client certificate in " + strangerCert},
-		"an expired client certificate":     {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: oldClientCert, Key: oldClientKey}, "does not take the client certificate in " + oldClientCert},
-		"nobody there":                      {Options{Endpoints: []string{"https://127.0.0.1:1"}, CACert: ca.file, Cert: clientCert, Key: clientKey}, "nobody listens there"},
+		"another authority": {Options{Endpoints: []string{open}, CACert: stranger.file},
+			"signed by no authority in " + stranger.file},
+		"no authority":           {Options{Endpoints: []string{open}}, "give its authority's by --etcd-cacert"},
+		"http for https":         {Options{Endpoints: []string{"http" + open[len("https"):]}}, "it speaks TLS"},
+		"no scheme for https":    {Options{Endpoints: []string{open[len("https://"):]}}, "it speaks TLS"},
+		"https for http":         {Options{Endpoints: []string{"https" + plain[len("http"):]}}, "it does not speak TLS"},
+		"another name":           {Options{Endpoints: []string{misnamed}, CACert: ca.file}, "is for another name than 127.0.0.1"},
+		"an expired certificate": {Options{Endpoints: []string{expired}, CACert: ca.file}, "is not valid now"},
+		"no client certificate":  {Options{Endpoints: []string{mutual}, CACert: ca.file}, "it wants a client certificate"},
+		"a client certificate of another's": {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: strangerCert, Key: strangerKey},
+			"does not take the client certificate in " + strangerCert},
+		"an expired client certificate": {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: oldClientCert, Key: oldClientKey},
+			"does not take the client certificate in " + oldClientCert},
+		"nobody there": {Options{Endpoints: []string{"https://127.0.0.1:1"}, CACert: ca.file, Cert: clientCert,
+			Key: clientKey}, "nobody listens there"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +96,8 @@ func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
 			defer s.Close()
 			want := "etcd at " + c.options.Endpoints[0] + ": "
 			err = s.Reach(t.Context())
-			if unreached, ok := errors.AsType[*UnreachableError](err); !ok || !contains(err, c.want) || err.Error()[:len(want)] != want || len(unreached.Each) != 1 {
+			if unreached, ok := errors.AsType[*UnreachableError](err); !ok || !contains(err, c.want) || err.Error()[:len(want)] != want ||
+				len(unreached.Each) != 1 {
 				t.Errorf("knocking it says %v, want %q at first, and %q", err, want, c.want)
 			}
 			// What the agent says is of a call that has waited for etcd in vain.
@@ -109,7 +114,8 @@ func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
 // plain starts an etcd without TLS.
 func (l *lab) plain() (endpoint string) {
 	l.Helper()
-	server, err := embedded.Start(l.Context(), embedded.Options{Dir: l.TempDir(), Name: "plain", ListenClient: []string{"http://127.0.0.1:0"}, Fast: true})
+	server, err := embedded.Start(l.Context(),
+		embedded.Options{Dir: l.TempDir(), Name: "plain", ListenClient: []string{"http://127.0.0.1:0"}, Fast: true})
 	l.check(err)
 	l.Cleanup(server.Stop)
 	return server.Endpoints()[0]

@@ -55,7 +55,8 @@ type counter struct {
 
 func (c *counter) watch(s *Store) {
 	s.login.dial = append(s.login.dial,
-		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+			opts ...grpc.CallOption) error {
 			if strings.HasSuffix(method, c.method) {
 				c.calls.Add(1)
 			}
@@ -193,7 +194,8 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 		t.Fatalf("the manual has the roles %q", names)
 	}
 	l.withUsers("secret")
-	operator, agent, viewer := l.as("berth-operator", "berth-operator"), l.as("berth-agent", "berth-agent"), l.as("berth-viewer", "berth-viewer")
+	operator, agent, viewer := l.as("berth-operator", "berth-operator"), l.as("berth-agent", "berth-agent"), l.as("berth-viewer",
+		"berth-viewer")
 	config := l.apply(operator, smallest())
 
 	_, err := agent.Meet(t.Context(), "n1", node("n1").Machine, Past{})
@@ -247,7 +249,8 @@ func TestARevokedPermissionIsToldOnceAndItsReturnToo(t *testing.T) {
 			t.Fatalf("without a role the blocks are read: %v", err)
 		}
 	}
-	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], "read /berth/v1/blocks: ") || !strings.Contains(got[0], "permission denied") {
+	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], "read /berth/v1/blocks: ") ||
+		!strings.Contains(got[0], "permission denied") {
 		t.Errorf("told %q: want once that the blocks cannot be read", got)
 	}
 	_, err = admin.UserGrantRole(t.Context(), "berth-agent", "berth-agent")

@@ -84,7 +84,8 @@ func validStatus(s *Status, key Key, revision int64) error {
 	if s.LaggingCount < len(s.Lagging) {
 		return fmt.Errorf("laggingCount %d: want %d or more, as many as it names", s.LaggingCount, len(s.Lagging))
 	}
-	return validCounts(count64{"applied", s.Applied}, count64{"revision", s.Revision}, count64{"batch", s.Batch}, count64{"containers", int64(s.Containers)})
+	return validCounts(count64{"applied", s.Applied}, count64{"revision", s.Revision}, count64{"batch", s.Batch},
+		count64{"containers", int64(s.Containers)})
 }
 
 func validPool(p *allocator.Pool, key Key, _ int64) error {
@@ -161,7 +162,8 @@ func validApp(a allocator.App) error {
 }
 
 func validReservation(r *Reservation, key Key, _ int64) error {
-	err := firstOf(agreeIfThere("pool", r.Pool, key.Pool), agreeAddress(r.Address, key.Address), r.Identity.Validate(), validCounts(count64{"epoch", r.Epoch}))
+	err := firstOf(agreeIfThere("pool", r.Pool, key.Pool), agreeAddress(r.Address, key.Address), r.Identity.Validate(),
+		validCounts(count64{"epoch", r.Epoch}))
 	if err != nil || r.Holder == nil {
 		return err
 	}

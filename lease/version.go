@@ -100,7 +100,8 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 				return v, nil
 			}
 			// Every batch of assignments comes with a status.
-			s.changed(ctx, r.at, s.keys.revision(), s.keys.settings(), s.keys.Under(KindSession), s.keys.Under(KindStatus), s.keys.Under(KindReservation))
+			s.changed(ctx, r.at, s.keys.revision(), s.keys.settings(), s.keys.Under(KindSession), s.keys.Under(KindStatus),
+				s.keys.Under(KindReservation))
 		case !ambiguous(err):
 			return last, err
 		}

@@ -32,7 +32,8 @@ func newFleet(t *testing.T) *fleet {
 		f.nodes[name], f.blocks[name] = x, b
 		first := b.Prefix.Addr().Next()
 		f.report(name, Status{Applied: f.revision, Revision: f.revision, Containers: 2},
-			Assignment{Pool: "default", Address: first, Attachment: attachment(name + "-aa"), App: allocator.App{Namespace: "ns", Name: "web"}, Node: name, Since: time.Now()},
+			Assignment{Pool: "default", Address: first, Attachment: attachment(name + "-aa"), App: allocator.App{Namespace: "ns", Name: "web"},
+				Node: name, Since: time.Now()},
 			Assignment{Pool: "default", Address: first.Next(), Attachment: attachment(name + "-ab"), Node: name, Since: time.Now()})
 	}
 	request := ReserveRequest{
@@ -102,7 +103,8 @@ func TestASelectorFindsItsContainers(t *testing.T) {
 		}
 	}
 	db := f.version(Selector{Containers: []string{"db"}}).Containers[0]
-	if db.Class != "stateful" || db.Namespace != "ns" || db.App != "db" || db.Member != "db-0" || db.Pool != "default" || db.Node != "n1" || len(db.Addresses) != 1 {
+	if db.Class != "stateful" || db.Namespace != "ns" || db.App != "db" || db.Member != "db-0" || db.Pool != "default" || db.Node != "n1" ||
+		len(db.Addresses) != 1 {
 		t.Errorf("the stateful container is %+v", db)
 	}
 	for name, set := range map[string]Selector{

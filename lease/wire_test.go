@@ -33,7 +33,8 @@ func (l *lab) wire(shaky ...bool) *wire {
 	path := filepath.Join(l.TempDir(), "w")
 	listener, err := net.Listen("unix", path)
 	l.check(err)
-	w := &wire{endpoint: "unix://" + path, target: strings.TrimPrefix(l.options.Endpoints[0], "unix://"), conns: map[net.Conn]bool{}, shaky: len(shaky) > 0}
+	w := &wire{endpoint: "unix://" + path, target: strings.TrimPrefix(l.options.Endpoints[0], "unix://"), conns: map[net.Conn]bool{},
+		shaky: len(shaky) > 0}
 	l.Cleanup(func() {
 		listener.Close()
 		w.cut()

@@ -57,20 +57,27 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 var verbs = []string{"ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "read", "insert", "delete", "status", "gc"}
 
 var (
-	addresses   = describe("berth_addresses", "Addresses that this node owns, by state: free, released, quarantined, held or excluded.", "pool", "family", "state")
+	addresses = describe("berth_addresses", "Addresses that this node owns, by state: free, released, quarantined, held or excluded.",
+		"pool", "family", "state")
 	blocks      = describe("berth_blocks", "Blocks of which this node owns at least a part.", "pool", "family")
 	attachments = describe("berth_attachments", "Container interfaces that have an address on this node.", "class")
-	rights      = describe("berth_right_remaining_seconds", "Time for which this node may still hand out and use addresses without hearing from etcd.", "class")
-	backlog     = describe("berth_publish_backlog", "Changes of assignments that are not in etcd yet.")
-	waiting     = describe("berth_waiting_requests", "Requests that wait for an address because this node has none and every one of the pool has an owner.")
-	isolated    = describe("berth_isolated_containers", "Containers cut off because their address is another's now.")
-	recovering  = describe("berth_recovering", "1 while the cluster recovers from a restore of etcd and this node is given nothing new, else 0.")
-	revision    = describe("berth_configuration_revision", "Configuration revision of the cluster that this node knows.")
-	applied     = describe("berth_configuration_applied_revision", "Configuration revision that all containers of this node have.")
-	found       = describe("berth_findings", "Findings that stand on this node, by kind: berthctl status and /readyz say what each is about and what to do.", "kind")
-	live        = describe("berth_configuration_live_revision", "Configuration revision that all containers of this node have as far as a running container can get it.")
-	outdated    = describe("berth_outdated_containers", "Containers that must be made anew, because they lack a change that only new containers get.")
-	journal     = describe("berth_journal_bytes", "Size of the journal.")
+	rights      = describe("berth_right_remaining_seconds",
+		"Time for which this node may still hand out and use addresses without hearing from etcd.", "class")
+	backlog = describe("berth_publish_backlog", "Changes of assignments that are not in etcd yet.")
+	waiting = describe("berth_waiting_requests",
+		"Requests that wait for an address because this node has none and every one of the pool has an owner.")
+	isolated   = describe("berth_isolated_containers", "Containers cut off because their address is another's now.")
+	recovering = describe("berth_recovering",
+		"1 while the cluster recovers from a restore of etcd and this node is given nothing new, else 0.")
+	revision = describe("berth_configuration_revision", "Configuration revision of the cluster that this node knows.")
+	applied  = describe("berth_configuration_applied_revision", "Configuration revision that all containers of this node have.")
+	found    = describe("berth_findings",
+		"Findings that stand on this node, by kind: berthctl status and /readyz say what each is about and what to do.", "kind")
+	live = describe("berth_configuration_live_revision",
+		"Configuration revision that all containers of this node have as far as a running container can get it.")
+	outdated = describe("berth_outdated_containers",
+		"Containers that must be made anew, because they lack a change that only new containers get.")
+	journal = describe("berth_journal_bytes", "Size of the journal.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -81,12 +88,16 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // from any goroutine.
 func New(r prometheus.Registerer, version string, snapshot func() Snapshot) *Metrics {
 	m := &Metrics{
-		snapshot:    snapshot,
-		requests:    counter("berth_requests_total", "Requests answered, by verb and result: ok, or the CNI error code.", "verb", "result"),
-		durations:   histogram("berth_request_duration_seconds", "Time from a request's arrival to its answer.", "verb"),
-		allocations: counter("berth_allocations_total", "Addresses given, by class and source: owned, claimed with a block for this request, reused by the same app, or reserved.", "class", "source"),
-		collected:   counter("berth_garbage_collected_total", "Attachments cleaned up without a DEL, by the evidence that the container was gone.", "evidence"),
-		gifts:       counter("berth_gifts_total", "Parts of blocks that changed hands because a node had no address left, by direction: given or received.", "direction"),
+		snapshot:  snapshot,
+		requests:  counter("berth_requests_total", "Requests answered, by verb and result: ok, or the CNI error code.", "verb", "result"),
+		durations: histogram("berth_request_duration_seconds", "Time from a request's arrival to its answer.", "verb"),
+		allocations: counter("berth_allocations_total",
+			"Addresses given, by class and source: owned, claimed with a block for this request, reused by the same app, or reserved.", "class",
+			"source"),
+		collected: counter("berth_garbage_collected_total",
+			"Attachments cleaned up without a DEL, by the evidence that the container was gone.", "evidence"),
+		gifts: counter("berth_gifts_total",
+			"Parts of blocks that changed hands because a node had no address left, by direction: given or received.", "direction"),
 
 		transactions: histogram("berth_etcd_transaction_duration_seconds", "Time that etcd took for a transaction, by operation.", "operation"),
 		conflicts:    counter("berth_etcd_conflicts_total", "Transactions refused because another had changed what they compared.", "operation"),
@@ -145,7 +156,8 @@ func (m *Metrics) Transaction(operation string, took time.Duration, conflict boo
 
 // Describe is for Prometheus' registry.
 func (m *Metrics) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied, live, outdated, found, journal} {
+	for _, d := range []*prometheus.Desc{addresses, blocks, attachments, rights, backlog, waiting, isolated, recovering, revision, applied,
+		live, outdated, found, journal} {
 		c <- d
 	}
 }

@@ -86,7 +86,8 @@ berth_waiting_requests 2
 	names := []string{
 		"berth_addresses", "berth_allocations_total", "berth_attachments", "berth_blocks",
 		"berth_configuration_applied_revision", "berth_configuration_live_revision", "berth_configuration_revision", "berth_etcd_conflicts_total",
-		"berth_etcd_errors_total", "berth_findings", "berth_garbage_collected_total", "berth_gifts_total", "berth_isolated_containers", "berth_journal_bytes",
+		"berth_etcd_errors_total", "berth_findings", "berth_garbage_collected_total", "berth_gifts_total", "berth_isolated_containers",
+		"berth_journal_bytes",
 		"berth_outdated_containers", "berth_publish_backlog", "berth_requests_total", "berth_right_remaining_seconds", "berth_waiting_requests",
 	}
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), names...); err != nil {

@@ -20,7 +20,8 @@ func (e *ForeignError) Error() string {
 type FullError struct{ Bridge string }
 
 func (e *FullError) Error() string {
-	return fmt.Sprintf("bridge %s has %d ports, and the kernel lets a bridge have no more: give some of this node's containers another bridge (a network with another \"bridge\"), or spread them over more nodes",
+	return fmt.Sprintf("bridge %s has %d ports, and the kernel lets a bridge have no more: give some of this node's containers "+
+		"another bridge (a network with another \"bridge\"), or spread them over more nodes",
 		e.Bridge, maxPorts)
 }
 

@@ -85,7 +85,8 @@ func TestIPv6AddressesAreUsableAtOnceAndRoutersAreNotBelieved(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) }); err != nil || len(addrs) > 0 {
+		if addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) }); err != nil ||
+			len(addrs) > 0 {
 			t.Errorf("the host's end has addresses %v, error %v", addrs, err)
 		}
 		return nil

@@ -217,7 +217,8 @@ func TestStrictModeBeginsWithWhatIsLeftOfTheRightOnly(t *testing.T) {
 	if !passes(patience) {
 		t.Fatal("nothing passes at first")
 	}
-	for _, left := range []map[string]time.Duration{nil, only("stateful", time.Hour), only("stateless", 0), only("stateless", time.Microsecond)} {
+	for _, left := range []map[string]time.Duration{nil, only("stateful", time.Hour), only("stateless", 0),
+		only("stateless", time.Microsecond)} {
 		must(t, k.SetFence(true, left))
 		if passes(silence) {
 			t.Errorf("it passes with %v left", left)

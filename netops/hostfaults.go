@@ -22,7 +22,8 @@ type HostFault struct {
 // HostFaultKinds are all kinds of HostFaults.
 var HostFaultKinds = []string{
 	"bridge-gone", "bridge-taken", "bridge-down", "bridge-full", "uplink-gone", "uplink-renamed", "uplink-out", "uplink-elsewhere",
-	"uplink-down", "uplink-address", "lease-not-renewed", "gateway-gone", "masquerade-gone", "forwarding-off", "port-off", "port-elsewhere", "port-down",
+	"uplink-down", "uplink-address", "lease-not-renewed", "gateway-gone", "masquerade-gone", "forwarding-off", "port-off", "port-elsewhere",
+	"port-down",
 }
 
 // nearlyFull is from how many ports on a bridge is said to be filling up.
@@ -173,7 +174,8 @@ func (x *examination) fullness(all []link) {
 		}
 	}
 	if n >= nearlyFull {
-		x.leave("bridge-full", "give some of this node's containers another bridge (a network with another \"bridge\"), or spread them over more nodes",
+		x.leave("bridge-full", "give some of this node's containers another bridge (a network with another \"bridge\"), or spread them "+
+			"over more nodes",
 			"bridge %s has %d ports, and the kernel lets a bridge have %d", x.want.Name, n, maxPorts)
 	}
 }

@@ -202,7 +202,8 @@ func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
 		do, undo func() error
 		says     string
 	}{
-		{"uplink-down", func() error { return netlink.LinkSetDown(named(t, "eth0")) }, func() error { return netlink.LinkSetUp(named(t, "eth0")) }, "ip link set eth0 up"},
+		{"uplink-down", func() error { return netlink.LinkSetDown(named(t, "eth0")) },
+			func() error { return netlink.LinkSetUp(named(t, "eth0")) }, "ip link set eth0 up"},
 		{"uplink-elsewhere", master("eth0", "other"), master("eth0", "berth0"), "ip link set eth0 master berth0"},
 		{"port-elsewhere", master(p.Name, "other"), master(p.Name, "berth0"), "master berth0"},
 		{"uplink-renamed", rename("eth0", "ens3"), rename("ens3", "eth0"), "ens3"},
@@ -263,7 +264,8 @@ func TestABridgeThatFillsUpIsToldAndAFullOneSaysSo(t *testing.T) {
 		for i := from; i < to; i++ {
 			host.do(func() error {
 				return netlink.LinkAdd(&netlink.Veth{
-					LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("a%d", i), MasterIndex: named(t, "berth0").Attrs().Index}, PeerName: fmt.Sprintf("b%d", i),
+					LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("a%d", i), MasterIndex: named(t, "berth0").Attrs().Index},
+					PeerName:  fmt.Sprintf("b%d", i),
 				})
 			})
 		}

@@ -106,7 +106,8 @@ func TestAnUpdateLeavesTheRoutesOfOthersAlone(t *testing.T) {
 	k, _ := newBridge(t)
 	from, inside := newContainer(t, k, 1)
 	second(t, inside)
-	theirs := []Route{way("10.99.0.0/16", "172.16.0.1"), way("fd99::/32", "fd16::1"), way("192.0.2.0/24", "172.16.0.1"), way("2001:db8::/32", "fd16::1")}
+	theirs := []Route{way("10.99.0.0/16", "172.16.0.1"), way("fd99::/32", "fd16::1"), way("192.0.2.0/24", "172.16.0.1"),
+		way("2001:db8::/32", "fd16::1")}
 	inside.do(func() error { return routed(t, "net1", theirs...) })
 	before := inside.table()
 	to := from

@@ -51,7 +51,8 @@ func floats(a address, among []address) bool {
 // reached reports whether an address lies in the subnet of another one.
 func reached(a address, among []address) bool {
 	return slices.ContainsFunc(among, func(other address) bool {
-		return !other.prefix.IsSingleIP() && other.prefix != a.prefix && other.scope == unix.RT_SCOPE_UNIVERSE && other.prefix.Contains(a.prefix.Addr())
+		return !other.prefix.IsSingleIP() && other.prefix != a.prefix && other.scope == unix.RT_SCOPE_UNIVERSE &&
+			other.prefix.Contains(a.prefix.Addr())
 	})
 }
 
@@ -90,7 +91,8 @@ func (x *examination) uplink(s *socket) error {
 	}
 	move, err := moveSteps(s, nic, x.bridge)
 	if err == nil && len(move) > 0 {
-		x.add("uplink-address", "a DHCP client, or somebody else, has put addresses or routes on uplink %s that belong on bridge %s", nic.name, bridge)
+		x.add("uplink-address", "a DHCP client, or somebody else, has put addresses or routes on uplink %s that belong on bridge %s", nic.name,
+			bridge)
 	}
 	return err
 }
@@ -101,7 +103,8 @@ func (x *examination) lease(a address) {
 		return
 	}
 	left := time.Duration(native.Uint32(a.lifetime[4:])) * time.Second
-	if whole := x.k.bridges.longest(x.want.Name, a.prefix, left); left >= whole/8 { // a client rebinds after 7/8 of it (RFC 2131, section 4.4.5)
+	// a client rebinds after 7/8 of it (RFC 2131, section 4.4.5)
+	if whole := x.k.bridges.longest(x.want.Name, a.prefix, left); left >= whole/8 {
 		return
 	}
 	x.leave("lease-not-renewed", fmt.Sprintf("let the DHCP client run on %s instead of %s: see docs/uplink.md", x.want.Name, x.want.Uplink),

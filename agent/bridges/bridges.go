@@ -187,10 +187,12 @@ func contradiction(a, b Use) *Contradiction {
 	both := fmt.Sprintf("networks %q and %q contradict each other", a.Network, b.Network)
 	switch {
 	case sameBridge && a.Bridge.Uplink != b.Bridge.Uplink && sameNetwork:
-		return &Contradiction{b.Bridge.Name, fmt.Sprintf("network %q has %s for bridge %s now, and its containers that run here were made with %s",
-			a.Network, uplink(b), b.Bridge.Name, uplink(a)), "end those first, or give the network another bridge", ofUplink}
+		return &Contradiction{b.Bridge.Name,
+			fmt.Sprintf("network %q has %s for bridge %s now, and its containers that run here were made with %s",
+				a.Network, uplink(b), b.Bridge.Name, uplink(a)), "end those first, or give the network another bridge", ofUplink}
 	case sameBridge && a.Bridge.Uplink != b.Bridge.Uplink:
-		return &Contradiction{b.Bridge.Name, fmt.Sprintf("%s about bridge %s: the first has %s, the second %s", both, a.Bridge.Name, uplink(a), uplink(b)),
+		return &Contradiction{b.Bridge.Name,
+			fmt.Sprintf("%s about bridge %s: the first has %s, the second %s", both, a.Bridge.Name, uplink(a), uplink(b)),
 			"give both the same uplink, or one of them another bridge", ofUplink}
 	case sameBridge && !samePool && a.Bridge.Uplink == "" && a.Bridge.MTU != b.Bridge.MTU && a.Bridge.MTU != 0 && b.Bridge.MTU != 0:
 		return &Contradiction{b.Bridge.Name, fmt.Sprintf("%s about the MTU of bridge %s: pool %q of the first has %d, pool %q of the second %d",
@@ -199,8 +201,9 @@ func contradiction(a, b Use) *Contradiction {
 		return &Contradiction{b.Bridge.Name, fmt.Sprintf("%s about pool %q: the first has ipMasq %v, the second %v", both, a.Pool,
 			len(a.Bridge.Masquerade) > 0, len(b.Bridge.Masquerade) > 0), "give both the same ipMasq, or one of them another pool", ofPool}
 	case samePool && !sameBridge && len(a.Bridge.Addresses) > 0 && len(b.Bridge.Addresses) > 0:
-		return &Contradiction{b.Bridge.Name, fmt.Sprintf("%s about the gateway of pool %q: the first has it on bridge %s, the second on bridge %s", both, a.Pool,
-			a.Bridge.Name, b.Bridge.Name), "give both the same bridge, or one of them another pool", ofPool}
+		return &Contradiction{b.Bridge.Name,
+			fmt.Sprintf("%s about the gateway of pool %q: the first has it on bridge %s, the second on bridge %s", both, a.Pool,
+				a.Bridge.Name, b.Bridge.Name), "give both the same bridge, or one of them another pool", ofPool}
 	}
 	return nil
 }

@@ -38,13 +38,17 @@ func TestNetworksThatContradictEachOtherAreRefusedByName(t *testing.T) {
 		a, b Use
 		says []string
 	}{
-		"another uplink":             {use("a", "p", "br", up("eth0")), use("b", "q", "br", up("eth1")), []string{`"a"`, `"b"`, "bridge br", "uplink eth0", "uplink eth1"}},
-		"an uplink and none":         {use("a", "p", "br", up("eth0")), use("b", "q", "br"), []string{`"a"`, `"b"`, "uplink eth0", "no uplink"}},
-		"one network's new uplink":   {use("a", "p", "br"), use("a", "p", "br", up("eth0")), []string{`"a"`, "now", "no uplink", "uplink eth0"}},
-		"another MTU":                {use("a", "p", "br", mtu(1400)), use("b", "q", "br", mtu(9000)), []string{`"a"`, `"b"`, "MTU", "1400", "9000", `"p"`, `"q"`}},
-		"another ipMasq":             {use("a", "p", "br", masq), use("b", "p", "br"), []string{`"a"`, `"b"`, "ipMasq true", "false"}},
-		"a gateway on two bridges":   {use("a", "p", "br", gate("10.42.0.1/16")), use("b", "p", "br1", gate("10.42.0.1/16")), []string{`"a"`, `"b"`, "gateway", "br1"}},
-		"one network on two bridges": {use("a", "p", "br", gate("10.42.0.1/16")), use("a", "p", "br1", gate("10.42.0.1/16")), []string{`"a"`, "gateway", "br1"}},
+		"another uplink": {use("a", "p", "br", up("eth0")), use("b", "q", "br", up("eth1")),
+			[]string{`"a"`, `"b"`, "bridge br", "uplink eth0", "uplink eth1"}},
+		"an uplink and none":       {use("a", "p", "br", up("eth0")), use("b", "q", "br"), []string{`"a"`, `"b"`, "uplink eth0", "no uplink"}},
+		"one network's new uplink": {use("a", "p", "br"), use("a", "p", "br", up("eth0")), []string{`"a"`, "now", "no uplink", "uplink eth0"}},
+		"another MTU": {use("a", "p", "br", mtu(1400)), use("b", "q", "br", mtu(9000)),
+			[]string{`"a"`, `"b"`, "MTU", "1400", "9000", `"p"`, `"q"`}},
+		"another ipMasq": {use("a", "p", "br", masq), use("b", "p", "br"), []string{`"a"`, `"b"`, "ipMasq true", "false"}},
+		"a gateway on two bridges": {use("a", "p", "br", gate("10.42.0.1/16")), use("b", "p", "br1", gate("10.42.0.1/16")),
+			[]string{`"a"`, `"b"`, "gateway", "br1"}},
+		"one network on two bridges": {use("a", "p", "br", gate("10.42.0.1/16")), use("a", "p", "br1", gate("10.42.0.1/16")),
+			[]string{`"a"`, "gateway", "br1"}},
 	} {
 		var b Book
 		if _, err := b.Admit(c.a, held(c.a)); err != nil {
@@ -72,7 +76,8 @@ func TestNetworksThatContradictEachOtherAreRefusedByName(t *testing.T) {
 func TestNetworksThatAgreeShareABridgeThatServesAll(t *testing.T) {
 	var b Book
 	uses := []Use{
-		use("a", "p", "br", mtu(1400), masq, gate("10.42.0.1/16")), use("b", "q", "br", gate("10.43.0.1/16")), use("c", "p", "br", mtu(1400), masq, gate("10.42.0.1/16")),
+		use("a", "p", "br", mtu(1400), masq, gate("10.42.0.1/16")), use("b", "q", "br", gate("10.43.0.1/16")),
+		use("c", "p", "br", mtu(1400), masq, gate("10.42.0.1/16")),
 		use("a", "p", "other", mtu(9000), up("eth1"), masq),
 	}
 	var got netops.Bridge

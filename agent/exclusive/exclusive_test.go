@@ -73,11 +73,13 @@ func TestAPathThatOthersCanChangeIsRefused(t *testing.T) {
 		},
 		"link belongs to user 65534": func(base string) (string, error) {
 			link := filepath.Join(base, "link")
-			return filepath.Join(link, "run"), errors.Join(os.MkdirAll(filepath.Join(base, "real/run"), 0o755), os.Symlink("real", link), os.Lchown(link, nobody, nobody))
+			return filepath.Join(link, "run"),
+				errors.Join(os.MkdirAll(filepath.Join(base, "real/run"), 0o755), os.Symlink("real", link), os.Lchown(link, nobody, nobody))
 		},
 		"wide can be written by others": func(base string) (string, error) { // where a link of root's leads
 			wide, link := filepath.Join(base, "wide"), filepath.Join(base, "by")
-			return filepath.Join(link, "run"), errors.Join(os.MkdirAll(filepath.Join(wide, "run"), 0o755), os.Chmod(wide, 0o777), os.Symlink(wide, link))
+			return filepath.Join(link, "run"),
+				errors.Join(os.MkdirAll(filepath.Join(wide, "run"), 0o755), os.Chmod(wide, 0o777), os.Symlink(wide, link))
 		},
 	} {
 		dir, err := arrange(t.TempDir())

@@ -15,7 +15,8 @@ const maxLinks = 40
 
 // trusted reports why somebody else than root and this process's user could put another directory where dir is: along the
 // path, symbolic links included, each part belongs to one of the two, and no other may write there. In a directory like
-// /tmp, whose sticky bit keeps what is there its owners', it is enough that the part below is theirs. Where a part is missing it fails with os.ErrNotExist.
+// /tmp, whose sticky bit keeps what is there its owners', it is enough that the part below is theirs. Where a part is
+// missing it fails with os.ErrNotExist.
 func trusted(dir string) error {
 	path, err := filepath.Abs(dir)
 	if err != nil {

@@ -20,7 +20,8 @@ func TestAFindingIsToldWhenItBeginsChangesAndEnds(t *testing.T) {
 	b.Clear("bridge-gone", "berth0")
 	b.Clear("bridge-gone", "berth0")
 	want := []string{
-		"bridge-gone berth0 somebody deleted it true", "bridge-gone berth0 it cannot be made: no room true", "bridge-gone berth0 it cannot be made: no room false",
+		"bridge-gone berth0 somebody deleted it true", "bridge-gone berth0 it cannot be made: no room true",
+		"bridge-gone berth0 it cannot be made: no room false",
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)

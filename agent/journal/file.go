@@ -57,7 +57,8 @@ func openFile(path string, apply func(*record)) (*file, error) {
 	rest := bytes.TrimRight(data[used:], "\x00")
 	if end := bytes.IndexByte(rest, '\n'); end >= 0 && end+1 < len(rest) {
 		f.Close()
-		return nil, fmt.Errorf("the line at byte %d is damaged and others follow it: move the file away and restart the agent, which then asks the kernel what runs", used)
+		return nil, fmt.Errorf("the line at byte %d is damaged and others follow it: move the file away and restart the agent, which "+
+			"then asks the kernel what runs", used)
 	}
 	if _, err := f.WriteAt(make([]byte, len(rest)), int64(used)); err != nil {
 		f.Close()

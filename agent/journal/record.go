@@ -83,8 +83,9 @@ type Wiring struct {
 	MTU      int               `json:"mtu,omitempty"`
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
-	Given    []allocator.Route `json:"given,omitempty"`  // the routes that ADD answered with, where a roll-out has changed them since
-	Unsure   bool              `json:"unsure,omitempty"` // it was taken in after the journal was lost, and what its network says of the bridge is not known
+	Given    []allocator.Route `json:"given,omitempty"` // the routes that ADD answered with, where a roll-out has changed them since
+	// it was taken in after the journal was lost, and what its network says of the bridge is not known
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // Given is what an ADD told of its pool that no running container can be brought to.

@@ -24,7 +24,8 @@ func (c *capabilities) annotations() (map[string]string, error) {
 		switch {
 		case !ours:
 		case key == "namespace":
-			return nil, wire.Errorf(wire.CodeConfig, "the pod has the annotation %s: there is none such, since the namespace of its app is the pod's own", name)
+			return nil, wire.Errorf(wire.CodeConfig,
+				"the pod has the annotation %s: there is none such, since the namespace of its app is the pod's own", name)
 		case !slices.Contains(annotationKeys, key):
 			return nil, wire.Errorf(wire.CodeConfig, "the pod has the unknown annotation %s: %s", name, nearest.Hint(key, annotationKeys))
 		default:

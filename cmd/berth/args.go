@@ -45,7 +45,8 @@ func parseArgs(text string) (map[string]string, error) {
 		return nil, err
 	}
 	if len(slips) > 0 {
-		return nil, wire.Errorf(wire.CodeEnvironment, "CNI_ARGS: unknown %s: %s", strings.Join(slips, ", "), nearest.Hint(slips[0], knownArgs[:4]))
+		return nil, wire.Errorf(wire.CodeEnvironment, "CNI_ARGS: unknown %s: %s", strings.Join(slips, ", "),
+			nearest.Hint(slips[0], knownArgs[:4]))
 	}
 	if len(unknown) > 0 && !ignore {
 		return nil, wire.Errorf(wire.CodeEnvironment, "CNI_ARGS: unknown %s: want %s; or add IgnoreUnknown=1",

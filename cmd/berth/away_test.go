@@ -28,7 +28,8 @@ func TestWithoutAnAgentTheRuntimeIsToldToComeAgain(t *testing.T) {
 }
 
 func TestAFailureToAskHasTheCodeOfItsCause(t *testing.T) {
-	late, away, refused := fmt.Errorf("no answer: %w", context.DeadlineExceeded), fmt.Errorf("dial: %w", wire.ErrAway), errors.New("permission denied")
+	late, away, refused := fmt.Errorf("no answer: %w", context.DeadlineExceeded), fmt.Errorf("dial: %w",
+		wire.ErrAway), errors.New("permission denied")
 	for _, test := range []struct {
 		code int
 		err  error

@@ -121,7 +121,8 @@ func (c *config) validAttachments() (valid []wire.Attachment, present bool, err 
 	}
 	for _, a := range list {
 		if a.ContainerID == "" || a.IfName == "" {
-			return nil, true, wire.Errorf(wire.CodeConfig, "%s: an attachment with containerID %q and ifname %q: want both", key, a.ContainerID, a.IfName)
+			return nil, true, wire.Errorf(wire.CodeConfig, "%s: an attachment with containerID %q and ifname %q: want both", key, a.ContainerID,
+				a.IfName)
 		}
 		valid = append(valid, wire.Attachment{Container: a.ContainerID, Interface: a.IfName})
 	}

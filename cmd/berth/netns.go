@@ -24,7 +24,8 @@ func (c *call) openNetns() (*os.File, error) {
 	}
 	if !c.netnsMayBeOwn() && sameFile(f.Name(), ownNetns) {
 		f.Close()
-		return nil, wire.Errorf(wire.CodeNetns, "the container's network namespace (CNI_NETNS) %s is the one that the plugin runs in: want the container's own", c.Netns)
+		return nil, wire.Errorf(wire.CodeNetns,
+			"the container's network namespace (CNI_NETNS) %s is the one that the plugin runs in: want the container's own", c.Netns)
 	}
 	c.skipNetnsCheck()
 	return f, nil

@@ -99,7 +99,8 @@ func (c *call) previousInterfaces(result *wire.Result, interfaces []previousInte
 		return wire.Errorf(wire.CodeConfig, "prevResult has no interface %q with a sandbox: want what ADD has answered", c.IfName)
 	}
 	if sandbox := interfaces[own].Sandbox; sandbox != c.Netns && !sameFile(sandbox, c.Netns) {
-		return wire.Errorf(wire.CodeConfig, "prevResult has interface %q in %s, and CNI_NETNS is %s: want one and the same", c.IfName, sandbox, c.Netns)
+		return wire.Errorf(wire.CodeConfig, "prevResult has interface %q in %s, and CNI_NETNS is %s: want one and the same", c.IfName, sandbox,
+			c.Netns)
 	}
 	result.MAC, result.MTU = interfaces[own].MAC, interfaces[own].MTU
 	for _, i := range interfaces {

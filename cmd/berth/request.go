@@ -99,7 +99,8 @@ func (c *call) first() (before *types100.Result, err error) {
 	case c.role == wire.IPAM:
 		return nil, nil
 	case c.ipamType != "" && !own(c.ipamType):
-		return nil, wire.Errorf(wire.CodeUnsupported, `network %q: ipam.type is %q: an interface of type %q has its addresses from Berth; take "ipam" out`, c.Name, c.ipamType, name)
+		return nil, wire.Errorf(wire.CodeUnsupported,
+			`network %q: ipam.type is %q: an interface of type %q has its addresses from Berth; take "ipam" out`, c.Name, c.ipamType, name)
 	case absent(c.PrevResult):
 		return nil, nil
 	}

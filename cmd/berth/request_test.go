@@ -36,7 +36,8 @@ func granted(r *wire.Request) *wire.Response {
 			{To: netip.MustParsePrefix("10.96.0.0/12")},
 		},
 		DNS: &wire.DNS{Nameservers: []string{"10.42.0.53"}, Domain: "cluster.local", Search: []string{"svc.cluster.local"}},
-		MAC: "be:00:0a:2a:10:09", HostName: "bth0123456789ab", HostMAC: "be:01:0a:2a:10:09", Bridge: "berth0", BridgeMAC: "be:02:00:00:00:01", MTU: 1450,
+		MAC: "be:00:0a:2a:10:09", HostName: "bth0123456789ab", HostMAC: "be:01:0a:2a:10:09", Bridge: "berth0", BridgeMAC: "be:02:00:00:00:01",
+		MTU: 1450,
 	}}}
 }
 

@@ -103,7 +103,8 @@ func TestWhatALoopbackPluginAnsweredIsPassedOn(t *testing.T) {
 	if c := a.one(t).Containers[0]; len(c.Previous.Addresses) != 2 || c.Previous.HostName != "bth0123456789ab" {
 		t.Errorf("CHECK compares with %+v: want Berth's own part of it", c.Previous)
 	}
-	for name, before := range map[string]string{"nothing": `{"cniVersion":"1.1.0"}`, "no interface": `{"cniVersion":"1.1.0","interfaces":[],"ips":[]}`} {
+	for name, before := range map[string]string{"nothing": `{"cniVersion":"1.1.0"}`,
+		"no interface": `{"cniVersion":"1.1.0","interfaces":[],"ips":[]}`} {
 		invocation{config: with(asInterface, `"prevResult":`+before)}.succeeds(t, a.socket)
 		t.Log(name)
 	}

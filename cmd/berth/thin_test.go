@@ -29,7 +29,8 @@ var linked = []string{
 }
 
 func TestThePluginLinksNothingHeavy(t *testing.T) {
-	command := exec.Command("go", "list", "-deps", "-f", `{{if or (not .Standard) (eq .ImportPath "net/http" "crypto/tls" "text/template")}}{{.ImportPath}}{{end}}`, ".")
+	command := exec.Command("go", "list", "-deps", "-f",
+		`{{if or (not .Standard) (eq .ImportPath "net/http" "crypto/tls" "text/template")}}{{.ImportPath}}{{end}}`, ".")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	output, err := command.Output()
 	must(t, err)

@@ -45,7 +45,8 @@ func TestADelSaysOnlyWhatItIsAbout(t *testing.T) {
 func TestACheckSaysWhatAddHasAnswered(t *testing.T) {
 	a := newAgent(t, granted)
 	interfaces := wire.Result{
-		MAC: "be:00:0a:2a:10:09", MTU: 1450, HostName: "bth0123456789ab", HostMAC: "be:01:0a:2a:10:09", Bridge: "berth0", BridgeMAC: "be:02:00:00:00:01",
+		MAC: "be:00:0a:2a:10:09", MTU: 1450, HostName: "bth0123456789ab", HostMAC: "be:01:0a:2a:10:09", Bridge: "berth0",
+		BridgeMAC: "be:02:00:00:00:01",
 	}
 	addresses := wire.Result{
 		Addresses: granted(&wire.Request{Operation: wire.Insert}).Results[0].Addresses,

@@ -19,7 +19,8 @@ func guarded(t *testing.T) (dir string) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "etcd.sock")
-	server, err := embedded.Start(t.Context(), embedded.Options{Dir: filepath.Join(dir, "etcd"), Name: "guarded", ListenUnix: socket, Fast: true})
+	server, err := embedded.Start(t.Context(),
+		embedded.Options{Dir: filepath.Join(dir, "etcd"), Name: "guarded", ListenUnix: socket, Fast: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,8 @@ func inSteps(words string, steps int) string {
 }
 
 // notesOf says what of a change does not come to be, or not everywhere, and who keeps what.
-func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *lease.Config, changes []lease.Change) ([]string, error) {
+func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *lease.Config,
+	changes []lease.Change) ([]string, error) {
 	notes := append(switchedOff(base, next), outOfReach(base, changes)...)
 	for _, pool := range m.Pools {
 		if next.Pools[pool.Name].Draining && !m.SaysDraining(pool.Name) {
@@ -142,7 +143,8 @@ func nodesGateways(ctx context.Context, store *lease.Store, base, next *lease.Co
 			}
 			for _, n := range records {
 				if n.Address == gateway.String() {
-					notes = append(notes, fmt.Sprintf("pool %s: the gateway %s is the address of node %s itself (--node-address): other nodes' bridges take it, too; choose another", pool.Name, gateway, n.Name))
+					notes = append(notes, fmt.Sprintf("pool %s: the gateway %s is the address of node %s itself (--node-address): other nodes' "+
+						"bridges take it, too; choose another", pool.Name, gateway, n.Name))
 				}
 			}
 		}

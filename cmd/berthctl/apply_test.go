@@ -71,12 +71,14 @@ func TestADryRunRefusesWhatApplyRefuses(t *testing.T) {
 		text string
 		want []string
 	}{
-		"overlapping pools":  {"pools: [{name: other, cidrs: [10.42.128.0/24]}]", []string{"other", "default", "overlap"}},
-		"unaligned stateful": {"pools:\n- {name: other, cidrs: [10.43.0.0/16], stateful: [10.43.0.0/28]}", []string{".yaml:2:", "10.43.0.0/28", "aligned"}},
-		"too small CIDR":     {"pools:\n- {name: other, cidrs: [10.43.0.0/28]}", []string{".yaml:2:", "10.43.0.0/28", "block"}},
-		"malformed address":  {"pools:\n- name: other\n  cidrs: [10.43.0.0/16]\n  gateways: [10.43.0.300]", []string{".yaml:4:", "10.43.0.300"}},
-		"unknown key":        {"pools:\n- name: other\n  cidr: [10.43.0.0/16]", []string{".yaml:3:", `"cidr"`, `did you mean "cidrs"?`}},
-		"another CIDR":       {strings.Replace(smallest, "10.42.0.0/16", "10.42.0.0/17", 1), []string{"default", "10.42.0.0/16", "10.42.0.0/17", "another pool"}},
+		"overlapping pools": {"pools: [{name: other, cidrs: [10.42.128.0/24]}]", []string{"other", "default", "overlap"}},
+		"unaligned stateful": {"pools:\n- {name: other, cidrs: [10.43.0.0/16], stateful: [10.43.0.0/28]}",
+			[]string{".yaml:2:", "10.43.0.0/28", "aligned"}},
+		"too small CIDR":    {"pools:\n- {name: other, cidrs: [10.43.0.0/28]}", []string{".yaml:2:", "10.43.0.0/28", "block"}},
+		"malformed address": {"pools:\n- name: other\n  cidrs: [10.43.0.0/16]\n  gateways: [10.43.0.300]", []string{".yaml:4:", "10.43.0.300"}},
+		"unknown key":       {"pools:\n- name: other\n  cidr: [10.43.0.0/16]", []string{".yaml:3:", `"cidr"`, `did you mean "cidrs"?`}},
+		"another CIDR": {strings.Replace(smallest, "10.42.0.0/16", "10.42.0.0/17", 1),
+			[]string{"default", "10.42.0.0/16", "10.42.0.0/17", "another pool"}},
 		"another block size": {smallest + "    blockSize: {v4: 27}", []string{"default", "blockSize", "26", "27"}},
 		"an unknown fencing": {"settings: {fencing: lax}", []string{"lax", "strict"}},
 	} {
@@ -138,8 +140,10 @@ func TestWhoWaitsForTheInputCanBeInterrupted(t *testing.T) {
 func TestWhatGetPrintsCanBeApplied(t *testing.T) {
 	l := configured(t)
 	l.ctl("apply", "-f", "../../deploy/examples/pools.yaml").exits(exitError).complains("default")
-	l.ctl("apply", "-f", file(t, "pools: [{name: lab, cidrs: [10.9.0.0/16], reuse: 0s, exclude: [10.9.0.5-10.9.0.9], routes: [{to: 10.0.0.0/8, via: 10.9.0.2}]}]\nsettings: {session: 3s}")).exits(exitDone)
-	for _, line := range [][]string{{"get", "pools", "-o", "yaml"}, {"get", "pools", "-o", "json"}, {"get", "pools", "lab", "-o", "yaml"}, {"get", "settings", "-o", "yaml"}} {
+	l.ctl("apply", "-f", file(t, "pools: [{name: lab, cidrs: [10.9.0.0/16], reuse: 0s, exclude: [10.9.0.5-10.9.0.9], routes: [{to: "+
+		"10.0.0.0/8, via: 10.9.0.2}]}]\nsettings: {session: 3s}")).exits(exitDone)
+	for _, line := range [][]string{{"get", "pools", "-o", "yaml"}, {"get", "pools", "-o", "json"}, {"get", "pools", "lab", "-o", "yaml"},
+		{"get", "settings", "-o", "yaml"}} {
 		printed := l.ctl(line...).exits(exitDone)
 		l.pipe(strings.NewReader(printed.out), "apply", "-f", "-").exits(exitDone).says("nothing to do")
 	}

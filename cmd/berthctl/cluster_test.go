@@ -56,7 +56,8 @@ func TestAReservationIsShownUntilItIsReleased(t *testing.T) {
 	}
 	for _, word := range []string{address.String(), "shop/db/db-0", "shop/db"} {
 		l.ctl("show", word, "-o", "json").exits(exitDone).into(&shown)
-		if h := shown.Addresses; len(h) != 1 || h[0].Address != address || h[0].State != stateReserved || h[0].who() != "shop/db/db-0" || h[0].Reserved == nil {
+		if h := shown.Addresses; len(h) != 1 || h[0].Address != address || h[0].State != stateReserved || h[0].who() != "shop/db/db-0" ||
+			h[0].Reserved == nil {
 			t.Errorf("show %s: %+v", word, shown)
 		}
 	}
@@ -132,7 +133,8 @@ func TestAStatelessContainerIsFoundByAddressByIDAndByItsPod(t *testing.T) {
 	err = session.Publish(t.Context(), lease.Batch{
 		Status: lease.Status{Applied: config.Revision, Containers: 1}, Blocks: []lease.Block{block},
 		Set: []lease.Assignment{{
-			Pool: "default", Address: address, Attachment: attached, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1", Since: time.Now(),
+			Pool: "default", Address: address, Attachment: attached, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1",
+			Since:    time.Now(),
 			Workload: allocator.Workload{Namespace: "prod", Name: "web-7d9f", UID: "0f1e-22"},
 		}},
 	})
@@ -142,7 +144,8 @@ func TestAStatelessContainerIsFoundByAddressByIDAndByItsPod(t *testing.T) {
 	for _, word := range []string{"10.42.64.9", attached.Container, "0123", "shop/web", "prod/web-7d9f", "web-7d9f", "0f1e-22"} {
 		var form addressesForm
 		l.ctl("show", word, "-o", "json").exits(exitDone).into(&form)
-		if h := form.Addresses; len(h) != 1 || h[0].Address != address || h[0].Node != "n1" || h[0].State != stateAssigned || h[0].Container != attached.Container {
+		if h := form.Addresses; len(h) != 1 || h[0].Address != address || h[0].Node != "n1" || h[0].State != stateAssigned ||
+			h[0].Container != attached.Container {
 			t.Errorf("show %s: %+v", word, form)
 		}
 	}

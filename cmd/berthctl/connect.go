@@ -72,7 +72,8 @@ func (c *ctl) reach(ctx context.Context, store *lease.Store) error {
 		return err
 	}
 	fmt.Fprintf(c.diagnostics, "waiting for the etcd of %s, which is starting\n", by)
-	for end := time.Now().Add(startTime); err != nil && held && time.Now().Before(end) && ctx.Err() == nil; _, held = exclusive.Held(*c.runDir) {
+	for end := time.Now().Add(startTime); err != nil && held && time.Now().Before(end) &&
+		ctx.Err() == nil; _, held = exclusive.Held(*c.runDir) {
 		time.Sleep(startTime / 200)
 		err = answers(ctx, store)
 	}
@@ -102,7 +103,8 @@ func (c *ctl) explainEtcd(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s\nthe socket is for root alone: try sudo", reason)
 	case unreached != nil && c.local():
-		return fmt.Errorf("%s\ndoes berthd run on this machine, without --etcd-endpoints, and with --run-dir %s? Else give berthctl the --etcd-endpoints that berthd has", reason, *c.runDir)
+		return fmt.Errorf("%s\ndoes berthd run on this machine, without --etcd-endpoints, and with --run-dir %s? Else give berthctl "+
+			"the --etcd-endpoints that berthd has", reason, *c.runDir)
 	case unreached != nil:
 		return fmt.Errorf("%s\ncheck --etcd-endpoints, and that etcd runs there", reason)
 	case errors.Is(err, context.DeadlineExceeded):

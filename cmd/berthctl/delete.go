@@ -67,9 +67,10 @@ func (c *ctl) deleteSet(ctx context.Context, set []client.Container, how client.
 	if len(set) == 0 {
 		return c.tellOutcomes([]outcome{})
 	}
-	results, err := c.inSteps(ctx, set, false, "containers deleted", func(ctx context.Context, some []client.Container) ([]client.Result, error) {
-		return c.agent().Delete(ctx, some, how)
-	})
+	results, err := c.inSteps(ctx, set, false, "containers deleted",
+		func(ctx context.Context, some []client.Container) ([]client.Result, error) {
+			return c.agent().Delete(ctx, some, how)
+		})
 	if err != nil {
 		return err
 	}

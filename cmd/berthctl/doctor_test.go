@@ -26,9 +26,11 @@ func TestTheDoctorTellsWhatItFindsAndMendsWhatItCan(t *testing.T) {
 	l.damage("status/ghost", "{}")
 	l.damage("nonsense", "{}")
 	l.ctl("doctor").exits(exitIncomplete).
-		says("status-unknown  "+l.prefix+"/status/ghost, node ghost", "cause  there is no node ghost", "--fix", "key-unreadable", "etcdctl del '"+l.prefix+"/nonsense'", "2 wrong").
+		says("status-unknown  "+l.prefix+"/status/ghost, node ghost", "cause  there is no node ghost", "--fix", "key-unreadable",
+			"etcdctl del '"+l.prefix+"/nonsense'", "2 wrong").
 		complains("2 found; berthctl doctor --fix mends 1")
-	l.ctl("doctor", "--fix").exits(exitIncomplete).says("mended: status-unknown", "1 wrong, 1 mended").complains("1 found, which a person has to mend")
+	l.ctl("doctor", "--fix").exits(exitIncomplete).says("mended: status-unknown",
+		"1 wrong, 1 mended").complains("1 found, which a person has to mend")
 	var report doctor.Report
 	l.ctl("doctor", "-o", "json").exits(exitIncomplete).into(&report)
 	if len(report.Findings) != 1 || report.Findings[0].Kind != doctor.KeyUnreadable || report.Findings[0].Fix {
@@ -108,7 +110,8 @@ func TestALiveNodeIsRemovedByForceAfterItsRiskIsConfirmed(t *testing.T) {
 		t.Error("the removed node's session still publishes")
 	}
 	l.join("n1")
-	if unasked := l.ctl("node", "remove", "n1", "--force", "--yes").complains("live twice"); unasked.code != exitDone || strings.Contains(unasked.err, "Write") {
+	if unasked := l.ctl("node", "remove", "n1", "--force", "--yes").complains("live twice"); unasked.code != exitDone ||
+		strings.Contains(unasked.err, "Write") {
 		t.Errorf("exit code %d: %s", unasked.code, unasked.err)
 	}
 }

@@ -11,7 +11,8 @@ import (
 
 // drain stops the allocations from a pool, waits until it is not used any more, and gives the configuration as it is
 // then.
-func (c *ctl) drain(ctx context.Context, store *lease.Store, base *lease.Config, pool string, timeout time.Duration, note lease.Note) (*lease.Config, error) {
+func (c *ctl) drain(ctx context.Context, store *lease.Store, base *lease.Config, pool string, timeout time.Duration,
+	note lease.Note) (*lease.Config, error) {
 	if _, err := store.Drain(ctx, base, pool, note); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,8 @@ func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 		return exitConflict
 	}
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintf(diagnostics, "berthctl: interrupted: %s has not ended, and what it had asked for may have been done: look before you run it again\n", cmd.CommandPath())
+		fmt.Fprintf(diagnostics, "berthctl: interrupted: %s has not ended, and what it had asked for may have been done: look before "+
+			"you run it again\n", cmd.CommandPath())
 		return exitError
 	}
 	fmt.Fprintf(diagnostics, "berthctl: %s\n", inWords(err))

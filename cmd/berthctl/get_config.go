@@ -154,7 +154,8 @@ func (c *ctl) settings() *cobra.Command {
 			return c.print(map[string]lease.Settings{"settings": s}, func(w io.Writer) error {
 				return table{
 					header: []string{"OPERATIONS", "FENCING", "PROBE", "SESSION", "ADDRESS LEASE"},
-					rows:   [][]string{{strings.Join(s.Operations, ","), s.Fencing, cmp.Or(s.Probe, lease.ProbeUplink), span(s.Session), span(s.AddressLease)}},
+					rows: [][]string{{strings.Join(s.Operations, ","), s.Fencing, cmp.Or(s.Probe, lease.ProbeUplink), span(s.Session),
+						span(s.AddressLease)}},
 				}.write(w)
 			})
 		}),

@@ -56,9 +56,10 @@ It is for the root of this node.`,
 			} else {
 				set[0].ID = words[0]
 			}
-			results, err := c.inSteps(cmd.Context(), set, !each, "containers inserted", func(ctx context.Context, some []client.Container) ([]client.Result, error) {
-				return c.agent().Insert(ctx, some, client.InsertOptions{Each: each})
-			})
+			results, err := c.inSteps(cmd.Context(), set, !each, "containers inserted",
+				func(ctx context.Context, some []client.Container) ([]client.Result, error) {
+					return c.agent().Insert(ctx, some, client.InsertOptions{Each: each})
+				})
 			if err != nil {
 				return err
 			}
@@ -71,7 +72,8 @@ It is for the root of this node.`,
 	cmd.Flags().BoolVar(&each, "each", false, "insert what can be inserted, instead of all or nothing")
 	_ = cmd.RegisterFlagCompletionFunc("pool", c.complete(0, poolNames))
 	_ = cmd.RegisterFlagCompletionFunc("class", cobra.FixedCompletions([]string{"stateless", "stateful"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{client.Interface, client.IPAM}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("role",
+		cobra.FixedCompletions([]string{client.Interface, client.IPAM}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

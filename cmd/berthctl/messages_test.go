@@ -88,7 +88,8 @@ func TestAnInterruptedRemovalSaysThatThePoolStaysDraining(t *testing.T) {
 	var out, diagnostics bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "remove", "pool", "default", "--drain"}, nil, &out, &diagnostics)
+		code <- run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "remove", "pool", "default", "--drain"}, nil, &out,
+			&diagnostics)
 	}()
 	for end := time.Now().Add(time.Minute); !l.config().Pools["default"].Draining; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -97,7 +98,8 @@ func TestAnInterruptedRemovalSaysThatThePoolStaysDraining(t *testing.T) {
 	}
 	cancel()
 	answer{t, "berthctl remove pool default --drain", <-code, out.String(), diagnostics.String()}.exits(exitError).
-		complains("interrupted: berthctl remove pool has not ended", "look before you run it again", "pool default is draining, and stays so", "draining: false")
+		complains("interrupted: berthctl remove pool has not ended", "look before you run it again", "pool default is draining, and stays so",
+			"draining: false")
 }
 
 func TestARemovalThatAReservationKeepsSaysThatThePoolStaysDraining(t *testing.T) {
@@ -110,7 +112,8 @@ func TestAnIdlePoolWhoseRemovalIsInterruptedIsAsItWas(t *testing.T) {
 	l := configured(t)
 	base := l.config()
 	session := l.join("n1")
-	if _, err := session.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26")); err != nil {
+	if _, err := session.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"],
+		netip.MustParsePrefix("10.42.64.0/26")); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -133,7 +136,8 @@ func TestAnIdlePoolWhoseRemovalIsInterruptedIsAsItWas(t *testing.T) {
 
 func TestWordsOfThePeopleAreOneLine(t *testing.T) {
 	l := configured(t)
-	for words, want := range map[string]string{"a\nb": "one line", "\x1b[31mred": "control characters", "\xff": "UTF-8", strings.Repeat("x", 1025): "at most 1024"} {
+	for words, want := range map[string]string{"a\nb": "one line", "\x1b[31mred": "control characters", "\xff": "UTF-8",
+		strings.Repeat("x", 1025): "at most 1024"} {
 		for _, line := range []string{"apply -f pools.yaml", "remove pool default", "rollback 1"} {
 			l.ctl(append(strings.Fields(line), "--message", words)...).exits(exitUsage).complains("--message", want)
 		}

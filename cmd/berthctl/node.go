@@ -75,7 +75,8 @@ func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Store, name string,
 	removal, err := store.RemoveNode(ctx, name, lease.RemoveOptions{Force: force, Waiting: func(left time.Duration) {
 		whole = max(whole, left)
 		step := max(time.Second, (whole / 100).Round(time.Second)) // a log gets a hundred lines, not one a second
-		bar.show(int((whole - left).Truncate(step).Seconds()), int(whole.Seconds()), fmt.Sprintf("seconds waited until the right of node %s has run out", name))
+		bar.show(int((whole - left).Truncate(step).Seconds()), int(whole.Seconds()),
+			fmt.Sprintf("seconds waited until the right of node %s has run out", name))
 	}})
 	bar.end()
 	if err != nil {
@@ -103,7 +104,8 @@ func explainRemoval(ctx context.Context, store *lease.Store, name string, err er
 }
 
 func forceWords(name string) string {
-	return fmt.Sprintf("--force takes the addresses of %s away while its containers may still use them: until its agent hears of it, an address can be live twice.", name)
+	return fmt.Sprintf("--force takes the addresses of %s away while its containers may still use them: until its agent hears of "+
+		"it, an address can be live twice.", name)
 }
 
 // confirm asks a person to write a word.

@@ -48,8 +48,9 @@ func nodes(ctx context.Context, store *lease.Store) ([]node, error) {
 		}
 		all = append(all, node{
 			Node: record, Live: slices.Contains(sessions, record.Name),
-			Applied: report.Applied, LiveApplied: max(report.Live, report.Applied), Containers: report.Containers, Lagging: report.Lagging, LaggingCount: report.LaggingCount,
-			Findings: report.Findings, FindingsCount: report.FindingsCount,
+			Applied: report.Applied, LiveApplied: max(report.Live, report.Applied), Containers: report.Containers, Lagging: report.Lagging,
+			LaggingCount: report.LaggingCount,
+			Findings:     report.Findings, FindingsCount: report.FindingsCount,
 		})
 	}
 	return all, nil

@@ -86,7 +86,8 @@ const (
 )
 
 // inSteps asks the agent for a set, and shows a bar for one that is long. Where all must be asked at once there is none.
-func (c *ctl) inSteps(ctx context.Context, set []client.Container, together bool, words string, ask func(context.Context, []client.Container) ([]client.Result, error)) ([]client.Result, error) {
+func (c *ctl) inSteps(ctx context.Context, set []client.Container, together bool, words string,
+	ask func(context.Context, []client.Container) ([]client.Result, error)) ([]client.Result, error) {
 	bar := c.progress()
 	if len(set) > client.MaxSet {
 		return nil, usageError{fmt.Errorf("the set has %d containers: want 1 to %d", len(set), client.MaxSet)}

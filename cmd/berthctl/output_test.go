@@ -39,7 +39,8 @@ func TestASummaryNamesObjectsAndTheirFields(t *testing.T) {
 	changes := []lease.Change{
 		{Object: "settings", Field: "session", Before: "15s", After: "20s"},
 		{Object: "pool a", Field: "mtu", After: "1400"}, {Object: "pool a", Field: "routes", After: "[]"},
-		{Object: "pool b", Field: "cidrs", After: "[]"}, {Object: "pool b", Field: "name", After: "b"}, {Object: "pool b", Field: "reuse", After: "1s"},
+		{Object: "pool b", Field: "cidrs", After: "[]"}, {Object: "pool b", Field: "name", After: "b"},
+		{Object: "pool b", Field: "reuse", After: "1s"},
 		{Object: "pool c", Field: "cidrs", Before: "[]"}, {Object: "pool c", Field: "name", Before: "c"},
 	}
 	if got, want := summary(changes), "settings (session); pool a (mtu, routes); pool b (new); pool c (removed)"; got != want {
@@ -50,7 +51,8 @@ func TestASummaryNamesObjectsAndTheirFields(t *testing.T) {
 func TestYAMLSaysTheSameAsJSON(t *testing.T) {
 	value := map[string]any{
 		"word": "a", "number like": "12", "truth like": "yes", "null like": "null", "time like": "2026-01-31", "empty": "",
-		"large": int64(1) << 60, "list": []any{}, "map": map[string]any{"b": []any{"<&>", "line\nbreak", "a: b", "# c"}}, "none": nil, "true": true,
+		"large": int64(1) << 60, "list": []any{}, "map": map[string]any{"b": []any{"<&>", "line\nbreak", "a: b", "# c"}}, "none": nil,
+		"true": true,
 	}
 	var out bytes.Buffer
 	if err := writeYAML(&out, value); err != nil {

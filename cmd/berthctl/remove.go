@@ -82,7 +82,8 @@ const idleTime = 20 * time.Second
 
 // removeIdle removes a pool in which nothing is in use but blocks that nodes have ready, by draining it first. Where it
 // cannot, the pool is as it was, and the error is the reason for which it could not be removed at once.
-func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Config, pool string, note lease.Note, reason error) (*lease.Config, error) {
+func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Config, pool string, note lease.Note,
+	reason error) (*lease.Config, error) {
 	use, err := store.Use(ctx, pool)
 	if err != nil {
 		return nil, err

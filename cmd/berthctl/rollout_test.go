@@ -71,7 +71,8 @@ func TestTheVersionOfASetNamesItsLaggards(t *testing.T) {
 	l.ctl("version", "--app", "shop").exits(exitUsage).complains("NAMESPACE/APP")
 	l.ctl("version", "--node", "a/b").exits(exitUsage).complains("a/b")
 
-	late := l.ctl("version", "--wait", "--timeout", "300ms").ends(exitIncomplete).says("complete: no", "n2-container").complains("1 of 2", "waiting for n2")
+	late := l.ctl("version", "--wait", "--timeout", "300ms").ends(exitIncomplete).says("complete: no", "n2-container").complains("1 of 2",
+		"waiting for n2")
 	if strings.Contains(late.out, "n1-container") {
 		t.Errorf("a container that is up to date is among those that lag:\n%s", late.out)
 	}
@@ -132,7 +133,8 @@ func TestApplySaysWhatDoesNotReachRunningContainers(t *testing.T) {
 		t.Errorf("nothing is out of reach, but it says:\n%s", quiet.out)
 	}
 	changed := smallest + "    mtu: 1400\n    routes: [{to: 10.0.0.0/8}]\n    dns: {domain: example}\n"
-	l.ctl("apply", "-f", file(t, changed), "--dry-run").exits(exitDone).says("dns is for new containers only", "mtu and routes are for new containers only")
+	l.ctl("apply", "-f", file(t, changed), "--dry-run").exits(exitDone).says("dns is for new containers only",
+		"mtu and routes are for new containers only")
 	var a applied
 	l.ctl("apply", "-f", file(t, changed), "-o", "json").exits(exitDone).into(&a)
 	if len(a.Notes) != 2 {
@@ -166,7 +168,8 @@ func TestAPoolIsDrainedBeforeItIsRemoved(t *testing.T) {
 
 	done := make(chan answer, 1)
 	go func() { done <- l.ctl("remove", "pool", "default", "--drain") }()
-	err := session.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{block}, Clear: []lease.Assignment{{Pool: "default", Address: block.Prefix.Addr().Next()}}})
+	err := session.Publish(t.Context(),
+		lease.Batch{Blocks: []lease.Block{block}, Clear: []lease.Assignment{{Pool: "default", Address: block.Prefix.Addr().Next()}}})
 	if err != nil {
 		t.Fatal(err)
 	}

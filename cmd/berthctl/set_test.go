@@ -156,15 +156,18 @@ type outcomesForm struct{ Containers []outcome }
 func TestOneContainerIsInsertedByFlags(t *testing.T) {
 	a := newAgent(t)
 	var form outcomesForm
-	a.ctl("insert", "db-0", "--pid", fmt.Sprint(os.Getpid()), "--interface", "net1", "--network", "lab", "--class", "stateful", "--namespace", "shop",
+	a.ctl("insert", "db-0", "--pid", fmt.Sprint(os.Getpid()), "--interface", "net1", "--network", "lab", "--class", "stateful",
+		"--namespace", "shop",
 		"--app", "db", "--member", "db-0", "--pool", "lab", "--address", "10.9.0.7", "--bridge", "br7", "--uplink", "eth1", "--masquerade",
 		"--mac", "be:00:00:00:00:01", "-o", "json").exits(exitDone).into(&form)
 	r := a.requests(wire.Insert)[0]
-	want := "{lab db-0 net1 interface /proc/" + fmt.Sprint(os.Getpid()) + "/ns/net 1 stateful shop db db-0 {  } lab [10.9.0.7] be:00:00:00:00:01 br7 eth1 true <nil>}"
+	want := "{lab db-0 net1 interface /proc/" + fmt.Sprint(os.Getpid()) +
+		"/ns/net 1 stateful shop db db-0 {  } lab [10.9.0.7] be:00:00:00:00:01 br7 eth1 true <nil>}"
 	if got := fmt.Sprint(r.Containers[0]); r.Each || got != want {
 		t.Errorf("asked %s\nwant  %s", got, want)
 	}
-	if o := form.Containers; len(o) != 1 || o[0].State != stateInserted || o[0].ID != "db-0" || o[0].Addresses[0].Address.String() != "10.42.0.7/16" {
+	if o := form.Containers; len(o) != 1 || o[0].State != stateInserted || o[0].ID != "db-0" ||
+		o[0].Addresses[0].Address.String() != "10.42.0.7/16" {
 		t.Errorf("it answers %+v", form)
 	}
 	a.has("lab/db-0/net1")
@@ -250,7 +253,8 @@ func clustered(t *testing.T) *agent {
 	a := newAgent(t)
 	a.set(func() {
 		for id, node := range map[string]string{"web-1": "n1", "web-2": "n1", "web-3": "n2"} {
-			a.cluster = append(a.cluster, wire.ContainerVersion{Network: "berth", ID: id, Interface: "eth0", Node: node, Namespace: "shop", App: "web"})
+			a.cluster = append(a.cluster, wire.ContainerVersion{Network: "berth", ID: id, Interface: "eth0", Node: node, Namespace: "shop",
+				App: "web"})
 			a.here["berth/"+id+"/eth0"] = node == "n1"
 		}
 	})

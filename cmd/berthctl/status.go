@@ -183,7 +183,8 @@ func (s status) write(c *ctl) func(io.Writer) error {
 		pools := table{header: []string{"POOL", "CIDR", "USED", "TOTAL", "ASSIGNED", "RESERVED", "BLOCKS"}}
 		for _, u := range s.Pools {
 			pools.rows = append(pools.rows, []string{
-				u.Pool, u.CIDR.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Total), fmt.Sprint(u.Assigned), fmt.Sprint(u.Reserved), strconv.Itoa(u.Blocks),
+				u.Pool, u.CIDR.String(), fmt.Sprint(u.Used), fmt.Sprint(u.Total), fmt.Sprint(u.Assigned), fmt.Sprint(u.Reserved),
+				strconv.Itoa(u.Blocks),
 			})
 		}
 		if err := pools.write(w); err != nil {

@@ -101,7 +101,8 @@ For the version of the program see "berthctl --version".`,
 }
 
 // readVersion gives the version of a set, with wait the one when it is complete or the time is over.
-func (c *ctl) readVersion(ctx context.Context, store *lease.Store, set lease.Selector, wait bool, timeout time.Duration) (*lease.SetVersion, error) {
+func (c *ctl) readVersion(ctx context.Context, store *lease.Store, set lease.Selector, wait bool,
+	timeout time.Duration) (*lease.SetVersion, error) {
 	if !wait {
 		return store.Version(ctx, set)
 	}
@@ -153,7 +154,8 @@ func few(names []string) string {
 
 func writeVersion(w io.Writer, v *lease.SetVersion, laggards bool) error {
 	fmt.Fprintf(w, "revision %d, complete: %s, %d of %d containers have it\n", v.Revision, yesNo(v.Complete), v.UpToDate, v.Total)
-	containers := table{header: []string{"CONTAINER", "NETWORK", "INTERFACE", "NODE", "WHO", "NAMESPACE/NAME", "POOL", "ADDRESSES", "APPLIED", "UP TO DATE", "REASON"}}
+	containers := table{header: []string{"CONTAINER", "NETWORK", "INTERFACE", "NODE", "WHO", "NAMESPACE/NAME", "POOL", "ADDRESSES",
+		"APPLIED", "UP TO DATE", "REASON"}}
 	for _, each := range v.Containers {
 		if laggards && each.UpToDate {
 			continue

@@ -33,8 +33,10 @@ func parse(args []string) (*options, error) {
 	host, _ := os.Hostname() // empty: --node is missing, and checked below
 	fs.StringVar(&o.agent.Node, "node", host, "this node's `name` in the cluster")
 	fs.StringVar(&o.agent.Address, "node-address", "", "`address` under which this node is shown to people")
-	fs.StringVar(&o.agent.Machine, "machine", "", "`identity` of this machine, for tests and for clones that have nothing else to tell them apart; empty: its machine id with its product UUID")
-	fs.StringVar(&o.agent.Boot, "boot", "", "`identity` of this run of the machine, with which its containers end, for tests; empty: the kernel's boot id with the network namespace")
+	fs.StringVar(&o.agent.Machine, "machine", "", "`identity` of this machine, for tests and for clones that have nothing else to "+
+		"tell them apart; empty: its machine id with its product UUID")
+	fs.StringVar(&o.agent.Boot, "boot", "", "`identity` of this run of the machine, with which its containers end, for tests; "+
+		"empty: the kernel's boot id with the network namespace")
 	fs.StringVar(&o.dataDir, "data-dir", "/var/lib/berth", "`directory` of the embedded etcd's data")
 	runDir := flags.RunDir(fs)
 	fs.StringVar(&o.agent.Listen, "listen", "127.0.0.1:9473", "`host:port` of /metrics, /healthz and /readyz, and of /v1/version; empty: none")
@@ -42,13 +44,17 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.agent.Access.Key, "listen-key", "", "`file` of that certificate's key")
 	fs.StringVar(&o.agent.Access.ClientCA, "listen-client-ca", "", "`file` of the authorities whose client certificates may ask for /v1/")
 	fs.StringVar(&o.agent.Access.TokenFile, "listen-token-file", "", "`file` of the token that may ask for /v1/")
-	fs.StringSliceVar(&o.embeddedListen, "embedded-etcd-listen", nil, "further client `URLs` on which the embedded etcd listens, besides unix://RUNDIR/etcd.sock")
-	fs.StringVar(&o.agent.SettingsFile, "settings-file", "", "`path` of the file that this agent's variables come from, if they do: berthctl status then tells when it was changed after the agent has started")
+	fs.StringSliceVar(&o.embeddedListen, "embedded-etcd-listen", nil,
+		"further client `URLs` on which the embedded etcd listens, besides unix://RUNDIR/etcd.sock")
+	fs.StringVar(&o.agent.SettingsFile, "settings-file", "", "`path` of the file that this agent's variables come from, if they do: "+
+		"berthctl status then tells when it was changed after the agent has started")
 	fs.StringVar(&o.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	fs.StringVar(&o.logFormat, "log-format", "text", "`format`: text or json")
 	fs.BoolVar(&o.showVersion, "version", false, "print the version and end")
 	fs.Usage = func() {
-		fmt.Fprintf(os.Stderr, "berthd is a node's agent. It needs no flag on a single machine, where it serves an etcd of its own.\n\nUsage: berthd [flags]\n\nExample:\n  berthd --node n1 --etcd-endpoints https://10.0.0.1:2379,https://10.0.0.2:2379\n\nFlags:\n%s", fs.FlagUsages())
+		fmt.Fprintf(os.Stderr, "berthd is a node's agent. It needs no flag on a single machine, where it serves an etcd of its "+
+			"own.\n\nUsage: berthd [flags]\n\nExample:\n  berthd --node n1 --etcd-endpoints "+
+			"https://10.0.0.1:2379,https://10.0.0.2:2379\n\nFlags:\n%s", fs.FlagUsages())
 	}
 	flags.Document(fs)
 	if err := fs.Parse(args); err != nil {

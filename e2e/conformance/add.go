@@ -38,26 +38,28 @@ var addRows = []Row{
 			}
 		}
 	}},
-	{Promise: "ips: assigned by this attachment, in CIDR notation, one of each family that the network has", Source: "spec", Verb: "ADD", Prove: func(r *Run) {
-		result := r.container().add()
-		for _, family := range r.Families {
-			if n := len(slices.DeleteFunc(result.addresses(), func(a netip.Addr) bool { return a.Is4() != (family == 4) })); n != 1 {
-				r.Errorf("%d addresses of IPv%d: want 1", n, family)
+	{Promise: "ips: assigned by this attachment, in CIDR notation, one of each family that the network has", Source: "spec", Verb: "ADD",
+		Prove: func(r *Run) {
+			result := r.container().add()
+			for _, family := range r.Families {
+				if n := len(slices.DeleteFunc(result.addresses(), func(a netip.Addr) bool { return a.Is4() != (family == 4) })); n != 1 {
+					r.Errorf("%d addresses of IPv%d: want 1", n, family)
+				}
 			}
-		}
-		if len(r.Families) > 0 && len(result.IPs) != len(r.Families) {
-			r.Errorf("ips %v: want one of each of IPv%v", result.addresses(), r.Families)
-		}
-		for _, ip := range result.IPs {
-			if ip.Address.IsSingleIP() {
-				r.Errorf("address %v has not its subnet's prefix length", ip.Address)
+			if len(r.Families) > 0 && len(result.IPs) != len(r.Families) {
+				r.Errorf("ips %v: want one of each of IPv%v", result.addresses(), r.Families)
 			}
-			if ip.Gateway.IsValid() && !ip.Address.Masked().Contains(ip.Gateway) {
-				r.Errorf("gateway %v is not in the subnet of %v", ip.Gateway, ip.Address)
+			for _, ip := range result.IPs {
+				if ip.Address.IsSingleIP() {
+					r.Errorf("address %v has not its subnet's prefix length", ip.Address)
+				}
+				if ip.Gateway.IsValid() && !ip.Address.Masked().Contains(ip.Gateway) {
+					r.Errorf("gateway %v is not in the subnet of %v", ip.Gateway, ip.Address)
+				}
 			}
-		}
-	}},
-	{Promise: "create the interface defined by CNI_IFNAME inside the container at CNI_NETNS: it is up, with the addresses and routes of the result", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
+		}},
+	{Promise: "create the interface defined by CNI_IFNAME inside the container at CNI_NETNS: it is up, with the addresses and " +
+		"routes of the result", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
 		c := r.container()
 		c.Interface = "net-7"
 		result := c.add()
@@ -79,7 +81,8 @@ var addRows = []Row{
 			return nil
 		})
 	}},
-	{Promise: "interfaces: all interfaces created by the attachment, including any host-level ones; sandbox is the value of CNI_NETNS; ips[].interface is an index of them", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
+	{Promise: "interfaces: all interfaces created by the attachment, including any host-level ones; sandbox is the value of " +
+		"CNI_NETNS; ips[].interface is an index of them", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
 		c := r.container()
 		result := c.add()
 		inside, host := 0, 0
@@ -100,23 +103,26 @@ var addRows = []Row{
 			r.Errorf("interfaces %+v: want one in the container, and the host's", result.Interfaces)
 		}
 		for _, ip := range result.IPs {
-			if ip.Interface == nil || *ip.Interface < 0 || *ip.Interface >= len(result.Interfaces) || result.Interfaces[*ip.Interface].Sandbox != c.Netns {
+			if ip.Interface == nil || *ip.Interface < 0 || *ip.Interface >= len(result.Interfaces) ||
+				result.Interfaces[*ip.Interface].Sandbox != c.Netns {
 				r.Errorf("ips[].interface of %v is not the container's", ip.Address)
 			}
 		}
 	}},
-	{Promise: "delegated IPAM plugins must return an abbreviated success object: no interfaces, no ips[].interface", Source: "spec", Verb: "ADD", Role: IPAM, Prove: func(r *Run) {
-		result := r.container().add()
-		if _, has := result.raw["interfaces"]; has {
-			r.Errorf("the result has interfaces: %v", result.raw["interfaces"])
-		}
-		for _, ip := range result.IPs {
-			if ip.Interface != nil {
-				r.Errorf("ips[].interface of %v is %d", ip.Address, *ip.Interface)
+	{Promise: "delegated IPAM plugins must return an abbreviated success object: no interfaces, no ips[].interface", Source: "spec",
+		Verb: "ADD", Role: IPAM, Prove: func(r *Run) {
+			result := r.container().add()
+			if _, has := result.raw["interfaces"]; has {
+				r.Errorf("the result has interfaces: %v", result.raw["interfaces"])
 			}
-		}
-	}},
-	{Promise: "if an interface of the requested name already exists in the container, the plugin MUST return with an error; nothing is left of the failed ADD", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
+			for _, ip := range result.IPs {
+				if ip.Interface != nil {
+					r.Errorf("ips[].interface of %v is %d", ip.Address, *ip.Interface)
+				}
+			}
+		}},
+	{Promise: "if an interface of the requested name already exists in the container, the plugin MUST return with an error; nothing " +
+		"is left of the failed ADD", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
 		c, before := r.container(), r.holds()
 		c.foreign(c.Interface)
 		links := c.links()
@@ -139,34 +145,36 @@ var addRows = []Row{
 		c.del()
 		r.held(before, 0)
 	}},
-	{Promise: "a container ID may be added to a network more than once if each addition has a different interface name", Source: "spec", Verb: "ADD", Prove: func(r *Run) {
-		c := r.container()
-		second := c.sibling("eth1")
-		a, b := c.add(), second.add()
-		if a.addresses()[0] == b.addresses()[0] {
-			r.Errorf("both interfaces have %v", a.addresses())
-		}
-		before := r.holds()
-		c.del()
-		r.held(before, -1)
-		if r.Role == Interface && !slices.Contains(second.links(), "eth1") {
-			r.Errorf("the DEL of eth0 took eth1 too")
-		}
-	}},
-	{Promise: "a supplied prevResult MUST be handled, by passing it through or modifying it", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
-		c, other := r.container(), r.container()
-		former := other.add()
-		before := r.holds()
-		o := c.exec("ADD", config("prevResult", former.raw))
-		if o.Code != 0 { // to make the interface only as the first of a chain is another way of handling it
-			r.fails(o, []int{2, 7}, "prevResult")
-			r.held(before, 0)
-			return
-		}
-		if c.result = r.result(o); !slices.Contains(c.result.addresses(), former.addresses()[0]) {
-			r.Errorf("the result has the addresses %v: want %v of prevResult too", c.result.addresses(), former.addresses())
-		}
-	}},
+	{Promise: "a container ID may be added to a network more than once if each addition has a different interface name", Source: "spec",
+		Verb: "ADD", Prove: func(r *Run) {
+			c := r.container()
+			second := c.sibling("eth1")
+			a, b := c.add(), second.add()
+			if a.addresses()[0] == b.addresses()[0] {
+				r.Errorf("both interfaces have %v", a.addresses())
+			}
+			before := r.holds()
+			c.del()
+			r.held(before, -1)
+			if r.Role == Interface && !slices.Contains(second.links(), "eth1") {
+				r.Errorf("the DEL of eth0 took eth1 too")
+			}
+		}},
+	{Promise: "a supplied prevResult MUST be handled, by passing it through or modifying it", Source: "spec", Verb: "ADD", Role: Interface,
+		Prove: func(r *Run) {
+			c, other := r.container(), r.container()
+			former := other.add()
+			before := r.holds()
+			o := c.exec("ADD", config("prevResult", former.raw))
+			if o.Code != 0 { // to make the interface only as the first of a chain is another way of handling it
+				r.fails(o, []int{2, 7}, "prevResult")
+				r.held(before, 0)
+				return
+			}
+			if c.result = r.result(o); !slices.Contains(c.result.addresses(), former.addresses()[0]) {
+				r.Errorf("the result has the addresses %v: want %v of prevResult too", c.result.addresses(), former.addresses())
+			}
+		}},
 	{Promise: "plugins must handle being executed concurrently across different containers", Source: "spec", Verb: "ADD", Prove: func(r *Run) {
 		containers := make([]*Container, 8)
 		outcomes := make([]Outcome, len(containers))
@@ -194,21 +202,22 @@ var addRows = []Row{
 			r.succeeds(o, true)
 		}
 	}},
-	{Promise: "what ADD answers can be used at once: a connection from one container to the next opens without a wait", Source: "spec", Verb: "ADD", Role: Interface, Prove: func(r *Run) {
-		listener := r.container()
-		for _, ip := range listener.add().IPs {
-			c := r.container()
-			var from netip.Addr
-			for _, own := range c.add().addresses() {
-				if own.Is4() == ip.Address.Addr().Is4() {
-					from = own
+	{Promise: "what ADD answers can be used at once: a connection from one container to the next opens without a wait", Source: "spec",
+		Verb: "ADD", Role: Interface, Prove: func(r *Run) {
+			listener := r.container()
+			for _, ip := range listener.add().IPs {
+				c := r.container()
+				var from netip.Addr
+				for _, own := range c.add().addresses() {
+					if own.Is4() == ip.Address.Addr().Is4() {
+						from = own
+					}
+				}
+				if err := connect(c.Netns, from, listener.Netns, ip.Address.Addr()); err != nil {
+					r.Errorf("from %v to %v: %v", from, ip.Address.Addr(), err)
 				}
 			}
-			if err := connect(c.Netns, from, listener.Netns, ip.Address.Addr()); err != nil {
-				r.Errorf("from %v to %v: %v", from, ip.Address.Addr(), err)
-			}
-		}
-	}},
+		}},
 }
 
 // connect opens a TCP connection from one namespace to another, each end bound to its address at the first attempt: an

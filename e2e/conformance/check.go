@@ -54,22 +54,24 @@ var checkRows = []Row{
 		}
 		r.held(before, 1)
 	}},
-	{Promise: "the plugin must consult the prevResult: without one it cannot", Source: "spec", Verb: "CHECK", Role: Interface, Prove: func(r *Run) {
-		c := r.container()
-		c.add()
-		r.fails(c.exec("CHECK", config("prevResult", nil)), nil, "prevResult")
-	}},
+	{Promise: "the plugin must consult the prevResult: without one it cannot", Source: "spec", Verb: "CHECK", Role: Interface,
+		Prove: func(r *Run) {
+			c := r.container()
+			c.add()
+			r.fails(c.exec("CHECK", config("prevResult", nil)), nil, "prevResult")
+		}},
 	{Promise: "a container that was never ADDed does not pass", Source: "spec", Verb: "CHECK", Prove: func(r *Run) {
 		c, other := r.container(), r.container()
 		foreign := other.add()
 		r.fails(c.exec("CHECK", config("prevResult", foreign.raw)), nil)
 	}},
-	{Promise: "the plugin should return an error if an IP reservation is missing: after its DEL", Source: "spec", Verb: "CHECK", Prove: func(r *Run) {
-		c := r.container()
-		c.add()
-		c.del()
-		r.fails(c.exec("CHECK"), nil)
-	}},
+	{Promise: "the plugin should return an error if an IP reservation is missing: after its DEL", Source: "spec", Verb: "CHECK",
+		Prove: func(r *Run) {
+			c := r.container()
+			c.add()
+			c.del()
+			r.fails(c.exec("CHECK"), nil)
+		}},
 	spoils("… if an interface is missing", Interface, func(_ *Run, c *Container) { c.removeLink() }),
 	spoils("… if an address is missing", Interface, func(_ *Run, c *Container) {
 		c.inside(func(h *netlink.Handle, link netlink.Link) error {
@@ -109,38 +111,42 @@ var checkRows = []Row{
 		own, foreign := c.add(), other.add()
 		r.fails(c.exec("CHECK", config("prevResult", r.swapped(own, foreign.addresses()[0]))), nil)
 	}},
-	{Promise: "consult the prevResult: one with another sandbox does not pass", Source: "spec", Verb: "CHECK", Role: Interface, Prove: func(r *Run) {
-		c, other := r.container(), r.container()
-		own := c.add()
-		r.fails(c.exec("CHECK", config("prevResult", own.replaced(c.Netns, other.Netns))), nil)
-	}},
-	{Promise: "all parameters must be the same as those of the ADD: another container's namespace does not pass", Source: "spec", Verb: "CHECK", Role: Interface, Prove: func(r *Run) {
-		c, other := r.container(), r.container()
-		c.add()
-		r.fails(c.exec("CHECK", env("CNI_NETNS", other.Netns)), nil)
-	}},
-	{Promise: "the plugin must allow for a later chained plugin to have modified networking resources", Source: "spec", Verb: "CHECK", Role: Interface, Prove: func(r *Run) {
-		c := r.container()
-		result := c.add()
-		more := netip.MustParsePrefix("192.0.2.0/24")
-		c.inside(func(h *netlink.Handle, link netlink.Link) error {
-			route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(more), Scope: netlink.SCOPE_LINK}
-			if err := h.RouteAdd(route); err != nil {
-				return fmt.Errorf("add a route: %w", err)
-			}
-			return h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("198.51.100.7/32"))})
-		})
-		interfaces, _ := result.raw["interfaces"].([]any)
-		chained := c.result.replaced("\x00", "")
-		chained["interfaces"] = append(interfaces, map[string]any{"name": "tap7", "mac": "02:00:00:00:00:08", "sandbox": c.Netns})
-		r.succeeds(c.exec("CHECK", config("prevResult", chained)), true)
-	}},
-	{Promise: "an error if an external dependency is missing, such as a daemon required", Source: "spec", Verb: "CHECK", Needs: hasAway, Prove: func(r *Run) {
-		c := r.container()
-		c.add()
-		r.without(func() { r.fails(c.exec("CHECK"), nil) })
-		r.succeeds(c.exec("CHECK"), true)
-	}},
+	{Promise: "consult the prevResult: one with another sandbox does not pass", Source: "spec", Verb: "CHECK", Role: Interface,
+		Prove: func(r *Run) {
+			c, other := r.container(), r.container()
+			own := c.add()
+			r.fails(c.exec("CHECK", config("prevResult", own.replaced(c.Netns, other.Netns))), nil)
+		}},
+	{Promise: "all parameters must be the same as those of the ADD: another container's namespace does not pass", Source: "spec",
+		Verb: "CHECK", Role: Interface, Prove: func(r *Run) {
+			c, other := r.container(), r.container()
+			c.add()
+			r.fails(c.exec("CHECK", env("CNI_NETNS", other.Netns)), nil)
+		}},
+	{Promise: "the plugin must allow for a later chained plugin to have modified networking resources", Source: "spec", Verb: "CHECK",
+		Role: Interface, Prove: func(r *Run) {
+			c := r.container()
+			result := c.add()
+			more := netip.MustParsePrefix("192.0.2.0/24")
+			c.inside(func(h *netlink.Handle, link netlink.Link) error {
+				route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(more), Scope: netlink.SCOPE_LINK}
+				if err := h.RouteAdd(route); err != nil {
+					return fmt.Errorf("add a route: %w", err)
+				}
+				return h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("198.51.100.7/32"))})
+			})
+			interfaces, _ := result.raw["interfaces"].([]any)
+			chained := c.result.replaced("\x00", "")
+			chained["interfaces"] = append(interfaces, map[string]any{"name": "tap7", "mac": "02:00:00:00:00:08", "sandbox": c.Netns})
+			r.succeeds(c.exec("CHECK", config("prevResult", chained)), true)
+		}},
+	{Promise: "an error if an external dependency is missing, such as a daemon required", Source: "spec", Verb: "CHECK", Needs: hasAway,
+		Prove: func(r *Run) {
+			c := r.container()
+			c.add()
+			r.without(func() { r.fails(c.exec("CHECK"), nil) })
+			r.succeeds(c.exec("CHECK"), true)
+		}},
 }
 
 func hasAway(s *Subject) bool { return s.Away != nil }

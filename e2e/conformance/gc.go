@@ -49,16 +49,17 @@ var gcRows = []Row{
 		r.succeeds(r.gc(nil), true)
 		r.held(before, 0)
 	}},
-	{Promise: "a valid attachment is a pair of container ID and interface name: the other interface of a valid container is stale", Source: "spec", Verb: "GC", Prove: func(r *Run) {
-		before := r.holds()
-		c := r.container()
-		second := c.sibling("eth1")
-		c.add()
-		second.add()
-		r.succeeds(r.gc([]*Container{c}), true)
-		r.held(before, 1)
-		c.whole()
-	}},
+	{Promise: "a valid attachment is a pair of container ID and interface name: the other interface of a valid container is stale",
+		Source: "spec", Verb: "GC", Prove: func(r *Run) {
+			before := r.holds()
+			c := r.container()
+			second := c.sibling("eth1")
+			c.add()
+			second.add()
+			r.succeeds(r.gc([]*Container{c}), true)
+			r.held(before, 1)
+			c.whole()
+		}},
 	{Promise: "the list is of the attachments to this network: another's stay", Source: "spec", Verb: "GC", Prove: func(r *Run) {
 		before := r.holds()
 		c := r.container()
@@ -75,14 +76,15 @@ var gcRows = []Row{
 		r.held(before, 1)
 		c.whole()
 	}},
-	{Promise: "the plugin may assume that the isolation domain has been deleted: GC succeeds then", Source: "spec", Verb: "GC", Prove: func(r *Run) {
-		before := r.holds()
-		c := r.container()
-		c.add()
-		c.removeNetns()
-		r.succeeds(r.gc(nil), true)
-		r.held(before, 0)
-	}},
+	{Promise: "the plugin may assume that the isolation domain has been deleted: GC succeeds then", Source: "spec", Verb: "GC",
+		Prove: func(r *Run) {
+			before := r.holds()
+			c := r.container()
+			c.add()
+			c.removeNetns()
+			r.succeeds(r.gc(nil), true)
+			r.held(before, 0)
+		}},
 	{Promise: "a delete after a GC succeeds, and so does another GC", Source: "spec", Verb: "GC", Prove: func(r *Run) {
 		c := r.container()
 		c.add()

@@ -15,10 +15,11 @@ func TestAnAgentsEndThatNobodyOrderedIsAViolation(t *testing.T) {
 		exit exit
 		want int
 	}{
-		"in the middle of its work":                 {exit{node: "n1", at: 5 * time.Second, log: "info ready\n"}, 1},
-		"in its work while the disk is full":        {exit{node: "n1", at: 15 * time.Second, log: refusal}, 1},
-		"at its start while the disk is full":       {exit{node: "n1", at: 15 * time.Second, starting: true, log: refusal}, 0},
-		"by a panic at its start, on a full disk":   {exit{node: "n1", at: 15 * time.Second, starting: true, log: "panic: nil map\n\ngoroutine 1\n"}, 1},
+		"in the middle of its work":           {exit{node: "n1", at: 5 * time.Second, log: "info ready\n"}, 1},
+		"in its work while the disk is full":  {exit{node: "n1", at: 15 * time.Second, log: refusal}, 1},
+		"at its start while the disk is full": {exit{node: "n1", at: 15 * time.Second, starting: true, log: refusal}, 0},
+		"by a panic at its start, on a full disk": {exit{node: "n1", at: 15 * time.Second, starting: true,
+			log: "panic: nil map\n\ngoroutine 1\n"}, 1},
 		"at its start while another's disk is full": {exit{node: "n2", at: 15 * time.Second, starting: true, log: refusal}, 1},
 		"at its start long after the disk was full": {exit{node: "n1", at: 40 * time.Second, starting: true, log: refusal}, 1},
 	} {

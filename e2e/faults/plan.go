@@ -65,7 +65,8 @@ func NewPlan(seed uint64, size Size, duration time.Duration, kinds []Kind) Plan 
 	var plan Plan
 	random := rand.New(rand.NewPCG(seed, 1))
 	for place := range size.places() {
-		plan.Actions = append(plan.Actions, Action{At: time.Duration(place) * 50 * time.Millisecond, Do: Start, Place: place, Node: random.IntN(size.Nodes)})
+		plan.Actions = append(plan.Actions,
+			Action{At: time.Duration(place) * 50 * time.Millisecond, Do: Start, Place: place, Node: random.IntN(size.Nodes)})
 	}
 	for at := firstAt; at < duration; at += time.Duration(100+random.IntN(300)) * time.Millisecond {
 		plan.Actions = append(plan.Actions, Action{At: at, Do: draw(random), Place: random.IntN(size.places()), Node: skewed(random, size.Nodes)})

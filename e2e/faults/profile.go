@@ -33,7 +33,8 @@ var narrow = Size{
 
 // slow has a session that is long beside what a request takes.
 var slow = Size{
-	Nodes: 3, Members: 6, Pool: narrow.Pool, Stateful: narrow.Stateful, Block: narrow.Block, Session: 8 * time.Second, AddressLease: 16 * time.Second,
+	Nodes: 3, Members: 6, Pool: narrow.Pool, Stateful: narrow.Stateful, Block: narrow.Block, Session: 8 * time.Second,
+	AddressLease: 16 * time.Second,
 }
 
 // Profiles are all of them.

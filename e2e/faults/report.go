@@ -95,7 +95,8 @@ func (w *world) excuse() string {
 		return "two holders of an address were excused on no node at any time"
 	}
 	e := check.Excused(&w.history, w.rules)
-	return fmt.Sprintf("of %.0f node-seconds, two holders were excused in %.1f (of a member's address) and %.1f (of a replica's): cut off from etcd, or without agent, beyond the right",
+	return fmt.Sprintf("of %.0f node-seconds, two holders were excused in %.1f (of a member's address) and %.1f (of a replica's): "+
+		"cut off from etcd, or without agent, beyond the right",
 		w.history.End.Seconds()*float64(len(w.nodes)), e.Stateful.Seconds(), e.Stateless.Seconds())
 }
 

@@ -44,7 +44,8 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	if o.Focus != nil {
 		size = o.Focus.Size
 	}
-	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true, Gateways: size.gateways()})
+	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true,
+		Gateways: size.gateways()})
 	if err != nil {
 		return verdict, err
 	}
@@ -89,8 +90,9 @@ func newWorld(l *lab.Lab, size Size, strict bool) *world {
 	w := &world{
 		lab: l, size: size, begin: time.Now(), tokens: make(chan struct{}, atOnce),
 		rules: check.Rules{Strict: strict, Session: size.Session, AddressLease: size.AddressLease},
-		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{}, sessionless: map[string]time.Duration{},
-		settled: 90 * time.Second,
+		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{},
+		sessionless: map[string]time.Duration{},
+		settled:     90 * time.Second,
 	}
 	for _, n := range l.Nodes {
 		w.nodes = append(w.nodes, &host{Node: n})

@@ -61,7 +61,8 @@ func stranded(h *check.History, session time.Duration) (lines []string) {
 			}
 		}
 		if free > session {
-			lines = append(lines, fmt.Sprintf("%s had no session from %.1f s to %.1f s, though for %.1f s of it etcd answered it and its agent ran %s",
+			lines = append(lines, fmt.Sprintf("%s had no session from %.1f s to %.1f s, though for %.1f s of it etcd answered it and its "+
+				"agent ran %s",
 				s.Node, s.Begin.Seconds(), s.End.Seconds(), free.Seconds(), strings.Join(reasons, ", ")))
 		}
 	}

@@ -17,7 +17,8 @@ func TestEverySecondSeedHasBothFamiliesWithAsManyAddresses(t *testing.T) {
 	if want := netip.MustParsePrefix("fd42::a2a:0/122"); pool != want {
 		t.Errorf("the pool of IPv6 is %v: want %v", pool, want)
 	}
-	if pool.Bits()-both.Pool.Bits() != stateful.Bits()-both.Stateful.Bits() || !pool.Contains(stateful.Addr()) || !pool.Contains(both.gateways()[1].Addr()) {
+	if pool.Bits()-both.Pool.Bits() != stateful.Bits()-both.Stateful.Bits() || !pool.Contains(stateful.Addr()) ||
+		!pool.Contains(both.gateways()[1].Addr()) {
 		t.Errorf("%v and its stateful range %v, gateways %v", pool, stateful, both.gateways())
 	}
 }

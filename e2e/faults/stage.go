@@ -117,7 +117,8 @@ func (s *stage) crowded() (jam func() error, err error) {
 	}
 	defer handle.Close()
 	for i := range crowd {
-		if err := handle.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("a%d", i)}, PeerName: fmt.Sprintf("b%d", i)}); err != nil {
+		if err := handle.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("a%d", i)},
+			PeerName: fmt.Sprintf("b%d", i)}); err != nil {
 			return nil, err
 		}
 	}

@@ -10,7 +10,8 @@ import (
 func TestAReplicaWhoseAddressIsInNoPartOfItsNodeIsTold(t *testing.T) {
 	n1 := &host{Node: &lab.Node{Name: "n1"}}
 	replica := &instance{Container: &lab.Container{ID: "a"}, key: "a", host: n1, had: []netip.Addr{netip.MustParseAddr("10.0.0.9")}}
-	member := &instance{Container: &lab.Container{ID: "m"}, key: "m", host: n1, member: "db-0", had: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
+	member := &instance{Container: &lab.Container{ID: "m"}, key: "m", host: n1, member: "db-0",
+		had: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
 	for name, c := range map[string]struct {
 		parts []part
 		may   map[string]bool

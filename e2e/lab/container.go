@@ -192,7 +192,8 @@ func setDefault(values map[string]any, key string, value any) {
 
 func (n *Node) cni(network *Network) *libcni.CNIConfig {
 	path := append([]string{n.lab.options.Binaries}, network.Path...)
-	return libcni.NewCNIConfigWithCacheDir(path, filepath.Join(root, n.Name+".cni"), executor{&invoke.DefaultExec{RawExec: &invoke.RawExec{}}, n})
+	return libcni.NewCNIConfigWithCacheDir(path, filepath.Join(root, n.Name+".cni"),
+		executor{&invoke.DefaultExec{RawExec: &invoke.RawExec{}}, n})
 }
 
 // executor runs plugins in a node, while that has power.

@@ -29,7 +29,8 @@ func engines(m *machine) []engine {
 	newest := &daemon{program: filepath.Join(filepath.Dir(m.tools.built), "containerd-"+containerd2, "containerd")}
 	return []engine{
 		&cri{daemon: oldest, called: "containerd 1.6 (CRI)", with: m.tools.oldPlugins, crictl: filepath.Join(m.tools.built, "crictl")},
-		&cri{daemon: newest, called: "containerd " + containerd2 + " (CRI)", with: m.tools.newPlugins, crictl: filepath.Join(m.tools.built, "crictl"), reportsStatus: true},
+		&cri{daemon: newest, called: "containerd " + containerd2 + " (CRI)", with: m.tools.newPlugins,
+			crictl: filepath.Join(m.tools.built, "crictl"), reportsStatus: true},
 		&podman{with: m.tools.oldPlugins},
 		&nerdctlEngine{daemon: oldest, with: m.tools.oldPlugins, program: filepath.Join(m.tools.built, "nerdctl")},
 	}

@@ -100,7 +100,8 @@ func (f fetcher) crictl(t *tools) error {
 	if there(to) {
 		return nil
 	}
-	listed, err := exec.CommandContext(f.ctx, "sh", "-c", `cat "$(go mod download -json k8s.io/kubernetes@v`+kubernetes+` | sed -n 's/.*"GoMod": "\(.*\)",/\1/p')"`).Output()
+	listed, err := exec.CommandContext(f.ctx, "sh", "-c",
+		`cat "$(go mod download -json k8s.io/kubernetes@v`+kubernetes+` | sed -n 's/.*"GoMod": "\(.*\)",/\1/p')"`).Output()
 	if err != nil {
 		return fmt.Errorf("the modules of Kubernetes %s: %w", kubernetes, err)
 	}
@@ -119,7 +120,8 @@ func (f fetcher) plugins(t *tools) error {
 		if there(filepath.Join(t.newPlugins, filepath.Base(plugin))) {
 			continue
 		}
-		if err := f.run("", "env", "CGO_ENABLED=0", "GOBIN="+t.newPlugins, "go", "install", "-ldflags", "-s -w", "github.com/containernetworking/plugins/plugins/"+plugin+"@"+cniPlugins); err != nil {
+		if err := f.run("", "env", "CGO_ENABLED=0", "GOBIN="+t.newPlugins, "go", "install", "-ldflags", "-s -w",
+			"github.com/containernetworking/plugins/plugins/"+plugin+"@"+cniPlugins); err != nil {
 			return err
 		}
 	}

@@ -36,7 +36,8 @@ func writeImage(path, busybox string) error {
 	})
 	name := fmt.Sprintf("%x.json", sha256.Sum256(config))
 	manifest := marshal([]any{map[string]any{"Config": name, "RepoTags": []string{image}, "Layers": []string{digest + "/layer.tar"}}})
-	return os.WriteFile(path, archive(file{name, 0o644, config}, file{digest + "/layer.tar", 0o644, layer}, file{"manifest.json", 0o644, manifest}), 0o644)
+	return os.WriteFile(path, archive(file{name, 0o644, config}, file{digest + "/layer.tar", 0o644, layer},
+		file{"manifest.json", 0o644, manifest}), 0o644)
 }
 
 type file struct {

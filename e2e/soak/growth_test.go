@@ -38,7 +38,8 @@ func (s *sample) changed(f func(*sample)) *sample {
 }
 
 func TestThereIsNoRestWhileAnythingOfAContainerIsLeft(t *testing.T) {
-	if err := (&sample{left: []string{"n1 has port stateless/bth0123"}}).busy(); err == nil || !strings.Contains(err.Error(), "stateless/bth0123") {
+	if err := (&sample{left: []string{"n1 has port stateless/bth0123"}}).busy(); err == nil ||
+		!strings.Contains(err.Error(), "stateless/bth0123") {
 		t.Errorf("a port is left, and it says %v", err)
 	}
 	if err := (&sample{}).busy(); err != nil {

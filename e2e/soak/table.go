@@ -23,7 +23,8 @@ func (t *table) head(l *lab.Lab) {
 		names = append(names, node.Name)
 	}
 	of := " " + strings.Join(names, " ")
-	fmt.Fprintf(t.out, layout, "after", "ADDs", "DELs", "again", "RSS KiB"+of, "goroutines", "descriptors+netlink", "journal KiB", "keys in etcd")
+	fmt.Fprintf(t.out, layout, "after", "ADDs", "DELs", "again", "RSS KiB"+of, "goroutines", "descriptors+netlink", "journal KiB",
+		"keys in etcd")
 }
 
 func (t *table) row(note string, l *load, s *sample) {
@@ -34,8 +35,10 @@ func (t *table) row(note string, l *load, s *sample) {
 		}
 		return strings.Join(texts, " ")
 	}
-	fmt.Fprintf(t.out, layout, time.Since(t.began).Round(time.Second), fmt.Sprint(l.adds.Load()), fmt.Sprint(l.dels.Load()), fmt.Sprint(l.again.Load()),
+	fmt.Fprintf(t.out, layout, time.Since(t.began).Round(time.Second), fmt.Sprint(l.adds.Load()), fmt.Sprint(l.dels.Load()),
+		fmt.Sprint(l.again.Load()),
 		column(func(u usage) any { return u.rss }), column(func(u usage) any { return u.goroutines }),
-		column(func(u usage) any { return fmt.Sprintf("%d+%d", u.descriptors, u.netlink) }), column(func(u usage) any { return u.journal / 1024 }),
+		column(func(u usage) any { return fmt.Sprintf("%d+%d", u.descriptors, u.netlink) }),
+		column(func(u usage) any { return u.journal / 1024 }),
 		strings.TrimSpace(fmt.Sprintf("%d %s", s.total(), note)))
 }

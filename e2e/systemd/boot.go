@@ -53,7 +53,8 @@ func boot(root, dir, tree string) error {
 	if b.err != nil {
 		return b.err
 	}
-	return unix.Exec("/lib/systemd/systemd", []string{"systemd", "--log-target=console"}, []string{"container=berth", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
+	return unix.Exec("/lib/systemd/systemd", []string{"systemd", "--log-target=console"},
+		[]string{"container=berth", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
 }
 
 // booting makes mounts until one fails.

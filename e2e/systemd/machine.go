@@ -108,7 +108,8 @@ func (m *machine) controlGroup() (*os.File, error) {
 
 // run runs a line of shell as somebody who is logged in would, in the tree.
 func (m *machine) run(ctx context.Context, line string) (string, error) {
-	command := exec.CommandContext(ctx, "nsenter", "--target", fmt.Sprint(m.init.Process.Pid), "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup",
+	command := exec.CommandContext(ctx, "nsenter", "--target", fmt.Sprint(m.init.Process.Pid), "--mount", "--pid", "--net", "--uts", "--ipc",
+		"--cgroup",
 		"/usr/bin/env", "-i", "HOME=/root", "PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"GOPROXY=off", "GOFLAGS=-buildvcs=false", "GOMODCACHE=/go/mod", "GOCACHE=/go/cache", "GOTOOLCHAIN=local",
 		"/bin/bash", "-c", "cd /src && "+line)

@@ -91,7 +91,8 @@ func (m *machine) use(ctx context.Context) error {
 		"systemctl restart berthd && berthctl get assignments && ip netns exec c1 ping -c 1 -W 2 10.42.0.1",
 		"! journalctl --no-pager -u berthd | grep -E '(ERROR|WARN)'",
 		// Under the unit's own sandbox the locks hold: a second agent is refused and told of the first.
-		refused("berthd"), refused("berthd --run-dir /run/second"), refused("berthd --run-dir /run/second --data-dir /var/lib/second --node second"),
+		refused("berthd"), refused("berthd --run-dir /run/second"),
+		refused("berthd --run-dir /run/second --data-dir /var/lib/second --node second"),
 		"berthctl delete c1 && systemctl stop berthd && ! systemctl is-failed berthd",
 		"test ! -e /run/lock/berth",
 	} {

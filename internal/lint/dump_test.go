@@ -23,7 +23,8 @@ func TestWholeListsOfTheKernelAreAskedForAgain(t *testing.T) {
 
 func TestTheRuleOfWholeListsCatchesARawOne(t *testing.T) {
 	file := t.TempDir() + "/raw.go"
-	text := "package p\n\nfunc f() { _, _ = netlink.LinkList() }\nfunc g() { _, _ = dump.Whole(func() (l, error) { return netlink.LinkList() }) }\n"
+	text := "package p\n\nfunc f() { _, _ = netlink.LinkList() }\nfunc g() { _, _ = dump.Whole(func() (l, error) { return " +
+		"netlink.LinkList() }) }\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,8 @@ func handlesOfAllFamilies(t *testing.T, name string, source any) (wrong []string
 		}
 		from, _ := function.X.(*ast.Ident)
 		if before, opens := handleFamilies[function.Sel.Name]; from != nil && from.Name == "netlink" && opens && len(call.Args) <= before {
-			wrong = append(wrong, fmt.Sprintf("%s: netlink.%s opens sockets of all families, some of which a kernel may lack: name them, as in unix.NETLINK_ROUTE",
+			wrong = append(wrong, fmt.Sprintf("%s: netlink.%s opens sockets of all families, some of which a kernel may lack: name them, "+
+				"as in unix.NETLINK_ROUTE",
 				strings.TrimPrefix(files.Position(call.Pos()).String(), "../../"), function.Sel.Name))
 		}
 		return true

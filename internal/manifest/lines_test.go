@@ -21,7 +21,8 @@ func TestAFaultIsNamedWithTheLineOfItsKey(t *testing.T) {
 		}
 	}
 	for _, truncated := range []string{"pools:\n- name: a\n  cidrs: [10.42", "pools:\n- name: \"a\n", "pools:\n- {name: a"} {
-		if _, err := Parse("f.yaml", []byte(truncated)); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:") || err.Error()[7] < '0' || err.Error()[7] > '9' {
+		if _, err := Parse("f.yaml", []byte(truncated)); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:") || err.Error()[7] < '0' ||
+			err.Error()[7] > '9' {
 			t.Errorf("%q: %v, want it to begin with the line", truncated, err)
 		}
 	}

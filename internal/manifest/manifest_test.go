@@ -69,7 +69,8 @@ func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
 		}
 		pool := reflect.ValueOf(m.Pools[0])
 		for i := range pool.NumField() {
-			if pool.Field(i).IsZero() && !slices.Contains([]string{"Draining", "Former"}, pool.Type().Field(i).Name) { // a file seldom says the one, and never the other
+			// a file seldom says the one, and never the other
+			if pool.Field(i).IsZero() && !slices.Contains([]string{"Draining", "Former"}, pool.Type().Field(i).Name) {
 				t.Errorf("%s: the first pool does not show the key of %s", name, pool.Type().Field(i).Name)
 			}
 		}
@@ -159,35 +160,41 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 		text string
 		want []string
 	}{
-		"unknown key":         {"pools:\n  - name: a\n    cidr: [10.0.0.0/16]", []string{"f.yaml:3: ", `"cidr"`, `did you mean "cidrs"?`}},
-		"unknown key on top":  {"pool: []", []string{"f.yaml:1: ", `did you mean "pools"?`}},
-		"unknown setting":     {"settings:\n  sesion: 15s", []string{"f.yaml:2: ", `did you mean "session"?`}},
-		"unknown inner key":   {"pools:\n- {name: a, cidrs: [10.0.0.0/16],\n   blockSize: {ipv4: 26}}", []string{"f.yaml:3: ", "blockSize", "v4"}},
-		"far from all keys":   {"weather: fine", []string{"f.yaml:1: ", "want one of pools, settings"}},
-		"key twice":           {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: 1400\n  mtu: 1500", []string{"f.yaml:5: ", `"mtu" is there twice`, "line 4"}},
-		"pool twice":          {"pools:\n- {name: a, cidrs: [10.0.0.0/16]}\n- {name: a, cidrs: [10.1.0.0/16]}", []string{"f.yaml:3: ", `pool "a" is there twice`, "line 2"}},
-		"pools twice":         {"pools: []\nsettings: {}\npools: []", []string{"f.yaml:3: ", "twice", "line 1"}},
-		"bad CIDR":            {"pools:\n- name: a\n  cidrs: [10.0.0.0]", []string{"f.yaml:3: ", `cidrs "10.0.0.0"`, "want a CIDR such as"}},
-		"CIDR not a list":     {"pools:\n- name: a\n  cidrs: 10.0.0.0/16", []string{"f.yaml:3: ", "cidrs: want a list"}},
-		"malformed address":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  gateways:\n  - 10.0.0.300", []string{"f.yaml:5: ", `gateways "10.0.0.300"`, "want an address", ">255"}},
-		"bad range":           {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  exclude: [10.0.0.9-10.0.0.3]", []string{"f.yaml:4: ", "10.0.0.3-10.0.0.9"}},
+		"unknown key":        {"pools:\n  - name: a\n    cidr: [10.0.0.0/16]", []string{"f.yaml:3: ", `"cidr"`, `did you mean "cidrs"?`}},
+		"unknown key on top": {"pool: []", []string{"f.yaml:1: ", `did you mean "pools"?`}},
+		"unknown setting":    {"settings:\n  sesion: 15s", []string{"f.yaml:2: ", `did you mean "session"?`}},
+		"unknown inner key": {"pools:\n- {name: a, cidrs: [10.0.0.0/16],\n   blockSize: {ipv4: 26}}",
+			[]string{"f.yaml:3: ", "blockSize", "v4"}},
+		"far from all keys": {"weather: fine", []string{"f.yaml:1: ", "want one of pools, settings"}},
+		"key twice": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: 1400\n  mtu: 1500",
+			[]string{"f.yaml:5: ", `"mtu" is there twice`, "line 4"}},
+		"pool twice": {"pools:\n- {name: a, cidrs: [10.0.0.0/16]}\n- {name: a, cidrs: [10.1.0.0/16]}",
+			[]string{"f.yaml:3: ", `pool "a" is there twice`, "line 2"}},
+		"pools twice":     {"pools: []\nsettings: {}\npools: []", []string{"f.yaml:3: ", "twice", "line 1"}},
+		"bad CIDR":        {"pools:\n- name: a\n  cidrs: [10.0.0.0]", []string{"f.yaml:3: ", `cidrs "10.0.0.0"`, "want a CIDR such as"}},
+		"CIDR not a list": {"pools:\n- name: a\n  cidrs: 10.0.0.0/16", []string{"f.yaml:3: ", "cidrs: want a list"}},
+		"malformed address": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  gateways:\n  - 10.0.0.300",
+			[]string{"f.yaml:5: ", `gateways "10.0.0.300"`, "want an address", ">255"}},
+		"bad range": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  exclude: [10.0.0.9-10.0.0.3]",
+			[]string{"f.yaml:4: ", "10.0.0.3-10.0.0.9"}},
 		"bad number":          {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: big", []string{"f.yaml:4: ", `mtu "big"`, "whole number"}},
 		"number without unit": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: 600", []string{"f.yaml:4: ", `reuse "600"`, "10m"}},
 		"negative duration":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: -1s", []string{"f.yaml:4: ", "reuse"}},
 		"no name":             {"pools:\n- cidrs: [10.0.0.0/16]", []string{"f.yaml:2: ", "name is missing"}},
 		"no CIDR":             {"pools:\n\n- name: a", []string{"f.yaml:3: ", "cidrs is missing"}},
-		"unaligned stateful":  {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  stateful: [10.0.0.0/28]", []string{"f.yaml:4: ", "10.0.0.0/28", "10.0.0.0/26"}},
-		"too small CIDR":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/28]", []string{"f.yaml:3: ", "10.0.0.0/28", "blockSize"}},
-		"bad setting":         {"pools: []\nsettings: {session: 1s}", []string{"f.yaml:2: ", "session", "2s"}},
-		"pool is a word":      {"pools:\n- default", []string{"f.yaml:2: ", `not "default"`}},
-		"pool is nothing":     {"pools:\n-", []string{"f.yaml:2: ", "not nothing"}},
-		"a list on top":       {"- name: a", []string{"f.yaml:1: ", "not a list"}},
-		"syntax":              {"pools:\n- name: [a", []string{"f.yaml:"}},
-		"a tab":               {"pools:\n\t- name: a", []string{"f.yaml:2: ", "tab", "want spaces"}},
-		"no UTF-8":            {"pools:\n- name: a\xff", []string{"f.yaml:2: ", "want a file of UTF-8 text"}},
-		"two documents":       {"pools: []\n---\npools: []", []string{"f.yaml:", "second document"}},
-		"empty":               {"", []string{"f.yaml: ", "empty"}},
-		"comments alone":      {"# nothing\n", []string{"f.yaml: ", "empty"}},
+		"unaligned stateful": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  stateful: [10.0.0.0/28]",
+			[]string{"f.yaml:4: ", "10.0.0.0/28", "10.0.0.0/26"}},
+		"too small CIDR":  {"pools:\n- name: a\n  cidrs: [10.0.0.0/28]", []string{"f.yaml:3: ", "10.0.0.0/28", "blockSize"}},
+		"bad setting":     {"pools: []\nsettings: {session: 1s}", []string{"f.yaml:2: ", "session", "2s"}},
+		"pool is a word":  {"pools:\n- default", []string{"f.yaml:2: ", `not "default"`}},
+		"pool is nothing": {"pools:\n-", []string{"f.yaml:2: ", "not nothing"}},
+		"a list on top":   {"- name: a", []string{"f.yaml:1: ", "not a list"}},
+		"syntax":          {"pools:\n- name: [a", []string{"f.yaml:"}},
+		"a tab":           {"pools:\n\t- name: a", []string{"f.yaml:2: ", "tab", "want spaces"}},
+		"no UTF-8":        {"pools:\n- name: a\xff", []string{"f.yaml:2: ", "want a file of UTF-8 text"}},
+		"two documents":   {"pools: []\n---\npools: []", []string{"f.yaml:", "second document"}},
+		"empty":           {"", []string{"f.yaml: ", "empty"}},
+		"comments alone":  {"# nothing\n", []string{"f.yaml: ", "empty"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := Parse("f.yaml", []byte(c.text))
@@ -222,7 +229,8 @@ containers:
 	}
 	want := []client.Container{{ID: "a", Netns: "/run/netns/a"}, {
 		ID: "b", PID: 42, Network: "lab", Interface: "net1", Role: "ipam", Class: "stateful", Namespace: "shop", App: "db", Member: "db-0",
-		Pool: "lab", Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.7")}, MAC: "be:00:00:00:00:01", Bridge: "br7", Uplink: "eth1", Masquerade: true,
+		Pool: "lab", Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.7")}, MAC: "be:00:00:00:00:01", Bridge: "br7", Uplink: "eth1",
+		Masquerade: true,
 	}}
 	if !reflect.DeepEqual(set, want) {
 		t.Errorf("got %+v\nwant %+v", set, want)

@@ -31,8 +31,10 @@ func TestARequestAndItsAnswerArriveAsTheyWereSent(t *testing.T) {
 	}}}
 	response := &Response{Version: Version, Results: []Result{{
 		Class: "stateful", Pool: "blue", MAC: "be:00:00:00:00:01", HostName: "bth1", MTU: 1400, DNS: &DNS{Domain: "d"},
-		Addresses: []Address{{netip.MustParsePrefix("10.0.0.7/24"), netip.MustParseAddr("10.0.0.1")}, {Address: netip.MustParsePrefix("fd00::7/64")}},
-		Routes:    []Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1")}, {To: netip.MustParsePrefix("10.9.0.0/16")}},
+		Addresses: []Address{{netip.MustParsePrefix("10.0.0.7/24"), netip.MustParseAddr("10.0.0.1")},
+			{Address: netip.MustParsePrefix("fd00::7/64")}},
+		Routes: []Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.1")},
+			{To: netip.MustParsePrefix("10.9.0.0/16")}},
 	}}}
 	received := make(chan *Request, 1)
 	socket := agent(t, func(conn *net.UnixConn) {

@@ -18,7 +18,8 @@ func TestAnErrorKeepsItsCauseOnThisSideOfTheSocket(t *testing.T) {
 	if got, want := made.Error(), `container "c1": write the journal: no space left on device`; got != want {
 		t.Errorf("the error says %q: want %q", got, want)
 	}
-	if two := Errorf(CodeIO, "%w, and %w", syscall.ENOENT, syscall.EACCES); !errors.Is(two, fs.ErrNotExist) || !errors.Is(two, fs.ErrPermission) {
+	if two := Errorf(CodeIO, "%w, and %w", syscall.ENOENT, syscall.EACCES); !errors.Is(two, fs.ErrNotExist) ||
+		!errors.Is(two, fs.ErrPermission) {
 		t.Errorf("%v has lost one of its causes", two)
 	}
 	if foreign := AsError(cause); foreign.Code != CodeInternal || !errors.Is(foreign, syscall.ENOSPC) {

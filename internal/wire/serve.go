@@ -53,7 +53,8 @@ func acceptable(r *Request, decoding error) error {
 	case decoding != nil && !decoded:
 		return Errorf(CodeIO, "receive a request: %w", decoding)
 	case r.Version > Version, decoding == nil && r.Version < 1:
-		return Errorf(CodeVersion, "the request is of protocol version %d: this agent serves 1 to %d; upgrade the older of the two", r.Version, Version)
+		return Errorf(CodeVersion, "the request is of protocol version %d: this agent serves 1 to %d; upgrade the older of the two", r.Version,
+			Version)
 	case decoding != nil:
 		return ours
 	}
@@ -68,7 +69,8 @@ func Reply(conn *net.UnixConn, r *Response) error {
 	r.Version = Version
 	message, err := encode(r)
 	if err != nil { // too long: better said than not answered
-		if message, err = encode(&Response{Version: Version, Error: Errorf(CodeOperation, "the answer cannot be sent: %w; ask for fewer containers at once", err)}); err != nil {
+		if message, err = encode(&Response{Version: Version,
+			Error: Errorf(CodeOperation, "the answer cannot be sent: %w; ask for fewer containers at once", err)}); err != nil {
 			return err
 		}
 	}

@@ -195,7 +195,8 @@ func (l *look) compareMachine(b lease.KeyedBlock, p lease.Part) {
 
 // removal is what gives back the blocks of a node that etcd has lost: a machine of the name may run and be cut off.
 func removal(name string) string {
-	return fmt.Sprintf("start the agent of node %s; if its machine is gone for good: berthctl node remove %s, which waits for its right to run out", name, name)
+	return fmt.Sprintf("start the agent of node %s; if its machine is gone for good: berthctl node remove %s, which waits for its "+
+		"right to run out", name, name)
 }
 
 // withoutOwner takes a node's parts out of a block.

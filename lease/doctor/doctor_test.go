@@ -24,7 +24,8 @@ func stateful(member string, epoch int64) func(*lease.HeldAttachment) {
 func (l *lab) reserve(member, address string) {
 	l.Helper()
 	id := allocator.Identity{Namespace: "ns", App: "db", Member: member, Network: "net", Interface: "eth0"}
-	_, err := l.store.ReserveFor(l.Context(), l.config.Pools["default"], l.config.PoolRevisions["default"], id, []netip.Addr{netip.MustParseAddr(address)})
+	_, err := l.store.ReserveFor(l.Context(), l.config.Pools["default"], l.config.PoolRevisions["default"], id,
+		[]netip.Addr{netip.MustParseAddr(address)})
 	l.check(err)
 }
 
@@ -53,7 +54,8 @@ func TestAnAddressThatTwoContainersHaveIsFound(t *testing.T) {
 	l.has("n2", "b", "10.42.64.9")
 	l.has("n1", "a", "10.42.64.9") // the last one to be published
 	found := l.finds(AddressTwice, ContainerUnassigned)
-	if !strings.Contains(found[0].Cause, "net/a/eth0 on node n1; net/b/eth0 on node n2") || found[0].Key != l.prefix+"/assignments/default/10.42.64.9" {
+	if !strings.Contains(found[0].Cause, "net/a/eth0 on node n1; net/b/eth0 on node n2") ||
+		found[0].Key != l.prefix+"/assignments/default/10.42.64.9" {
 		t.Errorf("it is told as %+v", found[0])
 	}
 	l.fixes(AddressTwice, ContainerUnassigned)
@@ -81,7 +83,8 @@ func TestPortsThatAreNotAsTheJournalSaysAreFound(t *testing.T) {
 	l.has("n1", "none", "10.42.64.11")
 	l.has("n1", "underway", "10.42.64.12", func(h *lease.HeldAttachment) { h.Answered = false })
 	l.says("n1", func(a *lease.Answer) {
-		a.Ports = []lease.HeldPort{{Name: "bthwrong", Class: "stateful"}, {Name: "bthnone"}, {Name: "bthunderway"}, {Name: "bthforeign"}, {Name: "bthold", Class: "stateful", Gone: true}}
+		a.Ports = []lease.HeldPort{{Name: "bthwrong", Class: "stateful"}, {Name: "bthnone"}, {Name: "bthunderway"}, {Name: "bthforeign"},
+			{Name: "bthold", Class: "stateful", Gone: true}}
 	})
 	found := l.finds(ClassWithoutPort, PortClass, PortClass, PortMissing, PortStray)
 	if f := found[4]; f.Fix || !strings.Contains(f.Mend, "ip link del bthforeign") {
@@ -228,9 +231,10 @@ func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 			l.check(l.sessions["n1"].Publish(l.Context(), lease.Batch{Status: lease.Status{Applied: 1}}))
 		}, []Kind{NodeBehind}},
 		// The sessions end with it, and these nodes do not join again.
-		"another etcd's state":  {func(l *lab) { l.put("cluster", `{"id":"abc"}`) }, []Kind{ClusterDiffers, NodeSilent, NodeSilent}},
-		"nobody's state":        {func(l *lab) { l.del("cluster") }, []Kind{ClusterDiffers, NodeSilent, NodeSilent}},
-		"records of the config": {func(l *lab) { l.put("config/history/9", "{"); l.put("config/pools/x", "[]") }, []Kind{RecordUnreadable, RecordUnreadable}},
+		"another etcd's state": {func(l *lab) { l.put("cluster", `{"id":"abc"}`) }, []Kind{ClusterDiffers, NodeSilent, NodeSilent}},
+		"nobody's state":       {func(l *lab) { l.del("cluster") }, []Kind{ClusterDiffers, NodeSilent, NodeSilent}},
+		"records of the config": {func(l *lab) { l.put("config/history/9", "{"); l.put("config/pools/x", "[]") },
+			[]Kind{RecordUnreadable, RecordUnreadable}},
 		"what lies in a pool that cannot be read": {func(l *lab) {
 			l.put("config/pools/default", "{")
 			l.put("assignments/default/10.42.64.1", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)

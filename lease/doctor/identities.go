@@ -22,7 +22,8 @@ func (l *look) compareIdentities() {
 		if _, there := l.Identities[id]; there || l.bad[l.Text(key)] {
 			continue
 		}
-		f := Finding{Kind: ReservationNoIdentity, Key: l.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)), mark: addresses(all)}
+		f := Finding{Kind: ReservationNoIdentity, Key: l.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
+			mark: addresses(all)}
 		record, same, whole := l.identityBy(all)
 		if whole {
 			f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: key, Value: record}}}
@@ -73,7 +74,8 @@ func (l *look) deleteOthers(all []lease.Reservation) string {
 	case len(idle) == len(all):
 		idle = idle[1:]
 	}
-	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " + strings.Join(idle, "; ")
+	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " + strings.Join(idle,
+		"; ")
 }
 
 func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecord, own []lease.Reservation) {
@@ -92,7 +94,8 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 		}
 	}
 	if len(missing) > 0 {
-		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses, missing[0].addr)
+		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses,
+			missing[0].addr)
 		var why string
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy == nil {
 			if f.takes = !l.mayRun(id); f.takes {
@@ -108,11 +111,13 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 			continue
 		}
 		at := place{r.Pool, r.Address}
-		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)), Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
+		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)),
+			Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
 			f.takes, f.remedy = true, &lease.Remedy{Same: []lease.Key{key}, Delete: []string{f.Key}}
 			if l.mayRun(id) {
-				f.remedy, f.Mend = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look again when all answer; if none has it: %s", deleteKey(f.Key))
+				f.remedy, f.Mend = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
+					"again when all answer; if none has it: %s", deleteKey(f.Key))
 			}
 		} else {
 			f.takes = true

@@ -20,7 +20,8 @@ func (l *look) compareJournals() {
 		for _, note := range answer.Notes {
 			l.found(Finding{
 				Kind: NoteUnreadable, Node: name, Cause: fmt.Sprintf("%s: %s", note.Path, note.Reason), mark: note.Path,
-				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name, quoted(note.Path), quoted(note.Path)),
+				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name,
+					quoted(note.Path), quoted(note.Path)),
 			})
 		}
 	}
@@ -87,13 +88,16 @@ func (l *look) compareMember(f Finding, h holder) {
 		}
 	}
 	if len(missing) > 0 && !recorded {
-		f.Key, f.Cause = l.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s", missing[0].addr, id)
+		f.Key, f.Cause = l.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
+			missing[0].addr, id)
 		var why string
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
-			f.remedy.Put = append(f.remedy.Put, lease.Record{Key: identityKey(id), Value: lease.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
+			f.remedy.Put = append(f.remedy.Put,
+				lease.Record{Key: identityKey(id), Value: lease.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
 		} else {
 			f.takes = true
-			f.Mend = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node, h.Attachment)
+			f.Mend = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,
+				h.Attachment)
 		}
 		l.found(f)
 	}

@@ -56,13 +56,16 @@ func (l *look) strayPort(node string, p lease.HeldPort) {
 	f := Finding{Node: node, mark: p.Name}
 	switch {
 	case p.Gone:
-		f.Kind, f.Cause, f.ask = ClassWithoutPort, fmt.Sprintf("port %s is in class %s, and there is no such link", p.Name, p.Class), []string{node}
+		f.Kind, f.Cause, f.ask = ClassWithoutPort, fmt.Sprintf("port %s is in class %s, and there is no such link", p.Name,
+			p.Class), []string{node}
 	case strings.HasPrefix(p.Alias, "berth {"):
-		f.Kind, f.Cause, f.ask = PortStray, fmt.Sprintf("port %s is no container's by the journal; its alias is %s", p.Name, p.Alias), []string{node}
+		f.Kind, f.Cause, f.ask = PortStray, fmt.Sprintf("port %s is no container's by the journal; its alias is %s", p.Name,
+			p.Alias), []string{node}
 	default:
 		f.Kind, f.Cause = PortStray, fmt.Sprintf("port %s is no container's, and has no alias of Berth's", p.Name)
 		f.takes = true
-		f.Mend = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container uses it: ip link del %s", node, p.Name, p.Name)
+		f.Mend = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container "+
+			"uses it: ip link del %s", node, p.Name, p.Name)
 	}
 	l.found(f)
 }

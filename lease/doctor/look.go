@@ -90,7 +90,8 @@ func newLook(state *lease.State, answers []lease.Answer, silent []string) *look 
 
 // report makes all comparisons.
 func (l *look) report() *Report {
-	r := &Report{Revision: l.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{}, Mended: []Finding{}, state: l.State}
+	r := &Report{Revision: l.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{},
+		Mended: []Finding{}, state: l.State}
 	l.compareRecords()
 	l.compareNodes()
 	l.compareBlocks()
@@ -113,7 +114,8 @@ func (l *look) report() *Report {
 	slices.Sort(r.Away)
 	r.Findings = append(r.Findings, l.findings...)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()), cmp.Compare(a.Container, b.Container))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()),
+			cmp.Compare(a.Container, b.Container))
 	})
 	return r
 }

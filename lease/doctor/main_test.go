@@ -76,7 +76,8 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 	l.check(err)
 	next := base.Clone()
 	next.Pools["default"] = allocator.Pool{
-		Name: "default", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}, Stateful: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/20")},
+		Name: "default", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")},
+		Stateful: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/20")},
 		Gateways: []netip.Addr{netip.MustParseAddr("10.42.64.1")},
 	}.WithDefaults()
 	l.config, err = l.store.Apply(t.Context(), base, next, lease.Note{Who: "test"})
@@ -135,7 +136,8 @@ func (l *lab) follow(name string) {
 			if slices.Contains(q.Mend, name) {
 				l.mended = append(l.mended, name)
 			}
-			if err := l.sessions[name].Answer(ctx, q, l.answers[name]); err != nil && !errors.Is(err, lease.ErrWithdrawn) && !lease.SessionOver(err) && ctx.Err() == nil {
+			if err := l.sessions[name].Answer(ctx, q, l.answers[name]); err != nil && !errors.Is(err, lease.ErrWithdrawn) &&
+				!lease.SessionOver(err) && ctx.Err() == nil {
 				l.Error(err)
 			}
 		})
@@ -167,7 +169,8 @@ func (l *lab) has(name, container, address string, change ...func(*lease.HeldAtt
 		a.Ports = append(slices.Clone(a.Ports), lease.HeldPort{Name: h.Port, Class: string(h.Class)})
 	})
 	if h.Class == allocator.Stateless {
-		l.put("assignments/default/"+address, fmt.Sprintf(`{"attachment":{"network":"net","container":"%s","interface":"eth0"},"node":"%s"}`, container, name))
+		l.put("assignments/default/"+address,
+			fmt.Sprintf(`{"attachment":{"network":"net","container":"%s","interface":"eth0"},"node":"%s"}`, container, name))
 	}
 	return h
 }

@@ -20,8 +20,9 @@ func (l *look) compareNodes() {
 			})
 		case slices.Contains(l.silent, name):
 			l.found(Finding{
-				Kind: NodeSilent, Node: name, Cause: "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
-				Mend: "look at its agent's log and /readyz, and ask again",
+				Kind: NodeSilent, Node: name,
+				Cause: "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
+				Mend:  "look at its agent's log and /readyz, and ask again",
 			})
 		}
 		if l.known(name) && l.Live(name) {
@@ -71,8 +72,9 @@ func (l *look) compareStatus(name string) {
 		}
 		l.found(Finding{
 			Kind: NodeBehind, Key: l.Text(key), Node: name, mark: fmt.Sprint(l.Changed),
-			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, l.Changed, strings.Join(reasons, "; ")), ": "),
-			Mend:  "berthctl version --node " + name,
+			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, l.Changed,
+				strings.Join(reasons, "; ")), ": "),
+			Mend: "berthctl version --node " + name,
 		})
 	}
 }

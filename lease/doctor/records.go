@@ -49,7 +49,8 @@ func (l *look) compareRecords() {
 func (l *look) repair(b lease.BadKey, f *Finding) {
 	if b.Key.Kind == "" {
 		f.Kind = KeyUnreadable
-		f.Mend = fmt.Sprintf("this version of Berth does not read it: where no newer version runs and nobody knows whose it is, see etcdctl get %s, then %s", quoted(b.Text), deleteKey(b.Text))
+		f.Mend = fmt.Sprintf("this version of Berth does not read it: where no newer version runs and nobody knows whose it is, see "+
+			"etcdctl get %s, then %s", quoted(b.Text), deleteKey(b.Text))
 		return
 	}
 	switch b.Key.Kind {
@@ -200,7 +201,8 @@ func (l *look) derivedBlock(b lease.BadKey) *lease.Remedy {
 func (l *look) meanwhile(key lease.Key) string {
 	switch key.Kind {
 	case lease.KindBlock:
-		return "Until then nobody is given anything of the block, and who has an address there keeps it. Do not delete it: another node could claim the block"
+		return "Until then nobody is given anything of the block, and who has an address there keeps it. Do not delete it: another " +
+			"node could claim the block"
 	case lease.KindReservation:
 		return "Until then nobody is given the address. Do not delete it: the address could become another's"
 	case lease.KindIdentity:
@@ -230,7 +232,8 @@ func (l *look) compareCluster() {
 		l.found(Finding{
 			Kind: ClusterDiffers, Key: l.Text(lease.Key{Kind: lease.KindCluster}),
 			Cause: fmt.Sprintf("the state belongs to the etcd cluster %s, and this one is %s: it was restored, or made anew", l.Cluster.ID, id),
-			Mend:  "the agents accept it by themselves once the longest right has run out; if these are the wrong --etcd-endpoints, give the right ones",
+			Mend: "the agents accept it by themselves once the longest right has run out; if these are the wrong --etcd-endpoints, give " +
+				"the right ones",
 		})
 	}
 }
@@ -238,7 +241,8 @@ func (l *look) compareCluster() {
 // decisive are the kinds of records of which many others rest on each: while one of them cannot be read, nobody can tell
 // whose something is, and so nothing is taken from anybody.
 var decisive = []lease.Kind{
-	lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool, lease.KindNode, lease.KindBlock, lease.KindReservation, lease.KindIdentity,
+	lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool, lease.KindNode, lease.KindBlock, lease.KindReservation,
+	lease.KindIdentity,
 }
 
 // withhold takes back advice by which somebody would lose something, while a record stands that cannot be read.

@@ -125,7 +125,8 @@ func (l *lab) forget() {
 	l.Helper()
 	now, err := l.etcd.Put(l.Context(), fmt.Sprintf("%s-elsewhere", l.prefix), "")
 	l.check(err)
-	if _, err := l.etcd.Compact(l.Context(), now.Header.Revision, clientv3.WithCompactPhysical()); err != nil && !strings.Contains(err.Error(), "compacted") {
+	if _, err := l.etcd.Compact(l.Context(), now.Header.Revision, clientv3.WithCompactPhysical()); err != nil &&
+		!strings.Contains(err.Error(), "compacted") {
 		l.check(err)
 	}
 }

@@ -34,7 +34,8 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 			f.Cause = fmt.Sprintf("%s lies in no stateful range of pool %s, which has %v", r.Address, r.Pool, pool.Stateful)
 		}
 		f.takes = true
-		f.Mend = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
+		f.Mend = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl "+
+			"release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
 		l.found(f)
 		return false
 	}
@@ -42,7 +43,8 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 	key := blockKey(r.Pool, pool.BlockOf(r.Address).Addr())
 	if text := l.Text(key); !hidden && !told[text] && (!there || !b.Stateful()) {
 		told[text] = true
-		n := Finding{Kind: ReservationNoBlock, Key: text, Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
+		n := Finding{Kind: ReservationNoBlock, Key: text,
+			Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
 		if there {
 			n.Cause = fmt.Sprintf("%s and perhaps others are reserved there, and the block is %s", r.Address, owners(b))
 			n.takes = true
@@ -61,7 +63,8 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 	switch {
 	case l.gone(h.Node):
 		f.takes = true
-		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, l.absence(h.Node))
+		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node,
+			l.absence(h.Node))
 		if l.detachable(h.Node) {
 			free := r
 			free.Holder = nil
@@ -71,8 +74,10 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 		}
 	case !l.Live(h.Node):
 		f.takes = true
-		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when is not known", r.Identity, h.Node)
-		f.Mend = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has run out; if the machine is gone for good: berthctl node remove %s", h.Node)
+		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when "+
+			"is not known", r.Identity, h.Node)
+		f.Mend = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has "+
+			"run out; if the machine is gone for good: berthctl node remove %s", h.Node)
 	case !l.complete(h.Node):
 		return
 	default:

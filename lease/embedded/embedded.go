@@ -198,7 +198,8 @@ func newPrivateSocket(path string) (*privateSocket, error) {
 	}
 	p := &privateSocket{dir}
 	if longest := max(len(path), len(p.path())); longest > maxSocketPath {
-		return nil, errors.Join(fmt.Errorf("socket %s: its path is %d bytes too long for a unix socket: choose a directory with a shorter path", path, longest-maxSocketPath), p.remove())
+		return nil, errors.Join(fmt.Errorf("socket %s: its path is %d bytes too long for a unix socket: choose a directory with a shorter path",
+			path, longest-maxSocketPath), p.remove())
 	}
 	return p, nil
 }

@@ -90,7 +90,8 @@ func TestWhatWasStoredIsThereAfterARestart(t *testing.T) {
 func TestAStopIsNoErrorInTheLog(t *testing.T) {
 	core, logged := observer.New(zap.WarnLevel)
 	dir := shortDir(t)
-	o := Options{Dir: filepath.Join(dir, "data"), Name: "n1", ListenUnix: filepath.Join(dir, "s"), ListenClient: []string{"http://127.0.0.1:0"}, Fast: true, Log: zap.New(core)}
+	o := Options{Dir: filepath.Join(dir, "data"), Name: "n1", ListenUnix: filepath.Join(dir, "s"),
+		ListenClient: []string{"http://127.0.0.1:0"}, Fast: true, Log: zap.New(core)}
 	s := begin(t, o)
 	c := client(t, s.Endpoints()[0])
 	watch := c.Watch(t.Context(), "key") // as the agent's, it is under way when the etcd stops

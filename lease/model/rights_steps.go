@@ -93,7 +93,8 @@ var commitNames = [...]string{claim: "Claim is carried out", take: "Take is carr
 func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
 	t := me.sent
 	fenced := t.generation == x.keys().generation && x.keys().session || x.m.Breach == NoGeneration
-	absent := t.kind != take || (!x.others().session || x.m.Breach == NoAbsentCompare) && (t.other == x.others().generation || x.m.Breach == NoNodeCompare)
+	absent := t.kind != take || (!x.others().session || x.m.Breach == NoAbsentCompare) &&
+		(t.other == x.others().generation || x.m.Breach == NoNodeCompare)
 	if !fenced || !absent || t.rev != s.rev && x.m.Breach != NoBlockCompare {
 		me.sent = giving{}
 		return

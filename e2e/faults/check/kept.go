@@ -51,7 +51,8 @@ func (x *index) keptBy(member string, lives []*life) (violations []Violation) {
 		}
 		violations = append(violations, Violation{
 			Rule: Kept, Address: now.Addresses[0], Member: now.Member, Containers: []string{before.Container, now.Container}, At: now.End,
-			What:     fmt.Sprintf("%s was answered %s as %v, and had %s as %v", member, addresses(now.Addresses), now.life, addresses(before.Addresses), before.life),
+			What: fmt.Sprintf("%s was answered %s as %v, and had %s as %v", member, addresses(now.Addresses), now.life,
+				addresses(before.Addresses), before.life),
 			Evidence: x.evidence(now.End, before.life, now.life),
 		})
 	}

@@ -18,7 +18,8 @@ func (x *index) notLost() (violations []Violation) {
 			}
 			violations = append(violations, Violation{
 				Rule: NotLost, Address: address, Member: l.member, Containers: []string{l.container}, At: x.End,
-				What:     fmt.Sprintf("%v was answered %v at %s, and nobody hears it from %s to %s", l, address, clock(l.answered), clock(x.Whole), clock(x.End)),
+				What: fmt.Sprintf("%v was answered %v at %s, and nobody hears it from %s to %s", l, address, clock(l.answered), clock(x.Whole),
+					clock(x.End)),
 				Evidence: x.evidence(x.End, l),
 			})
 		}

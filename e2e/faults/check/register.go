@@ -129,7 +129,8 @@ func (x *index) illegal(member string, lives []*life, history []porcupine.Operat
 		v.Address = by.addresses[0]
 	}
 	for _, l := range lives { // and who has just had it
-		if !slices.Contains(involved, l) && slices.ContainsFunc(slices.Concat(l.adds, l.dels), func(o Operation) bool { return o.End >= at-recent && o.Begin <= at }) {
+		if !slices.Contains(involved, l) &&
+			slices.ContainsFunc(slices.Concat(l.adds, l.dels), func(o Operation) bool { return o.End >= at-recent && o.Begin <= at }) {
 			involved = append(involved, l)
 		}
 	}

@@ -36,7 +36,8 @@ func (x *index) silent() (violations []Violation) {
 		if n := len(gaps); n > few && n*1000 > asked[node]*dropped {
 			violations = append(violations, Violation{
 				Rule: Silent, Address: gaps[0].Address, At: gaps[0].Sent,
-				What: fmt.Sprintf("containers of %s that have their right did not answer %d of %d requests, the first at %s", node, n, asked[node], clock(gaps[0].Sent)),
+				What: fmt.Sprintf("containers of %s that have their right did not answer %d of %d requests, the first at %s", node, n, asked[node],
+					clock(gaps[0].Sent)),
 			})
 		}
 	}

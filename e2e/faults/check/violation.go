@@ -82,7 +82,8 @@ func (x *index) evidence(at time.Duration, lives ...*life) []string {
 	}
 	for _, f := range x.Faults {
 		if nodes[f.Node] || f.Node == "" {
-			events = append(events, event{f.Begin, strings.TrimSpace(f.Node + " suffers " + f.What)}, event{f.End, strings.TrimSpace(f.Node + " suffers no more " + f.What)})
+			events = append(events, event{f.Begin, strings.TrimSpace(f.Node + " suffers " + f.What)},
+				event{f.End, strings.TrimSpace(f.Node + " suffers no more " + f.What)})
 		}
 	}
 	for _, r := range x.Revocations {

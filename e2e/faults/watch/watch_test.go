@@ -118,9 +118,11 @@ func (n *network) plug(number byte, address netip.Addr) machine {
 	eth0, err := inside.LinkByName("eth0")
 	n.must(err)
 	flags := 0x02 // IFA_F_NODAD: it does not ask whether another has it
-	n.must(inside.AddrAdd(eth0, &netlink.Addr{Flags: flags, IPNet: &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(24, address.BitLen())}}))
+	n.must(inside.AddrAdd(eth0, &netlink.Addr{Flags: flags,
+		IPNet: &net.IPNet{IP: address.AsSlice(), Mask: net.CIDRMask(24, address.BitLen())}}))
 	n.must(inside.LinkSetUp(eth0))
-	n.enter(check.Operation{Verb: check.Add, Container: m.name, Node: m.name[:2], MAC: m.mac, Begin: begin, End: n.clock(), Outcome: check.OK, Addresses: []netip.Addr{address}})
+	n.enter(check.Operation{Verb: check.Add, Container: m.name, Node: m.name[:2], MAC: m.mac, Begin: begin, End: n.clock(),
+		Outcome: check.OK, Addresses: []netip.Addr{address}})
 	return m
 }
 

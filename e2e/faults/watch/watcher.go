@@ -119,7 +119,8 @@ func (w *Watcher) open() (err error) {
 		unix.SetsockoptInt(w.socket, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 		unix.SetsockoptInt(w.socket, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20),
 		unix.SetsockoptTimeval(w.socket, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
-		unix.SetsockoptPacketMreq(w.socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{Ifindex: int32(w.index), Type: unix.PACKET_MR_PROMISC}),
+		unix.SetsockoptPacketMreq(w.socket, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP,
+			&unix.PacketMreq{Ifindex: int32(w.index), Type: unix.PACKET_MR_PROMISC}),
 		unix.Bind(w.socket, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: w.index}),
 	)
 }
@@ -214,7 +215,8 @@ func (w *Watcher) send(t *target, slot int) {
 	w.asked++
 }
 
-// Missed are the requests to the one who had answered before that nobody answered. The answer to one of the last rounds may still come: those are not among them.
+// Missed are the requests to the one who had answered before that nobody answered. The answer to one of the last rounds may
+// still come: those are not among them.
 func (w *Watcher) Missed() []check.Miss {
 	w.mu.Lock()
 	defer w.mu.Unlock()
