@@ -98,11 +98,9 @@ func (s *Store) commitChange(ctx context.Context, c change, when time.Time) (aft
 	first := found(response, 1)
 	if revisionOf(found(response, 0)) == c.base.keyAt() {
 		if len(first) > 0 { // the record of the revision says less changes than there were: the history counts
-			past, err := s.recall(ctx, response.Header.Revision, 0, 0)
-			if err != nil {
+			if c.base.Changes, err = s.newestChange(ctx); err != nil {
 				return nil, false, err
 			}
-			c.base.Changes = past.newest
 		}
 		return nil, true, nil
 	}
@@ -166,7 +164,7 @@ func (s *Store) writes(c change, entry HistoryEntry) []clientv3.Op {
 }
 
 func (c *change) settingsDiffer() bool {
-	return len(diff("", fields(c.base.Settings), fields(c.next.Settings))) > 0
+	return c.base.Unsettled && !c.next.Unsettled || len(diff("", fields(c.base.Settings), fields(c.next.Settings))) > 0
 }
 
 // at is the next configuration once it has been written.
@@ -175,6 +173,9 @@ func (c *change) at(number, revision int64) *Config {
 	after.Revision, after.Read, after.Changes = revision, revision, number
 	after.keyless, after.settled = false, c.base.settled || c.settingsDiffer()
 	repaired := c.base.repairable()
+	if c.settingsDiffer() {
+		repaired = append(repaired, Key{Kind: KindSettings})
+	}
 	after.Bad = slices.DeleteFunc(slices.Clone(c.base.Bad), func(e *DamagedError) bool { return slices.Contains(repaired, e.At) })
 	if after.PoolRevisions == nil {
 		after.PoolRevisions = map[string]int64{}

@@ -167,23 +167,22 @@ func (s *Store) Config(ctx context.Context) (*Config, error) {
 	all, history := s.keys.Under("config"), s.keys.Under(KindHistory)
 	response, err := s.consult(ctx, callTime, "read configuration",
 		clientv3.OpGet(all, clientv3.WithRange(history)),
-		clientv3.OpGet(clientv3.GetPrefixRangeEnd(history), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all))))
+		clientv3.OpGet(clientv3.GetPrefixRangeEnd(history), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all))),
+		clientv3.OpGet(history, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
 	if err != nil {
 		return nil, err
 	}
-	return s.configOf(ctx, slices.Concat(found(response, 0), found(response, 1)), response.Header.Revision)
+	return s.configOf(ctx, slices.Concat(found(response, 0), found(response, 1)), len(found(response, 2)) > 0, response.Header.Revision)
 }
 
-// configOf is the configuration that its keys make, as they were at a revision.
-func (s *Store) configOf(ctx context.Context, kvs []*mvccpb.KeyValue, revision int64) (*Config, error) {
+// configOf is the configuration that its keys make, as they were at a revision. History says whether there is one.
+func (s *Store) configOf(ctx context.Context, kvs []*mvccpb.KeyValue, history bool, revision int64) (*Config, error) {
 	r := s.readConfig(kvs)
-	r.Read = revision
+	r.Read, r.history = revision, history
 	if r.doubtful() {
-		past, err := s.recall(ctx, r.Read, r.Changes, r.Revision)
-		if err != nil {
-			return nil, err
+		if err := s.completeConfig(ctx, r, kvs); err != nil {
+			return nil, fmt.Errorf("what the configuration is to be: %w", err)
 		}
-		r.complete(past)
 	}
 	r.spreadFormer()
 	return r.Config, nil

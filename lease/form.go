@@ -52,7 +52,10 @@ var (
 	}}
 	identityForm = form[IdentityRecord]{kind: KindIdentity, check: validIdentityRecord}
 	historyForm  = form[HistoryEntry]{kind: KindHistory, check: validHistory, fill: func(h *HistoryEntry, key Key, revision int64) {
-		h.Number, h.Revision = key.Number, revision
+		h.Number = key.Number
+		if h.Revision <= 0 || h.Revision > revision { // one that was put back says which its change made
+			h.Revision = revision
+		}
 	}}
 )
 

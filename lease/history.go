@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/berth-ipam/berth/allocator"
 )
 
@@ -38,4 +40,18 @@ func (s *Store) History(ctx context.Context) ([]HistoryEntry, error) {
 	entries, err := readable(ctx, s, historyForm)
 	slices.SortFunc(entries, func(a, b HistoryEntry) int { return cmp.Compare(a.Number, b.Number) })
 	return entries, err
+}
+
+// newestChange is the highest number of an entry, also of one that cannot be read.
+func (s *Store) newestChange(ctx context.Context) (newest int64, err error) {
+	response, err := s.scan(ctx, s.keys.Under(KindHistory), clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, err
+	}
+	for _, kv := range response.Kvs {
+		if key, err := s.keys.Parse(string(kv.Key)); err == nil {
+			newest = max(newest, key.Number)
+		}
+	}
+	return newest, nil
 }

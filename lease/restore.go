@@ -35,7 +35,7 @@ func (s *Store) At(ctx context.Context, n int64) (*Config, error) {
 // undo makes of the configuration after a change the one before it.
 func (c *Config) undo(h HistoryEntry) {
 	if h.Before.Settings != nil {
-		c.Settings = *h.Before.Settings
+		c.Settings, c.Unsettled = *h.Before.Settings, false
 	}
 	for _, pool := range h.After.Pools {
 		delete(c.Pools, pool.Name)

@@ -32,8 +32,9 @@ type State struct {
 	Demands      []Key
 
 	Bad       []BadKey
-	revisions map[string]int64 // of every key, as it is written
-	config    []*mvccpb.KeyValue
+	revisions map[string]int64   // of every key, as it is written
+	config    []*mvccpb.KeyValue // but the history
+	history   bool               // there is a history
 	keys      Keys
 }
 
@@ -53,6 +54,8 @@ type BadKey struct {
 	Revision int64  // the key's mod revision; 0: it is missing, and has to be there
 	Added    bool   // nothing was there before
 	Reason   error
+	Was      string // what etcd still has of one that somebody has deleted
+	Lost     bool   // it is missing, nobody knows what it was, and nothing but itself is lost
 }
 
 // Text is a key as it is written in etcd.
@@ -103,22 +106,24 @@ func (s *Store) readState(ctx context.Context) (*State, error) {
 
 // readStateConfig makes the configuration of its keys.
 func (s *Store) readStateConfig(ctx context.Context, state *State) error {
-	c, err := s.configOf(ctx, state.config, state.Revision)
+	c, err := s.configOf(ctx, state.config, state.history, state.Revision)
 	if err != nil {
 		return err
 	}
 	state.Config, state.Changed, state.Settings, state.Pools = c, c.Revision, c.Settings, c.Pools
 	for _, e := range c.Bad {
-		state.Bad = append(state.Bad, BadKey{e.Key, e.At, e.Revision, false, e})
+		state.Bad = append(state.Bad, BadKey{Text: e.Key, Key: e.At, Revision: e.Revision, Reason: e})
 	}
-	return nil
+	return s.missHistory(ctx, state)
 }
 
 // take brings one key in.
 func (s *State) take(kv *mvccpb.KeyValue) {
 	s.revisions[string(kv.Key)] = kv.ModRevision
 	key, err := s.keys.Parse(string(kv.Key))
-	if under := s.keys.prefix + "config/"; strings.HasPrefix(string(kv.Key), under) && !s.Is(string(kv.Key), KindHistory) {
+	if s.Is(string(kv.Key), KindHistory) {
+		s.history = true
+	} else if strings.HasPrefix(string(kv.Key), s.keys.prefix+"config/") {
 		s.config = append(s.config, kv)
 		return
 	}
@@ -126,7 +131,7 @@ func (s *State) take(kv *mvccpb.KeyValue) {
 		err = s.takeRecord(key, kv)
 	}
 	if err != nil {
-		s.Bad = append(s.Bad, BadKey{string(kv.Key), key, kv.ModRevision, kv.Version == 1, err})
+		s.Bad = append(s.Bad, BadKey{Text: string(kv.Key), Key: key, Revision: kv.ModRevision, Added: kv.Version == 1, Reason: err})
 	}
 }
 

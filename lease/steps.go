@@ -135,11 +135,11 @@ func (s *Store) planSteps(ctx context.Context, base, next *Config) (steps []chan
 	switch differ := settings.settingsDiffer(); {
 	case differ && len(steps) == before:
 		with := base.Clone()
-		with.Settings = next.Settings
+		with.Settings, with.Unsettled = next.Settings, next.Unsettled
 		steps = append(steps, changeStep{next: with})
 	case differ:
 		for i := before; i < len(steps); i++ {
-			steps[i].next.Settings = next.Settings
+			steps[i].next.Settings, steps[i].next.Unsettled = next.Settings, next.Unsettled
 		}
 	}
 	return steps, nil

@@ -63,7 +63,7 @@ func (m *Manifest) On(base *lease.Config) *lease.Config {
 		next.Pools[pool.Name] = pool
 	}
 	if m.Settings != nil {
-		next.Settings = *m.Settings
+		next.Settings, next.Unsettled = *m.Settings, false
 	}
 	return next
 }

@@ -18,9 +18,12 @@ const recalled = 200
 // recall asks etcd what the damaged records were before, as far as it remembers that.
 func (l *look) recall(ctx context.Context, s *lease.Store) error {
 	for _, b := range l.Bad[:min(len(l.Bad), recalled)] {
-		value, err := s.Former(ctx, b)
-		if err != nil {
-			return err
+		value := b.Was
+		if value == "" {
+			var err error
+			if value, err = s.Former(ctx, b); err != nil {
+				return err
+			}
 		}
 		if value != "" {
 			l.former[b.Text] = value
@@ -78,7 +81,14 @@ func (l *look) repair(b lease.BadKey, f *Finding) {
 		f.Mend = fmt.Sprintf("nothing was there before, and nobody uses it: berthctl doctor --fix, or %s", deleteKey(b.Text))
 		return
 	}
-	if f.remedy = l.derived(b); f.remedy == nil {
+	switch f.remedy = l.derived(b); {
+	case f.remedy != nil:
+	case b.Lost:
+		f.Note, f.Mend = true, "nothing can be done: berthctl rollback does not go back over this change, and an older container that "+
+			"does not know what it was given counts as outdated"
+	case b.Revision == 0:
+		f.Mend = fmt.Sprintf("what it was is not known: etcd has compacted it. %s", l.meanwhile(b.Key))
+	default:
 		f.Mend = fmt.Sprintf("what it was is not known: see etcdctl get %s, and write it as it was. %s", quoted(b.Text), l.meanwhile(b.Key))
 	}
 }

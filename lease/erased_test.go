@@ -1,0 +1,175 @@
+package lease
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// changedThrice has a pool, then settings, then a change of the pool, with other writes between them.
+func (l *lab) changedThrice(s *Store) *Config {
+	l.Helper()
+	l.apply(s, smallest())
+	l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{}")
+	base := l.config(s)
+	next := base.Clone()
+	next.Settings.Fencing = FencingStrict
+	_, err := s.Apply(l.Context(), base, next, Note{Who: "tester"})
+	l.check(err)
+	l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{ }")
+	pool := l.config(s).Pools["default"]
+	pool.Reuse = allocator.Duration(7 * time.Minute)
+	return l.apply(s, pool)
+}
+
+// configKeys are all that the changes of changedThrice have written.
+func (s *Store) configKeys() []string {
+	keys := []string{s.keys.revision(), s.keys.settings(), s.keys.pool("default")}
+	for n := range int64(3) {
+		keys = append(keys, s.keys.history(n+1))
+	}
+	return keys
+}
+
+func TestWhateverOfTheConfigurationIsDeletedEtcdStillTellsWhatItWas(t *testing.T) {
+	l := newLab(t)
+	for subset := range 1<<6 - 1 { // without any key there is no configuration
+		prefix := l.options.Prefix
+		s := l.store(func(o *Options) { o.Prefix = fmt.Sprintf("%s-%d", prefix, subset) })
+		want := l.changedThrice(s)
+		keys := s.configKeys()
+		rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+		var gone []string
+		for i, key := range keys {
+			if subset&(1<<i) != 0 {
+				l.delete(key)
+				gone = append(gone, key)
+				l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{}")
+			}
+		}
+		got := l.config(s)
+		if got.Revision != want.Revision || got.Changes != 3 || !reflect.DeepEqual(got.Pools, want.Pools) ||
+			!reflect.DeepEqual(got.Settings, want.Settings) || got.Unsettled {
+			t.Errorf("without %q it is revision %d of %d changes, %+v, %+v, unsettled: %v; bad are %v",
+				gone, got.Revision, got.Changes, got.Pools, got.Settings, got.Unsettled, got.Bad)
+		}
+		state, err := s.State(t.Context())
+		l.check(err)
+		for _, key := range gone {
+			if !slices.ContainsFunc(state.Bad, func(b BadKey) bool { return b.Text == key }) {
+				t.Errorf("without %q nothing tells that %s is gone: %v", gone, key, state.Bad)
+			}
+		}
+	}
+}
+
+// A record that was damaged and then deleted is what it was before the damage.
+func TestWhatWasDamagedBeforeItWasDeletedIsWhatItWasBefore(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	want := l.changedThrice(s)
+	for _, key := range []string{s.keys.revision(), s.keys.history(2)} {
+		l.put(key, "{")
+		l.delete(key)
+	}
+	if got := l.config(s); got.Revision != want.Revision || got.Changes != 3 || !reflect.DeepEqual(got.Settings, want.Settings) {
+		t.Errorf("it is revision %d of %d changes, %+v; bad are %v", got.Revision, got.Changes, got.Settings, got.Bad)
+	}
+}
+
+// Etcd has forgotten when the record was written, and has yet what it was when it was deleted.
+func TestWhatWasWrittenLongAgoAndDeletedNowIsStillKnown(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	s := l.store()
+	want := l.changedThrice(s)
+	l.forget()
+	for _, key := range []string{s.keys.history(1), s.keys.history(3), s.keys.revision()} {
+		l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{}")
+		l.delete(key)
+	}
+	got := l.config(s)
+	if got.Revision != want.Revision || got.Changes != 3 || !reflect.DeepEqual(got.Settings, want.Settings) || !reflect.DeepEqual(got.Pools, want.Pools) {
+		t.Errorf("it is revision %d of %d changes, %+v, %+v; bad are %v", got.Revision, got.Changes, got.Pools, got.Settings, got.Bad)
+	}
+}
+
+// A history without its newest entry is no whole one: what it tells of an older change does not count against a record.
+func TestAHistoryThatHasLostItsNewestEntryDoesNotTakeChangesBack(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	s := l.store()
+	want := l.changedThrice(s)
+	l.delete(s.keys.history(3))
+	l.delete(s.keys.revision())
+	l.forget()
+	got := l.config(s)
+	if !reflect.DeepEqual(got.Pools, want.Pools) {
+		t.Errorf("the pools are %+v; bad are %v", got.Pools, got.Bad)
+	}
+	for _, key := range got.repairable() {
+		if key.Kind != KindRevision {
+			t.Errorf("the next change would write %v as it was before the lost one", key)
+		}
+	}
+}
+
+// What etcd has compacted a person decides, also where he decides for the defaults.
+func TestSettingsThatAreLostForGoodAreThoseThatAPersonApplies(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	s := l.store()
+	l.changedThrice(s)
+	for _, key := range []string{s.keys.history(2), s.keys.revision(), s.keys.settings()} {
+		l.delete(key)
+	}
+	l.forget()
+	base := l.config(s)
+	if !base.Unsettled {
+		t.Fatalf("the settings are %+v; bad are %v", base.Settings, base.Bad)
+	}
+	next := base.Clone()
+	next.Unsettled = false
+	_, err := s.Apply(t.Context(), base, next, Note{Who: "tester"})
+	l.check(err)
+	if got := l.config(s); got.Unsettled || len(got.Bad) > 0 || !reflect.DeepEqual(got.Settings, DefaultSettings()) {
+		t.Errorf("unsettled: %v, %+v; bad are %v", got.Unsettled, got.Settings, got.Bad)
+	}
+	state, err := s.State(t.Context())
+	l.check(err)
+	if !slices.ContainsFunc(state.Bad, func(b BadKey) bool { return b.Lost && b.Text == s.keys.history(2) }) {
+		t.Errorf("nothing tells that an entry of the history is lost: %v", state.Bad)
+	}
+}
+
+// An entry that was put back says which revision its change made.
+func TestAnEntryOfTheHistoryThatWasPutBackIsAsCertainAsBefore(t *testing.T) {
+	l := newLab(t)
+	l.own()
+	s := l.store()
+	want := l.changedThrice(s)
+	before, err := s.History(t.Context())
+	l.check(err)
+	l.delete(s.keys.history(3))
+	state, err := s.State(t.Context())
+	l.check(err)
+	i := slices.IndexFunc(state.Bad, func(b BadKey) bool { return b.Key.Kind == KindHistory })
+	if i < 0 {
+		t.Fatalf("bad are %v", state.Bad)
+	}
+	l.put(state.Bad[i].Text, state.Bad[i].Was)
+	l.delete(s.keys.history(1)) // so that the history counts only where it is certain which change was the last
+	l.delete(s.keys.pool("default"))
+	l.forget()
+	if got := l.config(s); !reflect.DeepEqual(got.Pools, want.Pools) {
+		t.Errorf("the pools are %+v; bad are %v", got.Pools, got.Bad)
+	}
+	if after, err := s.History(t.Context()); err != nil || !reflect.DeepEqual(after, before[1:]) {
+		t.Errorf("the history is %+v, %v", after, err)
+	}
+}
