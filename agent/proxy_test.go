@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -92,7 +93,7 @@ func descriptors(t *testing.T) int {
 	check(t, err)
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
-	if check(t, err); err == io.EOF {
+	if check(t, err); errors.Is(err, io.EOF) {
 		t.Fatal("no descriptor is open")
 	}
 	return len(names)

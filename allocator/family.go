@@ -5,6 +5,7 @@ import "net/netip"
 // A Family is an address family.
 type Family int
 
+// V4 and V6 are the two that there are.
 const (
 	V4 Family = iota
 	V6

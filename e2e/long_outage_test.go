@@ -21,7 +21,8 @@ func (p *pace) tell(t *testing.T, when string) {
 	for what, took := range map[string][]time.Duration{"ADD": p.adds, "DEL": p.dels} {
 		slices.Sort(took)
 		t.Logf("%s: %d %s, p50 %v, p99 %v, the slowest %v", when, len(took), what,
-			took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), took[len(took)-1].Round(10*time.Microsecond))
+			took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond),
+			took[len(took)-1].Round(10*time.Microsecond))
 	}
 }
 

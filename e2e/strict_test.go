@@ -171,7 +171,8 @@ func (m *moved) judge(t *testing.T, w *witness) {
 	_, m.silent, _ = w.of(m.before)
 	m.speaks, _, _ = w.of(m.after)
 	t.Logf("%v, %s: lost at %v; %s on %s last heard at %v, %v later (its right is %v); ADD on %s answered at %v; %s first heard at %v",
-		m.address, m.how, ms(m.lost), m.former.ID, m.node.Name, ms(m.silent), ms(m.silent-m.lost), right, m.next.Node.Name, ms(m.again), m.next.ID, ms(m.speaks))
+		m.address, m.how, ms(m.lost), m.former.ID, m.node.Name,
+		ms(m.silent), ms(m.silent-m.lost), right, m.next.Node.Name, ms(m.again), m.next.ID, ms(m.speaks))
 	if m.silent > m.lost+right+grain {
 		t.Errorf("%s: %s was heard %v after the loss: its right is %v", m.how, m.former.ID, m.silent-m.lost, right)
 	}

@@ -100,7 +100,8 @@ func strayGateway(pools []allocator.Pool) error {
 			}
 			for _, other := range pools {
 				if other.Contains(g) {
-					return fmt.Errorf("pool %q: gateway %s lies in pool %q, which gives its addresses to containers: want one in %q itself, or in no pool", pool.Name, g, other.Name, pool.Name)
+					return fmt.Errorf("pool %q: gateway %s lies in pool %q, "+
+						"which gives its addresses to containers: want one in %q itself, or in no pool", pool.Name, g, other.Name, pool.Name)
 				}
 			}
 		}

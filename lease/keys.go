@@ -27,6 +27,7 @@ func NewKeys(prefix string) Keys {
 // A Kind is what a key's record is about: the part of the key that comes first.
 type Kind string
 
+// KindCluster and the others are all that there are.
 const (
 	KindCluster     Kind = "cluster"
 	KindRevision    Kind = "config/revision"

@@ -60,7 +60,9 @@ func (s *Store) Restore(ctx context.Context, base, then *Config, note Note) (aft
 			return nil, nil, fmt.Errorf("lease: restore: %w", err)
 		}
 		after, err := s.carryOut(ctx, base, steps, Applying{Note: note})
-		if _, used := err.(*InUseError); used && try < patience { // the first step: nothing is in yet
+		_, used := errors.AsType[*InUseError](err)
+		_, some := errors.AsType[*PartialError](err)
+		if used && !some && try < patience { // nothing is in yet
 			continue
 		}
 		return after, kept, err

@@ -196,7 +196,8 @@ func contradiction(a, b Use) *Contradiction {
 			"give both the same uplink, or one of them another bridge", ofUplink}
 	case sameBridge && !samePool && a.Bridge.Uplink == "" && a.Bridge.MTU != b.Bridge.MTU && a.Bridge.MTU != 0 && b.Bridge.MTU != 0:
 		return &Contradiction{b.Bridge.Name, fmt.Sprintf("%s about the MTU of bridge %s: pool %q of the first has %d, pool %q of the second %d",
-			both, a.Bridge.Name, a.Pool, a.Bridge.MTU, b.Pool, b.Bridge.MTU), "give both pools the same MTU, or one of the networks another bridge", ofMTU}
+			both, a.Bridge.Name, a.Pool, a.Bridge.MTU, b.Pool, b.Bridge.MTU), "give both pools the same MTU, " +
+			"or one of the networks another bridge", ofMTU}
 	case samePool && !sameNetwork && (len(a.Bridge.Masquerade) == 0) != (len(b.Bridge.Masquerade) == 0):
 		return &Contradiction{b.Bridge.Name, fmt.Sprintf("%s about pool %q: the first has ipMasq %v, the second %v", both, a.Pool,
 			len(a.Bridge.Masquerade) > 0, len(b.Bridge.Masquerade) > 0), "give both the same ipMasq, or one of them another pool", ofPool}

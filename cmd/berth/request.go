@@ -108,7 +108,9 @@ func (c *call) first() (before *types100.Result, err error) {
 		return nil, err
 	}
 	if !onlyLoopback(before) {
-		return nil, wire.Errorf(wire.CodeConfig, `network %q: "prevResult" shows that another plugin has made an interface before %q: put it first, since it makes the interface; as the IPAM plugin of another it is "ipam": {"type": %[2]q}`, c.Name, name)
+		return nil, wire.Errorf(wire.CodeConfig, `network %q: "prevResult" shows that another plugin `+
+			`has made an interface before %q: put it first, since it makes the interface; `+
+			`as the IPAM plugin of another it is "ipam": {"type": %[2]q}`, c.Name, name)
 	}
 	return before, nil
 }

@@ -108,7 +108,8 @@ func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base
 	notes := append(switchedOff(base, next), outOfReach(base, changes)...)
 	for _, pool := range m.Pools {
 		if next.Pools[pool.Name].Draining && !m.SaysDraining(pool.Name) {
-			notes = append(notes, fmt.Sprintf("pool %s is draining, and stays so: write \"draining: false\" into the file to take it back into use", pool.Name))
+			notes = append(notes, fmt.Sprintf("pool %s is draining, and stays so: write \"draining: false\" "+
+				"into the file to take it back into use", pool.Name))
 		}
 	}
 	own, err := nodesGateways(ctx, store, base, next)

@@ -99,7 +99,8 @@ func (c *ctl) explainEtcd(err error) error {
 	unreached, _ := errors.AsType[*lease.UnreachableError](err)
 	switch {
 	case lease.Refused(err):
-		return fmt.Errorf("etcd at %s refuses: %s\ncheck --etcd-user, --etcd-password-file and --etcd-prefix, and the user's role (docs/etcd.md)", at, reason)
+		return fmt.Errorf("etcd at %s refuses: %s\ncheck --etcd-user, --etcd-password-file and --etcd-prefix, "+
+			"and the user's role (docs/etcd.md)", at, reason)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s\nthe socket is for root alone: try sudo", reason)
 	case unreached != nil && c.local():

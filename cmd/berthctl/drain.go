@@ -36,7 +36,8 @@ func (c *ctl) drain(ctx context.Context, store *lease.Store, base *lease.Config,
 }
 
 // backIntoUse is how a pool that drains is removed after all, or not.
-const backIntoUse = `Run this again to go on; "draining: false" in the file that you apply, or "berthctl rollback", takes the pool back into use`
+const backIntoUse = `Run this again to go on; "draining: false" in the file that you apply, ` +
+	`or "berthctl rollback", takes the pool back into use`
 
 func inUse(use lease.PoolUse) int { return use.Blocks + use.Assignments + use.Attached }
 

@@ -98,7 +98,8 @@ func TestWaitEndsWhenTheRollOutDoes(t *testing.T) {
 func TestARollbackIsANewRevision(t *testing.T) {
 	l := configured(t)
 	l.ctl("apply", "-f", file(t, smallest+"    mtu: 1400\n")).exits(exitDone)
-	l.ctl("apply", "-f", file(t, "pools: [{name: lab, cidrs: [10.9.0.0/16], stateful: [10.9.0.0/20]}]\nsettings: {session: 3s}")).exits(exitDone)
+	l.ctl("apply", "-f", file(t,
+		"pools: [{name: lab, cidrs: [10.9.0.0/16], stateful: [10.9.0.0/20]}]\nsettings: {session: 3s}")).exits(exitDone)
 	before := l.config()
 	l.ctl("rollback", "1", "--dry-run").exits(exitDone).says("mtu: 1400 -> none", "session", "pool lab", "dry run")
 	if after := l.config(); after.Revision != before.Revision {

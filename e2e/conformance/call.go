@@ -73,7 +73,8 @@ func (r *Run) exec(c call) Outcome {
 		"CNI_PATH": strings.Join(append([]string{filepath.Dir(r.Plugin)}, r.Path...), ":"),
 	}
 	if c.container != nil {
-		environment["CNI_CONTAINERID"], environment["CNI_IFNAME"], environment["CNI_NETNS"] = c.container.ID, c.container.Interface, c.container.Netns
+		environment["CNI_CONTAINERID"], environment["CNI_IFNAME"], environment["CNI_NETNS"] = c.container.ID,
+			c.container.Interface, c.container.Netns
 	}
 	maps.Copy(environment, c.env)
 	args := []string{r.Plugin}

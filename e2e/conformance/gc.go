@@ -32,7 +32,8 @@ func (c *Container) whole() {
 }
 
 var gcRows = []Row{
-	{Promise: "GC should remove as many stale resources as possible: any IPAM reservations of attachments not in the provided list; no output", Source: "spec", Verb: "GC", Prove: func(r *Run) {
+	{Promise: "GC should remove as many stale resources as possible: " +
+		"any IPAM reservations of attachments not in the provided list; no output", Source: "spec", Verb: "GC", Prove: func(r *Run) {
 		before := r.holds()
 		valid, stale := r.container(), r.container()
 		valid.add()

@@ -74,7 +74,8 @@ settings:
   fencing: %s
   session: %v
   addressLease: %v
-`, quoted(s.families(s.Pool)...), quoted(s.families(s.Stateful)...), strings.Join(gateways, ", "), s.Block, s.Block+96, mtu, routes, fencing, s.Session, s.AddressLease)
+`, quoted(s.families(s.Pool)...), quoted(s.families(s.Stateful)...), strings.Join(gateways, ", "), s.Block, s.Block+96,
+		mtu, routes, fencing, s.Session, s.AddressLease)
 }
 
 // quoted is a list in YAML.

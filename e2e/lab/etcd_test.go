@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -116,7 +117,7 @@ func TestCompactionForgetsHistoryAndDefragmentationKeepsWhatIs(t *testing.T) {
 	if revision <= old {
 		t.Errorf("compacted to revision %d: want one after %d", revision, old)
 	}
-	if _, err := e.Client().Get(t.Context(), "a", clientv3.WithRev(old)); err != rpctypes.ErrCompacted {
+	if _, err := e.Client().Get(t.Context(), "a", clientv3.WithRev(old)); !errors.Is(err, rpctypes.ErrCompacted) {
 		t.Errorf("a read of revision %d: %v, want %v", old, err, rpctypes.ErrCompacted)
 	}
 	holds(t, e, "2")

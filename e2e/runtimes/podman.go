@@ -84,7 +84,8 @@ func (n *nerdctlEngine) start(ctx context.Context) error {
 }
 
 func (n *nerdctlEngine) ctl(ctx context.Context, args ...string) (string, error) {
-	return run(ctx, n.program, append(strings.Fields("--address "+containerdSocket+" --cgroup-manager cgroupfs --cni-path "+binDir+" --cni-netconfpath "+confDir), args...)...)
+	return run(ctx, n.program, append(
+		strings.Fields("--address "+containerdSocket+" --cgroup-manager cgroupfs --cni-path "+binDir+" --cni-netconfpath "+confDir), args...)...)
 }
 
 func (n *nerdctlEngine) run(ctx context.Context, network, name string, hostPort int) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -150,7 +151,7 @@ func allSources(t *testing.T, wanted func(name string) bool) map[string][]string
 			return err
 		}
 		relative, _ := filepath.Rel(root, name)
-		if entry.IsDir() && relative != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || entry.Name() == "bin") {
+		if entry.IsDir() && relative != "." && foreign(name, entry.Name()) {
 			return fs.SkipDir
 		}
 		if filepath.Ext(name) != ".go" || !wanted(name) {
@@ -171,4 +172,10 @@ func allSources(t *testing.T, wanted func(name string) bool) map[string][]string
 		t.Fatal(err)
 	}
 	return files
+}
+
+// foreign reports whether a directory has no source of this module: it is hidden, built, or another module.
+func foreign(path, name string) bool {
+	_, err := os.Stat(filepath.Join(path, "go.mod"))
+	return err == nil || strings.HasPrefix(name, ".") || name == "testdata" || name == "bin"
 }

@@ -80,11 +80,11 @@ func read(name string, data []byte) (*yaml.Node, error) {
 		if err = decoder.Decode(&second); err == nil {
 			return nil, fmt.Errorf("%s:%d: a second document begins: want one alone", name, second.Line)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return document.Content[0], nil
 		}
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: the file is empty: want a key with a value", name)
 	}
 	words := plainly(err.Error(), data)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -41,7 +42,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		check(t, err)
 		check(t, here.CloseWrite())
 		_, files, err := Receive(there)
-		refusal, ok := err.(*Error)
+		refusal, ok := errors.AsType[*Error](err)
 		if !ok || refusal.Code != test.code || !strings.Contains(refusal.Message, test.says) || len(files) > 0 {
 			t.Errorf("%s: error %v, %d files: want code %d and %q", what, err, len(files), test.code, test.says)
 		}
@@ -166,7 +167,7 @@ func FuzzReceive(f *testing.F) {
 		check(t, here.CloseWrite())
 		got, _, err := Receive(there)
 		if err != nil {
-			if _, ok := err.(*Error); !ok {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Fatalf("error %v: want an Error", err)
 			}
 			return

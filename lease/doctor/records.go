@@ -218,7 +218,8 @@ func (l *look) meanwhile(key lease.Key) string {
 	case lease.KindIdentity:
 		return "Until then the member keeps what it has, and cannot be started anew"
 	case lease.KindNode:
-		return fmt.Sprintf("Until then no agent can join as node %s, and nothing is taken from it. Do not delete it, and do not remove the node", key.Node)
+		return fmt.Sprintf("Until then no agent can join as node %s, and nothing is taken from it. "+
+			"Do not delete it, and do not remove the node", key.Node)
 	case lease.KindSettings:
 		return "Until then each node goes on with the settings that it knows. Do not delete it: berthctl apply with all settings writes it anew"
 	case lease.KindPool:
