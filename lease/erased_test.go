@@ -94,7 +94,8 @@ func TestWhatWasWrittenLongAgoAndDeletedNowIsStillKnown(t *testing.T) {
 		l.delete(key)
 	}
 	got := l.config(s)
-	if got.Revision != want.Revision || got.Changes != 3 || !reflect.DeepEqual(got.Settings, want.Settings) || !reflect.DeepEqual(got.Pools, want.Pools) {
+	if got.Revision != want.Revision || got.Changes != 3 || !reflect.DeepEqual(got.Settings, want.Settings) ||
+		!reflect.DeepEqual(got.Pools, want.Pools) {
 		t.Errorf("it is revision %d of %d changes, %+v, %+v; bad are %v", got.Revision, got.Changes, got.Pools, got.Settings, got.Bad)
 	}
 }
