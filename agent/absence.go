@@ -187,6 +187,6 @@ func (a *Agent) sessionGone(generation int64) {
 	a.gate.RLock()
 	defer a.gate.RUnlock()
 	if a.session != nil && a.session.Generation() == generation {
-		a.lost.raise()
+		a.lost.Raise()
 	}
 }

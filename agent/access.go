@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -53,5 +54,5 @@ func (r *rejoin) failed(ctx context.Context, log *zap.Logger, err error) {
 		r.pause = 0
 	}
 	r.pause = min(max(2*r.pause, firstJoin), lastJoin)
-	pause(ctx, r.pause)
+	task.Pause(ctx, r.pause)
 }

@@ -67,7 +67,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 	check(t, err)
 	r.until("the finding is there", func() bool { return len(r.refusals()) > 0 })
 	answer := httptest.NewRecorder()
-	r.agent.serveReady(answer, nil)
+	r.agent.web.WriteReady(answer, true)
 	if body := answer.Body.String(); !strings.Contains(body, etcdAccess) || !strings.Contains(body, "permission denied") ||
 		!strings.Contains(body, "docs/etcd.md") {
 		t.Errorf("/readyz says %q, want what is refused, why, and what to do", body)
@@ -81,7 +81,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 	r.until("the finding names the user", func() bool { return strings.Contains(strings.Join(r.refusals(), " "), lease.TheUser) })
 	check(t, os.WriteFile(r.as.PasswordFile, []byte("another\n"), 0o600))
 	r.until("the findings have ended", func() bool { return len(r.refusals()) == 0 })
-	r.until("the node serves", func() bool { return r.agent.ready() == nil })
+	r.until("the node serves", func() bool { return r.agent.NotReady() == nil })
 	r.add(r.stateless("c1", "web"))
 }
 

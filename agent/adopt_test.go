@@ -63,7 +63,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 	joined := r.generation()
 	r.until("it has joined anew, since it could not settle", func() bool { return r.generation() > joined })
 	unlock()
-	r.until("the agent is ready", func() bool { return r.agent.ready() == nil })
+	r.until("the agent is ready", func() bool { return r.agent.NotReady() == nil })
 	if next := r.add(r.stateless("c", "")); sameBlock(next, addr) {
 		t.Errorf("%s was handed out from the block of the lost journal", next)
 	}

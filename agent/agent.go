@@ -6,21 +6,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/metrics"
 	"github.com/berth-ipam/berth/netops"
-	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 )
 
 // An Agent serves one node. The journal is the truth about its attachments; everything else that it holds in memory
@@ -69,7 +72,8 @@ type Agent struct {
 
 	unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
 
-	httpAddress atomic.Value // where /metrics is, once it is: a string
+	socket *server.Socket
+	web    *server.Web
 
 	warming   sync.Map // the space keys for which a block is being claimed ahead of need
 	unclaimed sync.Map // by space key, the failedClaim that was the last
@@ -84,15 +88,15 @@ type Agent struct {
 	backlog  backlog
 	lagging  lagging
 	host     host
-	detach   signal // detachments wait for etcd
-	giving   signal // there may be something to give to another node
-	rollout  signal // the configuration is newer
-	resettle signal // the times or the mode by which this node fences are to change
-	lost     signal // the session's key is gone
-	shaken   signal // nothing may pass before the next proof
-	reassert signal // a pool is known again of which containers here have addresses
-	mending  signal // somebody asked this node to settle anew
-	draining signal // a pool is drained
+	detach   task.Signal // detachments wait for etcd
+	giving   task.Signal // there may be something to give to another node
+	rollout  task.Signal // the configuration is newer
+	resettle task.Signal // the times or the mode by which this node fences are to change
+	lost     task.Signal // the session's key is gone
+	shaken   task.Signal // nothing may pass before the next proof
+	reassert task.Signal // a pool is known again of which containers here have addresses
+	mending  task.Signal // somebody asked this node to settle anew
+	draining task.Signal // a pool is drained
 }
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
@@ -103,11 +107,19 @@ func New(o Options) (_ *Agent, err error) {
 	a.wait("the agent is starting")
 	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
-	for _, s := range []*signal{
+	a.socket = &server.Socket{
+		Path: o.Socket(), Spool: o.spool(), Limits: server.UsualLimits,
+		Handle: a.respond, Observe: a.metrics.Request, Log: o.Log,
+	}
+	a.web = &server.Web{
+		Listen: o.Listen, Access: o.Access, Node: a, Findings: a.findings,
+		Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16}),
+	}
+	for _, s := range []*task.Signal{
 		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending,
 		&a.draining, &a.machine.look, &a.foreign.asking, &a.host.looked,
 	} {
-		*s = newSignal()
+		*s = task.NewSignal()
 	}
 	if a.journal, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
 		return nil, err
@@ -145,7 +157,7 @@ func (a *Agent) Close() error {
 // Run serves the node until ctx ends. It returns an error only for what a person must mend. An end revokes nothing:
 // the containers stay as they are, and the next agent finds them so.
 func (a *Agent) Run(ctx context.Context) error {
-	listener, err := a.listen()
+	listener, err := a.socket.Listen()
 	if err != nil {
 		return err
 	}
@@ -156,9 +168,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks, ctx := errgroup.WithContext(ctx)
 	a.readings.alive = ctx
 	run := func(task func(context.Context) error) { tasks.Go(func() error { return task(ctx) }) }
-	run(func(ctx context.Context) error { return a.serve(ctx, listener, usualLimits) })
-	run(func(ctx context.Context) error { return a.keepRunDir(ctx, listener) })
-	run(a.serveHTTP)
+	run(func(ctx context.Context) error { return a.socket.Serve(ctx, listener) })
+	run(a.keepRunDir)
+	run(a.web.Serve)
 	run(a.followConfig)
 	run(a.followBlocks)
 	run(a.followReservations)
@@ -185,7 +197,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.watchSettings)
 	err = tasks.Wait()
 	a.background.Wait()
-	_ = os.Remove(a.Socket()) // nobody answers there any more; the next agent makes its own
+	a.socket.Remove() // the next agent makes its own
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

@@ -8,10 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // holdings are the stateless addresses that this node holds by what it knows itself, as prefixes in each block.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 func (a *Agent) audit(ctx context.Context) error {
 	wait := auditEvery
 	for ctx.Err() == nil {
-		pause(ctx, wait)
+		task.Pause(ctx, wait)
 		wait = auditEvery
 		if !a.absences.first(a.Node) {
 			a.tellBad("audit", nil)

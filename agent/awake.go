@@ -5,8 +5,10 @@ import (
 	"errors"
 	"time"
 
-	"github.com/berth-ipam/berth/netops"
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // sleepEvery is how often the agent looks whether the machine has slept.
@@ -19,7 +21,7 @@ var errShaken = errors.New("agent: the machine slept or was cloned, or its table
 // watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
 func (a *Agent) watchSleep(ctx context.Context) error {
 	slept := netops.Suspended()
-	return every(ctx, sleepEvery, func() {
+	return task.Every(ctx, sleepEvery, func() {
 		if now := netops.Suspended(); now > slept+sleepEvery/2 {
 			a.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
 			slept = now
@@ -32,7 +34,7 @@ func (a *Agent) watchSleep(ctx context.Context) error {
 // kernel's timers then, and rights count the time asleep.
 func (a *Agent) shake() {
 	if a.closeFence() {
-		a.shaken.raise()
+		a.shaken.Raise()
 	}
 }
 
@@ -42,7 +44,7 @@ func (a *Agent) cloned() {
 	a.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
 	a.rights.Limit(0, 0)
 	a.closeFence()
-	a.shaken.raise()
+	a.shaken.Raise()
 }
 
 // closeFence closes both classes, and reports whether there is a fence, or may be.

@@ -1,9 +1,6 @@
 package agent
 
 import (
-	"fmt"
-	"io"
-
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/findings"
@@ -21,18 +18,11 @@ func (a *Agent) tellFinding(f findings.Finding, stands bool) {
 	} else {
 		a.Log.Info("the finding has ended", fields...)
 	}
-	a.backlog.signal.raise()
+	a.backlog.signal.Raise()
 }
 
 // addFindings puts what stands into the node's status.
 func (a *Agent) addFindings(s *lease.Status) {
 	all := a.findings.List()
 	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
-}
-
-// writeFindings lists what stands, a line each, for people who ask /readyz.
-func (a *Agent) writeFindings(w io.Writer) {
-	for _, f := range a.findings.List() {
-		fmt.Fprintf(w, "%s %s: %s; %s (since %s)\n", f.Kind, f.Subject, f.Text, f.Advice, f.Since.Format("2006-01-02T15:04:05Z"))
-	}
 }

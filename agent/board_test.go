@@ -29,7 +29,7 @@ func TestReadyzNamesWhatIsWrongAndStaysReady(t *testing.T) {
 	r := newRig(t)
 	r.agent.findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
 	answer := httptest.NewRecorder()
-	r.agent.serveReady(answer, nil)
+	r.agent.web.WriteReady(answer, true)
 	if answer.Code != http.StatusOK ||
 		!strings.Contains(answer.Body.String(), "test-kind berth0: somebody deleted it; nothing: it is made anew") {
 		t.Errorf("/readyz answers %d %q, want 200 with the finding and what to do", answer.Code, answer.Body)

@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // warm is how many addresses may be left when the next block is claimed, so that no ADD waits for it.
@@ -251,7 +253,7 @@ func (a *Agent) patience() func(context.Context) bool {
 		if end == 0 {
 			end = wire.Boottime() + quarantineIPAM + 100*time.Millisecond
 		}
-		pause(ctx, 20*time.Millisecond)
+		task.Pause(ctx, 20*time.Millisecond)
 		return ctx.Err() == nil && wire.Boottime() < end
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease"
 )
 
 // A foreignClusterError says that the journal's containers belong to another etcd cluster.
@@ -113,7 +115,7 @@ func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 			a.Log.Warn("cannot accept the restored etcd yet", zap.Error(err))
 			left = time.Second
 		}
-		pause(ctx, min(left, time.Second))
+		task.Pause(ctx, min(left, time.Second))
 	}
 }
 

@@ -7,10 +7,11 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"go.uber.org/zap"
 )
 
 // quarantineIPAM is how long nobody gets an address that was released in the IPAM role: the plugin above may release
@@ -122,10 +123,10 @@ func (a *Agent) release(e *journal.Entry, r journal.Release) {
 	a.journal.Release(r)
 	a.findings.Clear(findingCut, e.Attachment.String())
 	if a.lagging.drop(e.Attachment) {
-		a.backlog.signal.raise() // the status tells it
+		a.backlog.signal.Raise() // the status tells it
 	}
 	if e.Class == allocator.Stateful {
-		a.detach.raise()
+		a.detach.Raise()
 		return
 	}
 	for _, addr := range e.Addresses {

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -80,10 +81,10 @@ func (a *Agent) followDemands(ctx context.Context) error {
 	return a.store.FollowDemands(ctx, func(u lease.Update[lease.Demand]) {
 		report(a, u)
 		if a.demands.take(u, a.Node) {
-			time.AfterFunc(afterGift, a.waiters.signal.raise)
+			time.AfterFunc(afterGift, a.waiters.signal.Raise)
 		}
 		if len(u.Set) > 0 {
-			a.giving.raise()
+			a.giving.Raise()
 		}
 	})
 }
@@ -98,8 +99,8 @@ func (a *Agent) demandAll(ctx context.Context) error {
 		}
 		if err := a.demandOnce(ctx); err != nil {
 			a.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
-			pause(ctx, 200*time.Millisecond)
-			a.waiters.signal.raise()
+			task.Pause(ctx, 200*time.Millisecond)
+			a.waiters.signal.Raise()
 		}
 	}
 }

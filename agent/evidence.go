@@ -4,11 +4,13 @@ import (
 	"context"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
-	"go.uber.org/zap"
 )
 
 // sweepEvery is how often the kernel is asked about every attachment, for what no event told.
@@ -41,15 +43,15 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	taken := wire.Boottime()
 	switch event.Kind {
 	case netops.Overrun:
-		a.machine.look.raise()
+		a.machine.look.Raise()
 		a.sweep(ctx)
-		a.host.looked.raise()
+		a.host.looked.Raise()
 	case netops.AddressChanged:
-		a.machine.look.raise()
+		a.machine.look.Raise()
 	case netops.TableChanged:
 		a.restoreTable()
 	case netops.HostChanged:
-		a.host.looked.raise()
+		a.host.looked.Raise()
 	case netops.Cloned:
 		a.cloned()
 	case netops.PortGone:
@@ -106,7 +108,7 @@ func (a *Agent) undoUnanswered(ctx context.Context) {
 			continue
 		}
 		a.background.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, requestTime)
+			ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 			defer cancel()
 			if err := a.undoOne(ctx, e.Attachment); err != nil {
 				a.Log.Error("cannot take back an ADD that was not answered; it is tried again within a minute",
@@ -135,7 +137,7 @@ func (a *Agent) collectAll(ctx context.Context, because evidence, among ...*jour
 			continue
 		}
 		a.background.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, requestTime)
+			ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 			defer cancel()
 			if err := a.collect(ctx, e.Attachment, because); err != nil {
 				a.Log.Error("cannot give back what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment),

@@ -5,11 +5,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/netops"
-	"go.uber.org/zap"
 )
 
 // fencing is how this node fences under the settings. An agent with an etcd of its own, which nobody else uses, has

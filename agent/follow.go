@@ -6,10 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // followConfig keeps the configuration up to date.
@@ -42,15 +43,15 @@ func (a *Agent) configure(c *lease.Config) bool {
 	unasserted := a.unasserted(c)
 	a.gate.Unlock()
 	if !sameTimes(c.Settings, former.Settings) {
-		a.resettle.raise()
+		a.resettle.Raise()
 	}
 	if unasserted {
-		a.reassert.raise()
+		a.reassert.Raise()
 	}
-	a.rollout.raise()
+	a.rollout.Raise()
 	a.applyAsking()
-	a.draining.raise()
-	a.machine.look.raise()
+	a.draining.Raise()
+	a.machine.look.Raise()
 	return true
 }
 
@@ -123,7 +124,7 @@ func (a *Agent) gainedAgain(gained []blockKey) {
 			}
 		}
 		if a.cutOff.any(func(at poolAddress) bool { return at.pool == k.pool && k.prefix.Contains(at.addr) }) {
-			a.reassert.raise()
+			a.reassert.Raise()
 		}
 	}
 }
@@ -145,7 +146,7 @@ func (a *Agent) followReservations(ctx context.Context) error {
 				continue
 			}
 			if r.Holder != nil && r.Holder.Node == a.Node && a.awaited(r) {
-				a.reassert.raise() // who is cut until etcd names it may be named now: settling tells
+				a.reassert.Raise() // who is cut until etcd names it may be named now: settling tells
 			}
 			if a.compareHolder(r); a.older(r) {
 				a.background.Go(func() { a.lookAgain(ctx, r) })
@@ -153,7 +154,7 @@ func (a *Agent) followReservations(ctx context.Context) error {
 		}
 		for _, r := range u.Gone {
 			if e := a.journal.Holder(r.Pool, r.Address); e != nil && e.Answered != 0 && e.Identity() == r.Identity {
-				a.reassert.raise() // somebody has given up what a container here has: it is asserted, or isolated, by settling
+				a.reassert.Raise() // somebody has given up what a container here has: it is asserted, or isolated, by settling
 			}
 		}
 	})
@@ -173,7 +174,7 @@ func (a *Agent) older(r lease.Reservation) bool {
 func (a *Agent) lookAgain(ctx context.Context, r lease.Reservation) {
 	now, err := a.store.Reservation(ctx, r.Pool, r.Address)
 	if err != nil || now != nil && now.Revision == r.Revision {
-		a.reassert.raise()
+		a.reassert.Raise()
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -30,7 +31,7 @@ const proxyARP = "proxy-arp"
 
 // foreign is what is known of the networks behind uplinks.
 type foreign struct {
-	asking signal // there may be something to ask for
+	asking task.Signal // there may be something to ask for
 
 	mu      sync.Mutex
 	bridges map[string]string // by pool: the bridge with the uplink
@@ -69,7 +70,7 @@ func (a *Agent) applyAsking() {
 			a.pools.with(spaceKey{pool, f}, func(s *allocator.Space) { s.Ask(on) })
 		}
 	}
-	a.foreign.asking.raise()
+	a.foreign.asking.Raise()
 }
 
 func (f *foreign) known() map[string]string {
@@ -97,7 +98,7 @@ func (a *Agent) askAhead(ctx context.Context) error {
 			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
 				if err := a.askPool(ctx, spaceKey{pool, f}, bridge); err != nil && ctx.Err() == nil {
 					a.Log.Debug("the wire cannot be asked who has addresses; it is tried again", zap.String("bridge", bridge), zap.Error(err))
-					time.AfterFunc(askAgain, a.foreign.asking.raise)
+					time.AfterFunc(askAgain, a.foreign.asking.Raise)
 				}
 			}
 		}

@@ -114,7 +114,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 			break
 		}
 	}
-	if err := r.agent.ready(); err == nil || !strings.Contains(err.Error(), "room") {
+	if err := r.agent.NotReady(); err == nil || !strings.Contains(err.Error(), "room") {
 		t.Errorf("/readyz says %v", err)
 	}
 	r.until("it is told", func() bool { return r.found(findingFull) || r.found(findingJournal) })
@@ -126,7 +126,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 	}
 	r.empty()
 	free()
-	r.until("it has ended", func() bool { return r.agent.ready() == nil && !r.found(findingFull) && !r.found(findingJournal) })
+	r.until("it has ended", func() bool { return r.agent.NotReady() == nil && !r.found(findingFull) && !r.found(findingJournal) })
 	r.add(r.stateful("after", "db", "db-0"))
 }
 
@@ -187,7 +187,7 @@ func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T)
 	check(t, os.RemoveAll(r.agent.RunDir))
 	check(t, os.WriteFile(r.agent.RunDir, nil, 0o600)) // a file in its place: nothing can be made below it
 	r.until("it is told", func() bool { return r.found(findingJournal) && r.found(findingSocket) })
-	if err := r.agent.ready(); err == nil {
+	if err := r.agent.NotReady(); err == nil {
 		t.Error("/readyz says that all is well")
 	}
 	if err := r.agent.journal.Hold(&journal.Entry{Attachment: attachmentOf(r.stateless("new", ""))}); err == nil {
@@ -195,7 +195,7 @@ func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T)
 	}
 	check(t, os.Remove(r.agent.RunDir))
 	r.until("all is back", func() bool {
-		return r.agent.ready() == nil && !r.found(findingJournal) && !r.found(findingSocket)
+		return r.agent.NotReady() == nil && !r.found(findingJournal) && !r.found(findingSocket)
 	})
 	r.del(c)
 	r.empty()

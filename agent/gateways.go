@@ -14,6 +14,7 @@ import (
 	"github.com/berth-ipam/berth/agent/bridges"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/netops"
@@ -108,7 +109,7 @@ const freeEvery = 2 * time.Second
 // freeFormer gives former gateways free that every node has taken off. One agent does it for all; if two believe that they are
 // the one, the second finds the configuration changed.
 func (a *Agent) freeFormer(ctx context.Context) error {
-	return every(ctx, freeEvery, func() {
+	return task.Every(ctx, freeEvery, func() {
 		if len(a.config.Load().Former) == 0 || !a.absences.first(a.Node) {
 			return
 		}

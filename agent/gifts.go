@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -36,7 +37,7 @@ func (a *Agent) giveAll(ctx context.Context) error {
 		a.settleDoubts(ctx)
 		wait := settleEvery
 		if _, others := a.demands.split(a.Node); len(others) > 0 {
-			pause(ctx, rand.N(startWithin))
+			task.Pause(ctx, rand.N(startWithin))
 			wait = a.meetDemands(ctx)
 		}
 		timer.Reset(wait)

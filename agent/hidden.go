@@ -200,6 +200,6 @@ func (a *Agent) assertBlock(k blockKey, own []netip.Prefix) {
 	if err != nil && !a.damaged(err) {
 		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.pool),
 			zap.Stringer("block", k.prefix), zap.Error(err))
-		a.reassert.raise()
+		a.reassert.Raise()
 	}
 }

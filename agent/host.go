@@ -12,6 +12,7 @@ import (
 	"github.com/berth-ipam/berth/agent/bridges"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -22,7 +23,7 @@ type host struct {
 
 	mu      sync.Mutex
 	ensured map[string]netops.Bridge // as each bridge was wanted when it was last looked at
-	looked  signal                   // something may have disappeared
+	looked  task.Signal              // something may have disappeared
 }
 
 // Looking at the host costs the kernel a list of its links, so that it is done at most once a second; while somebody undoes what is
@@ -52,7 +53,7 @@ func (a *Agent) watchHost(ctx context.Context) error {
 		} else {
 			wait = lookPause
 		}
-		pause(ctx, wait)
+		task.Pause(ctx, wait)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -30,7 +31,7 @@ func (r *rig) reach(client *http.Client, path string, header ...string) (status 
 	if r.access.Cert != "" {
 		scheme = "https"
 	}
-	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, scheme+"://"+r.agent.httpAddress.Load().(string)+path, nil)
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, scheme+"://"+r.agent.web.Address().String()+path, nil)
 	check(r.t, err)
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
@@ -83,7 +84,7 @@ func TestWithTLSAClientCertificateOrTheTokenLetsIn(t *testing.T) {
 	ca := newCA(t)
 	token := filepath.Join(r.dir, "token")
 	check(t, os.WriteFile(token, []byte("0123456789abcdef\n"), 0o600))
-	r.access = Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), ClientCA: ca.file("ca.pem"), TokenFile: token}
+	r.access = server.Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), ClientCA: ca.file("ca.pem"), TokenFile: token}
 	ca.issue("server")
 	ca.issue("client")
 	r.listen = "[::]:0"
@@ -119,21 +120,21 @@ func TestAnAccessThatProtectsNothingIsRefused(t *testing.T) {
 	check(t, os.WriteFile(long, []byte("0123456789abcdef"), 0o600))
 	for _, c := range []struct {
 		listen string
-		access Access
+		access server.Access
 		want   string
 	}{
-		{"", Access{TokenFile: long}, "--listen is empty"},
-		{"0.0.0.0:1", Access{TokenFile: long}, "could read the token"},
-		{"127.0.0.1:1", Access{TokenFile: short}, "want 16 or more"},
-		{"127.0.0.1:1", Access{TokenFile: "/none"}, "--listen-token-file"},
-		{"127.0.0.1:1", Access{ClientCA: ca.file("ca.pem")}, "needs TLS"},
-		{"127.0.0.1:1", Access{Cert: ca.file("server.pem")}, "go together"},
-		{"127.0.0.1:1", Access{Cert: "/none", Key: "/none"}, "--listen-cert"},
-		{"127.0.0.1:1", Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), ClientCA: short}, "no certificate"},
-		{"127.0.0.1:1", Access{TokenFile: long}, ""},
-		{"[::1]:1", Access{TokenFile: long}, ""},
-		{"0.0.0.0:1", Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), TokenFile: long, ClientCA: ca.file("ca.pem")}, ""},
-		{"0.0.0.0:1", Access{}, ""},
+		{"", server.Access{TokenFile: long}, "--listen is empty"},
+		{"0.0.0.0:1", server.Access{TokenFile: long}, "could read the token"},
+		{"127.0.0.1:1", server.Access{TokenFile: short}, "want 16 or more"},
+		{"127.0.0.1:1", server.Access{TokenFile: "/none"}, "--listen-token-file"},
+		{"127.0.0.1:1", server.Access{ClientCA: ca.file("ca.pem")}, "needs TLS"},
+		{"127.0.0.1:1", server.Access{Cert: ca.file("server.pem")}, "go together"},
+		{"127.0.0.1:1", server.Access{Cert: "/none", Key: "/none"}, "--listen-cert"},
+		{"127.0.0.1:1", server.Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), ClientCA: short}, "no certificate"},
+		{"127.0.0.1:1", server.Access{TokenFile: long}, ""},
+		{"[::1]:1", server.Access{TokenFile: long}, ""},
+		{"0.0.0.0:1", server.Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), TokenFile: long, ClientCA: ca.file("ca.pem")}, ""},
+		{"0.0.0.0:1", server.Access{}, ""},
 	} {
 		err := c.access.Check(c.listen)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -164,7 +165,7 @@ func TestOverHTTPParametersAreCheckedAndErrorsAreJSON(t *testing.T) {
 		status, body := r.reach(http.DefaultClient, path)
 		refusedInJSON(t, status, want, body)
 	}
-	response, err := http.Post("http://"+r.agent.httpAddress.Load().(string)+"/v1/version", "", nil)
+	response, err := http.Post("http://"+r.agent.web.Address().String()+"/v1/version", "", nil)
 	check(t, err)
 	body, err := io.ReadAll(response.Body)
 	check(t, err)
@@ -244,4 +245,17 @@ func (c *ca) client(name string) *http.Client {
 	transport := &http.Transport{TLSClientConfig: config}
 	c.t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
+}
+
+func TestAHeaderThatIsTooLongIsRefused(t *testing.T) {
+	r := newRig(t)
+	conn, err := net.Dial("tcp", r.agent.web.Address().String())
+	check(t, err)
+	defer conn.Close()
+	check(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, _ = io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: a\r\nLong: "+strings.Repeat("x", 64<<10)+"\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if !strings.Contains(string(answer), "431") {
+		t.Errorf("answered %.100q, error %v: want status 431", answer, err)
+	}
 }

@@ -8,12 +8,14 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
@@ -59,7 +61,7 @@ func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.In
 		if ctx.Err() != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "%w, and the request's time is over", err)
 		}
-		pause(ctx, 10*time.Millisecond) // the node may be joining anew
+		task.Pause(ctx, 10*time.Millisecond) // the node may be joining anew
 	}
 }
 
@@ -348,7 +350,7 @@ func (a *Agent) commitOne(add *add) error {
 	}
 	a.known(answered.Wiring.Port)
 	if a.lagging.drop(add.attachment) {
-		a.backlog.signal.raise() // the status tells it
+		a.backlog.signal.Raise() // the status tells it
 	}
 	return nil
 }

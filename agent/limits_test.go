@@ -14,19 +14,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
 // door is one more socket of the rig's agent, with limits of its own.
-func (r *rig) door(l limits) string {
+func (r *rig) door(l server.Limits) string {
 	r.t.Helper()
 	path := filepath.Join(r.dir, "door.sock")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	check(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.agent.serve(ctx, listener, l) }()
+	socket := &server.Socket{Limits: l, Handle: r.agent.respond, Observe: r.agent.metrics.Request, Log: r.agent.Log}
+	go func() { ended <- socket.Serve(ctx, listener) }()
 	r.t.Cleanup(func() {
 		cancel()
 		check(r.t, <-ended)
@@ -76,8 +78,8 @@ func served(t *testing.T, socket string) {
 
 func TestFiveThousandSilentCallersHoldUpNobodyAndAreTold(t *testing.T) {
 	r := newRig(t)
-	l := usualLimits
-	l.receive = time.Hour
+	l := server.UsualLimits
+	l.Receive = time.Hour
 	door := r.door(l)
 	before := runtime.NumGoroutine()
 	silent := make([]*net.UnixConn, 5000)
@@ -88,12 +90,12 @@ func TestFiveThousandSilentCallersHoldUpNobodyAndAreTold(t *testing.T) {
 		}
 	}
 	served(t, door)
-	for _, conn := range silent[:len(silent)-l.connections] {
+	for _, conn := range silent[:len(silent)-l.Connections] {
 		if e := answer(t, conn); e == nil || e.Code != wire.CodeTryAgain || !strings.Contains(e.Message, "1024") {
 			t.Fatalf("a caller that was cut is told %v: want code %d and how many are served", e, wire.CodeTryAgain)
 		}
 	}
-	r.until("there is one goroutine for each that is left", func() bool { return runtime.NumGoroutine()-before < l.connections+50 })
+	r.until("there is one goroutine for each that is left", func() bool { return runtime.NumGoroutine()-before < l.Connections+50 })
 	for _, conn := range silent {
 		conn.Close()
 	}
@@ -102,8 +104,8 @@ func TestFiveThousandSilentCallersHoldUpNobodyAndAreTold(t *testing.T) {
 
 func TestASlowCallerIsCutAndHoldsUpNobody(t *testing.T) {
 	r := newRig(t)
-	l := usualLimits
-	l.receive = 300 * time.Millisecond
+	l := server.UsualLimits
+	l.Receive = 300 * time.Millisecond
 	door := r.door(l)
 	slow := dial(t, door)
 	go func() {
@@ -122,8 +124,8 @@ func TestASlowCallerIsCutAndHoldsUpNobody(t *testing.T) {
 
 func TestHugeMessagesTogetherAreBounded(t *testing.T) {
 	r := newRig(t)
-	l := usualLimits
-	l.bytes = 1 << 20
+	l := server.UsualLimits
+	l.Bytes = 1 << 20
 	door := r.door(l)
 	huge := binary.BigEndian.AppendUint32(nil, 400<<10)
 	var all []*net.UnixConn
@@ -150,8 +152,8 @@ func TestHugeMessagesTogetherAreBounded(t *testing.T) {
 // A caller that does not read is cut for the next one that comes.
 func TestCallersThatReadNoAnswerHoldUpNobody(t *testing.T) {
 	r := newRig(t)
-	l := usualLimits
-	l.connections = 8
+	l := server.UsualLimits
+	l.Connections = 8
 	door := r.door(l)
 	var set []wire.Container
 	for i := range wire.MaxContainers { // their answer is more than a socket holds
@@ -159,7 +161,7 @@ func TestCallersThatReadNoAnswerHoldUpNobody(t *testing.T) {
 			Pool: strings.Repeat("p", 1000)})
 	}
 	many := message(t, wire.Request{Operation: wire.Insert, Verb: "ADD", Each: true, Containers: set})
-	for range 2 * l.connections {
+	for range 2 * l.Connections {
 		conn := dial(t, door)
 		_, err := conn.Write(many)
 		check(t, err)
@@ -171,8 +173,8 @@ func TestCallersThatReadNoAnswerHoldUpNobody(t *testing.T) {
 
 func TestDescriptorsOfSilentCallersAreBounded(t *testing.T) {
 	r := newRig(t)
-	l := usualLimits
-	l.files, l.receive = 100, time.Hour
+	l := server.UsualLimits
+	l.Files, l.Receive = 100, time.Hour
 	door := r.door(l)
 	before := descriptors(t)
 	null, err := os.Open("/dev/null")
@@ -190,7 +192,7 @@ func TestDescriptorsOfSilentCallersAreBounded(t *testing.T) {
 		all = append(all, conn)
 	}
 	served(t, door)
-	r.until("no more files are open than may be", func() bool { return descriptors(t)-before <= 2*len(all)+l.files+20 })
+	r.until("no more files are open than may be", func() bool { return descriptors(t)-before <= 2*len(all)+l.Files+20 })
 	for _, conn := range all {
 		conn.Close()
 	}

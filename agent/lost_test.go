@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/vishvananda/netlink"
 )
 
 // longest gives a container the longest names that there can be.
@@ -94,7 +95,7 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 		}
 	}
 	r.startEtcd()
-	r.until("the agent is ready", func() bool { return r.agent.ready() == nil })
+	r.until("the agent is ready", func() bool { return r.agent.NotReady() == nil })
 	for _, named := range []wire.Container{a, b} {
 		if e := r.agent.journal.Get(attachmentOf(named)); e == nil || !r.passes(e.Wiring.Port) {
 			t.Errorf("etcd names %s, and it is %v", named.ID, e)

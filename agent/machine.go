@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -23,7 +24,7 @@ const machineHeld = "machine-address-held"
 
 // A machine is what keepMachine knows of the host's own addresses. Only its task uses it.
 type machine struct {
-	look signal
+	look task.Signal
 	seen map[poolAddress]bool      // those that the host had in a pool when it was looked at last
 	gone map[poolAddress]time.Time // since when the host has not had what etcd says to be its own
 }
@@ -43,8 +44,8 @@ func (a *Agent) keepMachine(ctx context.Context) error {
 		}
 		if err := a.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
 			a.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
-			pause(ctx, time.Second)
-			a.machine.look.raise()
+			task.Pause(ctx, time.Second)
+			a.machine.look.Raise()
 		}
 	}
 }
@@ -86,7 +87,7 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 	a.machine.seen = has
 	a.findings.Keep(machineHeld, subjects...)
 	if a.wanted.setMachine(ask) {
-		a.waiters.signal.raise()
+		a.waiters.signal.Raise()
 	}
 	if len(ask) > 0 || len(subjects) > 0 {
 		failed = append(failed, errMachineAsked)

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -26,16 +27,16 @@ func (a *Agent) mend(ctx context.Context) {
 	}
 	a.lookAtHost()
 	a.lagging.rearranged.forget()
-	a.rollout.raise()
+	a.rollout.Raise()
 	a.sweep(ctx)
 	before := a.generation()
-	a.mending.raise()
+	a.mending.Raise()
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	for ctx.Err() == nil && (a.generation() == before || a.backlog.len() > 0 || len(a.journal.Pending()) > 0) {
-		pause(ctx, answerPause/4)
+		task.Pause(ctx, answerPause/4)
 	}
-	pause(ctx, answerPause) // the last batch may be on its way
+	task.Pause(ctx, answerPause) // the last batch may be on its way
 }
 
 func (a *Agent) generation() int64 {

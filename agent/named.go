@@ -65,7 +65,7 @@ const (
 )
 
 // settleAgain has the node settle once more, soon: something could not be done for now.
-func (a *Agent) settleAgain() { time.AfterFunc(time.Second, a.reassert.raise) }
+func (a *Agent) settleAgain() { time.AfterFunc(time.Second, a.reassert.Raise) }
 
 // settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
 // so until etcd names it, and while etcd recovers its word alone ends no isolation.

@@ -8,20 +8,22 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/server"
+	"github.com/berth-ipam/berth/lease"
 )
 
 // Options are what an agent needs to know.
 type Options struct {
-	Node    string // its name in the cluster
-	Address string // where people and other agents find this node; only shown
-	Machine string // see Machine
-	Boot    string // see Boot
-	Version string // the program's
-	RunDir  string // the socket, the journal and the spool
-	Listen  string // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
-	Access  Access // who may ask for /v1/
+	Node    string        // its name in the cluster
+	Address string        // where people and other agents find this node; only shown
+	Machine string        // see Machine
+	Boot    string        // see Boot
+	Version string        // the program's
+	RunDir  string        // the socket, the journal and the spool
+	Listen  string        // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
+	Access  server.Access // who may ask for /v1/
 	Etcd    lease.Options
 	Alone   bool // the etcd is this machine's own, and nobody else uses it
 	Log     *zap.Logger

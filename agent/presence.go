@@ -7,12 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/netops"
-	"go.uber.org/zap"
 )
 
 // errSuperseded says that the session under which something was chosen is not the node's any more.
@@ -90,8 +92,8 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 	}
 	a.configure(config)
 	config = config.KeepKnown(a.config.Load())
-	a.reassert.lower() // settling does it
-	a.lost.lower()
+	a.reassert.Lower() // settling does it
+	a.lost.Lower()
 	me, former, err := a.nodeRecord(ctx, config)
 	if err != nil {
 		return err
@@ -129,7 +131,7 @@ func (a *Agent) rewrittenByHand(ctx context.Context) bool {
 			wrote := session.Node()
 			return now == nil || now.Journal == wrote.Journal && now.Boot == wrote.Boot && now.Started.Equal(wrote.Started)
 		}
-		pause(ctx, time.Second)
+		task.Pause(ctx, time.Second)
 	}
 	return false
 }
@@ -225,8 +227,8 @@ func (a *Agent) proven(s *lease.Session, sent time.Duration) {
 		if a.Ready != nil {
 			a.Ready()
 		}
-		a.backlog.signal.raise()
-		a.machine.look.raise()
+		a.backlog.signal.Raise()
+		a.machine.look.Raise()
 	}
 }
 

@@ -7,11 +7,13 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is what
@@ -20,7 +22,7 @@ type backlog struct {
 	mu     sync.Mutex
 	dirty  map[poolAddress]struct{}
 	sent   map[poolAddress]struct{} // those that were taken, while it is not known that etcd has them
-	signal signal
+	signal task.Signal
 }
 
 type poolAddress struct {
@@ -37,7 +39,7 @@ func (b *backlog) add(pool string, addresses []netip.Addr) {
 	for _, a := range addresses {
 		b.dirty[poolAddress{pool, a}] = struct{}{}
 	}
-	b.signal.raise()
+	b.signal.Raise()
 }
 
 // take empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
@@ -108,9 +110,9 @@ func (a *Agent) publishAll(ctx context.Context) error {
 		}
 		a.backlog.done()
 		if err != nil {
-			a.backlog.signal.raise()
+			a.backlog.signal.Raise()
 			a.Log.Debug("cannot publish yet", zap.Int("addresses", len(dirty)), zap.Error(err))
-			pause(ctx, 200*time.Millisecond)
+			task.Pause(ctx, 200*time.Millisecond)
 		}
 	}
 }
@@ -184,7 +186,7 @@ func (a *Agent) republish(assignments []lease.Assignment) {
 			}
 		}
 	}
-	a.backlog.signal.raise()
+	a.backlog.signal.Raise()
 }
 
 // stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned

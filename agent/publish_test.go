@@ -3,11 +3,13 @@ package agent
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 func TestAnAddressThatChangesWhileItIsPublishedCountsOnce(t *testing.T) {
 	var b backlog
-	b.signal = newSignal()
+	b.signal = task.NewSignal()
 	first, second := netip.MustParseAddr("10.42.0.1"), netip.MustParseAddr("10.42.0.2")
 	b.add("default", []netip.Addr{first})
 	b.take()

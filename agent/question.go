@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -29,7 +31,7 @@ func (a *Agent) followQuestions(ctx context.Context) error {
 
 // answerQuestion answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
 func (a *Agent) answerQuestion(ctx context.Context, q lease.Question) {
-	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 	defer cancel()
 	if slices.Contains(q.Mend, a.Node) {
 		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
@@ -46,7 +48,7 @@ func (a *Agent) answerQuestion(ctx context.Context, q lease.Question) {
 		if err != nil {
 			a.Log.Debug("cannot answer a question yet", zap.Error(err))
 		}
-		pause(ctx, answerPause)
+		task.Pause(ctx, answerPause)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -54,7 +55,7 @@ func (r *readings) join(tasks *sync.WaitGroup, read func(context.Context) (*leas
 	rest := time.Until(r.began.Add(readingEvery))
 	tasks.Go(func() {
 		defer close(one.done)
-		pause(r.alive, rest)
+		task.Pause(r.alive, rest)
 		r.begin()
 		ctx, cancel := context.WithTimeout(r.alive, readingTime)
 		defer cancel()

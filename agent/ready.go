@@ -67,8 +67,8 @@ func (a *Agent) serving() error {
 	return nil
 }
 
-// ready says why this node can serve no ADD of a class that its pools have, or nil.
-func (a *Agent) ready() error {
+// NotReady says why this node can serve no ADD of a class that its pools have, or nil.
+func (a *Agent) NotReady() error {
 	if err := a.serving(); err != nil {
 		return err
 	}

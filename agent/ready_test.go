@@ -97,7 +97,7 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 	a.waiting.Store(nil)
 	readyz := func() (int, string) {
 		w := httptest.NewRecorder()
-		a.serveReady(w, nil)
+		a.web.WriteReady(w, true)
 		return w.Code, w.Body.String()
 	}
 	for _, c := range []struct {
@@ -141,7 +141,7 @@ func TestAConfigurationThatCannotBeReadIsToldByStatusAndReadyz(t *testing.T) {
 		t.Errorf("STATUS says %q", why)
 	}
 	w := httptest.NewRecorder()
-	r.agent.serveReady(w, nil)
+	r.agent.web.WriteReady(w, true)
 	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), configurationUnreadable) {
 		t.Errorf("/readyz says %d %s", w.Code, w.Body)
 	}
@@ -159,7 +159,7 @@ func TestADamagedRecordOfTheConfigurationIsToldAndKeepsNobodyFromStarting(t *tes
 	check(t, err)
 	readyz := func() (int, string) {
 		w := httptest.NewRecorder()
-		r.agent.serveReady(w, nil)
+		r.agent.web.WriteReady(w, true)
 		return w.Code, w.Body.String()
 	}
 	r.until("/readyz names it", func() bool { _, body := readyz(); return strings.Contains(body, "config/revision") })

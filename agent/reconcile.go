@@ -25,7 +25,7 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 		}
 		if a.reconcileSpace(k) > 0 {
 			gained = append(gained, k)
-			a.foreign.asking.raise()
+			a.foreign.asking.Raise()
 			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
 		}
 	}

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
-	"go.uber.org/zap"
 )
 
 // recover brings journal and kernel into agreement before anything is handed out or released: what was never answered

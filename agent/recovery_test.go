@@ -240,7 +240,7 @@ func TestARecoveryIsVisibleAndSaysUntilWhen(t *testing.T) {
 		return text != ""
 	})
 	answer := httptest.NewRecorder()
-	if r.agent.serveReady(answer, nil); !strings.Contains(answer.Body.String(), etcdRecovery+" etcd: ") {
+	if r.agent.web.WriteReady(answer, true); !strings.Contains(answer.Body.String(), etcdRecovery+" etcd: ") {
 		t.Errorf("/readyz says %q", answer.Body)
 	}
 	until := r.agent.recovers.Load().Format(time.RFC3339)

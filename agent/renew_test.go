@@ -44,13 +44,13 @@ func TestASessionIsRenewedHoweverLongItsNodeTakesToSettle(t *testing.T) {
 	r.add(r.stateful("member", "db", "db-0"))
 	r.stop()
 	letSettle := r.settlingFor(3*time.Second, func() {
-		if r.agent.ready() == nil {
+		if r.agent.NotReady() == nil {
 			t.Fatal("it is ready, and has not settled")
 		}
 	})
 	joined := r.nodeKey().Revision
 	letSettle()
-	r.until("it is ready", func() bool { return r.agent.ready() == nil })
+	r.until("it is ready", func() bool { return r.agent.NotReady() == nil })
 	if generation := r.agent.generation(); generation != joined {
 		t.Errorf("it had joined with generation %d, and is ready with %d: the session was lost on the way", joined, generation)
 	}
@@ -67,7 +67,7 @@ func TestARightThatHasNotRunOutGoesOnWhileItsNodeSettles(t *testing.T) {
 		}
 	})
 	letSettle()
-	r.until("it is ready", func() bool { return r.agent.ready() == nil })
+	r.until("it is ready", func() bool { return r.agent.NotReady() == nil })
 }
 
 func TestARightThatHasRunOutDoesNotBeginAgainBeforeItsNodeHasSettled(t *testing.T) {

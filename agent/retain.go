@@ -5,9 +5,11 @@ import (
 	"errors"
 	"time"
 
-	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease"
 )
 
 // retainEvery is how often reservations are looked for that their pool's retain time has outlived.
@@ -17,7 +19,7 @@ const retainEvery = time.Minute
 // all, and if two believe that they are the one, each compares what it ends. The time is policy, not safety: it is that
 // of the records' wall clocks.
 func (a *Agent) endRetained(ctx context.Context) error {
-	return every(ctx, retainEvery, func() {
+	return task.Every(ctx, retainEvery, func() {
 		if a.absences.first(a.Node) && a.retains() {
 			a.endOver(ctx, time.Now())
 		}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/lease"
@@ -45,7 +46,7 @@ type rig struct {
 	boot    string // of a later boot of this machine
 	session time.Duration
 	listen  string // where the web server is; empty: on the loopback
-	access  Access
+	access  server.Access
 
 	patience time.Duration // of until
 }
@@ -107,7 +108,7 @@ func (r *rig) change(f func(*lease.Config)) {
 func (r *rig) start() {
 	r.t.Helper()
 	r.begin()
-	r.until("the agent is ready", func() bool { return r.agent.ready() == nil })
+	r.until("the agent is ready", func() bool { return r.agent.NotReady() == nil })
 }
 
 // open makes an agent that does not run.

@@ -146,7 +146,7 @@ func (a *Agent) rollOut(ctx context.Context) error {
 		bridges := a.withdrawGateways()
 		if a.lagging.set(config.Revision, bridges, reasons) {
 			a.logLagging(config.Revision, reasons)
-			a.backlog.signal.raise() // the status tells it
+			a.backlog.signal.Raise() // the status tells it
 		}
 		switch retry = nil; {
 		case a.lagging.rearranged.count() < len(reasons), !bridges && len(reasons) == 0:

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // runDirEvery is how often the agent looks whether its run directory is as it has left it.
@@ -22,20 +22,13 @@ const (
 	findingSocket  = "socket-gone"
 )
 
-// A door is the agent's socket: the file by which callers find it.
-type door struct {
-	listener *net.UnixListener
-	ino      uint64
-}
-
 // keepRunDir puts back what somebody has removed of the run directory while the agent runs, from what it has in memory, and
 // tells what cannot be put back. It also does again what has failed of isolating containers.
-func (a *Agent) keepRunDir(ctx context.Context, first *net.UnixListener) error {
-	d := &door{listener: first, ino: inodeAt(a.Socket())}
-	return every(ctx, runDirEvery, func() {
+func (a *Agent) keepRunDir(ctx context.Context) error {
+	return task.Every(ctx, runDirEvery, func() {
 		a.cutAgain()
 		a.keepJournal()
-		a.keepSocket(ctx, d)
+		a.keepSocket(ctx)
 		a.missEtcd()
 	})
 }
@@ -80,48 +73,26 @@ func (a *Agent) keepJournal() {
 	a.findings.Clear(findingFull, a.Options.journal())
 }
 
-// keepSocket listens anew where the socket's file is gone or another's, and makes the spool's directory.
-func (a *Agent) keepSocket(ctx context.Context, d *door) {
+// keepSocket has the socket listen anew where its file is gone or another's, and the spool's directory made.
+func (a *Agent) keepSocket(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // the agent is ending, and so is its socket
 	}
-	err := os.MkdirAll(a.spool(), 0o700)
-	if err == nil && lies(a.Socket(), d.ino) {
-		a.findings.Clear(findingSocket, a.Socket())
-		return
-	}
-	var l *net.UnixListener
-	if err == nil {
-		l, err = a.listen()
-	}
+	l, err := a.socket.Mend()
 	if err != nil {
 		a.findings.Set(findingSocket, a.Socket(),
 			fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),
 			"make room in the run directory, and let the agent write there")
 		return
 	}
-	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.Socket()))
-	d.listener, d.ino = l, inodeAt(a.Socket())
 	a.findings.Clear(findingSocket, a.Socket())
+	if l == nil {
+		return
+	}
+	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.Socket()))
 	a.background.Go(func() {
-		if err := a.serve(ctx, l, usualLimits); err != nil {
+		if err := a.socket.Serve(ctx, l); err != nil {
 			a.Log.Error("cannot serve on the socket that was made anew; it is made again", zap.Error(err))
 		}
 	})
-}
-
-// inodeAt is that of the file at a path; 0: there is none.
-func inodeAt(path string) uint64 {
-	var s unix.Stat_t
-	if unix.Stat(path, &s) != nil {
-		return 0
-	}
-	return s.Ino
-}
-
-// lies reports whether the file of that inode lies at a path still. Where the system cannot say, it does.
-func lies(path string, ino uint64) bool {
-	var s unix.Stat_t
-	err := unix.Stat(path, &s)
-	return err == nil && s.Ino == ino || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR)
 }

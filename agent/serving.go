@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -33,7 +34,7 @@ func (a *Agent) awaitStart(ctx context.Context, began allocator.Instant) error {
 		if wire.Boottime() >= end || ctx.Err() != nil {
 			return wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", a.Node, *reason)
 		}
-		pause(ctx, startLook)
+		task.Pause(ctx, startLook)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // settingsChanged is the kind of finding about a file of settings that this agent has not read as it is now.
@@ -25,7 +27,7 @@ func (a *Agent) watchSettings(ctx context.Context) error {
 		a.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file",
 			zap.Error(err))
 	}
-	return every(ctx, settingsEvery, func() { a.compareSettings(then) })
+	return task.Every(ctx, settingsEvery, func() { a.compareSettings(then) })
 }
 
 // compareSettings compares the file with what it was when this agent started. One that cannot be read now tells nothing.

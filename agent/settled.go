@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -17,7 +18,7 @@ func (a *Agent) awaitSettled(ctx context.Context, began allocator.Instant) error
 	if began == 0 {
 		began = wire.Boottime()
 	}
-	for end := began + patienceOfADD; ; pause(ctx, 10*time.Millisecond) {
+	for end := began + patienceOfADD; ; task.Pause(ctx, 10*time.Millisecond) {
 		reason := a.waiting.Load()
 		if reason == nil {
 			return nil

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // detachTime is how long a DEL waits for etcd to learn of a detachment, so that the member can start elsewhere at
@@ -172,7 +174,7 @@ func (a *Agent) detachAll(ctx context.Context) error {
 		case <-a.detach:
 		}
 		for a.detachPending(ctx) != nil && ctx.Err() == nil {
-			pause(ctx, time.Second)
+			task.Pause(ctx, time.Second)
 		}
 	}
 }

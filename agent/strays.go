@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -64,7 +65,7 @@ func (a *Agent) knows(r lease.Reservation) bool {
 // letStraysGo detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
 // the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
 func (a *Agent) letStraysGo(ctx context.Context) error {
-	return every(ctx, strayEvery, func() {
+	return task.Every(ctx, strayEvery, func() {
 		for _, r := range a.strays.list() {
 			if a.knows(r) || a.letGo(ctx, r) {
 				a.strays.drop(r)

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
-	"go.uber.org/zap"
 )
 
 // takeAbsent makes this node the owner of what an absent node has in some block of the pool, once that node's right over

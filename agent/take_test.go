@@ -179,7 +179,7 @@ func TestTheEndOfAFormerSessionDoesNotEndThePresentOne(t *testing.T) {
 	r := newRig(t)
 	r.stop()
 	a := r.agent
-	a.lost.lower()
+	a.lost.Lower()
 	a.sessionGone(a.session.Generation() - 1)
 	if len(a.lost) != 0 {
 		t.Error("the end of a former one ends it")

@@ -46,7 +46,7 @@ func (u *unsure) len() int {
 // settleUnsure has the node settle anew where a record was mended and containers wait for one.
 func (a *Agent) settleUnsure(mended bool) {
 	if mended && a.unsure.len() > 0 {
-		a.reassert.raise()
+		a.reassert.Raise()
 	}
 }
 

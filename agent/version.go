@@ -38,12 +38,12 @@ func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVers
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeOperation, "%w", err)
 	}
-	return a.readSet(ctx, set)
+	return a.VersionOf(ctx, set)
 }
 
-// readSet is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
+// VersionOf is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
 // berthctl passes.
-func (a *Agent) readSet(ctx context.Context, set lease.Selector) (*wire.SetVersion, error) {
+func (a *Agent) VersionOf(ctx context.Context, set lease.Selector) (*wire.SetVersion, error) {
 	if err := a.allowed(wire.Read); err != nil {
 		return nil, err
 	}

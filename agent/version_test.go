@@ -84,7 +84,7 @@ func TestAContainerThatCannotBeBroughtThereIsNamedWithTheReason(t *testing.T) {
 func TestTheVersionIsServedByHTTP(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
-	url := "http://" + r.agent.httpAddress.Load().(string) + "/v1/version"
+	url := "http://" + r.agent.web.Address().String() + "/v1/version"
 	r.until("it is complete", func() bool {
 		code, body := get(t, url+"?app=ns/web")
 		var v wire.SetVersion
@@ -120,7 +120,7 @@ func TestTheTimesOfFencingChangeLive(t *testing.T) {
 		check(t, err)
 		return nodes[0].Session == allocator.Duration(r.session)
 	})
-	r.until("it hands out", func() bool { return r.agent.ready() == nil })
+	r.until("it hands out", func() bool { return r.agent.NotReady() == nil })
 	if r.agent.journal.Holder("default", addr) == nil || r.agent.journal.Isolated() != 0 {
 		t.Error("the change has cost a container its address")
 	}

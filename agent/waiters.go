@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -20,36 +21,36 @@ const (
 // first of them takes what there is, so that none starves.
 type waiters struct {
 	mu     sync.Mutex
-	queues map[spaceKey][]signal
-	signal signal // it has changed for what this node asks others
+	queues map[spaceKey][]task.Signal
+	signal task.Signal // it has changed for what this node asks others
 }
 
 // join puts one more at the end. Its signal says that there may be something to take, and that it is the first.
-func (w *waiters) join(k spaceKey) signal {
-	me := newSignal()
+func (w *waiters) join(k spaceKey) task.Signal {
+	me := task.NewSignal()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.queues == nil {
-		w.queues = map[spaceKey][]signal{}
+		w.queues = map[spaceKey][]task.Signal{}
 	}
 	w.queues[k] = append(w.queues[k], me)
-	w.signal.raise()
+	w.signal.Raise()
 	return me
 }
 
-func (w *waiters) leave(k spaceKey, me signal) {
+func (w *waiters) leave(k spaceKey, me task.Signal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queues[k] = slices.DeleteFunc(w.queues[k], func(each signal) bool { return each == me })
+	w.queues[k] = slices.DeleteFunc(w.queues[k], func(each task.Signal) bool { return each == me })
 	if len(w.queues[k]) > 0 {
-		w.queues[k][0].raise()
+		w.queues[k][0].Raise()
 	} else {
 		delete(w.queues, k)
 	}
-	w.signal.raise()
+	w.signal.Raise()
 }
 
-func (w *waiters) first(k spaceKey, me signal) bool {
+func (w *waiters) first(k spaceKey, me task.Signal) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.queues[k][0] == me
@@ -60,7 +61,7 @@ func (w *waiters) wake(k spaceKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queues[k]) > 0 {
-		w.queues[k][0].raise()
+		w.queues[k][0].Raise()
 	}
 }
 
@@ -69,7 +70,7 @@ func (w *waiters) wakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, queue := range w.queues {
-		queue[0].raise()
+		queue[0].Raise()
 	}
 }
 
@@ -104,7 +105,7 @@ func (a *Agent) freed(k spaceKey) {
 	a.vain.ended(k.pool)
 	a.waiters.wake(k)
 	a.wanted.wake(k.pool)
-	a.giving.raise()
+	a.giving.Raise()
 }
 
 // await waits for an address until one comes, or the caller's patience or its own ends.
@@ -115,7 +116,7 @@ func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app
 	me := a.waiters.join(k)
 	defer func() {
 		a.waiters.leave(k, me)
-		a.giving.raise()
+		a.giving.Raise()
 	}()
 	last := error(errNoBlock)
 	for {

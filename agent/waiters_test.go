@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -17,7 +18,7 @@ func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
 	if d.Pool != "tiny" || d.V4 != 1 || d.V6 != 0 {
 		t.Errorf("the demand is %+v", d)
 	}
-	if code, body := get(t, "http://"+r.agent.httpAddress.Load().(string)+"/metrics"); code != 200 ||
+	if code, body := get(t, "http://"+r.agent.web.Address().String()+"/metrics"); code != 200 ||
 		!strings.Contains(body, "berth_waiting_requests 1") {
 		t.Error("the metrics do not show the wait")
 	}
@@ -29,7 +30,7 @@ func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
 	r.agrees()
 	r.undemanded()
 	r.until("the metrics show the gift", func() bool {
-		_, body := get(t, "http://"+r.agent.httpAddress.Load().(string)+"/metrics")
+		_, body := get(t, "http://"+r.agent.web.Address().String()+"/metrics")
 		return strings.Contains(body, `berth_gifts_total{direction="received"} 1`)
 	})
 }
@@ -77,8 +78,8 @@ func TestAnAddThatFindsNoAddressIsEndedByABlockThatIsGivenBack(t *testing.T) {
 }
 
 func TestTheFirstWhoWaitsIsWokenAndTheNextOneWhenItHasLeft(t *testing.T) {
-	w := waiters{signal: newSignal()}
-	woken := func(s signal) bool {
+	w := waiters{signal: task.NewSignal()}
+	woken := func(s task.Signal) bool {
 		select {
 		case <-s:
 			return true

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -19,26 +20,26 @@ import (
 // the machine itself has.
 type wanted struct {
 	mu      sync.Mutex
-	adds    map[poolAddress][]signal
+	adds    map[poolAddress][]task.Signal
 	machine map[poolAddress]bool
 }
 
 // join says that an ADD waits for an address. Its signal says that something has changed.
-func (w *wanted) join(at poolAddress) signal {
-	me := newSignal()
+func (w *wanted) join(at poolAddress) task.Signal {
+	me := task.NewSignal()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.adds == nil {
-		w.adds = map[poolAddress][]signal{}
+		w.adds = map[poolAddress][]task.Signal{}
 	}
 	w.adds[at] = append(w.adds[at], me)
 	return me
 }
 
-func (w *wanted) leave(at poolAddress, me signal) {
+func (w *wanted) leave(at poolAddress, me task.Signal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.adds[at] = slices.DeleteFunc(w.adds[at], func(each signal) bool { return each == me }); len(w.adds[at]) == 0 {
+	if w.adds[at] = slices.DeleteFunc(w.adds[at], func(each task.Signal) bool { return each == me }); len(w.adds[at]) == 0 {
 		delete(w.adds, at)
 	}
 }
@@ -50,7 +51,7 @@ func (w *wanted) wake(pool string) {
 	for at, all := range w.adds {
 		if at.pool == pool {
 			for _, each := range all {
-				each.raise()
+				each.Raise()
 			}
 		}
 	}
@@ -143,10 +144,10 @@ func (a *Agent) takeOutAddress(pool string, addr netip.Addr) *outgoing {
 func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) error {
 	at := poolAddress{k.pool, addr}
 	me := a.wanted.join(at)
-	a.waiters.signal.raise()
+	a.waiters.signal.Raise()
 	defer func() {
 		a.wanted.leave(at, me)
-		a.waiters.signal.raise()
+		a.waiters.signal.Raise()
 	}()
 	for {
 		owned, owner := false, ""

@@ -154,7 +154,7 @@ func (a *Agent) wire(add *add) (err error) {
 			return wire.Errorf(wire.CodeConfig, "%w", err)
 		}
 		if _, full := errors.AsType[*netops.FullError](err); full {
-			a.host.looked.raise()
+			a.host.looked.Raise()
 			return wire.Errorf(wire.CodeTryAgain, "%w", err)
 		}
 		return wire.Errorf(wire.CodeIO, "%w", err)

@@ -1,4 +1,4 @@
-package agent
+package server
 
 import (
 	"crypto/sha256"
@@ -96,37 +96,37 @@ func (c Access) token() (string, error) {
 	return token, nil
 }
 
-// access is Access for one listener.
-type access struct {
+// A guard is Access for one listener.
+type guard struct {
 	Access
 	loopback bool
 }
 
 // secure makes a listener speak TLS, if there is a certificate.
-func (c *access) secure(l net.Listener) (net.Listener, error) {
-	if c.Cert == "" {
+func (g *guard) secure(l net.Listener) (net.Listener, error) {
+	if g.Cert == "" {
 		return l, nil
 	}
-	first, err := c.config()
+	first, err := g.config()
 	if err != nil {
 		return l, fmt.Errorf("agent: %w", err)
 	}
-	first.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.config() }
+	first.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.config() }
 	return tls.NewListener(l, first), nil
 }
 
-// guard lets in who may ask.
-func (c *access) guard(next http.Handler) http.Handler {
+// protect lets in who may ask.
+func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := c.admit(r)
+		err := g.admit(r)
 		switch {
 		case err == nil:
 			next.ServeHTTP(w, r)
 			return
-		case c.ClientCA == "" && c.TokenFile == "":
+		case g.ClientCA == "" && g.TokenFile == "":
 			refuse(w, http.StatusForbidden, wire.Errorf(wire.CodeOperation, "%w", err))
 			return
-		case c.TokenFile != "":
+		case g.TokenFile != "":
 			w.Header().Set("WWW-Authenticate", "Bearer") // RFC 6750, section 3
 		}
 		refuse(w, http.StatusUnauthorized, wire.Errorf(wire.CodeOperation, "%w", err))
@@ -134,29 +134,29 @@ func (c *access) guard(next http.Handler) http.Handler {
 }
 
 // admit says why a request is not let in.
-func (c *access) admit(r *http.Request) error {
-	if c.ClientCA == "" && c.TokenFile == "" {
-		if c.loopback {
+func (g *guard) admit(r *http.Request) error {
+	if g.ClientCA == "" && g.TokenFile == "" {
+		if g.loopback {
 			return nil
 		}
 		return errors.New("the agent does not listen on a loopback address, where only /healthz, /readyz and /metrics are open: ask " +
 			"its socket, or start berthd with --listen-cert, --listen-key and one of --listen-client-ca and --listen-token-file")
 	}
-	if c.ClientCA != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+	if g.ClientCA != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return nil
 	}
 	given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if c.TokenFile == "" {
+	if g.TokenFile == "" {
 		return errors.New("want a client certificate of an authority in berthd's --listen-client-ca")
 	}
-	token, err := c.token()
+	token, err := g.token()
 	if err != nil {
 		return fmt.Errorf("the agent cannot read its token, so that it lets nobody in by one: %w", err)
 	}
 	if a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token)); bearer && subtle.ConstantTimeCompare(a[:], b[:]) == 1 {
 		return nil
 	}
-	if c.ClientCA != "" {
+	if g.ClientCA != "" {
 		return errors.New("want a client certificate, or \"Authorization: Bearer TOKEN\" with the token of berthd's --listen-token-file")
 	}
 	return errors.New("want \"Authorization: Bearer TOKEN\" with the token of berthd's --listen-token-file")

@@ -1,4 +1,4 @@
-package agent
+package server
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 )
 
 // serveV1 answers below /v1/ in JSON, errors too: those are {"code": ..., "message": ...}, with the codes of the socket.
-func (a *Agent) serveV1(w http.ResponseWriter, r *http.Request) {
+func (s *Web) serveV1(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path != "/v1/version":
 		refuse(w, http.StatusNotFound, wire.Errorf(wire.CodeUnsupported, "there is no %s: want /v1/version", r.URL.Path))
@@ -18,13 +18,13 @@ func (a *Agent) serveV1(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, HEAD")
 		refuse(w, http.StatusMethodNotAllowed, wire.Errorf(wire.CodeUnsupported, "method %s: %s is only read: want GET", r.Method, r.URL.Path))
 	default:
-		a.serveVersion(w, r)
+		s.serveVersion(w, r)
 	}
 }
 
 // serveVersion is GET /v1/version: the set is named by container (as often as wanted), app, node and pool; live=true leaves
 // out what only new containers can get.
-func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
+func (s *Web) serveVersion(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeDecode, "query %q: %w", r.URL.RawQuery, err))
@@ -35,7 +35,7 @@ func (a *Agent) serveVersion(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeOperation, "%w", err))
 		return
 	}
-	v, err := a.readSet(r.Context(), set)
+	v, err := s.Node.VersionOf(r.Context(), set)
 	if err != nil {
 		e := wire.AsError(err)
 		refuse(w, statusFor(e.Code), e)

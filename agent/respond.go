@@ -1,0 +1,34 @@
+package agent
+
+import (
+	"context"
+	"os"
+
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// respond does what a request asks for.
+func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response {
+	var response wire.Response
+	var err error
+	switch r.Operation {
+	case wire.Status:
+		err = a.statusOf(ctx, r)
+	case wire.GC:
+		err = a.gc(ctx, r)
+	case wire.Insert:
+		response.Results, err = a.insert(ctx, r, files)
+	case wire.Delete:
+		response.Results, err = a.delete(ctx, r, files)
+	default: // read, and what is refused as unknown
+		if r.Select == nil {
+			response.Revision, err = a.read(ctx, r, files)
+		} else if err = a.allowed(r.Operation); err == nil {
+			response.Set, err = a.readSelected(ctx, r.Select)
+		}
+	}
+	if err != nil {
+		response = wire.Response{Error: wire.AsError(err)}
+	}
+	return &response
+}

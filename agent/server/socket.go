@@ -1,0 +1,175 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// RequestTime bounds a request. Runtimes give up after a minute or more; code 11 tells them to come again.
+const RequestTime = 30 * time.Second
+
+// A Handler does what a request asks for, until ctx ends: its caller has gone, or its time is over. The files are open
+// until it returns.
+type Handler func(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response
+
+// A Socket is the agent's unix socket, for the superuser alone.
+type Socket struct {
+	Path   string
+	Spool  string // directory beside it, for what callers leave while nobody listens
+	Limits Limits
+	Handle Handler
+	// Observe is told of each request that was answered, in whatever order; code is 0 where it succeeded.
+	Observe func(verb string, code int, took time.Duration)
+	Log     *zap.Logger
+
+	mu    sync.Mutex
+	inode uint64 // of the file as Listen has made it
+}
+
+// Listen makes the spool and the socket's file in place of whatever file is there. Whoever calls it has the node's lock, so
+// that the former file is one that nobody listens at.
+func (s *Socket) Listen() (*net.UnixListener, error) {
+	if err := s.makeSpool(); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(s.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("agent: remove the former socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.Path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("agent: listen on %s: %w", s.Path, err)
+	}
+	l.SetUnlinkOnClose(false) // its name may be that of the next one by then: Remove does it
+	if err := os.Chmod(s.Path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(s.Path, &stat); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("agent: stat %s: %w", s.Path, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inode = stat.Ino
+	return l, nil
+}
+
+func (s *Socket) makeSpool() error {
+	if err := os.MkdirAll(s.Spool, 0o700); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	return nil
+}
+
+// Remove removes the socket's file: nobody answers there any more.
+func (s *Socket) Remove() { _ = os.Remove(s.Path) }
+
+// Mend makes the spool and the socket's file anew where somebody has removed them. The listener is nil where nobody has.
+func (s *Socket) Mend() (*net.UnixListener, error) {
+	if err := s.makeSpool(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	inode := s.inode
+	s.mu.Unlock()
+	if lies(s.Path, inode) {
+		return nil, nil
+	}
+	return s.Listen()
+}
+
+// lies reports whether the file of that inode lies at a path still. Where the system cannot say, it does.
+func lies(path string, inode uint64) bool {
+	var s unix.Stat_t
+	err := unix.Stat(path, &s)
+	return err == nil && s.Ino == inode || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR)
+}
+
+// Serve answers the requests that come to l until ctx ends, and then those that are under way.
+func (s *Socket) Serve(ctx context.Context, l *net.UnixListener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var under sync.WaitGroup
+	defer under.Wait()
+	limiter := &limiter{limits: s.Limits}
+	for {
+		caller, err := l.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("agent: accept: %w", err)
+		case err != nil: // no descriptors or no memory: it passes, and whoever waits is still in the queue
+			s.Log.Error("cannot accept a caller yet; if it stays so, raise the limit of open files (ulimit -n, LimitNOFILE)", zap.Error(err))
+			task.Pause(ctx, 50*time.Millisecond)
+			continue
+		}
+		c := limiter.admit(caller)
+		under.Go(func() {
+			defer caller.Close()
+			if c == nil {
+				_ = wire.Reply(caller, &wire.Response{Error: wire.Errorf(wire.CodeTryAgain,
+					"the agent is at work for %d callers, which is as many as it serves at once: try again", s.Limits.Connections)})
+				return
+			}
+			defer c.done()
+			s.serveOne(ctx, c)
+		})
+	}
+}
+
+// serveOne reads one request and answers it. A request that has begun is finished even when the agent is to stop.
+func (s *Socket) serveOne(stop context.Context, c *conn) {
+	if uid, pid, err := wire.Peer(c.UnixConn); err != nil || uid != 0 {
+		s.Log.Warn("refused a caller that is not the superuser; run its program as root",
+			zap.Int("uid", uid), zap.Int("pid", pid), zap.Error(err))
+		_ = wire.Reply(c.UnixConn, &wire.Response{Error: wire.Errorf(wire.CodeIO,
+			"the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
+		return
+	}
+	silent := context.AfterFunc(stop, func() { c.CloseRead() })
+	r, files, err := wire.ReceiveWithin(c.UnixConn, s.Limits.Receive, c.claim)
+	silent()
+	if evicted := c.received(); evicted != nil {
+		err = evicted
+	}
+	if err != nil {
+		closeAll(files)
+		_ = wire.Reply(c.UnixConn, &wire.Response{Error: wire.AsError(err)})
+		return
+	}
+	response, took := s.handle(c, r, files)
+	c.answering()
+	if err := wire.Reply(c.UnixConn, response); err != nil {
+		s.Log.Debug("the caller has gone before its answer", zap.String("verb", r.Verb), zap.Error(err))
+	}
+	s.note(r, response, took)
+}
+
+// handle has a request done within its time. Its files are closed then: an open namespace stays alive.
+func (s *Socket) handle(c *conn, r *wire.Request, files []*os.File) (*wire.Response, time.Duration) {
+	defer closeAll(files)
+	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), c.UnixConn), RequestTime)
+	defer cancel()
+	began := time.Now()
+	response := s.Handle(ctx, r, files)
+	return response, time.Since(began)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/findings"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// A Node is what the web server tells of.
+type Node interface {
+	// NotReady says why the node cannot serve an ADD, or nil.
+	NotReady() error
+	// VersionOf is the version of a set of containers, wherever they run. Its errors have the codes of the socket.
+	VersionOf(ctx context.Context, set lease.Selector) (*wire.SetVersion, error)
+}
+
+// A Web is the agent's web server: it answers /metrics, /healthz and /readyz to everybody, and /v1/ to whom Access lets in.
+// It tells, and changes nothing.
+type Web struct {
+	Listen   string // host:port; empty: there is none
+	Access   Access
+	Node     Node
+	Findings *findings.Board
+	Metrics  http.Handler
+
+	address atomic.Pointer[net.TCPAddr]
+}
+
+// Address is where the server listens; nil: it does not yet.
+func (s *Web) Address() *net.TCPAddr { return s.address.Load() }
+
+// Serve answers until ctx ends.
+func (s *Web) Serve(ctx context.Context) error {
+	if s.Listen == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("agent: listen for /metrics on %s: %w; choose another with --listen", s.Listen, err)
+	}
+	address := l.Addr().(*net.TCPAddr)
+	s.address.Store(address)
+	g := &guard{Access: s.Access, loopback: address.IP.IsLoopback()}
+	if l, err = g.secure(l); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	limiter := &webLimiter{most: maxWebConns}
+	server := &http.Server{
+		Handler: s.handler(g), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		MaxHeaderBytes: 16 << 10, ConnState: limiter.track, ErrorLog: zap.NewStdLog(zap.NewNop()), // who fails at TLS need not fill the log
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/2 would let one caller ask many things at once
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("agent: serve %s: %w", s.Listen, err)
+	}
+	return nil
+}
+
+func (s *Web) handler(g *guard) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.Metrics)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		s.WriteReady(w, g.admit(r) == nil)
+	})
+	mux.Handle("/v1/", g.protect(http.HandlerFunc(s.serveV1)))
+	return mux
+}
+
+// WriteReady is GET /readyz: whether the node can serve an ADD, why not, and what is wrong on it all the same. Who may not
+// ask which containers and addresses there are is told only the kinds of what is wrong.
+func (s *Web) WriteReady(w http.ResponseWriter, whole bool) {
+	if err := s.Node.NotReady(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	} else {
+		fmt.Fprintln(w, "ok")
+	}
+	if whole {
+		s.writeFindings(w)
+		return
+	}
+	for kind, n := range s.Findings.Counts() {
+		if n > 0 {
+			fmt.Fprintf(w, "%s: %d; see \"berthctl status\"\n", kind, n)
+		}
+	}
+}
+
+// writeFindings lists what stands, a line each.
+func (s *Web) writeFindings(w io.Writer) {
+	for _, f := range s.Findings.List() {
+		fmt.Fprintf(w, "%s %s: %s; %s (since %s)\n", f.Kind, f.Subject, f.Text, f.Advice, f.Since.Format("2006-01-02T15:04:05Z"))
+	}
+}
