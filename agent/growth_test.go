@@ -54,7 +54,8 @@ func (r *rig) churn(from, to int) {
 func (r *rig) wide() {
 	r.t.Helper()
 	r.change(func(c *lease.Config) {
-		c.Settings.AddressLease = allocator.Duration(time.Hour) // etcd will be away for as long as it takes
+		// Etcd will be away for as long as it takes, and a loaded machine renews late.
+		c.Settings.AddressLease, c.Settings.Session = allocator.Duration(time.Hour), allocator.Duration(30*time.Second)
 		c.Pools["wide"] = allocator.Pool{Name: "wide", CIDRs: prefixes("10.64.0.0/16"), BlockSize: allocator.BlockSize{V4: 19}}.WithDefaults()
 	})
 	r.until("the agent fences by the new times", func() bool {
