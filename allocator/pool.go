@@ -1,5 +1,3 @@
-// Package allocator decides which address a container gets. It holds the domain's types too: names, pools, ranges. It does
-// no I/O, knows no clock and starts no goroutine.
 package allocator
 
 import (

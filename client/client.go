@@ -133,9 +133,9 @@ func (c *Client) ask(ctx context.Context, r *wire.Request, files []*os.File) (*w
 	case ctx.Err() != nil && err != nil:
 		return nil, fmt.Errorf("client: %s: %w", r.Operation, ctx.Err())
 	case errors.Is(err, wire.ErrAway):
-		return nil, fmt.Errorf("client: %s: %w", r.Operation, wire.Errorf(wire.CodeTryAgain, "%v", err))
+		return nil, fmt.Errorf("client: %s: %w", r.Operation, wire.Errorf(wire.CodeTryAgain, "%w", err))
 	case err != nil:
-		return nil, fmt.Errorf("client: %s: %w", r.Operation, wire.Errorf(wire.CodeIO, "%v", err))
+		return nil, fmt.Errorf("client: %s: %w", r.Operation, wire.Errorf(wire.CodeIO, "%w", err))
 	case response.Error != nil:
 		return nil, fmt.Errorf("client: %s: %w", r.Operation, response.Error)
 	}

@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -69,6 +70,9 @@ func (x *examination) uplink(s *socket) error {
 	nic, there := x.byName[name]
 	if !there {
 		is, err := uplinkOf(s, bridge)
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
 		if err != nil {
 			x.leave("uplink-gone", "plug it in, or name another uplink in the network's configuration",
 				"uplink %s of bridge %s does not exist: containers of other nodes are out of reach", name, bridge)

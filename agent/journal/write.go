@@ -55,13 +55,12 @@ func (j *Journal) catchUp() (wrong, err error) {
 // vanished tells that another file, or none, lies where this one is to be. Where the system cannot say, it does not.
 func (j *Journal) vanished() error {
 	var ours, there unix.Stat_t
-	if unix.Fstat(int(j.file.f.Fd()), &ours) != nil {
-		return nil
-	}
-	switch err := unix.Stat(j.path, &there); {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+	known := unix.Fstat(int(j.file.f.Fd()), &ours) == nil
+	unseen := unix.Stat(j.path, &there)
+	switch {
+	case errors.Is(unseen, unix.ENOENT), errors.Is(unseen, unix.ENOTDIR):
 		return fmt.Errorf("journal: somebody has removed %s", j.path)
-	case err == nil && (there.Dev != ours.Dev || there.Ino != ours.Ino):
+	case known && unseen == nil && (there.Dev != ours.Dev || there.Ino != ours.Ino):
 		return fmt.Errorf("journal: somebody has put another file in the place of %s", j.path)
 	}
 	return nil

@@ -36,11 +36,11 @@ type previousInterface struct {
 func (c *call) chained() (*types100.Result, error) {
 	result, err := create.Create(c.CNIVersion, c.PrevResult)
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeDecode, `decode "prevResult": %v`, err)
+		return nil, wire.Errorf(wire.CodeDecode, `decode "prevResult": %w`, err)
 	}
 	before, err := types100.NewResultFromResult(result)
 	if err != nil {
-		return nil, wire.Errorf(wire.CodeDecode, `decode "prevResult": %v`, err)
+		return nil, wire.Errorf(wire.CodeDecode, `decode "prevResult": %w`, err)
 	}
 	return before, nil
 }
