@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/dump"
+	"github.com/berth-ipam/berth/netops/l2"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // twoHosts are two hosts whose bridges share one network.
@@ -92,9 +92,13 @@ func TestAnAnnouncementTellsNeighboursOfAMovedAddress(t *testing.T) {
 // neighbour is the link-layer address that a namespace has for an address.
 func neighbour(t *testing.T, s space, a netip.Addr) (mac string) {
 	t.Helper()
-	s.do(func() error {
+	s.Do(func() error {
+		family := netlink.FAMILY_V4
+		if a.Is6() {
+			family = netlink.FAMILY_V6
+		}
 		all, err := dump.Whole(func() ([]netlink.Neigh, error) {
-			return netlink.NeighList(named(t, "eth0").Attrs().Index, int(familyOf(a)))
+			return netlink.NeighList(named(t, "eth0").Attrs().Index, family)
 		})
 		for _, n := range all {
 			if got, _ := netip.AddrFromSlice(n.IP); got.Unmap() == a {
@@ -108,12 +112,12 @@ func neighbour(t *testing.T, s space, a netip.Addr) (mac string) {
 
 func TestAnAnnouncementIsMadeTwice(t *testing.T) {
 	k, _ := newBridge(t)
-	k.heralds.between = time.Millisecond
-	everything := int(binary.BigEndian.Uint16(native.AppendUint16(nil, unix.ETH_P_ALL)))
+	k.announcer.Apart = time.Millisecond
+	everything := int(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL)))
 	p, _ := newContainer(t, k, 1)
 	_, inWatcher := newContainer(t, k, 2)
 	fd := -1
-	inWatcher.do(func() (err error) {
+	inWatcher.Do(func() (err error) {
 		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, everything)
 		return err
 	})
@@ -122,7 +126,7 @@ func TestAnAnnouncementIsMadeTwice(t *testing.T) {
 	k.Announce(p)
 	want := map[string]int{}
 	for _, a := range p.Addresses {
-		want[string(announcement(a.Addr(), p.mac()))] = 2
+		want[string(l2.AnnouncementFrame(a.Addr(), p.mac()))] = 2
 	}
 	for len(want) > 0 {
 		b := make([]byte, 2000)
@@ -142,7 +146,7 @@ func TestAnAnnouncementDoesNotKeepADetachedContainersNamespace(t *testing.T) {
 	p, inside := newContainer(t, k, 1)
 	id, err := k.WatchNamespace(p.Netns)
 	must(t, err)
-	k.heralds.between = time.Hour
+	k.announcer.Apart = time.Hour
 	k.Announce(p)
 	must(t, k.Detach(p.Name))
 	vanish(t, p, inside)
@@ -153,7 +157,7 @@ func TestAnAnnouncementDoesNotKeepADetachedContainersNamespace(t *testing.T) {
 
 func TestAKernelThatIsClosedIsUsedByNoAnnouncement(t *testing.T) {
 	k, _ := newHost(t)
-	k.heralds.between = time.Nanosecond
+	k.announcer.Apart = time.Nanosecond
 	for i := range 50 {
 		ns, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {

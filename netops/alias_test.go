@@ -4,40 +4,44 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/vishvananda/netlink"
 )
 
+// maxAlias is how many bytes the kernel takes as a link's alias.
+const maxAlias = 255
+
 func TestWordsOfAnyLengthAreReadBackFromAPortAndNeverAnothers(t *testing.T) {
 	k, host := newBridge(t)
-	for n, length := range []int{1, maxAlias, maxAlias + 1, 1000, maxWords} {
+	for n, length := range []int{1, rtnl.MaxAlias, rtnl.MaxAlias + 1, 1000, rtnl.MaxWords} {
 		p, _ := newPort(t, n)
-		p.Alias = strings.Repeat(`berth {"n":"<é>/ "}`, maxWords)[:length]
+		p.Alias = strings.Repeat(`berth {"n":"<é>/ "}`, rtnl.MaxWords)[:length]
 		_, err := k.Attach(p)
 		must(t, err)
 		if got := aliasOf(t, k, p.Name); got != p.Alias {
 			t.Errorf("of %d bytes it reads back %.60q, %d bytes", length, got, len(got))
 		}
-		if length <= maxAlias {
+		if length <= rtnl.MaxAlias {
 			continue
 		}
 		// A piece that is gone, or another's, leaves no words.
-		first := altNames(p.Name, p.Alias)[0]
+		first := rtnl.AltNames(p.Name, p.Alias)[0]
 		for _, change := range []func(netlink.Link) error{
 			func(l netlink.Link) error { return netlink.LinkDelAltName(l, first) },
 			func(l netlink.Link) error { return netlink.LinkAddAltName(l, first[:len(first)-1]+"_") },
 		} {
-			host.do(func() error {
+			host.Do(func() error {
 				l, err := netlink.LinkByName(p.Name)
 				must(t, err)
 				return change(l)
 			})
-			if got := aliasOf(t, k, p.Name); got != shortAlias(p.Alias) {
+			if got := aliasOf(t, k, p.Name); got != rtnl.ShortAlias(p.Alias) {
 				t.Errorf("of pieces that are not all there it makes %.60q", got)
 			}
 		}
 	}
 	p, _ := newPort(t, 9)
-	p.Alias = strings.Repeat("x", maxWords+1)
+	p.Alias = strings.Repeat("x", rtnl.MaxWords+1)
 	if _, err := k.Attach(p); err == nil {
 		t.Error("words are accepted that are longer than they may be")
 	}

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vishvananda/netlink/nl"
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -69,12 +70,12 @@ var errPresent = errors.New("an interface of its names exists")
 
 func (k *Kernel) attach(p *Port) (made Attached, err error) {
 	err = k.monitor.make(p.Name, func() error {
-		return k.host.with(func(s *socket) error {
+		return k.host.With(func(s *rtnl.Socket) error {
 			host, err := k.create(s, p)
 			if err != nil {
 				return err
 			}
-			made = Attached{HostMAC: host.mac.String(), MAC: p.mac().String(), MTU: host.mtu, Index: host.index}
+			made = Attached{HostMAC: host.MAC.String(), MAC: p.mac().String(), MTU: host.MTU, Index: host.Index}
 			if err := k.finish(s, p, host); err != nil {
 				return errors.Join(err, k.detach(p.Name))
 			}
@@ -86,30 +87,30 @@ func (k *Kernel) attach(p *Port) (made Attached, err error) {
 
 // create makes the veth pair, its host's end up and on the bridge, its peer down but under its name inside the
 // container.
-func (k *Kernel) create(s *socket, p *Port) (host link, err error) {
-	bridge, err := linkNamed(s, p.Bridge)
+func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
+	bridge, err := rtnl.LinkNamed(s, p.Bridge)
 	switch {
 	case errors.Is(err, unix.ENODEV):
 		return host, fmt.Errorf("bridge %q does not exist", p.Bridge)
 	case err != nil:
 		return host, err
-	case bridge.kind != "bridge":
+	case bridge.Kind != "bridge":
 		return host, fmt.Errorf("%q is not a bridge", p.Bridge)
 	}
 	mtu := p.MTU
 	if mtu == 0 {
-		mtu = bridge.mtu
+		mtu = bridge.MTU
 	}
 	// The kernel takes no alias at a link's creation.
-	dress := changeLink(0, "set alias of "+p.Name, unix.IFF_UP, textAttr(unix.IFLA_IFNAME, p.Name))
-	if k.speaksV6 && mtu >= minimumV6 {
-		dress.AddData(noLinkLocal())
+	change := rtnl.ChangeLink(0, "set alias of "+p.Name, unix.IFF_UP, rtnl.WithName(p.Name))
+	if k.speaksV6 && mtu >= sysctl.MinimumV6 {
+		change.AddData(rtnl.NoLinkLocal())
 	}
 	if p.Alias != "" {
-		dress.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(shortAlias(p.Alias))))
+		change.AddData(rtnl.WithAlias(p.Alias))
 	}
-	pair := pairRequest(p, bridge.index, mtu)
-	err = s.get(func(_ uint16, body []byte) { host = parseLink(body) }, pair, dress, askLink(p.Name))
+	ends := rtnl.VethPair{Name: p.Name, Peer: p.Interface, Netns: p.Netns, PeerMAC: p.mac(), MTU: mtu, Master: bridge.Index}
+	host, err = rtnl.MakeVethPair(s, ends, change)
 	switch {
 	case errors.Is(err, unix.EEXIST):
 		return host, errPresent
@@ -118,78 +119,23 @@ func (k *Kernel) create(s *socket, p *Port) (host link, err error) {
 	case err != nil:
 		return host, errors.Join(err, k.detach(p.Name))
 	}
-	if names := altNames(p.Name, p.Alias); len(names) > 0 {
+	if names := rtnl.AltNames(p.Name, p.Alias); len(names) > 0 {
 		// A kernel that has no alternative names has the hash of the words alone: whose the port is, its name can prove, too.
-		if err := s.do(nameAlternatively(p.Name, names)); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		if err := s.Do(rtnl.NameAlternatively(p.Name, names)); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return host, errors.Join(err, k.detach(p.Name))
 		}
 	}
 	return host, nil
 }
 
-// pairRequest asks for both ends in one message, so that neither is ever renamed or moved.
-func pairRequest(p *Port, bridge, mtu int) request {
-	// struct ifinfomsg begins the peer's description.
-	peer := nl.NewRtAttr(nl.VETH_INFO_PEER, ifInfo(0, 0).Serialize())
-	peer.AddChild(textAttr(unix.IFLA_IFNAME, p.Interface))
-	peer.AddChild(nl.NewRtAttr(unix.IFLA_ADDRESS, p.mac()))
-	peer.AddChild(numberAttr(unix.IFLA_MTU, mtu))
-	peer.AddChild(numberAttr(unix.IFLA_NET_NS_FD, int(p.Netns.Fd())))
-	return ask(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, "make veth pair "+p.Name+", "+p.Interface, ifInfo(0, 0),
-		textAttr(unix.IFLA_IFNAME, p.Name),
-		numberAttr(unix.IFLA_MTU, mtu),
-		numberAttr(unix.IFLA_MASTER, bridge),
-		nested(unix.IFLA_LINKINFO, nl.NewRtAttr(unix.IFLA_INFO_KIND, []byte("veth")), nested(unix.IFLA_INFO_DATA, peer)))
-}
-
 // finish does what the container's end needs, and sees that both ends carry.
-func (k *Kernel) finish(s *socket, p *Port, host link) error {
-	if err := k.table.leave(p.Name); err != nil { // it may have been left by a port of this name before
+func (k *Kernel) finish(s *rtnl.Socket, p *Port, host rtnl.Link) error {
+	if err := k.Table.Leave(p.Name); err != nil { // it may have been left by a port of this name before
 		return err
 	}
-	if err := within(p.Netns, func() error { return dressInside(p, host.peer) }); err != nil {
+	if err := rtnl.Within(p.Netns, func() error { return configure(p, host.Peer) }); err != nil {
 		return err
 	}
-	_, err := linkNamed(s, p.Name)
+	_, err := rtnl.LinkNamed(s, p.Name)
 	return err
-}
-
-// loopback's index is the same in every namespace.
-const loopback = 1
-
-// dressInside runs in the container's namespace.
-func dressInside(p *Port, index int) error {
-	if err := refuseAdvertisements(p.Interface); err != nil {
-		return err
-	}
-	if p.hasV6() {
-		if err := allowV6(p.Interface); err != nil {
-			return err
-		}
-	}
-	s, err := openSocket()
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	requests := []request{
-		changeLink(loopback, "bring lo up", unix.IFF_UP),
-		changeLink(index, "bring "+p.Interface+" up", unix.IFF_UP),
-	}
-	for _, a := range p.Addresses {
-		requests = append(requests, putAddress(index, plain(a), fmt.Sprintf("add address %v to %s", a, p.Interface)))
-	}
-	held, err := routes(s)
-	if err != nil {
-		return err
-	}
-	for _, r := range p.routes() {
-		if standingOf(r, index, held) != absent {
-			continue // another interface of the container leads there already: the first one's route stays
-		}
-		put := putWay(p, index, r, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
-		put.lenient = true // a route to the link's own subnet came with its address
-		requests = append(requests, put)
-	}
-	return s.do(requests...)
 }

@@ -12,9 +12,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/berth-ipam/berth/internal/dump"
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
+	"github.com/vishvananda/netlink"
 )
 
 func TestAContainerIsReachedByHostAndNeighbourInBothFamilies(t *testing.T) {
@@ -44,7 +45,7 @@ func TestAttachMakesAllThatWasAskedFor(t *testing.T) {
 	if err := k.Check(p); err != nil {
 		t.Error(err)
 	}
-	outer, inner := host.linkAt(p.Name), inside.linkAt("eth0")
+	outer, inner := host.LinkAt(p.Name), inside.LinkAt("eth0")
 	want := Attached{MAC: "be:00:0a:2a:00:03", MTU: 1400, Index: outer.Attrs().Index}
 	want.HostMAC = outer.Attrs().HardwareAddr.String()
 	if made != want {
@@ -58,7 +59,7 @@ func TestAttachMakesAllThatWasAskedFor(t *testing.T) {
 	if !slices.Equal(ports, []PortInfo{{Name: p.Name, Alias: p.Alias, Bridge: "berth0", Index: made.Index}}) {
 		t.Errorf("ports are %+v", ports)
 	}
-	if host.linkAt("berth0").Attrs().MTU != 1500 {
+	if host.LinkAt("berth0").Attrs().MTU != 1500 {
 		t.Error("the bridge's MTU followed the port's")
 	}
 }
@@ -66,11 +67,11 @@ func TestAttachMakesAllThatWasAskedFor(t *testing.T) {
 func TestIPv6AddressesAreUsableAtOnceAndRoutersAreNotBelieved(t *testing.T) {
 	k, host := newBridge(t)
 	p, inside := newPort(t, 1)
-	inside.do(func() error { return setSysctl("1", sysctlV6, "default", "disable_ipv6") })
+	inside.Do(func() error { return sysctl.Set("1", sysctl.V6, "default", "disable_ipv6") })
 	_, err := k.Attach(p)
 	must(t, err)
-	inside.do(func() error {
-		if is, err := readSysctl(sysctlV6, "eth0", "accept_ra"); err != nil || is != "0" {
+	inside.Do(func() error {
+		if is, err := sysctl.Read(sysctl.V6, "eth0", "accept_ra"); err != nil || is != "0" {
 			t.Errorf("accept_ra is %q, error %v", is, err)
 		}
 		// Bind refuses an address that is still being checked for duplicates.
@@ -80,7 +81,7 @@ func TestIPv6AddressesAreUsableAtOnceAndRoutersAreNotBelieved(t *testing.T) {
 		}
 		return err
 	})
-	host.do(func() error {
+	host.Do(func() error {
 		link, err := netlink.LinkByName(p.Name)
 		if err != nil {
 			return err
@@ -140,7 +141,7 @@ func TestAPortThatDiffersIsMadeAnewAndInNoClass(t *testing.T) {
 func TestANewPortDoesNotInheritTheClassOfOneThatWentByItself(t *testing.T) {
 	k, host := newBridge(t)
 	p, inside := newContainer(t, k, 1)
-	host.do(func() error { return netlink.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: p.Name}}) })
+	host.Do(func() error { return netlink.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: p.Name}}) })
 	_, err := k.Attach(p)
 	must(t, err)
 	if hears(t, host, inside, p.Addresses[0].Addr(), silence) {
@@ -151,22 +152,22 @@ func TestANewPortDoesNotInheritTheClassOfOneThatWentByItself(t *testing.T) {
 func TestAForeignInterfaceIsRefusedAndLeftAlone(t *testing.T) {
 	k, host := newBridge(t)
 	p, inside := newPort(t, 1)
-	inside.do(func() error {
+	inside.Do(func() error {
 		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "other"})
 	})
-	before := len(host.links()) + len(inside.links())
+	before := len(host.Links()) + len(inside.Links())
 	_, err := k.Attach(p)
 	if foreign, ok := errors.AsType[*ForeignError](err); !ok || foreign.Interface != "eth0" {
 		t.Errorf("error %v: want one that says eth0 is foreign", err)
 	}
-	if after := len(host.links()) + len(inside.links()); after != before {
+	if after := len(host.Links()) + len(inside.Links()); after != before {
 		t.Errorf("%d links before, %d after", before, after)
 	}
 }
 
 func TestAFileThatIsNoNetworkNamespaceIsRefused(t *testing.T) {
 	k, host := newBridge(t)
-	before := len(host.links())
+	before := len(host.Links())
 	regular, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	must(t, err)
 	defer regular.Close()
@@ -180,7 +181,7 @@ func TestAFileThatIsNoNetworkNamespaceIsRefused(t *testing.T) {
 			t.Errorf("error %v: want one that names the network namespace", err)
 		}
 	}
-	if after := len(host.links()); after != before {
+	if after := len(host.Links()); after != before {
 		t.Errorf("%d links before, %d after", before, after)
 	}
 }
@@ -188,7 +189,7 @@ func TestAFileThatIsNoNetworkNamespaceIsRefused(t *testing.T) {
 func TestTheHostsOwnNamespaceIsRefused(t *testing.T) {
 	k, host := newBridge(t)
 	p, _ := newPort(t, 1)
-	p.Netns = host.open()
+	p.Netns = host.Open()
 	if _, err := k.Attach(p); !mentions(err, "the host's own") {
 		t.Errorf("error %v", err)
 	}
@@ -198,7 +199,7 @@ func TestASecondInterfaceOfAContainerLeavesTheFirstOnesRoutes(t *testing.T) {
 	k, _ := newBridge(t)
 	first, inside := newPort(t, 1)
 	second, _ := newPort(t, 2)
-	second.Netns, second.Interface = inside.open(), "eth1"
+	second.Netns, second.Interface = inside.Open(), "eth1"
 	for _, p := range []Port{first, second} {
 		if _, err := k.Attach(p); err != nil {
 			t.Fatalf("%s: %v", p.Interface, err)
@@ -223,7 +224,7 @@ func TestAFailedAttachLeavesNothing(t *testing.T) {
 		"bridge":            func(p *Port) { p.Bridge = "absent" },
 		"not a bridge":      func(p *Port) { p.Bridge = "lo" },
 		"MTU":               func(p *Port) { p.MTU = 70000 },
-		"alias":             func(p *Port) { p.Alias = strings.Repeat("a", maxWords+1) },
+		"alias":             func(p *Port) { p.Alias = strings.Repeat("a", rtnl.MaxWords+1) },
 		"port name":         func(p *Port) { p.Name = "eth7" },
 		"interface name":    func(p *Port) { p.Interface = "a/b" },
 		"MAC":               func(p *Port) { p.MAC = net.HardwareAddr{1, 2, 3, 4, 5, 6} }, // of a group
@@ -244,11 +245,11 @@ func TestAFailedAttachLeavesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, inside := newPort(t, 1)
 			spoil(&p)
-			before := len(host.links())
+			before := len(host.Links())
 			if _, err := k.Attach(p); err == nil {
 				t.Error("it was taken")
 			}
-			if after, within := len(host.links()), inside.links(); after != before || len(within) != 1 {
+			if after, within := len(host.Links()), inside.Links(); after != before || len(within) != 1 {
 				t.Errorf("%d links before, %d after; inside %v", before, after, within)
 			}
 		})
@@ -333,5 +334,27 @@ func TestAMACStaysWithTheAddress(t *testing.T) {
 	a, b := MACFor([]netip.Addr{netip.MustParseAddr("fd42::7")}), MACFor([]netip.Addr{netip.MustParseAddr("fd42::8")})
 	if a.String() == b.String() || a[0] != 0xbe || a[1]&0x80 == 0 {
 		t.Errorf("of IPv6 addresses: %v, %v", a, b)
+	}
+}
+
+func TestAPortThatIsMadeAnewPassesOnlyOnceItHasJoinedAnew(t *testing.T) {
+	k, host := newBridge(t)
+	p, _ := newContainer(t, k, 1)
+	host.Do(func() error { return netlink.LinkDel(named(t, p.Name)) })
+	inside := newSpace(t)
+	p.Netns = inside.Open()
+	_, err := k.Attach(p)
+	must(t, err)
+	classes, err := k.Classes()
+	must(t, err)
+	if len(classes) != 0 {
+		t.Errorf("classes %v: want none before Join", classes)
+	}
+	if hears(t, host, inside, p.Addresses[0].Addr(), silence) {
+		t.Error("it passes by what its predecessor had joined")
+	}
+	must(t, k.Join(p.Name, "stateful"))
+	if !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
+		t.Error("nothing passes after Join")
 	}
 }

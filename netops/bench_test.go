@@ -41,18 +41,6 @@ func BenchmarkDetach(b *testing.B) {
 	}
 }
 
-func BenchmarkJoinLeave(b *testing.B) {
-	k, _ := newBridge(b)
-	for b.Loop() {
-		if err := k.Join("bthx", "stateful"); err != nil {
-			b.Fatal(err)
-		}
-		if err := k.Leave("bthx"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkAttachJoinDetachParallel(b *testing.B) {
 	k, _ := newBridge(b)
 	var n atomic.Int64
@@ -80,14 +68,5 @@ func BenchmarkEnsuredBridge(b *testing.B) {
 		if _, err := k.EnsureBridge(bridge); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-// BenchmarkArmOpen is what a proof costs in the kernel, of both classes.
-func BenchmarkArmOpen(b *testing.B) {
-	k, _ := newBridge(b)
-	must(b, k.SetFence(true, nil))
-	for b.Loop() {
-		prove(b, k, long())
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/dump"
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
-
-	"github.com/berth-ipam/berth/internal/dump"
 )
 
 func TestABridgeIsMadeOnceAndKeepsItsMACAndMTU(t *testing.T) {
@@ -22,19 +22,19 @@ func TestABridgeIsMadeOnceAndKeepsItsMACAndMTU(t *testing.T) {
 	p.MTU = 1300
 	_, err = k.Attach(p)
 	must(t, err)
-	host.do(func() error {
+	host.Do(func() error {
 		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{
 			Name: "low", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1200,
 		}, PeerName: "peer"})
 	})
-	host.enslave("low", "berth0")
+	host.Enslave("low", "berth0")
 	second, err := k.EnsureBridge(want)
 	must(t, err)
-	attrs := host.linkAt("berth0").Attrs()
+	attrs := host.LinkAt("berth0").Attrs()
 	if first != second || attrs.HardwareAddr.String() != first.MAC || attrs.Index != first.Index || attrs.MTU != 1450 {
 		t.Errorf("first %+v, then %+v; it is %+v", first, second, attrs)
 	}
-	host.do(func() error {
+	host.Do(func() error {
 		addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(named(t, "berth0"), netlink.FAMILY_V4) })
 		if len(addrs) != 1 || !addrs[0].Broadcast.Equal(net.IPv4(10, 42, 255, 255)) {
 			t.Errorf("addresses %v", addrs)
@@ -69,19 +69,19 @@ func TestWhoeverComesWhileABridgeIsMadeWaitsForTheWholeOne(t *testing.T) {
 
 func TestABridgeOfAnotherProcessIsUsedAsItIs(t *testing.T) {
 	k, host := newHost(t)
-	host.do(func() error {
+	host.Do(func() error {
 		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br7", MTU: 1400}})
 	})
-	before := host.linkAt("br7").Attrs()
+	before := host.LinkAt("br7").Attrs()
 	state, err := k.EnsureBridge(Bridge{Name: "br7"})
 	must(t, err)
-	host.do(func() error {
+	host.Do(func() error {
 		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{
 			Name: "low", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}, MTU: 1400,
 		}, PeerName: "peer"})
 	})
-	host.enslave("low", "br7")
-	after := host.linkAt("br7").Attrs()
+	host.Enslave("low", "br7")
+	after := host.LinkAt("br7").Attrs()
 	kept := before.HardwareAddr.String() == state.MAC && after.HardwareAddr.String() == state.MAC
 	if after.MTU != 1400 || after.Flags&net.FlagUp == 0 || !kept {
 		t.Errorf("before %+v, answered %+v, after %+v", before, state, after)
@@ -98,12 +98,12 @@ func TestABridgeIsPutRightAfterAChange(t *testing.T) {
 	}
 	right := func() bool {
 		ensure()
-		l := host.linkAt("berth0")
+		l := host.LinkAt("berth0")
 		if l == nil || l.Attrs().Flags&net.FlagUp == 0 || l.Attrs().MTU != 1500 {
 			return false
 		}
 		ok := false
-		host.do(func() error {
+		host.Do(func() error {
 			addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_V4) })
 			ok = len(addrs) == 1
 			return err
@@ -116,12 +116,12 @@ func TestABridgeIsPutRightAfterAChange(t *testing.T) {
 		"address removed": func() error { return netlink.AddrDel(named(t, "berth0"), addr("10.42.0.1/16")) },
 		"removed":         func() error { return netlink.LinkDel(named(t, "berth0")) },
 	} {
-		host.do(spoil)
+		host.Do(spoil)
 		eventually(t, name+": it is put right", right)
 	}
 	want.MTU = 9000
 	ensure()
-	if mtu := host.linkAt("berth0").Attrs().MTU; mtu != 9000 {
+	if mtu := host.LinkAt("berth0").Attrs().MTU; mtu != 9000 {
 		t.Errorf("MTU %d: want the new one", mtu)
 	}
 }
@@ -147,7 +147,7 @@ func TestABridgeThatCannotBeCompletedIsTakenBack(t *testing.T) {
 		if _, err := k.EnsureBridge(b); err == nil {
 			t.Errorf("%+v was taken", b)
 		}
-		if names := host.links(); len(names) != 1 {
+		if names := host.Links(); len(names) != 1 {
 			t.Errorf("after %+v the links are %v", b, names)
 		}
 	}
@@ -158,8 +158,8 @@ func outside(t *testing.T, host space) space {
 	t.Helper()
 	s := newSpace(t)
 	cable(t, host, "wan", s, "eth0")
-	host.give("wan", "192.0.2.1/24", "2001:db8::1/64")
-	s.give("eth0", "192.0.2.2/24", "2001:db8::2/64")
+	host.Give("wan", "192.0.2.1/24", "2001:db8::1/64")
+	s.Give("eth0", "192.0.2.2/24", "2001:db8::2/64")
 	return s
 }
 
@@ -185,7 +185,7 @@ func TestWhatLeavesAMasqueradedPoolTakesTheHostsAddress(t *testing.T) {
 			t.Errorf("a neighbour is addressed by %v", from)
 		}
 	}
-	host.do(func() error {
+	host.Do(func() error {
 		c := &nftables.Conn{}
 		chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 		if err != nil {
@@ -205,9 +205,9 @@ func TestWhatStaysInTheMasqueradedPoolKeepsItsAddress(t *testing.T) {
 	beyond := outside(t, host)
 	_, err := k.EnsureBridge(Bridge{Name: "berth0", Addresses: prefixes("10.42.0.1/16"), Masquerade: prefixes("10.42.0.0/16")})
 	must(t, err)
-	beyond.give("eth0", "10.42.200.1/24")
+	beyond.Give("eth0", "10.42.200.1/24")
 	over := netip.MustParsePrefix("10.42.200.0/24")
-	host.do(func() error {
+	host.Do(func() error {
 		wan := named(t, "wan").Attrs().Index
 		return netlink.RouteAdd(&netlink.Route{LinkIndex: wan, Dst: addr(over.String()).IPNet, Scope: netlink.SCOPE_LINK})
 	})
@@ -232,16 +232,16 @@ func sender(t *testing.T, from, to space, at netip.Addr) netip.Addr {
 func TestForwardingKeepsTheHostsBeliefInItsRouters(t *testing.T) {
 	k, host := newHost(t)
 	outside(t, host)
-	host.do(func() error { return setSysctl("1", sysctlV6, "wan", "accept_ra") })
+	host.Do(func() error { return sysctl.Set("1", sysctl.V6, "wan", "accept_ra") })
 	_, err := k.EnsureBridge(Bridge{Name: "berth0", Addresses: prefixes("fd42::1/64")})
 	must(t, err)
-	host.do(func() error {
+	host.Do(func() error {
 		for path, want := range map[string]string{"all/forwarding": "1", "wan/accept_ra": "2", "berth0/accept_ra": "0"} {
-			if is, err := readSysctl(sysctlV6, path); err != nil || is != want {
+			if is, err := sysctl.Read(sysctl.V6, path); err != nil || is != want {
 				t.Errorf("%s is %q, error %v: want %s", path, is, err, want)
 			}
 		}
-		if is, err := readSysctl(sysctlV4, "all", "forwarding"); err != nil || is != "0" {
+		if is, err := sysctl.Read(sysctl.V4, "all", "forwarding"); err != nil || is != "0" {
 			t.Errorf("IPv4 forwarding is %q, error %v: nobody asked for it", is, err)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,8 +36,8 @@ func (f faults) err() error {
 // inspect reads a port's both ends, and answers as Attach does if they are as p wants them.
 func (k *Kernel) inspect(p *Port) (Attached, error) {
 	var found faults
-	var bridge, host link
-	err := k.host.with(func(s *socket) (err error) {
+	var bridge, host rtnl.Link
+	err := k.host.With(func(s *rtnl.Socket) (err error) {
 		if bridge, err = present(s, p.Bridge); err != nil {
 			return err
 		}
@@ -48,12 +49,12 @@ func (k *Kernel) inspect(p *Port) (Attached, error) {
 	}
 	checkHost(&found, p, host, bridge)
 	var in inside
-	err = within(p.Netns, func() error {
-		s, err := openSocket()
+	err = rtnl.Within(p.Netns, func() error {
+		s, err := rtnl.OpenSocket()
 		if err != nil {
 			return err
 		}
-		defer s.close()
+		defer s.Close()
 		in, err = look(s, p, host)
 		return err
 	})
@@ -61,60 +62,60 @@ func (k *Kernel) inspect(p *Port) (Attached, error) {
 		return Attached{}, err
 	}
 	checkInside(&found, p, &in, host)
-	return Attached{HostMAC: host.mac.String(), MAC: in.link.mac.String(), MTU: host.mtu, Index: host.index}, found.err()
+	return Attached{HostMAC: host.MAC.String(), MAC: in.link.MAC.String(), MTU: host.MTU, Index: host.Index}, found.err()
 }
 
 // present looks a link up; one that does not exist has no index.
-func present(s *socket, name string) (link, error) {
-	l, err := linkNamed(s, name)
+func present(s *rtnl.Socket, name string) (rtnl.Link, error) {
+	l, err := rtnl.LinkNamed(s, name)
 	if errors.Is(err, unix.ENODEV) {
-		return link{}, nil
+		return rtnl.Link{}, nil
 	}
 	return l, err
 }
 
-func checkHost(found *faults, p *Port, host, bridge link) {
-	if bridge.index == 0 {
+func checkHost(found *faults, p *Port, host, bridge rtnl.Link) {
+	if bridge.Index == 0 {
 		found.add("bridge %s does not exist", p.Bridge)
 	}
-	if host.index == 0 {
+	if host.Index == 0 {
 		found.add("port %s does not exist on the host", p.Name)
 		return
 	}
-	if bridge.index != 0 && host.master != bridge.index {
+	if bridge.Index != 0 && host.Master != bridge.Index {
 		found.add("port %s is not on bridge %s", p.Name, p.Bridge)
 	}
-	if !host.up() {
+	if !host.Up() {
 		found.add("port %s is down", p.Name)
 	}
 	switch {
-	case p.MTU != 0 && host.mtu != p.MTU:
-		found.add("port %s has MTU %d: want %d", p.Name, host.mtu, p.MTU)
-	case bridge.index != 0 && host.mtu > bridge.mtu:
-		found.add("port %s has MTU %d: want at most the bridge's, %d", p.Name, host.mtu, bridge.mtu)
+	case p.MTU != 0 && host.MTU != p.MTU:
+		found.add("port %s has MTU %d: want %d", p.Name, host.MTU, p.MTU)
+	case bridge.Index != 0 && host.MTU > bridge.MTU:
+		found.add("port %s has MTU %d: want at most the bridge's, %d", p.Name, host.MTU, bridge.MTU)
 	}
 }
 
 // checkInside tolerates what a later plugin of the chain may have done: a smaller MTU, routes in another table, and routes of its
 // own in place of ours.
-func checkInside(found *faults, p *Port, in *inside, host link) {
+func checkInside(found *faults, p *Port, in *inside, host rtnl.Link) {
 	switch {
-	case in.link.index == 0:
+	case in.link.Index == 0:
 		found.add("interface %s does not exist in the container", p.Interface)
 		return
-	case host.index != 0 && in.name == "":
+	case host.Index != 0 && in.name == "":
 		found.add("interface %s is not the other end of port %s", p.Interface, p.Name)
-	case host.index != 0 && in.name != p.Interface:
+	case host.Index != 0 && in.name != p.Interface:
 		found.add("interface %s is not the other end of port %s, which is called %s now", p.Interface, p.Name, in.name)
 	}
-	if !in.link.up() {
+	if !in.link.Up() {
 		found.add("interface %s is down", p.Interface)
 	}
-	if most := max(host.mtu, p.ChainMTU); host.index != 0 && in.link.mtu > most {
-		found.add("interface %s has MTU %d: want at most %d", p.Interface, in.link.mtu, most)
+	if most := max(host.MTU, p.ChainMTU); host.Index != 0 && in.link.MTU > most {
+		found.add("interface %s has MTU %d: want at most %d", p.Interface, in.link.MTU, most)
 	}
-	if mac := p.mac(); in.link.mac.String() != mac.String() {
-		found.add("interface %s has MAC %v: want %v", p.Interface, in.link.mac, mac)
+	if mac := p.mac(); in.link.MAC.String() != mac.String() {
+		found.add("interface %s has MAC %v: want %v", p.Interface, in.link.MAC, mac)
 	}
 	for _, want := range p.Addresses {
 		if !in.has(want) {
@@ -122,7 +123,7 @@ func checkInside(found *faults, p *Port, in *inside, host link) {
 		}
 	}
 	for _, want := range p.routes() {
-		if standingOf(want, in.link.index, in.routes) == absent {
+		if standingOf(want, in.link.Index, in.routes) == absent {
 			found.add("the route to %v via %v over %s is missing", want.To, want.Via, p.Interface)
 		}
 	}

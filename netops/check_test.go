@@ -77,10 +77,10 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 			must(t, err)
 			must(t, k.Check(p))
 			if c.inside != nil {
-				inside.do(func() error { return c.inside(p) })
+				inside.Do(func() error { return c.inside(p) })
 			}
 			if c.outside != nil {
-				host.do(func() error { return c.outside(p) })
+				host.Do(func() error { return c.outside(p) })
 			}
 			if err := k.Check(p); !mentions(err, c.words...) {
 				t.Errorf("error %v: want one that says %q", err, c.words)
@@ -92,7 +92,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 func TestCheckNamesAMissingBridge(t *testing.T) {
 	k, host := newBridge(t)
 	p, _ := newContainer(t, k, 1)
-	host.do(func() error { return netlink.LinkDel(named(t, "berth0")) })
+	host.Do(func() error { return netlink.LinkDel(named(t, "berth0")) })
 	if err := k.Check(p); !mentions(err, "bridge berth0 does not exist") {
 		t.Errorf("error %v", err)
 	}

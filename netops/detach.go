@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,25 +23,25 @@ func (k *Kernel) detach(port string) error {
 	if !strings.HasPrefix(port, Prefix) {
 		return fmt.Errorf("want a port's name, which begins with %q", Prefix)
 	}
-	k.heralds.silence(port)
-	var l link
-	err := k.host.with(func(s *socket) (err error) { l, err = linkNamed(s, port); return err })
+	k.announcer.Silence(port)
+	var l rtnl.Link
+	err := k.host.With(func(s *rtnl.Socket) (err error) { l, err = rtnl.LinkNamed(s, port); return err })
 	switch {
 	case errors.Is(err, unix.ENODEV):
-		return k.table.leave(port)
+		return k.Table.Leave(port)
 	case err != nil:
-		return errors.Join(err, k.table.leave(port))
+		return errors.Join(err, k.Table.Leave(port))
 	}
-	ended, deleted := k.monitor.awaitEnd(l.index), make(chan error, 1)
+	ended, deleted := k.monitor.awaitEnd(l.Index), make(chan error, 1)
 	go func() { deleted <- k.remove(l) }()
-	left := k.table.leave(port)
+	left := k.Table.Leave(port)
 	select {
 	case <-ended:
 		return left
 	case err = <-deleted:
 	}
 	if err != nil {
-		k.monitor.forget(l.index)
+		k.monitor.forget(l.Index)
 	}
 	if errors.Is(err, unix.ENODEV) {
 		err = nil
@@ -52,10 +53,10 @@ func (k *Kernel) detach(port string) error {
 var deletions = make(chan struct{}, 64)
 
 // remove deletes a link, told by its index or, where that is 0, by its name.
-func (k *Kernel) remove(l link) error {
+func (k *Kernel) remove(l rtnl.Link) error {
 	deletions <- struct{}{}
 	defer func() { <-deletions }()
-	return k.host.with(func(s *socket) error {
-		return s.do(ask(unix.RTM_DELLINK, 0, "delete "+l.name, ifInfo(l.index, 0), textAttr(unix.IFLA_IFNAME, l.name)))
+	return k.host.With(func(s *rtnl.Socket) error {
+		return s.Do(rtnl.DeleteLink(l.Index, l.Name))
 	})
 }

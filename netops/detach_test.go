@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,13 +17,13 @@ func TestDetachAnswersOnlyWhenBothEndsAreGone(t *testing.T) {
 			space
 			name string
 		}{{host, p.Name}, {inside, "eth0"}} {
-			end.do(func() error {
-				s, err := openSocket()
+			end.Do(func() error {
+				s, err := rtnl.OpenSocket()
 				if err != nil {
 					return err
 				}
-				defer s.close()
-				if l, err := linkNamed(s, end.name); !errors.Is(err, unix.ENODEV) {
+				defer s.Close()
+				if l, err := rtnl.LinkNamed(s, end.name); !errors.Is(err, unix.ENODEV) {
 					t.Errorf("%s: %+v, error %v: want no such device", end.name, l, err)
 				}
 				return nil
@@ -53,14 +54,14 @@ func TestDetachWithoutTheKernelsNewsIsAnsweredByTheDeletion(t *testing.T) {
 	err := k.Detach(p.Name)
 	k.bridges.mu.Unlock()
 	must(t, err)
-	if l := inside.linkAt("eth0"); l != nil {
+	if l := inside.LinkAt("eth0"); l != nil {
 		t.Errorf("%v is left", l)
 	}
 }
 
 func TestOnlyPortsCanBeDetached(t *testing.T) {
 	k, host := newBridge(t)
-	if err := k.Detach("berth0"); err == nil || host.linkAt("berth0") == nil {
+	if err := k.Detach("berth0"); err == nil || host.LinkAt("berth0") == nil {
 		t.Errorf("error %v: want the bridge to stay", err)
 	}
 }

@@ -19,7 +19,7 @@ func TestTheLeaseOfARealDHCPClientLivesOnOnTheBridge(t *testing.T) {
 	plug := newSwitch(t)
 	far := newSpace(t)
 	plug(far, "eth0")
-	far.give("eth0", "192.0.2.254/24")
+	far.Give("eth0", "192.0.2.254/24")
 	k, host := newHost(t)
 	plug(host, "nic0")
 	dir, err := os.MkdirTemp("/run", "dhcp")
@@ -29,7 +29,7 @@ func TestTheLeaseOfARealDHCPClientLivesOnOnTheBridge(t *testing.T) {
 		var said bytes.Buffer
 		command := exec.Command(name, args...)
 		command.Stdout, command.Stderr = &said, &said
-		s.do(command.Start)
+		s.Do(command.Start)
 		t.Cleanup(func() {
 			_ = command.Process.Kill()
 			_ = command.Wait()
@@ -46,19 +46,19 @@ func TestTheLeaseOfARealDHCPClientLivesOnOnTheBridge(t *testing.T) {
 	must(t, os.WriteFile(file("dhclient.conf"), []byte("request subnet-mask, routers, dhcp-renewal-time, dhcp-rebinding-time;\n"), 0o600))
 	start(host, "dhclient", "-4", "-d", "-v", "-cf", file("dhclient.conf"), "-lf", file("client"), "-pf", file("dhclient.pid"), "nic0")
 	const lease = "192.0.2.10/24"
-	eventually(t, "the client has a lease", func() bool { return host.lifetimes("nic0")[lease] > 0 })
+	eventually(t, "the client has a lease", func() bool { return lifetimes(host, "nic0")[lease] > 0 })
 
 	b := Bridge{Name: "berth0", Uplink: "nic0"}
 	_, err = k.EnsureBridge(b)
 	must(t, err)
-	if left, has := host.lifetimes("nic0"), host.lifetimes("berth0"); len(left) != 0 || has[lease] == 0 {
+	if left, has := lifetimes(host, "nic0"), lifetimes(host, "berth0"); len(left) != 0 || has[lease] == 0 {
 		t.Fatalf("the NIC has %v, the bridge %v", left, has)
 	}
 	for range 2 {
-		eventually(t, "the client renews on the NIC", func() bool { return host.lifetimes("nic0")[lease] > 0 })
+		eventually(t, "the client renews on the NIC", func() bool { return lifetimes(host, "nic0")[lease] > 0 })
 		_, err = k.EnsureBridge(b)
 		must(t, err)
-		if left, has := host.lifetimes("nic0"), host.lifetimes("berth0"); len(left) != 0 || has[lease] < 110 {
+		if left, has := lifetimes(host, "nic0"), lifetimes(host, "berth0"); len(left) != 0 || has[lease] < 110 {
 			t.Errorf("after a renewal the NIC has %v, the bridge %v: want the whole lease there", left, has)
 		}
 	}

@@ -5,13 +5,16 @@ import (
 	"os"
 	"strings"
 
+	"github.com/berth-ipam/berth/netops/fence"
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"github.com/google/nftables"
 )
 
 // Diagnose names, in sentences, what in the host's settings keeps containers from talking.
 func (k *Kernel) Diagnose() []string {
 	var found []string
-	err := within(k.home, func() error {
+	err := rtnl.Within(k.home, func() error {
 		found = append(found, diagnoseForwarding()...)
 		found = append(found, diagnoseBridgeFilter()...)
 		return nil
@@ -28,14 +31,14 @@ var families = [...]struct {
 	sysctl string // of forwarding
 	call   string // of br_netfilter: whether bridged packets pass the family's rules
 }{
-	{"IPv4", nftables.TableFamilyIPv4, sysctlV4, "/proc/sys/net/bridge/bridge-nf-call-iptables"},
-	{"IPv6", nftables.TableFamilyIPv6, sysctlV6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables"},
+	{"IPv4", nftables.TableFamilyIPv4, sysctl.V4, "/proc/sys/net/bridge/bridge-nf-call-iptables"},
+	{"IPv6", nftables.TableFamilyIPv6, sysctl.V6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables"},
 }
 
 // diagnoseForwarding looks for pools that masquerade on a host that does not forward.
 func diagnoseForwarding() (found []string) {
 	for _, f := range families {
-		forwards, err := readSysctl(f.sysctl, "all", "forwarding")
+		forwards, err := sysctl.Read(f.sysctl, "all", "forwarding")
 		if err != nil || forwards != "0" {
 			continue
 		}
@@ -44,7 +47,7 @@ func diagnoseForwarding() (found []string) {
 			continue
 		}
 		for _, c := range chains {
-			if c.Table.Name == natTable {
+			if c.Table.Name == fence.MasqueradeTable {
 				found = append(found, fmt.Sprintf("Pools masquerade, but this host forwards no %s packets: "+
 					"set %s/all/forwarding to 1.", f.name, f.sysctl))
 				break
@@ -58,7 +61,7 @@ func diagnoseForwarding() (found []string) {
 func diagnoseBridgeFilter() (found []string) {
 	const advice = "Set %s to 0, or accept what the bridge forwards."
 	for _, f := range families {
-		if on, err := readSysctl(f.call); err != nil || on != "1" {
+		if on, err := sysctl.Read(f.call); err != nil || on != "1" {
 			continue
 		}
 		for _, chain := range droppingChains(f.table) {

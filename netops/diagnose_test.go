@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"github.com/google/nftables"
 )
 
@@ -14,7 +15,7 @@ func TestDiagnoseNamesForwardingThatIsOffUnderMasquerade(t *testing.T) {
 	if found := k.Diagnose(); len(found) != 0 {
 		t.Errorf("%q: want nothing", found)
 	}
-	host.do(func() error { return setSysctl("0", sysctlV4, "all", "forwarding") })
+	host.Do(func() error { return sysctl.Set("0", sysctl.V4, "all", "forwarding") })
 	if found := k.Diagnose(); len(found) != 1 || !strings.Contains(found[0], "forwards no IPv4") {
 		t.Errorf("%q: want one sentence about forwarding", found)
 	}
@@ -22,8 +23,8 @@ func TestDiagnoseNamesForwardingThatIsOffUnderMasquerade(t *testing.T) {
 
 func TestDiagnoseNamesAFirewallThatDropsBridgedPackets(t *testing.T) {
 	k, host := newHost(t)
-	host.do(func() error {
-		if _, err := readSysctl(families[0].call); err != nil {
+	host.Do(func() error {
+		if _, err := sysctl.Read(families[0].call); err != nil {
 			t.Skip("this kernel has no br_netfilter")
 		}
 		c, drop := &nftables.Conn{}, nftables.ChainPolicyDrop
@@ -35,7 +36,7 @@ func TestDiagnoseNamesAFirewallThatDropsBridgedPackets(t *testing.T) {
 		return c.Flush()
 	})
 	for value, want := range map[string]int{"0": 0, "1": 1} {
-		host.do(func() error { return setSysctl(value, families[0].call) })
+		host.Do(func() error { return sysctl.Set(value, families[0].call) })
 		if found := k.Diagnose(); len(found) != want || want == 1 && !strings.Contains(found[0], "chain FORWARD of table filter") {
 			t.Errorf("with bridge-nf-call-iptables %s: %q", value, found)
 		}

@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"crypto/rand"
 	"net"
 	"net/netip"
 	"reflect"
@@ -136,4 +137,12 @@ func (b *bridges) looking(name string) {
 	if e := b.known[name]; e != nil {
 		e.told = false
 	}
+}
+
+// randomMAC is locally administered and unicast, and begins as no container's does.
+func randomMAC() net.HardwareAddr {
+	mac := make(net.HardwareAddr, 6)
+	_, _ = rand.Read(mac)
+	mac[0] = 0xba
+	return mac
 }

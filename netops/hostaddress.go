@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink/nl"
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,27 +16,25 @@ type HostAddress struct {
 
 // HostAddresses lists the addresses that this host has on its links, but for link-local ones.
 func (k *Kernel) HostAddresses() (all []HostAddress, err error) {
-	err = k.host.with(func(s *socket) error {
-		return s.dump(unix.RTM_GETADDR, "list addresses", func() { all = nil }, func(_ uint16, body []byte) {
-			if a, index := parseAddress(body); !a.prefix.Addr().IsLinkLocalUnicast() {
-				all = append(all, HostAddress{a.prefix.Addr(), index})
-			}
-		}, nl.NewIfAddrmsg(unix.AF_UNSPEC))
-	})
+	var held []rtnl.Address
+	err = k.host.With(func(s *rtnl.Socket) (err error) { held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, 0); return err })
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
+	}
+	for _, a := range held {
+		if !a.Prefix.Addr().IsLinkLocalUnicast() {
+			all = append(all, HostAddress{a.Prefix.Addr(), a.Index})
+		}
 	}
 	return all, nil
 }
 
 // LinkName is the name of a link of this host.
 func (k *Kernel) LinkName(index int) (name string, err error) {
-	err = k.host.with(func(s *socket) error {
-		return s.get(func(_ uint16, body []byte) { name = parseLink(body).name },
-			ask(unix.RTM_GETLINK, 0, fmt.Sprint("look up link ", index), ifInfo(index, 0)))
-	})
+	var l rtnl.Link
+	err = k.host.With(func(s *rtnl.Socket) (err error) { l, err = rtnl.LinkAt(s, index); return err })
 	if err != nil {
 		return "", fmt.Errorf("netops: %w", err)
 	}
-	return name, nil
+	return l.Name, nil
 }

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/netops/l2"
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,9 +36,9 @@ const nearlyFull = 1000
 func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
 	k.bridges.looking(b.Name)
 	x := examination{k: k, want: b}
-	err := k.host.with(func(s *socket) error { return x.run(s, ports) })
+	err := k.host.With(func(s *rtnl.Socket) error { return x.run(s, ports) })
 	if err == nil {
-		err = within(k.home, x.forwarding)
+		err = rtnl.Within(k.home, x.forwarding)
 	}
 	if err == nil {
 		err = x.masquerading()
@@ -54,9 +56,9 @@ func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
 type examination struct {
 	k      *Kernel
 	want   Bridge
-	byName map[string]link
+	byName map[string]rtnl.Link
 	names  map[int]string
-	bridge link
+	bridge rtnl.Link
 	found  []HostFault
 }
 
@@ -69,14 +71,14 @@ func (x *examination) leave(kind, person, format string, args ...any) {
 	x.found = append(x.found, HostFault{Kind: kind, Text: fmt.Sprintf(format, args...), Person: person})
 }
 
-func (x *examination) run(s *socket, ports []string) error {
-	all, err := links(s)
+func (x *examination) run(s *rtnl.Socket, ports []string) error {
+	all, err := rtnl.Links(s)
 	if err != nil {
 		return err
 	}
-	x.byName, x.names = map[string]link{}, map[int]string{}
+	x.byName, x.names = map[string]rtnl.Link{}, map[int]string{}
 	for _, l := range all {
-		x.byName[l.name], x.names[l.index] = l, l.name
+		x.byName[l.Name], x.names[l.Index] = l, l.Name
 	}
 	name := x.want.Name
 	is, there := x.byName[name]
@@ -84,13 +86,13 @@ func (x *examination) run(s *socket, ports []string) error {
 	case !there:
 		x.add("bridge-gone", "bridge %s does not exist: somebody has deleted it", name)
 		return nil
-	case is.kind != "bridge":
+	case is.Kind != "bridge":
 		x.leave("bridge-taken", fmt.Sprintf("remove the link %[1]s, or rename it: ip link delete %[1]s", name),
-			"the link %s is no bridge: it is of kind %q", name, is.kind)
+			"the link %s is no bridge: it is of kind %q", name, is.Kind)
 		return nil
 	}
 	x.bridge = is
-	if !is.up() {
+	if !is.Up() {
 		x.add("bridge-down", "bridge %s is down", name)
 	}
 	if err := x.addresses(s); err != nil {
@@ -104,13 +106,13 @@ func (x *examination) run(s *socket, ports []string) error {
 	return nil
 }
 
-func (x *examination) addresses(s *socket) error {
+func (x *examination) addresses(s *rtnl.Socket) error {
 	had, err := holdingsOf(s, x.bridge)
 	if err != nil {
 		return err
 	}
 	for _, want := range x.want.Addresses {
-		if !slices.ContainsFunc(had.addresses, func(a address) bool { return a.prefix == want }) {
+		if !slices.ContainsFunc(had.addresses, func(a rtnl.Address) bool { return a.Prefix == want }) {
 			x.add("gateway-gone", "bridge %s lacks %v, its containers' gateway", x.want.Name, want)
 		}
 	}
@@ -130,11 +132,11 @@ func (x *examination) ports(ports []string) {
 		p, there := x.byName[name]
 		switch {
 		case !there:
-		case p.master == 0:
+		case p.Master == 0:
 			off = append(off, name)
-		case p.master != x.bridge.index:
-			elsewhere = append(elsewhere, fmt.Sprintf("%s (on %s)", name, x.names[p.master]))
-		case !p.up():
+		case p.Master != x.bridge.Index:
+			elsewhere = append(elsewhere, fmt.Sprintf("%s (on %s)", name, x.names[p.Master]))
+		case !p.Up():
 			down = append(down, name)
 		}
 	}
@@ -166,10 +168,10 @@ func few(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-func (x *examination) fullness(all []link) {
+func (x *examination) fullness(all []rtnl.Link) {
 	n := 0
 	for _, l := range all {
-		if l.master == x.bridge.index {
+		if l.Master == x.bridge.Index {
 			n++
 		}
 	}
@@ -184,12 +186,12 @@ func (x *examination) fullness(all []link) {
 func (x *examination) forwarding() error {
 	seen := map[string]bool{}
 	for _, p := range slices.Concat(x.want.Addresses, x.want.Masquerade) {
-		base, name := sysctlV4, "IPv4"
+		base, name := sysctl.V4, "IPv4"
 		if p.Addr().Is6() {
-			base, name = sysctlV6, "IPv6"
+			base, name = sysctl.V6, "IPv6"
 		}
 		for _, of := range [...]string{"all", x.want.Name} {
-			is, err := readSysctl(base, of, "forwarding")
+			is, err := sysctl.Read(base, of, "forwarding")
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // the bridge is gone
 			}
@@ -207,7 +209,7 @@ func (x *examination) forwarding() error {
 
 func (x *examination) masquerading() error {
 	for _, pool := range x.want.Masquerade {
-		is, err := x.k.table.masquerades(pool.Masked())
+		is, err := x.k.Masquerades(pool.Masked())
 		if err != nil {
 			return err
 		}
@@ -220,21 +222,21 @@ func (x *examination) masquerading() error {
 
 // MendPorts puts the ports of a bridge back that are off it or down, and tells them where its addresses are.
 func (k *Kernel) MendPorts(b Bridge, ports []string) error {
-	var bridge link
-	err := k.host.with(func(s *socket) (err error) {
-		if bridge, err = linkNamed(s, b.Name); err != nil {
+	var bridge rtnl.Link
+	err := k.host.With(func(s *rtnl.Socket) (err error) {
+		if bridge, err = rtnl.LinkNamed(s, b.Name); err != nil {
 			return err
 		}
-		all, err := links(s)
+		all, err := rtnl.Links(s)
 		if err != nil {
 			return err
 		}
 		var failed []error
 		for _, l := range all {
-			if !slices.Contains(ports, l.name) || l.master != 0 && l.master != bridge.index || l.master != 0 && l.up() {
+			if !slices.Contains(ports, l.Name) || l.Master != 0 && l.Master != bridge.Index || l.Master != 0 && l.Up() {
 				continue
 			}
-			failed = append(failed, s.do(changeLink(l.index, "put "+l.name+" back", unix.IFF_UP, numberAttr(unix.IFLA_MASTER, bridge.index))))
+			failed = append(failed, s.Do(rtnl.ChangeLink(l.Index, "put "+l.Name+" back", unix.IFF_UP, rtnl.WithMaster(bridge.Index))))
 		}
 		return errors.Join(failed...)
 	})
@@ -246,6 +248,7 @@ func (k *Kernel) MendPorts(b Bridge, ports []string) error {
 }
 
 // announceBridge tells who is on a bridge its addresses' MAC: it may be another than before.
-func (k *Kernel) announceBridge(bridge link, addresses []netip.Prefix) {
-	_ = within(k.home, func() error { return sendAnnouncements(bridge.index, addresses, net.HardwareAddr(bridge.mac)) })
+func (k *Kernel) announceBridge(bridge rtnl.Link, addresses []netip.Prefix) {
+	a := l2.Announcement{Netns: k.home, Link: bridge.Name, Addresses: addresses, MAC: bridge.MAC}
+	a.Send()
 }

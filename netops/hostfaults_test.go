@@ -72,7 +72,7 @@ func TestWhatDisappearsFromTheHostIsToldAndPutBack(t *testing.T) {
 			if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 {
 				t.Fatalf("found %q where nothing is wrong", wrong)
 			}
-			host.do(func() error { return c.spoil(p.Name) })
+			host.Do(func() error { return c.spoil(p.Name) })
 			awaitChange(t, k)
 			got := kinds(t, k, b, p.Name)
 			for _, kind := range c.kinds {
@@ -117,7 +117,7 @@ func TestWhatTheHostHadOnABridgeComesBackWithIt(t *testing.T) {
 			plug := newSwitch(t)
 			far := newSpace(t)
 			plug(far, "eth0")
-			far.give("eth0", "192.0.2.200/24", "2001:db8::200/64")
+			far.Give("eth0", "192.0.2.200/24", "2001:db8::200/64")
 			k, host := newCabledHost(t, plug, 1)
 			b := Bridge{Name: "berth0", Uplink: "eth0"}
 			_, err := k.EnsureBridge(b)
@@ -125,14 +125,14 @@ func TestWhatTheHostHadOnABridgeComesBackWithIt(t *testing.T) {
 			if wrong := kinds(t, k, b); len(wrong) > 0 {
 				t.Fatalf("found %q where nothing is wrong", wrong)
 			}
-			before := host.holdings("berth0")
-			host.do(spoil)
+			before := heldBy(host, "berth0")
+			host.Do(spoil)
 			if wrong := kinds(t, k, b); len(wrong) == 0 {
 				t.Fatal("nothing is found")
 			}
 			_, err = k.EnsureBridge(b)
 			must(t, err)
-			if after := host.holdings("berth0"); !slices.Equal(after, before) {
+			if after := heldBy(host, "berth0"); !slices.Equal(after, before) {
 				t.Errorf("the host had\n%s\nand has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 			}
 			if wrong := kinds(t, k, b); len(wrong) > 0 {
@@ -149,7 +149,7 @@ func TestAnUplinkOutOfItsBridgeIsToldAndPutBack(t *testing.T) {
 	plug := newSwitch(t)
 	far := newSpace(t)
 	plug(far, "eth0")
-	far.give("eth0", "192.0.2.200/24")
+	far.Give("eth0", "192.0.2.200/24")
 	k, host := newCabledHost(t, plug, 1)
 	b := Bridge{Name: "berth0", Uplink: "eth0"}
 	_, err := k.EnsureBridge(b)
@@ -158,7 +158,7 @@ func TestAnUplinkOutOfItsBridgeIsToldAndPutBack(t *testing.T) {
 	if wrong := kinds(t, k, b); len(wrong) > 0 {
 		t.Fatalf("found %q where nothing is wrong", wrong)
 	}
-	host.do(func() error { return netlink.LinkSetNoMaster(named(t, "eth0")) })
+	host.Do(func() error { return netlink.LinkSetNoMaster(named(t, "eth0")) })
 	awaitChange(t, k)
 	if got := kinds(t, k, b); !slices.Equal(got, []string{"uplink-out"}) {
 		t.Errorf("found %q", got)
@@ -181,7 +181,7 @@ func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
 	must(t, err)
 	p, _ := newContainer(t, k, 1)
 	other := func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other"}}) }
-	host.do(other)
+	host.Do(other)
 	master := func(link, bridge string) func() error {
 		return func() error { return netlink.LinkSetMaster(named(t, link), named(t, bridge)) }
 	}
@@ -208,7 +208,7 @@ func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
 		{"port-elsewhere", master(p.Name, "other"), master(p.Name, "berth0"), "master berth0"},
 		{"uplink-renamed", rename("eth0", "ens3"), rename("ens3", "eth0"), "ens3"},
 	} {
-		host.do(c.do)
+		host.Do(c.do)
 		found, err := k.HostFaults(b, []string{p.Name})
 		must(t, err)
 		if len(found) != 1 || found[0].Kind != c.kind || !strings.Contains(found[0].Person, c.says) {
@@ -220,7 +220,7 @@ func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
 		if found, _ := k.HostFaults(b, []string{p.Name}); len(found) != 1 {
 			t.Errorf("%s: somebody's decision was undone, or more was done: %+v", c.kind, found)
 		}
-		host.do(c.undo)
+		host.Do(c.undo)
 		if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 {
 			t.Errorf("%s: afterwards %q", c.kind, wrong)
 		}
@@ -262,7 +262,7 @@ func TestABridgeThatFillsUpIsToldAndAFullOneSaysSo(t *testing.T) {
 	must(t, err)
 	fill := func(from, to int) {
 		for i := from; i < to; i++ {
-			host.do(func() error {
+			host.Do(func() error {
 				return netlink.LinkAdd(&netlink.Veth{
 					LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("a%d", i), MasterIndex: named(t, "berth0").Attrs().Index},
 					PeerName:  fmt.Sprintf("b%d", i),
@@ -282,7 +282,7 @@ func TestABridgeThatFillsUpIsToldAndAFullOneSaysSo(t *testing.T) {
 	if _, err := k.Attach(p); !mentions(err, "bridge berth0 has 1023 ports", "another bridge") {
 		t.Errorf("ADD to a full bridge says %v", err)
 	}
-	if left := inside.links(); len(left) != 1 || host.linkAt(p.Name) != nil {
+	if left := inside.Links(); len(left) != 1 || host.LinkAt(p.Name) != nil {
 		t.Errorf("left are %q", left)
 	}
 }
@@ -291,26 +291,26 @@ func TestAPoolsMTUDoesNotChangeTheHostsOwn(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newHost(t)
 	plug(host, "eth0")
-	host.do(func() error { return netlink.LinkSetMTU(named(t, "eth0"), 9000) })
+	host.Do(func() error { return netlink.LinkSetMTU(named(t, "eth0"), 9000) })
 	for _, mtu := range []int{1500, 0, 1400} {
 		_, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", MTU: mtu})
 		must(t, err)
-		if is := host.linkAt("berth0").Attrs().MTU; is != 9000 {
+		if is := host.LinkAt("berth0").Attrs().MTU; is != 9000 {
 			t.Errorf("a pool of MTU %d makes the bridge's %d: it is the host's, 9000", mtu, is)
 		}
 	}
-	host.do(func() error {
+	host.Do(func() error {
 		return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br7", MTU: 9000}})
 	})
 	_, err := k.EnsureBridge(Bridge{Name: "br7", MTU: 1500})
 	must(t, err)
-	if is := host.linkAt("br7").Attrs().MTU; is != 9000 {
+	if is := host.LinkAt("br7").Attrs().MTU; is != 9000 {
 		t.Errorf("another's bridge has MTU %d, it was 9000", is)
 	}
 	for _, mtu := range []int{1500, 9000, 1400} {
 		_, err := k.EnsureBridge(Bridge{Name: "own", MTU: mtu})
 		must(t, err)
-		if is := host.linkAt("own").Attrs().MTU; is != mtu {
+		if is := host.LinkAt("own").Attrs().MTU; is != mtu {
 			t.Errorf("a bridge of our own has MTU %d, the pool's is %d", is, mtu)
 		}
 	}
@@ -324,11 +324,11 @@ func leased(t *testing.T, link, prefix string, seconds int) error {
 }
 
 // lifetimes are those of a link's addresses, in seconds; 0: forever.
-func (s space) lifetimes(link string) map[string]int {
-	s.t.Helper()
+func lifetimes(s space, link string) map[string]int {
+	s.T.Helper()
 	all := map[string]int{}
-	s.do(func() error {
-		addrs, err := netlink.AddrList(named(s.t, link), netlink.FAMILY_V4)
+	s.Do(func() error {
+		addrs, err := netlink.AddrList(named(s.T, link), netlink.FAMILY_V4)
 		for _, a := range addrs {
 			if all[a.IPNet.String()] = a.ValidLft; a.Flags&unix.IFA_F_PERMANENT != 0 {
 				all[a.IPNet.String()] = 0
@@ -343,7 +343,7 @@ func TestALeaseThatIsRenewedOnTheNICLivesOnOnTheBridge(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newHost(t)
 	plug(host, "eth0")
-	host.do(func() error {
+	host.Do(func() error {
 		if err := leased(t, "eth0", "192.0.2.1/24", 100); err != nil {
 			return err
 		}
@@ -352,10 +352,10 @@ func TestALeaseThatIsRenewedOnTheNICLivesOnOnTheBridge(t *testing.T) {
 	b := Bridge{Name: "berth0", Uplink: "eth0"}
 	ensure := func() { t.Helper(); _, err := k.EnsureBridge(b); must(t, err) }
 	ensure()
-	routes := host.holdings("berth0")
+	routes := heldBy(host, "berth0")
 	expect := func(what, nic, prefix string, atLeast int) {
 		t.Helper()
-		left, has := host.lifetimes("eth0"), host.lifetimes("berth0")
+		left, has := lifetimes(host, "eth0"), lifetimes(host, "berth0")
 		if fmt.Sprint(left) != nic || has[prefix] < atLeast {
 			t.Errorf("%s: the NIC has %v, want %s; the bridge has %v, want %s for %d s", what, left, nic, has, prefix, atLeast)
 		}
@@ -366,7 +366,7 @@ func TestALeaseThatIsRenewedOnTheNICLivesOnOnTheBridge(t *testing.T) {
 		if wrong := kinds(t, k, b); len(wrong) > 0 {
 			t.Fatalf("found %q where nothing is wrong", wrong)
 		}
-		host.do(func() error {
+		host.Do(func() error {
 			if err := leased(t, "eth0", "192.0.2.1/24", 1000); err != nil {
 				return err
 			}
@@ -378,11 +378,11 @@ func TestALeaseThatIsRenewedOnTheNICLivesOnOnTheBridge(t *testing.T) {
 		}
 		ensure()
 		expect("renewed", "map[]", "192.0.2.1/24", 990)
-		if now := host.holdings("berth0"); !slices.Equal(now, routes) {
+		if now := heldBy(host, "berth0"); !slices.Equal(now, routes) {
 			t.Errorf("the bridge has %q, it had %q", now, routes)
 		}
 	}
-	host.do(func() error { return leased(t, "eth0", "192.0.2.7/24", 500) })
+	host.Do(func() error { return leased(t, "eth0", "192.0.2.7/24", 500) })
 	ensure()
 	expect("another lease", "map[]", "192.0.2.7/24", 490)
 }
@@ -391,22 +391,22 @@ func TestAnAddressThatOthersAddToTheNICStaysTheirs(t *testing.T) {
 	plug := newSwitch(t)
 	far := newSpace(t)
 	plug(far, "eth0")
-	far.give("eth0", "192.0.2.200/24")
+	far.Give("eth0", "192.0.2.200/24")
 	k, host := newHost(t)
 	plug(host, "eth0")
-	host.give("eth0", "192.0.2.1/24", "192.0.2.2/24", "192.0.2.99/32") // the last is a virtual router's
+	host.Give("eth0", "192.0.2.1/24", "192.0.2.2/24", "192.0.2.99/32") // the last is a virtual router's
 	b := Bridge{Name: "berth0", Uplink: "eth0"}
 	ensure := func() { t.Helper(); _, err := k.EnsureBridge(b); must(t, err) }
 	ensure()
 	expect := func(what, nic, bridge string) {
 		t.Helper()
-		if n, b := fmt.Sprint(host.lifetimes("eth0")), fmt.Sprint(host.lifetimes("berth0")); n != nic || b != bridge {
+		if n, b := fmt.Sprint(lifetimes(host, "eth0")), fmt.Sprint(lifetimes(host, "berth0")); n != nic || b != bridge {
 			t.Errorf("%s: the NIC has %s, want %s; the bridge has %s, want %s", what, n, nic, b, bridge)
 		}
 	}
 	own := "map[192.0.2.1/24:0 192.0.2.2/24:0]"
 	expect("at first", "map[192.0.2.99/32:0]", own)
-	host.give("eth0", "192.0.2.98/32", "192.0.2.97/24")
+	host.Give("eth0", "192.0.2.98/32", "192.0.2.97/24")
 	ensure()
 	expect("two more", "map[192.0.2.97/24:0 192.0.2.98/32:0 192.0.2.99/32:0]", own)
 	if wrong := kinds(t, k, b); len(wrong) > 0 {
@@ -417,7 +417,7 @@ func TestAnAddressThatOthersAddToTheNICStaysTheirs(t *testing.T) {
 			t.Errorf("%s is not reached", a)
 		}
 	}
-	host.do(func() error {
+	host.Do(func() error {
 		for _, a := range []string{"192.0.2.99/32", "192.0.2.98/32", "192.0.2.97/24"} {
 			if err := netlink.AddrDel(named(t, "eth0"), addr(a)); err != nil {
 				return fmt.Errorf("who added %s cannot take it away: %w", a, err)
@@ -433,14 +433,14 @@ func TestALeaseThatNobodyRenewsIsTold(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newHost(t)
 	plug(host, "eth0")
-	host.do(func() error { return leased(t, "eth0", "192.0.2.1/24", 1000) })
+	host.Do(func() error { return leased(t, "eth0", "192.0.2.1/24", 1000) })
 	b := Bridge{Name: "berth0", Uplink: "eth0"}
 	_, err := k.EnsureBridge(b)
 	must(t, err)
 	if wrong := kinds(t, k, b); len(wrong) > 0 {
 		t.Fatalf("found %q", wrong)
 	}
-	host.do(func() error { return leased(t, "berth0", "192.0.2.1/24", 100) })
+	host.Do(func() error { return leased(t, "berth0", "192.0.2.1/24", 100) })
 	if wrong := kinds(t, k, b); !slices.Equal(wrong, []string{"lease-not-renewed"}) {
 		t.Errorf("found %q, and the lease ends in 100 s of 1,000", wrong)
 	}

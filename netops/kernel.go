@@ -1,21 +1,25 @@
-// Package netops is what the kernel of a node holds: bridges, the ports that join containers to them, and the table
-// that lets a port's traffic through or cuts it. Everything here is idempotent, and undone as a whole where it fails.
 package netops
 
 import (
 	"fmt"
 	"os"
+
+	"github.com/berth-ipam/berth/netops/fence"
+	"github.com/berth-ipam/berth/netops/l2"
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
 // A Kernel works on one network namespace, the host's, and from there on those of containers. It is safe for
 // concurrent use; for one port, one call at a time.
 type Kernel struct {
-	home    *os.File // the host's network namespace
-	host    *sockets
-	monitor *monitor
-	bridges bridges
-	table   *table
-	heralds heralds
+	*fence.Table // which ports' traffic passes
+
+	home      *os.File // the host's network namespace
+	host      *rtnl.Pool
+	monitor   *monitor
+	bridges   bridges
+	announcer l2.Announcer
 
 	speaksV6  bool // the host's kernel
 	forgetful bool // it does not remember who gave an address (before Linux 5.18); under bridges.ensuring
@@ -24,18 +28,18 @@ type Kernel struct {
 // Open takes the calling thread's network namespace as the host's, begins to listen to its kernel and ensures the
 // table. Close ends it; what the kernel holds stays.
 func Open() (*Kernel, error) {
-	home, err := threadNamespace()
+	home, err := rtnl.ThreadNamespace()
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
-	k := &Kernel{home: home, host: &sockets{namespace: home}, speaksV6: hasV6()}
-	k.heralds.between = between
-	ours := &senders{}
+	k := &Kernel{home: home, host: rtnl.NewPool(home), speaksV6: sysctl.HasV6()}
+	k.announcer.Apart = l2.Apart
+	ours := &fence.Senders{}
 	if k.monitor, err = openMonitor(home, k.bridges.changed, ours); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("netops: %w", err)
 	}
-	if k.table, err = openTable(home, ours); err != nil {
+	if k.Table, err = fence.Open(home, ours); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("netops: %w", err)
 	}
@@ -47,14 +51,27 @@ func (k *Kernel) Close() {
 	if k.monitor != nil {
 		k.monitor.close()
 	}
-	if k.table != nil {
-		k.table.close()
+	if k.Table != nil {
+		k.Table.Close()
 	}
-	k.heralds.close()
-	k.host.close()
+	k.announcer.Close()
+	k.host.Close()
 	k.home.Close()
 }
 
 // Events tells what ended or changed by itself. Whoever asks for it must read on: what is not read is kept in memory. It is
 // closed when the Kernel is.
 func (k *Kernel) Events() <-chan Event { return k.monitor.events }
+
+// EnsureTable puts the fence's table back where someone has flushed or changed it (see fence.Table), and has every bridge looked
+// at anew by its next EnsureBridge.
+func (k *Kernel) EnsureTable() error {
+	k.bridges.changed(0)
+	return k.Table.EnsureTable()
+}
+
+// Leave takes a port out of its class, and ends its announcements: nothing passes from or to it any more. Absence is success.
+func (k *Kernel) Leave(port string) error {
+	k.announcer.Silence(port)
+	return k.Table.Leave(port)
+}

@@ -6,15 +6,16 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
 // crowd adds links to the host's namespace that have nothing to do with Berth.
 func crowd(t testing.TB, k *Kernel, from, to int) {
 	t.Helper()
-	must(t, k.host.with(func(s *socket) error {
+	must(t, k.host.With(func(s *rtnl.Socket) error {
 		for i := from; i < to; i++ {
-			err := s.do(makeBridge(fmt.Sprint("other", i), randomMAC(), defaultMTU))
+			err := s.Do(rtnl.MakeBridge(fmt.Sprint("other", i), randomMAC(), defaultMTU))
 			if err != nil {
 				return err
 			}
@@ -32,7 +33,7 @@ func aContainersLife(t testing.TB, k *Kernel, p Port, id int) {
 	must(t, err)
 	must(t, k.Join(p.Name, "stateless"))
 	k.Announce(p)
-	k.heralds.under.Wait()
+	k.announcer.Wait()
 	if !k.HasPort(p.Name) {
 		t.Error("the port is not there")
 	}
@@ -44,7 +45,7 @@ func aContainersLife(t testing.TB, k *Kernel, p Port, id int) {
 
 func TestAContainersLifeCostsTheSameHoweverManyLinksAndNamespacesThereAre(t *testing.T) {
 	k, _ := newBridge(t)
-	k.heralds.between = 0
+	k.announcer.Apart = 0
 	p, _ := newPort(t, 1)
 	id, err := k.WatchNamespace(p.Netns)
 	must(t, err)
@@ -64,7 +65,7 @@ func TestAContainersLifeCostsTheSameHoweverManyLinksAndNamespacesThereAre(t *tes
 	crowd(t, k, 0, 300)
 	for range 50 {
 		other := newSpace(t)
-		_, err := k.WatchNamespace(other.open())
+		_, err := k.WatchNamespace(other.Open())
 		must(t, err)
 	}
 	cost() // the news of the links are read meanwhile
@@ -76,7 +77,7 @@ func TestAContainersLifeCostsTheSameHoweverManyLinksAndNamespacesThereAre(t *tes
 // BenchmarkAContainersLifeBesideOtherLinks tells the CPU time of ADD and DEL on a machine with so many links.
 func BenchmarkAContainersLifeBesideOtherLinks(b *testing.B) {
 	k, _ := newBridge(b)
-	k.heralds.between = 0
+	k.announcer.Apart = 0
 	p, _ := newPort(b, 1)
 	id, err := k.WatchNamespace(p.Netns)
 	must(b, err)

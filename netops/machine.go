@@ -29,14 +29,6 @@ func clock(id int32) time.Duration {
 // kernelsDevices is the group of the kernel's own news about devices; udev's are in another.
 const kernelsDevices = 1
 
-// readDevice tells of a new VM generation id (Linux 6.10 and later, with the device vmgenid). The kernel tells it in
-// network namespaces of the initial user namespace only: elsewhere, Cloned never comes.
-func (m *monitor) readDevice(news []byte) {
-	if isClone(news) {
-		m.told <- Event{Kind: Cloned}
-	}
-}
-
 // isClone reads news of a device: "change@<path>" and variables, each with a zero at its end.
 func isClone(news []byte) bool {
 	words := bytes.Split(news, []byte{0})

@@ -32,7 +32,7 @@ func vanish(t *testing.T, p Port, s space) {
 	if p.Netns != nil {
 		p.Netns.Close()
 	}
-	must(t, sandbox.Remove(s.path))
+	must(t, sandbox.Remove(s.Path))
 }
 
 func TestTheEndOfANamespaceIsToldAsTheEndOfItsPort(t *testing.T) {
@@ -59,7 +59,7 @@ func TestLeavingABridgeIsNotAPortsEnd(t *testing.T) {
 	k, host := newBridge(t)
 	a, _ := newContainer(t, k, 1)
 	b, inB := newContainer(t, k, 2)
-	host.do(func() error { return netlink.LinkSetNoMaster(host.linkAt(a.Name)) })
+	host.Do(func() error { return netlink.LinkSetNoMaster(host.LinkAt(a.Name)) })
 	vanish(t, b, inB)
 	if e := next(t, k, PortGone); e.Port != b.Name {
 		t.Errorf("event %+v: want one of %s alone", e, b.Name)
@@ -69,7 +69,7 @@ func TestLeavingABridgeIsNotAPortsEnd(t *testing.T) {
 func TestTheEndOfAWatchedNamespaceWithoutAPortIsTold(t *testing.T) {
 	k, _ := newHost(t)
 	s := newSpace(t)
-	ns := s.open()
+	ns := s.Open()
 	id, err := k.WatchNamespace(ns)
 	must(t, err)
 	again, err := k.WatchNamespace(ns)
@@ -93,8 +93,8 @@ func TestANamespaceWithAnIDOfTheKernelsKeepsIt(t *testing.T) {
 	k, host := newHost(t)
 	s := newSpace(t)
 	cable(t, host, "other", s, "eth0")
-	host.linkAt("other") // to look at it gives the peer's namespace an id
-	id, err := k.WatchNamespace(s.open())
+	host.LinkAt("other") // to look at it gives the peer's namespace an id
+	id, err := k.WatchNamespace(s.Open())
 	must(t, err)
 	if id >= firstID {
 		t.Errorf("id %d: want the kernel's own", id)
@@ -123,11 +123,11 @@ func TestANamespaceIsKnownByTheAddressInIt(t *testing.T) {
 
 func TestNamespacesHaveIDsOfTheirOwn(t *testing.T) {
 	a, b := newSpace(t), newSpace(t)
-	first, err := NamespaceID(a.open())
+	first, err := NamespaceID(a.Open())
 	must(t, err)
-	again, err := NamespaceID(a.open())
+	again, err := NamespaceID(a.Open())
 	must(t, err)
-	other, err := NamespaceID(b.open())
+	other, err := NamespaceID(b.Open())
 	must(t, err)
 	if first == 0 || first != again || first == other {
 		t.Errorf("ids %d, %d of one, %d of another", first, again, other)
@@ -137,13 +137,13 @@ func TestNamespacesHaveIDsOfTheirOwn(t *testing.T) {
 func TestNewsThatTheKernelDropsAreToldAsAnOverrun(t *testing.T) {
 	k, host := newBridge(t)
 	p, _ := newContainer(t, k, 1)
-	raw, err := k.monitor.feeds[0].socket.SyscallConn()
+	raw, err := k.monitor.feeds[0].SyscallConn()
 	must(t, err)
 	must(t, raw.Control(func(fd uintptr) {
 		must(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096))
 	}))
 	k.bridges.mu.Lock() // the listener waits for it
-	host.do(func() error {
+	host.Do(func() error {
 		for i := range 50 {
 			if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprint("b", i)}}); err != nil {
 				return err

@@ -29,7 +29,7 @@ func TestAGatewayThatNoSubnetContainsIsReachedOverTheLink(t *testing.T) {
 			t.Errorf("%v hears nothing from the host", a)
 		}
 	}
-	host.give("lo", "192.0.2.7/32", "2001:db8::7/128")
+	host.Give("lo", "192.0.2.7/32", "2001:db8::7/128")
 	for _, beyond := range []string{"192.0.2.7", "2001:db8::7"} {
 		if !hears(t, inside, host, netip.MustParseAddr(beyond), patience) {
 			t.Errorf("%s, which the gateway leads to, hears nothing from the container", beyond)

@@ -12,12 +12,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/netops/fence"
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
 // Prefix begins the name of the host's end of every port. Nothing else on the host may be called so: a frame from or
 // to such a link is dropped unless the port has joined a class.
-const Prefix = "bth"
+const Prefix = fence.PortPrefix
 
 // A Port is one container's link to a bridge, as it is to be: a veth pair with one end on the host and the other
 // inside the container's network namespace.
@@ -150,8 +152,8 @@ func (p *Port) validate() error {
 	if p.Interface == "" || len(p.Interface) >= unix.IFNAMSIZ {
 		return fmt.Errorf("interface name %q: want 1 to %d bytes", p.Interface, unix.IFNAMSIZ-1)
 	}
-	if len(p.Alias) > maxWords {
-		return fmt.Errorf("alias of %d bytes: at most %d are allowed", len(p.Alias), maxWords)
+	if len(p.Alias) > rtnl.MaxWords {
+		return fmt.Errorf("alias of %d bytes: at most %d are allowed", len(p.Alias), rtnl.MaxWords)
 	}
 	if len(p.Addresses) == 0 {
 		return errors.New("no address is given: want at least one")
@@ -171,5 +173,5 @@ func (p *Port) validate() error {
 			return fmt.Errorf("route to %v via %v: want a prefix, and a gateway of its family", r.To, r.Via)
 		}
 	}
-	return checkNamespace(p.Netns)
+	return rtnl.CheckNamespace(p.Netns)
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,17 +24,17 @@ const (
 )
 
 // standingOf tells how a route over the link of an index stands among those that the container has.
-func standingOf(want Route, index int, held []route) standing {
+func standingOf(want Route, index int, held []rtnl.Route) standing {
 	is := absent
 	for _, r := range held {
-		same := r.index == index && r.via == want.Via
+		same := r.Index == index && r.Via == want.Via
 		switch {
-		case r.to != want.To.Masked():
-		case same && r.table == unix.RT_TABLE_MAIN:
+		case r.To != want.To.Masked():
+		case same && r.Table == unix.RT_TABLE_MAIN:
 			return asPut
 		case same:
 			is = moved
-		case r.table == unix.RT_TABLE_MAIN && is == absent:
+		case r.Table == unix.RT_TABLE_MAIN && is == absent:
 			is = overlaid
 		}
 	}
@@ -53,45 +54,45 @@ func (e *RearrangedError) Error() string {
 
 // An inside is what the kernel has in a container.
 type inside struct {
-	link      link   // that has the port's interface name; index 0: there is none
-	name      string // that the port's end has; empty: it is in another namespace
-	index     int    // of the port's end
-	addresses []address
-	routes    []route
+	link      rtnl.Link // that has the port's interface name; index 0: there is none
+	name      string    // that the port's end has; empty: it is in another namespace
+	index     int       // of the port's end
+	addresses []rtnl.Address
+	routes    []rtnl.Route
 }
 
 // look reads what is inside, by a socket of the container's namespace. host is the port's other end.
-func look(s *socket, p *Port, host link) (in inside, err error) {
+func look(s *rtnl.Socket, p *Port, host rtnl.Link) (in inside, err error) {
 	if in.link, err = present(s, p.Interface); err != nil {
 		return in, err
 	}
-	if host.index != 0 && in.link.peer == host.index && host.peer == in.link.index {
-		in.name, in.index = p.Interface, in.link.index
-	} else if host.index != 0 {
+	if host.Index != 0 && in.link.Peer == host.Index && host.Peer == in.link.Index {
+		in.name, in.index = p.Interface, in.link.Index
+	} else if host.Index != 0 {
 		if in.name, in.index, err = otherEnd(s, host); err != nil {
 			return in, err
 		}
 	}
-	if in.addresses, err = addressesOf(s, unix.AF_UNSPEC, in.link.index); err != nil {
+	if in.addresses, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, in.link.Index); err != nil {
 		return in, err
 	}
-	in.routes, err = routes(s)
+	in.routes, err = rtnl.Routes(s)
 	return in, err
 }
 
 // otherEnd looks for the container's end of a port under whatever name it has.
-func otherEnd(s *socket, host link) (name string, index int, err error) {
-	all, err := links(s)
+func otherEnd(s *rtnl.Socket, host rtnl.Link) (name string, index int, err error) {
+	all, err := rtnl.Links(s)
 	for _, l := range all {
-		if l.kind == "veth" && l.peer == host.index && l.index == host.peer {
-			return l.name, l.index, err
+		if l.Kind == "veth" && l.Peer == host.Index && l.Index == host.Peer {
+			return l.Name, l.Index, err
 		}
 	}
 	return "", 0, err
 }
 
 func (in *inside) has(want netip.Prefix) bool {
-	return in.link.index != 0 && slices.ContainsFunc(in.addresses, func(a address) bool { return a.prefix == want })
+	return in.link.Index != 0 && slices.ContainsFunc(in.addresses, func(a rtnl.Address) bool { return a.Prefix == want })
 }
 
 // rearranged says why the port's interface is not any more what a change could be made to; nil: it is.

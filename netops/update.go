@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // Update brings a running port from what it was made of to another MTU and other routes. It changes only what differs between
@@ -15,7 +15,7 @@ import (
 func (k *Kernel) Update(to, from Port) error {
 	err := to.validate()
 	if err == nil {
-		err = k.host.with(func(s *socket) error { return k.update(s, &to, &from) })
+		err = k.host.With(func(s *rtnl.Socket) error { return k.update(s, &to, &from) })
 	}
 	if err != nil {
 		return fmt.Errorf("netops: update %s: %w", to.Name, err)
@@ -31,7 +31,7 @@ type change struct {
 }
 
 // changeOf compares what a port is to be with what it was made of.
-func changeOf(s *socket, to, from *Port) (c change, err error) {
+func changeOf(s *rtnl.Socket, to, from *Port) (c change, err error) {
 	c.to, c.from = to, from
 	wanted, former := to.routes(), from.routes()
 	c.add = without(wanted, former)
@@ -40,11 +40,11 @@ func changeOf(s *socket, to, from *Port) (c change, err error) {
 		return c, nil
 	}
 	if c.mtu = to.MTU; c.mtu == 0 {
-		bridge, err := linkNamed(s, to.Bridge)
+		bridge, err := rtnl.LinkNamed(s, to.Bridge)
 		if err != nil {
 			return c, err
 		}
-		c.mtu = bridge.mtu
+		c.mtu = bridge.MTU
 	}
 	return c, nil
 }
@@ -55,41 +55,41 @@ func without(all, those []Route) []Route {
 	})
 }
 
-func (k *Kernel) update(s *socket, to, from *Port) error {
+func (k *Kernel) update(s *rtnl.Socket, to, from *Port) error {
 	c, err := changeOf(s, to, from)
 	if err != nil || len(c.add)+len(c.drop) == 0 && c.mtu == 0 {
 		return err
 	}
-	host, err := linkNamed(s, to.Name)
+	host, err := rtnl.LinkNamed(s, to.Name)
 	if err != nil {
 		return err
 	}
 	outer := func(mtu int) error {
-		return s.do(changeLink(host.index, "set MTU of "+to.Name, 0, numberAttr(unix.IFLA_MTU, mtu)))
+		return s.Do(rtnl.ChangeLink(host.Index, "set MTU of "+to.Name, 0, rtnl.WithMTU(mtu)))
 	}
 	// Neither end may send what the other does not take.
-	if c.mtu > host.mtu {
+	if c.mtu > host.MTU {
 		if err := outer(c.mtu); err != nil {
 			return err
 		}
 	}
-	err = within(to.Netns, func() error { return c.carryOut(to, from, host) })
+	err = rtnl.Within(to.Netns, func() error { return c.carryOut(to, from, host) })
 	switch {
-	case err != nil && c.mtu > host.mtu:
-		return errors.Join(err, outer(host.mtu))
-	case err == nil && c.mtu != 0 && c.mtu < host.mtu:
+	case err != nil && c.mtu > host.MTU:
+		return errors.Join(err, outer(host.MTU))
+	case err == nil && c.mtu != 0 && c.mtu < host.MTU:
 		return outer(c.mtu)
 	}
 	return err
 }
 
 // carryOut runs in the container's namespace.
-func (c *change) carryOut(to, from *Port, host link) error {
-	s, err := openSocket()
+func (c *change) carryOut(to, from *Port, host rtnl.Link) error {
+	s, err := rtnl.OpenSocket()
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	in, err := look(s, to, host)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (c *change) carryOut(to, from *Port, host link) error {
 	if err := c.moved(&in, from); err != nil {
 		return err
 	}
-	return carryOut(s, slices.Concat(c.mtuSteps(&in, host), c.routeSteps(&in)))
+	return rtnl.CarryOut(s, slices.Concat(c.mtuSteps(&in, host), c.routeSteps(&in)))
 }
 
 // moved refuses a change of routes where another has moved those that were put: what was added beside them would not be
@@ -119,18 +119,18 @@ func (c *change) moved(in *inside, from *Port) error {
 }
 
 // mtuSteps set the MTU of the container's end, unless somebody has given it another that fits.
-func (c *change) mtuSteps(in *inside, host link) []step {
-	if c.mtu == 0 || in.link.mtu != host.mtu && in.link.mtu <= c.mtu {
+func (c *change) mtuSteps(in *inside, host rtnl.Link) []rtnl.Step {
+	if c.mtu == 0 || in.link.MTU != host.MTU && in.link.MTU <= c.mtu {
 		return nil
 	}
-	set := func(mtu int, what string) request {
-		return changeLink(in.index, what, 0, numberAttr(unix.IFLA_MTU, mtu))
+	set := func(mtu int, what string) rtnl.Request {
+		return rtnl.ChangeLink(in.index, what, 0, rtnl.WithMTU(mtu))
 	}
-	return []step{{set(c.mtu, "set MTU of "+in.name), set(in.link.mtu, "undo")}}
+	return []rtnl.Step{{Do: set(c.mtu, "set MTU of "+in.name), Undo: set(in.link.MTU, "undo")}}
 }
 
 // routeSteps add what is absent, and what takes the place of a route that goes; then they take away what is as it was put.
-func (c *change) routeSteps(in *inside) (steps []step) {
+func (c *change) routeSteps(in *inside) (steps []rtnl.Step) {
 	replaced := func(r Route) bool {
 		return slices.ContainsFunc(c.drop, func(x Route) bool {
 			return x.To.Masked() == r.To.Masked() && standingOf(x, in.index, in.routes) == asPut
@@ -142,22 +142,16 @@ func (c *change) routeSteps(in *inside) (steps []step) {
 			continue
 		}
 		put := putWay(c.to, in.index, r, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
-		put.Flags = put.Flags&^unix.NLM_F_EXCL | unix.NLM_F_APPEND // behind the one whose place it takes
-		steps = append(steps, step{put, removeRoute(in.index, r, "undo")})
+		put.Appending() // behind the one whose place it takes
+		steps = append(steps, rtnl.Step{Do: put, Undo: rtnl.RemoveRoute(in.index, r.To, r.Via, "undo")})
 	}
 	for _, r := range c.drop {
 		if standingOf(r, in.index, in.routes) == asPut {
 			undo := putWay(c.from, in.index, r, "undo")
-			undo.Flags = undo.Flags&^unix.NLM_F_EXCL | unix.NLM_F_APPEND
-			steps = append(steps, step{removeRoute(in.index, r, fmt.Sprintf("remove route to %v via %v", r.To, r.Via)), undo})
+			undo.Appending()
+			remove := rtnl.RemoveRoute(in.index, r.To, r.Via, fmt.Sprintf("remove route to %v via %v", r.To, r.Via))
+			steps = append(steps, rtnl.Step{Do: remove, Undo: undo})
 		}
 	}
 	return steps
-}
-
-// removeRoute asks for the end of a route that putRoute has put, and of no other.
-func removeRoute(index int, r Route, what string) request {
-	remove := putRoute(index, r.To, r.Via, what)
-	remove.Type, remove.Flags = unix.RTM_DELROUTE, unix.NLM_F_REQUEST|unix.NLM_F_ACK
-	return remove
 }

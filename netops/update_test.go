@@ -8,26 +8,27 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/vishvananda/netlink"
 )
 
 // table is every route of a namespace's main and further tables, as a person reads it, but those of the kernel's own making.
-func (s space) table() (all []string) {
-	s.t.Helper()
-	s.do(func() error {
-		sock, err := openSocket()
+func mainTable(s space) (all []string) {
+	s.T.Helper()
+	s.Do(func() error {
+		sock, err := rtnl.OpenSocket()
 		if err != nil {
 			return err
 		}
-		defer sock.close()
-		held, err := routes(sock)
+		defer sock.Close()
+		held, err := rtnl.Routes(sock)
 		for _, r := range held {
-			name := fmt.Sprint(r.index)
-			if l, err := net.InterfaceByIndex(r.index); err == nil {
+			name := fmt.Sprint(r.Index)
+			if l, err := net.InterfaceByIndex(r.Index); err == nil {
 				name = l.Name
 			}
-			if !r.to.Addr().IsLinkLocalUnicast() {
-				all = append(all, fmt.Sprintf("%v via %v over %s in %d", r.to, r.via, name, r.table))
+			if !r.To.Addr().IsLinkLocalUnicast() {
+				all = append(all, fmt.Sprintf("%v via %v over %s in %d", r.To, r.Via, name, r.Table))
 			}
 		}
 		return err
@@ -63,13 +64,13 @@ func second(t *testing.T, inside space) {
 	t.Helper()
 	far := newSpace(t)
 	cable(t, inside, "net1", far, "eth0")
-	inside.give("net1", "172.16.0.2/24", "fd16::2/64")
+	inside.Give("net1", "172.16.0.2/24", "fd16::2/64")
 }
 
 func expectTable(t *testing.T, s space, what string, want ...string) {
 	t.Helper()
 	slices.Sort(want)
-	if got := s.table(); !slices.Equal(got, want) {
+	if got := mainTable(s); !slices.Equal(got, want) {
 		t.Errorf("%s: the routes are\n%q\nwant\n%q", what, got, want)
 	}
 }
@@ -91,13 +92,13 @@ func TestAnUpdateBringsRoutesAndMTUInBothFamilies(t *testing.T) {
 			"10.99.0.0/16 via 10.42.0.9 over eth0 in 254", "fd99::/32 via fd42::9 over eth0 in 254")...)
 		must(t, k.Check(to))
 	}
-	if outer, inner := host.linkAt(to.Name).Attrs().MTU, inside.linkAt("eth0").Attrs().MTU; outer != 1400 || inner != 1400 {
+	if outer, inner := host.LinkAt(to.Name).Attrs().MTU, inside.LinkAt("eth0").Attrs().MTU; outer != 1400 || inner != 1400 {
 		t.Errorf("the MTUs are %d and %d, want 1400", outer, inner)
 	}
 	must(t, k.Update(from, to))
 	expectTable(t, inside, "and back", append(slices.Clone(subnets),
 		"0.0.0.0/0 via 10.42.0.1 over eth0 in 254", "::/0 via fd42::1 over eth0 in 254")...)
-	if outer, inner := host.linkAt(to.Name).Attrs().MTU, inside.linkAt("eth0").Attrs().MTU; outer != 1500 || inner != 1500 {
+	if outer, inner := host.LinkAt(to.Name).Attrs().MTU, inside.LinkAt("eth0").Attrs().MTU; outer != 1500 || inner != 1500 {
 		t.Errorf("the MTUs are %d and %d, want the bridge's, 1500", outer, inner)
 	}
 }
@@ -108,8 +109,8 @@ func TestAnUpdateLeavesTheRoutesOfOthersAlone(t *testing.T) {
 	second(t, inside)
 	theirs := []Route{way("10.99.0.0/16", "172.16.0.1"), way("fd99::/32", "fd16::1"), way("192.0.2.0/24", "172.16.0.1"),
 		way("2001:db8::/32", "fd16::1")}
-	inside.do(func() error { return routed(t, "net1", theirs...) })
-	before := inside.table()
+	inside.Do(func() error { return routed(t, "net1", theirs...) })
+	before := mainTable(inside)
 	to := from
 	to.Routes = []Route{way("10.99.0.0/16", "10.42.0.1"), way("fd99::/32", "fd42::1")}
 	must(t, k.Update(to, from))
@@ -119,13 +120,13 @@ func TestAnUpdateLeavesTheRoutesOfOthersAlone(t *testing.T) {
 	expectTable(t, inside, "the pool's routes are gone again, which were never put", before...)
 
 	// The default route was another's before: the pool's gateway moves, and the route does not.
-	inside.do(func() error {
+	inside.Do(func() error {
 		if err := netlink.RouteDel(&netlink.Route{Dst: addr("0.0.0.0/0").IPNet, Gw: net.ParseIP("10.42.0.1")}); err != nil {
 			return err
 		}
 		return routed(t, "net1", way("0.0.0.0/0", "172.16.0.1"))
 	})
-	before = inside.table()
+	before = mainTable(inside)
 	to = from
 	to.Gateways = []netip.Addr{netip.MustParseAddr("10.42.0.9"), netip.MustParseAddr("fd42::1")}
 	must(t, k.Update(to, from))
@@ -136,7 +137,7 @@ func TestAnUpdateOfAGatewayKeepsAnothersRouteBehindIt(t *testing.T) {
 	k, _ := newBridge(t)
 	from, inside := newContainer(t, k, 1)
 	second(t, inside)
-	inside.do(func() error { return routed(t, "net1", way("0.0.0.0/0", "172.16.0.1")) })
+	inside.Do(func() error { return routed(t, "net1", way("0.0.0.0/0", "172.16.0.1")) })
 	to := from
 	to.Gateways = []netip.Addr{netip.MustParseAddr("10.42.0.9"), netip.MustParseAddr("fd42::1")}
 	must(t, k.Update(to, from))
@@ -148,24 +149,24 @@ func TestAnUpdateOfAGatewayKeepsAnothersRouteBehindIt(t *testing.T) {
 func TestAnUpdateOfRoutesLeavesTheMTUOfALaterPlugin(t *testing.T) {
 	k, host := newBridge(t)
 	from, inside := newContainer(t, k, 1)
-	inside.do(func() error { return netlink.LinkSetMTU(named(t, "eth0"), 1300) })
-	host.do(func() error { return netlink.LinkSetMTU(named(t, from.Name), 1499) })
+	inside.Do(func() error { return netlink.LinkSetMTU(named(t, "eth0"), 1300) })
+	host.Do(func() error { return netlink.LinkSetMTU(named(t, from.Name), 1499) })
 	to := from
 	to.Routes = []Route{way("10.99.0.0/16", "10.42.0.1")}
 	must(t, k.Update(to, from))
-	if outer, inner := host.linkAt(to.Name).Attrs().MTU, inside.linkAt("eth0").Attrs().MTU; outer != 1499 || inner != 1300 {
+	if outer, inner := host.LinkAt(to.Name).Attrs().MTU, inside.LinkAt("eth0").Attrs().MTU; outer != 1499 || inner != 1300 {
 		t.Errorf("the MTUs are %d and %d: only a route was changed", outer, inner)
 	}
 	for mtu, want := range map[int]int{1450: 1300, 1400: 1300} {
 		to.MTU = mtu
 		must(t, k.Update(to, from))
-		if outer, inner := host.linkAt(to.Name).Attrs().MTU, inside.linkAt("eth0").Attrs().MTU; outer != mtu || inner != want {
+		if outer, inner := host.LinkAt(to.Name).Attrs().MTU, inside.LinkAt("eth0").Attrs().MTU; outer != mtu || inner != want {
 			t.Errorf("the MTUs are %d and %d: want %d, and the other plugin's %d", outer, inner, mtu, want)
 		}
 	}
 	to.MTU = 1280
 	must(t, k.Update(to, from))
-	if inner := inside.linkAt("eth0").Attrs().MTU; inner != 1280 {
+	if inner := inside.LinkAt("eth0").Attrs().MTU; inner != 1280 {
 		t.Errorf("the container's end has MTU %d, and its other end takes only 1280", inner)
 	}
 }
@@ -173,7 +174,7 @@ func TestAnUpdateOfRoutesLeavesTheMTUOfALaterPlugin(t *testing.T) {
 func TestAnUpdatePutsNothingBackThatItWasNotAskedToChange(t *testing.T) {
 	k, _ := newBridge(t)
 	from, inside := newContainer(t, k, 1)
-	inside.do(func() error {
+	inside.Do(func() error {
 		return netlink.RouteDel(&netlink.Route{Dst: addr("0.0.0.0/0").IPNet, Gw: net.ParseIP("10.42.0.1")})
 	})
 	to := from
@@ -241,8 +242,8 @@ func TestAnUpdateOfWhatWasRearrangedSaysSoAndChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k, host := newBridge(t)
 			from, inside := newContainer(t, k, 1)
-			inside.do(func() error { return r.do(t, from) })
-			before := inside.table()
+			inside.Do(func() error { return r.do(t, from) })
+			before := mainTable(inside)
 			to := from
 			to.MTU, to.Routes = 1400, []Route{way("10.99.0.0/16", "10.42.0.1"), way("fd99::/32", "fd42::1")}
 			err := k.Update(to, from)
@@ -250,7 +251,7 @@ func TestAnUpdateOfWhatWasRearrangedSaysSoAndChangesNothing(t *testing.T) {
 				t.Errorf("error %v, want one that says %q", err, r.says)
 			}
 			expectTable(t, inside, "afterwards", before...)
-			if mtu := host.linkAt(to.Name).Attrs().MTU; mtu != 1500 {
+			if mtu := host.LinkAt(to.Name).Attrs().MTU; mtu != 1500 {
 				t.Errorf("the port has MTU %d: nothing was to change", mtu)
 			}
 			if err := k.Check(from); r.check == "" && err != nil || r.check != "" && !mentions(err, r.check) {
@@ -263,11 +264,11 @@ func TestAnUpdateOfWhatWasRearrangedSaysSoAndChangesNothing(t *testing.T) {
 func TestOnlyTheMTUOfAContainerWithMovedRoutesIsChanged(t *testing.T) {
 	k, host := newBridge(t)
 	from, inside := newContainer(t, k, 1)
-	inside.do(func() error { return rearrangements["source-based routing"].do(t, from) })
+	inside.Do(func() error { return rearrangements["source-based routing"].do(t, from) })
 	to := from
 	to.MTU = 1400
 	must(t, k.Update(to, from))
-	if outer, inner := host.linkAt(to.Name).Attrs().MTU, inside.linkAt("eth0").Attrs().MTU; outer != 1400 || inner != 1400 {
+	if outer, inner := host.LinkAt(to.Name).Attrs().MTU, inside.LinkAt("eth0").Attrs().MTU; outer != 1400 || inner != 1400 {
 		t.Errorf("the MTUs are %d and %d, want 1400", outer, inner)
 	}
 }
@@ -275,14 +276,14 @@ func TestOnlyTheMTUOfAContainerWithMovedRoutesIsChanged(t *testing.T) {
 func TestAnUpdateThatFailsChangesNothing(t *testing.T) {
 	k, host := newBridge(t)
 	from, inside := newContainer(t, k, 1)
-	before := inside.table()
+	before := mainTable(inside)
 	to := from
 	to.MTU, to.Routes = 1600, []Route{way("10.99.0.0/16", "10.42.0.1"), way("10.98.0.0/16", "192.0.2.1")} // by no neighbour
 	if err := k.Update(to, from); !mentions(err, "10.98.0.0/16") {
 		t.Fatalf("error %v", err)
 	}
 	expectTable(t, inside, "afterwards", before...)
-	if outer, inner := host.linkAt(to.Name).Attrs().MTU, inside.linkAt("eth0").Attrs().MTU; outer != 1500 || inner != 1500 {
+	if outer, inner := host.LinkAt(to.Name).Attrs().MTU, inside.LinkAt("eth0").Attrs().MTU; outer != 1500 || inner != 1500 {
 		t.Errorf("the MTUs are %d and %d, want 1500", outer, inner)
 	}
 }
@@ -291,7 +292,7 @@ func TestAttachLeavesADestinationToWhoeverLeadsThere(t *testing.T) {
 	k, _ := newBridge(t)
 	p, inside := newPort(t, 1)
 	second(t, inside)
-	inside.do(func() error {
+	inside.Do(func() error {
 		for _, r := range []*netlink.Route{
 			{LinkIndex: named(t, "net1").Attrs().Index, Gw: net.ParseIP("172.16.0.1"), Dst: addr("0.0.0.0/0").IPNet, Priority: 100},
 			{LinkIndex: named(t, "net1").Attrs().Index, Gw: net.ParseIP("fd16::1"), Dst: addr("::/0").IPNet, Priority: 2000},
@@ -302,7 +303,7 @@ func TestAttachLeavesADestinationToWhoeverLeadsThere(t *testing.T) {
 		}
 		return nil
 	})
-	before := inside.table()
+	before := mainTable(inside)
 	_, err := k.Attach(p)
 	must(t, err)
 	expectTable(t, inside, "whatever its metric", append(before, subnets...)...)

@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -8,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/dump"
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/berth-ipam/berth/internal/dump"
 )
 
 // newCabledHost is a host with a NIC "eth0" that serves addresses and routes of both families, at a switch.
@@ -19,8 +21,8 @@ func newCabledHost(t *testing.T, plug func(space, string), n int) (*Kernel, spac
 	t.Helper()
 	k, host := newHost(t)
 	plug(host, "eth0")
-	host.give("eth0", fmt.Sprintf("192.0.2.%d/24", n), fmt.Sprintf("192.0.2.%d/24", n+100), fmt.Sprintf("2001:db8::%x/64", n))
-	host.do(func() error {
+	host.Give("eth0", fmt.Sprintf("192.0.2.%d/24", n), fmt.Sprintf("192.0.2.%d/24", n+100), fmt.Sprintf("2001:db8::%x/64", n))
+	host.Do(func() error {
 		leased := addr("2001:db8:1::1/64")
 		leased.ValidLft, leased.PreferedLft, leased.Flags = 1000, 500, unix.IFA_F_NODAD
 		if err := netlink.AddrAdd(named(t, "eth0"), leased); err != nil {
@@ -44,11 +46,11 @@ func newCabledHost(t *testing.T, plug func(space, string), n int) (*Kernel, spac
 	return k, host
 }
 
-// holdings are the addresses and routes of a link, but those that the kernel makes by itself for every link.
-func (s space) holdings(link string) (all []string) {
-	s.t.Helper()
-	s.do(func() error {
-		l := named(s.t, link)
+// heldBy are the addresses and routes of a link, but those that the kernel makes by itself for every link.
+func heldBy(s space, link string) (all []string) {
+	s.T.Helper()
+	s.Do(func() error {
+		l := named(s.T, link)
 		addrs, err := dump.Whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
 		if err != nil {
 			return err
@@ -58,19 +60,19 @@ func (s space) holdings(link string) (all []string) {
 				all = append(all, fmt.Sprintf("%v, forever %v", a.IPNet, a.Flags&unix.IFA_F_PERMANENT != 0))
 			}
 		}
-		sock, err := openSocket()
+		sock, err := rtnl.OpenSocket()
 		if err != nil {
 			return err
 		}
-		defer sock.close()
-		over, err := routesOver(sock, l.Attrs().Index)
+		defer sock.Close()
+		over, err := rtnl.RoutesOver(sock, l.Attrs().Index)
 		for _, r := range over {
-			if !r.to.Addr().IsLinkLocalUnicast() {
+			if !r.To.Addr().IsLinkLocalUnicast() {
 				ends := false
-				for kind, value := range attributes(r.body[unix.SizeofRtMsg:]) {
-					ends = ends || kind == unix.RTA_CACHEINFO && secondsLeft(value) != nil
+				for kind, value := range rtnl.Attributes(r.Body[unix.SizeofRtMsg:]) {
+					ends = ends || kind == unix.RTA_CACHEINFO && int32(binary.NativeEndian.Uint32(value[8:])) > 0
 				}
-				all = append(all, fmt.Sprintf("%v via %v in %d, ends %v", r.to, r.via, r.table, ends))
+				all = append(all, fmt.Sprintf("%v via %v in %d, ends %v", r.To, r.Via, r.Table, ends))
 			}
 		}
 		return err
@@ -83,9 +85,9 @@ func TestAnUplinksAddressesAndRoutesMoveAndTheHostStaysReachable(t *testing.T) {
 	plug := newSwitch(t)
 	far := newSpace(t)
 	plug(far, "eth0")
-	far.give("eth0", "192.0.2.200/24", "2001:db8::200/64")
+	far.Give("eth0", "192.0.2.200/24", "2001:db8::200/64")
 	k, host := newCabledHost(t, plug, 1)
-	before, mac := host.holdings("eth0"), host.linkAt("eth0").Attrs().HardwareAddr.String()
+	before, mac := heldBy(host, "eth0"), host.LinkAt("eth0").Attrs().HardwareAddr.String()
 	talk4 := conversation(t, host, far, "192.0.2.1")
 	talk6 := conversation(t, host, far, "2001:db8::1")
 	talk4()
@@ -98,10 +100,10 @@ func TestAnUplinksAddressesAndRoutesMoveAndTheHostStaysReachable(t *testing.T) {
 		talk4()
 		talk6()
 	}
-	if after := host.holdings("berth0"); !slices.Equal(after, before) {
+	if after := heldBy(host, "berth0"); !slices.Equal(after, before) {
 		t.Errorf("the NIC had\n%s\nthe bridge has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	if left := host.holdings("eth0"); len(left) != 0 {
+	if left := heldBy(host, "eth0"); len(left) != 0 {
 		t.Errorf("the NIC still has %q", left)
 	}
 	if state.MAC != mac {
@@ -122,7 +124,7 @@ func TestAnUplinkGetsNoAddressWhenItsCableIsPluggedInAgain(t *testing.T) {
 	k, host := newCabledHost(t, plug, 1)
 	_, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0"})
 	must(t, err)
-	host.do(func() error {
+	host.Do(func() error {
 		eth0 := named(t, "eth0")
 		if err := netlink.LinkSetDown(eth0); err != nil {
 			return err
@@ -142,7 +144,7 @@ func TestAnUplinkGetsNoAddressWhenItsCableIsPluggedInAgain(t *testing.T) {
 func conversation(t *testing.T, host, far space, at string) func() {
 	t.Helper()
 	var server net.Listener
-	host.do(func() (err error) { server, err = net.Listen("tcp", net.JoinHostPort(at, "0")); return err })
+	host.Do(func() (err error) { server, err = net.Listen("tcp", net.JoinHostPort(at, "0")); return err })
 	t.Cleanup(func() { server.Close() })
 	go func() {
 		conn, err := server.Accept()
@@ -161,7 +163,7 @@ func conversation(t *testing.T, host, far space, at string) func() {
 		}
 	}()
 	var client net.Conn
-	far.do(func() (err error) { client, err = net.Dial("tcp", server.Addr().String()); return err })
+	far.Do(func() (err error) { client, err = net.Dial("tcp", server.Addr().String()); return err })
 	t.Cleanup(func() { client.Close() })
 	return func() {
 		t.Helper()
@@ -178,14 +180,14 @@ func TestAnUplinkThatCannotMoveWhollyIsLeftAsItWas(t *testing.T) {
 	plug := newSwitch(t)
 	far := newSpace(t)
 	plug(far, "eth0")
-	far.give("eth0", "192.0.2.200/24", "2001:db8::200/64")
+	far.Give("eth0", "192.0.2.200/24", "2001:db8::200/64")
 	k, host := newCabledHost(t, plug, 1)
 	// The kernel keeps a route whose gateway is no longer on the link, but takes no such new one.
-	host.do(func() error {
+	host.Do(func() error {
 		eth0 := named(t, "eth0").Attrs().Index
 		return netlink.RouteDel(&netlink.Route{LinkIndex: eth0, Dst: addr("198.51.100.0/24").IPNet, Scope: netlink.SCOPE_LINK})
 	})
-	before := host.holdings("eth0")
+	before := heldBy(host, "eth0")
 	talk := conversation(t, host, far, "192.0.2.1")
 	talk()
 	for _, exists := range []bool{false, true} {
@@ -197,14 +199,14 @@ func TestAnUplinkThatCannotMoveWhollyIsLeftAsItWas(t *testing.T) {
 			t.Errorf("error %v: want one that names the route", err)
 		}
 		talk()
-		if after := host.holdings("eth0"); !slices.Equal(after, before) {
+		if after := heldBy(host, "eth0"); !slices.Equal(after, before) {
 			t.Errorf("the NIC had\n%s\nand has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 		}
-		if made := slices.Contains(host.links(), "berth0"); made != exists {
+		if made := slices.Contains(host.Links(), "berth0"); made != exists {
 			t.Errorf("a bridge is there: %v, before: %v", made, exists)
 		}
 	}
-	if kept := host.holdings("berth0"); len(kept) != 0 || host.linkAt("eth0").Attrs().MasterIndex != 0 {
+	if kept := heldBy(host, "berth0"); len(kept) != 0 || host.LinkAt("eth0").Attrs().MasterIndex != 0 {
 		t.Errorf("the bridge has kept %q, or the NIC", kept)
 	}
 }
@@ -212,31 +214,31 @@ func TestAnUplinkThatCannotMoveWhollyIsLeftAsItWas(t *testing.T) {
 func TestAMoveThatFailsAtItsEndIsUndoneStepByStep(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newCabledHost(t, plug, 1)
-	before := host.holdings("eth0")
+	before := heldBy(host, "eth0")
 	state, err := k.EnsureBridge(Bridge{Name: "berth0"})
 	must(t, err)
-	host.do(func() error {
-		s, err := openSocket()
+	host.Do(func() error {
+		s, err := rtnl.OpenSocket()
 		if err != nil {
 			return err
 		}
-		defer s.close()
-		nic, bridge := link{index: named(t, "eth0").Attrs().Index}, link{index: state.Index}
+		defer s.Close()
+		nic, bridge := rtnl.Link{Index: named(t, "eth0").Attrs().Index}, rtnl.Link{Index: state.Index}
 		steps, err := moveSteps(s, nic, bridge)
 		if err != nil {
 			return err
 		}
-		impossible := putAddress(nic.index, plain(netip.MustParsePrefix("ff02::5/64")), "add an impossible address")
-		err = carryOut(s, append(steps, step{do: impossible}))
+		impossible := rtnl.PutAddress(nic.Index, rtnl.PlainAddress(netip.MustParsePrefix("ff02::5/64")), "add an impossible address")
+		err = rtnl.CarryOut(s, append(steps, rtnl.Step{Do: impossible}))
 		if !mentions(err, "impossible") || strings.Contains(err.Error(), "undo") {
 			t.Errorf("error %v: want that of the last step alone", err)
 		}
 		return nil
 	})
-	if after := host.holdings("eth0"); !slices.Equal(after, before) {
+	if after := heldBy(host, "eth0"); !slices.Equal(after, before) {
 		t.Errorf("the NIC had\n%s\nand has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	if kept := host.holdings("berth0"); len(kept) != 0 {
+	if kept := heldBy(host, "berth0"); len(kept) != 0 {
 		t.Errorf("the bridge has kept %q", kept)
 	}
 }
@@ -244,18 +246,18 @@ func TestAMoveThatFailsAtItsEndIsUndoneStepByStep(t *testing.T) {
 func TestAMoveThatWasKilledHalfWayIsCompleted(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newCabledHost(t, plug, 1)
-	before := host.holdings("eth0")
+	before := heldBy(host, "eth0")
 	_, err := k.EnsureBridge(Bridge{Name: "berth0"})
 	must(t, err)
-	host.enslave("eth0", "berth0")
-	host.give("berth0", "192.0.2.1/24")
+	host.Enslave("eth0", "berth0")
+	host.Give("berth0", "192.0.2.1/24")
 	state, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0"})
 	must(t, err)
-	nic, bridge := host.linkAt("eth0").Attrs().HardwareAddr.String(), host.linkAt("berth0").Attrs().HardwareAddr.String()
+	nic, bridge := host.LinkAt("eth0").Attrs().HardwareAddr.String(), host.LinkAt("berth0").Attrs().HardwareAddr.String()
 	if state.MAC != nic || bridge != nic {
 		t.Errorf("the bridge has MAC %s, %s was answered: want the NIC's, %s", bridge, state.MAC, nic)
 	}
-	if after := host.holdings("berth0"); !slices.Equal(after, before) {
+	if after := heldBy(host, "berth0"); !slices.Equal(after, before) {
 		t.Errorf("the NIC had\n%s\nthe bridge has\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
 }
@@ -266,8 +268,8 @@ func TestAnUplinkThatIsTakenOrTooNarrowIsRefused(t *testing.T) {
 	if _, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", MTU: 9000}); !mentions(err, "MTU 1500", "9000") {
 		t.Errorf("error %v", err)
 	}
-	host.do(func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "taken"}}) })
-	host.enslave("eth0", "taken")
+	host.Do(func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "taken"}}) })
+	host.Enslave("eth0", "taken")
 	if _, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0"}); !mentions(err, "port of another") {
 		t.Errorf("error %v", err)
 	}
@@ -277,12 +279,12 @@ func TestABridgeTooNarrowForIPv6TakesAnUplinkOfIPv4(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newHost(t)
 	plug(host, "eth0")
-	host.give("eth0", "192.0.2.1/24")
-	before := host.holdings("eth0")
-	if _, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", MTU: minimumV6 - 1}); err != nil {
+	host.Give("eth0", "192.0.2.1/24")
+	before := heldBy(host, "eth0")
+	if _, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", MTU: sysctl.MinimumV6 - 1}); err != nil {
 		t.Fatal(err)
 	}
-	if after := host.holdings("berth0"); !slices.Equal(before, after) {
+	if after := heldBy(host, "berth0"); !slices.Equal(before, after) {
 		t.Errorf("the bridge has %v, the NIC had %v", after, before)
 	}
 }

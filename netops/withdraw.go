@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,15 +23,15 @@ type Placed struct {
 func (k *Kernel) Withdraw(keep func(netip.Prefix) bool, former ...Placed) error {
 	k.bridges.ensuring.Lock() // nothing is given meanwhile
 	defer k.bridges.ensuring.Unlock()
-	err := k.host.with(func(s *socket) error {
-		all, err := links(s)
+	err := k.host.With(func(s *rtnl.Socket) error {
+		all, err := rtnl.Links(s)
 		if err != nil {
 			return err
 		}
 		for _, l := range all {
-			if l.kind == "bridge" {
-				gone := func(a address) bool {
-					return !keep(a.prefix) && (a.proto == placed || slices.Contains(former, Placed{l.name, a.prefix}))
+			if l.Kind == "bridge" {
+				gone := func(a rtnl.Address) bool {
+					return !keep(a.Prefix) && (a.Proto == rtnl.OurProto || slices.Contains(former, Placed{l.Name, a.Prefix}))
 				}
 				err = errors.Join(err, k.withdraw(s, l, gone))
 			}
@@ -42,33 +44,33 @@ func (k *Kernel) Withdraw(keep func(netip.Prefix) bool, former ...Placed) error 
 	return nil
 }
 
-func (k *Kernel) withdraw(s *socket, l link, gone func(address) bool) error {
-	held, err := addressesOf(s, unix.AF_UNSPEC, l.index)
+func (k *Kernel) withdraw(s *rtnl.Socket, l rtnl.Link, gone func(rtnl.Address) bool) error {
+	held, err := rtnl.AddressesOf(s, unix.AF_UNSPEC, l.Index)
 	if err != nil || !slices.ContainsFunc(held, gone) {
 		return err
 	}
 	// With a primary address the kernel takes its secondaries away, unless it is told to let one of them take its place.
-	_ = within(k.home, func() error { return promoteSecondaries(l.name) })
+	_ = rtnl.Within(k.home, func() error { return sysctl.PromoteSecondaries(l.Name) })
 	for _, a := range held {
 		if !gone(a) {
 			continue
 		}
-		drop := dropAddress(l.index, a, fmt.Sprintf("take address %v off %s", a.prefix, l.name))
-		if err := s.do(drop); err != nil && !already(drop, err) {
+		drop := rtnl.DropAddress(l.Index, a, fmt.Sprintf("take address %v off %s", a.Prefix, l.Name))
+		if err := s.Ensure(drop); err != nil {
 			return err
 		}
 	}
-	left, err := addressesOf(s, unix.AF_UNSPEC, l.index)
+	left, err := rtnl.AddressesOf(s, unix.AF_UNSPEC, l.Index)
 	if err != nil {
 		return err
 	}
 	for _, a := range held {
-		there := func(b address) bool { return b.prefix == a.prefix }
+		there := func(b rtnl.Address) bool { return b.Prefix == a.Prefix }
 		if gone(a) || slices.ContainsFunc(left, there) {
 			continue
 		}
-		put := putAddress(l.index, a, fmt.Sprintf("put address %v back on %s", a.prefix, l.name))
-		if err := s.do(put); err != nil && !already(put, err) {
+		put := rtnl.PutAddress(l.Index, a, fmt.Sprintf("put address %v back on %s", a.Prefix, l.Name))
+		if err := s.Ensure(put); err != nil {
 			return err
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// on are the addresses that a link has, but for link-local ones.
-func (s space) on(link string) (all []netip.Prefix) {
-	s.do(func() error {
-		addrs, err := netlink.AddrList(named(s.t, link), netlink.FAMILY_ALL)
+// addressesOn are the addresses that a link has, but for link-local ones.
+func addressesOn(s space, link string) (all []netip.Prefix) {
+	s.Do(func() error {
+		addrs, err := netlink.AddrList(named(s.T, link), netlink.FAMILY_ALL)
 		for _, a := range addrs {
 			p := netip.MustParsePrefix(a.IPNet.String())
 			if !p.Addr().IsLinkLocalUnicast() {
@@ -37,18 +37,19 @@ func TestWhatIsNotWantedOnABridgeAnyMoreIsTakenOffAndNothingElse(t *testing.T) {
 		_, err := k.EnsureBridge(b)
 		must(t, err)
 	}
-	host.give("berth0", "10.42.0.77/16", "192.0.2.1/24") // another's, in the same subnet and in another
+	host.Give("berth0", "10.42.0.77/16", "192.0.2.1/24") // another's, in the same subnet and in another
 	must(t, k.Withdraw(wants("10.42.0.9/16", "fd42::9/64")))
-	if got, want := host.on("berth0"), prefixes("10.42.0.9/16", "10.42.0.77/16", "192.0.2.1/24", "fd42::9/64"); !slices.Equal(got, want) {
+	want := prefixes("10.42.0.9/16", "10.42.0.77/16", "192.0.2.1/24", "fd42::9/64")
+	if got := addressesOn(host, "berth0"); !slices.Equal(got, want) {
 		t.Errorf("the bridge has %v, want %v", got, want)
 	}
 	// It is looked at anew, so that what somebody wants again comes back.
 	_, err := k.EnsureBridge(Bridge{Name: "berth0", Addresses: prefixes("10.42.0.1/16")})
 	must(t, err)
-	if got := host.on("berth0"); !slices.Contains(got, netip.MustParsePrefix("10.42.0.1/16")) {
+	if got := addressesOn(host, "berth0"); !slices.Contains(got, netip.MustParsePrefix("10.42.0.1/16")) {
 		t.Errorf("the bridge has %v", got)
 	}
-	host.do(func() error {
+	host.Do(func() error {
 		routes, err := netlink.RouteList(named(t, "berth0"), netlink.FAMILY_V4)
 		if !slices.ContainsFunc(routes, func(r netlink.Route) bool { return r.Dst != nil && r.Dst.String() == "10.42.0.0/16" }) {
 			t.Errorf("the subnet is not reached over the bridge any more: %v", routes)
@@ -62,26 +63,26 @@ func TestAnAgentThatStartsKnowsWhichAddressesItsBridgesWereGiven(t *testing.T) {
 	_, err := k.EnsureBridge(Bridge{Name: "berth0", Addresses: prefixes("10.42.0.1/16")})
 	must(t, err)
 	var next *Kernel
-	host.do(func() (err error) { next, err = Open(); return err })
+	host.Do(func() (err error) { next, err = Open(); return err })
 	defer next.Close()
 	must(t, next.Withdraw(wants()))
-	if got := host.on("berth0"); len(got) > 0 {
+	if got := addressesOn(host, "berth0"); len(got) > 0 {
 		t.Errorf("the bridge has %v", got)
 	}
 }
 
 func TestAGatewayOfAFormerReleaseIsMarkedAndAFormerOneIsTakenOffByName(t *testing.T) {
 	k, host := newHost(t)
-	host.do(func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "berth0"}}) })
-	host.give("berth0", "10.42.0.1/16", "10.43.0.1/16")
+	host.Do(func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "berth0"}}) })
+	host.Give("berth0", "10.42.0.1/16", "10.43.0.1/16")
 	_, err := k.EnsureBridge(Bridge{Name: "berth0", Addresses: prefixes("10.42.0.1/16")})
 	must(t, err)
 	must(t, k.Withdraw(wants()))
-	if got := host.on("berth0"); !slices.Equal(got, prefixes("10.43.0.1/16")) {
+	if got := addressesOn(host, "berth0"); !slices.Equal(got, prefixes("10.43.0.1/16")) {
 		t.Errorf("the bridge has %v", got)
 	}
 	must(t, k.Withdraw(wants(), Placed{"berth0", netip.MustParsePrefix("10.43.0.1/16")}))
-	if got := host.on("berth0"); len(got) > 0 {
+	if got := addressesOn(host, "berth0"); len(got) > 0 {
 		t.Errorf("the bridge has %v", got)
 	}
 }

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"os"
 
-	"go.uber.org/zap"
-
 	"github.com/berth-ipam/berth/agent/exclusive"
-	"github.com/berth-ipam/berth/netops"
+	"github.com/berth-ipam/berth/netops/hold"
+	"go.uber.org/zap"
 )
 
 // locks are what this agent has to itself. The kernel takes them back when the process ends.
@@ -32,16 +31,16 @@ func (o *options) lock(log *zap.Logger) (held locks, err error) {
 	if err := held.directory(o.agent.RunDir, self, "--run-dir"); err != nil {
 		return held, err
 	}
-	hold, err := netops.HoldNamespace(self)
-	switch _, taken := errors.AsType[*netops.HeldError](err); {
+	own, err := hold.Namespace(self)
+	switch _, taken := errors.AsType[*hold.TakenError](err); {
 	case taken:
 		return held, fmt.Errorf("%w: a network namespace has one agent: stop that one first", err)
-	case errors.Is(err, netops.ErrNoHold):
+	case errors.Is(err, hold.ErrUnsupported):
 		log.Warn("cannot keep other agents out of this network namespace: see that only one runs here", zap.Error(err))
 	case err != nil:
 		return held, err
 	default:
-		held = append(held, hold.Close)
+		held = append(held, own.Close)
 	}
 	if len(o.etcd.Endpoints) == 0 {
 		err = held.directory(o.dataDir, self, "--data-dir")

@@ -51,8 +51,17 @@ var rules = map[string]rule{
 	"lease/doctor":      {ours: []string{"lease", "allocator"}},
 	"lease/embedded":    {others: embed},
 	"lease/model":       {},
-	"netops":            {others: kernel},
-	"metrics":           {others: prom},
+	"netops": {
+		ours:   []string{"netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
+		others: []string{"golang.org/x/sys/", "github.com/google/nftables"},
+	},
+	"netops/rtnl":    {others: []string{"golang.org/x/sys/", "github.com/vishvananda/netlink/"}},
+	"netops/fence":   {ours: []string{"netops/rtnl"}, others: []string{"golang.org/x/sys/", "github.com/google/nftables"}},
+	"netops/l2":      {ours: []string{"netops/rtnl"}, others: []string{"golang.org/x/sys/", "golang.org/x/net/bpf"}},
+	"netops/hold":    {ours: []string{"netops/rtnl"}, others: []string{"golang.org/x/sys/", "github.com/vishvananda/netlink/"}},
+	"netops/sysctl":  {},
+	"netops/nettest": {ours: []string{"internal/sandbox"}, others: kernel},
+	"metrics":        {others: prom},
 	"agent": {
 		ours: []string{"agent/bridges", "agent/findings", "agent/journal", "agent/server", "metrics", "netops", "lease", "allocator",
 			"internal/wire", "internal/broken", "internal/ifname", "internal/task"},
@@ -68,8 +77,8 @@ var rules = map[string]rule{
 	},
 	"cmd/berth": {ours: []string{"internal/wire", "internal/ifname", "internal/nearest"}, others: []string{cni, "golang.org/x/sys/"}},
 	"cmd/berthd": {
-		ours: []string{"agent", "agent/exclusive", "agent/server", "metrics", "netops", "lease", "lease/embedded", "allocator",
-			"internal/wire", "internal/flags"},
+		ours: []string{"agent", "agent/exclusive", "agent/server", "metrics", "netops", "netops/hold", "lease", "lease/embedded",
+			"allocator", "internal/wire", "internal/flags"},
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
@@ -124,6 +133,7 @@ func TestTheImportRulesCatchAWrongWay(t *testing.T) {
 		"cmd/berth":     module + "lease",
 		"cmd/berthctl":  module + "lease/embedded",
 		"netops":        module + "lease",
+		"netops/rtnl":   module + "netops/fence",
 	}
 	for pkg, imported := range wrong {
 		if rules[pkg].permits(pkg, imported) {

@@ -1,0 +1,99 @@
+package fence
+
+import (
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+)
+
+// The base chains. Prerouting and postrouting see what goes to and comes from the host, too; forward alone would not.
+var sides = [...]struct {
+	name string
+	hook *nftables.ChainHook
+	key  expr.MetaKey // the link on that side
+}{
+	{"from", nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME},
+	{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME},
+}
+
+// rebuild asks for table, sets and chains where they are missing, and for the mode's rules anew, all in one
+// transaction: no frame meets the table without them. What the sets hold stays.
+func rebuild(c *nftables.Conn, strict bool) error {
+	c.AddTable(filterTable)
+	for _, class := range classes {
+		if err := c.AddSet(classSets[class], nil); err != nil {
+			return err
+		}
+	}
+	for _, set := range [...]*nftables.Set{timers, locks} {
+		if err := c.AddSet(set, nil); err != nil {
+			return err
+		}
+	}
+	for i, class := range classes {
+		gate := c.AddChain(&nftables.Chain{Name: class, Table: filterTable})
+		c.FlushChain(gate)
+		if strict {
+			addRules(c, gate, passage(i)...)
+		}
+	}
+	for _, side := range sides {
+		chain := c.AddChain(&nftables.Chain{
+			Name: side.name, Table: filterTable, Type: nftables.ChainTypeFilter,
+			Hooknum: side.hook, Priority: nftables.ChainPriorityRef(-300),
+		})
+		c.FlushChain(chain)
+		if strict {
+			addRules(c, chain, fenced(side.key)...)
+		} else {
+			addRules(c, chain, cut(side.key))
+		}
+	}
+	return nil
+}
+
+func addRules(c *nftables.Conn, chain *nftables.Chain, rules ...[]expr.Any) {
+	for _, exprs := range rules {
+		c.AddRule(&nftables.Rule{Table: filterTable, Chain: chain, Exprs: exprs})
+	}
+}
+
+// ofPort matches a frame whose link is called like a port, and leaves the link's name in the register.
+func ofPort(key expr.MetaKey) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(PortPrefix)},
+	}
+}
+
+// cut drops a frame whose link is called like a port and is in no class.
+func cut(key expr.MetaKey) []expr.Any {
+	exprs := ofPort(key)
+	for _, class := range classes {
+		exprs = append(exprs, &expr.Lookup{SourceRegister: 1, SetName: class, SetID: classSets[class].ID, Invert: true})
+	}
+	return append(exprs, &expr.Verdict{Kind: expr.VerdictDrop})
+}
+
+// fenced sends a frame of a port to the chain of its class; where it is in none, it is dropped.
+func fenced(key expr.MetaKey) (rules [][]expr.Any) {
+	for _, class := range classes {
+		rules = append(rules, append(ofPort(key),
+			&expr.Lookup{SourceRegister: 1, SetName: class, SetID: classSets[class].ID},
+			&expr.Verdict{Kind: expr.VerdictGoto, Chain: class}))
+	}
+	return append(rules, append(ofPort(key), &expr.Verdict{Kind: expr.VerdictDrop}))
+}
+
+// passage lets a frame pass where one of the class's slots has timer and lock. The timer is looked up first: a frame
+// that sees the one before a transaction and the other after it must not take the old lock for the new timer's.
+func passage(class int) (rules [][]expr.Any) {
+	for slot := range slots {
+		rules = append(rules, []expr.Any{
+			&expr.Immediate{Register: 1, Data: slotKey(class, slot)},
+			&expr.Lookup{SourceRegister: 1, SetName: timers.Name, SetID: timers.ID},
+			&expr.Lookup{SourceRegister: 1, SetName: locks.Name, SetID: locks.ID},
+			&expr.Verdict{Kind: expr.VerdictAccept},
+		})
+	}
+	return append(rules, []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}})
+}
