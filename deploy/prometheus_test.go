@@ -74,3 +74,24 @@ func TestPrometheusAcceptsItsConfigurationAndTheAlertsFire(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDocumentsSayWhatToDoAboutEachAlert(t *testing.T) {
+	rules, err := os.ReadFile("prometheus/berth.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(pattern, text string) (all []string) {
+		for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			all = append(all, found[1])
+		}
+		return all
+	}
+	alerts, rows := names(`alert: (\w+)`, string(rules)), names("(?m)^\\| `(Berth\\w+)` \\|", string(manual))
+	if len(alerts) == 0 || !slices.Equal(alerts, rows) {
+		t.Errorf("docs/operations.md has the alerts %v: want %v, in the order of the rules", rows, alerts)
+	}
+}

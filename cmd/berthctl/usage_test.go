@@ -147,15 +147,15 @@ func TestAnEtcdThatAcceptsAndIsSilentIsNamed(t *testing.T) {
 		complains(silent, "does not answer", "--etcd-endpoints")
 }
 
-func TestTheReadmeNamesEveryCommand(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+func TestTheDocumentsNameEveryCommand(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(readme), "### The operator's tool: `berthctl`\n\n")
+	_, section, found := strings.Cut(string(manual), "## The operator's tool: `berthctl`\n\n")
 	rows, _, ended := strings.Cut(section, "\n\n")
 	if !found || !ended {
-		t.Fatal("the README has no table of berthctl's commands")
+		t.Fatal("docs/operations.md has no table of berthctl's commands")
 	}
 	root := new(ctl).root()
 	paths, documented := map[string]bool{}, map[string]bool{}
@@ -187,18 +187,18 @@ func TestTheReadmeNamesEveryCommand(t *testing.T) {
 			case paths["berthctl "+group+" "+name]:
 				documented["berthctl "+group+" "+name] = true
 			default:
-				t.Errorf("the README names %q, which berthctl has not", quoted[i])
+				t.Errorf("docs/operations.md names %q, which berthctl has not", quoted[i])
 			}
 		}
 		for _, flag := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(row, -1) {
 			if found, _, err := root.Find(strings.Fields(quoted[1])); err != nil || found.Flags().Lookup(flag[1]) == nil {
-				t.Errorf("the README gives %q the flag --%s, which it has not", quoted[1], flag[1])
+				t.Errorf("docs/operations.md gives %q the flag --%s, which it has not", quoted[1], flag[1])
 			}
 		}
 	}
 	for path := range paths {
 		if !documented[path] {
-			t.Errorf("the README's table lacks %q", path)
+			t.Errorf("docs/operations.md's table lacks %q", path)
 		}
 	}
 }
