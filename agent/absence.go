@@ -184,9 +184,7 @@ func (a *Agent) followSessions(ctx context.Context) error {
 // sessionGone ends the session of a generation at once when the watch tells that its key is gone, as after a revocation by
 // mistake: the next renewal would notice it only later.
 func (a *Agent) sessionGone(generation int64) {
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	if a.session != nil && a.session.Generation() == generation {
+	if s := a.gate.Session(); s != nil && s.Generation() == generation {
 		a.lost.Raise()
 	}
 }

@@ -55,7 +55,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 	p.stick()
 	r.begin()
 	// Settling is to assert b's reservation under b's lock, and gives up.
-	unlock, err := r.agent.locks.lock(t.Context(), allocator.Attachment{Network: "net", Container: "b", Interface: "eth0"})
+	unlock, err := r.agent.locks.Lock(t.Context(), allocator.Attachment{Network: "net", Container: "b", Interface: "eth0"})
 	check(t, err)
 	p.unstick()
 	before := r.generation()

@@ -83,7 +83,7 @@ func TestANamespaceThatIsMadeAnewKeepsWhatItsRepeatedAddAnswered(t *testing.T) {
 			t.Fatalf("round %d: what was answered is not held", i)
 		}
 		r.agent.sweep(t.Context())
-		r.until("no request is under way", func() bool { return r.agent.locks.count() == 0 })
+		r.until("no request is under way", func() bool { return r.agent.locks.Count() == 0 })
 		if e := r.agent.journal.Get(attachmentOf(c)); e == nil || e.Addresses[0] != again {
 			t.Fatalf("round %d: it had %s, was answered %s, and has nothing any more", i, addr, again)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
@@ -51,17 +52,13 @@ type Agent struct {
 	recovery recovery
 	readings readings
 	claims   singleflight.Group
-	locks    locks
-	hands    hands
+	locks    node.Locks
+	slots    node.Slots
 
 	background sync.WaitGroup // what tasks have begun and do not wait for
 
-	// gate is held for reading while an ADD commits, for writing while the agent settles what it holds: an ADD
-	// commits only what its own generation chose.
-	gate     sync.RWMutex
-	session  *lease.Session
-	outlived *lease.Session // one of a former life of etcd's: what it was given is nothing in this one
-	asserted *lease.Config  // of whose pools all that is held here is asserted, or will be by the settling under way; nil: it has not begun
+	gate     node.Gate     // an ADD commits only what its own generation chose
+	asserted *lease.Config // of whose pools all that is held here is asserted, or will be by the settling under way; nil: it has not begun
 	rights   *lease.Rights
 	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
 	waiting  atomic.Pointer[string]   // why nothing can be handed out; nil: it can
@@ -99,9 +96,12 @@ type Agent struct {
 	draining task.Signal // a pool is drained
 }
 
+// parallel is how many requests work on the kernel at once.
+const parallel = 64
+
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), hands: make(hands, parallel),
+	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), slots: node.NewSlots(parallel),
 		passing: map[allocator.Class]bool{}}
 	a.findings = findings.New(a.tellFinding)
 	a.wait("the agent is starting")

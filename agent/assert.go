@@ -161,7 +161,7 @@ func (a *Agent) attached(e *journal.Entry, in map[poolAddress]lease.Reservation)
 func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allocator.Attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, assertTime)
 	defer cancel()
-	unlock, err := a.locks.lock(ctx, at) // else a DEL could come between
+	unlock, err := a.locks.Lock(ctx, at) // else a DEL could come between
 	if err != nil {
 		return fmt.Errorf("agent: assert the reservation of %s: a request for it is under way: %w", at, err)
 	}

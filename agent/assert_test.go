@@ -71,7 +71,7 @@ func TestAnAddUnderWayHoldsUpNoSettling(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	addr := r.add(c)
 	e := r.agent.journal.Entries()[0]
-	unlock, err := r.agent.locks.lock(t.Context(), e.Attachment) // which the ADD has until it is answered
+	unlock, err := r.agent.locks.Lock(t.Context(), e.Attachment) // which the ADD has until it is answered
 	check(t, err)
 	underWay := *e
 	underWay.Answered = 0

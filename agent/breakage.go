@@ -13,17 +13,15 @@ import (
 // settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
 // has run out.
 func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session) error {
-	a.gate.RLock()
-	back := a.session != nil
-	a.gate.RUnlock()
+	back := a.gate.Session() != nil
 	if !broken.Settling || !back || a.rights.Left(allocator.Stateless) > 0 {
 		return a.settle(ctx, s)
 	}
 	a.unsettled.Store(true)
-	a.gate.Lock()
-	a.session = s
-	a.passAll()
-	a.gate.Unlock()
+	a.gate.Exclusive(func() {
+		a.gate.BeginLocked(s)
+		a.passAll()
+	})
 	time.AfterFunc(10*time.Second, func() {
 		a.unsettled.Store(false)
 		_ = a.settle(ctx, s)
@@ -45,9 +43,7 @@ func (a *Agent) passAll() {
 func (a *Agent) dawdle(session *lease.Session, adds []*add) {
 	const patience = 200 // looks, 50 ms apart
 	for range patience {
-		a.gate.RLock()
-		same := a.session == session
-		a.gate.RUnlock()
+		same := a.gate.Session() == session
 		if !same || a.rights.Left(adds[0].class) > 0 {
 			return
 		}

@@ -35,16 +35,16 @@ func (a *Agent) read(ctx context.Context, r *wire.Request, files []*os.File) (*w
 // check compares one attachment with what ADD answered, with the journal and with the kernel (CNI specification
 // 1.1.0, "CHECK"). It names everything that is missing; what later plugins of the chain added is not its business.
 func (a *Agent) check(ctx context.Context, m *member) error {
-	unlock, err := a.locks.lock(ctx, m.attachment)
+	unlock, err := a.locks.Lock(ctx, m.attachment)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
 	}
 	defer unlock()
-	giveBack, err := a.hands.take(ctx)
+	release, err := a.slots.Acquire(ctx)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
-	defer giveBack()
+	defer release()
 	e := a.journal.Get(m.attachment)
 	if e == nil {
 		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.attachment)

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -122,14 +123,11 @@ func unclaimable(c *lease.Config, pool string, err error) error {
 
 // own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
 func (a *Agent) own(session *lease.Session, b lease.Block) error {
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	if a.session != session || a.outlived == session {
-		return errSuperseded
-	}
-	a.blocks.put(b)
-	a.reconcile(keyOf(b))
-	return nil
+	return a.gate.Commit(session, func() error {
+		a.blocks.put(b)
+		a.reconcile(keyOf(b))
+		return nil
+	})
 }
 
 // keepWarm claims the next block before the present ones are used up, once at a time.
@@ -234,8 +232,8 @@ func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allo
 
 // noAddress tells the caller why there is no address for it.
 func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
-	if lease.SessionOver(why) || errors.Is(why, errSuperseded) {
-		return errSuperseded // the node joins anew, and this ADD begins anew
+	if lease.SessionOver(why) || errors.Is(why, node.ErrSuperseded) {
+		return node.ErrSuperseded // the node joins anew, and this ADD begins anew
 	}
 	if errors.Is(why, errNoBlock) {
 		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every "+

@@ -46,13 +46,14 @@ func (a *Agent) beginAnew(standing lease.Standing) {
 	if standing.Recovering {
 		a.recoveryLeft(standing) // it begins by what is known of the history that is lost
 	}
-	a.gate.Lock()
-	defer a.gate.Unlock()
-	a.outlived, a.asserted = a.session, nil
-	a.config.Store(&lease.Config{Settings: a.config.Load().Settings})
-	a.blocks.reset()
-	a.absences.reset()
-	a.lagging.reset()
+	a.gate.Exclusive(func() {
+		a.gate.OutliveLocked()
+		a.asserted = nil
+		a.config.Store(&lease.Config{Settings: a.config.Load().Settings})
+		a.blocks.reset()
+		a.absences.reset()
+		a.lagging.reset()
+	})
 }
 
 // classes are both.

@@ -76,7 +76,7 @@ func (a *Agent) deleteOne(ctx context.Context, at allocator.Attachment, began al
 
 // deleteHere is deleteOne as far as this node goes. It returns what it has ended, or nil.
 func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began allocator.Instant, giveUp bool) (*journal.Entry, error) {
-	unlock, err := a.locks.lock(ctx, at)
+	unlock, err := a.locks.Lock(ctx, at)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", at)
 	}
@@ -101,18 +101,18 @@ func (a *Agent) deleteHere(ctx context.Context, at allocator.Attachment, began a
 
 // unwire takes an attachment out of the kernel, then out of the journal. It excludes settling meanwhile, which lets
 // the ports of all that is in the journal pass.
-func (a *Agent) unwire(e *journal.Entry, r journal.Release) error {
-	giveBack, _ := a.hands.take(context.Background()) // not the caller's: what is to be undone is undone
-	defer giveBack()
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	if e.Wiring.Port != "" {
-		if err := a.kernel.Detach(e.Wiring.Port); err != nil {
-			return err
+func (a *Agent) unwire(e *journal.Entry, r journal.Release) (err error) {
+	release, _ := a.slots.Acquire(context.Background()) // not the caller's: what is to be undone is undone
+	defer release()
+	a.gate.Shared(func() {
+		if e.Wiring.Port != "" {
+			if err = a.kernel.Detach(e.Wiring.Port); err != nil {
+				return
+			}
 		}
-	}
-	a.release(e, r)
-	return nil
+		a.release(e, r)
+	})
+	return err
 }
 
 // release gives an entry's addresses back: in the journal first, then for whoever comes next.
@@ -147,7 +147,7 @@ type evidence struct {
 // collect ends an attachment because of evidence. Nobody waits for the address, so etcd learns of it afterwards: while it is
 // away, hundreds of these would take minutes else.
 func (a *Agent) collect(ctx context.Context, at allocator.Attachment, because evidence) error {
-	unlock, err := a.locks.lock(ctx, at)
+	unlock, err := a.locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}

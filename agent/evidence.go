@@ -119,7 +119,7 @@ func (a *Agent) undoUnanswered(ctx context.Context) {
 }
 
 func (a *Agent) undoOne(ctx context.Context, at allocator.Attachment) error {
-	unlock, err := a.locks.lock(ctx, at)
+	unlock, err := a.locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}

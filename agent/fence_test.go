@@ -21,9 +21,7 @@ func (r *rig) strict(session, addressLease time.Duration) {
 		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(session), allocator.Duration(addressLease)
 	})
 	r.until("the node's key says so, and both classes pass", func() bool {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		node := r.agent.session.Node()
+		node := r.agent.gate.Session().Node()
 		return node.Fencing == lease.FencingStrict && time.Duration(node.Session) == session &&
 			time.Duration(node.AddressLease) == addressLease &&
 			len(r.passing()) == 2 && r.passing()["stateless"] > addressLease/2

@@ -23,25 +23,27 @@ func (a *Agent) followConfig(ctx context.Context) error {
 }
 
 // configure takes a configuration that is newer than the present one, or of which records were damaged or mended since, and
-// reports whether it was. It changes under the
-// gate, so that every attachment that is in the journal by then is seen by the roll-out, and every later one commits
-// under the new configuration.
+// reports whether it was. Nothing commits while it changes, so that every attachment that is in the journal by then is seen
+// by the roll-out, and every later one commits under the new configuration.
 func (a *Agent) configure(c *lease.Config) bool {
-	a.gate.Lock()
-	former := a.config.Load()
-	if c.Revision < former.Revision || c.Revision == former.Revision && c.Read <= former.Read {
-		a.gate.Unlock()
+	var former *lease.Config
+	var changed, unasserted bool
+	a.gate.Exclusive(func() {
+		former = a.config.Load()
+		if c.Revision < former.Revision || c.Revision == former.Revision && c.Read <= former.Read {
+			return
+		}
+		if c = c.KeepKnown(former); c.Same(former) {
+			return
+		}
+		a.tellBad("configuration", c.Bad)
+		a.config.Store(c)
+		a.pools.configure(c)
+		changed, unasserted = true, a.unasserted(c)
+	})
+	if !changed {
 		return false
 	}
-	if c = c.KeepKnown(former); c.Same(former) {
-		a.gate.Unlock()
-		return false
-	}
-	a.tellBad("configuration", c.Bad)
-	a.config.Store(c)
-	a.pools.configure(c)
-	unasserted := a.unasserted(c)
-	a.gate.Unlock()
 	if !sameTimes(c.Settings, former.Settings) {
 		a.resettle.Raise()
 	}
@@ -73,9 +75,7 @@ func (a *Agent) unasserted(c *lease.Config) bool {
 
 // beginAsserting says that a settling begins, which asserts what is held by the present configuration.
 func (a *Agent) beginAsserting() {
-	a.gate.Lock()
-	defer a.gate.Unlock()
-	a.asserted = a.config.Load()
+	a.gate.Exclusive(func() { a.asserted = a.config.Load() })
 }
 
 // sameTimes reports whether a node fences in the same way under both.
@@ -98,9 +98,8 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 		if broken.Settling {
 			return // the watch would settle in its stead
 		}
-		a.gate.RLock()
-		gained := a.reconcile(keys...)
-		a.gate.RUnlock()
+		var gained []blockKey
+		a.gate.Shared(func() { gained = a.reconcile(keys...) })
 		a.gainedAgain(gained)
 		a.assertGone(gone)
 		a.unhide(mended)

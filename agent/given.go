@@ -119,20 +119,21 @@ func (a *Agent) recallGiven(ctx context.Context, entries []*journal.Entry) (map[
 // recordGiven writes into the journal what a container was given, unless an ADD has done so meanwhile. It returns nil where
 // the container has gone.
 func (a *Agent) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
-	unlock, err := a.locks.lock(ctx, e.Attachment)
+	unlock, err := a.locks.Lock(ctx, e.Attachment)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	now := a.journal.Get(e.Attachment)
-	if now == nil || now.Given != nil {
-		return now, nil
-	}
-	next := *now
-	next.Given = g
-	return &next, a.journal.Change(&next)
+	var now *journal.Entry
+	a.gate.Shared(func() {
+		if now = a.journal.Get(e.Attachment); now == nil || now.Given != nil {
+			return
+		}
+		next := *now
+		next.Given, now = g, &next
+		err = a.journal.Change(&next)
+	})
+	return now, err
 }
 
 // recall is what a container was given, if all that its pool has told since it was made is the same; else it is unknown.

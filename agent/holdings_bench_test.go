@@ -16,9 +16,7 @@ import (
 func crowded(b *testing.B) (r *rig, blocks []lease.Block) {
 	r = newRig(b)
 	b.Cleanup(func() {
-		r.agent.gate.Lock()
-		r.agent.journal.Forget(func(journal.Freed) bool { return true })
-		r.agent.gate.Unlock()
+		r.agent.gate.Exclusive(func() { r.agent.journal.Forget(func(journal.Freed) bool { return true }) })
 	})
 	pool := allocator.Pool{Name: "crowded", CIDRs: prefixes("10.80.0.0/18")}.WithDefaults()
 	r.apply(pool)
@@ -39,8 +37,7 @@ func crowded(b *testing.B) (r *rig, blocks []lease.Block) {
 
 func BenchmarkANodeFindsOutWhatItHolds(b *testing.B) {
 	r, blocks := crowded(b)
-	r.agent.gate.Lock()
-	defer r.agent.gate.Unlock()
+	defer inside(r.agent.gate.Exclusive)()
 	r.agent.settleParts(blocks, 1, nil)
 	for b.Loop() {
 		if n := len(r.agent.held(true)); n != len(blocks) {
@@ -51,8 +48,7 @@ func BenchmarkANodeFindsOutWhatItHolds(b *testing.B) {
 
 func BenchmarkANodeSettlesItsParts(b *testing.B) {
 	r, blocks := crowded(b)
-	r.agent.gate.Lock()
-	defer r.agent.gate.Unlock()
+	defer inside(r.agent.gate.Exclusive)()
 	for b.Loop() {
 		r.agent.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
 			for _, block := range blocks {

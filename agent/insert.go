@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
@@ -55,7 +56,7 @@ func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) (
 func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.Instant) ([]wire.Result, error) {
 	for {
 		results, err := a.insertOnce(ctx, set, began)
-		if !errors.Is(err, errSuperseded) {
+		if !errors.Is(err, node.ErrSuperseded) {
 			return results, err
 		}
 		if ctx.Err() != nil {
@@ -76,7 +77,7 @@ func (a *Agent) lockAll(ctx context.Context, set []*member) (unlock func(), err 
 		}
 	}
 	for _, m := range order {
-		one, err := a.locks.lock(ctx, m.attachment)
+		one, err := a.locks.Lock(ctx, m.attachment)
 		if err != nil {
 			unlock()
 			return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
@@ -289,22 +290,29 @@ func (a *Agent) holdAgain(add *add, session *lease.Session, began allocator.Inst
 
 // commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
 // journal says that the answer is given.
-func (a *Agent) commit(session *lease.Session, adds []*add) error {
+func (a *Agent) commit(session *lease.Session, adds []*add) (err error) {
 	if broken.Generation {
 		a.dawdle(session, adds)
 	}
-	a.gate.RLock()
-	defer a.gate.RUnlock()
+	commit := func() error { return a.commitAll(adds) }
+	if broken.Generation {
+		a.gate.Shared(func() { err = commit() })
+		return err
+	}
+	return a.gate.Commit(session, commit)
+}
+
+func (a *Agent) commitAll(adds []*add) error {
 	config := a.config.Load()
 	for _, add := range adds {
 		switch {
 		case broken.Generation:
-		case a.session != session, a.rights.Left(add.owns()) <= 0:
-			return errSuperseded
+		case a.rights.Left(add.owns()) <= 0:
+			return node.ErrSuperseded
 		case add.former == nil && config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
-			return errSuperseded // wired by a configuration that the roll-out believes to be past
+			return node.ErrSuperseded // wired by a configuration that the roll-out believes to be past
 		case !broken.Settling && a.lostAddress(add.entry):
-			return errSuperseded // after those were looked for whom the loss of the block isolates
+			return node.ErrSuperseded // after those were looked for whom the loss of the block isolates
 		}
 	}
 	for _, add := range adds {
@@ -346,7 +354,7 @@ func (a *Agent) commitOne(add *add) error {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	if !passes {
-		return errSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
+		return node.ErrSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
 	}
 	a.known(answered.Wiring.Port)
 	if a.lagging.drop(add.attachment) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -43,7 +44,7 @@ func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
 	block.Parts = []lease.Part{{Prefix: block.Prefix, Owner: "n2"}}
 	block.Revision = 1 << 40
 	r.agent.blocks.put(block) // the view is news first; the allocator and who is isolated follow
-	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit of %s, which is n2's: %v", addr, err)
 	}
 	r.agent.undo(adds[0])

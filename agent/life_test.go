@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -60,9 +61,7 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 		clientv3.OpPut("/berth/v1/cluster", `{"id": "c0ffee"}`)).Commit()
 	check(t, err)
 	r.until("the agent recovers by the former times", func() bool {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		s := r.agent.session
+		s := r.agent.gate.Session()
 		return s.Recovering() && time.Duration(s.Node().AddressLease) == 6*time.Second
 	})
 	left := func() time.Duration {
@@ -111,11 +110,9 @@ func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesL
 	pool := r.pool()
 	block := pool.BlockOf(netip.MustParseAddr("10.42.200.1"))
 	got := lease.Block{Pool: "default", Prefix: block, Revision: 1 << 40, Parts: []lease.Part{{Prefix: block, Owner: "n1"}}}
-	a.gate.RLock()
-	session := a.session
-	a.gate.RUnlock()
+	session := a.gate.Session()
 	a.beginAnew(lease.Standing{Cluster: "c"})
-	if err := a.own(session, got); !errors.Is(err, errSuperseded) {
+	if err := a.own(session, got); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("it is taken in: %v", err)
 	}
 	if _, known := a.blocks.at(keyOf(got)); known {

@@ -224,7 +224,7 @@ func TestRequestsThatEtcdKeepsWaitingHoldUpNoOthers(t *testing.T) {
 			ended <- response
 		}()
 	}
-	r.until("all wait for etcd", func() bool { return r.agent.locks.count() == stuck })
+	r.until("all wait for etcd", func() bool { return r.agent.locks.Count() == stuck })
 	for range 20 {
 		r.del(plain)
 		r.add(plain)

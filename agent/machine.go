@@ -132,9 +132,7 @@ func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lea
 		a.arrived(out, now)
 	} else if err == nil || errors.Is(err, lease.ErrTaken) {
 		a.blocks.put(now)
-		a.gate.RLock()
-		a.reconcile(blockKey{at.pool, pool.BlockOf(at.addr)})
-		a.gate.RUnlock()
+		a.gate.Shared(func() { a.reconcile(blockKey{at.pool, pool.BlockOf(at.addr)}) })
 	}
 	if taken, is := errors.AsType[*lease.TakenError](err); is {
 		a.tellHeld(at, index, taken.Holder)

@@ -40,12 +40,10 @@ func (a *Agent) mend(ctx context.Context) {
 }
 
 func (a *Agent) generation() int64 {
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	if a.session == nil {
-		return 0
+	if s := a.gate.Session(); s != nil {
+		return s.Generation()
 	}
-	return a.session.Generation()
+	return 0
 }
 
 // removeStrayPorts removes the ports that no attachment has, under the lock of the one that the port's alias names: an
@@ -70,7 +68,7 @@ func (a *Agent) removeStrayPorts(ctx context.Context) error {
 
 func (a *Agent) removeStray(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
 	at := named.Attachment
-	unlock, err := a.locks.lock(ctx, at)
+	unlock, err := a.locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}

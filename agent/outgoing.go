@@ -52,9 +52,7 @@ func (a *Agent) arrived(o *outgoing, now lease.Block) {
 	a.pools.mu.Lock()
 	a.pools.out = slices.DeleteFunc(a.pools.out, func(each *outgoing) bool { return each == o })
 	a.pools.mu.Unlock()
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	a.reconcile(keyOf(o.block))
+	a.gate.Shared(func() { a.reconcile(keyOf(o.block)) })
 }
 
 // doubt keeps a part out until it is settled what has become of it.

@@ -17,9 +17,6 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// errSuperseded says that the session under which something was chosen is not the node's any more.
-var errSuperseded = errors.New("agent: the node's session has changed meanwhile")
-
 // errTimesChanged says that the settings want this node to fence by other times or in another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
 
@@ -119,9 +116,7 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 // rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
 // another agent either: it cannot be read, or says the same of this very start.
 func (a *Agent) rewrittenByHand(ctx context.Context) bool {
-	a.gate.RLock()
-	session := a.session
-	a.gate.RUnlock()
+	session := a.gate.Session()
 	for session != nil && ctx.Err() == nil {
 		now, err := a.store.Node(ctx, a.Node)
 		if _, damaged := errors.AsType[*lease.DamagedError](err); damaged {
@@ -260,7 +255,5 @@ func (a *Agent) holding(class allocator.Class) (*lease.Session, error) {
 		return nil, wire.Errorf(wire.CodeTryAgain,
 			"node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", a.Node, class)
 	}
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	return a.session, nil
+	return a.gate.Session(), nil
 }

@@ -76,9 +76,7 @@ const heartbeat = 3 * time.Second
 
 // statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
 func (a *Agent) statusShown() bool {
-	a.gate.RLock()
-	session := a.session
-	a.gate.RUnlock()
+	session := a.gate.Session()
 	return session == nil || session.Shows(a.status())
 }
 
@@ -158,9 +156,7 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 	}
 	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok && !broken.Settling {
 		a.blocks.put(lost.Block)
-		a.gate.RLock()
-		defer a.gate.RUnlock()
-		a.reconcile(keyOf(lost.Block))
+		a.gate.Shared(func() { a.reconcile(keyOf(lost.Block)) })
 	}
 	return err
 }

@@ -54,19 +54,25 @@ func (a *Agent) answerQuestion(ctx context.Context, q lease.Question) {
 
 // holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is given back or settles
 // meanwhile.
-func (a *Agent) holdingsNow() (*lease.Session, lease.Answer, error) {
-	a.gate.Lock()
-	defer a.gate.Unlock()
+func (a *Agent) holdingsNow() (session *lease.Session, answer lease.Answer, err error) {
+	a.gate.Exclusive(func() {
+		session = a.gate.SessionLocked()
+		answer, err = a.holdingsAlone()
+	})
+	return session, answer, err
+}
+
+func (a *Agent) holdingsAlone() (lease.Answer, error) {
 	answer := lease.Answer{Version: a.Version, Applied: a.lagging.revision(), Unpublished: a.backlog.len(),
 		Undetached: len(a.journal.Pending())}
 	answer.Attachments = a.heldAttachments()
 	var err error
 	if answer.Ports, err = a.heldPorts(answer.Attachments); err != nil {
-		return nil, answer, err
+		return answer, err
 	}
 	answer.Spaces = a.heldSpaces()
 	answer.Notes, err = a.badNotes()
-	return a.session, answer, err
+	return answer, err
 }
 
 func (a *Agent) heldAttachments() []lease.HeldAttachment {

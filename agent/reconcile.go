@@ -56,7 +56,7 @@ func (a *Agent) reconcileSpace(k blockKey) (gained int) {
 	for _, part := range allocator.Subtract(k.prefix, ours) {
 		s.Drop(part)
 	}
-	if a.session == nil {
+	if a.gate.SessionLocked() == nil {
 		return 0 // nothing is this node's before it has settled
 	}
 	for _, part := range own {

@@ -70,9 +70,12 @@ func (a *Agent) recoverEntry(e *journal.Entry, there bool, started allocator.Ins
 }
 
 // forgetPorts takes the ports that are gone out of their classes. It excludes commits, so that no port joins meanwhile.
-func (a *Agent) forgetPorts() error {
-	a.gate.Lock()
-	defer a.gate.Unlock()
+func (a *Agent) forgetPorts() (err error) {
+	a.gate.Exclusive(func() { err = a.forgetPortsAlone() })
+	return err
+}
+
+func (a *Agent) forgetPortsAlone() error {
 	classes, err := a.kernel.Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)

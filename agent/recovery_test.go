@@ -21,9 +21,7 @@ func (r *rig) restored(damage func()) {
 }
 
 func (r *rig) recovering() bool {
-	r.agent.gate.RLock()
-	defer r.agent.gate.RUnlock()
-	return r.agent.session != nil && r.agent.session.Recovering()
+	return r.agent.gate.Session() != nil && r.agent.gate.Session().Recovering()
 }
 
 // brief makes rights as short as they can be.
@@ -37,9 +35,7 @@ func (r *rig) brief(change ...func(*lease.Config)) {
 	})
 	revision := r.config().Revision
 	r.until("the agent has it", func() bool {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		node := r.agent.session.Node()
+		node := r.agent.gate.Session().Node()
 		return r.agent.config.Load().Revision == revision && time.Duration(node.AddressLease) == 6*time.Second &&
 			node.Fencing == r.agent.config.Load().Settings.Fencing
 	})

@@ -17,7 +17,7 @@ func (r *rig) settlingFor(d time.Duration, f func()) (letSettle func()) {
 	}
 	before := r.nodeKey().Revision
 	r.open()
-	letSettle, err := r.agent.locks.lock(r.t.Context(), allocator.Attachment{Network: "net", Container: "member", Interface: "eth0"})
+	letSettle, err := r.agent.locks.Lock(r.t.Context(), allocator.Attachment{Network: "net", Container: "member", Interface: "eth0"})
 	check(r.t, err)
 	r.run()
 	r.until("it has joined", func() bool { return r.nodeKey().Revision > before })

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,6 +185,17 @@ func prefixes(text ...string) (all []netip.Prefix) {
 		all = append(all, netip.MustParsePrefix(t))
 	}
 	return all
+}
+
+// inside is inside the gate, until leave is called.
+func inside(gate func(func())) (leave func()) {
+	entered, left, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		gate(func() { close(entered); <-left })
+		close(over)
+	}()
+	<-entered
+	return sync.OnceFunc(func() { close(left); <-over })
 }
 
 func check(t testing.TB, err error) {

@@ -222,7 +222,7 @@ func rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
 }
 
 func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *lease.Config) error {
-	unlock, err := a.locks.lock(ctx, at)
+	unlock, err := a.locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -249,7 +249,6 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 	if err := a.kernel.Update(to, from); err != nil {
 		return err
 	}
-	a.gate.RLock()
-	defer a.gate.RUnlock()
-	return a.journal.Change(&next)
+	a.gate.Shared(func() { err = a.journal.Change(&next) })
+	return err
 }

@@ -21,7 +21,7 @@ func TestAnAddAndAStatusWaitForAnAgentThatHasJustStarted(t *testing.T) {
 		_, err := r.send(&wire.Request{Operation: wire.Status, Started: int64(wire.Boottime())})
 		ended <- err
 	}()
-	r.until("both are there", func() bool { return r.agent.locks.count() == 0 && r.agent.waiting.Load() != nil })
+	r.until("both are there", func() bool { return r.agent.locks.Count() == 0 && r.agent.waiting.Load() != nil })
 	r.startEtcd()
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -51,13 +51,13 @@ func TestACallerIsToldWhatTheAgentWaitsForWhenItsPatienceIsOver(t *testing.T) {
 
 func TestAPoolThatApplyHasJustAnsweredIsKnownToAnAgentWhoseWatchLags(t *testing.T) {
 	r := newRig(t)
-	r.agent.gate.RLock() // the watch's news waits for it
+	leave := inside(r.agent.gate.Shared) // the watch's news waits for it
 	r.apply(allocator.Pool{Name: "fresh", CIDRs: prefixes("10.77.0.0/24")})
 	config, err := r.store.Config(t.Context())
 	check(t, err)
 	got := make(chan error, 1)
 	go func() { _, _, err := r.agent.poolNow(t.Context(), "fresh"); got <- err }()
-	r.agent.gate.RUnlock()
+	leave()
 	check(t, <-got)
 	if c := r.agent.config.Load(); c.Revision < config.Revision {
 		t.Errorf("revision %d is known: want %d", c.Revision, config.Revision)

@@ -44,18 +44,18 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 	if err != nil {
 		return err
 	}
-	a.gate.Lock()
-	a.session = s
 	if !s.Recovering() {
 		held = nil // etcd's word is enough
 	}
-	a.settleParts(blocks, s.Generation(), held)
-	etcd := newNamed(a, reservations, assignments)
-	a.takeInNamed(etcd)
-	unknown := a.settleReservations(reservations)
-	a.settlePorts(etcd, s.Recovering())
-	a.gate.Unlock()
-
+	var unknown []lease.Detachment
+	a.gate.Exclusive(func() {
+		a.gate.BeginLocked(s)
+		a.settleParts(blocks, s.Generation(), held)
+		etcd := newNamed(a, reservations, assignments)
+		a.takeInNamed(etcd)
+		unknown = a.settleReservations(reservations)
+		a.settlePorts(etcd, s.Recovering())
+	})
 	if err := a.reap(ctx, unknown); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -29,9 +30,7 @@ func (r *rig) etcdctl() *clientv3.Client {
 func (r *rig) regain() {
 	r.t.Helper()
 	generation := func() int64 {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		return r.agent.session.Generation()
+		return r.agent.gate.Session().Generation()
 	}
 	before := generation()
 	_, err := r.etcdctl().Delete(context.Background(), "/berth/v1/sessions/n1")
@@ -153,7 +152,7 @@ func TestNothingCommitsThatAFormerSessionChose(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
 	r.regain()
-	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit under a former session: %v", err)
 	}
 	r.agent.undo(adds[0])
@@ -167,7 +166,7 @@ func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
 	pool.MTU = 1400
 	r.apply(pool)
 	r.until("the agent has the configuration", func() bool { p, _, err := r.agent.pool("default"); return err == nil && p.MTU == 1400 })
-	if err := r.agent.commit(session, adds); !errors.Is(err, errSuperseded) {
+	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit under a former configuration: %v", err)
 	}
 	r.agent.undo(adds[0])

@@ -131,9 +131,7 @@ func (r *rig) word(u lease.Update[lease.Block]) {
 	for _, c := range news {
 		keys = append(keys, keyOf(c.now))
 	}
-	r.agent.gate.RLock()
-	defer r.agent.gate.RUnlock()
-	r.agent.reconcile(keys...)
+	r.agent.gate.Shared(func() { r.agent.reconcile(keys...) })
 }
 
 // silent keeps a session and nothing else.

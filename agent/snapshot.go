@@ -15,9 +15,8 @@ func (a *Agent) snapshot() metrics.Snapshot {
 		Journal: a.journal.Bytes(),
 		Applied: a.lagging.revision(), Live: a.lagging.liveRevision(), Outdated: a.lagging.outdated(), Findings: a.findings.Counts(),
 	}
-	a.gate.RLock()
-	s.Recovering = a.session != nil && a.session.Recovering()
-	a.gate.RUnlock()
+	session := a.gate.Session()
+	s.Recovering = session != nil && session.Recovering()
 	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
 		s.Attachments[string(class)] = 0
 		s.Rights[string(class)] = a.rights.Left(class)

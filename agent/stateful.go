@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -58,7 +59,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 		add.reserved = reservedEntry(add, byIdentity[add.identity()])
 	}
 	if lease.SessionOver(err) { // the node joins anew, and this ADD begins anew
-		return errSuperseded
+		return node.ErrSuperseded
 	}
 	return a.reserveError(a.untilRecovered(err), adds)
 }
@@ -76,7 +77,7 @@ func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
 	}
 	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a request that has the lock is under way: it decides
 	defer cancel()
-	unlock, err := a.locks.lock(wait, r.Holder.Attachment)
+	unlock, err := a.locks.Lock(wait, r.Holder.Attachment)
 	if err != nil {
 		return false
 	}
@@ -86,9 +87,8 @@ func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
 	}
 	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 		Epoch: r.Epoch}
-	a.gate.RLock()
-	ours := a.session != nil && r.Revision > a.session.Generation() // since then the journal has all that was answered
-	a.gate.RUnlock()
+	session := a.gate.Session()
+	ours := session != nil && r.Revision > session.Generation() // since then the journal has all that was answered
 	if ours {
 		return a.store.EndMade(ctx, d) == nil
 	}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/berth-ipam/berth/internal/wire"
@@ -104,8 +103,7 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 	pool := config.Pools["default"]
 	pool.MTU = 1400
 	config.Pools["default"] = pool
-	a.gate.Lock()
-	unlock := sync.OnceFunc(a.gate.Unlock)
+	unlock := inside(a.gate.Exclusive)
 	defer unlock()
 	brought := make(chan error, 1)
 	go func() { brought <- a.bringOne(t.Context(), at, config) }()

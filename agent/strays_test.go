@@ -13,9 +13,7 @@ func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
 	kept := r.add(stays)
 	pool, config, err := r.agent.pool("default")
 	check(t, err)
-	r.agent.gate.RLock()
-	session := r.agent.session
-	r.agent.gate.RUnlock()
+	session := r.agent.gate.Session()
 	late, err := session.Reserve(t.Context(), []lease.ReserveRequest{{
 		Pool: *pool, PoolRevision: config.PoolRevisions["default"],
 		Identity:   allocator.Identity{Namespace: "ns", App: "db", Member: "db-1", Network: "net", Interface: "eth0"},

@@ -168,9 +168,7 @@ func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *t
 		c.Settings.AddressLease = allocator.Duration(time.Hour)
 	})
 	r.until("the session is long", func() bool {
-		r.agent.gate.RLock()
-		defer r.agent.gate.RUnlock()
-		return time.Duration(r.agent.session.Node().Session) == 10*time.Minute
+		return time.Duration(r.agent.gate.Session().Node().Session) == 10*time.Minute
 	})
 	r.regain() // a renewal would come after two minutes
 }
@@ -180,11 +178,11 @@ func TestTheEndOfAFormerSessionDoesNotEndThePresentOne(t *testing.T) {
 	r.stop()
 	a := r.agent
 	a.lost.Lower()
-	a.sessionGone(a.session.Generation() - 1)
+	a.sessionGone(a.gate.Session().Generation() - 1)
 	if len(a.lost) != 0 {
 		t.Error("the end of a former one ends it")
 	}
-	a.sessionGone(a.session.Generation())
+	a.sessionGone(a.gate.Session().Generation())
 	if len(a.lost) != 1 {
 		t.Error("its own end does not end it")
 	}

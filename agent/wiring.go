@@ -115,11 +115,11 @@ func port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 
 // wireAll wires a set, as one that works on the kernel.
 func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
-	giveBack, err := a.hands.take(ctx)
+	release, err := a.slots.Acquire(ctx)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
-	defer giveBack()
+	defer release()
 	for _, add := range adds {
 		if err := a.wire(add); err != nil {
 			return err

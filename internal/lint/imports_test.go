@@ -63,14 +63,15 @@ var rules = map[string]rule{
 	"netops/nettest": {ours: []string{"internal/sandbox"}, others: kernel},
 	"metrics":        {others: prom},
 	"agent": {
-		ours: []string{"agent/bridges", "agent/findings", "agent/journal", "agent/server", "metrics", "netops", "lease", "allocator",
-			"internal/wire", "internal/broken", "internal/ifname", "internal/task"},
+		ours: []string{"agent/bridges", "agent/findings", "agent/journal", "agent/node", "agent/server", "metrics", "netops", "lease",
+			"allocator", "internal/wire", "internal/broken", "internal/ifname", "internal/task"},
 		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
 	},
 	"agent/bridges":   {ours: []string{"netops"}},
 	"agent/exclusive": {others: []string{"golang.org/x/sys/"}},
 	"agent/findings":  {ours: []string{"lease"}},
 	"agent/journal":   {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
+	"agent/node":      {ours: []string{"lease", "allocator"}},
 	"agent/server": {
 		ours:   []string{"agent/findings", "lease", "allocator", "internal/task", "internal/wire"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sys/"},

@@ -1,4 +1,4 @@
-package agent
+package node
 
 import (
 	"context"
@@ -7,19 +7,19 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// locks gives each attachment a lock: requests about one container wait for each other, others do not.
-type locks struct {
+// Locks gives each attachment a lock: requests about one container wait for each other, others do not.
+type Locks struct {
 	mu   sync.Mutex
 	held map[allocator.Attachment]*attachmentLock
 }
 
 type attachmentLock struct {
-	users int           // holder and waiters, under locks.mu
+	users int           // holder and waiters, under Locks.mu
 	token chan struct{} // holds one token while free
 }
 
-// lock waits for a's lock until ctx ends.
-func (l *locks) lock(ctx context.Context, a allocator.Attachment) (unlock func(), err error) {
+// Lock waits for a's lock until ctx ends.
+func (l *Locks) Lock(ctx context.Context, a allocator.Attachment) (unlock func(), err error) {
 	l.mu.Lock()
 	if l.held == nil {
 		l.held = map[allocator.Attachment]*attachmentLock{}
@@ -49,8 +49,8 @@ func (l *locks) lock(ctx context.Context, a allocator.Attachment) (unlock func()
 	}
 }
 
-// count is how many attachments a request has or waits for.
-func (l *locks) count() int {
+// Count is how many attachments a request has or waits for.
+func (l *Locks) Count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.held)
