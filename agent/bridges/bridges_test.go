@@ -126,3 +126,69 @@ func TestABridgeWhoseUplinkIsContradictedIsLeftAsItIs(t *testing.T) {
 		t.Errorf("contradictions %v, and the bridge is to be %+v", found, all)
 	}
 }
+
+func TestNetworksThatSayDifferentThingsOfDifferentThingsAgree(t *testing.T) {
+	for what, c := range map[string][2]Use{
+		"two bridges with an MTU each":                  {use("a", "p", "br", mtu(1400)), use("b", "q", "br1", mtu(9000))},
+		"two pools with one MTU":                        {use("a", "p", "br", mtu(1400)), use("b", "q", "br", mtu(1400))},
+		"two pools behind an uplink, which decides":     {use("a", "p", "br", up("eth0"), mtu(1400)), use("b", "q", "br", up("eth0"), mtu(9000))},
+		"one network, whose later containers add":       {use("a", "p", "br", masq), use("a", "p", "br1")},
+		"two pools with a gateway each":                 {use("a", "p", "br", gate("10.42.0.1/16")), use("b", "q", "br1", gate("10.43.0.1/16"))},
+		"one pool whose gateway is on one of them":      {use("a", "p", "br"), use("b", "p", "br1", gate("10.42.0.1/16"))},
+		"one pool whose gateway is on the other bridge": {use("a", "p", "br", gate("10.42.0.1/16")), use("b", "p", "br1")},
+	} {
+		var b Book
+		if _, err := b.Admit(c[0], held()); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := b.Admit(c[1], held(c[0])); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestOnlyWhatIsContradictedIsLeftAsItIs(t *testing.T) {
+	var b Book
+	all, found := b.All(held(
+		use("a", "p", "br", mtu(1400), gate("10.42.0.1/16")), use("b", "q", "br", mtu(9000), gate("10.43.0.1/16")),
+		use("c", "r", "other", mtu(9000)),
+	)())
+	if len(found) != 1 || len(all) != 2 {
+		t.Fatalf("contradictions %v, bridges %+v", found, all)
+	}
+	if br := all[0]; br.MTU != 0 || len(br.Addresses) != 2 {
+		t.Errorf("the bridge is to be %+v: want both gateways, and its MTU left alone", br)
+	}
+	if other := all[1]; other.MTU != 9000 {
+		t.Errorf("the other bridge is to be %+v", other)
+	}
+}
+
+func TestAUseThatIsKnownIsAdmittedWithoutALookAtTheContainers(t *testing.T) {
+	var b Book
+	known := use("a", "p", "br", gate("10.42.0.1/16"))
+	if _, err := b.Admit(known, held()); err != nil {
+		t.Fatal(err)
+	}
+	looked := false
+	look := func() []Held { looked = true; return held(known)() }
+	if got, err := b.Admit(known, look); err != nil || looked || len(got.Addresses) != 1 {
+		t.Errorf("it is %+v, %v; the containers were looked at: %t", got, err, looked)
+	}
+	if _, err := b.Admit(use("a", "p", "br", gate("10.42.0.9/16")), look); err != nil || !looked {
+		t.Errorf("of what is new: %v; the containers were looked at: %t", err, looked)
+	}
+}
+
+// What its earlier containers were made with stays, where a network's words were changed since.
+func TestANetworksFormerWordsStayWhileContainersWereMadeByThem(t *testing.T) {
+	for name, order := range map[string][]Use{
+		"the former first": {use("a", "p", "br", up("eth0"), masq), use("a", "p", "br")},
+		"the later first":  {use("a", "p", "br"), use("a", "p", "br", up("eth0"), masq)},
+	} {
+		all, found := new(Book).All(held(order...)())
+		if len(found) != 0 || len(all) != 1 || all[0].Uplink != "eth0" || len(all[0].Masquerade) != 1 {
+			t.Errorf("%s: the bridges are to be %+v, contradictions %v", name, all, found)
+		}
+	}
+}

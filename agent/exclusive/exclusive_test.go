@@ -144,3 +144,17 @@ func TestAKilledProcessLeavesNoLockBehind(t *testing.T) {
 	}
 	l.Close()
 }
+
+func TestAPathThatLeadsNowhereIsRefusedInWords(t *testing.T) {
+	base := t.TempDir()
+	file, loop := filepath.Join(base, "file"), filepath.Join(base, "loop")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink("loop", loop)); err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(base, "none", "run")
+	for dir, want := range map[string]string{file: "is not a directory", loop: "symbolic links", none: "no such file"} {
+		if err := trusted(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want it to say %q", dir, err, want)
+		}
+	}
+}

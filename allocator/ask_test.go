@@ -1,0 +1,135 @@
+package allocator
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// asking is newSpace where the wire is to be asked.
+func asking(t *testing.T) *Space {
+	t.Helper()
+	s := newSpace(t)
+	s.Ask(true)
+	return s
+}
+
+func sorted(all []netip.Addr) []netip.Addr {
+	slices.SortFunc(all, netip.Addr.Compare)
+	return all
+}
+
+func TestTheWireIsAskedForWhatIsFreeAndForNothingElse(t *testing.T) {
+	s := newSpace(t)
+	held := take(t, s, web, 0)
+	s.Ask(true)
+	got := sorted(s.Unasked(100))
+	var want []netip.Addr
+	for a := addr("10.0.0.2"); a != addr("10.0.0.8"); a = a.Next() {
+		if a != held {
+			want = append(want, a)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("to be asked for are %v, want %v", got, want)
+	}
+	s.Ask(true) // once more changes nothing
+	s.Asked(want[0])
+	s.Ask(true)
+	if got := s.Unasked(100); slices.Contains(got, want[0]) || len(got) != len(want)-1 {
+		t.Errorf("to be asked for are %v: want all but %s, which was asked for", got, want[0])
+	}
+	s.Ask(false)
+	if got := s.Unasked(100); len(got) > 0 {
+		t.Errorf("to be asked for are %v where nobody is to ask", got)
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestThoseOfOneBlockAreAskedForTogetherAndAtMostSoMany(t *testing.T) {
+	s := asking(t)
+	s.Add(prefix("10.0.0.16/28"), false)
+	blocks := map[netip.Prefix]bool{}
+	for _, a := range s.Unasked(100) {
+		blocks[s.BlockOf(a)] = true
+	}
+	if len(blocks) != 1 {
+		t.Errorf("they are of blocks %v: want one", blocks)
+	}
+	if got := s.Unasked(3); len(got) != 3 {
+		t.Errorf("asked for three there are %v", got)
+	}
+	asked := 0
+	for all := s.Unasked(4); len(all) > 0; all = s.Unasked(4) {
+		for _, a := range all {
+			s.Asked(a)
+			asked++
+		}
+	}
+	if want := 6 + 15; asked != want { // the second block without the broadcast address
+		t.Errorf("%d were asked for, want %d", asked, want)
+	}
+}
+
+func TestWhatWasNotAskedForIsGivenLastAndToldSo(t *testing.T) {
+	s := asking(t)
+	known := addr("10.0.0.6")
+	s.Asked(known)
+	if g, _ := s.Take(web, 0, true); g.Address != known || g.Probe {
+		t.Errorf("given is %+v: want %s, which the wire was asked for", g, known)
+	}
+	if g, outcome := s.Take(web, 0, true); outcome != Taken || !g.Probe {
+		t.Errorf("given is %+v: want one that is to be asked for before its first use", g)
+	}
+}
+
+func TestAnAddressThatSomebodyOnTheWireHasRestsAndIsAskedForAgain(t *testing.T) {
+	s := asking(t)
+	foreign := addr("10.0.0.6")
+	for _, a := range s.Unasked(100) {
+		if a != foreign {
+			s.Asked(a)
+		}
+	}
+	s.Occupied(foreign, 0, time.Minute)
+	if given := drain(s, web, Instant(time.Second), true); len(given) != 5 || slices.Contains(given, foreign) {
+		t.Errorf("given are %v: want the five others", given)
+	}
+	if _, err := s.TakeAddress(foreign); !errors.Is(err, ErrQuarantined) {
+		t.Errorf("asked for by name: %v", err)
+	}
+	s.Settle(Instant(2 * time.Minute))
+	if g, outcome := s.Take(web, Instant(2*time.Minute), true); outcome != Taken || g.Address != foreign || !g.Probe {
+		t.Errorf("after its rest it is %+v: want it to be asked for first", g)
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The answer of the wire comes later than the question: what became of the address meanwhile stays.
+func TestAnAnswerOfTheWireChangesNothingOfWhatIsNotFreeAnyMore(t *testing.T) {
+	s := asking(t)
+	held := take(t, s, web, 0)
+	s.Occupied(held, 0, time.Minute)
+	if !s.Holds(held) {
+		t.Errorf("%s is held no more", held)
+	}
+	// A gateway, one of a part of others, of a block of others, of no pool.
+	for _, gone := range []netip.Addr{addr("10.0.0.1"), addr("10.0.0.9"), addr("10.0.0.20"), addr("192.0.2.1")} {
+		s.Occupied(gone, 0, time.Minute)
+		s.Asked(gone)
+		if s.Holds(gone) || slices.Contains(s.Unasked(100), gone) {
+			t.Errorf("%s has become one of these", gone)
+		}
+	}
+	s.Asked(held)
+	s.Release(held, web, 0, 0)
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}
