@@ -13,7 +13,15 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// check reads all files that Open is given once, so that what can never be is told at once.
+// Check tells what can never be at once: whoever has a command line to refuse need not open a store for it.
+func (o Options) Check() error {
+	if err := o.check(); err != nil {
+		return fmt.Errorf("lease: open: %w", err)
+	}
+	return nil
+}
+
+// check reads all files that Open is given once.
 func (o Options) check() error {
 	if err := o.reachable(); err != nil {
 		return err

@@ -14,6 +14,9 @@ func (s *Store) At(ctx context.Context, n int64) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Changes == 0 {
+		return nil, fmt.Errorf("lease: configuration after change %d: there was no change yet: apply a configuration first", n)
+	}
 	if n < 1 || n > c.Changes {
 		return nil, fmt.Errorf("lease: configuration after change %d: want a number from 1 to %d, as the history has them", n, c.Changes)
 	}

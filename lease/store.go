@@ -7,7 +7,6 @@
 package lease
 
 import (
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,8 +52,8 @@ type Store struct {
 
 // Open does not wait for etcd: every call finds out for itself whether etcd answers.
 func Open(o Options) (*Store, error) {
-	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("lease: open: %w", err)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
 	s := &Store{
 		keys: NewKeys(o.Prefix), observe: o.Observe, unreadable: o.Unreadable, now: o.Now, login: newLogin(o), access: access{tell: o.Access},

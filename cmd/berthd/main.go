@@ -26,7 +26,7 @@ func main() {
 	case errors.Is(err, pflag.ErrHelp):
 		return
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "berthd:", err)
+		fmt.Fprintln(os.Stderr, "berthd:", inWords(err))
 		os.Exit(2)
 	case o.showVersion:
 		fmt.Println("berthd", version)

@@ -99,7 +99,19 @@ func (o *options) check() error {
 		}
 		*dir = path
 	}
-	return nil
+	return o.checkEtcd()
+}
+
+// checkEtcd looks at what is said of etcd, be it another's or one of this machine's own.
+func (o *options) checkEtcd() error {
+	etcd := *o.etcd
+	if len(etcd.Endpoints) == 0 {
+		if err := o.embedded(nil).Check(); err != nil {
+			return fmt.Errorf("--embedded-etcd-listen: %w", err)
+		}
+		etcd.Endpoints = []string{"unix://" + flags.EtcdSocket(o.agent.RunDir)}
+	}
+	return etcd.Check()
 }
 
 // identify finds out which machine and which boot of it this is, where the flags do not say.

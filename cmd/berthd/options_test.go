@@ -27,6 +27,13 @@ func TestACommandLineThatCannotBeCarriedOutIsRefusedInWords(t *testing.T) {
 		"--log-format=xml":             "want text or json",
 		"--session=3s":                 "unknown flag",
 		"--etcd-endpoints=http://a:1 --embedded-etcd-listen=http://b:1": "give one of them",
+		"--etcd-endpoints=nonsense":                                     "want http://HOST:PORT",
+		"--etcd-endpoints=http://a:1 --etcd-prefix=berth":               "want one that begins with a slash",
+		"--etcd-endpoints=http://a:1 --etcd-user=berth":                 "want both, or neither",
+		"--etcd-endpoints=https://a:1 --etcd-cert=/none":                "want both files, or neither",
+		"--etcd-endpoints=https://a:1 --etcd-cacert=/none":              "/none",
+		"--etcd-prefix=berth":                                           "want one that begins with a slash",
+		"--embedded-etcd-listen=127.0.0.1:2379":                         "want one such as http://127.0.0.1:2379",
 	} {
 		if _, err := parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error that says %q", line, err, want)

@@ -76,7 +76,7 @@ func read(name string, data []byte) (*yaml.Node, error) {
 	var document, second yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	err := decoder.Decode(&document)
-	if err == nil && len(document.Content) == 1 && !isNull(document.Content[0]) {
+	if err == nil && len(document.Content) == 1 && !isEmpty(document.Content[0]) {
 		if err = decoder.Decode(&second); err == nil {
 			return nil, fmt.Errorf("%s:%d: a second document begins: want one alone", name, second.Line)
 		}

@@ -129,6 +129,11 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// isEmpty reports whether a document says nothing.
+func isEmpty(n *yaml.Node) bool {
+	return isNull(n) || n.Kind == yaml.MappingNode && len(n.Content) == 0
+}
+
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
 // kind is a word for what stands where something else was wanted.

@@ -84,6 +84,12 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	return s, nil
 }
 
+// Check tells what the etcd could never listen on.
+func (o Options) Check() error {
+	_, err := clientURLs(o.ListenClient)
+	return err
+}
+
 func clientURLs(texts []string) ([]url.URL, error) {
 	var urls []url.URL
 	for _, text := range texts {
