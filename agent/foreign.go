@@ -2,10 +2,7 @@ package agent
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,19 +20,15 @@ import (
 const (
 	askedAtOnce = 64          // addresses of a part
 	askAgain    = time.Second // after the wire could not be asked
-	proxyAt     = 8           // for how many unheld addresses one MAC answers that is no host, but proxy ARP
 )
-
-// proxyARP is the kind of the finding that somebody on the wire answers for addresses that nobody has.
-const proxyARP = "proxy-arp"
 
 // foreign is what is known of the networks behind uplinks.
 type foreign struct {
 	asking task.Signal // there may be something to ask for
 
 	mu      sync.Mutex
-	bridges map[string]string // by pool: the bridge with the uplink
-	proxies map[string]bool   // MACs that answer for whatever is asked
+	bridges map[string]string   // by pool: the bridge with the uplink
+	proxies map[string]proxyMAC // by MAC: those that answer for whatever is asked
 }
 
 // behindUplink says that a pool's containers are on a bridge that has an uplink.
@@ -70,6 +63,9 @@ func (a *Agent) applyAsking() {
 			a.pools.with(spaceKey{pool, f}, func(s *allocator.Space) { s.Ask(on) })
 		}
 	}
+	if !on {
+		a.forgetProxies()
+	}
 	a.foreign.asking.Raise()
 }
 
@@ -92,7 +88,8 @@ func (a *Agent) askAhead(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.foreign.asking:
-		case <-tick.C: // a quarantine may be over
+		case <-tick.C: // a quarantine may be over, and a proxy gone
+			a.lookAtProxies(ctx)
 		}
 		for pool, bridge := range a.foreign.known() {
 			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
@@ -128,8 +125,7 @@ func (a *Agent) askWire(ctx context.Context, k spaceKey, bridge string, ask []ne
 		return nil, err
 	}
 	occupied = map[netip.Addr]bool{}
-	proxies := a.foreign.proxiesIn(ask, answers)
-	a.tellProxies(bridge, proxies)
+	a.findProxies(k, bridge, ask, answers)
 	for addr, mac := range answers {
 		if !a.foreign.isProxy(mac) {
 			occupied[addr] = true
@@ -147,41 +143,4 @@ func (a *Agent) askWire(ctx context.Context, k spaceKey, bridge string, ask []ne
 		}
 	})
 	return occupied, nil
-}
-
-// proxiesIn are the MACs that answer for too many addresses to be hosts.
-func (f *foreign) proxiesIn(ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) (macs []string) {
-	count := map[string]int{}
-	for _, mac := range answers {
-		count[mac.String()]++
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.proxies == nil {
-		f.proxies = map[string]bool{}
-	}
-	for mac, n := range count {
-		if n >= proxyAt && n > len(ask)/2 {
-			f.proxies[mac] = true
-		}
-		if f.proxies[mac] {
-			macs = append(macs, mac)
-		}
-	}
-	slices.Sort(macs)
-	return macs
-}
-
-func (f *foreign) isProxy(mac net.HardwareAddr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.proxies[mac.String()]
-}
-
-func (a *Agent) tellProxies(bridge string, macs []string) {
-	for _, mac := range macs {
-		a.findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
-			"its answers are ignored", mac, bridge),
-			"switch proxy ARP off on that router, or set probe to off in the settings: hosts behind it cannot be told from free addresses")
-	}
 }

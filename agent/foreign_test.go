@@ -19,10 +19,17 @@ import (
 // uplinked is a rig whose host has a NIC, up0, and the pool tiny without a gateway; behind the NIC is a host with addresses that
 // nobody gave.
 func uplinked(t *testing.T, addresses ...string) (r *rig, onUplink func(id string) wire.Container) {
+	r, onUplink, _ = behindUplink(t, addresses...)
+	return r, onUplink
+}
+
+// behindUplink is uplinked, and takeOff takes an address off the host behind the NIC.
+func behindUplink(t *testing.T, addresses ...string) (r *rig, onUplink func(id string) wire.Container, takeOff func(address string)) {
 	r = newRig(t)
 	r.apply(allocator.Pool{Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), BlockSize: allocator.BlockSize{V4: 28}})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
-	ns, err := netns.GetFromPath(r.space())
+	at := r.space()
+	ns, err := netns.GetFromPath(at)
 	check(t, err)
 	defer ns.Close()
 	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "up0", Flags: net.FlagUp}, PeerName: "eth0", PeerNamespace: netlink.NsFd(ns)}
@@ -44,10 +51,23 @@ func uplinked(t *testing.T, addresses ...string) (r *rig, onUplink func(id strin
 		check(t, err)
 		check(t, inside.AddrAdd(peer, parsed))
 	}
-	return r, func(id string) wire.Container {
+	onUplink = func(id string) wire.Container {
 		c := r.tiny(id)
 		c.Bridge, c.Uplink = "brup0", "up0"
 		return c
+	}
+	index := peer.Attrs().Index
+	return r, onUplink, func(address string) {
+		r.t.Helper()
+		ns, err := netns.GetFromPath(at)
+		check(r.t, err)
+		defer ns.Close()
+		inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+		check(r.t, err)
+		defer inside.Close()
+		parsed, err := netlink.ParseAddr(address)
+		check(r.t, err)
+		check(r.t, inside.AddrDel(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: index}}, parsed))
 	}
 }
 
@@ -71,20 +91,55 @@ func TestTheAddressOfAHostBehindTheUplinkIsGivenToNobody(t *testing.T) {
 	}
 }
 
-func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
-	var all []string
+// toldOfProxies reports whether proxy ARP is told.
+func (r *rig) toldOfProxies() bool {
+	return slices.ContainsFunc(r.agent.findings.List(), func(f lease.NodeFinding) bool { return f.Kind == proxyARP })
+}
+
+// everything is what the pool tiny has, each by itself: where one goes the others stay.
+func everything() (all []string) {
 	for i := 1; i < 15; i++ {
-		all = append(all, fmt.Sprintf("10.7.0.%d/28", i))
+		all = append(all, fmt.Sprintf("10.7.0.%d/32", i))
 	}
-	r, c := uplinked(t, all...)
+	return all
+}
+
+func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
+	r, c := uplinked(t, everything()...)
 	r.add(c("a"))
-	told := false
-	for _, f := range r.agent.findings.List() {
-		told = told || f.Kind == proxyARP
-	}
-	if !told {
+	if !r.toldOfProxies() {
 		t.Errorf("nothing is told: %v", r.agent.findings.List())
 	}
+}
+
+func TestOneThatDoesNotAnswerForEverythingAnyMoreIsAHostLikeAnyOther(t *testing.T) {
+	r, c, takeOff := behindUplink(t, everything()...)
+	r.add(c("a"))
+	r.until("the wire was asked for the whole part", func() bool { return r.toldOfProxies() && r.freeUnasked() == 0 })
+	left := map[string]bool{}
+	for _, address := range everything() { // two stay, of those that no container has
+		addr := netip.MustParsePrefix(address).Addr()
+		if r.agent.journal.Holder("tiny", addr) == nil && len(left) < 2 {
+			left[addr.String()] = true
+		} else {
+			takeOff(address)
+		}
+	}
+	r.until("it is told no more", func() bool { return !r.toldOfProxies() })
+	r.until("the wire was asked again", func() bool { return r.freeUnasked() == 0 })
+	for i := range 14 - 1 - len(left) {
+		if got := r.add(c(fmt.Sprint("c", i))); left[got.String()] {
+			t.Errorf("a container has got %s, which a host has", got)
+		}
+	}
+}
+
+func TestWhereTheWireIsNotAskedAnyMoreNobodyIsToldOfProxies(t *testing.T) {
+	r, c := uplinked(t, everything()...)
+	r.add(c("a"))
+	r.until("it is told", r.toldOfProxies)
+	r.change(func(c *lease.Config) { c.Settings.Probe = lease.ProbeOff })
+	r.until("it is told no more", func() bool { return !r.toldOfProxies() })
 }
 
 func TestASettingSwitchesTheAskingOff(t *testing.T) {
