@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,32 +105,6 @@ func TestARemovalThatAReservationKeepsSaysThatThePoolStaysDraining(t *testing.T)
 	l := configured(t)
 	l.ctl("reserve", "shop/db/db-0").exits(exitDone)
 	l.ctl("remove", "pool", "default", "--drain").ends(exitError).complains("1 reservation", "is draining, and stays so", "draining: false")
-}
-
-func TestAnIdlePoolWhoseRemovalIsInterruptedIsAsItWas(t *testing.T) {
-	l := configured(t)
-	base := l.config()
-	session := l.join("n1")
-	if _, err := session.ClaimBlock(t.Context(), "default", base.PoolRevisions["default"],
-		netip.MustParsePrefix("10.42.64.0/26")); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var out, diagnostics bytes.Buffer
-	code := make(chan int, 1)
-	go func() {
-		code <- run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "remove", "pool", "default"}, nil, &out, &diagnostics)
-	}()
-	for end := time.Now().Add(time.Minute); !l.config().Pools["default"].Draining; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the pool is not drained")
-		}
-	}
-	cancel()
-	answer{t, "berthctl remove pool default", <-code, out.String(), diagnostics.String()}.exits(exitError).complains("interrupted")
-	if l.config().Pools["default"].Draining {
-		t.Error("the pool was left draining")
-	}
 }
 
 func TestWordsOfThePeopleAreOneLine(t *testing.T) {

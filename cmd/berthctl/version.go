@@ -17,19 +17,22 @@ import (
 )
 
 // A setFlags says which containers are meant, together with the words of the command line.
-type setFlags struct {
-	flags           *pflag.FlagSet
-	app, node, pool string
-	live            bool
-}
+type setFlags struct{ app, node, pool, live given }
 
 func (s *setFlags) add(fs *pflag.FlagSet) {
-	s.flags = fs
-	fs.StringVar(&s.app, lease.ByApp, "", "only the containers of an app: `NAMESPACE/APP`")
-	fs.StringVar(&s.node, lease.ByNode, "", "only those on a node: its `name`")
-	fs.StringVar(&s.pool, lease.ByPool, "", "only those with addresses of a pool: its `name`")
-	fs.BoolVar(&s.live, lease.ByLive, false, "do not count what only new containers can get")
+	fs.Var(&s.app, lease.ByApp, "only the containers of an app: `NAMESPACE/APP`")
+	fs.Var(&s.node, lease.ByNode, "only those on a node: its `name`")
+	fs.Var(&s.pool, lease.ByPool, "only those with addresses of a pool: its `name`")
+	fs.Var(&s.live, lease.ByLive, "do not count what only new containers can get")
+	fs.Lookup(lease.ByLive).NoOptDefVal = "true"
 }
+
+// A given is every value that a flag was given: one that is there twice is refused as a parameter is, which is there twice.
+type given []string
+
+func (g *given) String() string         { return strings.Join(*g, ", ") }
+func (g *given) Type() string           { return "" }
+func (g *given) Set(value string) error { *g = append(*g, value); return nil }
 
 // selector is what the words and the flags mean. An empty flag is none that was left out: a script may have lost its value.
 func (s *setFlags) selector(words []string) (lease.Selector, error) {
@@ -37,9 +40,9 @@ func (s *setFlags) selector(words []string) (lease.Selector, error) {
 	if len(words) > 0 {
 		parameters[lease.ByContainer] = words
 	}
-	for _, name := range []string{lease.ByApp, lease.ByNode, lease.ByPool, lease.ByLive} {
-		if f := s.flags.Lookup(name); f.Changed {
-			parameters[name] = []string{f.Value.String()}
+	for name, values := range map[string]given{lease.ByApp: s.app, lease.ByNode: s.node, lease.ByPool: s.pool, lease.ByLive: s.live} {
+		if values != nil {
+			parameters[name] = values
 		}
 	}
 	return lease.SelectorOf(parameters)

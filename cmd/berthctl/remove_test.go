@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/internal/etcdtest"
+	"github.com/berth-ipam/berth/lease"
+)
+
+// idle makes a node that has a block of the pool default ready, and nothing in it.
+func (l *lab) idle(node string) (*lease.Session, lease.Block) {
+	l.Helper()
+	config, session := l.config(), l.join(node)
+	b, err := session.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+	if err != nil {
+		l.Fatal(err)
+	}
+	return session, b
+}
+
+// removing begins to remove the pool default, and comes back when the pool is draining.
+func (l *lab) removing(ctx context.Context) <-chan answer {
+	l.Helper()
+	ended := make(chan answer, 1)
+	go func() {
+		var out, diagnostics bytes.Buffer
+		code := run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "remove", "pool", "default"}, nil, &out, &diagnostics)
+		ended <- answer{l.T, "berthctl remove pool default", code, out.String(), diagnostics.String()}
+	}()
+	for end := time.Now().Add(time.Minute); !l.config().Pools["default"].Draining; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			l.Fatal("the pool is not drained")
+		}
+	}
+	return ended
+}
+
+func TestAPoolOfWhichNodesHaveOnlyIdleBlocksIsRemovedWhenTheyHaveGivenThemBack(t *testing.T) {
+	l := configured(t)
+	session, block := l.idle("n1")
+	ended := l.removing(t.Context())
+	if _, err := session.ReleaseBlock(t.Context(), block, block.Prefix); err != nil {
+		t.Fatal(err)
+	}
+	(<-ended).ends(exitDone).says("new revision", "pool default")
+	if len(l.config().Pools) != 0 {
+		t.Error("the pool is still there")
+	}
+}
+
+func TestAPoolThatAContainerUsesIsRefusedAndNotEvenDrained(t *testing.T) {
+	for name, use := range map[string]func(*lab){
+		"an address":    func(l *lab) { l.running("n1", "10.42.64.0/26") },
+		"a reservation": func(l *lab) { l.idle("n1"); l.ctl("reserve", "shop/db/db-0").exits(exitDone) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := configured(t)
+			use(l)
+			before := l.config()
+			l.ctl("remove", "pool", "default").exits(exitError).complains("is in use", "1 owned block")
+			if now := l.config(); now.Revision != before.Revision {
+				t.Errorf("the history has %+v", l.entries())
+			}
+		})
+	}
+}
+
+func TestAnIdlePoolWhoseRemovalIsInterruptedIsAsItWas(t *testing.T) {
+	l := configured(t)
+	l.idle("n1")
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := l.removing(ctx)
+	interrupt()
+	(<-ended).exits(exitError).complains("interrupted")
+	if l.config().Pools["default"].Draining {
+		t.Error("the pool was left draining")
+	}
+}
+
+func TestAPoolThatWasDrainingBeforeItsRemovalWasInterruptedStaysSo(t *testing.T) {
+	l := configured(t)
+	l.idle("n1")
+	if _, err := l.store.Drain(t.Context(), l.config(), "default", lease.Note{Who: "another"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := l.removing(ctx)
+	interrupt()
+	(<-ended).exits(exitError).complains("interrupted", "is draining, and stays so")
+	if !l.config().Pools["default"].Draining {
+		t.Error("who had drained it before is overruled")
+	}
+}
+
+func TestAnIdlePoolThatSomebodyTakesBackIntoUseIsNotRemovedAndHisChangeStands(t *testing.T) {
+	l := configured(t)
+	l.idle("n1")
+	ended := l.removing(t.Context())
+	l.ctl("apply", "-f", file(t, smallest+"    draining: false\n    mtu: 1400\n")).exits(exitDone)
+	changes := len(l.entries())
+	(<-ended).ends(exitError).complains("is in use", "1 owned block")
+	if pool := l.config().Pools["default"]; pool.Draining || pool.MTU != 1400 || len(l.entries()) != changes {
+		t.Errorf("the pool is %+v, after %d changes: want it as the other has made it", pool, len(l.entries()))
+	}
+}
