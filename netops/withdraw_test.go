@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -24,6 +25,31 @@ func addressesOn(s space, link string) (all []netip.Prefix) {
 	return all
 }
 
+// watchAddresses begins to listen to which addresses the kernel takes off links. gone waits for some of them, and gives all that it
+// has heard of.
+func watchAddresses(t *testing.T, s space) (gone func(until ...netip.Prefix) []netip.Prefix) {
+	t.Helper()
+	updates, done := make(chan netlink.AddrUpdate, 1000), make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	s.Do(func() error { return netlink.AddrSubscribe(updates, done) })
+	return func(until ...netip.Prefix) (all []netip.Prefix) {
+		t.Helper()
+		left := slices.Clone(until)
+		for len(left) > 0 {
+			select {
+			case u := <-updates:
+				if p := netip.MustParsePrefix(u.LinkAddress.String()); !u.NewAddr {
+					all = append(all, p)
+					left = slices.DeleteFunc(left, func(each netip.Prefix) bool { return each == p })
+				}
+			case <-time.After(patience):
+				t.Fatalf("the kernel has taken off %v, and not %v", all, left)
+			}
+		}
+		return all
+	}
+}
+
 func wants(all ...string) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool { return slices.Contains(prefixes(all...), p) }
 }
@@ -38,7 +64,13 @@ func TestWhatIsNotWantedOnABridgeAnyMoreIsTakenOffAndNothingElse(t *testing.T) {
 		must(t, err)
 	}
 	host.Give("berth0", "10.42.0.77/16", "192.0.2.1/24") // another's, in the same subnet and in another
+	gone := watchAddresses(t, host)
 	must(t, k.Withdraw(wants("10.42.0.9/16", "fd42::9/64")))
+	for _, p := range gone(prefixes("10.42.0.1/16", "fd42::1/64")...) {
+		if p.Addr() != netip.MustParseAddr("10.42.0.1") && p.Addr() != netip.MustParseAddr("fd42::1") {
+			t.Errorf("%v was taken off, too, were it for a moment", p)
+		}
+	}
 	want := prefixes("10.42.0.9/16", "10.42.0.77/16", "192.0.2.1/24", "fd42::9/64")
 	if got := addressesOn(host, "berth0"); !slices.Equal(got, want) {
 		t.Errorf("the bridge has %v, want %v", got, want)
