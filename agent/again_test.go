@@ -213,3 +213,28 @@ func TestAnAddThatGetsItsReservationBackEndsItsIsolation(t *testing.T) {
 	r.del(c)
 	r.empty()
 }
+
+// Its address is another's, and another address would change the interface of a container that runs, behind the back of all who
+// go by the first answer.
+func TestARepeatedAddOfAnIsolatedStatelessContainerIsRefusedUntilItIsDeleted(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	had := r.add(c)
+	at := r.agent.journal.Entries()[0].Attachment
+	r.agent.isolate(at, func(*journal.Entry) *journal.Isolation {
+		return &journal.Isolation{Epoch: journal.Never, Reason: "its block is another's"}
+	})
+	for _, word := range []string{"its block is another's", "delete it first"} {
+		if e := r.refused(wire.CodeTryAgain, c); !strings.Contains(e.Error(), word) {
+			t.Errorf("the refusal does not say %q: %v", word, e)
+		}
+	}
+	if e := r.agent.journal.Get(at); e == nil || e.Isolated == nil || e.Addresses[0] != had || r.passes(e.Wiring.Port) {
+		t.Errorf("the refusal has changed it: %+v", e)
+	}
+	r.del(c)
+	r.add(c)
+	if e := r.agent.journal.Get(at); e.Isolated != nil || !r.passes(e.Wiring.Port) {
+		t.Errorf("deleted and added again it is %+v", e)
+	}
+}
