@@ -33,7 +33,7 @@ func TestTheReadmesInstallSectionGivesAContainerAnAddress(t *testing.T) {
 	t.Cleanup(func() { _ = sandbox.Remove(host) })
 	root := t.TempDir()
 
-	_, section, _ := strings.Cut(readme(t), "### One machine")
+	_, section, _ := strings.Cut(document(t, "README.md"), "### One machine")
 	_, section, _ = strings.Cut(section, "```sh\n")
 	section, _, _ = strings.Cut(section, "```")
 	for line := range strings.Lines(section) {
