@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +23,7 @@ type Announcement struct {
 // Send sends one frame for each address. One that fails is lost: who talks to the address asks for it anyway.
 func (a *Announcement) Send() {
 	_ = rtnl.Within(a.Netns, func() error {
-		link, err := rtnl.LookUp(a.Link)
+		link, err := netlink.LinkByName(a.Link)
 		if err != nil {
 			return err
 		}
@@ -32,7 +33,7 @@ func (a *Announcement) Send() {
 		}
 		defer unix.Close(fd)
 		for _, p := range a.Addresses {
-			_ = unix.Sendto(fd, AnnouncementFrame(p.Addr(), a.MAC), 0, &unix.SockaddrLinklayer{Ifindex: link.Index})
+			_ = unix.Sendto(fd, AnnouncementFrame(p.Addr(), a.MAC), 0, &unix.SockaddrLinklayer{Ifindex: link.Attrs().Index})
 		}
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,16 +43,19 @@ func Probe(ctx context.Context, ns *os.File, link string, addrs []netip.Addr) (m
 type probe struct {
 	asked  []netip.Addr
 	found  map[netip.Addr]net.HardwareAddr
-	over   rtnl.Link
+	index  int // of the link
+	mac    net.HardwareAddr
 	socket *os.File // for packets
 }
 
-func (p *probe) open(link string) (err error) {
-	if p.over, err = rtnl.LookUp(link); err != nil {
+func (p *probe) open(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
 		return err
 	}
-	if len(p.over.MAC) != 6 {
-		return fmt.Errorf("it has address %q: want a link of Ethernet", p.over.MAC)
+	p.index, p.mac = link.Attrs().Index, link.Attrs().HardwareAddr
+	if len(p.mac) != 6 {
+		return fmt.Errorf("it has address %q: want a link of Ethernet", p.mac)
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -61,13 +65,13 @@ func (p *probe) open(link string) (err error) {
 	filter := unix.SockFprog{Len: uint16(len(answersOnly)), Filter: &answersOnly[0]}
 	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &filter)
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: p.over.Index})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_ALL), Ifindex: p.index})
 	}
 	if err != nil {
 		unix.Close(fd)
 		return err
 	}
-	p.socket = os.NewFile(uintptr(fd), "packets of "+link)
+	p.socket = os.NewFile(uintptr(fd), "packets of "+name)
 	return nil
 }
 
@@ -98,7 +102,7 @@ func (p *probe) ask() error {
 		}
 		var sent error
 		err := raw.Write(func(fd uintptr) bool {
-			sent = unix.Sendto(int(fd), question(a, p.over.MAC), 0, &unix.SockaddrLinklayer{Ifindex: p.over.Index})
+			sent = unix.Sendto(int(fd), question(a, p.mac), 0, &unix.SockaddrLinklayer{Ifindex: p.index})
 			return !errors.Is(sent, unix.EAGAIN)
 		})
 		if err := errors.Join(err, sent); err != nil {

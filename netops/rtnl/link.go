@@ -79,17 +79,6 @@ func LinkNamed(s *Socket, name string) (l Link, err error) {
 	return l, err
 }
 
-// LookUp looks a link up in the network namespace of the calling thread. The standard library's lookup by name lists all links
-// there are.
-func LookUp(name string) (Link, error) {
-	s, err := OpenSocket()
-	if err != nil {
-		return Link{}, err
-	}
-	defer s.Close()
-	return LinkNamed(s, name)
-}
-
 // LinkAt looks the link of an index up.
 func LinkAt(s *Socket, index int) (l Link, err error) {
 	err = s.Get(func(_ uint16, body []byte) { l = ParseLink(body) },
