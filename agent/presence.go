@@ -32,6 +32,7 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 		err := a.present(ctx)
 		switch {
 		case ctx.Err() != nil:
+			//lint:ignore nilerr the agent is told to end, which is no fault
 			return nil
 		case errors.Is(err, lease.ErrReplaced) && a.rewrittenByHand(ctx):
 			a.Log.Warn("somebody has written this node's record by hand; joining again")

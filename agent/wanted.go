@@ -183,7 +183,8 @@ func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) e
 func (a *Agent) heldElsewhere(ctx context.Context, at poolAddress) error {
 	s, err := a.store.Assignment(ctx, at.pool, at.addr)
 	if err != nil || s == nil {
-		return nil // it is asked for anyway, and its owner knows
+		//lint:ignore nilerr the address is asked for anyway, and its owner knows
+		return nil
 	}
 	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.addr, s.Attachment, s.Node)
 }

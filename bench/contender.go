@@ -94,8 +94,11 @@ func checkAddress(result []byte) error {
 	var answer struct {
 		IPs []struct{ Address string }
 	}
-	if err := json.Unmarshal(result, &answer); err != nil || len(answer.IPs) == 0 {
-		return fmt.Errorf("ADD answered no address (%v): %s", err, result)
+	if err := json.Unmarshal(result, &answer); err != nil {
+		return fmt.Errorf("ADD answered %s: %w", result, err)
+	}
+	if len(answer.IPs) == 0 {
+		return fmt.Errorf("ADD answered no address: %s", result)
 	}
 	return nil
 }

@@ -171,11 +171,11 @@ func (r *Run) dropLink(name string) {
 	err := within(r.Netns, func(h *netlink.Handle) error {
 		link, err := h.LinkByName(name)
 		if err != nil {
-			return nil
+			return err
 		}
 		return h.LinkDel(link)
 	})
-	if err != nil {
+	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); err != nil && !absent {
 		r.Errorf("remove %s: %v", name, err)
 	}
 }

@@ -115,10 +115,13 @@ func other[T comparable](before, after T, what string) error {
 // forgotten is nil when etcd has no history before a revision.
 func forgotten(ctx context.Context, etcd *lab.Etcd, revision int64) error {
 	_, err := etcd.Client().Get(ctx, "ready", clientv3.WithRev(revision-1))
-	if errors.Is(err, rpctypes.ErrCompacted) {
+	switch {
+	case errors.Is(err, rpctypes.ErrCompacted):
 		return nil
+	case err == nil:
+		return fmt.Errorf("revision %d is to be forgotten, and can be read", revision-1)
 	}
-	return fmt.Errorf("a read of what was forgotten ends with %v", err)
+	return fmt.Errorf("a read of what was forgotten: %w", err)
 }
 
 // lease is that of a node's session; 0: it has none.
