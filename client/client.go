@@ -1,6 +1,3 @@
-// Package client lets a program on a node ask the node's agent what berthctl asks it: to give containers addresses and
-// to take them back, and whether a set of containers has completed its configuration update. The agent answers root
-// alone.
 package client
 
 import (

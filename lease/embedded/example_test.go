@@ -6,39 +6,43 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/berth-ipam/berth/lease"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/berth-ipam/berth/lease/embedded"
 )
 
-// An etcd for one machine, and the cluster's state in it.
+// An etcd in the process is asked as any other is.
 func Example() {
+	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "berth")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer os.RemoveAll(dir)
-	ctx := context.Background()
-	server, err := embedded.Start(ctx, embedded.Options{
-		Dir: filepath.Join(dir, "data"), Name: "n1", ListenUnix: filepath.Join(dir, "etcd.sock"), Fast: true,
-	})
+	socket := filepath.Join(dir, "etcd.sock")
+	server, err := embedded.Start(ctx, embedded.Options{Dir: filepath.Join(dir, "data"), Name: "example", ListenUnix: socket, Fast: true})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer server.Stop()
 
-	store, err := lease.Open(lease.Options{Endpoints: server.Endpoints()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + socket}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer store.Close()
-	config, err := store.Config(ctx)
+	defer client.Close()
+	if _, err := client.Put(ctx, "greeting", "hello"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer, err := client.Get(ctx, "greeting")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Printf("revision %d, session %s, %d pools\n", config.Revision, config.Settings.Session, len(config.Pools))
-	// Output: revision 0, session 15s, 0 pools
+	fmt.Printf("%s\n", answer.Kvs[0].Value)
+	// Output: hello
 }
