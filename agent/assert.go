@@ -81,7 +81,7 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 		if known && !uncovered(blocks[i], prefixes) {
 			continue
 		}
-		b, err := s.AssertBlock(ctx, k.pool, k.prefix, prefixes)
+		b, err := lease.AssertBlock(ctx, s, k.pool, k.prefix, prefixes)
 		if a.damaged(err) {
 			if err := a.recallBlock(ctx, k, err); err != nil {
 				return nil, err
@@ -174,7 +174,7 @@ func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allo
 	if err != nil {
 		return nil // the pool is gone, and with it what could be asserted
 	}
-	epoch, ok, err := s.AssertReservation(ctx, lease.Assertion{
+	epoch, ok, err := lease.AssertReservation(ctx, s, lease.Assertion{
 		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
 	})
 	switch {

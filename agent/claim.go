@@ -76,7 +76,7 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		if !ok {
 			return errNoBlock
 		}
-		got, err := session.ClaimBlock(ctx, k.pool, config.PoolRevisions[k.pool], block)
+		got, err := lease.ClaimBlock(ctx, session, k.pool, config.PoolRevisions[k.pool], block)
 		if bad, is := errors.AsType[*lease.DamagedError](err); is {
 			a.blocks.spoil(bad) // the next one
 			continue
@@ -297,7 +297,7 @@ func (a *Agent) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := session.ClaimBlock(ctx, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
+	b, err := lease.ClaimBlock(ctx, session, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
 	if err != nil && !errors.Is(err, lease.ErrTaken) {
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %w", addr, err)
 	}

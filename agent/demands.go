@@ -129,7 +129,7 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		if there, ok := own[pool]; ok && asksFor(there, d) {
 			continue // to write it anew would only disturb a gift under way
 		}
-		if d, err = session.Demand(ctx, d); err != nil {
+		if d, err = lease.PostDemand(ctx, session, d); err != nil {
 			return err
 		}
 		a.demands.put(d)
@@ -138,7 +138,7 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		if _, ok := wanted[pool]; ok {
 			continue
 		}
-		if err := session.Withdraw(ctx, pool); err != nil {
+		if err := lease.WithdrawDemand(ctx, session, pool); err != nil {
 			return err
 		}
 		a.demands.drop(d)

@@ -80,7 +80,7 @@ func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand
 		if o == nil {
 			return false
 		}
-		after, err := session.Give(ctx, o.block, o.part, d)
+		after, err := lease.GivePart(ctx, session, o.block, o.part, d)
 		if err != nil && !definite(err) {
 			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			a.doubt(o)
@@ -121,7 +121,7 @@ func (a *Agent) settleDoubts(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		now, err := session.SettleBlock(ctx, o.block)
+		now, err := lease.SettleBlock(ctx, session, o.block)
 		if err != nil {
 			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			continue

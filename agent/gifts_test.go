@@ -16,7 +16,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 	held := r.add(r.tiny("a"))
 	before := 13
 	for before > 1 {
-		d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", V4: 1})
+		d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
 		check(t, err)
 		r.until("the demand is met", func() bool { all, err := r.store.Demands(t.Context()); return err == nil && len(all) == 0 })
 		r.agrees()
@@ -31,7 +31,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 		}
 	}
 	// What is released then is given, too.
-	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", V4: 1})
+	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.del(wire.Container{Network: "net", ID: "a", Interface: "eth0"})
 	r.until("the last one is given", func() bool { b := r.block(); return b.OwnerOf(held) == "n2" })
@@ -49,7 +49,7 @@ func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 	for range 11 {
 		r.agent.waiters.join(tiny)
 	}
-	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", V4: 1})
+	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.demanded("n1")
 	time.Sleep(100 * time.Millisecond)
@@ -83,7 +83,7 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 	r.until("the agent has its parts of both", func() bool {
 		return r.agent.pools.counts(spaceKey{"large", allocator.V4}).Free == 1024-1+2048-1
 	})
-	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "large", V4: 1})
+	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "large", V4: 1})
 	check(t, err)
 	r.until("n2 has got addresses of the whole one", func() bool {
 		b, _ := r.agent.blocks.at(blockKey{"large", whole})

@@ -35,7 +35,7 @@ func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
 	r, n2, _ := shared(t)
 	c := r.tiny("a")
 	r.add(c)
-	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", V4: 1})
+	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.until("it is given", func() bool { b := r.block(); return len(b.Of("n2")) > 0 })
 	theirs := func() []lease.Part { b := r.block(); return b.Of("n2") }

@@ -191,7 +191,7 @@ func (a *Agent) assertBlock(k blockKey, own []netip.Prefix) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := session.AssertBlock(ctx, k.pool, k.prefix, own)
+	b, err := lease.AssertBlock(ctx, session, k.pool, k.prefix, own)
 	if err == nil {
 		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.pool),
 			zap.Stringer("block", k.prefix))

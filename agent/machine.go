@@ -123,7 +123,7 @@ func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lea
 	default:
 		return a.askOwner(ctx, at, index, owner)
 	}
-	now, err := session.ClaimMachine(ctx, pool, config.PoolRevisions[at.pool], at.addr, out != nil)
+	now, err := lease.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr, out != nil)
 	if out != nil {
 		if err != nil && !definite(err) && !errors.Is(err, lease.ErrTaken) && !errors.Is(err, lease.ErrStaleConfig) {
 			a.doubt(out)
@@ -191,7 +191,7 @@ func (a *Agent) giveMachineBack(ctx context.Context, session *lease.Session, con
 			gone[at] = since
 			continue
 		}
-		now, err := session.ReleaseMachine(ctx, pool, config.PoolRevisions[at.pool], at.addr)
+		now, err := lease.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr)
 		if err != nil {
 			gone[at] = since
 			failed = append(failed, err)

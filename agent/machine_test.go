@@ -95,7 +95,7 @@ func TestAnotherNodesPartGivesUpTheAddressThatThisHostHas(t *testing.T) {
 	if text := r.finding(machineHeld, "10.7.0.5"); !strings.Contains(text, "n2") {
 		t.Errorf("the finding is %q", text)
 	}
-	_, err := n2.Give(t.Context(), b, netip.MustParsePrefix("10.7.0.5/32"), d)
+	_, err := lease.GivePart(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
 	check(t, err)
 	r.until("nothing is wrong any more", func() bool { return r.finding(machineHeld, "10.7.0.5") == "" })
 	r.undemanded()
@@ -112,7 +112,7 @@ func TestTheAddressOfAnotherNodesHostIsGivenUpWhenItIsFreeHere(t *testing.T) {
 		other = other.Next()
 	}
 	demand := func(addrs ...netip.Addr) {
-		_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", Machine: addrs})
+		_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", Machine: addrs})
 		check(t, err)
 	}
 	demand(other, a)
@@ -137,7 +137,7 @@ func TestAnAddressThatIsAskedForIsHadFromWhateverNodeItsBlockBelongsTo(t *testin
 	if !slices.Equal(d.Addresses, []netip.Addr{netip.MustParseAddr("10.7.0.5")}) || d.V4 > 0 {
 		t.Fatalf("the demand is %+v", d)
 	}
-	_, err := n2.Give(t.Context(), b, netip.MustParsePrefix("10.7.0.5/32"), d)
+	_, err := lease.GivePart(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
 	check(t, err)
 	if a := r.answered(ended); a != netip.MustParseAddr("10.7.0.5") {
 		t.Errorf("it got %s", a)
@@ -150,7 +150,7 @@ func TestWhoHasAnAddressThatIsAskedForElsewhereIsNamedAtOnce(t *testing.T) {
 	b := claim()
 	held := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2",
 		Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"}}
-	check(t, n2.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{b}, Set: []lease.Assignment{held}}))
+	check(t, lease.Publish(t.Context(), n2, lease.Batch{Blocks: []lease.Block{b}, Set: []lease.Assignment{held}}))
 	c := r.tiny("a")
 	c.Addresses = []string{"10.7.0.5"}
 	if e := r.refused(wire.CodeTryAgain, c); !strings.Contains(e.Error(), "container berth/there/eth0 on node n2") {
@@ -165,7 +165,7 @@ func TestANodeGivesTheAddressThatAnotherOneAsksForIfItIsFreeHere(t *testing.T) {
 	if a == other {
 		other = other.Next()
 	}
-	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", Addresses: []netip.Addr{a, other}})
+	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", Addresses: []netip.Addr{a, other}})
 	check(t, err)
 	r.until("the other node has it", func() bool { b := r.block(); return b.OwnerOf(other) == "n2" })
 	r.agrees()

@@ -16,7 +16,7 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 	r, n2, _ := shared(t)
 	r.session = 10 * time.Second
 	r.add(r.tiny("a"))
-	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "nothing", V4: 1}) // of a pool that the agent has nothing of
+	d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "nothing", V4: 1}) // of a pool that the agent has nothing of
 	check(t, err)
 	d.Pool = "tiny"
 	session, err := r.agent.holding(allocator.Stateless)
@@ -38,12 +38,12 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 	check(t, err)
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
 	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
-	_, err = session.Give(t.Context(), o.block, o.part, d)
+	_, err = lease.GivePart(t.Context(), session, o.block, o.part, d)
 	check(t, err)
 	r.agent.doubt(o)
 	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
@@ -80,9 +80,9 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 func TestWhatIsNotGivenComesBack(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 	check(t, err)
-	check(t, n2.Withdraw(t.Context(), "tiny"))
+	check(t, lease.WithdrawDemand(t.Context(), n2, "tiny"))
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
 	before := r.owns()

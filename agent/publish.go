@@ -77,7 +77,7 @@ const heartbeat = 3 * time.Second
 // statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
 func (a *Agent) statusShown() bool {
 	session := a.gate.Session()
-	return session == nil || session.Shows(a.status())
+	return session == nil || lease.Shows(session, a.status())
 }
 
 // publishAll writes assignments and the node's status as they change.
@@ -150,7 +150,7 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 			batch.Clear = append(batch.Clear, assignment)
 		}
 	}
-	err = session.Publish(ctx, batch)
+	err = lease.Publish(ctx, session, batch)
 	if bad, ok := errors.AsType[*lease.DamagedError](err); ok {
 		a.blocks.spoil(bad)
 	}

@@ -40,7 +40,7 @@ func (a *Agent) answerQuestion(ctx context.Context, q lease.Question) {
 	for ctx.Err() == nil {
 		session, answer, err := a.holdingsNow()
 		if err == nil && session != nil {
-			err = session.Answer(ctx, q, answer)
+			err = lease.AnswerQuestion(ctx, session, q, answer)
 			if err == nil || errors.Is(err, lease.ErrWithdrawn) {
 				return
 			}

@@ -14,7 +14,7 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
 	late := r.block()
-	_, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny", V4: 1})
+	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.until("it is given", func() bool { b := r.block(); return len(b.Of("n2")) > 0 })
 	r.agrees()
@@ -68,7 +68,7 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
-	now, err := session.SettleBlock(t.Context(), o.block)
+	now, err := lease.SettleBlock(t.Context(), session, o.block)
 	check(t, err)
 	r.word(lease.Update[lease.Block]{Revision: now.Revision, Set: []lease.Block{now}})
 	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
@@ -76,7 +76,7 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	}
 	// In doubt it comes back with the first word that is newer than what was compared.
 	r.agent.doubt(o)
-	now, err = session.SettleBlock(t.Context(), now)
+	now, err = lease.SettleBlock(t.Context(), session, now)
 	check(t, err)
 	r.word(lease.Update[lease.Block]{Revision: now.Revision, Set: []lease.Block{now}})
 	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.doubts()) > 0 {
@@ -90,7 +90,7 @@ func TestWhatWasGivenIsOutBeforeTheWatchTells(t *testing.T) {
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
 	for range 5 {
-		d, err := n2.Demand(t.Context(), lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+		d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 		check(t, err)
 		if !r.agent.give(t.Context(), session, d, tiny) {
 			t.Fatal("nothing was given")

@@ -35,7 +35,7 @@ func shared(t *testing.T) (r *rig, n2 *lease.Session, claim func() lease.Block) 
 	t.Cleanup(func() { cancel(); kept.Wait() })
 	return r, n2, func() lease.Block {
 		t.Helper()
-		b, err := n2.ClaimBlock(t.Context(), "tiny", r.agent.config.Load().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
+		b, err := lease.ClaimBlock(t.Context(), n2, "tiny", r.agent.config.Load().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
 		check(t, err)
 		r.until("the agent knows who owns the block", func() bool {
 			now, ok := r.agent.blocks.at(keyOf(b))

@@ -45,7 +45,7 @@ func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add
 	var err error
 	for again := true; again; {
 		var done []lease.Reservation
-		done, err = session.Reserve(ctx, requests)
+		done, err = a.store.Reserve(ctx, session, requests)
 		for _, r := range done {
 			if byIdentity[r.Identity] == nil {
 				byIdentity[r.Identity] = map[netip.Addr]lease.Reservation{}

@@ -14,7 +14,7 @@ func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
 	pool, config, err := r.agent.pool("default")
 	check(t, err)
 	session := r.agent.gate.Session()
-	late, err := session.Reserve(t.Context(), []lease.ReserveRequest{{
+	late, err := r.agent.store.Reserve(t.Context(), session, []lease.ReserveRequest{{
 		Pool: *pool, PoolRevision: config.PoolRevisions["default"],
 		Identity:   allocator.Identity{Namespace: "ns", App: "db", Member: "db-1", Network: "net", Interface: "eth0"},
 		Attachment: allocator.Attachment{Network: "net", Container: "late", Interface: "eth0"},

@@ -38,7 +38,7 @@ func (a *Agent) takeBlock(ctx context.Context, session *lease.Session, k spaceKe
 	if err != nil {
 		return err
 	}
-	got, err := session.TakeBlock(ctx, b, config.PoolRevisions[k.pool], from)
+	got, err := lease.TakeBlock(ctx, session, b, config.PoolRevisions[k.pool], from)
 	if lost, is := errors.AsType[*lease.LostBlockError](err); is && lost.Block.Revision > 0 {
 		a.blocks.put(lost.Block)
 	}

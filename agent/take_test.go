@@ -41,7 +41,7 @@ func (r *rig) neighbour(name string, session, right time.Duration) *lease.Sessio
 func (r *rig) oneBlock(x *lease.Session) lease.Block {
 	r.t.Helper()
 	r.apply(allocator.Pool{Name: "tiny", CIDRs: prefixes("10.43.0.0/26")})
-	block, err := x.ClaimBlock(r.t.Context(), "tiny", r.config().PoolRevisions["tiny"], netip.MustParsePrefix("10.43.0.0/26"))
+	block, err := lease.ClaimBlock(r.t.Context(), x, "tiny", r.config().PoolRevisions["tiny"], netip.MustParsePrefix("10.43.0.0/26"))
 	check(r.t, err)
 	r.until("the agent knows pool and block", func() bool {
 		_, _, err := r.agent.pool("tiny")
@@ -60,9 +60,9 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 	r := newRig(t)
 	n2 := r.neighbour("n2", 2*time.Second, 6*time.Second)
 	block := r.oneBlock(n2)
-	published := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.43.0.33"),
-		Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"}
-	check(t, n2.Publish(t.Context(), lease.Batch{Blocks: []lease.Block{block}, Set: []lease.Assignment{published}}))
+	published := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.43.0.33"), Attachment: allocator.Attachment{Network: "net",
+		Container: "x", Interface: "eth0"}, Node: "n2"}
+	check(t, lease.Publish(t.Context(), n2, lease.Batch{Blocks: []lease.Block{block}, Set: []lease.Assignment{published}}))
 	r.until("its session has ended", func() bool {
 		live, err := r.store.Sessions(t.Context())
 		check(t, err)

@@ -108,7 +108,7 @@ func (a *Agent) giveAsked(ctx context.Context, session *lease.Session, d lease.D
 		if o == nil {
 			continue
 		}
-		after, err := session.Give(ctx, o.block, o.part, d)
+		after, err := lease.GivePart(ctx, session, o.block, o.part, d)
 		if err != nil && !definite(err) {
 			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
 				zap.Error(err))

@@ -10,6 +10,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
+// A configEditor changes the configuration.
+type configEditor struct{ *configStore }
+
+func newConfigEditor(s *configStore) *configEditor { return &configEditor{s} }
+
 // A change is what one transaction does to the configuration.
 type change struct {
 	base, next *Config
@@ -20,7 +25,7 @@ type change struct {
 
 // RemovePool takes a pool out of the configuration, with the blocks that no node owns. It fails with *InUseError while a
 // node owns a block of it or a reservation lies in it.
-func (s *Store) RemovePool(ctx context.Context, base *Config, name string, note Note) (*Config, error) {
+func (s *configEditor) RemovePool(ctx context.Context, base *Config, name string, note Note) (*Config, error) {
 	if _, ok := base.Pools[name]; !ok {
 		return nil, fmt.Errorf("lease: remove pool %q: there is no such pool", name)
 	}
@@ -31,7 +36,7 @@ func (s *Store) RemovePool(ctx context.Context, base *Config, name string, note 
 }
 
 // guarded carries a change out by whatever guards it.
-func (s *Store) guarded(ctx context.Context, base, next *Config, pools []string, note Note) (*Config, error) {
+func (s *configEditor) guarded(ctx context.Context, base, next *Config, pools []string, note Note) (*Config, error) {
 	return s.change(ctx, func() (change, error) {
 		g, err := s.guard(ctx, base, next, pools)
 		return change{base: base, next: next, note: note, pools: pools, guard: g}, err
@@ -42,7 +47,7 @@ func (s *Store) guarded(ctx context.Context, base, next *Config, pools []string,
 // revision of the base and writes revision, history and objects. Prepare reads what the change depends on, and is
 // asked again when that has changed meanwhile. Agents that have given former gateways free meanwhile are no conflict: the
 // change is made upon theirs.
-func (s *Store) change(ctx context.Context, prepare func() (change, error)) (*Config, error) {
+func (s *configEditor) change(ctx context.Context, prepare func() (change, error)) (*Config, error) {
 	const patience = 10 // how often what the change depends on may have changed
 	when := time.Now().UTC()
 	var freed *Config // what agents have made of the base
@@ -75,43 +80,43 @@ func (s *Store) change(ctx context.Context, prepare func() (change, error)) (*Co
 
 // commitChange reports in moved that the base is still the present configuration, while what else the change depends
 // on is not as it was.
-func (s *Store) commitChange(ctx context.Context, c change, when time.Time) (after *Config, moved bool, err error) {
+func (s *configEditor) commitChange(ctx context.Context, c change, when time.Time) (after *Config, moved bool, err error) {
 	c.next.Former = retire(c.base, c.next, c.pools)
 	entry := c.entry(when)
-	t := transaction{
-		If:   append([]clientv3.Cmp{unchanged(s.keys.revision(), c.base.keyAt()), absent(s.keys.history(entry.Number))}, c.compares...),
-		Then: append(s.writes(c, entry), c.ops...),
-		// The number of the change that came before ours is known, whoever made it.
-		Else: []clientv3.Op{clientv3.OpGet(s.keys.revision()), clientv3.OpGet(s.keys.history(entry.Number))},
-	}
-	if ops := max(len(t.Then), len(t.If)); ops > maxOps {
+	t := transact("configure")
+	t.If(unchanged(s.kv.keys.revision(), c.base.keyAt()), absent(s.kv.keys.history(entry.Number)))
+	t.If(c.compares...)
+	t.Then(s.writes(c, entry)...)
+	t.Then(c.ops...)
+	revision := t.Else(s.kv.keys.revision())
+	first := t.Else(s.kv.keys.history(entry.Number)) // the number of the change that came before ours is known, whoever made it
+	if ops := t.size(); ops > maxOps {
 		return nil, false, fmt.Errorf("lease: change the configuration: it takes %d operations, and one transaction of etcd has %d: "+
 			"change fewer things at once", ops, maxOps)
 	}
-	response, err := s.settle(ctx, "configure", t)
-	if err != nil {
+	if err := s.kv.settle(ctx, t); err != nil {
 		return nil, false, err
 	}
-	if response.Succeeded {
-		return c.at(entry.Number, response.Header.Revision), false, nil
+	if t.Done {
+		return c.at(entry.Number, t.revision()), false, nil
 	}
-	first := found(response, 1)
-	if revisionOf(found(response, 0)) == c.base.keyAt() {
-		if len(first) > 0 { // the record of the revision says less changes than there were: the history counts
+	if revision.revision() == c.base.keyAt() {
+		if first.there() { // the record of the revision says less changes than there were: the history counts
+			var err error
 			if c.base.Changes, err = s.newestChange(ctx); err != nil {
 				return nil, false, err
 			}
 		}
 		return nil, true, nil
 	}
-	if len(first) == 0 {
+	if !first.there() {
 		return nil, false, fmt.Errorf("lease: change the configuration: the base is none that ever was: read the configuration and change that")
 	}
-	winner, err := historyForm.read(s.keys, first[0])
+	winner, err := historyCodec.read(s.kv.keys, first.kvs[0])
 	switch {
 	case err != nil:
 		return nil, false, err
-	case string(first[0].Value) == encode(entry):
+	case string(first.kvs[0].Value) == encode(entry):
 		return c.at(entry.Number, winner.Revision), false, nil // ours: an earlier answer was lost
 	}
 	return nil, false, &ConflictError{Winner: winner}
@@ -142,22 +147,22 @@ func (c *change) entry(when time.Time) HistoryEntry {
 }
 
 // writes are the operations on the configuration's keys.
-func (s *Store) writes(c change, entry HistoryEntry) []clientv3.Op {
+func (s *configEditor) writes(c change, entry HistoryEntry) []clientv3.Op {
 	pools := len(c.next.Pools)
 	ops := []clientv3.Op{
-		put(s.keys.revision(), changeCount{
+		put(s.kv.keys.revision(), changeCount{
 			Changes: entry.Number, Pools: &pools, Settings: c.base.settled || c.settingsDiffer(), Former: c.next.Former,
 		}),
-		put(s.keys.history(entry.Number), entry),
+		put(s.kv.keys.history(entry.Number), entry),
 	}
 	if c.settingsDiffer() || slices.Contains(c.base.repairable(), Key{Kind: KindSettings}) {
-		ops = append(ops, put(s.keys.settings(), c.next.Settings))
+		ops = append(ops, put(s.kv.keys.settings(), c.next.Settings))
 	}
 	for _, name := range c.written() {
 		if pool, stays := c.next.Pools[name]; stays {
-			ops = append(ops, put(s.keys.pool(name), pool))
+			ops = append(ops, put(s.kv.keys.pool(name), pool))
 		} else {
-			ops = append(ops, clientv3.OpDelete(s.keys.pool(name)))
+			ops = append(ops, clientv3.OpDelete(s.kv.keys.pool(name)))
 		}
 	}
 	return ops

@@ -15,6 +15,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
+// A reportStore is what tools ask all nodes, and what they answer.
+type reportStore struct{ kv *Client }
+
+func newReportStore(kv *Client) *reportStore { return &reportStore{kv} }
+
 const (
 	// askSlots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
 	// answers, too, every agent would get all of them.
@@ -23,29 +28,19 @@ const (
 	askTime = 30 * time.Second
 )
 
-var (
-	questionForm = form[Question]{
-		kind: KindQuestion, check: validQuestion,
-		fill: func(q *Question, key Key, revision int64) { q.Slot, q.Revision = key.Question, revision },
-	}
-	answerForm = form[Answer]{
-		kind: KindQuestion, check: validAnswer, fill: func(a *Answer, key Key, _ int64) { a.Slot, a.Node = key.Question, key.Node },
-	}
-)
-
 // ErrWithdrawn says that a question is not there any more: nobody waits for its answer.
 var ErrWithdrawn = errors.New("lease: the question was withdrawn")
 
 // Ask asks every agent and waits until each node that had a session has answered, or for as long as patience. It
 // returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in deaf are
 // asked, but not waited for.
-func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration,
-	deaf ...string) (answers []Answer, silent []string, err error) {
-	id, err := s.grant(ctx, patience+askTime)
+func (s *reportStore) Ask(ctx context.Context, q Question, patience time.Duration, deaf ...string) (answers []Answer, silent []string,
+	err error) {
+	id, err := s.kv.grant(ctx, patience+askTime)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
 	}
-	defer s.revoke(id) // and with it the question and its answers
+	defer s.kv.revoke(id) // and with it the question and its answers
 	slot, at, live, err := s.pose(ctx, q, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
@@ -58,9 +53,9 @@ func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration,
 		return nil, nil, fmt.Errorf("lease: ask: %w", errors.Join(ctx.Err(), err))
 	}
 	for _, name := range names {
-		a, err := one(ctx, s, answerForm, s.keys.answer(slot, name))
+		a, err := one(ctx, s.kv, answerCodec, s.kv.keys.answer(slot, name))
 		if bad := damage(err); bad != nil { // as good as none
-			s.unreadable(bad)
+			s.kv.unreadable(bad)
 			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
 			continue
 		}
@@ -80,57 +75,62 @@ func (s *Store) Ask(ctx context.Context, q Question, patience time.Duration,
 }
 
 // pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
-func (s *Store) pose(ctx context.Context, q Question, id clientv3.LeaseID) (slot string, at int64, live []string, err error) {
+func (s *reportStore) pose(ctx context.Context, q Question, id clientv3.LeaseID) (slot string, at int64, live []string, err error) {
 	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
 	for _, n := range rand.Perm(askSlots) {
 		slot = strconv.Itoa(n + 1)
-		response, err := s.poseIn(ctx, slot, q, id, 0)
+		p, err := s.poseIn(ctx, slot, q, id, 0)
 		if err != nil {
 			return "", 0, nil, err
 		}
-		kvs := found(response, 0)
-		if !response.Succeeded && len(kvs) > 0 && kvs[0].Lease == 0 {
+		if !p.Done && p.there() && p.former.kvs[0].Lease == 0 {
 			// It would never end: nobody asks without a lease.
-			if response, err = s.poseIn(ctx, slot, q, id, kvs[0].ModRevision); err != nil {
+			if p, err = s.poseIn(ctx, slot, q, id, p.former.revision()); err != nil {
 				return "", 0, nil, err
 			}
-			kvs = found(response, 0)
 		}
-		if !response.Succeeded && (len(kvs) == 0 || kvs[0].Lease != int64(id)) {
+		if !p.Done && (!p.there() || p.former.kvs[0].Lease != int64(id)) {
 			continue // another's question; with this lease it would be ours, by a try whose answer was lost
 		}
-		known := s.keys.nodesOf(found(response, 2))
-		for name := range s.keys.nodesOf(found(response, 1)) {
+		known := s.kv.keys.nodesOf(p.nodes.kvs)
+		for name := range s.kv.keys.nodesOf(p.sessions.kvs) {
 			if known[name] { // a session of no node answers nothing
 				live = append(live, name)
 			}
 		}
 		slices.Sort(live)
-		return slot, response.Header.Revision, live, nil
+		return slot, p.revision(), live, nil
 	}
 	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", askSlots, askTime)
 }
 
 // poseIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may
 // have been left there.
-func (s *Store) poseIn(ctx context.Context, slot string, q Question, id clientv3.LeaseID, revision int64) (*clientv3.TxnResponse, error) {
-	key := s.keys.question(slot)
-	sessions := clientv3.OpGet(s.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
-	nodes := clientv3.OpGet(s.keys.Under(KindNode), clientv3.WithPrefix(), clientv3.WithKeysOnly())
-	return s.settle(ctx, "ask", transaction{
-		If: []clientv3.Cmp{unchanged(key, revision)},
-		Then: []clientv3.Op{
-			put(key, q, clientv3.WithLease(id)), sessions, nodes, clientv3.OpDelete(key+"/", clientv3.WithPrefix()),
-		},
-		Else: []clientv3.Op{clientv3.OpGet(key), sessions, nodes},
-	})
+func (s *reportStore) poseIn(ctx context.Context, slot string, q Question, id clientv3.LeaseID, revision int64) (posing, error) {
+	key := s.kv.keys.question(slot)
+	p := posing{txn: transact("ask")}
+	p.If(unchanged(key, revision))
+	p.Then(put(key, q, clientv3.WithLease(id)), clientv3.OpDelete(key+"/", clientv3.WithPrefix()))
+	p.former = p.Else(key)
+	p.sessions = p.Read(s.kv.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	p.nodes = p.Read(s.kv.keys.Under(KindNode), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	return p, s.kv.settle(ctx, p.txn)
 }
 
+// A posing is the transaction that puts a question into a slot, and what it reads.
+type posing struct {
+	*txn
+	former          *read // the question that was there before
+	sessions, nodes *read
+}
+
+func (p posing) there() bool { return p.former.there() }
+
 // awaitAnswers waits until all who are expected have answered, or ctx ends, and returns who has.
-func (s *Store) awaitAnswers(ctx context.Context, slot string, at int64, expected []string) (names []string, err error) {
-	prefix := s.keys.question(slot) + "/"
+func (s *reportStore) awaitAnswers(ctx context.Context, slot string, at int64, expected []string) (names []string, err error) {
+	prefix := s.kv.keys.question(slot) + "/"
 	for {
-		response, err := s.scan(context.WithoutCancel(ctx), prefix, clientv3.WithKeysOnly())
+		response, err := s.kv.scan(context.WithoutCancel(ctx), prefix, clientv3.WithKeysOnly())
 		if err != nil {
 			return nil, err
 		}
@@ -143,53 +143,53 @@ func (s *Store) awaitAnswers(ctx context.Context, slot string, at int64, expecte
 			//lint:ignore nilerr the time is over, and these have answered by then
 			return names, nil
 		}
-		s.changed(ctx, max(at, response.Header.Revision), prefix)
+		s.kv.changed(ctx, max(at, response.Header.Revision), prefix)
 		_ = pause(ctx, settling) // answers come from many nodes
 	}
 }
 
 // FollowQuestions calls f with each question that is asked, once, until ctx ends; its error is ctx's.
-func (s *Store) FollowQuestions(ctx context.Context, f func(Question)) error {
+func (s *reportStore) FollowQuestions(ctx context.Context, f func(Question)) error {
 	type asked struct {
 		revision int64
 		life     int
 	}
 	seen := map[string]asked{}
 	hear := func(kv *mvccpb.KeyValue, life int) {
-		q, err := questionForm.read(s.keys, kv)
+		q, err := questionCodec.read(s.kv.keys, kv)
 		if now := (asked{q.Revision, life}); err == nil && seen[q.Slot] != now {
 			seen[q.Slot], q.lease = now, kv.Lease
 			f(q)
 		}
 	}
-	return s.lifeByLife(ctx, func(ctx context.Context, life int) {
-		within := func(kv *mvccpb.KeyValue) { s.life.within(life, func() { hear(kv, life) }) }
+	return s.kv.lifeByLife(ctx, func(ctx context.Context, life int) {
+		within := func(kv *mvccpb.KeyValue) { s.kv.life.within(life, func() { hear(kv, life) }) }
 		if revision, err := s.readQuestions(ctx, within); err == nil {
 			s.watchQuestions(ctx, revision, within)
 		}
 	})
 }
 
-func (s *Store) readQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) (int64, error) {
-	var gets []clientv3.Op
-	for n := range askSlots {
-		gets = append(gets, clientv3.OpGet(s.keys.question(strconv.Itoa(n+1))))
+func (s *reportStore) readQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) (int64, error) {
+	t := transact("read questions")
+	questions := make([]*read, askSlots)
+	for n := range questions {
+		questions[n] = t.Else(s.kv.keys.question(strconv.Itoa(n + 1)))
 	}
-	response, err := s.consult(ctx, callTime, "read questions", gets...)
-	if err != nil {
+	if err := s.kv.consult(ctx, callTime, t); err != nil {
 		return 0, err
 	}
-	for n := range askSlots {
-		for _, kv := range found(response, n) {
+	for _, q := range questions {
+		for _, kv := range q.kvs {
 			hear(kv)
 		}
 	}
-	return response.Header.Revision, nil
+	return t.revision(), nil
 }
 
 // watchQuestions returns when one of the watches or ctx ends.
-func (s *Store) watchQuestions(ctx context.Context, revision int64, hear func(*mvccpb.KeyValue)) {
-	client, err := s.etcd()
+func (s *reportStore) watchQuestions(ctx context.Context, revision int64, hear func(*mvccpb.KeyValue)) {
+	client, err := s.kv.etcd()
 	if err != nil {
 		return
 	}
@@ -197,7 +197,7 @@ func (s *Store) watchQuestions(ctx context.Context, revision int64, hear func(*m
 	defer cancel()
 	heard := make(chan clientv3.WatchResponse)
 	for n := range askSlots {
-		watch := client.Watch(ctx, s.keys.question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
+		watch := client.Watch(ctx, s.kv.keys.question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
 		go func() {
 			defer cancel()
 			for response := range watch {
@@ -225,42 +225,24 @@ func (s *Store) watchQuestions(ctx context.Context, revision int64, hear func(*m
 	}
 }
 
-// Answer writes what the node holds, for as long as the question is there. What would be too much for etcd is counted.
+// AnswerQuestion writes what the node holds, for as long as the question is there. What would be too much for etcd is counted.
 // It fails with ErrWithdrawn where nobody waits any more, with ErrSessionLost or ErrReplaced.
-func (x *Session) Answer(ctx context.Context, q Question, a Answer) error {
-	if err := x.answer(ctx, q, a); err != nil {
-		return fmt.Errorf("lease: answer for node %q: %w", x.node.Name, err)
+func AnswerQuestion(ctx context.Context, x *Session, q Question, a Answer) error {
+	if err := answer(ctx, x, q, a); err != nil {
+		return fmt.Errorf("lease: answer for node %q: %w", x.Name(), err)
 	}
 	return nil
 }
 
-func (x *Session) answer(ctx context.Context, q Question, a Answer) error {
-	keys := x.store.keys
-	a.Node, a.Slot, a.Generation, a.Started = "", "", x.generation, x.node.Started
-	response, err := x.store.settle(ctx, "answer", transaction{
-		If:   append(x.Owner(), unchanged(keys.question(q.Slot), q.Revision)),
-		Then: []clientv3.Op{clientv3.OpPut(keys.answer(q.Slot, x.node.Name), a.text(), clientv3.WithLease(clientv3.LeaseID(q.lease)))},
-		Else: x.ownerGets(),
-	})
-	switch {
-	case errors.Is(err, rpctypes.ErrLeaseNotFound):
+func answer(ctx context.Context, x *Session, q Question, a Answer) error {
+	keys := x.kv.keys
+	a.Node, a.Slot, a.Generation, a.Started = "", "", x.Generation(), x.Node().Started
+	t := x.fenced("answer")
+	t.IfUnchanged(keys.question(q.Slot), q.Revision, ErrWithdrawn)
+	t.Then(clientv3.OpPut(keys.answer(q.Slot, x.Name()), a.text(), clientv3.WithLease(clientv3.LeaseID(q.lease))))
+	err := x.kv.settled(ctx, t)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return ErrWithdrawn
-	case err != nil || response.Succeeded:
-		return err
 	}
-	if err := x.verdict(response); err != nil {
-		return err
-	}
-	return ErrWithdrawn
-}
-
-// nodesOf are the nodes that keys name.
-func (k Keys) nodesOf(kvs []*mvccpb.KeyValue) map[string]bool {
-	names := map[string]bool{}
-	for _, kv := range kvs {
-		if key, err := k.Parse(string(kv.Key)); err == nil {
-			names[key.Node] = true
-		}
-	}
-	return names
+	return err
 }

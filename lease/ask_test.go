@@ -16,7 +16,7 @@ import (
 )
 
 // answering lets a node answer whatever is asked, until the test ends.
-func (l *lab) answering(s *Store, x *Session, a Answer) {
+func (l *lab) answering(s *Store, x *joined, a Answer) {
 	l.Helper()
 	l.beside(func(ctx context.Context) {
 		_ = s.FollowQuestions(ctx, func(q Question) {
@@ -73,7 +73,7 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 		t.Errorf("live are %q", live)
 	}
 	var q Question
-	_, err = s.readQuestions(t.Context(), func(kv *mvccpb.KeyValue) { q, err = questionForm.read(s.keys, kv); q.lease = kv.Lease })
+	_, err = s.readQuestions(t.Context(), func(kv *mvccpb.KeyValue) { q, err = questionCodec.read(s.keys, kv); q.lease = kv.Lease })
 	l.check(err)
 	if q.Slot != slot {
 		t.Fatalf("the question is %+v, want one in slot %s", q, slot)

@@ -150,14 +150,14 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 		"the reservation": s.keys.reservation("default", a.Addresses[0]),
 		"the block":       s.keys.block("default", pool.BlockOf(a.Addresses[0])),
 	} {
-		seen, err := x.seen(t.Context(), a)
+		seen, err := seenBy(t.Context(), x.Session, a)
 		l.check(err)
 		l.put(key, "{}")
 		assertion, ok := seen.assertion()
 		if !ok || assertion == nil {
 			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
 		}
-		if response, err := s.commit(t.Context(), 1, "assert", *assertion); err != nil || response.Succeeded {
+		if err := s.commit(t.Context(), 1, assertion); err != nil || assertion.Done {
 			t.Errorf("%s has changed, and the assertion went through: %v", what, err)
 		}
 		l.delete(key)

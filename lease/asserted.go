@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // asserted is what etcd has where an assertion speaks of, as it was read at once.
@@ -21,33 +19,35 @@ type asserted struct {
 	unread       error         // a record cannot be read: what it was before tells whose it is, and nothing can be written
 }
 
-func (x *Session) seen(ctx context.Context, a Assertion) (*asserted, error) {
-	keys := x.store.keys
-	ops := []clientv3.Op{clientv3.OpGet(keys.identity(a.Identity))}
-	for _, addr := range a.Addresses {
-		ops = append(ops, clientv3.OpGet(keys.reservation(a.Pool.Name, addr)), clientv3.OpGet(keys.block(a.Pool.Name, a.Pool.BlockOf(addr))))
+func seenBy(ctx context.Context, x *Session, a Assertion) (*asserted, error) {
+	keys := x.kv.keys
+	t := transact("read reservation")
+	identity := t.Else(keys.identity(a.Identity))
+	reservations, blocks := make([]*read, len(a.Addresses)), make([]*read, len(a.Addresses))
+	for i, addr := range a.Addresses {
+		reservations[i], blocks[i] = t.Else(keys.reservation(a.Pool.Name, addr)), t.Else(keys.block(a.Pool.Name, a.Pool.BlockOf(addr)))
 	}
-	response, err := x.store.consult(ctx, callTime, "read reservation", ops...)
+	err := x.kv.consult(ctx, callTime, t)
 	if err != nil {
 		return nil, err
 	}
-	s := &asserted{Assertion: a, x: x, identity: revisionOf(found(response, 0)), epoch: a.Epoch}
-	if kvs := found(response, 0); len(kvs) > 0 {
-		record, err := recovered(ctx, x.store, identityForm, kvs[0])
-		_, s.unread = identityForm.read(keys, kvs[0])
+	s := &asserted{Assertion: a, x: x, identity: identity.revision(), epoch: a.Epoch}
+	if identity.there() {
+		record, err := recovered(ctx, x.kv, identityCodec, identity.kvs[0])
+		_, s.unread = identityCodec.read(keys, identity.kvs[0])
 		s.elsewhere = err == nil && !record.has(a)
 	}
 	for i, addr := range a.Addresses {
 		r := Reservation{Pool: a.Pool.Name, Address: addr}
-		if kvs := found(response, 1+2*i); len(kvs) > 0 {
-			if _, err := reservationForm.read(keys, kvs[0]); err != nil {
+		if found := reservations[i]; found.there() {
+			if _, err := reservationCodec.read(keys, found.kvs[0]); err != nil {
 				s.unread = err
 			}
-			if r, err = recovered(ctx, x.store, reservationForm, kvs[0]); err != nil {
+			if r, err = recovered(ctx, x.kv, reservationCodec, found.kvs[0]); err != nil {
 				return nil, err
 			}
 		}
-		b, err := keys.readBlock(a.Pool.Name, a.Pool.BlockOf(addr), found(response, 2+2*i))
+		b, err := keys.readBlock(a.Pool.Name, a.Pool.BlockOf(addr), blocks[i].kvs)
 		if err != nil {
 			return nil, err
 		}
@@ -69,14 +69,14 @@ func (s *asserted) mine(r Reservation) bool {
 	if r.Revision == 0 {
 		return true
 	}
-	return r.Identity == s.Identity && (r.Holder == nil || s.holds(r) || s.x.recovering && r.Epoch < s.Epoch)
+	return r.Identity == s.Identity && (r.Holder == nil || s.holds(r) || s.x.Recovering() && r.Epoch < s.Epoch)
 }
 
-func (s *asserted) holds(r Reservation) bool { return r.Holder.is(s.Attachment, s.x.node.Name) }
+func (s *asserted) holds(r Reservation) bool { return r.Holder.is(s.Attachment, s.x.Name()) }
 
 // assertion is the transaction that makes it so; nil: it is so. It is not ok where something is another's.
-func (s *asserted) assertion() (t *transaction, ok bool) {
-	if s.elsewhere && !s.x.recovering {
+func (s *asserted) assertion() (t *txn, ok bool) {
+	if s.elsewhere && !s.x.Recovering() {
 		return nil, false
 	}
 	complete := s.identity > 0
@@ -111,29 +111,29 @@ func ownerOf(b Block, r Reservation) string {
 	return ""
 }
 
-func (s *asserted) write() *transaction {
-	keys, now := s.x.store.keys, time.Now().UTC()
-	t := &transaction{If: s.x.Owner(), Else: s.x.ownerGets()}
-	t.If = append(t.If, unchanged(keys.identity(s.Identity), s.identity))
+func (s *asserted) write() *txn {
+	keys, now := s.x.kv.keys, time.Now().UTC()
+	t := s.x.fenced("assert reservation")
+	t.If(unchanged(keys.identity(s.Identity), s.identity))
 	if s.identity == 0 {
-		t.Then = append(t.Then, put(keys.identity(s.Identity), IdentityRecord{Pool: s.Pool.Name, Addresses: s.Addresses}))
+		t.Then(put(keys.identity(s.Identity), IdentityRecord{Pool: s.Pool.Name, Addresses: s.Addresses}))
 	}
 	written := map[blockAt]bool{}
 	for i, r := range s.reservations {
 		key, b := keys.reservation(r.Pool, r.Address), s.blocks[i]
-		t.If = append(t.If, unchanged(key, r.Revision), unchanged(keys.block(b.Pool, b.Prefix), b.Revision))
+		t.If(unchanged(key, r.Revision), unchanged(keys.block(b.Pool, b.Prefix), b.Revision))
 		if at := (blockAt{b.Pool, b.Prefix}); b.Revision == 0 && !written[at] {
 			written[at] = true
-			t.Then = append(t.Then, put(keys.block(b.Pool, b.Prefix), statefulBlock(at)))
+			t.Then(put(keys.block(b.Pool, b.Prefix), statefulBlock(at)))
 		}
 		if r.Revision == 0 {
 			r.Identity, r.Since = s.Identity, now
 		}
 		if !s.holds(r) {
-			r.Holder = &Holder{Attachment: s.Attachment, Workload: s.Workload, Node: s.x.node.Name, Since: now}
+			r.Holder = &Holder{Attachment: s.Attachment, Workload: s.Workload, Node: s.x.Name(), Since: now}
 		}
 		r.Ended, r.LastDel, r.Epoch = nil, nil, s.epoch
-		t.Then = append(t.Then, put(key, r))
+		t.Then(put(key, r))
 	}
 	return t
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -14,86 +13,91 @@ import (
 // is nested against the limit of the whole.
 const attemptOps = 7
 
-// attempt is the member's part of the call's transaction: a nested one, so that one member's conflict is no other's.
-func (m *member) attempt(s step) clientv3.Op {
-	if s == look {
-		return clientv3.OpTxn(nil, m.gets(), nil)
-	}
-	m.done = m.wanted(time.Now().UTC())
-	return clientv3.OpTxn(m.compares(), m.puts(), m.gets())
+// A nest is a member's part of the call's transaction: a nested one, so that one member's conflict is no other's. Where it
+// does not write it reads all that the next step may need.
+type nest struct {
+	*txn
+	identity      *read
+	spots         []nestedSpot // as the member's
+	session, node *read        // of the node that has the reservation; nil: nobody has it
 }
 
-func (m *member) compares() (all []clientv3.Cmp) {
-	keys := m.call.store.keys
+type nestedSpot struct{ reservation, block *read }
+
+func (m *member) attempt(t *txn, s step) {
+	m.now = nest{txn: t}
+	if s == write {
+		m.done = m.wanted(time.Now().UTC())
+		m.compare(t)
+		m.write(t)
+	}
+	m.read(&m.now)
+}
+
+func (m *member) compare(t *txn) {
+	keys := m.call.store.kv.keys
 	if !m.reserved || !m.complete() { // else a compare of its reservations tells of its end, too
-		all = append(all, unchanged(keys.identity(m.Identity), m.identity))
+		t.If(unchanged(keys.identity(m.Identity), m.identity))
 	}
 	for _, s := range m.spots {
-		all = append(all, unchanged(keys.reservation(m.pool, s.address), s.reservation.Revision))
+		t.If(unchanged(keys.reservation(m.pool, s.address), s.reservation.Revision))
 		if s.reservation.Revision == 0 {
-			all = append(all, unchanged(keys.block(m.pool, m.Pool.BlockOf(s.address)), s.block))
+			t.If(unchanged(keys.block(m.pool, m.Pool.BlockOf(s.address)), s.block))
 		}
 	}
 	if h := m.held().Holder; m.call.attaches() && h != nil && h.Node != m.call.node() {
-		all = append(all, m.call.store.absentFor(Absence{Node: h.Node, Revision: m.rival.nodeRevision})...)
+		t.If(absentFor(m.call.store.kv.keys, Absence{Node: h.Node, Revision: m.rival.nodeRevision})...)
 	}
-	return all
 }
 
-func (m *member) puts() (all []clientv3.Op) {
-	keys := m.call.store.keys
+func (m *member) write(t *txn) {
+	keys := m.call.store.kv.keys
 	if !m.reserved {
-		all = append(all, put(keys.identity(m.Identity), IdentityRecord{Pool: m.pool, Addresses: m.addresses()}))
+		t.Then(put(keys.identity(m.Identity), IdentityRecord{Pool: m.pool, Addresses: m.addresses()}))
 	}
 	for _, r := range m.done {
-		all = append(all, put(keys.reservation(r.Pool, r.Address), r))
+		t.Then(put(keys.reservation(r.Pool, r.Address), r))
 	}
-	return all
 }
 
-// gets reads all that the next step may need; learn takes it in, in the same order.
-func (m *member) gets() []clientv3.Op {
-	keys := m.call.store.keys
-	all := []clientv3.Op{clientv3.OpGet(keys.identity(m.Identity))}
+func (m *member) read(n *nest) {
+	keys := m.call.store.kv.keys
+	n.identity = n.Else(keys.identity(m.Identity))
 	for _, s := range m.spots {
-		all = append(all, clientv3.OpGet(keys.reservation(m.pool, s.address)), clientv3.OpGet(keys.block(m.pool, m.Pool.BlockOf(s.address))))
+		n.spots = append(n.spots, nestedSpot{
+			n.Else(keys.reservation(m.pool, s.address)), n.Else(keys.block(m.pool, m.Pool.BlockOf(s.address))),
+		})
 	}
 	m.looked = ""
 	if h := m.held().Holder; h != nil {
 		m.looked = h.Node
-		all = append(all, clientv3.OpGet(keys.session(h.Node), clientv3.WithKeysOnly()), clientv3.OpGet(keys.node(h.Node)))
+		n.session, n.node = n.Else(keys.session(h.Node), clientv3.WithKeysOnly()), n.Else(keys.node(h.Node))
 	}
-	return all
 }
 
-func (m *member) learn(read *etcdserverpb.TxnResponse) error {
-	n := 0
-	next := func() []*mvccpb.KeyValue {
-		n++
-		return read.Responses[n-1].GetResponseRange().GetKvs()
-	}
-	identity := next()
-	for i := range m.spots {
-		if err := m.learnReservation(&m.spots[i], next()); err != nil {
+// learn takes in what the part has read.
+func (m *member) learn() error {
+	for i, s := range m.now.spots {
+		if err := m.learnReservation(&m.spots[i], s.reservation.kvs); err != nil {
 			return err
 		}
-		if err := m.learnBlock(&m.spots[i], next()); err != nil {
+		if err := m.learnBlock(&m.spots[i], s.block.kvs); err != nil {
 			return err
 		}
 	}
 	m.rival = rival{node: m.looked}
 	if m.looked != "" {
-		if err := m.learnRival(next(), next()); err != nil {
+		if err := m.learnRival(m.now.session.kvs, m.now.node.kvs); err != nil {
 			return err
 		}
 	}
-	return m.learnIdentity(identity)
+	return m.learnIdentity(m.now.identity.kvs)
 }
 
 func (m *member) learnReservation(s *spot, kvs []*mvccpb.KeyValue) (err error) {
 	s.reservation = Reservation{}
 	if len(kvs) > 0 {
-		s.reservation, err = reservationForm.read(m.call.store.keys, kvs[0])
+		s.reservation, err = reservationCodec.read(m.call.store.kv.keys, kvs[0])
 	}
 	if err != nil {
 		return m.avoid(s, err)
@@ -121,7 +125,7 @@ func (m *member) learnBlock(s *spot, kvs []*mvccpb.KeyValue) error {
 		m.call.store.hints.forgetBlock(at)
 		return nil
 	}
-	b, err := m.call.store.keys.readBlock(at.pool, at.prefix, kvs)
+	b, err := m.call.store.kv.keys.readBlock(at.pool, at.prefix, kvs)
 	if err != nil {
 		m.call.foreign[at] = Block{Pool: at.pool, Prefix: at.prefix}
 		return m.avoid(s, err)
@@ -140,7 +144,7 @@ func (m *member) learnRival(session, node []*mvccpb.KeyValue) error {
 	if len(node) == 0 {
 		return nil
 	}
-	record, err := nodeForm.read(m.call.store.keys, node[0])
+	record, err := nodeCodec.read(m.call.store.kv.keys, node[0])
 	m.rival.fencing, m.rival.nobody = record.Fencing, record.Removed != nil
 	return err
 }
@@ -153,7 +157,7 @@ func (m *member) learnIdentity(kvs []*mvccpb.KeyValue) error {
 		m.call.store.hints.forget(m.Identity)
 		return nil
 	}
-	record, err := identityForm.read(m.call.store.keys, kvs[0])
+	record, err := identityCodec.read(m.call.store.kv.keys, kvs[0])
 	if err != nil {
 		return err
 	}

@@ -8,13 +8,14 @@ import (
 
 // Audit reads through everything, a page at a time, and returns what cannot be read, as many as most. The configuration is
 // not among it: see Config.Bad.
-func (s *Store) Audit(ctx context.Context, most int) (bad []*DamagedError, err error) {
-	for from := s.keys.prefix; ; {
-		response, err := s.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.prefix)), clientv3.WithLimit(page))
+func (s *adminStore) Audit(ctx context.Context, most int) (bad []*DamagedError, err error) {
+	for from := s.kv.keys.prefix; ; {
+		response, err := s.kv.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.kv.keys.prefix)),
+			clientv3.WithLimit(page))
 		if err != nil {
 			return nil, err
 		}
-		seen := new(State).with(s.keys)
+		seen := new(State).with(s.kv.keys)
 		for _, kv := range response.Kvs {
 			seen.take(kv)
 		}

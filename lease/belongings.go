@@ -33,10 +33,10 @@ func (b *belongings) all() []belonging {
 }
 
 // heldBy reads what a node has. Records that cannot be read are nobody's.
-func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err error) {
+func (s *adminStore) heldBy(ctx context.Context, name string) (b belongings, err error) {
 	now := time.Now().UTC()
 	err = errors.Join(
-		each(ctx, s, blockForm, func(kv *mvccpb.KeyValue, block Block) {
+		each(ctx, s.kv, blockCodec, func(kv *mvccpb.KeyValue, block Block) {
 			parts := len(block.Of(name))
 			b.owns = b.owns || parts > 0
 			parts += len(slices.DeleteFunc(block.Machines(), func(p Part) bool { return p.Node != name }))
@@ -49,13 +49,13 @@ func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err erro
 				b.blocks = append(b.blocks, belonging{string(kv.Key), kv.ModRevision, op, Removal{Parts: parts}})
 			}
 		}),
-		each(ctx, s, assignmentForm, func(kv *mvccpb.KeyValue, a Assignment) {
+		each(ctx, s.kv, assignmentCodec, func(kv *mvccpb.KeyValue, a Assignment) {
 			if a.Node == name {
 				b.assignments = append(b.assignments,
 					belonging{string(kv.Key), kv.ModRevision, clientv3.OpDelete(string(kv.Key)), Removal{Assignments: 1}})
 			}
 		}),
-		each(ctx, s, reservationForm, func(kv *mvccpb.KeyValue, r Reservation) {
+		each(ctx, s.kv, reservationCodec, func(kv *mvccpb.KeyValue, r Reservation) {
 			if r.Holder != nil && r.Holder.Node == name {
 				r.Holder, r.LastDel = nil, &now
 				b.reservations = append(b.reservations, belonging{string(kv.Key), kv.ModRevision, put(string(kv.Key), r), Removal{Reservations: 1}})
@@ -65,27 +65,10 @@ func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err erro
 	if err != nil {
 		return b, err
 	}
-	status, err := s.get(ctx, s.keys.status(name))
+	status, err := s.kv.get(ctx, s.kv.keys.status(name))
 	if err == nil && len(status.Kvs) > 0 {
-		b.others = append(b.others, belonging{key: s.keys.status(name), revision: status.Kvs[0].ModRevision,
-			op: clientv3.OpDelete(s.keys.status(name))})
+		b.others = append(b.others, belonging{key: s.kv.keys.status(name), revision: status.Kvs[0].ModRevision,
+			op: clientv3.OpDelete(s.kv.keys.status(name))})
 	}
 	return b, err
-}
-
-// each calls f with every record of a kind that can be read.
-func each[T any](ctx context.Context, s *Store, form form[T], f func(*mvccpb.KeyValue, T)) error {
-	response, err := s.scan(ctx, s.keys.Under(form.kind))
-	if err != nil {
-		return err
-	}
-	for _, kv := range response.Kvs {
-		record, err := form.read(s.keys, kv)
-		if err != nil {
-			s.unreadable(damage(err))
-			continue
-		}
-		f(kv, record)
-	}
-	return nil
 }

@@ -14,7 +14,7 @@ func TestOfTwoNodesThatClaimABlockOneGetsItAndTheOtherLearnsWho(t *testing.T) {
 		if i%2 == 1 {
 			block = prefix("10.42.17.64/26")
 		}
-		nodes := [2]*Session{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
+		nodes := [2]*joined{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
 		var got [2]Block
 		var errs [2]error
 		var wait sync.WaitGroup

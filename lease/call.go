@@ -25,13 +25,13 @@ const (
 
 // insist makes a call that may be made again, and again where a try has no answer, for as long as patience or ctx lasts. One
 // member of etcd may hang while the others answer, and the client sends each try to the next one.
-func insist[T any](ctx context.Context, s *Store, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
+func insist[T any](ctx context.Context, c *Client, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
 	if end, bounded := ctx.Deadline(); bounded {
 		patience = min(patience, time.Until(end))
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for n, try := 1, min(s.firstTry(), patience/6); ; n, try = n+1, try*2 {
+	for n, try := 1, min(c.firstTry(), patience/6); ; n, try = n+1, try*2 {
 		began := time.Now()
 		bounded, cancel := context.WithTimeout(ctx, try)
 		answer, err := call(bounded)
@@ -41,130 +41,126 @@ func insist[T any](ctx context.Context, s *Store, patience time.Duration, call f
 		late := bounded.Err() != nil
 		cancel()
 		if err == nil && n > 1 && time.Since(began) < hungTry/2 {
-			s.hung.Store(&began)
+			c.hung.Store(&began)
 		}
 		if err == nil || !late || ctx.Err() != nil {
 			return answer, err
 		}
-		if s.login != nil {
-			s.diagnosis.begin(s.login.options)
+		if c.login != nil {
+			c.diagnosis.begin(c.login.options)
 		}
 	}
-}
-
-// A transaction is a commit to be.
-type transaction struct {
-	If         []clientv3.Cmp
-	Then, Else []clientv3.Op
 }
 
 // firstTry is what the first try of a call has at most. While a member hangs it is less, so that what takes many calls, as a
 // join does, does not wait for each third of them. That one hangs is known by another that answered the next try at once:
 // where all are slow, calls are not sent more often.
-func (s *Store) firstTry() time.Duration {
-	if at := s.hung.Load(); at != nil && time.Since(*at) < hungFor {
+func (c *Client) firstTry() time.Duration {
+	if at := c.hung.Load(); at != nil && time.Since(*at) < hungFor {
 		return hungTry
 	}
 	return tryTime
 }
 
 // consult reads in one transaction, linearizably.
-func (s *Store) consult(ctx context.Context, patience time.Duration, operation string,
-	reads ...clientv3.Op) (*clientv3.TxnResponse, error) {
-	known, err := s.life.known()
+func (c *Client) consult(ctx context.Context, patience time.Duration, t *txn) error {
+	known, err := c.life.known()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	response, err := insist(ctx, s, patience, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		return s.send(ctx, operation, transaction{Then: reads})
-	})
-	if err != nil {
-		return nil, err
+	if err := c.insistOn(ctx, patience, t); err != nil {
+		return err
 	}
-	return response, s.life.witness(known, response.Header)
+	return c.life.witness(known, t.header)
+}
+
+// insistOn sends a transaction that may be sent again, until it is answered.
+func (c *Client) insistOn(ctx context.Context, patience time.Duration, t *txn) error {
+	_, err := insist(ctx, c, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.send(ctx, t) })
+	return err
 }
 
 // commit sends a transaction for the nth time, from 1.
-func (s *Store) commit(ctx context.Context, n int, operation string, t transaction) (*clientv3.TxnResponse, error) {
-	known, err := s.life.known()
+func (c *Client) commit(ctx context.Context, n int, t *txn) error {
+	known, err := c.life.known()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(callTime, s.firstTry()<<(n-1)))
+	ctx, cancel := context.WithTimeout(ctx, min(callTime, c.firstTry()<<(n-1)))
 	defer cancel()
-	response, err := s.send(ctx, operation, t)
-	if err != nil {
-		return nil, err
+	if err := c.send(ctx, t); err != nil {
+		return err
 	}
-	return response, s.life.witness(known, response.Header)
+	return c.life.witness(known, t.header)
 }
 
 // settle commits a transaction, and commits the very same again while its answer is lost.
-func (s *Store) settle(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
+func (c *Client) settle(ctx context.Context, t *txn) error {
 	for n := 1; ; n++ {
-		response, err := s.commit(ctx, n, operation, t)
+		err := c.commit(ctx, n, t)
 		if err == nil || !again(ctx, n, err) {
-			return response, err
+			return err
 		}
 	}
+}
+
+// settled is settle for a transaction that means nothing where it is not carried out but what its verdict says.
+func (c *Client) settled(ctx context.Context, t *txn) error {
+	if err := c.settle(ctx, t); err != nil || t.Done {
+		return err
+	}
+	return t.Verdict()
 }
 
 // send sends a transaction once, whatever life of etcd's answers.
-func (s *Store) send(ctx context.Context, operation string, t transaction) (*clientv3.TxnResponse, error) {
-	client, err := s.etcd()
+func (c *Client) send(ctx context.Context, t *txn) error {
+	client, err := c.etcd()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	began := time.Now()
-	response, err := client.Txn(ctx).If(t.If...).Then(t.Then...).Else(t.Else...).Commit()
-	s.observe(operation, time.Since(began), err == nil && conflicted(response), err)
-	s.heard(client, operation, err)
+	then, otherwise := t.branches()
+	response, err := client.Txn(ctx).If(t.compares...).Then(opsOf(then)...).Else(opsOf(otherwise)...).Commit()
+	if err == nil {
+		t.header = response.Header
+		t.learn(response.Succeeded, response.Responses)
+	}
+	c.observe(t.operation, time.Since(began), err == nil && t.conflicted(), err)
+	c.heard(client, t.operation, err)
 	if err != nil {
-		return nil, s.failed(operation, err)
+		return c.failed(t.operation, err)
 	}
-	return response, nil
-}
-
-// conflicted reports whether a compare failed, that of a nested transaction included.
-func conflicted(r *clientv3.TxnResponse) bool {
-	if !r.Succeeded {
-		return true
-	}
-	for _, each := range r.Responses {
-		if nested := each.GetResponseTxn(); nested != nil && !nested.Succeeded {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
 // get reads one key, linearizably.
-func (s *Store) get(ctx context.Context, key string) (*clientv3.GetResponse, error) {
-	return s.read(ctx, callTime, key)
+func (c *Client) get(ctx context.Context, key string) (*clientv3.GetResponse, error) {
+	return c.read(ctx, callTime, key)
 }
 
 // scan reads all keys under a prefix, linearizably.
-func (s *Store) scan(ctx context.Context, prefix string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	return s.read(ctx, scanTime, prefix, append(options, clientv3.WithPrefix())...)
+func (c *Client) scan(ctx context.Context, prefix string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return c.read(ctx, scanTime, prefix, append(options, clientv3.WithPrefix())...)
 }
 
-func (s *Store) read(ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	client, err := s.etcd()
+func (c *Client) read(ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption) (*clientv3.GetResponse,
+	error) {
+	client, err := c.etcd()
 	if err != nil {
 		return nil, err
 	}
-	known, err := s.life.known()
+	known, err := c.life.known()
 	if err != nil {
 		return nil, err
 	}
-	response, err := insist(ctx, s, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
+	response, err := insist(ctx, c, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		return client.Get(ctx, key, options...)
 	})
-	s.heard(client, "read "+s.keys.part(key), err)
+	c.heard(client, "read "+c.keys.part(key), err)
 	if err != nil {
-		return nil, s.failed("read "+key, err)
+		return nil, c.failed("read "+key, err)
 	}
-	if err := s.life.witness(known, response.Header); err != nil {
+	if err := c.life.witness(known, response.Header); err != nil {
 		return nil, err
 	}
 	return response, nil
@@ -172,14 +168,14 @@ func (s *Store) read(ctx context.Context, patience time.Duration, key string, op
 
 // failed puts an error of the client's into words. Where etcd did not answer, its own say little: the reason leads, where it is
 // known.
-func (s *Store) failed(operation string, err error) error {
+func (c *Client) failed(operation string, err error) error {
 	if !ambiguous(err) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("lease: %s: %w", operation, err)
 	}
-	if cause := s.diagnosis.found(); cause != nil {
+	if cause := c.diagnosis.found(); cause != nil {
 		return fmt.Errorf("lease: %w: %s: %w", cause, operation, err)
 	}
-	return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, s.endpoints(), err)
+	return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, c.endpoints(), err)
 }
 
 // again reports whether a transaction that failed for the nth time, from 1, is to be sent once more, and pauses

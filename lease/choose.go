@@ -162,7 +162,7 @@ func (r *reserving) refresh(ctx context.Context, pool string) error {
 	if r.listed[pool] == r.rounds {
 		return nil
 	}
-	response, err := r.store.scan(ctx, r.store.keys.Under(KindReservation, pool), clientv3.WithKeysOnly())
+	response, err := r.store.kv.scan(ctx, r.store.kv.keys.Under(KindReservation, pool), clientv3.WithKeysOnly())
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (r *reserving) refresh(ctx context.Context, pool string) error {
 		}
 	}
 	for _, kv := range response.Kvs {
-		if key, err := r.store.keys.Parse(string(kv.Key)); err == nil {
+		if key, err := r.store.kv.keys.Parse(string(kv.Key)); err == nil {
 			at := addressAt{pool, key.Address}
 			r.taken[at] = former[at]
 		}

@@ -19,7 +19,7 @@ func TestNoAddressIsReservedTwice(t *testing.T) {
 	pool.Stateful = []netip.Prefix{prefix("10.42.0.0/23")}
 	config := l.apply(l.store(), pool)
 	const members, workers = 500, 8
-	nodes := []*Session{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
+	nodes := []*joined{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
 	var next atomic.Int64
 	var mu sync.Mutex
 	got := map[netip.Addr]allocator.Identity{}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // meetTries bounds how often others may change the cluster's record while it is looked at.
@@ -32,22 +30,20 @@ type Standing struct {
 }
 
 // ClusterID is the id of the etcd cluster that answers, in hexadecimal.
-func (s *Store) ClusterID(ctx context.Context) (string, error) {
-	response, err := s.get(ctx, s.keys.cluster())
+func (s *sessionStore) ClusterID(ctx context.Context) (string, error) {
+	response, err := s.kv.get(ctx, s.kv.keys.cluster())
 	if err != nil {
 		return "", err
 	}
 	return clusterID(response.Header.ClusterId), nil
 }
 
-func clusterID(id uint64) string { return strconv.FormatUint(id, 16) }
-
 // Meet finds out where etcd stands, and comes before anything that builds upon the state. Who meets a fresh etcd
 // writes its id into the cluster's record. Who finds that the id is another's, that revisions went back, or that keys
 // which he wrote are missing, voids what is recorded, so that everybody recovers: see AcceptCluster. It fails with
 // *ClusterError where a past,
 // me's, is of a cluster that this state does not come from.
-func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Standing, error) {
+func (s *sessionStore) Meet(ctx context.Context, node, machine string, past Past) (Standing, error) {
 	for range meetTries {
 		m, err := s.look(ctx, node, machine, past)
 		if err != nil {
@@ -66,55 +62,54 @@ func (s *Store) Meet(ctx context.Context, node, machine string, past Past) (Stan
 		at := Standing{
 			Cluster: m.actual, Life: m.record.Life, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
 		}
-		s.life.meet(m.header, m.record.Life, m.goesOn, func() { s.forget(at) })
+		s.kv.life.meet(m.header, m.record.Life, m.goesOn, func() { s.forget(at) })
 		return at, nil
 	}
 	return Standing{}, errors.New("lease: the record of the cluster keeps changing: try again")
 }
 
 // forget drops what was learned in the former life.
-func (s *Store) forget(at Standing) {
-	s.hints.reset()
+func (s *sessionStore) forget(at Standing) {
 	s.deleted.reset()
-	if s.life.anew != nil {
-		s.life.anew(at)
+	for _, f := range s.kv.reset {
+		f()
+	}
+	if s.anew != nil {
+		s.anew(at)
 	}
 }
 
 // rewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look tells: the record is
 // the only thing that it compares.
-func (s *Store) rewriteCluster(ctx context.Context, revision int64, next Cluster) error {
-	key := s.keys.cluster()
-	_, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		return s.send(ctx, "rewrite cluster", transaction{
-			If: []clientv3.Cmp{unchanged(key, revision)}, Then: []clientv3.Op{put(key, next)},
-		})
-	})
-	return err
+func (s *sessionStore) rewriteCluster(ctx context.Context, revision int64, next Cluster) error {
+	key := s.kv.keys.cluster()
+	t := transact("rewrite cluster")
+	t.If(unchanged(key, revision))
+	t.Then(put(key, next))
+	return s.kv.insistOn(ctx, callTime, t)
 }
 
 // AcceptCluster ends a recovery: the state is that of the etcd which answers from now on. Whoever calls it has waited
 // since it first met this etcd for the longest right that any node can have, and a tenth, so that what no one has
 // asserted by then is nobody's. A standing that others have ended already is a success.
-func (s *Store) AcceptCluster(ctx context.Context, at Standing) error {
-	record, err := one(ctx, s, clusterForm, s.keys.cluster())
+func (s *sessionStore) AcceptCluster(ctx context.Context, at Standing) error {
+	record, err := one(ctx, s.kv, clusterCodec, s.kv.keys.cluster())
 	if err != nil || record == nil || record.ID == at.Cluster {
 		return err
 	}
 	next := record.became(at.Cluster)
-	_, err = s.settle(ctx, "accept cluster", transaction{
-		If:   []clientv3.Cmp{unchanged(s.keys.cluster(), at.Revision)},
-		Then: []clientv3.Op{put(s.keys.cluster(), next)},
-	})
-	return err
+	t := transact("accept cluster")
+	t.If(unchanged(s.kv.keys.cluster(), at.Revision))
+	t.Then(put(s.kv.keys.cluster(), next))
+	return s.kv.settle(ctx, t)
 }
 
 // certain reports whether the state is that of the etcd which answered, by the cluster's record; without one it is.
-func (s *Store) certain(h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValue) (bool, error) {
+func certain(keys Keys, h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValue) (bool, error) {
 	if len(kvs) == 0 {
 		return true, nil
 	}
-	record, err := clusterForm.read(s.keys, kvs[0])
+	record, err := clusterCodec.read(keys, kvs[0])
 	return record.ID == clusterID(h.ClusterId), err
 }
 
@@ -126,3 +121,8 @@ func (c Cluster) became(id string) Cluster {
 	}
 	return next
 }
+
+// OnAnotherLife has f called when Meet finds that another life of etcd's has begun, where Standing.New is true: what was
+// learned by then is void. No follower's function runs beside f; each begins anew after it, and so f may not wait for
+// one, and none of them may call Meet. It is to be set before anything is asked of the Store.
+func (s *sessionStore) OnAnotherLife(f func(Standing)) { s.anew = f }

@@ -161,7 +161,7 @@ func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testin
 	l := newLab(t)
 	s := l.store()
 	config := l.apply(s, smallest())
-	decided := &reserving{store: s, cluster: l.meet(s, "n1", Past{}).Revision}
+	decided := &reserving{store: s.reservationStore, cluster: l.meet(s, "n1", Past{}).Revision}
 	l.void(s)
 	done, err := reserve(t.Context(), decided, []ReserveRequest{asking(config, "default", identity("db", 0), "")})
 	if !errors.Is(err, ErrClusterChanged) {

@@ -14,6 +14,11 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
+// A configStore is the configuration as it is read.
+type configStore struct{ kv *Client }
+
+func newConfigStore(kv *Client) *configStore { return &configStore{kv} }
+
 // A Config is the whole configuration of the cluster at one revision: the version.
 type Config struct {
 	Revision      int64 // the mod revision of the key that every change touches; 0: nobody has configured anything
@@ -40,16 +45,6 @@ func (c *Config) keyAt() int64 {
 		return 0
 	}
 	return c.Revision
-}
-
-// changeCount is the value of the key that every change touches. It also says what there is, so that a record that
-// somebody has deleted is missed.
-type changeCount struct {
-	Changes  int64 `json:"changes"`
-	Pools    *int  `json:"pools,omitempty"`    // how many there are; nil: an earlier version wrote it
-	Settings bool  `json:"settings,omitempty"` // somebody has configured them
-
-	Former []Former `json:"former,omitempty"`
 }
 
 // Clone is a copy that can be changed without changing c. The pools' lists are shared: whoever changes one makes it anew.
@@ -164,21 +159,21 @@ func (c *Config) Same(other *Config) bool {
 
 // Config reads the whole configuration, at one revision. A record that cannot be read keeps nothing else from being
 // read: see Config.Bad.
-func (s *Store) Config(ctx context.Context) (*Config, error) {
-	all, history := s.keys.Under("config"), s.keys.Under(KindHistory)
-	response, err := s.consult(ctx, callTime, "read configuration",
-		clientv3.OpGet(all, clientv3.WithRange(history)),
-		clientv3.OpGet(clientv3.GetPrefixRangeEnd(history), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all))),
-		clientv3.OpGet(history, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
-	if err != nil {
+func (s *configStore) Config(ctx context.Context) (*Config, error) {
+	all, history := s.kv.keys.Under("config"), s.kv.keys.Under(KindHistory)
+	t := transact("read configuration")
+	below := t.Else(all, clientv3.WithRange(history))
+	above := t.Else(clientv3.GetPrefixRangeEnd(history), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all)))
+	changed := t.Else(history, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	if err := s.kv.consult(ctx, callTime, t); err != nil {
 		return nil, err
 	}
-	return s.configOf(ctx, slices.Concat(found(response, 0), found(response, 1)), len(found(response, 2)) > 0, response.Header.Revision)
+	return s.configOf(ctx, slices.Concat(below.kvs, above.kvs), changed.there(), t.revision())
 }
 
 // configOf is the configuration that its keys make, as they were at a revision. History says whether there is one.
-func (s *Store) configOf(ctx context.Context, kvs []*mvccpb.KeyValue, history bool, revision int64) (*Config, error) {
-	r := s.readConfig(kvs)
+func (s *configStore) configOf(ctx context.Context, kvs []*mvccpb.KeyValue, history bool, revision int64) (*Config, error) {
+	r := readConfig(s.kv.keys, kvs)
 	r.Read, r.history = revision, history
 	if r.doubtful() {
 		if err := s.completeConfig(ctx, r, kvs); err != nil {
@@ -192,7 +187,7 @@ func (s *Store) configOf(ctx context.Context, kvs []*mvccpb.KeyValue, history bo
 // FollowConfig calls f with the present configuration, and then with newer ones; of several that follow each other
 // fast f may get the last one alone. A record that is damaged or repaired makes a new one, too. read is told of each attempt
 // to read it, with its error or nil. It returns only when ctx ends, with ctx's error.
-func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(error)) error {
+func (s *configStore) FollowConfig(ctx context.Context, f func(*Config), read func(error)) error {
 	var last *Config // that f has got
 	of := 0          // the life that it is of
 	news := func(ctx context.Context, life int) (*Config, error) {
@@ -203,7 +198,7 @@ func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(err
 		if err != nil {
 			return nil, err
 		}
-		goesOn := s.life.within(life, func() {
+		goesOn := s.kv.life.within(life, func() {
 			if last == nil || life != of || !c.Same(last) {
 				last, of = c, life
 				f(c)
@@ -214,12 +209,12 @@ func (s *Store) FollowConfig(ctx context.Context, f func(*Config), read func(err
 		}
 		return c, nil
 	}
-	return s.lifeByLife(ctx, func(ctx context.Context, life int) {
+	return s.kv.lifeByLife(ctx, func(ctx context.Context, life int) {
 		c, err := news(ctx, life)
 		if err != nil {
 			return
 		}
-		s.watch(ctx, s.keys.Under("config"), c.Read, func([]*clientv3.Event) bool {
+		s.kv.watch(ctx, s.kv.keys.Under("config"), c.Read, func([]*clientv3.Event) bool {
 			_, err := news(ctx, life)
 			return err == nil
 		})

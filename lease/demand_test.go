@@ -7,7 +7,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-func (l *lab) demand(x *Session) Demand {
+func (l *lab) demand(x *joined) Demand {
 	l.Helper()
 	d, err := x.Demand(l.Context(), Demand{Pool: "default", V4: 1})
 	l.check(err)

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 )
@@ -38,7 +35,7 @@ func (d *Detachment) has(r Reservation) bool {
 // Detach leaves reservations to whoever attaches next. One that is another attachment's by now, or has another epoch,
 // stays as it is, and that is a success. Detaching gives nobody anything, so it needs no session and may come late. Where
 // the records of some cannot be read, it fails with *DetachError once all others are detached.
-func (s *Store) Detach(ctx context.Context, all []Detachment) error {
+func (s *reservationStore) Detach(ctx context.Context, all []Detachment) error {
 	now, failed := time.Now().UTC(), map[int]error{}
 	for at := 0; at < len(all); at += detachOps {
 		group := all[at:min(at+detachOps, len(all))]
@@ -59,10 +56,12 @@ type detaching struct {
 	seen  []Reservation
 	read  bool          // within this call: else by a hint
 	done  []Reservation // what the last attempt writes
+	txn   *txn          // the last attempt: its part of a transaction
+	now   []*read       // what that reads where it does not write
 }
 
 // detach detaches a group, and calls bad for each whose record cannot be read.
-func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, bad func(n int, err error)) error {
+func (s *reservationStore) detach(ctx context.Context, group []Detachment, now time.Time, bad func(n int, err error)) error {
 	pending := make([]*detaching, len(group))
 	for i, d := range group {
 		pending[i] = &detaching{Detachment: d, place: i, seen: s.hints.of(d.Identity)}
@@ -72,17 +71,15 @@ func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, b
 			return errors.New("others keep coming between: try again")
 		}
 		round, more := apart(pending)
-		ops := make([]clientv3.Op, len(round))
-		for i, d := range round {
-			ops[i] = d.attempt(s.keys, now)
+		t := transact("detach")
+		for _, d := range round {
+			d.attempt(t.Nest(), s.kv.keys, now)
 		}
-		response, err := s.settle(ctx, "detach", transaction{Then: ops})
-		if err != nil {
+		if err := s.kv.settle(ctx, t); err != nil {
 			return err
 		}
-		for i, d := range round {
-			err := d.take(s, response.Responses[i].GetResponseTxn(), response.Header.Revision)
-			if err != nil {
+		for _, d := range round {
+			if err := d.take(s, t.revision()); err != nil {
 				bad(d.place, err)
 			} else if len(d.ours()) > 0 {
 				more = append(more, d)
@@ -123,38 +120,32 @@ func (d *detaching) ours() (ours []Reservation) {
 }
 
 // attempt is the detachment's part of the transaction: it writes what is unchanged, or reads.
-func (d *detaching) attempt(keys Keys, now time.Time) clientv3.Op {
-	var compares []clientv3.Cmp
-	var puts, gets []clientv3.Op
-	for _, a := range d.Addresses {
-		gets = append(gets, clientv3.OpGet(keys.reservation(d.Pool, a)))
-	}
-	d.done = d.ours()
+func (d *detaching) attempt(t *txn, keys Keys, now time.Time) {
+	d.txn, d.now, d.done = t, nil, d.ours()
 	for i := range d.done {
 		r := &d.done[i]
 		key := keys.reservation(r.Pool, r.Address)
-		compares = append(compares, unchanged(key, r.Revision))
+		t.If(unchanged(key, r.Revision))
 		r.Holder, r.LastDel = nil, &now
-		puts = append(puts, put(key, *r))
+		t.Then(put(key, *r))
 	}
-	if len(puts) == 0 {
-		return clientv3.OpTxn(nil, gets, nil)
+	for _, a := range d.Addresses {
+		d.now = append(d.now, t.Else(keys.reservation(d.Pool, a)))
 	}
-	return clientv3.OpTxn(compares, puts, gets)
 }
 
 // take brings in what an attempt has come to.
-func (d *detaching) take(s *Store, nested *etcdserverpb.TxnResponse, revision int64) error {
+func (d *detaching) take(s *reservationStore, revision int64) error {
 	d.read = true
-	if wrote := nested.Succeeded && len(d.done) > 0; wrote {
+	if wrote := d.txn.Done && len(d.done) > 0; wrote {
 		for i := range d.done {
 			d.done[i].Revision = revision
 		}
 		d.seen = d.done
 	} else {
 		d.seen = nil
-		for _, each := range nested.Responses {
-			read, bad := reservationForm.readAll(s.keys, each.GetResponseRange().GetKvs())
+		for _, each := range d.now {
+			read, bad := reservationCodec.readAll(s.kv.keys, each.kvs)
 			if len(bad) > 0 {
 				return bad[0]
 			}
@@ -165,26 +156,21 @@ func (d *detaching) take(s *Store, nested *etcdserverpb.TxnResponse, revision in
 	return nil
 }
 
-// Detach is the Store's.
-func (x *Session) Detach(ctx context.Context, all []Detachment) error {
-	return x.store.Detach(ctx, all)
-}
-
 // errKept says that a reservation is not to end.
 var errKept = errors.New("lease: the reservation stays")
 
 // EndMade undoes an attachment that nobody was ever told of: what it has made anew ends, in one transaction and only as it
 // made it, so that no reservation is left of a member that never was. What was there before it is detached.
-func (s *Store) EndMade(ctx context.Context, d Detachment) error {
+func (s *reservationStore) EndMade(ctx context.Context, d Detachment) error {
 	return s.endOf(ctx, d, func(r Reservation) bool { return d.has(r) && r.Epoch == 1 && r.Holder.Since.Equal(r.Since) })
 }
 
 // EndHeld gives up what an attachment has, or had as the last one. What another has attached since is left alone.
-func (s *Store) EndHeld(ctx context.Context, d Detachment) error {
+func (s *reservationStore) EndHeld(ctx context.Context, d Detachment) error {
 	return s.endOf(ctx, d, func(r Reservation) bool { return d.has(r) || r.Holder == nil && r.Epoch == d.Epoch })
 }
 
-func (s *Store) endOf(ctx context.Context, d Detachment, may func(Reservation) bool) error {
+func (s *reservationStore) endOf(ctx context.Context, d Detachment, may func(Reservation) bool) error {
 	_, err := s.EndReservationIf(ctx, d.Identity, func(r Reservation) error {
 		if !may(r) {
 			return errKept

@@ -82,7 +82,7 @@ func TestADamagedReservationKeepsNoOtherFromBeingDetached(t *testing.T) {
 	done, err := x.Reserve(t.Context(), set(config, "default", "db", detachOps+3, "c"))
 	l.check(err)
 	const damaged = detachOps + 1 // in the second group
-	l.put(x.store.keys.reservation("default", done[damaged].Address), "{")
+	l.put(x.store.Client.keys.reservation("default", done[damaged].Address), "{")
 	for _, s := range []*Store{l.store(), x.store} { // without hints, and with
 		err = s.Detach(t.Context(), detachments(done))
 		failed, is := errors.AsType[*DetachError](err)

@@ -2,32 +2,12 @@ package lease
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
 )
-
-// A Change is one field of the configuration that differs.
-type Change struct {
-	Object string `json:"object"` // "settings", or "pool" and the pool's name
-	Field  string `json:"field"`
-	Before string `json:"before,omitempty"` // empty: not there
-	After  string `json:"after,omitempty"`
-}
-
-func (c Change) String() string {
-	return fmt.Sprintf("%s: %s: %s -> %s", c.Object, c.Field, orNone(c.Before), orNone(c.After))
-}
-
-func orNone(value string) string {
-	if value == "" {
-		return "none"
-	}
-	return value
-}
 
 // Diff is what differs between two configurations, the settings first, then the pools by name. Of a pool that only one
 // of them has, every field differs.

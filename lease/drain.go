@@ -26,7 +26,7 @@ func (u PoolUse) drained() bool { return u.drainedBut(0) }
 
 // Drain marks a pool of base as one to be removed: from then on nodes allocate nothing of it anew, and give back what
 // they do not use. Applying a manifest that says so undoes it, and so does restoring a configuration from before.
-func (s *Store) Drain(ctx context.Context, base *Config, name string, note Note) (*Config, error) {
+func (s *configEditor) Drain(ctx context.Context, base *Config, name string, note Note) (*Config, error) {
 	pool, ok := base.Pools[name]
 	if !ok {
 		return nil, fmt.Errorf("lease: drain pool %q: there is no such pool", name)
@@ -40,7 +40,7 @@ func (s *Store) Drain(ctx context.Context, base *Config, name string, note Note)
 // WaitDrained waits until no node owns a block of a pool and no container has an address of it. It calls progress, if
 // that is not nil, with each state that it reads. It outlasts times without etcd. When ctx ends it returns what was in
 // use last, and ctx's error; where somebody has taken the pool back into use meanwhile, ErrNotDraining.
-func (s *Store) WaitDrained(ctx context.Context, name string, progress func(PoolUse)) (PoolUse, error) {
+func (s *configEditor) WaitDrained(ctx context.Context, name string, progress func(PoolUse)) (PoolUse, error) {
 	var last PoolUse
 	for {
 		use, at, err := s.use(ctx, name)
@@ -54,10 +54,10 @@ func (s *Store) WaitDrained(ctx context.Context, name string, progress func(Pool
 			if last = use; use.drained() {
 				return use, nil
 			}
-			if pool, err := one(ctx, s, poolForm, s.keys.pool(name)); err == nil && (pool == nil || !pool.Draining) {
+			if pool, err := one(ctx, s.kv, poolCodec, s.kv.keys.pool(name)); err == nil && (pool == nil || !pool.Draining) {
 				return use, fmt.Errorf("lease: pool %q: %w", name, ErrNotDraining)
 			}
-			s.changed(ctx, at, s.keys.Under(KindBlock, name), s.keys.Under(KindAssignment, name), s.keys.Under(KindReservation, name))
+			s.kv.changed(ctx, at, s.kv.keys.Under(KindBlock, name), s.kv.keys.Under(KindAssignment, name), s.kv.keys.Under(KindReservation, name))
 		case !ambiguous(err):
 			return last, err
 		}
@@ -66,22 +66,22 @@ func (s *Store) WaitDrained(ctx context.Context, name string, progress func(Pool
 }
 
 // Use counts what of a pool is in use.
-func (s *Store) Use(ctx context.Context, name string) (PoolUse, error) {
+func (s *configEditor) Use(ctx context.Context, name string) (PoolUse, error) {
 	use, _, err := s.use(ctx, name)
 	return use, err
 }
 
 // use counts what of a pool is in use. All that is written after at may not be counted.
-func (s *Store) use(ctx context.Context, name string) (use PoolUse, at int64, err error) {
-	blocks, at, err := list(ctx, s, blockForm, name)
+func (s *configEditor) use(ctx context.Context, name string) (use PoolUse, at int64, err error) {
+	blocks, at, err := list(ctx, s.kv, blockCodec, name)
 	if err != nil {
 		return use, 0, err
 	}
-	assignments, _, err := list(ctx, s, assignmentForm, name)
+	assignments, _, err := list(ctx, s.kv, assignmentCodec, name)
 	if err != nil {
 		return use, 0, err
 	}
-	reservations, _, err := list(ctx, s, reservationForm, name)
+	reservations, _, err := list(ctx, s.kv, reservationCodec, name)
 	if err != nil {
 		return use, 0, err
 	}

@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -14,11 +13,11 @@ import (
 // by a revision, and when the key was deleted is not known: so it is looked for by halves.
 
 // asOf is what was at a key at a revision; nil: nothing. It reports in compacted that etcd does not know any more.
-func (s *Store) asOf(ctx context.Context, key string, revision int64) (kv *mvccpb.KeyValue, compacted bool, err error) {
+func (s *configStore) asOf(ctx context.Context, key string, revision int64) (kv *mvccpb.KeyValue, compacted bool, err error) {
 	if revision <= 0 {
 		return nil, true, nil
 	}
-	response, err := s.read(ctx, callTime, key, clientv3.WithRev(revision))
+	response, err := s.kv.read(ctx, callTime, key, clientv3.WithRev(revision))
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return nil, true, nil
@@ -32,7 +31,7 @@ func (s *Store) asOf(ctx context.Context, key string, revision int64) (kv *mvccp
 
 // lastOf is what a key had before it was deleted. It is not there at the revision gone; at one of those in there, the newest first,
 // it may have been. nil: etcd does not have it any more, or it was at none of them.
-func (s *Store) lastOf(ctx context.Context, key string, gone int64, there ...int64) (last *mvccpb.KeyValue, err error) {
+func (s *configStore) lastOf(ctx context.Context, key string, gone int64, there ...int64) (last *mvccpb.KeyValue, err error) {
 	low := int64(-1)
 	for _, revision := range there {
 		if revision >= gone {
@@ -65,13 +64,13 @@ func (s *Store) lastOf(ctx context.Context, key string, gone int64, there ...int
 
 // erasedEntry is an entry of the history that somebody has deleted, as its change wrote it; nil: etcd does not have it any more.
 // A later change made the revision next, and the key is not there at now.
-func (s *Store) erasedEntry(ctx context.Context, number, next, now int64) (*mvccpb.KeyValue, error) {
+func (s *configStore) erasedEntry(ctx context.Context, number, next, now int64) (*mvccpb.KeyValue, error) {
 	// Each change writes the record of the revision: what that was before the next change says when this one was.
-	made, _, err := s.asOf(ctx, s.keys.revision(), next-1)
+	made, _, err := s.asOf(ctx, s.kv.keys.revision(), next-1)
 	if err != nil {
 		return nil, err
 	}
-	key, there := s.keys.history(number), []int64{next, next - 1}
+	key, there := s.kv.keys.history(number), []int64{next, next - 1}
 	if made != nil {
 		if kv, _, err := s.asOf(ctx, key, made.ModRevision); kv != nil || err != nil {
 			return kv, err
@@ -83,57 +82,32 @@ func (s *Store) erasedEntry(ctx context.Context, number, next, now int64) (*mvcc
 
 // lastCount is what the record of the revision was, where it is missing or damaged, and the revision that its change made; nil:
 // etcd does not have it any more. There are revisions at which there was one, the newest first.
-func (s *Store) lastCount(ctx context.Context, damaged *mvccpb.KeyValue, now int64, there []int64) (*changeCount, int64, error) {
-	readable := func(kv *mvccpb.KeyValue) bool { _, err := revisionForm.read(s.keys, kv); return err == nil }
+func (s *configStore) lastCount(ctx context.Context, damaged *mvccpb.KeyValue, now int64, there []int64) (*changeCount, int64, error) {
+	readable := func(kv *mvccpb.KeyValue) bool { _, err := revisionCodec.read(s.kv.keys, kv); return err == nil }
 	kv, err := damaged, error(nil)
 	if kv == nil {
-		kv, err = s.lastOf(ctx, s.keys.revision(), now, there...)
+		kv, err = s.lastOf(ctx, s.kv.keys.revision(), now, there...)
 	}
 	if err == nil && kv != nil && !readable(kv) {
-		kv, err = s.former(ctx, kv, readable)
+		kv, err = s.kv.former(ctx, kv, readable)
 	}
 	if err != nil || kv == nil {
 		return nil, 0, err
 	}
-	count, err := revisionForm.read(s.keys, kv)
+	count, err := revisionCodec.read(s.kv.keys, kv)
 	return &count, kv.ModRevision, err
 }
 
-var (
-	errErased = errors.New("it is missing: somebody has deleted it, and etcd still has what it was")
-	errLost   = errors.New("it is missing: somebody has deleted it, and etcd has compacted what it was")
-)
-
-// missHistory tells of the entries of the history that somebody has deleted.
-func (s *Store) missHistory(ctx context.Context, state *State) error {
-	missing := func(n int64) bool { return !state.Has(Key{Kind: KindHistory, Number: n}) }
-	n := state.Config.Changes
-	for n > 0 && !missing(n) {
-		n--
-	}
-	if n == 0 || state.Config.Changes-int64(len(state.revisions)) > askedTries { // the second: the number is nonsense
-		return nil
-	}
-	history, err := s.scan(ctx, s.keys.Under(KindHistory), clientv3.WithRev(state.Revision))
+// erasedHistory are the entries of the history that somebody has deleted and that etcd still has, as their changes wrote them, and the
+// numbers of those that etcd has no more.
+func (s *configStore) erasedHistory(ctx context.Context, c *Config) (erased map[int64]HistoryEntry, lost []int64, err error) {
+	history, err := s.kv.scan(ctx, s.kv.keys.Under(KindHistory), clientv3.WithRev(c.Read))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	m, err := s.recall(ctx, history.Kvs, state.Config.Changes, state.Config.Revision, state.Revision)
+	m, err := s.recall(ctx, history.Kvs, c.Changes, c.Revision, c.Read)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	miss := func(n int64, bad BadKey) {
-		if bad.Key = (Key{Kind: KindHistory, Number: n}); missing(n) {
-			bad.Text = s.keys.Of(bad.Key)
-			state.Bad = append(state.Bad, bad)
-		}
-	}
-	for n, e := range m.erased {
-		text, _ := json.Marshal(e) // with the revision that its change made, unlike one that a change writes
-		miss(n, BadKey{Reason: errErased, Was: string(text)})
-	}
-	for _, n := range m.lost {
-		miss(n, BadKey{Reason: errLost, Lost: true})
-	}
-	return nil
+	return m.erased, m.lost, nil
 }

@@ -211,17 +211,17 @@ func TestOfAKeyThatChangedTwiceTheLastWordCounts(t *testing.T) {
 		}
 		return all
 	}
-	u, ok := updateOf(keys, blockForm, events(false, true, false))
+	u, ok := updateOf(keys, blockCodec, events(false, true, false))
 	if !ok || len(u.Set) != 1 || len(u.Gone) != 0 || u.Set[0].Parts[0].Owner != "n2" || u.Set[0].Revision != 12 || u.Revision != 12 {
 		t.Errorf("made, deleted, made: %+v", u)
 	}
-	u, ok = updateOf(keys, blockForm, events(false, false, true))
+	u, ok = updateOf(keys, blockCodec, events(false, false, true))
 	if !ok || len(u.Set) != 0 || len(u.Gone) != 1 || u.Gone[0].Pool != "default" || u.Gone[0].Prefix != prefix("10.42.16.0/26") {
 		t.Errorf("made, changed, deleted: %+v", u)
 	}
 	forgotten := events(true)
 	forgotten[0].PrevKv = nil
-	if u, ok := updateOf(keys, blockForm, forgotten); ok {
+	if u, ok := updateOf(keys, blockCodec, forgotten); ok {
 		t.Errorf("deleted, and etcd has forgotten what: %+v", u)
 	}
 }

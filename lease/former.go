@@ -6,13 +6,6 @@ import (
 	"slices"
 )
 
-// A Former is an address that was a gateway. Nodes take it off their bridges when they apply the change that made it so;
-// until all of them have, no container is given it, whichever pool it lies in by then.
-type Former struct {
-	Address netip.Addr `json:"address"`
-	Since   int64      `json:"since"` // the revision that was changed: a node that has applied a later one has taken it off
-}
-
 // spreadFormer lets each pool know which of the former gateways lie in it.
 func (c *Config) spreadFormer() {
 	for name, pool := range c.Pools {
@@ -50,7 +43,7 @@ func isFormer(all []Former, a netip.Addr) bool {
 
 // FreeFormer gives the former gateways free that every node has taken off, in a change of the configuration of its own. A
 // node that is away counts until it is removed. It reports how many there were.
-func (s *Store) FreeFormer(ctx context.Context, note Note) (freed int, err error) {
+func (s *configEditor) FreeFormer(ctx context.Context, note Note) (freed int, err error) {
 	base, err := s.Config(ctx)
 	if err != nil || len(base.Former) == 0 {
 		return 0, err
@@ -70,14 +63,18 @@ func (s *Store) FreeFormer(ctx context.Context, note Note) (freed int, err error
 
 // appliedByAll is the newest revision that every node has applied which was not removed. What a record that cannot be read
 // says nobody knows: then it is none.
-func (s *Store) appliedByAll(ctx context.Context) (int64, error) {
-	nodes, _, err := list(ctx, s, nodeForm)
+func (s *configEditor) appliedByAll(ctx context.Context) (int64, error) {
+	nodes, _, err := list(ctx, s.kv, nodeCodec)
 	if err != nil {
 		return 0, err
 	}
-	statuses, err := s.Statuses(ctx)
+	all, err := readable(ctx, s.kv, statusCodec)
 	if err != nil {
 		return 0, err
+	}
+	statuses := make(map[string]Status, len(all))
+	for _, each := range all {
+		statuses[each.Node] = each
 	}
 	applied := int64(1<<63 - 1)
 	for _, n := range nodes {
@@ -101,7 +98,7 @@ func (h *HistoryEntry) freesOnly() bool {
 // freedSince is the present configuration, where agents have given former gateways free since a change's base was read, and
 // nobody has done anything else: whoever made the change need not look at it again. nil: it is a conflict. So it is where the
 // change makes a gateway of what was given free, since a node may have given that to a container by now.
-func (s *Store) freedSince(ctx context.Context, c change, conflict *ConflictError) (*Config, error) {
+func (s *configEditor) freedSince(ctx context.Context, c change, conflict *ConflictError) (*Config, error) {
 	mine := c.entry(conflict.Winner.When)
 	if mine.freesOnly() || !conflict.Winner.freesOnly() {
 		return nil, nil
@@ -111,7 +108,7 @@ func (s *Store) freedSince(ctx context.Context, c change, conflict *ConflictErro
 		return nil, err
 	}
 	for n := conflict.Winner.Number + 1; n <= now.Changes; n++ {
-		if entry, err := one(ctx, s, historyForm, s.keys.history(n)); err != nil || entry == nil || !entry.freesOnly() {
+		if entry, err := one(ctx, s.kv, historyCodec, s.kv.keys.history(n)); err != nil || entry == nil || !entry.freesOnly() {
 			return nil, err
 		}
 	}

@@ -42,7 +42,7 @@ func (e *UnappliedError) Error() string {
 }
 
 // guardGateways looks whether somebody has, or may yet be given, what becomes a gateway of a pool.
-func (s *Store) guardGateways(ctx context.Context, base *Config, was, is *allocator.Pool) (g guard, err error) {
+func (s *configEditor) guardGateways(ctx context.Context, base *Config, was, is *allocator.Pool) (g guard, err error) {
 	for _, a := range newGateways(was, is) {
 		if !was.Contains(a) {
 			continue // beyond the pool, and so in none: nobody can have it of a pool
@@ -57,18 +57,19 @@ func (s *Store) guardGateways(ctx context.Context, base *Config, was, is *alloca
 }
 
 // guardGateway is about one gateway, of a pool at a revision. Excluded says that the pool gives it to nobody anew.
-func (s *Store) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.Addr, revision int64, excluded bool) (g guard, err error) {
+func (s *configEditor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.Addr, revision int64, excluded bool) (g guard,
+	err error) {
 	const becomes = "the gateway"
-	keys, prefix := s.keys, pool.BlockOf(a)
-	response, err := s.consult(ctx, callTime, "read holders",
-		clientv3.OpGet(keys.assignment(pool.Name, a)), clientv3.OpGet(keys.reservation(pool.Name, a)), clientv3.OpGet(keys.block(pool.Name,
-			prefix)))
-	if err != nil {
+	keys, prefix := s.kv.keys, pool.BlockOf(a)
+	t := transact("read holders")
+	assigned, reserved, in := t.Else(keys.assignment(pool.Name, a)), t.Else(keys.reservation(pool.Name, a)), t.Else(keys.block(pool.Name,
+		prefix))
+	if err := s.kv.consult(ctx, callTime, t); err != nil {
 		return g, err
 	}
 	taken := &TakenError{Pool: pool.Name, What: becomes, Address: a}
-	if kvs := found(response, 0); len(kvs) > 0 {
-		assignment, err := assignmentForm.read(keys, kvs[0])
+	if assigned.there() {
+		assignment, err := assignmentCodec.read(keys, assigned.kvs[0])
 		if err != nil {
 			return g, err
 		}
@@ -76,15 +77,15 @@ func (s *Store) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.
 		taken.Advice = "end that container, then apply again"
 		return g, taken
 	}
-	if kvs := found(response, 1); len(kvs) > 0 {
-		reservation, err := reservationForm.read(keys, kvs[0])
+	if reserved.there() {
+		reservation, err := reservationCodec.read(keys, reserved.kvs[0])
 		if err != nil {
 			return g, err
 		}
 		taken.Holder, taken.Advice = holderOf(reservation), "release the reservation (berthctl release), then apply again"
 		return g, taken
 	}
-	block, err := s.keys.readBlock(pool.Name, prefix, found(response, 2))
+	block, err := s.kv.keys.readBlock(pool.Name, prefix, in.kvs)
 	if err != nil {
 		return g, err
 	}
@@ -106,19 +107,20 @@ func (s *Store) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.
 
 // appliedBy reports why a node may have given an address away that a pool excludes as of a revision. Before it is excluded
 // only a node that is away is a reason, since nobody could wait for it.
-func (s *Store) appliedBy(ctx context.Context, pool string, a netip.Addr, node string, revision int64, excluded bool) error {
-	response, err := s.consult(ctx, callTime, "read status",
-		clientv3.OpGet(s.keys.status(node)), clientv3.OpGet(s.keys.session(node), clientv3.WithKeysOnly()))
+func (s *configEditor) appliedBy(ctx context.Context, pool string, a netip.Addr, node string, revision int64, excluded bool) error {
+	t := transact("read status")
+	said, session := t.Else(s.kv.keys.status(node)), t.Else(s.kv.keys.session(node), clientv3.WithKeysOnly())
+	err := s.kv.consult(ctx, callTime, t)
 	if err != nil {
 		return err
 	}
 	var status Status
-	if kvs := found(response, 0); len(kvs) > 0 {
-		if status, err = statusForm.read(s.keys, kvs[0]); err != nil {
+	if said.there() {
+		if status, err = statusCodec.read(s.kv.keys, said.kvs[0]); err != nil {
 			return err
 		}
 	}
-	unapplied := &UnappliedError{Pool: pool, Address: a, Node: node, Away: len(found(response, 1)) == 0, Revision: revision}
+	unapplied := &UnappliedError{Pool: pool, Address: a, Node: node, Away: !session.there(), Revision: revision}
 	switch {
 	case excluded && status.Revision >= revision:
 		return nil
@@ -130,7 +132,7 @@ func (s *Store) appliedBy(ctx context.Context, pool string, a netip.Addr, node s
 
 // excluding is base with what is to become a gateway excluded, and the pools that differ; none: there is nothing to
 // exclude first. It fails where somebody has it already, so that nothing is changed in vain.
-func (s *Store) excluding(ctx context.Context, base, next *Config, pools []string) (first *Config, changed []string, err error) {
+func (s *configEditor) excluding(ctx context.Context, base, next *Config, pools []string) (first *Config, changed []string, err error) {
 	first = base.Clone()
 	for _, name := range pools {
 		was, known := base.Pools[name]

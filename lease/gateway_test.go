@@ -19,7 +19,7 @@ func movedTo(base *Config, gateway string) *Config {
 }
 
 // status publishes that a node has taken a revision.
-func (l *lab) status(x *Session, revision int64) {
+func (l *lab) status(x *joined, revision int64) {
 	l.Helper()
 	l.check(x.Publish(l.Context(), Batch{Status: Status{Revision: revision, Applied: revision}}))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // given is a lab in which n1 owns a block and the others are there.
-func given(t *testing.T) (l *lab, revision int64, nodes []*Session, b Block) {
+func given(t *testing.T) (l *lab, revision int64, nodes []*joined, b Block) {
 	l = newLab(t)
 	s := l.store()
 	revision = l.apply(s, smallest()).PoolRevisions["default"]
@@ -62,7 +62,7 @@ func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
 	for range 20 {
 		d := l.demand(n[2])
 		givers := []struct {
-			x    *Session
+			x    *joined
 			b    *Block
 			part netip.Prefix
 		}{{n[0], &b, prefix("10.42.16.8/32")}, {n[1], &other, prefix("10.42.17.8/32")}}

@@ -23,23 +23,10 @@ func (g *guard) join(other guard) {
 	g.compares, g.ops = append(g.compares, other.compares...), append(g.ops, other.ops...)
 }
 
-// A TakenError says that a change of the configuration would take an address from who has it.
-type TakenError struct {
-	Pool    string
-	What    string // what the address would become, such as "the gateway"
-	Address netip.Addr
-	Holder  string // in words
-	Advice  string
-}
-
-func (e *TakenError) Error() string {
-	return fmt.Sprintf("lease: pool %q: %s cannot become %s: %s: %s", e.Pool, e.Address, e.What, e.Holder, e.Advice)
-}
-
 // guard looks whether a change takes something from somebody, and gives compares that this stays so until it is carried
 // out. A pool that the change removes is to be unused; of one that stays no gateway moves onto a holder, and no stateful
 // range grows over a node's block or shrinks below a reservation.
-func (s *Store) guard(ctx context.Context, base, next *Config, pools []string) (all guard, err error) {
+func (s *configEditor) guard(ctx context.Context, base, next *Config, pools []string) (all guard, err error) {
 	for _, name := range pools {
 		was, known := base.Pools[name]
 		is, stays := next.Pools[name]
@@ -63,7 +50,7 @@ func (s *Store) guard(ctx context.Context, base, next *Config, pools []string) (
 }
 
 // guardRanges is about the stateful ranges of a pool.
-func (s *Store) guardRanges(ctx context.Context, was, is *allocator.Pool) (g guard, err error) {
+func (s *configEditor) guardRanges(ctx context.Context, was, is *allocator.Pool) (g guard, err error) {
 	grown, shrunk := beyond(is.Stateful, was.Stateful), beyond(was.Stateful, is.Stateful)
 	if len(grown) > 0 {
 		if g, err = s.guardGrowth(ctx, was.Name, grown); err != nil {
@@ -90,8 +77,8 @@ func anyContains(ranges []netip.Prefix, a netip.Addr) bool {
 
 // guardGrowth looks whether a node owns what a stateful range is to grow over. What a node itself has for an address stays
 // its own, in a block that is kept for reservations otherwise.
-func (s *Store) guardGrowth(ctx context.Context, pool string, grown []netip.Prefix) (g guard, err error) {
-	blocks, revision, err := list(ctx, s, blockForm, pool)
+func (s *configEditor) guardGrowth(ctx context.Context, pool string, grown []netip.Prefix) (g guard, err error) {
+	blocks, revision, err := list(ctx, s.kv, blockCodec, pool)
 	if err != nil {
 		return g, err
 	}
@@ -105,7 +92,7 @@ func (s *Store) guardGrowth(ctx context.Context, pool string, grown []netip.Pref
 			}
 		}
 		if len(b.Uncovered()) > 0 {
-			g.ops = append(g.ops, put(s.keys.block(pool, b.Prefix), b.covered(OwnerStateful)))
+			g.ops = append(g.ops, put(s.kv.keys.block(pool, b.Prefix), b.covered(OwnerStateful)))
 		}
 	}
 	g.compares = append(g.compares, s.untouched(KindBlock, pool, revision))
@@ -114,8 +101,8 @@ func (s *Store) guardGrowth(ctx context.Context, pool string, grown []netip.Pref
 
 // guardShrinking looks whether a reservation lies in what a pool's stateful ranges are to lose. A reservation that is made
 // meanwhile is a key that is created; that others are attached or detached does not matter.
-func (s *Store) guardShrinking(ctx context.Context, pool string, shrunk []netip.Prefix, g *guard) error {
-	reservations, revision, err := list(ctx, s, reservationForm, pool)
+func (s *configEditor) guardShrinking(ctx context.Context, pool string, shrunk []netip.Prefix, g *guard) error {
+	reservations, revision, err := list(ctx, s.kv, reservationCodec, pool)
 	if err != nil {
 		return err
 	}
@@ -127,22 +114,15 @@ func (s *Store) guardShrinking(ctx context.Context, pool string, shrunk []netip.
 			}
 		}
 	}
-	g.compares = append(g.compares,
-		clientv3.Compare(clientv3.CreateRevision(s.keys.Under(KindReservation, pool)), "<", revision+1).WithPrefix())
+	g.compares = append(g.compares, clientv3.Compare(clientv3.CreateRevision(s.kv.keys.Under(KindReservation, pool)), "<",
+		revision+1).WithPrefix())
 	return nil
-}
-
-func holderOf(r Reservation) string {
-	if r.Holder == nil {
-		return fmt.Sprintf("it is reserved for %s", r.Identity)
-	}
-	return fmt.Sprintf("it is reserved for %s, whose container %s on node %s has it", r.Identity, r.Holder.Attachment.Container, r.Holder.Node)
 }
 
 // freeShrunk gives back the blocks that were kept for reservations and that no stateful range of their pool has any more. No
 // reservation lies in them: the change that has taken the range away compared that, and every new one compares the pool.
-func (s *Store) freeShrunk(ctx context.Context, pool allocator.Pool, revision int64) error {
-	blocks, err := readable(ctx, s, blockForm, pool.Name)
+func (s *configEditor) freeShrunk(ctx context.Context, pool allocator.Pool, revision int64) error {
+	blocks, err := readable(ctx, s.kv, blockCodec, pool.Name)
 	if err != nil {
 		return err
 	}
@@ -150,16 +130,15 @@ func (s *Store) freeShrunk(ctx context.Context, pool allocator.Pool, revision in
 		if pool.InStateful(b.Prefix.Addr()) || len(b.Of(OwnerStateful)) == 0 {
 			continue
 		}
-		key, rest := s.keys.block(pool.Name, b.Prefix), b.without(OwnerStateful)
+		key, rest := s.kv.keys.block(pool.Name, b.Prefix), b.without(OwnerStateful)
 		op := put(key, rest)
 		if len(rest.Parts) == 0 {
 			op = clientv3.OpDelete(key)
 		}
-		_, err := s.settle(ctx, "free range", transaction{
-			If:   []clientv3.Cmp{unchanged(s.keys.pool(pool.Name), revision), unchanged(key, b.Revision)},
-			Then: []clientv3.Op{op},
-		})
-		if err != nil {
+		t := transact("free range")
+		t.If(unchanged(s.kv.keys.pool(pool.Name), revision), unchanged(key, b.Revision))
+		t.Then(op)
+		if err := s.kv.settle(ctx, t); err != nil {
 			return err
 		}
 	}
@@ -167,7 +146,7 @@ func (s *Store) freeShrunk(ctx context.Context, pool allocator.Pool, revision in
 }
 
 // guardUnused looks whether a pool is in use. What nodes have for addresses of their own is no use of it.
-func (s *Store) guardUnused(ctx context.Context, pool string) (g guard, err error) {
+func (s *configEditor) guardUnused(ctx context.Context, pool string) (g guard, err error) {
 	const examples = 3
 	use := &InUseError{Pool: pool}
 	tell := func(format string, args ...any) {
@@ -175,7 +154,7 @@ func (s *Store) guardUnused(ctx context.Context, pool string) (g guard, err erro
 			use.Examples = append(use.Examples, fmt.Sprintf(format, args...))
 		}
 	}
-	blocks, blocksAt, err := list(ctx, s, blockForm, pool)
+	blocks, blocksAt, err := list(ctx, s.kv, blockCodec, pool)
 	if err != nil {
 		return g, err
 	}
@@ -187,7 +166,7 @@ func (s *Store) guardUnused(ctx context.Context, pool string) (g guard, err erro
 			}
 		}
 	}
-	reservations, reservationsAt, err := list(ctx, s, reservationForm, pool)
+	reservations, reservationsAt, err := list(ctx, s.kv, reservationCodec, pool)
 	if err != nil {
 		return g, err
 	}
@@ -199,18 +178,18 @@ func (s *Store) guardUnused(ctx context.Context, pool string) (g guard, err erro
 		return g, use
 	}
 	g.compares = []clientv3.Cmp{s.untouched(KindBlock, pool, blocksAt), s.untouched(KindReservation, pool, reservationsAt)}
-	g.ops = []clientv3.Op{clientv3.OpDelete(s.keys.Under(KindBlock, pool), clientv3.WithPrefix())}
+	g.ops = []clientv3.Op{clientv3.OpDelete(s.kv.keys.Under(KindBlock, pool), clientv3.WithPrefix())}
 	return g, nil
 }
 
 // untouched compares that no record of a pool was written after a revision.
-func (s *Store) untouched(kind Kind, pool string, revision int64) clientv3.Cmp {
-	return clientv3.Compare(clientv3.ModRevision(s.keys.Under(kind, pool)), "<", revision+1).WithPrefix()
+func (s *configEditor) untouched(kind Kind, pool string, revision int64) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(s.kv.keys.Under(kind, pool)), "<", revision+1).WithPrefix()
 }
 
 // Excluded are, in words, those who have an address that a change excludes: they keep it. At most a few are named, and
 // how many there are in all.
-func (s *Store) Excluded(ctx context.Context, base, next *Config) (words []string, count int, err error) {
+func (s *configEditor) Excluded(ctx context.Context, base, next *Config) (words []string, count int, err error) {
 	const named = 5
 	tell := func(format string, args ...any) {
 		if count++; count <= named {
@@ -224,7 +203,7 @@ func (s *Store) Excluded(ctx context.Context, base, next *Config) (words []strin
 			continue
 		}
 		newly := func(a netip.Addr) bool { return was.Usable(a) && !is.Usable(a) }
-		assignments, _, err := list(ctx, s, assignmentForm, name)
+		assignments, _, err := list(ctx, s.kv, assignmentCodec, name)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -233,7 +212,7 @@ func (s *Store) Excluded(ctx context.Context, base, next *Config) (words []strin
 				tell("%s stays with container %s on node %s", a.Address, strings.TrimSpace(a.App.String()+" "+a.Attachment.Container), a.Node)
 			}
 		}
-		reservations, _, err := list(ctx, s, reservationForm, name)
+		reservations, _, err := list(ctx, s.kv, reservationCodec, name)
 		if err != nil {
 			return nil, 0, err
 		}

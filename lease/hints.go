@@ -149,3 +149,8 @@ func (h *hints) machine(at blockAt, a netip.Addr) string {
 	}
 	return ""
 }
+
+type addressAt struct {
+	pool    string
+	address netip.Addr
+}

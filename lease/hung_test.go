@@ -69,7 +69,7 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 
 func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
 	tries := 0
-	answer, err := insist(t.Context(), new(Store), callTime, func(context.Context) (string, error) {
+	answer, err := insist(t.Context(), new(Client), callTime, func(context.Context) (string, error) {
 		if tries++; tries == 1 {
 			return "", status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
 		}
@@ -88,7 +88,7 @@ func TestCallsAreSentMoreOftenOnlyWhileOthersAnswerAtOnce(t *testing.T) {
 		"one hangs":    {0, hungTry},
 		"all are slow": {hungTry, tryTime},
 	} {
-		s, n := new(Store), 0
+		s, n := new(Client), 0
 		_, err := insist(t.Context(), s, callTime, func(ctx context.Context) (any, error) {
 			if n++; n == 1 {
 				return nil, pause(ctx, callTime)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -18,7 +16,7 @@ const joinTries = 5
 // From then on every transaction of an earlier session of the node fails. It fails with *NodeTakenError if the name
 // belongs to another machine, and with *NodeAliveError if another boot of the same machine keeps its session alive; to
 // find that out it may watch for as long as two renewals take.
-func (s *Store) Join(ctx context.Context, me Node) (*Session, error) {
+func (s *sessionStore) Join(ctx context.Context, me Node) (*Session, error) {
 	session, err := s.join(ctx, me)
 	if err != nil {
 		return nil, fmt.Errorf("lease: join as node %q: %w", me.Name, err)
@@ -26,14 +24,14 @@ func (s *Store) Join(ctx context.Context, me Node) (*Session, error) {
 	return session, nil
 }
 
-func (s *Store) join(ctx context.Context, me Node) (session *Session, err error) {
+func (s *sessionStore) join(ctx context.Context, me Node) (session *Session, err error) {
 	if err := validNode(me); err != nil {
 		return nil, err
 	}
-	x := &Session{store: s, node: me, hurry: make(chan struct{}, 1)}
+	x := &Session{kv: s.kv, now: s.now, node: me, hurry: make(chan struct{}, 1)}
 	defer func() {
 		if session == nil && x.lease != 0 {
-			s.revoke(x.lease)
+			s.kv.revoke(x.lease)
 		}
 	}()
 	for n := 1; ; n++ {
@@ -45,7 +43,7 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 			return nil, err
 		}
 		if x.lease == 0 { // only now: admit may watch for longer than it lasts
-			if x.lease, err = s.grant(ctx, time.Duration(me.Session)); err != nil {
+			if x.lease, err = s.kv.grant(ctx, time.Duration(me.Session)); err != nil {
 				return nil, err
 			}
 		}
@@ -53,7 +51,7 @@ func (s *Store) join(ctx context.Context, me Node) (session *Session, err error)
 		switch {
 		case joined:
 			if before.lease != 0 && before.lease != x.lease {
-				s.revoke(before.lease) // it holds no key any more
+				s.kv.revoke(before.lease) // it holds no key any more
 			}
 			return x, nil
 		case err != nil && !again(ctx, n, err):
@@ -80,31 +78,31 @@ type before struct {
 	certain                       bool             // the state is that of the etcd which answers
 }
 
-func (s *Store) lookAtNode(ctx context.Context, name string) (b before, err error) {
-	response, err := s.consult(ctx, callTime, "read node",
-		clientv3.OpGet(s.keys.node(name)), clientv3.OpGet(s.keys.session(name)), clientv3.OpGet(s.keys.cluster()))
-	if err != nil {
+func (s *sessionStore) lookAtNode(ctx context.Context, name string) (b before, err error) {
+	t := transact("read node")
+	node, session, cluster := t.Else(s.kv.keys.node(name)), t.Else(s.kv.keys.session(name)), t.Else(s.kv.keys.cluster())
+	if err := s.kv.consult(ctx, callTime, t); err != nil {
 		return b, err
 	}
-	b.cluster = revisionOf(found(response, 2))
-	if b.certain, err = s.certain(response.Header, found(response, 2)); err != nil {
+	b.cluster = cluster.revision()
+	if b.certain, err = certain(s.kv.keys, t.header, cluster.kvs); err != nil {
 		return b, err
 	}
-	if node := found(response, 0); len(node) > 0 {
-		record, err := recovered(ctx, s, nodeForm, node[0])
+	if node.there() {
+		record, err := recovered(ctx, s.kv, nodeCodec, node.kvs[0])
 		if err != nil {
 			return b, err // whose the name is, is not known
 		}
-		b.node, b.nodeRevision = &record, node[0].ModRevision
+		b.node, b.nodeRevision = &record, node.revision()
 	}
-	if session := found(response, 1); len(session) > 0 {
-		b.sessionRevision, b.lease = session[0].ModRevision, clientv3.LeaseID(session[0].Lease)
+	if session.there() {
+		b.sessionRevision, b.lease = session.revision(), clientv3.LeaseID(session.kvs[0].Lease)
 	}
 	return b, nil
 }
 
 // admit decides whether me may be the node.
-func (s *Store) admit(ctx context.Context, me Node, b before) error {
+func (s *sessionStore) admit(ctx context.Context, me Node, b before) error {
 	switch {
 	case b.node == nil, b.node.Removed != nil:
 		return nil
@@ -124,10 +122,10 @@ func (s *Store) admit(ctx context.Context, me Node, b before) error {
 
 // renewed watches an etcd lease for one renewal's interval and reports whether it was renewed meanwhile. Etcd tells the
 // remaining time in whole seconds, rounded down, which takes two seconds more to be sure.
-func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.Duration) (bool, error) {
+func (s *sessionStore) renewed(ctx context.Context, id clientv3.LeaseID, interval time.Duration) (bool, error) {
 	const grain = time.Second
 	began := time.Now()
-	first, err := s.remaining(ctx, id)
+	first, err := s.kv.remaining(ctx, id)
 	if err != nil {
 		return false, err
 	}
@@ -136,7 +134,7 @@ func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.
 			return false, err
 		}
 		asked := time.Since(began)
-		left, err := s.remaining(ctx, id)
+		left, err := s.kv.remaining(ctx, id)
 		switch {
 		case err != nil:
 			return false, err
@@ -149,81 +147,18 @@ func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.
 	return false, nil
 }
 
-// remaining is how long an etcd lease lasts yet, in whole seconds; 0 or less: it is over.
-func (s *Store) remaining(ctx context.Context, id clientv3.LeaseID) (time.Duration, error) {
-	client, err := s.etcd()
-	if err != nil {
-		return 0, err
-	}
-	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
-		return client.TimeToLive(ctx, id)
-	})
-	s.heard(client, "read a lease", err)
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, s.failed("watch the former session's lease", err)
-	}
-	return time.Duration(response.TTL) * time.Second, nil
-}
-
-func (s *Store) grant(ctx context.Context, session time.Duration) (clientv3.LeaseID, error) {
-	client, err := s.etcd()
-	if err != nil {
-		return 0, err
-	}
-	// One that a lost answer granted holds no key, and ends by itself.
-	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
-		return client.Grant(ctx, int64((session+time.Second-1)/time.Second))
-	})
-	s.heard(client, "grant a lease", err)
-	if err != nil {
-		return 0, s.failed(fmt.Sprintf("grant a lease of %s", session), err)
-	}
-	return response.ID, nil
-}
-
-// revoke ends a lease that no session uses. Where it cannot, the lease ends by itself.
-func (s *Store) revoke(id clientv3.LeaseID) {
-	client, err := s.etcd()
-	if err != nil {
-		return
-	}
-	_, _ = insist(context.Background(), s, callTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
-		return client.Revoke(ctx, id)
-	})
-}
-
-// enter writes the node's key and the session's, if they are as before says. It also learns the publishing counter:
-// no earlier session can move it from then on.
+// enter writes the node's key and the session's, if they are as before says. It also reads the node's status: no earlier
+// session can write it from then on.
 func (x *Session) enter(ctx context.Context, n int, b before) (joined bool, err error) {
-	keys, name := x.store.keys, x.node.Name
-	response, err := x.store.commit(ctx, n, "join", transaction{
-		If: []clientv3.Cmp{
-			unchanged(keys.node(name), b.nodeRevision), unchanged(keys.session(name), b.sessionRevision), unchanged(keys.cluster(), b.cluster),
-		},
-		Then: []clientv3.Op{
-			put(keys.node(name), x.node),
-			put(keys.session(name), Presence{Since: time.Now().UTC()}, clientv3.WithLease(x.lease)),
-			clientv3.OpGet(keys.status(name)),
-		},
-	})
-	if err != nil || !response.Succeeded {
+	keys, name := x.kv.keys, x.node.Name
+	t := transact("join")
+	t.If(unchanged(keys.node(name), b.nodeRevision), unchanged(keys.session(name), b.sessionRevision), unchanged(keys.cluster(), b.cluster))
+	t.Then(put(keys.node(name), x.node), put(keys.session(name), Presence{Since: time.Now().UTC()}, clientv3.WithLease(x.lease)))
+	status := t.Read(keys.status(name))
+	if err := x.kv.commit(ctx, n, t); err != nil || !t.Done {
 		return false, err
 	}
-	x.generation, x.former, x.cluster, x.recovering = response.Header.Revision, b.nodeRevision, b.cluster, !b.certain
-	x.learnCounter(found(response, 2))
+	x.generation, x.former, x.cluster, x.recovering = t.revision(), b.nodeRevision, b.cluster, !b.certain
+	x.status = status
 	return true, nil
-}
-
-// learnCounter takes in the node's status as it is in etcd. One that cannot be read is overwritten.
-func (x *Session) learnCounter(kvs []*mvccpb.KeyValue) {
-	x.counter, x.published = revisionOf(kvs), Status{}
-	if len(kvs) > 0 {
-		if status, err := statusForm.read(x.store.keys, kvs[0]); err == nil {
-			x.published = status
-		}
-	}
-	x.batch = max(x.batch, x.published.Batch)
 }

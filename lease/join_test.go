@@ -37,7 +37,7 @@ func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 	for what, key := range map[string]string{
 		"the node": s.keys.node("n1"), "its session": s.keys.session("n1"), "the cluster's record": s.keys.cluster(),
 	} {
-		x := &Session{store: s, node: node("n1")}
+		x := &Session{kv: s.Client, node: node("n1")}
 		var err error
 		x.lease, err = s.grant(t.Context(), time.Minute)
 		l.check(err)

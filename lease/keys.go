@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
 	"github.com/berth-ipam/berth/allocator"
 )
 
@@ -92,30 +94,44 @@ func (k Keys) part(key string) string {
 	return k.prefix + first
 }
 
-func (k Keys) cluster() string             { return k.Of(Key{Kind: KindCluster}) }
-func (k Keys) revision() string            { return k.Of(Key{Kind: KindRevision}) }
-func (k Keys) settings() string            { return k.Of(Key{Kind: KindSettings}) }
+func (k Keys) cluster() string { return k.Of(Key{Kind: KindCluster}) }
+
+func (k Keys) revision() string { return k.Of(Key{Kind: KindRevision}) }
+
+func (k Keys) settings() string { return k.Of(Key{Kind: KindSettings}) }
+
 func (k Keys) history(number int64) string { return k.Of(Key{Kind: KindHistory, Number: number}) }
-func (k Keys) pool(name string) string     { return k.Of(Key{Kind: KindPool, Pool: name}) }
-func (k Keys) node(name string) string     { return k.Of(Key{Kind: KindNode, Node: name}) }
-func (k Keys) session(node string) string  { return k.Of(Key{Kind: KindSession, Node: node}) }
-func (k Keys) status(node string) string   { return k.Of(Key{Kind: KindStatus, Node: node}) }
+
+func (k Keys) pool(name string) string { return k.Of(Key{Kind: KindPool, Pool: name}) }
+
+func (k Keys) node(name string) string { return k.Of(Key{Kind: KindNode, Node: name}) }
+
+func (k Keys) session(node string) string { return k.Of(Key{Kind: KindSession, Node: node}) }
+
+func (k Keys) status(node string) string { return k.Of(Key{Kind: KindStatus, Node: node}) }
+
 func (k Keys) question(slot string) string { return k.Of(Key{Kind: KindQuestion, Question: slot}) }
+
 func (k Keys) answer(slot, node string) string {
 	return k.Of(Key{Kind: KindQuestion, Question: slot, Node: node})
 }
+
 func (k Keys) identity(i allocator.Identity) string {
 	return k.Of(Key{Kind: KindIdentity, Identity: i})
 }
+
 func (k Keys) demand(pool, node string) string {
 	return k.Of(Key{Kind: KindDemand, Pool: pool, Node: node})
 }
+
 func (k Keys) block(pool string, block netip.Prefix) string {
 	return k.Of(Key{Kind: KindBlock, Pool: pool, Address: block.Addr()})
 }
+
 func (k Keys) assignment(pool string, a netip.Addr) string {
 	return k.Of(Key{Kind: KindAssignment, Pool: pool, Address: a})
 }
+
 func (k Keys) reservation(pool string, a netip.Addr) string {
 	return k.Of(Key{Kind: KindReservation, Pool: pool, Address: a})
 }
@@ -194,4 +210,15 @@ func split(rest string) (Kind, []string) {
 		n = 2
 	}
 	return Kind(strings.Join(parts[:n], "/")), parts[n:]
+}
+
+// nodesOf are the nodes that keys name.
+func (k Keys) nodesOf(kvs []*mvccpb.KeyValue) map[string]bool {
+	names := map[string]bool{}
+	for _, kv := range kvs {
+		if key, err := k.Parse(string(kv.Key)); err == nil {
+			names[key.Node] = true
+		}
+	}
+	return names
 }

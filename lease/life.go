@@ -2,18 +2,22 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
+// ErrOtherLife says that etcd shows another history than before: it was restored, or made anew. See Store.Meet.
+var ErrOtherLife = errors.New("lease: etcd is not the one it was: it was restored or made anew")
+
 // A life is one history of etcd's, as this process has seen it: an etcd cluster whose revisions only grow. An etcd that
 // was restored from a snapshot, or made anew, begins another: what was learned in the former says nothing in it. Meet
 // tells where etcd stands then; until it has, every call fails with ErrOtherLife.
 type life struct {
-	changing sync.RWMutex   // held for reading by whoever tells what was read in this life, for writing while another begins
-	anew     func(Standing) // called when another has begun; nil: nobody wants to know
+	changing sync.RWMutex // held for reading by whoever tells what was read in this life, for writing while another begins
 
 	mu       sync.Mutex
 	number   int    // how many there were before
@@ -139,7 +143,4 @@ func (l *life) within(number int, f func()) (goesOn bool) {
 	return goesOn
 }
 
-// OnAnotherLife has f called when Meet finds that another life of etcd's has begun, where Standing.New is true: what was
-// learned by then is void. No follower's function runs beside f; each begins anew after it, and so f may not wait for
-// one, and none of them may call Meet. It is to be set before anything is asked of the Store.
-func (s *Store) OnAnotherLife(f func(Standing)) { s.life.anew = f }
+func clusterID(id uint64) string { return strconv.FormatUint(id, 16) }

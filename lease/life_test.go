@@ -34,7 +34,7 @@ func TestWhatAFollowerHasReadInTheFormerLifeIsNeitherToldNorWaitedForInTheNext(t
 	m.join(m.store(), "n8") // which the next life does not know
 	var once sync.Once
 	read, met, heard := make(chan bool), make(chan bool), make(chan string, 100)
-	slow := nodeForm
+	slow := nodeCodec
 	slow.fill = func(n *Node, key Key, revision int64) {
 		once.Do(func() { // etcd has answered, and nobody is told yet
 			close(read)
@@ -43,10 +43,10 @@ func TestWhatAFollowerHasReadInTheFormerLifeIsNeitherToldNorWaitedForInTheNext(t
 			case <-t.Context().Done():
 			}
 		})
-		nodeForm.fill(n, key, revision)
+		nodeCodec.fill(n, key, revision)
 	}
 	m.beside(func(ctx context.Context) {
-		_ = follow(ctx, s, slow, func(u Update[Node]) {
+		_ = follow(ctx, s.Client, slow, func(u Update[Node]) {
 			for _, n := range u.Set {
 				heard <- n.Name
 			}

@@ -16,7 +16,7 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	l, _, n, b := given(t)
 	w := l.wire()
 	cut := l.store(func(o *Options) { o.Endpoints = []string{w.endpoint} })
-	giver := &Session{store: cut, node: n[0].node, generation: n[0].generation, lease: n[0].lease}
+	giver := &joined{Session: &Session{kv: cut.Client, node: n[0].node, generation: n[0].generation, lease: n[0].lease}}
 	d := l.demand(n[1])
 	w.cut()
 	ctx, cancel := context.WithTimeout(t.Context(), callTime/50)
@@ -87,7 +87,7 @@ func TestAfterLostAnswersAnAddressHasOneOwner(t *testing.T) {
 }
 
 // turn claims what is free of a block, or demands, and gives what it has to whoever demands.
-func (l *lab) turn(x *Session, revision int64, block netip.Prefix, believe func(Block, bool)) error {
+func (l *lab) turn(x *joined, revision int64, block netip.Prefix, believe func(Block, bool)) error {
 	var b Block
 	err := l.insist(func(ctx context.Context) (err error) {
 		b, err = x.ClaimBlock(ctx, "default", revision, block)

@@ -87,7 +87,7 @@ func TestAfterLostAnswersEveryMemberHasOneAddress(t *testing.T) {
 	}
 }
 
-func (l *lab) insistJoin(s *Store, name string) (x *Session) {
+func (l *lab) insistJoin(s *Store, name string) (x *joined) {
 	if err := l.insist(func(ctx context.Context) (err error) { x, err = s.Join(ctx, node(name)); return err }); err != nil {
 		l.Error(err)
 	}

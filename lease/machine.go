@@ -15,70 +15,71 @@ import (
 // own, since an address can move between machines, and with own where it is the node's to hand out and out of its allocator.
 // It fails with *TakenError where it is reserved, with ErrTaken where a node may hand it out, and then Block is what the owners
 // have, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
-func (x *Session) ClaimMachine(ctx context.Context, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (Block, error) {
-	b, err := x.claimMachine(ctx, pool, poolRevision, a, own)
+func ClaimMachine(ctx context.Context, x *Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (Block, error) {
+	b, err := claimMachine(ctx, x, pool, poolRevision, a, own)
 	if err != nil {
-		return b, fmt.Errorf("lease: claim address %s of node %q itself in pool %q: %w", a, x.node.Name, pool.Name, err)
+		return b, fmt.Errorf("lease: claim address %s of node %q itself in pool %q: %w", a, x.Name(), pool.Name, err)
 	}
 	return b, nil
 }
 
-func (x *Session) claimMachine(ctx context.Context, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (Block, error) {
+func claimMachine(ctx context.Context, x *Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (Block, error) {
 	if err := x.given(); err != nil {
 		return Block{}, err
 	}
-	return x.rewriteBlock(ctx, "claim machine", pool, poolRevision, a, func(b Block, reservation *Reservation) (Block, error) {
+	return rewriteBlock(ctx, x, "claim machine", pool, poolRevision, a, func(b Block, reservation *Reservation) (Block, error) {
 		part, owned := b.partOf(a)
 		switch {
 		case reservation != nil:
 			return b, &TakenError{
-				Pool: pool.Name, What: "node " + x.node.Name + "'s own", Address: a, Holder: holderOf(*reservation),
+				Pool: pool.Name, What: "node " + x.Name() + "'s own", Address: a, Holder: holderOf(*reservation),
 				Advice: "release the reservation (berthctl release), or give the node another address",
 			}
 		case !owned && pool.InStateful(a):
 			b = b.covered(OwnerStateful)
-		case owned && part.Owner != OwnerStateful && part.Owner != OwnerMachine && (part.Owner != x.node.Name || !own):
+		case owned && part.Owner != OwnerStateful && part.Owner != OwnerMachine && (part.Owner != x.Name() || !own):
 			return b, ErrTaken
 		}
-		return b.with(Part{Prefix: netip.PrefixFrom(a, a.BitLen()), Owner: OwnerMachine, Node: x.node.Name}), nil
+		return b.with(Part{Prefix: netip.PrefixFrom(a, a.BitLen()), Owner: OwnerMachine, Node: x.Name()}), nil
 	})
 }
 
 // ReleaseMachine gives up an address that the machine does not have any more. Where another node has it by now it succeeds.
-func (x *Session) ReleaseMachine(ctx context.Context, pool allocator.Pool, poolRevision int64, a netip.Addr) (Block, error) {
-	b, err := x.rewriteBlock(ctx, "release machine", pool, poolRevision, a, func(b Block, _ *Reservation) (Block, error) {
-		if part, _ := b.partOf(a); part.Owner != OwnerMachine || part.Node != x.node.Name {
+func ReleaseMachine(ctx context.Context, x *Session, pool allocator.Pool, poolRevision int64, a netip.Addr) (Block, error) {
+	b, err := rewriteBlock(ctx, x, "release machine", pool, poolRevision, a, func(b Block, _ *Reservation) (Block, error) {
+		if part, _ := b.partOf(a); part.Owner != OwnerMachine || part.Node != x.Name() {
 			return b, nil
 		}
-		return b.withoutMachine(x.node.Name, netip.PrefixFrom(a, a.BitLen())), nil
+		return b.withoutMachine(x.Name(), netip.PrefixFrom(a, a.BitLen())), nil
 	})
 	if err != nil {
-		return b, fmt.Errorf("lease: release address %s of node %q itself in pool %q: %w", a, x.node.Name, pool.Name, err)
+		return b, fmt.Errorf("lease: release address %s of node %q itself in pool %q: %w", a, x.Name(), pool.Name, err)
 	}
 	return b, nil
 }
 
 // rewriteBlock changes the block of an address, by what the block and the address's reservation are, until nothing comes
 // between. It compares the pool's revision.
-func (x *Session) rewriteBlock(ctx context.Context, what string, pool allocator.Pool, poolRevision int64, a netip.Addr,
-	change func(Block, *Reservation) (Block, error)) (Block, error) {
-	keys, prefix := x.store.keys, pool.BlockOf(a)
+func rewriteBlock(ctx context.Context, x *Session, what string, pool allocator.Pool, poolRevision int64, a netip.Addr, change func(Block,
+	*Reservation) (Block, error)) (Block, error) {
+	keys, prefix := x.kv.keys, pool.BlockOf(a)
 	key, reserved := keys.block(pool.Name, prefix), keys.reservation(pool.Name, a)
 	if poolRevision <= 0 || !prefix.IsValid() {
 		return Block{}, ErrStaleConfig
 	}
 	for range blockTries {
-		response, err := x.store.consult(ctx, callTime, "read block", clientv3.OpGet(key), clientv3.OpGet(reserved))
-		if err != nil {
+		seen := transact("read block")
+		block, held := seen.Else(key), seen.Else(reserved)
+		if err := x.kv.consult(ctx, callTime, seen); err != nil {
 			return Block{}, err
 		}
-		now, err := x.store.keys.readBlock(pool.Name, prefix, found(response, 0))
+		now, err := x.kv.keys.readBlock(pool.Name, prefix, block.kvs)
 		if err != nil {
 			return Block{}, err
 		}
 		var reservation *Reservation
-		if kvs := found(response, 1); len(kvs) > 0 {
-			r, err := reservationForm.read(keys, kvs[0])
+		if held.there() {
+			r, err := reservationCodec.read(keys, held.kvs[0])
 			if err != nil {
 				return Block{}, err
 			}
@@ -92,30 +93,22 @@ func (x *Session) rewriteBlock(ctx context.Context, what string, pool allocator.
 		if len(next.Parts) == 0 {
 			op = clientv3.OpDelete(key)
 		}
-		t := transaction{
-			If:   append(x.Owner(), unchanged(keys.pool(pool.Name), poolRevision), unchanged(key, now.Revision)),
-			Then: []clientv3.Op{op},
-			Else: append(x.ownerGets(), clientv3.OpGet(keys.pool(pool.Name), clientv3.WithKeysOnly())),
-		}
+		t := x.fenced(what)
+		t.IfUnchanged(keys.pool(pool.Name), poolRevision, ErrStaleConfig)
+		t.If(unchanged(key, now.Revision))
+		t.Then(op)
 		if reservation == nil {
-			t.If = append(t.If, absent(reserved))
+			t.If(absent(reserved))
 		}
-		if now.OwnerOf(a) == x.node.Name { // what is published of it is out of date, and nobody would say so any more
-			t.Then = append(t.Then, clientv3.OpDelete(keys.assignment(pool.Name, a)))
+		if now.OwnerOf(a) == x.Name() { // what is published of it is out of date, and nobody would say so any more
+			t.Then(clientv3.OpDelete(keys.assignment(pool.Name, a)))
 		}
-		response, err = x.store.settle(ctx, what, t)
-		switch {
-		case err != nil:
+		if err := x.kv.settled(ctx, t); err != nil {
 			return Block{}, err
-		case response.Succeeded:
-			next.Revision = response.Header.Revision
+		}
+		if t.Done {
+			next.Revision = t.revision()
 			return next, nil
-		}
-		if err := x.verdict(response); err != nil {
-			return Block{}, err
-		}
-		if revisionOf(found(response, ownerReads)) != poolRevision {
-			return Block{}, ErrStaleConfig
 		}
 	}
 	return Block{}, fmt.Errorf("others keep coming between: try again")

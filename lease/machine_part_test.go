@@ -20,7 +20,7 @@ func (l *lab) machineOf(s *Store, a string) string {
 	return ""
 }
 
-func (l *lab) ownAddress(x *Session, c *Config, a string, own bool) (Block, error) {
+func (l *lab) ownAddress(x *joined, c *Config, a string, own bool) (Block, error) {
 	l.Helper()
 	return x.ClaimMachine(l.Context(), c.Pools["default"], c.PoolRevisions["default"], addr(a), own)
 }

@@ -69,7 +69,7 @@ func (l *lab) meet(s *Store, name string, past Past) Standing {
 }
 
 // past is what a node remembers of a session.
-func past(at Standing, x *Session) Past {
+func past(at Standing, x *joined) Past {
 	return Past{Cluster: at.Cluster, Life: at.Life, Generation: x.Generation()}
 }
 

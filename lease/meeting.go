@@ -33,36 +33,36 @@ type meeting struct {
 }
 
 // look reads without building upon anything that was known.
-func (s *Store) look(ctx context.Context, node, machine string, past Past) (*meeting, error) {
-	known := s.life.highest()
-	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.TxnResponse, error) {
-		return s.send(ctx, "meet", transaction{Then: []clientv3.Op{clientv3.OpGet(s.keys.cluster()), clientv3.OpGet(s.keys.node(node))}})
-	})
+func (s *sessionStore) look(ctx context.Context, node, machine string, past Past) (*meeting, error) {
+	known := s.kv.life.highest()
+	t := transact("meet")
+	cluster, own := t.Else(s.kv.keys.cluster()), t.Else(s.kv.keys.node(node))
+	err := s.kv.insistOn(ctx, callTime, t)
 	if err != nil {
 		return nil, err
 	}
-	m := &meeting{past: past, machine: machine, header: response.Header, actual: clusterID(response.Header.ClusterId)}
-	if kvs := found(response, 0); len(kvs) > 0 {
-		m.revision = kvs[0].ModRevision
-		if m.record, err = clusterForm.read(s.keys, kvs[0]); err != nil {
-			if m.record, err = recovered(ctx, s, clusterForm, kvs[0]); damage(err) == nil && err != nil {
+	m := &meeting{past: past, machine: machine, header: t.header, actual: clusterID(t.header.ClusterId)}
+	if cluster.there() {
+		m.revision = cluster.revision()
+		if m.record, err = clusterCodec.read(s.kv.keys, cluster.kvs[0]); err != nil {
+			if m.record, err = recovered(ctx, s.kv, clusterCodec, cluster.kvs[0]); damage(err) == nil && err != nil {
 				return nil, err
 			}
 			m.damaged, m.unknown = true, err != nil
 		}
 	}
-	if kvs := found(response, 1); len(kvs) > 0 {
+	if own.there() {
 		// Whose the name is, Join decides: it fails where that is not known.
-		if record, err := nodeForm.read(s.keys, kvs[0]); err == nil {
+		if record, err := nodeCodec.read(s.kv.keys, own.kvs[0]); err == nil {
 			m.node = &record
 		}
-		m.nodeAt = kvs[0].ModRevision
+		m.nodeAt = own.revision()
 	} else if past.Cluster == m.actual {
 		if m.erased, err = s.erased(ctx, node, past.Generation, m.header.Revision); err != nil {
 			return nil, err
 		}
 	}
-	m.goesOn, m.back, m.lived = s.life.compare(known, m.header, m.record.Life)
+	m.goesOn, m.back, m.lived = s.kv.life.compare(known, m.header, m.record.Life)
 	return m, nil
 }
 
@@ -100,19 +100,19 @@ func (d *deletions) reset() {
 
 // erased reports whether etcd remembers the node's key as it was written at a generation, though it is missing now: then
 // somebody has deleted it, and etcd has not gone back.
-func (s *Store) erased(ctx context.Context, node string, generation, now int64) (bool, error) {
+func (s *sessionStore) erased(ctx context.Context, node string, generation, now int64) (bool, error) {
 	if generation <= 0 || generation > now {
 		return false, nil
 	}
 	if s.deleted.is(node, generation) {
 		return true, nil
 	}
-	client, err := s.etcd()
+	client, err := s.kv.etcd()
 	if err != nil {
 		return false, err
 	}
-	response, err := insist(ctx, s, callTime, func(ctx context.Context) (*clientv3.GetResponse, error) {
-		return client.Get(ctx, s.keys.node(node), clientv3.WithRev(generation))
+	response, err := insist(ctx, s.kv, callTime, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return client.Get(ctx, s.kv.keys.node(node), clientv3.WithRev(generation))
 	})
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
@@ -121,7 +121,7 @@ func (s *Store) erased(ctx context.Context, node string, generation, now int64) 
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		return false, nil
 	case err != nil:
-		return false, s.failed("look for the node's former record", err)
+		return false, s.kv.failed("look for the node's former record", err)
 	}
 	return revisionOf(response.Kvs) == generation, nil
 }

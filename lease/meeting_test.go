@@ -10,7 +10,7 @@ func (l *lab) record(s *Store) (Cluster, int64) {
 	l.Helper()
 	response, err := s.get(l.Context(), s.keys.cluster())
 	l.check(err)
-	record, err := clusterForm.read(s.keys, response.Kvs[0])
+	record, err := clusterCodec.read(s.keys, response.Kvs[0])
 	l.check(err)
 	return record, revisionOf(response.Kvs)
 }

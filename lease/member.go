@@ -23,6 +23,7 @@ type member struct {
 	looked   string // the node whose session and record the last try reads
 	rival    rival  // what such a try has brought
 	tries    int
+	now      nest          // the last try: its part of a transaction
 	done     []Reservation // what the last try writes; once it is written, the answer
 	settled  bool
 }

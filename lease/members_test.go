@@ -15,7 +15,7 @@ func asking(c *Config, pool string, id allocator.Identity, container string, ask
 }
 
 // reserve is a Reserve of one member that must succeed.
-func (l *lab) reserve(x *Session, q ReserveRequest) []Reservation {
+func (l *lab) reserve(x *joined, q ReserveRequest) []Reservation {
 	l.Helper()
 	got, err := x.Reserve(l.Context(), []ReserveRequest{q})
 	l.check(err)
@@ -45,7 +45,7 @@ func (l *lab) agree(s *Store, said ...Reservation) {
 		if inside != 1 {
 			l.Errorf("reservation %s lies in %d stateful blocks", r.Address, inside)
 		}
-		record, err := one(l.Context(), s, identityForm, s.keys.identity(r.Identity))
+		record, err := one(l.Context(), s.Client, identityCodec, s.keys.identity(r.Identity))
 		l.check(err)
 		if record == nil || record.Pool != r.Pool {
 			l.Errorf("the record of %s is %+v", r.Identity, record)

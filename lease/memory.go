@@ -34,11 +34,11 @@ const askedTries = 64
 
 // recall makes a memory of the history's keys, as they were at the revision now. Changes is how many there were by the record of
 // the revision, which the last of them wrote at keyAt; where that is not so, the history is believed only as a whole.
-func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, keyAt, now int64) (*memory, error) {
+func (s *configStore) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, keyAt, now int64) (*memory, error) {
 	m := &memory{pools: map[string]*allocator.Pool{}, erased: map[int64]HistoryEntry{}}
 	entries, touched := map[int64]HistoryEntry{}, 0
 	for _, kv := range kvs {
-		key, err := s.keys.Parse(string(kv.Key))
+		key, err := s.kv.keys.Parse(string(kv.Key))
 		if err != nil {
 			continue
 		}
@@ -85,7 +85,7 @@ func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, key
 
 // askForErased brings in the entries that somebody has deleted, as far as etcd still has them. One of which it does not costs it
 // some thirty reads.
-func (s *Store) askForErased(ctx context.Context, m *memory, entries map[int64]HistoryEntry, changes, keyAt, now int64) error {
+func (s *configStore) askForErased(ctx context.Context, m *memory, entries map[int64]HistoryEntry, changes, keyAt, now int64) error {
 	const given = 8               // how many of them may be lost before it is given up
 	top, next := changes, keyAt+1 // a change after the top one made the revision next, or could have
 	if changes == 0 {
@@ -125,9 +125,9 @@ func (m *memory) forget() {
 
 // asWritten is an entry of the history as its change wrote it, if etcd still has that. Nothing changes one later: what
 // somebody has made of it by hand, a repair too, does not count.
-func (s *Store) asWritten(ctx context.Context, kv *mvccpb.KeyValue) (e HistoryEntry, known bool, err error) {
+func (s *configStore) asWritten(ctx context.Context, kv *mvccpb.KeyValue) (e HistoryEntry, known bool, err error) {
 	if kv.Version > 1 {
-		response, err := s.read(ctx, callTime, string(kv.Key), clientv3.WithRev(kv.CreateRevision))
+		response, err := s.kv.read(ctx, callTime, string(kv.Key), clientv3.WithRev(kv.CreateRevision))
 		if errors.Is(err, rpctypes.ErrCompacted) || err == nil && len(response.Kvs) == 0 {
 			return e, false, nil
 		} else if err != nil {
@@ -135,7 +135,7 @@ func (s *Store) asWritten(ctx context.Context, kv *mvccpb.KeyValue) (e HistoryEn
 		}
 		kv = response.Kvs[0]
 	}
-	e, err = historyForm.read(s.keys, kv)
+	e, err = historyCodec.read(s.kv.keys, kv)
 	return e, err == nil, nil
 }
 

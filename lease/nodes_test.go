@@ -16,7 +16,7 @@ func node(name string) Node {
 	}
 }
 
-func (l *lab) join(s *Store, name string) *Session {
+func (l *lab) join(s *Store, name string) *joined {
 	l.Helper()
 	x, err := s.Join(l.Context(), node(name))
 	l.check(err)
@@ -31,7 +31,7 @@ func brief(name string) Node {
 }
 
 // joinBriefly joins with a session that nobody keeps, and that ends soon.
-func (l *lab) joinBriefly(s *Store, name string) *Session {
+func (l *lab) joinBriefly(s *Store, name string) *joined {
 	l.Helper()
 	x, err := s.Join(l.Context(), brief(name))
 	l.check(err)
@@ -39,7 +39,7 @@ func (l *lab) joinBriefly(s *Store, name string) *Session {
 }
 
 // keep renews a session until the test ends.
-func (l *lab) keep(x *Session) {
+func (l *lab) keep(x *joined) {
 	l.Helper()
 	l.beside(func(ctx context.Context) { _ = x.Keep(ctx, told(func(time.Duration) {})) })
 }
@@ -82,7 +82,7 @@ func (l *lab) away(c *Config, name, block string, change ...func(*Node)) (Block,
 }
 
 // claims claims a block that must be had.
-func (l *lab) claims(x *Session, c *Config, block string) Block {
+func (l *lab) claims(x *joined, c *Config, block string) Block {
 	l.Helper()
 	b, err := x.ClaimBlock(l.Context(), "default", c.PoolRevisions["default"], prefix(block))
 	l.check(err)

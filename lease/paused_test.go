@@ -118,7 +118,7 @@ func TestAPausedLeaderGivesNoStaleProof(t *testing.T) {
 	}
 }
 
-func (l *lab) joins(s *Store, me Node) (x *Session) {
+func (l *lab) joins(s *Store, me Node) (x *joined) {
 	l.Helper()
 	l.until("the node joins", func() (joined bool) {
 		var err error
@@ -164,7 +164,7 @@ type proofs struct {
 
 // proveBy reads the session by each member all the time, while the leader is paused, the session ended by the others, and the
 // leader resumed.
-func (l *lab) proveBy(stores []*Store, x *Session, pause, resume func(), others *clientv3.Client) *proofs {
+func (l *lab) proveBy(stores []*Store, x *joined, pause, resume func(), others *clientv3.Client) *proofs {
 	l.Helper()
 	ctx, cancel := context.WithCancel(l.Context())
 	result := &proofs{seen: make([][]proof, len(stores))}
@@ -175,12 +175,13 @@ func (l *lab) proveBy(stores []*Store, x *Session, pause, resume func(), others 
 			readers.Go(func() {
 				for ctx.Err() == nil {
 					sent := s.now()
-					response, err := s.consult(ctx, callTime, "prove session", x.ownerGets()...)
-					if err != nil {
+					t := transact("prove session")
+					x.judge(t)
+					if s.consult(ctx, callTime, t) != nil {
 						continue
 					}
 					mu.Lock()
-					result.seen[i] = append(result.seen[i], proof{sent, x.verdict(response) == nil})
+					result.seen[i] = append(result.seen[i], proof{sent, t.Verdict() == nil})
 					mu.Unlock()
 				}
 			})
@@ -190,7 +191,7 @@ func (l *lab) proveBy(stores []*Store, x *Session, pause, resume func(), others 
 	l.until("the others end the session", func() bool {
 		ctx, cancel := context.WithTimeout(l.Context(), tryTime)
 		defer cancel()
-		_, err := others.Delete(ctx, x.store.keys.session(x.node.Name))
+		_, err := others.Delete(ctx, x.store.Client.keys.session(x.node.Name))
 		return err == nil
 	})
 	result.ended = x.store.now()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -22,30 +23,51 @@ type Batch struct {
 	Clear  []Assignment // removed; only Pool and Address matter
 }
 
+// A publisher publishes for one session. It alone writes the node's status, which is also the counter that orders the batches.
+type publisher struct {
+	session *Session
+
+	mu        sync.Mutex
+	counter   int64  // the mod revision of the node's status
+	published Status // what it says
+	batch     int64  // the number of the last batch that was tried
+}
+
+// publisherOf is the one publisher that a session has.
+func publisherOf(x *Session) *publisher {
+	return x.Beside(func() any {
+		p := &publisher{session: x}
+		p.learn(x.Status())
+		return p
+	}).(*publisher)
+}
+
 // Publish writes a batch, in as many transactions as it takes; Status goes into the last one, so that it never says
 // more than what is published. Each compares the session, the blocks that its addresses lie in, and the node's
 // publishing counter, which it raises: a batch whose answer was lost can neither be carried out twice nor come late. It
 // fails with *LostBlockError, ErrSessionLost or ErrReplaced; a part may have been written then, and repeating is safe.
-func (x *Session) Publish(ctx context.Context, batch Batch) error {
-	x.publishing.Lock()
-	defer x.publishing.Unlock()
-	pieces, err := x.pieces(batch)
+func Publish(ctx context.Context, x *Session, batch Batch) error {
+	p := publisherOf(x)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pieces, err := p.pieces(batch)
 	for i := 0; err == nil && i < len(pieces); i++ {
-		err = x.publish(ctx, pieces[i])
+		err = p.publish(ctx, pieces[i])
 	}
 	if err != nil {
-		return fmt.Errorf("lease: publish for node %q: %w", x.node.Name, err)
+		return fmt.Errorf("lease: publish for node %q: %w", x.Name(), err)
 	}
 	return nil
 }
 
-// Shows reports whether etcd has a status of the node's, as this session wrote it last and as the last proof has seen it, that says
+// Shows reports whether etcd has a status of the node's, as a session wrote it last and as the last proof has seen it, that says
 // what status says.
-func (x *Session) Shows(status Status) bool {
-	x.publishing.Lock()
-	defer x.publishing.Unlock()
-	status.Batch = x.published.Batch
-	return x.shown.Load() == x.counter && encode(status) == encode(x.published)
+func Shows(x *Session, status Status) bool {
+	p := publisherOf(x)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	status.Batch = p.published.Batch
+	return x.StatusSeen() == p.counter && encode(status) == encode(p.published)
 }
 
 // A piece is what one transaction publishes.
@@ -61,12 +83,12 @@ type addressWrite struct {
 	op      clientv3.Op
 }
 
-func (x *Session) pieces(batch Batch) ([]piece, error) {
-	writes, blocks := x.addressWrites(batch), slices.Clone(batch.Blocks)
+func (p *publisher) pieces(batch Batch) ([]piece, error) {
+	writes, blocks := addressWrites(p.session.KV().keys, batch), slices.Clone(batch.Blocks)
 	sortBy(blocks, func(b Block) (string, netip.Addr) { return b.Pool, b.Prefix.Addr() })
 	var pieces []piece
 	for chunk := range slices.Chunk(writes, publishOps) {
-		p := piece{status: x.published}
+		one := piece{status: p.published}
 		for _, w := range chunk {
 			for len(blocks) > 0 && !(blocks[0].Pool == w.pool && blocks[0].Prefix.Contains(w.address)) {
 				blocks = blocks[1:] // both are in the order of their addresses
@@ -75,12 +97,12 @@ func (x *Session) pieces(batch Batch) ([]piece, error) {
 				return nil, fmt.Errorf("address %s of pool %q lies in none of the batch's blocks: want its block among them", w.address, w.pool)
 			}
 			b := blocks[0]
-			if n := len(p.blocks); n == 0 || p.blocks[n-1].Pool != b.Pool || p.blocks[n-1].Prefix != b.Prefix {
-				p.blocks = append(p.blocks, b)
+			if n := len(one.blocks); n == 0 || one.blocks[n-1].Pool != b.Pool || one.blocks[n-1].Prefix != b.Prefix {
+				one.blocks = append(one.blocks, b)
 			}
-			p.ops = append(p.ops, w.op)
+			one.ops = append(one.ops, w.op)
 		}
-		pieces = append(pieces, p)
+		pieces = append(pieces, one)
 	}
 	if len(pieces) == 0 {
 		pieces = []piece{{}}
@@ -90,8 +112,7 @@ func (x *Session) pieces(batch Batch) ([]piece, error) {
 }
 
 // addressWrites are the batch's, in the order of their addresses, so that those of a block lie together.
-func (x *Session) addressWrites(batch Batch) []addressWrite {
-	keys := x.store.keys
+func addressWrites(keys Keys, batch Batch) []addressWrite {
 	writes := make([]addressWrite, 0, len(batch.Set)+len(batch.Clear))
 	for _, a := range batch.Set {
 		writes = append(writes, addressWrite{a.Pool, a.Address, put(keys.assignment(a.Pool, a.Address), a)})
@@ -105,29 +126,24 @@ func (x *Session) addressWrites(batch Batch) []addressWrite {
 
 // publish writes one piece. The session alone writes the node's status, and each piece under a number of its own: if
 // the counter has moved, the number tells whether this piece was written, or one before it whose answer was lost.
-func (x *Session) publish(ctx context.Context, p piece) error {
-	x.batch++
-	p.status.Batch = x.batch
+func (p *publisher) publish(ctx context.Context, next piece) error {
+	p.batch++
+	next.status.Batch = p.batch
 	for n := 1; ; n++ {
-		response, err := x.store.commit(ctx, n, "publish", x.publication(p))
-		switch {
-		case err != nil && again(ctx, n, err):
-			continue
-		case err != nil:
-			return err
-		case response.Succeeded:
-			x.counter, x.published = response.Header.Revision, p.status
-			x.shown.Store(x.counter)
-			return nil
-		}
-		if err := x.verdict(response); err != nil {
+		t := p.publication(next)
+		if err := p.session.KV().settled(ctx, t.txn); err != nil {
 			return err
 		}
-		x.learnCounter(found(response, ownerReads))
-		if x.published.Batch == p.status.Batch {
+		if t.Done {
+			p.counter, p.published = t.revision(), next.status
+			p.session.WroteStatus(p.counter)
 			return nil
 		}
-		if err := lostBlock(x.store.keys, p.blocks, response); err != nil {
+		p.learn(t.status)
+		if p.published.Batch == next.status.Batch {
+			return nil
+		}
+		if err := lostBlock(p.session.KV().keys, next.blocks, t.blocks); err != nil {
 			return err
 		}
 		if n == blockTries {
@@ -136,34 +152,51 @@ func (x *Session) publish(ctx context.Context, p piece) error {
 	}
 }
 
+// A publication is the transaction that publishes a piece, and what it reads where it does not.
+type publication struct {
+	*txn
+	status *read
+	blocks []*read // those of the piece, in its order
+}
+
 // publication is a piece as a transaction, by the counter as it is known.
-func (x *Session) publication(p piece) transaction {
-	keys, status := x.store.keys, x.store.keys.status(x.node.Name)
-	t := transaction{
-		If:   append(x.Owner(), unchanged(status, x.counter)),
-		Then: append([]clientv3.Op{put(status, p.status)}, p.ops...),
-		Else: append(x.ownerGets(), clientv3.OpGet(status)),
-	}
-	for _, b := range p.blocks {
-		t.If = append(t.If, unchanged(keys.block(b.Pool, b.Prefix), b.Revision))
-		t.Else = append(t.Else, clientv3.OpGet(keys.block(b.Pool, b.Prefix)))
+func (p *publisher) publication(next piece) publication {
+	keys, status := p.session.KV().keys, p.session.KV().keys.status(p.session.Name())
+	t := publication{txn: p.session.fenced("publish")}
+	t.If(unchanged(status, p.counter))
+	t.Then(put(status, next.status))
+	t.Then(next.ops...)
+	t.status = t.Else(status)
+	for _, b := range next.blocks {
+		key := keys.block(b.Pool, b.Prefix)
+		t.If(unchanged(key, b.Revision))
+		t.blocks = append(t.blocks, t.Else(key))
 	}
 	return t
 }
 
 // lostBlock finds the first block that is not as the piece compared it.
-func lostBlock(keys Keys, blocks []Block, response *clientv3.TxnResponse) error {
-	const first = ownerReads + 1 // after what the owner and the counter were read with
+func lostBlock(keys Keys, blocks []Block, present []*read) error {
 	for i, b := range blocks {
-		kvs := found(response, first+i)
-		if revisionOf(kvs) == b.Revision {
+		if present[i].revision() == b.Revision {
 			continue
 		}
-		now, err := keys.readBlock(b.Pool, b.Prefix, kvs)
+		now, err := keys.readBlock(b.Pool, b.Prefix, present[i].kvs)
 		if err != nil {
 			return err
 		}
 		return &LostBlockError{now}
 	}
 	return nil
+}
+
+// learn takes in the node's status as it is in etcd. One that cannot be read is overwritten.
+func (p *publisher) learn(status *read) {
+	p.counter, p.published = status.revision(), Status{}
+	if status.there() {
+		if record, err := statusCodec.read(p.session.KV().keys, status.kvs[0]); err == nil {
+			p.published = record
+		}
+	}
+	p.batch = max(p.batch, p.published.Batch)
 }

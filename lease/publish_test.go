@@ -10,7 +10,7 @@ import (
 )
 
 // publisher is a node with one block.
-func publisher(l *lab, s *Store, block netip.Prefix) (*Session, Block) {
+func publishing(l *lab, s *Store, block netip.Prefix) (*joined, Block) {
 	l.Helper()
 	config, err := s.Config(l.Context())
 	l.check(err)
@@ -43,7 +43,7 @@ func TestAThousandAssignmentsArePublishedInFewTransactions(t *testing.T) {
 			}
 		}
 	})
-	x, b := publisher(l, s, prefix("10.42.16.0/22"))
+	x, b := publishing(l, s, prefix("10.42.16.0/22"))
 	all := assignments(addr("10.42.16.1"), 1000)
 	status := Status{Address: "192.0.2.1", Version: "v1", Applied: 7, Containers: 1000}
 	l.check(x.Publish(t.Context(), Batch{Status: status, Blocks: []Block{b}, Set: all}))
@@ -83,7 +83,7 @@ func TestAPublishingThatDidNotFinishHasNotToldItsStatus(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	config := l.apply(s, smallest())
-	x, first := publisher(l, s, prefix("10.42.16.0/26"))
+	x, first := publishing(l, s, prefix("10.42.16.0/26"))
 	l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 1}}))
 	blocks, all := []Block{first}, assignments(addr("10.42.16.1"), 60)
 	for _, p := range []string{"10.42.16.64/26", "10.42.16.128/26"} {
@@ -116,7 +116,7 @@ func TestNothingIsPublishedInABlockThatIsLost(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	l.apply(s, smallest())
-	x, b := publisher(l, s, prefix("10.42.16.0/26"))
+	x, b := publishing(l, s, prefix("10.42.16.0/26"))
 	taken := b
 	taken.Parts = []Part{{Prefix: b.Prefix, Owner: "n2", Taken: true}}
 	l.put(s.keys.block("default", b.Prefix), encode(taken))
@@ -142,15 +142,14 @@ func TestABatchThatComesLateChangesNothing(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	l.apply(s, smallest())
-	x, b := publisher(l, s, prefix("10.42.16.0/26"))
+	x, b := publishing(l, s, prefix("10.42.16.0/26"))
 	a := assignments(addr("10.42.16.1"), 1)
-	pieces, err := x.pieces(Batch{Blocks: []Block{b}, Set: a})
+	pieces, err := publisherOf(x.Session).pieces(Batch{Blocks: []Block{b}, Set: a})
 	l.check(err)
-	late := x.publication(pieces[0])
+	late := publisherOf(x.Session).publication(pieces[0])
 	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Clear: a}))
-	response, err := s.commit(t.Context(), 1, "publish", late)
-	l.check(err)
-	if got, err := s.Assignments(t.Context()); err != nil || response.Succeeded || len(got) > 0 {
+	l.check(s.commit(t.Context(), 1, late.txn))
+	if got, err := s.Assignments(t.Context()); err != nil || late.Done || len(got) > 0 {
 		t.Errorf("it was carried out: %v, %v", got, err)
 	}
 }

@@ -31,8 +31,8 @@ type rawConfig struct {
 	counted  int64        // the revision that count was written at
 }
 
-func (s *Store) readConfig(kvs []*mvccpb.KeyValue) *rawConfig {
-	r := &rawConfig{keys: s.keys, Config: &Config{Settings: DefaultSettings(), Pools: map[string]allocator.Pool{},
+func readConfig(keys Keys, kvs []*mvccpb.KeyValue) *rawConfig {
+	r := &rawConfig{keys: keys, Config: &Config{Settings: DefaultSettings(), Pools: map[string]allocator.Pool{},
 		PoolRevisions: map[string]int64{}}}
 	for _, kv := range kvs {
 		if err := r.take(kv); err != nil {
@@ -52,18 +52,18 @@ func (r *rawConfig) take(kv *mvccpb.KeyValue) error {
 	key, err := r.keys.Parse(string(kv.Key))
 	switch {
 	case err != nil:
-		_, err = poolForm.read(r.keys, kv)
+		_, err = poolCodec.read(r.keys, kv)
 		return err
 	case key.Kind == KindRevision:
 		r.Revision = kv.ModRevision
-		count, err := revisionForm.read(r.keys, kv)
+		count, err := revisionCodec.read(r.keys, kv)
 		if err == nil {
 			r.count, r.Changes, r.Former = &count, count.Changes, count.Former
 		}
 		return err
 	case key.Kind == KindSettings:
 		r.settings = kv.ModRevision
-		settings, err := settingsForm.read(r.keys, kv)
+		settings, err := settingsCodec.read(r.keys, kv)
 		if err == nil {
 			r.Settings = settings
 		}
@@ -71,7 +71,7 @@ func (r *rawConfig) take(kv *mvccpb.KeyValue) error {
 	}
 	r.pools++
 	r.PoolRevisions[key.Pool] = kv.ModRevision // also of one that cannot be read: it is what a claim compares
-	pool, err := poolForm.read(r.keys, kv)
+	pool, err := poolCodec.read(r.keys, kv)
 	if err == nil {
 		r.Pools[key.Pool] = pool
 	}
@@ -88,8 +88,8 @@ func (r *rawConfig) doubtful() bool {
 
 // completeConfig puts what etcd still tells in the place of what cannot be read, is missing, or was written by hand. kvs are the keys
 // of r.
-func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs []*mvccpb.KeyValue) error {
-	history, err := s.scan(ctx, s.keys.Under(KindHistory), clientv3.WithRev(r.Read))
+func (s *configStore) completeConfig(ctx context.Context, r *rawConfig, kvs []*mvccpb.KeyValue) error {
+	history, err := s.kv.scan(ctx, s.kv.keys.Under(KindHistory), clientv3.WithRev(r.Read))
 	if err != nil {
 		return err
 	}
@@ -106,12 +106,12 @@ func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs []*mvccpb.
 }
 
 // recount asks etcd what the record of the revision was.
-func (s *Store) recount(ctx context.Context, r *rawConfig, kvs []*mvccpb.KeyValue) error {
+func (s *configStore) recount(ctx context.Context, r *rawConfig, kvs []*mvccpb.KeyValue) error {
 	var damaged *mvccpb.KeyValue
 	var there []int64 // each change writes it beside what it changes
 	for _, kv := range kvs {
 		there = append(there, kv.ModRevision, kv.CreateRevision)
-		if string(kv.Key) == s.keys.revision() {
+		if string(kv.Key) == s.kv.keys.revision() {
 			damaged = kv
 		}
 	}

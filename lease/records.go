@@ -3,6 +3,8 @@ package lease
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -151,13 +153,6 @@ type Reservation struct {
 	Revision int64              `json:"revision,omitempty"`
 }
 
-// An Absence is a node whose session key was seen to be gone, under a mod revision of its node key. Every return of the
-// node rewrites that.
-type Absence struct {
-	Node     string
-	Revision int64
-}
-
 // A Holder is the attachment that has a reservation now.
 type Holder struct {
 	Attachment allocator.Attachment `json:"attachment"`
@@ -175,4 +170,23 @@ func (h *Holder) is(a allocator.Attachment, node string) bool {
 type IdentityRecord struct {
 	Pool      string       `json:"pool"`
 	Addresses []netip.Addr `json:"addresses"`
+}
+
+// A Presence is the record of a session: its node is there.
+type Presence struct {
+	Node     string    `json:"node,omitempty"` // in the key
+	Since    time.Time `json:"since"`
+	Revision int64     `json:"revision,omitempty"` // the node's generation: one transaction writes both
+}
+
+// sortBy puts records into the order in which people count addresses.
+func sortBy[T any](records []T, by func(T) (string, netip.Addr)) {
+	slices.SortFunc(records, func(a, b T) int {
+		poolA, addrA := by(a)
+		poolB, addrB := by(b)
+		if c := strings.Compare(poolA, poolB); c != 0 {
+			return c
+		}
+		return addrA.Compare(addrB)
+	})
 }

@@ -53,34 +53,34 @@ func (e *ReleaseWarning) Error() string {
 // CheckRelease fails with *ReleaseError if one of the endpoints that answer is of a release with known faults in its
 // reads or leases. One that does not answer is passed over, unless none does. It warns of releases with known faults in their
 // authentication, where that is in use, and of those that are not told.
-func (s *Store) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, err error) {
-	client, err := s.etcd()
+func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, err error) {
+	client, err := c.etcd()
 	if err != nil {
 		return nil, err
 	}
-	return insist(ctx, s, callTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
-		endpoints := s.login.options.Endpoints
+	return insist(ctx, c, callTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
+		endpoints := c.login.options.Endpoints
 		versions, errs := make([]string, len(endpoints)), make([]error, len(endpoints))
 		var asked sync.WaitGroup
 		for i, endpoint := range endpoints {
-			asked.Go(func() { versions[i], errs[i] = s.versionOf(ctx, client, endpoint) })
+			asked.Go(func() { versions[i], errs[i] = c.versionOf(ctx, client, endpoint) })
 		}
 		asked.Wait()
 		if !slices.Contains(errs, nil) && !slices.ContainsFunc(errs, untold) {
 			return nil, errors.Join(errs...)
 		}
-		return s.judgeReleases(ctx, client, versions, errs)
+		return c.judgeReleases(ctx, client, versions, errs)
 	})
 }
 
 // versionOf asks one endpoint.
-func (s *Store) versionOf(ctx context.Context, client *clientv3.Client, endpoint string) (string, error) {
+func (c *Client) versionOf(ctx context.Context, client *clientv3.Client, endpoint string) (string, error) {
 	response, err := client.Status(ctx, endpoint)
 	switch {
 	case untold(err):
 		return "", err
 	case err != nil:
-		return "", s.failed("ask "+endpoint+" for its version", err)
+		return "", c.failed("ask "+endpoint+" for its version", err)
 	}
 	return response.Version, nil
 }
@@ -89,10 +89,10 @@ func (s *Store) versionOf(ctx context.Context, client *clientv3.Client, endpoint
 func untold(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
 
 // judgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
-func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string,
-	errs []error) (warnings []*ReleaseWarning, err error) {
-	authenticated := sync.OnceValue(func() bool { return s.authenticated(ctx, client) })
-	for i, endpoint := range s.login.options.Endpoints {
+func (c *Client) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning,
+	err error) {
+	authenticated := sync.OnceValue(func() bool { return c.authenticated(ctx, client) })
+	for i, endpoint := range c.login.options.Endpoints {
 		switch version := versions[i]; {
 		case untold(errs[i]):
 			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Err: errs[i]})
@@ -108,8 +108,8 @@ func (s *Store) judgeReleases(ctx context.Context, client *clientv3.Client, vers
 
 // authenticated reports whether etcd's authentication is in use: by a name and a password, or by the name in the client's
 // certificate. An etcd without it tells everybody so.
-func (s *Store) authenticated(ctx context.Context, client *clientv3.Client) bool {
-	if s.login.options.User != "" {
+func (c *Client) authenticated(ctx context.Context, client *clientv3.Client) bool {
+	if c.login.options.User != "" {
 		return true
 	}
 	response, err := client.AuthStatus(ctx)

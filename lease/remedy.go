@@ -23,31 +23,30 @@ type Record struct {
 }
 
 // Mend carries a remedy out, and reports whether it did: else something that it rests upon has changed since.
-func (s *Store) Mend(ctx context.Context, state *State, r Remedy) (done bool, err error) {
-	t := transaction{}
+func (s *adminStore) Mend(ctx context.Context, state *State, r Remedy) (done bool, err error) {
+	t := transact("mend")
 	compared := map[string]bool{}
 	compare := func(key string) {
 		if !compared[key] {
 			compared[key] = true
-			t.If = append(t.If, unchanged(key, state.revisions[key]))
+			t.If(unchanged(key, state.revisions[key]))
 		}
 	}
 	for _, key := range r.Same {
-		compare(s.keys.Of(key))
+		compare(s.kv.keys.Of(key))
 	}
 	for _, key := range r.Delete {
 		compare(key)
-		t.Then = append(t.Then, clientv3.OpDelete(key))
+		t.Then(clientv3.OpDelete(key))
 	}
 	for _, record := range r.Put {
-		key := s.keys.Of(record.Key)
+		key := s.kv.keys.Of(record.Key)
 		compare(key)
-		t.Then = append(t.Then, put(key, record.Value))
+		t.Then(put(key, record.Value))
 	}
 	// A try whose answer was lost makes the next one fail: what is there then is found when it is looked again.
-	response, err := s.settle(ctx, "mend", t)
-	if err != nil {
+	if err := s.kv.settle(ctx, t); err != nil {
 		return false, fmt.Errorf("lease: mend: %w", err)
 	}
-	return response.Succeeded, nil
+	return t.Done, nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // RemoveOptions say how RemoveNode goes about it.
@@ -54,7 +52,7 @@ func (e *NodeReturnedError) Error() string {
 // The gravestone is written first: a node that returns then rewrites its key, and every transaction that follows
 // compares the gravestone. So what a returning node settles is not taken from it. Repeating is harmless. It fails with
 // *UnknownNodeError, *NodeLiveError and *NodeReturnedError.
-func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (Removal, error) {
+func (s *adminStore) RemoveNode(ctx context.Context, name string, o RemoveOptions) (Removal, error) {
 	if err := ValidNode("node", name); err != nil {
 		return Removal{}, fmt.Errorf("lease: remove node: %w", err)
 	}
@@ -65,9 +63,9 @@ func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (R
 	return removal, nil
 }
 
-func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (removal Removal, err error) {
+func (s *adminStore) removeNode(ctx context.Context, name string, o RemoveOptions) (removal Removal, err error) {
 	removal.Node = name
-	b, err := s.lookAtNode(ctx, name)
+	b, err := s.sessions.lookAtNode(ctx, name)
 	if err != nil {
 		return removal, err
 	}
@@ -88,7 +86,7 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 	}
 	grave := b.nodeRevision
 	if b.node == nil || b.node.Removed == nil || b.sessionRevision > 0 {
-		if grave, err = s.bury(ctx, name, b); err != nil {
+		if grave, err = s.sessions.bury(ctx, name, b); err != nil {
 			return removal, err
 		}
 	}
@@ -109,7 +107,7 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 
 // waitOut waits until the right has run out over what the node holds. It looks again all the while: a node that comes
 // back rewrites its key.
-func (s *Store) waitOut(ctx context.Context, name string, b before, waiting func(time.Duration)) (waited time.Duration, err error) {
+func (s *adminStore) waitOut(ctx context.Context, name string, b before, waiting func(time.Duration)) (waited time.Duration, err error) {
 	const look = time.Second
 	began := time.Now() // its monotonic part counts
 	right, err := s.rightOf(ctx, name, b)
@@ -127,7 +125,7 @@ func (s *Store) waitOut(ctx context.Context, name string, b before, waiting func
 		if err := pause(ctx, min(look, left)); err != nil {
 			return 0, err
 		}
-		now, err := s.lookAtNode(ctx, name)
+		now, err := s.sessions.lookAtNode(ctx, name)
 		switch {
 		case err != nil && !ambiguous(err):
 			return 0, err
@@ -139,11 +137,11 @@ func (s *Store) waitOut(ctx context.Context, name string, b before, waiting func
 
 // rightOf is the longest right that the node had over anything that it holds. One without a record fenced by the
 // settings, in all likelihood.
-func (s *Store) rightOf(ctx context.Context, name string, b before) (time.Duration, error) {
+func (s *adminStore) rightOf(ctx context.Context, name string, b before) (time.Duration, error) {
 	var by Settings
 	switch {
 	case b.node == nil:
-		config, err := s.Config(ctx)
+		config, err := s.config.Config(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -165,64 +163,27 @@ func (s *Store) rightOf(ctx context.Context, name string, b before) (time.Durati
 	return 0, nil
 }
 
-// bury puts a gravestone in the place of a node's record and ends its session, if all is as b says. It returns the
-// gravestone's revision.
-func (s *Store) bury(ctx context.Context, name string, b before) (int64, error) {
-	now := time.Now().UTC()
-	stone := Node{Name: name, Removed: &now}
-	if b.node != nil {
-		stone.Fencing, stone.Session, stone.AddressLease, stone.Started = b.node.Fencing, b.node.Session, b.node.AddressLease, b.node.Started
-	}
-	node, session := s.keys.node(name), s.keys.session(name)
-	t := transaction{
-		If:   []clientv3.Cmp{unchanged(node, b.nodeRevision), unchanged(session, b.sessionRevision)},
-		Then: []clientv3.Op{put(node, stone)},
-		Else: []clientv3.Op{clientv3.OpGet(node), clientv3.OpGet(session, clientv3.WithKeysOnly())},
-	}
-	if b.sessionRevision > 0 {
-		t.Then = append(t.Then, clientv3.OpDelete(session))
-	}
-	response, err := s.settle(ctx, "bury node", t)
-	switch {
-	case err != nil:
-		return 0, err
-	case response.Succeeded:
-		if b.lease != 0 {
-			s.revoke(b.lease)
-		}
-		return response.Header.Revision, nil
-	}
-	if kvs := found(response, 0); len(kvs) > 0 && string(kvs[0].Value) == encode(stone) && len(found(response, 1)) == 0 {
-		return kvs[0].ModRevision, nil // ours, by a try whose answer was lost
-	}
-	return 0, &NodeReturnedError{Node: name}
-}
-
 // takeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it
 // is read again.
-func (s *Store) takeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
-	node, session := s.keys.node(name), s.keys.session(name)
+func (s *adminStore) takeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
+	node, session := s.kv.keys.node(name), s.kv.keys.session(name)
 	for chunk := range slices.Chunk(held.all(), maxOps-2) {
-		t := transaction{
-			If:   []clientv3.Cmp{unchanged(node, grave), absent(session)},
-			Else: []clientv3.Op{clientv3.OpGet(node, clientv3.WithKeysOnly()), clientv3.OpGet(session, clientv3.WithKeysOnly())},
-		}
+		t := transact("remove node")
+		t.IfUnchanged(node, grave, &NodeReturnedError{Node: name})
+		t.IfUnchanged(session, 0, &NodeReturnedError{Node: name})
 		for _, b := range chunk {
-			t.If = append(t.If, unchanged(b.key, b.revision))
-			t.Then = append(t.Then, b.op)
+			t.If(unchanged(b.key, b.revision))
+			t.Then(b.op)
 		}
-		response, err := s.settle(ctx, "remove node", t)
-		switch {
-		case err != nil:
+		if err := s.kv.settled(ctx, t); err != nil {
 			return taken, err
-		case response.Succeeded:
+		}
+		if t.Done {
 			for _, b := range chunk {
 				taken.Parts += b.counts.Parts
 				taken.Assignments += b.counts.Assignments
 				taken.Reservations += b.counts.Reservations
 			}
-		case revisionOf(found(response, 0)) != grave || len(found(response, 1)) > 0:
-			return taken, &NodeReturnedError{Node: name}
 		}
 	}
 	return taken, nil

@@ -12,7 +12,7 @@ import (
 )
 
 // holdings make a node, whose session nobody keeps, the owner of blocks, of assignments in them and of reservations.
-func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations int) *Session {
+func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations int) *joined {
 	l.Helper()
 	config := l.apply(s, smallest())
 	me := brief(name)

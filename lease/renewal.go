@@ -2,6 +2,9 @@ package lease
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -11,7 +14,7 @@ import (
 // A renewal renews one etcd lease again and again by one stream, which it keeps: where etcd has users each new stream makes the
 // client log in anew, which costs etcd more than all else that an idle node asks of it. It serves one caller at a time.
 type renewal struct {
-	store  *Store
+	client *Client
 	lease  clientv3.LeaseID
 	stream pb.Lease_LeaseKeepAliveClient // nil: the next one opens it
 	end    context.CancelFunc
@@ -48,7 +51,7 @@ func (r *renewal) exchange(ctx context.Context) error {
 }
 
 func (r *renewal) open(ctx context.Context) error {
-	client, err := r.store.etcd()
+	client, err := r.client.etcd()
 	if err != nil {
 		return err
 	}
@@ -60,7 +63,7 @@ func (r *renewal) open(ctx context.Context) error {
 	}
 	if err != nil {
 		end()
-		r.store.heard(client, "renew the session", rpctypes.Error(err))
+		r.client.heard(client, "renew the session", rpctypes.Error(err))
 		return inTime(ctx, err)
 	}
 	r.stream, r.end = stream, end
@@ -80,4 +83,50 @@ func inTime(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return rpctypes.Error(err)
+}
+
+// remaining is how long an etcd lease lasts yet, in whole seconds; 0 or less: it is over.
+func (c *Client) remaining(ctx context.Context, id clientv3.LeaseID) (time.Duration, error) {
+	client, err := c.etcd()
+	if err != nil {
+		return 0, err
+	}
+	response, err := insist(ctx, c, callTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
+		return client.TimeToLive(ctx, id)
+	})
+	c.heard(client, "read a lease", err)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, c.failed("watch the former session's lease", err)
+	}
+	return time.Duration(response.TTL) * time.Second, nil
+}
+
+func (c *Client) grant(ctx context.Context, session time.Duration) (clientv3.LeaseID, error) {
+	client, err := c.etcd()
+	if err != nil {
+		return 0, err
+	}
+	// One that a lost answer granted holds no key, and ends by itself.
+	response, err := insist(ctx, c, callTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+		return client.Grant(ctx, int64((session+time.Second-1)/time.Second))
+	})
+	c.heard(client, "grant a lease", err)
+	if err != nil {
+		return 0, c.failed(fmt.Sprintf("grant a lease of %s", session), err)
+	}
+	return response.ID, nil
+}
+
+// revoke ends a lease that no session uses. Where it cannot, the lease ends by itself.
+func (c *Client) revoke(id clientv3.LeaseID) {
+	client, err := c.etcd()
+	if err != nil {
+		return
+	}
+	_, _ = insist(context.Background(), c, callTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+		return client.Revoke(ctx, id)
+	})
 }

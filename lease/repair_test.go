@@ -56,12 +56,11 @@ func halfThere(t *testing.T) (*lab, *Store, ReserveRequest) {
 
 func TestAnEndOfTheIdentityAloneLeavesNoReservationBehind(t *testing.T) {
 	l, s, q := halfThere(t)
-	compares, deletes, _, err := s.ending(t.Context(), q.Identity)
+	ending, err := s.ending(t.Context(), q.Identity)
 	l.check(err)
 	l.reserve(l.join(l.store(), "n1"), q) // it is made again
-	response, err := s.commit(t.Context(), 1, "end", transaction{If: compares, Then: deletes})
-	l.check(err)
-	if response.Succeeded {
+	l.check(s.commit(t.Context(), 1, ending.txn))
+	if ending.Done {
 		t.Error("the identity's record was ended from under its reservation")
 	}
 	l.agree(s)
@@ -112,12 +111,12 @@ func TestNothingComesBetweenALookAndAnEnd(t *testing.T) {
 		"the identity":    s.keys.identity(q.Identity),
 		"the reservation": s.keys.reservation("default", had.Address),
 	} {
-		compares, deletes, _, err := s.ending(t.Context(), q.Identity)
+		ending, err := s.ending(t.Context(), q.Identity)
 		l.check(err)
 		now, err := s.get(t.Context(), key)
 		l.check(err)
 		l.put(key, string(now.Kvs[0].Value))
-		if response, err := s.commit(t.Context(), 1, "end", transaction{If: compares, Then: deletes}); err != nil || response.Succeeded {
+		if err := s.commit(t.Context(), 1, ending.txn); err != nil || ending.Done {
 			t.Errorf("%s has changed, and it ended: %v", what, err)
 		}
 	}

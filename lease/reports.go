@@ -28,65 +28,64 @@ type Reports struct {
 }
 
 // Reports reads what concerns all sets.
-func (s *Store) Reports(ctx context.Context) (*Reports, error) { return s.readReports(ctx, "") }
+func (s *rolloutStore) Reports(ctx context.Context) (*Reports, error) { return s.readReports(ctx, "") }
 
 // readReports reads in one transaction: what concerns the containers of one pool, or of all.
-func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) {
-	of := func(kind Kind) clientv3.Op {
-		if pool != "" {
-			return clientv3.OpGet(s.keys.Under(kind, pool), clientv3.WithPrefix())
-		}
-		return clientv3.OpGet(s.keys.Under(kind), clientv3.WithPrefix())
+func (s *rolloutStore) readReports(ctx context.Context, pool string) (*Reports, error) {
+	of := []string{}
+	if pool != "" {
+		of = append(of, pool)
 	}
-	response, err := s.consult(ctx, scanTime, "read version",
-		clientv3.OpGet(s.keys.revision(), clientv3.WithKeysOnly()), clientv3.OpGet(s.keys.settings()),
-		clientv3.OpGet(s.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
-		clientv3.OpGet(s.keys.Under(KindNode), clientv3.WithPrefix()),
-		clientv3.OpGet(s.keys.Under(KindPool), clientv3.WithPrefix(), clientv3.WithKeysOnly()),
-		clientv3.OpGet(s.keys.Under(KindStatus), clientv3.WithPrefix()),
-		of(KindAssignment), of(KindReservation))
+	t := transact("read version")
+	revision, settings := t.Else(s.kv.keys.revision(), clientv3.WithKeysOnly()), t.Else(s.kv.keys.settings())
+	sessions := t.Else(s.kv.keys.Under(KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	nodes, statuses := t.Else(s.kv.keys.Under(KindNode), clientv3.WithPrefix()), t.Else(s.kv.keys.Under(KindStatus), clientv3.WithPrefix())
+	pools := t.Else(s.kv.keys.Under(KindPool), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	assignments := t.Else(s.kv.keys.Under(KindAssignment, of...), clientv3.WithPrefix())
+	reservations := t.Else(s.kv.keys.Under(KindReservation, of...), clientv3.WithPrefix())
+	err := s.kv.consult(ctx, scanTime, t)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reports{
-		at: response.Header.Revision, config: revisionOf(found(response, 0)), settings: DefaultSettings(),
+		at: t.revision(), config: revision.revision(), settings: DefaultSettings(),
 		nodes: map[string]bool{}, pools: map[string]bool{}, statuses: map[string]Status{},
 	}
-	if kvs := found(response, 1); len(kvs) > 0 {
-		if r.settings, err = settingsForm.read(s.keys, kvs[0]); err != nil {
-			c, err := s.Config(ctx) // what the history says that they are to be
+	if settings.there() {
+		if r.settings, err = settingsCodec.read(s.kv.keys, settings.kvs[0]); err != nil {
+			c, err := s.config.Config(ctx) // what the history says that they are to be
 			if err != nil {
 				return nil, err
 			}
 			r.settings = c.Settings
 		}
 	}
-	known := s.keys.nodesOf(found(response, 3))
-	for _, kv := range found(response, 2) {
+	known := s.kv.keys.nodesOf(nodes.kvs)
+	for _, kv := range sessions.kvs {
 		// One of no node is nobody's: a node writes its key and its session's in one transaction.
-		if key, err := s.keys.Parse(string(kv.Key)); err == nil && known[key.Node] {
+		if key, err := s.kv.keys.Parse(string(kv.Key)); err == nil && known[key.Node] {
 			r.live = append(r.live, key.Node)
 		}
 	}
-	for _, kv := range found(response, 4) {
-		r.pools[strings.TrimPrefix(string(kv.Key), s.keys.Under(KindPool))] = true
+	for _, kv := range pools.kvs {
+		r.pools[strings.TrimPrefix(string(kv.Key), s.kv.keys.Under(KindPool))] = true
 	}
-	for _, kv := range found(response, 3) {
-		node, err := nodeForm.read(s.keys, kv)
-		name := strings.TrimPrefix(string(kv.Key), s.keys.Under(KindNode))
+	for _, kv := range nodes.kvs {
+		node, err := nodeCodec.read(s.kv.keys, kv)
+		name := strings.TrimPrefix(string(kv.Key), s.kv.keys.Under(KindNode))
 		r.nodes[name] = err != nil || node.Removed == nil
 	}
-	for _, status := range legible(r, s.keys, statusForm, found(response, 5)) {
+	for _, status := range legible(r, s.kv.keys, statusCodec, statuses.kvs) {
 		r.statuses[status.Node] = status
 	}
 	r.unreadable = nil // a node whose status cannot be read has not reported
-	r.assignments = legible(r, s.keys, assignmentForm, found(response, 6))
-	r.reservations = legible(r, s.keys, reservationForm, found(response, 7))
+	r.assignments = legible(r, s.kv.keys, assignmentCodec, assignments.kvs)
+	r.reservations = legible(r, s.kv.keys, reservationCodec, reservations.kvs)
 	return r, nil
 }
 
 // legible reads the records that can be read, and keeps the keys of the others.
-func legible[T any](r *Reports, keys Keys, f form[T], kvs []*mvccpb.KeyValue) (records []T) {
+func legible[T any](r *Reports, keys Keys, f codec[T], kvs []*mvccpb.KeyValue) (records []T) {
 	for _, kv := range kvs {
 		record, err := f.read(keys, kv)
 		if err != nil {

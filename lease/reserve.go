@@ -1,11 +1,10 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 )
@@ -36,21 +35,21 @@ type ReserveRequest struct {
 // The error is *HeldError where another attachment is alive: on this node unless Release names it, elsewhere while its
 // node has a right to it. Others are *ExhaustedError, *ReservedError, ErrStaleConfig, ErrRecovering, and those that end
 // the session.
-func (x *Session) Reserve(ctx context.Context, requests []ReserveRequest) ([]Reservation, error) {
+func (s *reservationStore) Reserve(ctx context.Context, x *Session, requests []ReserveRequest) ([]Reservation, error) {
 	if err := x.given(); err != nil {
 		return nil, err
 	}
-	return reserve(ctx, &reserving{store: x.store, session: x}, requests)
+	return reserve(ctx, &reserving{store: s, session: x}, requests)
 }
 
 // ReserveFor reserves an address for a member before it runs. One that has its reservation keeps it.
-func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevision int64, id allocator.Identity,
+func (s *reservationStore) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevision int64, id allocator.Identity,
 	asked []netip.Addr) ([]Reservation, error) {
-	response, err := s.get(ctx, s.keys.cluster())
+	response, err := s.kv.get(ctx, s.kv.keys.cluster())
 	if err != nil {
 		return nil, err
 	}
-	certain, err := s.certain(response.Header, response.Kvs)
+	certain, err := certain(s.kv.keys, response.Header, response.Kvs)
 	if err == nil && !certain {
 		err = ErrRecovering
 	}
@@ -63,7 +62,7 @@ func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevisio
 
 // reserving is one call.
 type reserving struct {
-	store   *Store
+	store   *reservationStore
 	session *Session // nil: nobody is attached
 	cluster int64    // without a session: the mod revision of the cluster's record
 	members []*member
@@ -75,11 +74,6 @@ type reserving struct {
 	damaged map[addressAt]error       // addresses of which a record cannot be read
 }
 
-type addressAt struct {
-	pool    string
-	address netip.Addr
-}
-
 func (r *reserving) attaches() bool { return r.session != nil }
 
 // node is the name of the one that reserves.
@@ -87,7 +81,7 @@ func (r *reserving) node() string {
 	if r.session == nil {
 		return ""
 	}
-	return r.session.node.Name
+	return r.session.Name()
 }
 
 func reserve(ctx context.Context, r *reserving, requests []ReserveRequest) ([]Reservation, error) {
@@ -115,18 +109,18 @@ func (r *reserving) run(ctx context.Context) error {
 		if err != nil || len(tries) == 0 {
 			return err
 		}
-		response, err := r.store.commit(ctx, lost, "reserve", t)
+		err = r.store.kv.commit(ctx, lost, t)
 		switch {
 		case err != nil && again(ctx, lost, err):
 			lost++
 			continue
 		case err != nil:
 			return err
-		case !response.Succeeded:
-			return r.verdict(tries, response)
+		case !t.Done:
+			return cmp.Or(t.Verdict(), error(ErrStaleConfig))
 		}
 		lost = 1
-		if err := r.take(tries, response); err != nil {
+		if err := r.take(tries, t.revision()); err != nil {
 			return err
 		}
 	}
@@ -139,8 +133,9 @@ type try struct {
 }
 
 // round makes one transaction of as many members that are not settled as it can hold.
-func (r *reserving) round(ctx context.Context) (tries []try, t transaction, err error) {
+func (r *reserving) round(ctx context.Context) (tries []try, t *txn, err error) {
 	r.rounds++
+	t = r.fenced()
 	claims := map[blockAt]bool{}
 	for _, m := range r.members {
 		if m.settled {
@@ -161,13 +156,14 @@ func (r *reserving) round(ctx context.Context) (tries []try, t transaction, err 
 			claims[at] = true
 		}
 		tries = append(tries, try{m, s})
-		t.Then = append(t.Then, m.attempt(s))
+		m.attempt(t.Nest(), s)
 	}
 	for at := range claims {
-		key := r.store.keys.block(at.pool, at.prefix)
-		t.Then = append(t.Then, clientv3.OpTxn([]clientv3.Cmp{absent(key)}, []clientv3.Op{put(key, statefulBlock(at))}, nil))
+		key, claim := r.store.kv.keys.block(at.pool, at.prefix), t.Nest()
+		claim.If(absent(key))
+		claim.Then(put(key, statefulBlock(at)))
 	}
-	r.fence(tries, &t)
+	r.samePools(tries, t)
 	return tries, t, nil
 }
 
@@ -206,18 +202,20 @@ func (m *member) unclaimed(s step, claims map[blockAt]bool) (blocks []blockAt) {
 	return blocks
 }
 
-// fence makes the transaction compare the session, and the pools that its members were chosen by.
-func (r *reserving) fence(tries []try, t *transaction) {
+// fenced begins a transaction that compares the session or, where nobody is attached, the cluster.
+func (r *reserving) fenced() *txn {
 	if r.session != nil {
-		t.If, t.Else = r.session.Owner(), r.session.ownerGets()
-	} else {
-		cluster := r.store.keys.cluster()
-		t.If, t.Else = []clientv3.Cmp{unchanged(cluster, r.cluster)}, []clientv3.Op{clientv3.OpGet(cluster, clientv3.WithKeysOnly())}
+		return r.session.fenced("reserve")
 	}
+	t := transact("reserve")
+	t.IfUnchanged(r.store.kv.keys.cluster(), r.cluster, ErrClusterChanged)
+	return t
+}
+
+// samePools makes the transaction compare the pools that its members were chosen by.
+func (r *reserving) samePools(tries []try, t *txn) {
 	for _, m := range oneOfEachPool(tries) {
-		key := r.store.keys.pool(m.Pool.Name)
-		t.If = append(t.If, unchanged(key, m.PoolRevision))
-		t.Else = append(t.Else, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+		t.IfUnchanged(r.store.kv.keys.pool(m.Pool.Name), m.PoolRevision, fmt.Errorf("%w (pool %q)", ErrStaleConfig, m.Pool.Name))
 	}
 }
 
@@ -237,32 +235,11 @@ func oneOfEachPool(tries []try) (each []*member) {
 	return each
 }
 
-// verdict says which of the fence's compares failed.
-func (r *reserving) verdict(tries []try, response *clientv3.TxnResponse) error {
-	n := 1
-	if r.session != nil {
-		n = ownerReads
-		if err := r.session.verdict(response); err != nil {
-			return err
-		}
-	} else if revisionOf(found(response, 0)) != r.cluster {
-		return ErrClusterChanged
-	}
-	for i, m := range oneOfEachPool(tries) {
-		if revisionOf(found(response, n+i)) != m.PoolRevision {
-			return fmt.Errorf("%w (pool %q)", ErrStaleConfig, m.Pool.Name)
-		}
-	}
-	return ErrStaleConfig
-}
-
 // take brings in what a round has come to.
-func (r *reserving) take(tries []try, response *clientv3.TxnResponse) error {
-	revision := response.Header.Revision
-	for i, m := range tries {
-		nested := response.Responses[i].GetResponseTxn()
-		if !nested.Succeeded || m.step == look {
-			if err := m.learn(nested); err != nil {
+func (r *reserving) take(tries []try, revision int64) error {
+	for _, m := range tries {
+		if !m.now.Done || m.step == look {
+			if err := m.learn(); err != nil {
 				return err
 			}
 			continue

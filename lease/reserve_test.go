@@ -102,7 +102,7 @@ func TestANodeOfAnotherModeIsNotTakenFromAtOnce(t *testing.T) {
 func TestOneMemberOnTwoNodesAtOnceRunsOnOne(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
-	nodes := []*Session{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
+	nodes := []*joined{l.join(l.store(), "n1"), l.join(l.store(), "n2")}
 	for i := range 30 {
 		var got [2][]Reservation
 		var errs [2]error

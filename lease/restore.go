@@ -9,7 +9,7 @@ import (
 
 // At is the configuration as it was after change n, from 1, on the revision of the present one: what Apply and Restore
 // need to bring it back. It takes the history back, change by change.
-func (s *Store) At(ctx context.Context, n int64) (*Config, error) {
+func (s *configEditor) At(ctx context.Context, n int64) (*Config, error) {
 	c, err := s.Config(ctx)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (c *Config) undo(h HistoryEntry) {
 // Restore makes then, which is an older configuration, of base, in as many changes as Apply, and returns what is there now.
 // A pool that then does not have is removed, unless it is in use: such a pool stays as it is, and kept says why. Errors are
 // those of Apply.
-func (s *Store) Restore(ctx context.Context, base, then *Config, note Note) (after *Config, kept []*InUseError, err error) {
+func (s *configEditor) Restore(ctx context.Context, base, then *Config, note Note) (after *Config, kept []*InUseError, err error) {
 	const patience = 10 // how often a pool may come into use after it was looked at
 	for try := 1; ; try++ {
 		next, kept, err := s.Restorable(ctx, base, then)
@@ -73,7 +73,7 @@ func (s *Store) Restore(ctx context.Context, base, then *Config, note Note) (aft
 }
 
 // Restorable is what Restore would make of base at this moment.
-func (s *Store) Restorable(ctx context.Context, base, then *Config) (next *Config, kept []*InUseError, err error) {
+func (s *configEditor) Restorable(ctx context.Context, base, then *Config) (next *Config, kept []*InUseError, err error) {
 	next = then.Clone()
 	next.Former = slices.Clone(base.Former)
 	for _, name := range poolNames(base, base) {

@@ -20,7 +20,8 @@ const renewals = 5
 
 // A Session is a node's life in the cluster from one Join to the next. It is safe for concurrent use.
 type Session struct {
-	store      *Store
+	kv         *Client
+	now        func() time.Duration // the time since boot
 	node       Node
 	generation int64 // the mod revision of the node's key, and of the session's: one transaction wrote both
 	lease      clientv3.LeaseID
@@ -31,18 +32,9 @@ type Session struct {
 
 	shown atomic.Int64 // the mod revision of the node's status as the last proof has seen it; 0: there was none
 
-	publishing sync.Mutex
-	counter    int64  // the mod revision of the node's status
-	published  Status // what it says
-	batch      int64  // the number of the last batch that was tried
-
-}
-
-// A Presence is the record of a session: its node is there.
-type Presence struct {
-	Node     string    `json:"node,omitempty"` // in the key
-	Since    time.Time `json:"since"`
-	Revision int64     `json:"revision,omitempty"` // the node's generation: one transaction writes both
+	status *read // the node's status as the session began
+	once   sync.Once
+	beside any // see Beside
 }
 
 // Generation is the mod revision of the node's key as this session wrote it.
@@ -51,6 +43,15 @@ func (x *Session) Generation() int64 { return x.generation }
 // Former is the generation that this session has followed upon; 0: the node had none. Where it is the one that the agent knows
 // as its own, nobody has written the node's key in between.
 func (x *Session) Former() int64 { return x.former }
+
+// Name is the node's.
+func (x *Session) Name() string { return x.node.Name }
+
+// Lease is etcd's lease that the session's key is attached to. What is to end with the session is attached to it, too.
+func (x *Session) Lease() clientv3.LeaseID { return x.lease }
+
+// KV is the store that the session is of.
+func (x *Session) KV() *Client { return x.kv }
 
 // Node is the node's record as this session wrote it.
 func (x *Session) Node() Node { return x.node }
@@ -69,7 +70,7 @@ func (x *Session) Owner() []clientv3.Cmp {
 	if broken.Generation {
 		return nil
 	}
-	keys := x.store.keys
+	keys := x.kv.keys
 	return []clientv3.Cmp{
 		unchanged(keys.node(x.node.Name), x.generation),
 		unchanged(keys.session(x.node.Name), x.generation),
@@ -77,33 +78,40 @@ func (x *Session) Owner() []clientv3.Cmp {
 	}
 }
 
-// ownerReads is how many operations ownerGets has.
-const ownerReads = 3
-
-// ownerGets reads what Owner compares, for verdict. They come first among the operations of an Else.
-func (x *Session) ownerGets() []clientv3.Op {
-	keys := x.store.keys
-	return []clientv3.Op{
-		clientv3.OpGet(keys.node(x.node.Name), clientv3.WithKeysOnly()),
-		clientv3.OpGet(keys.session(x.node.Name), clientv3.WithKeysOnly()),
-		clientv3.OpGet(keys.cluster(), clientv3.WithKeysOnly()),
-	}
+// fenced begins a transaction that gives the node something, or publishes for it: see Owner. Its verdict is what has become
+// of the session: nil, or what SessionOver knows.
+func (x *Session) fenced(operation string) *txn {
+	t := transact(operation)
+	t.If(x.Owner()...)
+	x.judge(t)
+	return t
 }
 
-// verdict says what has become of the session, by the reads of ownerGets: nil, or what SessionOver knows.
-func (x *Session) verdict(response *clientv3.TxnResponse) error {
-	node := revisionOf(found(response, 0))
-	switch {
-	case node < x.generation: // what this session wrote is not there: nobody could take it away but a restore
-		return fmt.Errorf("%w (node %q)", ErrOtherLife, x.node.Name)
-	case node > x.generation:
-		return fmt.Errorf("%w (node %q)", ErrReplaced, x.node.Name)
-	case revisionOf(found(response, 1)) != x.generation:
-		return fmt.Errorf("%w (node %q)", ErrSessionLost, x.node.Name)
-	case revisionOf(found(response, 2)) != x.cluster:
-		return fmt.Errorf("%w (node %q)", ErrClusterChanged, x.node.Name)
-	}
-	return nil
+// judge has a transaction's verdict ask what has become of the session.
+func (x *Session) judge(t *txn) {
+	keys, name := x.kv.keys, x.node.Name
+	over := func(end error) error { return fmt.Errorf("%w (node %q)", end, name) }
+	t.Judge(keys.node(name), func(now int64) error {
+		switch {
+		case now < x.generation: // what this session wrote is not there: nobody could take it away but a restore
+			return over(ErrOtherLife)
+		case now > x.generation:
+			return over(ErrReplaced)
+		}
+		return nil
+	})
+	t.Judge(keys.session(name), func(now int64) error {
+		if now != x.generation {
+			return over(ErrSessionLost)
+		}
+		return nil
+	})
+	t.Judge(keys.cluster(), func(now int64) error {
+		if now != x.cluster {
+			return over(ErrClusterChanged)
+		}
+		return nil
+	})
 }
 
 // given reports why the session may be given nothing, whatever its node asks for.
@@ -112,6 +120,21 @@ func (x *Session) given() error {
 		return ErrRecovering
 	}
 	return nil
+}
+
+// Status is the node's status as it was when the session began: only the session has written it since.
+func (x *Session) Status() *read { return x.status }
+
+// StatusSeen is the mod revision of the node's status as the last proof has seen it, or as it was written since.
+func (x *Session) StatusSeen() int64 { return x.shown.Load() }
+
+// WroteStatus tells the mod revision of the node's status as the session has written it.
+func (x *Session) WroteStatus(revision int64) { x.shown.Store(revision) }
+
+// Beside is what another part of the program keeps for as long as the session: it is made once.
+func (x *Session) Beside(make func() any) any {
+	x.once.Do(func() { x.beside = make() })
+	return x.beside
 }
 
 // A Prover hears of each proof that the session lives: Arm before the read is sent that is to prove it, and Proven when
@@ -126,7 +149,7 @@ type Prover interface {
 // ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife or ctx's.
 func (x *Session) Keep(ctx context.Context, prover Prover) error {
 	interval := time.Duration(x.node.Session) / renewals
-	renewal := &renewal{store: x.store, lease: x.lease}
+	renewal := &renewal{client: x.kv, lease: x.lease}
 	defer renewal.close()
 	for {
 		sent, err := x.prove(ctx, renewal, prover, min(2*interval, callTime))
@@ -180,25 +203,26 @@ func SessionOver(err error) bool {
 func (x *Session) prove(ctx context.Context, renewal *renewal, prover Prover, patience time.Duration) (sent time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, renewed := insist(ctx, x.store, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, renewal.once(ctx) })
+	_, renewed := insist(ctx, x.kv, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, renewal.once(ctx) })
 	if renewed != nil && !errors.Is(renewed, rpctypes.ErrLeaseNotFound) {
-		return 0, x.store.failed("renew the session", renewed)
+		return 0, x.kv.failed("renew the session", renewed)
 	}
 	if err := prover.Arm(); err != nil {
 		return 0, err
 	}
-	sent = x.store.now()
-	status := clientv3.OpGet(x.store.keys.status(x.node.Name), clientv3.WithKeysOnly())
-	response, err := x.store.consult(ctx, patience, "prove session", append(x.ownerGets(), status)...)
-	if err != nil {
+	sent = x.now()
+	t := transact("prove session")
+	x.judge(t)
+	status := t.Else(x.kv.keys.status(x.node.Name), clientv3.WithKeysOnly())
+	if err := x.kv.consult(ctx, patience, t); err != nil {
 		return 0, err
 	}
-	if err := x.verdict(response); err != nil {
+	if err := t.Verdict(); err != nil {
 		return 0, err
 	}
 	if renewed != nil {
 		return 0, fmt.Errorf("%w (node %q)", ErrSessionLost, x.node.Name)
 	}
-	x.shown.Store(revisionOf(found(response, ownerReads)))
+	x.shown.Store(status.revision())
 	return sent, nil
 }

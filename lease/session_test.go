@@ -131,9 +131,9 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 }
 
 // asserts is an AssertReservation of which the error alone counts.
-func (x *Session) asserts(ctx context.Context, pool allocator.Pool, id allocator.Identity, at netip.Addr) error {
-	_, _, err := x.AssertReservation(ctx,
-		Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at}, Epoch: 1})
+func (x *joined) asserts(ctx context.Context, pool allocator.Pool, id allocator.Identity, at netip.Addr) error {
+	_, _, err := x.AssertReservation(ctx, Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at},
+		Epoch: 1})
 	return err
 }
 
@@ -238,7 +238,7 @@ func TestWhoCannotJoinIsToldWhyAndLeavesNoLease(t *testing.T) {
 func TestAgentsThatJoinUnderOneNameAtOnceLeaveOneSession(t *testing.T) {
 	l := newLab(t)
 	const agents = 4
-	joined := make(chan *Session, agents)
+	all := make(chan *joined, agents)
 	for range agents {
 		s := l.store()
 		go func() {
@@ -246,13 +246,13 @@ func TestAgentsThatJoinUnderOneNameAtOnceLeaveOneSession(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			joined <- x
+			all <- x
 		}()
 	}
 	live := 0
-	var sessions []*Session
+	var sessions []*joined
 	for range agents {
-		sessions = append(sessions, <-joined)
+		sessions = append(sessions, <-all)
 	}
 	for _, x := range sessions {
 		if x.Publish(t.Context(), Batch{}) == nil {
@@ -271,7 +271,7 @@ func TestAJoinThatComesLateChangesNothing(t *testing.T) {
 	seen, err := s.lookAtNode(t.Context(), "n1")
 	l.check(err)
 	later := l.join(s, "n1")
-	late := &Session{store: s, node: node("n1")}
+	late := &Session{kv: s.Client, node: node("n1")}
 	late.lease, err = s.grant(t.Context(), time.Minute)
 	l.check(err)
 	if joined, err := late.enter(t.Context(), 1, seen); err != nil || joined {

@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,15 +97,6 @@ func (s Settings) Allow(operation string) error {
 		return nil
 	}
 	return &OperationError{Operation: operation, Known: slices.Contains(operations, operation), Valid: slices.Clone(s.Operations)}
-}
-
-// Allow is the gate for who has only etcd: it reads the settings.
-func (s *Store) Allow(ctx context.Context, operation string) error {
-	config, err := s.Config(ctx)
-	if err != nil {
-		return err
-	}
-	return config.Settings.Allow(operation)
 }
 
 // An OperationError says that an operation is unknown, or that the settings switch it off. Nothing was done.

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -11,6 +12,17 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 )
+
+// An adminStore is for who sees to the cluster: all that there is, at once, and its repair.
+type adminStore struct {
+	kv       *Client
+	sessions *sessionStore
+	config   *configStore
+}
+
+func newAdminStore(kv *Client, sessions *sessionStore, config *configStore) *adminStore {
+	return &adminStore{kv, sessions, config}
+}
 
 // A State is all that etcd has under the prefix, as it was at one revision, and what of it cannot be read.
 type State struct {
@@ -74,7 +86,7 @@ func (s *State) Live(node string) bool { _, live := s.Sessions[node]; return liv
 const page = 5000
 
 // State reads everything, at one revision.
-func (s *Store) State(ctx context.Context) (*State, error) {
+func (s *adminStore) State(ctx context.Context) (*State, error) {
 	for try := 1; ; try++ {
 		state, err := s.readState(ctx)
 		if err == nil || !errors.Is(err, rpctypes.ErrCompacted) || try == blockTries {
@@ -83,11 +95,11 @@ func (s *Store) State(ctx context.Context) (*State, error) {
 	}
 }
 
-func (s *Store) readState(ctx context.Context) (*State, error) {
-	state := new(State).with(s.keys)
-	for from := s.keys.prefix; ; {
-		response, err := s.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.prefix)), clientv3.WithLimit(page),
-			clientv3.WithRev(state.Revision))
+func (s *adminStore) readState(ctx context.Context) (*State, error) {
+	state := new(State).with(s.kv.keys)
+	for from := s.kv.keys.prefix; ; {
+		response, err := s.kv.read(ctx, scanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.kv.keys.prefix)),
+			clientv3.WithLimit(page), clientv3.WithRev(state.Revision))
 		if err != nil {
 			return nil, err
 		}
@@ -105,8 +117,8 @@ func (s *Store) readState(ctx context.Context) (*State, error) {
 }
 
 // readStateConfig makes the configuration of its keys.
-func (s *Store) readStateConfig(ctx context.Context, state *State) error {
-	c, err := s.configOf(ctx, state.config, state.history, state.Revision)
+func (s *adminStore) readStateConfig(ctx context.Context, state *State) error {
+	c, err := s.config.configOf(ctx, state.config, state.history, state.Revision)
 	if err != nil {
 		return err
 	}
@@ -147,51 +159,51 @@ func (s *State) takeRecord(key Key, kv *mvccpb.KeyValue) (err error) {
 	switch key.Kind {
 	case KindCluster:
 		var c Cluster
-		if c, err = clusterForm.read(s.keys, kv); err == nil {
+		if c, err = clusterCodec.read(s.keys, kv); err == nil {
 			s.Cluster = &c
 		}
 	case KindHistory:
-		_, err = historyForm.read(s.keys, kv)
+		_, err = historyCodec.read(s.keys, kv)
 	case KindNode:
-		err = into(s.Nodes, key.Node, s.keys, nodeForm, kv)
+		err = into(s.Nodes, key.Node, s.keys, nodeCodec, kv)
 	case KindSession:
 		s.Sessions[key.Node] = SessionKey{Lasting: kv.Lease == 0}
 	case KindStatus:
-		err = into(s.Statuses, key.Node, s.keys, statusForm, kv)
+		err = into(s.Statuses, key.Node, s.keys, statusCodec, kv)
 	case KindIdentity:
-		err = into(s.Identities, key.Identity, s.keys, identityForm, kv)
+		err = into(s.Identities, key.Identity, s.keys, identityCodec, kv)
 	case KindBlock:
 		var b Block
-		if b, err = blockForm.read(s.keys, kv); err == nil {
+		if b, err = blockCodec.read(s.keys, kv); err == nil {
 			s.Blocks = append(s.Blocks, KeyedBlock{b, key})
 		}
 	case KindAssignment:
-		err = appended(&s.Assignments, s.keys, assignmentForm, kv)
+		err = appended(&s.Assignments, s.keys, assignmentCodec, kv)
 	case KindReservation:
-		err = appended(&s.Reservations, s.keys, reservationForm, kv)
+		err = appended(&s.Reservations, s.keys, reservationCodec, kv)
 	case KindDemand:
 		s.Demands = append(s.Demands, key)
-		_, err = demandForm.read(s.keys, kv)
+		_, err = demandCodec.read(s.keys, kv)
 	case KindQuestion:
 		if key.Node == "" {
-			_, err = questionForm.read(s.keys, kv)
+			_, err = questionCodec.read(s.keys, kv)
 		} else {
-			_, err = answerForm.read(s.keys, kv)
+			_, err = answerCodec.read(s.keys, kv)
 		}
 	}
 	return err
 }
 
-func into[K comparable, T any](all map[K]T, at K, keys Keys, form form[T], kv *mvccpb.KeyValue) error {
-	record, err := form.read(keys, kv)
+func into[K comparable, T any](all map[K]T, at K, keys Keys, codec codec[T], kv *mvccpb.KeyValue) error {
+	record, err := codec.read(keys, kv)
 	if err == nil {
 		all[at] = record
 	}
 	return err
 }
 
-func appended[T any](all *[]T, keys Keys, form form[T], kv *mvccpb.KeyValue) error {
-	record, err := form.read(keys, kv)
+func appended[T any](all *[]T, keys Keys, codec codec[T], kv *mvccpb.KeyValue) error {
+	record, err := codec.read(keys, kv)
 	if err == nil {
 		*all = append(*all, record)
 	}
@@ -205,3 +217,51 @@ func (s *State) Is(text string, kind Kind) bool {
 
 // Revisions is RevisionOf for a key as it is written.
 func (s *State) Revisions(text string) int64 { return s.revisions[text] }
+
+// Former is what was at the key of a bad record last that could be read, as it was written; empty: that is not known.
+func (s *adminStore) Former(ctx context.Context, bad BadKey) (string, error) {
+	if bad.Key.Kind == "" || bad.Revision == 0 {
+		return "", nil
+	}
+	readable := func(kv *mvccpb.KeyValue) bool { return new(State).with(s.kv.keys).takeRecord(bad.Key, kv) == nil }
+	was, err := s.kv.former(ctx, &mvccpb.KeyValue{Key: []byte(bad.Text), ModRevision: bad.Revision}, readable)
+	if err != nil || was == nil {
+		return "", err
+	}
+	return string(was.Value), nil
+}
+
+var (
+	errErased = errors.New("it is missing: somebody has deleted it, and etcd still has what it was")
+	errLost   = errors.New("it is missing: somebody has deleted it, and etcd has compacted what it was")
+)
+
+// missHistory tells of the entries of the history that somebody has deleted.
+func (s *adminStore) missHistory(ctx context.Context, state *State) error {
+	missing := func(n int64) bool { return !state.Has(Key{Kind: KindHistory, Number: n}) }
+	n := state.Config.Changes
+	for n > 0 && !missing(n) {
+		n--
+	}
+	if n == 0 || state.Config.Changes-int64(len(state.revisions)) > askedTries { // the second: the number is nonsense
+		return nil
+	}
+	erased, lost, err := s.config.erasedHistory(ctx, state.Config)
+	if err != nil {
+		return err
+	}
+	miss := func(n int64, bad BadKey) {
+		if bad.Key = (Key{Kind: KindHistory, Number: n}); missing(n) {
+			bad.Text = s.kv.keys.Of(bad.Key)
+			state.Bad = append(state.Bad, bad)
+		}
+	}
+	for n, e := range erased {
+		text, _ := json.Marshal(e) // with the revision that its change made, unlike one that a change writes
+		miss(n, BadKey{Reason: errErased, Was: string(text)})
+	}
+	for _, n := range lost {
+		miss(n, BadKey{Reason: errLost, Lost: true})
+	}
+	return nil
+}

@@ -58,12 +58,12 @@ func plural(n int, one, many string) string {
 // transaction cannot hold all or a gateway moves. Where they do not differ it writes nothing and returns base. Pools are not
 // removed. It fails with *ConflictError if base is not the present configuration, and with *GrowError, *TakenError or
 // *UnappliedError where somebody has what the change would take; with *PartialError where the first steps are in.
-func (s *Store) Apply(ctx context.Context, base, next *Config, note Note) (*Config, error) {
+func (s *configEditor) Apply(ctx context.Context, base, next *Config, note Note) (*Config, error) {
 	return s.ApplyInSteps(ctx, base, next, Applying{Note: note})
 }
 
 // ApplyInSteps is Apply, and tells how it goes on.
-func (s *Store) ApplyInSteps(ctx context.Context, base, next *Config, how Applying) (*Config, error) {
+func (s *configEditor) ApplyInSteps(ctx context.Context, base, next *Config, how Applying) (*Config, error) {
 	steps, err := s.plan(ctx, base, next)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (s *Store) ApplyInSteps(ctx context.Context, base, next *Config, how Applyi
 }
 
 // Plan finds out what Apply would do at this moment: in how many changes, or why not at all. It writes nothing.
-func (s *Store) Plan(ctx context.Context, base, next *Config) (changes int, err error) {
+func (s *configEditor) Plan(ctx context.Context, base, next *Config) (changes int, err error) {
 	steps, err := s.plan(ctx, base, next)
 	if err != nil {
 		return 0, err
@@ -81,7 +81,7 @@ func (s *Store) Plan(ctx context.Context, base, next *Config) (changes int, err 
 }
 
 // checkSteps looks whether each step could be carried out now.
-func (s *Store) checkSteps(ctx context.Context, base *Config, steps []changeStep) error {
+func (s *configEditor) checkSteps(ctx context.Context, base *Config, steps []changeStep) error {
 	at := base
 	for _, step := range steps {
 		if _, err := s.guard(ctx, at, step.next, step.pools); err != nil {
@@ -94,7 +94,7 @@ func (s *Store) checkSteps(ctx context.Context, base *Config, steps []changeStep
 	return ctx.Err()
 }
 
-func (s *Store) plan(ctx context.Context, base, next *Config) ([]changeStep, error) {
+func (s *configEditor) plan(ctx context.Context, base, next *Config) ([]changeStep, error) {
 	if err := ValidateChange(base, next); err != nil {
 		return nil, fmt.Errorf("lease: apply: %w", err)
 	}
@@ -113,7 +113,7 @@ func (s *Store) plan(ctx context.Context, base, next *Config) ([]changeStep, err
 
 // planSteps cuts the way from base to next into steps: first what becomes a gateway is excluded; then pools are removed,
 // since others may be about to take their place; then all the rest is done, the settings with the first of it.
-func (s *Store) planSteps(ctx context.Context, base, next *Config) (steps []changeStep, err error) {
+func (s *configEditor) planSteps(ctx context.Context, base, next *Config) (steps []changeStep, err error) {
 	pools := differing(base, next)
 	first, excluded, err := s.excluding(ctx, base, next, pools)
 	if err != nil {
@@ -194,7 +194,7 @@ func weigh(base, next *Config, name string) (ops, bytes int) {
 }
 
 // carryOut does the steps, each upon the one before it.
-func (s *Store) carryOut(ctx context.Context, base *Config, steps []changeStep, how Applying) (*Config, error) {
+func (s *configEditor) carryOut(ctx context.Context, base *Config, steps []changeStep, how Applying) (*Config, error) {
 	after := base
 	var in []int64
 	for i, step := range steps {
@@ -227,7 +227,7 @@ func (s *Store) carryOut(ctx context.Context, base *Config, steps []changeStep, 
 }
 
 // afterStep frees what a step has made useless.
-func (s *Store) afterStep(ctx context.Context, before, after *Config, pools []string) error {
+func (s *configEditor) afterStep(ctx context.Context, before, after *Config, pools []string) error {
 	for _, name := range pools {
 		was, is := before.Pools[name], after.Pools[name]
 		if is.Name == "" || len(beyond(was.Stateful, is.Stateful)) == 0 {

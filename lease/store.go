@@ -34,15 +34,13 @@ type Observer func(operation string, took time.Duration, conflict bool, err erro
 // the same words each time. See Refused.
 type Access func(what string, err error)
 
-// A Store is the cluster's state. It is safe for concurrent use.
-type Store struct {
+// A Client is the way to etcd. It is safe for concurrent use.
+type Client struct {
 	keys       Keys
 	observe    Observer
 	unreadable func(*DamagedError)
-	now        func() time.Duration
-	hints      hints
-	deleted    deletions
 	life       life
+	reset      []func()                  // called when the store is another: see OnReset
 	hung       atomic.Pointer[time.Time] // when a member of etcd was last known to hang
 
 	login     *login
@@ -50,50 +48,51 @@ type Store struct {
 	diagnosis diagnosis
 }
 
-// Open does not wait for etcd: every call finds out for itself whether etcd answers.
-func Open(o Options) (*Store, error) {
+// OpenClient does not wait for etcd: every call finds out for itself whether etcd answers.
+func OpenClient(o Options) (*Client, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	s := &Store{
-		keys: NewKeys(o.Prefix), observe: o.Observe, unreadable: o.Unreadable, now: o.Now, login: newLogin(o), access: access{tell: o.Access},
+	c := &Client{
+		keys: NewKeys(o.Prefix), observe: o.Observe, unreadable: o.Unreadable, login: newLogin(o), access: access{tell: o.Access},
 	}
-	if s.unreadable == nil {
-		s.unreadable = func(*DamagedError) {}
+	if c.unreadable == nil {
+		c.unreadable = func(*DamagedError) {}
 	}
-	if s.observe == nil {
-		s.observe = func(string, time.Duration, bool, error) {}
+	if c.observe == nil {
+		c.observe = func(string, time.Duration, bool, error) {}
 	}
-	if s.now == nil {
-		s.now = boottime
-	}
-	return s, nil
+	return c, nil
 }
 
+// OnReset has f called when the incarnation of the store ends that this process has known, and what was learned in it is void. It
+// is to be set before anything is asked of the store.
+func (c *Client) OnReset(f func()) { c.reset = append(c.reset, f) }
+
 // etcd is the client.
-func (s *Store) etcd() (*clientv3.Client, error) {
-	client, err := s.login.in()
-	s.access.note(TheUser, err)
+func (c *Client) etcd() (*clientv3.Client, error) {
+	client, err := c.login.in()
+	c.access.note(TheUser, err)
 	if err != nil && ambiguous(err) {
-		s.diagnosis.begin(s.login.options)
+		c.diagnosis.begin(c.login.options)
 	}
 	return client, err
 }
 
 // endpoints are etcd's, in words.
-func (s *Store) endpoints() string { return strings.Join(s.login.options.Endpoints, ", ") }
+func (c *Client) endpoints() string { return strings.Join(c.login.options.Endpoints, ", ") }
 
 // heard takes in how something that was asked of etcd ended: whether it lets this process in, and do what it asks for.
-func (s *Store) heard(client *clientv3.Client, what string, err error) {
-	s.access.note(what, err)
+func (c *Client) heard(client *clientv3.Client, what string, err error) {
+	c.access.note(what, err)
 	switch {
 	case err == nil:
 	case unauthenticated(err):
-		s.login.out(client)
+		c.login.out(client)
 	case ambiguous(err):
-		s.diagnosis.begin(s.login.options)
+		c.diagnosis.begin(c.login.options)
 	}
 }
 
 // Close lets go of etcd. What etcd holds stays as it is: no session is ended.
-func (s *Store) Close() error { return s.login.close() }
+func (c *Client) Close() error { return c.login.close() }

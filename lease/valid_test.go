@@ -74,7 +74,7 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 
 func TestASessionIsThereWhateverIsWrittenIntoItsKey(t *testing.T) {
 	for _, value := range []string{"", "{", "null", `{"since":"yesterday"}`} {
-		p, err := sessionForm.read(NewKeys(""), &mvccpb.KeyValue{Key: []byte("/berth/v1/sessions/n1"), Value: []byte(value), ModRevision: 7})
+		p, err := sessionCodec.read(NewKeys(""), &mvccpb.KeyValue{Key: []byte("/berth/v1/sessions/n1"), Value: []byte(value), ModRevision: 7})
 		if err != nil || p.Node != "n1" || p.Revision != 7 {
 			t.Errorf("with %q it is %+v, %v: a node that lives would count as absent", value, p, err)
 		}
@@ -85,13 +85,13 @@ func TestASessionIsThereWhateverIsWrittenIntoItsKey(t *testing.T) {
 func anyRecord(keys Keys, kv *mvccpb.KeyValue) error {
 	switch key, _ := keys.Parse(string(kv.Key)); key.Kind {
 	case KindRevision:
-		return errorOf(revisionForm.read(keys, kv))
+		return errorOf(revisionCodec.read(keys, kv))
 	case KindSettings:
-		return errorOf(settingsForm.read(keys, kv))
+		return errorOf(settingsCodec.read(keys, kv))
 	case KindPool:
-		return errorOf(poolForm.read(keys, kv))
+		return errorOf(poolCodec.read(keys, kv))
 	case "":
-		return errorOf(blockForm.read(keys, kv))
+		return errorOf(blockCodec.read(keys, kv))
 	default:
 		return new(State).with(keys).takeRecord(key, kv)
 	}
@@ -132,33 +132,33 @@ func FuzzNoValueBreaksItsReader(f *testing.F) {
 
 // use does with what is accepted what the code behind does with it.
 func use(t *testing.T, keys Keys, kv *mvccpb.KeyValue) {
-	if b, err := blockForm.read(keys, kv); err == nil {
+	if b, err := blockCodec.read(keys, kv); err == nil {
 		useBlock(t, b)
 	}
-	if p, err := poolForm.read(keys, kv); err == nil {
+	if p, err := poolCodec.read(keys, kv); err == nil {
 		usePool(t, p)
 	}
-	if n, err := nodeForm.read(keys, kv); err == nil && n.Removed == nil {
+	if n, err := nodeCodec.read(keys, kv); err == nil && n.Removed == nil {
 		if right := n.AddressLease; right < 0 || right+right/10 < right || n.Session > right {
 			t.Errorf("node %+v has a right that would be over at once", n)
 		}
 	}
-	if r, err := reservationForm.read(keys, kv); err == nil {
+	if r, err := reservationCodec.read(keys, kv); err == nil {
 		if r.Identity.Validate() != nil || r.Epoch+1 <= r.Epoch || r.Epoch < 0 || r.Holder != nil && r.Holder.Attachment.Validate() != nil {
 			t.Errorf("the reservation is %+v", r)
 		}
 		back := &mvccpb.KeyValue{Key: []byte(keys.reservation(r.Pool, r.Address)), Value: []byte(encode(r)), ModRevision: kv.ModRevision}
-		if again, err := reservationForm.read(keys, back); err != nil || again.Identity != r.Identity || again.Epoch != r.Epoch {
+		if again, err := reservationCodec.read(keys, back); err != nil || again.Identity != r.Identity || again.Epoch != r.Epoch {
 			t.Errorf("written and read again %+v is %+v, %v", r, again, err)
 		}
 	}
-	if r, err := identityForm.read(keys, kv); err == nil && (len(r.Addresses) == 0 || len(r.Addresses) > 2) {
+	if r, err := identityCodec.read(keys, kv); err == nil && (len(r.Addresses) == 0 || len(r.Addresses) > 2) {
 		t.Errorf("the identity's record is %+v", r)
 	}
-	if s, err := statusForm.read(keys, kv); err == nil && (s.Batch+1 <= 0 || s.Applied > kv.ModRevision) {
+	if s, err := statusCodec.read(keys, kv); err == nil && (s.Batch+1 <= 0 || s.Applied > kv.ModRevision) {
 		t.Errorf("the status is %+v at revision %d", s, kv.ModRevision)
 	}
-	r := (&Store{keys: keys}).readConfig([]*mvccpb.KeyValue{kv})
+	r := readConfig(keys, []*mvccpb.KeyValue{kv})
 	r.complete(&memory{pools: map[string]*allocator.Pool{}, whole: true})
 	if err := r.Config.Validate(); err != nil {
 		t.Errorf("the configuration that it makes cannot be: %v", err)

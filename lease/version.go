@@ -4,13 +4,18 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
-	"sync"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 )
+
+// A rolloutStore is how far the configuration has come: what nodes publish, and the version of sets.
+type rolloutStore struct {
+	kv     *Client
+	config *configStore
+}
+
+func newRolloutStore(kv *Client, config *configStore) *rolloutStore { return &rolloutStore{kv, config} }
 
 // A SetVersion tells whether a set of containers has completed its configuration update: the version. It is what
 // `berthctl version -o json`, the agent's socket and GET /v1/version answer.
@@ -70,7 +75,7 @@ const settling = 50 * time.Millisecond
 // Version tells how far the present configuration has come in a set of containers, all of it read at one revision of
 // etcd. It fails with *SelectorError where the set names nothing, and with *OperationError where the settings switch
 // reading off.
-func (s *Store) Version(ctx context.Context, set Selector) (*SetVersion, error) {
+func (s *rolloutStore) Version(ctx context.Context, set Selector) (*SetVersion, error) {
 	r, err := s.readReports(ctx, set.Pool)
 	if err != nil {
 		return nil, err
@@ -81,7 +86,7 @@ func (s *Store) Version(ctx context.Context, set Selector) (*SetVersion, error) 
 // WaitVersion waits until a set has completed the update to a revision; 0 is the present one, whatever that is by
 // then. It calls progress, if that is not nil, with each state that it reads, the complete one too. It outlasts times
 // without etcd. When ctx ends it returns the last state that it has read, nil if none, and ctx's error.
-func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, progress func(*SetVersion)) (*SetVersion, error) {
+func (s *rolloutStore) WaitVersion(ctx context.Context, set Selector, revision int64, progress func(*SetVersion)) (*SetVersion, error) {
 	var last *SetVersion
 	for {
 		r, err := s.readReports(ctx, set.Pool)
@@ -100,25 +105,11 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 				return v, nil
 			}
 			// Every batch of assignments comes with a status.
-			s.changed(ctx, r.at, s.keys.revision(), s.keys.settings(), s.keys.Under(KindSession), s.keys.Under(KindStatus),
-				s.keys.Under(KindReservation))
+			s.kv.changed(ctx, r.at, s.kv.keys.revision(), s.kv.keys.settings(), s.kv.keys.Under(KindSession), s.kv.keys.Under(KindStatus),
+				s.kv.keys.Under(KindReservation))
 		case !ambiguous(err):
 			return last, err
 		}
 		_ = pause(ctx, settling)
 	}
-}
-
-// changed returns when something has changed under one of the prefixes after a revision, or may have, or when ctx ends.
-func (s *Store) changed(ctx context.Context, revision int64, prefixes ...string) {
-	ctx, _, cancel := s.life.during(ctx)
-	defer cancel()
-	var watches sync.WaitGroup
-	for _, prefix := range prefixes {
-		watches.Go(func() {
-			defer cancel() // the first one to end ends all
-			s.watch(ctx, prefix, revision, func([]*clientv3.Event) bool { return false })
-		})
-	}
-	watches.Wait()
 }

@@ -15,12 +15,12 @@ type fleet struct {
 	*lab
 	s        *Store
 	revision int64
-	nodes    map[string]*Session
+	nodes    map[string]*joined
 	blocks   map[string]Block
 }
 
 func newFleet(t *testing.T) *fleet {
-	f := &fleet{lab: newLab(t), nodes: map[string]*Session{}, blocks: map[string]Block{}}
+	f := &fleet{lab: newLab(t), nodes: map[string]*joined{}, blocks: map[string]Block{}}
 	f.s = f.store()
 	config := f.apply(f.s, smallest())
 	f.revision = config.Revision

@@ -28,7 +28,7 @@ func (l *lab) join(name string) *lease.Session {
 // report publishes what a node has applied.
 func (l *lab) report(session *lease.Session, status lease.Status) {
 	l.Helper()
-	if err := session.Publish(l.Context(), lease.Batch{Status: status}); err != nil {
+	if err := lease.Publish(l.Context(), session, lease.Batch{Status: status}); err != nil {
 		l.Fatal(err)
 	}
 }
@@ -87,7 +87,7 @@ func TestAMemberThatRunsIsReleasedOnlyByForce(t *testing.T) {
 	l := configured(t)
 	config, session := l.config(), l.join("n1")
 	id := allocator.Identity{Namespace: "shop", App: "db", Member: "db-0", Network: "berth", Interface: "eth0"}
-	_, err := session.Reserve(t.Context(), []lease.ReserveRequest{{
+	_, err := l.store.Reserve(t.Context(), session, []lease.ReserveRequest{{
 		Pool: config.Pools["default"], PoolRevision: config.PoolRevisions["default"], Identity: id, Attachment: attached,
 		Taken: func(netip.Addr) bool { return false },
 	}})
@@ -125,12 +125,12 @@ func TestTheVersionIsCompleteWhenEveryLiveNodeHasAppliedIt(t *testing.T) {
 func TestAStatelessContainerIsFoundByAddressByIDAndByItsPod(t *testing.T) {
 	l := configured(t)
 	session, config := l.join("n1"), l.config()
-	block, err := session.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+	block, err := lease.ClaimBlock(t.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := netip.MustParseAddr("10.42.64.9")
-	err = session.Publish(t.Context(), lease.Batch{
+	err = lease.Publish(t.Context(), session, lease.Batch{
 		Status: lease.Status{Applied: config.Revision, Containers: 1}, Blocks: []lease.Block{block},
 		Set: []lease.Assignment{{
 			Pool: "default", Address: address, Attachment: attached, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1",

@@ -52,7 +52,7 @@ func (l *lab) expired(name string) {
 		Session: allocator.Duration(2 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
 	})
 	if err == nil {
-		_, err = session.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+		_, err = lease.ClaimBlock(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
 	}
 	if err != nil {
 		l.Fatal(err)
@@ -106,7 +106,7 @@ func TestALiveNodeIsRemovedByForceAfterItsRiskIsConfirmed(t *testing.T) {
 	if confirmed.code != exitDone || removal.Node != "n1" {
 		t.Errorf("exit code %d, %+v: %s", confirmed.code, removal, confirmed.err)
 	}
-	if err := session.Publish(t.Context(), lease.Batch{}); err == nil {
+	if err := lease.Publish(t.Context(), session, lease.Batch{}); err == nil {
 		t.Error("the removed node's session still publishes")
 	}
 	l.join("n1")

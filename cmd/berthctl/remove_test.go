@@ -15,7 +15,7 @@ import (
 func (l *lab) idle(node string) (*lease.Session, lease.Block) {
 	l.Helper()
 	config, session := l.config(), l.join(node)
-	b, err := session.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+	b, err := lease.ClaimBlock(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestAPoolOfWhichNodesHaveOnlyIdleBlocksIsRemovedWhenTheyHaveGivenThemBack(t
 	l := configured(t)
 	session, block := l.idle("n1")
 	ended := l.removing(t.Context())
-	if _, err := session.ReleaseBlock(t.Context(), block, block.Prefix); err != nil {
+	if _, err := lease.ReleaseBlock(t.Context(), session, block, block.Prefix); err != nil {
 		t.Fatal(err)
 	}
 	(<-ended).ends(exitDone).says("new revision", "pool default")

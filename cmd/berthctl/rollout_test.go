@@ -24,11 +24,11 @@ func (a answer) ends(code int) answer {
 func (l *lab) running(node, block string) (*lease.Session, lease.Block) {
 	l.Helper()
 	config, session := l.config(), l.join(node)
-	b, err := session.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], netip.MustParsePrefix(block))
+	b, err := lease.ClaimBlock(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix(block))
 	if err != nil {
 		l.Fatal(err)
 	}
-	err = session.Publish(l.Context(), lease.Batch{
+	err = lease.Publish(l.Context(), session, lease.Batch{
 		Status: lease.Status{Applied: config.Revision, Revision: config.Revision, Containers: 1}, Blocks: []lease.Block{b},
 		Set: []lease.Assignment{{
 			Pool: "default", Address: b.Prefix.Addr().Next(), Node: node, App: allocator.App{Namespace: "shop", Name: "web"}, Since: time.Now(),
@@ -169,12 +169,12 @@ func TestAPoolIsDrainedBeforeItIsRemoved(t *testing.T) {
 
 	done := make(chan answer, 1)
 	go func() { done <- l.ctl("remove", "pool", "default", "--drain") }()
-	err := session.Publish(t.Context(),
-		lease.Batch{Blocks: []lease.Block{block}, Clear: []lease.Assignment{{Pool: "default", Address: block.Prefix.Addr().Next()}}})
+	err := lease.Publish(t.Context(), session, lease.Batch{Blocks: []lease.Block{block}, Clear: []lease.Assignment{{Pool: "default",
+		Address: block.Prefix.Addr().Next()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := session.ReleaseBlock(t.Context(), block, block.Prefix); err != nil {
+	if _, err := lease.ReleaseBlock(t.Context(), session, block, block.Prefix); err != nil {
 		t.Fatal(err)
 	}
 	(<-done).ends(exitDone).says("new revision")

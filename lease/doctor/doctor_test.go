@@ -228,7 +228,7 @@ func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 			l.put("status/n3", fmt.Sprintf(`{"applied":%d}`, l.config.Revision))
 		}, []Kind{NodeSilent, SessionLasting}},
 		"a node that lags": {func(l *lab) {
-			l.check(l.sessions["n1"].Publish(l.Context(), lease.Batch{Status: lease.Status{Applied: 1}}))
+			l.check(lease.Publish(l.Context(), l.sessions["n1"], lease.Batch{Status: lease.Status{Applied: 1}}))
 		}, []Kind{NodeBehind}},
 		// The sessions end with it, and these nodes do not join again.
 		"another etcd's state": {func(l *lab) { l.put("cluster", `{"id":"abc"}`) }, []Kind{ClusterDiffers, NodeSilent, NodeSilent}},

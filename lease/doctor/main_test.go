@@ -87,7 +87,7 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 	for i, name := range []string{"n1", "n2"} {
 		x := l.join(name)
 		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, 64, byte(64 * i)}), 26)
-		_, err := x.ClaimBlock(t.Context(), "default", l.config.PoolRevisions["default"], block)
+		_, err := lease.ClaimBlock(t.Context(), x, "default", l.config.PoolRevisions["default"], block)
 		l.check(err)
 		l.answers[name] = lease.Answer{Spaces: []lease.HeldSpace{{Pool: "default", Family: "ipv4", Parts: []netip.Prefix{block}}}}
 		l.follow(name)
@@ -120,7 +120,7 @@ func (l *lab) join(name string) *lease.Session {
 	l.mu.Lock()
 	l.sessions[name] = x
 	l.mu.Unlock()
-	l.check(x.Publish(l.Context(), lease.Batch{Status: lease.Status{Applied: l.config.Revision}}))
+	l.check(lease.Publish(l.Context(), x, lease.Batch{Status: lease.Status{Applied: l.config.Revision}}))
 	return x
 }
 
@@ -136,8 +136,8 @@ func (l *lab) follow(name string) {
 			if slices.Contains(q.Mend, name) {
 				l.mended = append(l.mended, name)
 			}
-			if err := l.sessions[name].Answer(ctx, q, l.answers[name]); err != nil && !errors.Is(err, lease.ErrWithdrawn) &&
-				!lease.SessionOver(err) && ctx.Err() == nil {
+			if err := lease.AnswerQuestion(ctx, l.sessions[name], q, l.answers[name]); err != nil && !errors.Is(err,
+				lease.ErrWithdrawn) && !lease.SessionOver(err) && ctx.Err() == nil {
 				l.Error(err)
 			}
 		})
@@ -186,7 +186,7 @@ func (l *lab) fence(mode string) {
 	l.check(err)
 	l.config = after
 	for _, x := range l.sessions {
-		l.check(x.Publish(l.Context(), lease.Batch{Status: lease.Status{Applied: after.Revision}}))
+		l.check(lease.Publish(l.Context(), x, lease.Batch{Status: lease.Status{Applied: after.Revision}}))
 	}
 }
 
