@@ -158,7 +158,7 @@ func (s *reportStore) FollowQuestions(ctx context.Context, f func(Question)) err
 	hear := func(kv *mvccpb.KeyValue, life int) {
 		q, err := questionCodec.read(s.kv.keys, kv)
 		if now := (asked{q.Revision, life}); err == nil && seen[q.Slot] != now {
-			seen[q.Slot], q.lease = now, kv.Lease
+			seen[q.Slot], q.Lease = now, kv.Lease
 			f(q)
 		}
 	}
@@ -235,12 +235,12 @@ func AnswerQuestion(ctx context.Context, x *Session, q Question, a Answer) error
 }
 
 func answer(ctx context.Context, x *Session, q Question, a Answer) error {
-	keys := x.kv.keys
+	keys := x.KV().keys
 	a.Node, a.Slot, a.Generation, a.Started = "", "", x.Generation(), x.Node().Started
 	t := x.fenced("answer")
 	t.IfUnchanged(keys.question(q.Slot), q.Revision, ErrWithdrawn)
-	t.Then(clientv3.OpPut(keys.answer(q.Slot, x.Name()), a.text(), clientv3.WithLease(clientv3.LeaseID(q.lease))))
-	err := x.kv.settled(ctx, t)
+	t.Then(clientv3.OpPut(keys.answer(q.Slot, x.Name()), a.text(), clientv3.WithLease(clientv3.LeaseID(q.Lease))))
+	err := x.KV().settled(ctx, t)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return ErrWithdrawn
 	}

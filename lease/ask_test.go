@@ -73,7 +73,7 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 		t.Errorf("live are %q", live)
 	}
 	var q Question
-	_, err = s.readQuestions(t.Context(), func(kv *mvccpb.KeyValue) { q, err = questionCodec.read(s.keys, kv); q.lease = kv.Lease })
+	_, err = s.readQuestions(t.Context(), func(kv *mvccpb.KeyValue) { q, err = questionCodec.read(s.keys, kv); q.Lease = kv.Lease })
 	l.check(err)
 	if q.Slot != slot {
 		t.Fatalf("the question is %+v, want one in slot %s", q, slot)
@@ -129,7 +129,7 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 		l.answering(own, x, many(count))
 		answers, _, err := s.Ask(t.Context(), Question{}, 30*time.Second)
 		l.check(err)
-		i := slices.IndexFunc(answers, func(a Answer) bool { return a.Node == x.node.Name })
+		i := slices.IndexFunc(answers, func(a Answer) bool { return a.Node == x.Node().Name })
 		a := answers[i]
 		if len(a.Attachments)+a.More.Attachments != count || len(a.Ports)+a.More.Ports != count || (a.More == More{}) != all ||
 			len(a.Attachments) < 1000 {

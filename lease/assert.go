@@ -21,7 +21,7 @@ func AssertBlock(ctx context.Context, x *Session, pool string, block netip.Prefi
 }
 
 func assertBlock(ctx context.Context, x *Session, pool string, block netip.Prefix, parts []netip.Prefix) (Block, error) {
-	key, now := x.kv.keys.block(pool, block), Block{Pool: pool, Prefix: block}
+	key, now := x.KV().keys.block(pool, block), Block{Pool: pool, Prefix: block}
 	for n := 1; ; n++ {
 		next := now
 		next.Parts = slices.Clone(now.Parts)
@@ -37,7 +37,7 @@ func assertBlock(ctx context.Context, x *Session, pool string, block netip.Prefi
 		t.If(unchanged(key, now.Revision))
 		t.Then(put(key, next))
 		present := t.Else(key)
-		if err := x.kv.settled(ctx, t); err != nil {
+		if err := x.KV().settled(ctx, t); err != nil {
 			return Block{}, err
 		}
 		if t.Done {
@@ -45,7 +45,7 @@ func assertBlock(ctx context.Context, x *Session, pool string, block netip.Prefi
 			return next, nil
 		}
 		var err error
-		if now, err = x.kv.keys.readBlock(pool, block, present.kvs); err != nil {
+		if now, err = x.KV().keys.readBlock(pool, block, present.kvs); err != nil {
 			return Block{}, err
 		}
 		if n == blockTries {

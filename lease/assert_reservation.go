@@ -44,7 +44,7 @@ func assertReservation(ctx context.Context, x *Session, a Assertion) (epoch int6
 		if seen.unread != nil {
 			return 0, false, seen.unread
 		}
-		if err := x.kv.settled(ctx, t); err != nil {
+		if err := x.KV().settled(ctx, t); err != nil {
 			return 0, false, err
 		}
 		if t.Done {

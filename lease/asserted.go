@@ -20,22 +20,22 @@ type asserted struct {
 }
 
 func seenBy(ctx context.Context, x *Session, a Assertion) (*asserted, error) {
-	keys := x.kv.keys
+	keys := x.KV().keys
 	t := transact("read reservation")
 	identity := t.Else(keys.identity(a.Identity))
 	reservations, blocks := make([]*read, len(a.Addresses)), make([]*read, len(a.Addresses))
 	for i, addr := range a.Addresses {
 		reservations[i], blocks[i] = t.Else(keys.reservation(a.Pool.Name, addr)), t.Else(keys.block(a.Pool.Name, a.Pool.BlockOf(addr)))
 	}
-	err := x.kv.consult(ctx, callTime, t)
+	err := x.KV().consult(ctx, callTime, t)
 	if err != nil {
 		return nil, err
 	}
 	s := &asserted{Assertion: a, x: x, identity: identity.revision(), epoch: a.Epoch}
 	if identity.there() {
-		record, err := recovered(ctx, x.kv, identityCodec, identity.kvs[0])
+		record, err := recovered(ctx, x.KV(), identityCodec, identity.kvs[0])
 		_, s.unread = identityCodec.read(keys, identity.kvs[0])
-		s.elsewhere = err == nil && !record.has(a)
+		s.elsewhere = err == nil && !has(&record, a)
 	}
 	for i, addr := range a.Addresses {
 		r := Reservation{Pool: a.Pool.Name, Address: addr}
@@ -43,7 +43,7 @@ func seenBy(ctx context.Context, x *Session, a Assertion) (*asserted, error) {
 			if _, err := reservationCodec.read(keys, found.kvs[0]); err != nil {
 				s.unread = err
 			}
-			if r, err = recovered(ctx, x.kv, reservationCodec, found.kvs[0]); err != nil {
+			if r, err = recovered(ctx, x.KV(), reservationCodec, found.kvs[0]); err != nil {
 				return nil, err
 			}
 		}
@@ -57,7 +57,7 @@ func seenBy(ctx context.Context, x *Session, a Assertion) (*asserted, error) {
 }
 
 // has reports whether the record names what the assertion speaks of.
-func (r *IdentityRecord) has(a Assertion) bool {
+func has(r *IdentityRecord, a Assertion) bool {
 	return r.Pool == a.Pool.Name &&
 		!slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return !slices.Contains(r.Addresses, addr) })
 }
@@ -112,7 +112,7 @@ func ownerOf(b Block, r Reservation) string {
 }
 
 func (s *asserted) write() *txn {
-	keys, now := s.x.kv.keys, time.Now().UTC()
+	keys, now := s.x.KV().keys, time.Now().UTC()
 	t := s.x.fenced("assert reservation")
 	t.If(unchanged(keys.identity(s.Identity), s.identity))
 	if s.identity == 0 {

@@ -31,7 +31,7 @@ func claimBlock(ctx context.Context, x *Session, pool string, poolRevision int64
 	if poolRevision <= 0 {
 		return Block{}, ErrStaleConfig
 	}
-	keys := x.kv.keys
+	keys := x.KV().keys
 	free := Block{Pool: pool, Prefix: block}
 	key, want, revision := keys.block(pool, block), free.covered(x.Name()), int64(0)
 	for n := 1; ; n++ {
@@ -40,14 +40,14 @@ func claimBlock(ctx context.Context, x *Session, pool string, poolRevision int64
 		t.If(unchanged(key, revision))
 		t.Then(put(key, want))
 		present := t.Else(key)
-		if err := x.kv.settled(ctx, t); err != nil {
+		if err := x.KV().settled(ctx, t); err != nil {
 			return Block{}, err
 		}
 		if t.Done {
 			want.Revision = t.revision()
 			return want, nil
 		}
-		b, err := x.kv.keys.readBlock(pool, block, present.kvs)
+		b, err := x.KV().keys.readBlock(pool, block, present.kvs)
 		if err != nil {
 			return Block{}, err
 		}
@@ -73,7 +73,7 @@ func ReleaseBlock(ctx context.Context, x *Session, b Block, part netip.Prefix) (
 }
 
 func releaseBlock(ctx context.Context, x *Session, b Block, part netip.Prefix) (Block, error) {
-	key, rest := x.kv.keys.block(b.Pool, b.Prefix), b.moved(part, x.Name(), "")
+	key, rest := x.KV().keys.block(b.Pool, b.Prefix), b.moved(part, x.Name(), "")
 	op := put(key, rest)
 	if len(rest.Parts) == 0 {
 		op = clientv3.OpDelete(key)
@@ -82,14 +82,14 @@ func releaseBlock(ctx context.Context, x *Session, b Block, part netip.Prefix) (
 	t.If(unchanged(key, b.Revision))
 	t.Then(op)
 	present := t.Else(key)
-	if err := x.kv.settle(ctx, t); err != nil {
+	if err := x.KV().settle(ctx, t); err != nil {
 		return b, err
 	}
 	if t.Done {
 		rest.Revision = t.revision()
 		return rest, nil
 	}
-	now, err := x.kv.keys.readBlock(b.Pool, b.Prefix, present.kvs)
+	now, err := x.KV().keys.readBlock(b.Pool, b.Prefix, present.kvs)
 	switch {
 	case err != nil:
 		return b, err
@@ -107,17 +107,17 @@ func releaseBlock(ctx context.Context, x *Session, b Block, part netip.Prefix) (
 // carried out any more. It returns what the block is then; Revision 0: it has no record. It fails with an error that
 // ends the session.
 func SettleBlock(ctx context.Context, x *Session, b Block) (Block, error) {
-	key := x.kv.keys.block(b.Pool, b.Prefix)
+	key := x.KV().keys.block(b.Pool, b.Prefix)
 	t := x.fenced("settle")
 	t.If(unchanged(key, b.Revision))
 	t.Then(put(key, b))
 	present := t.Else(key)
-	if err := x.kv.settled(ctx, t); err != nil {
+	if err := x.KV().settled(ctx, t); err != nil {
 		return b, fmt.Errorf("lease: settle block %s in pool %q for node %q: %w", b.Prefix, b.Pool, x.Name(), err)
 	}
 	if t.Done {
 		b.Revision = t.revision()
 		return b, nil
 	}
-	return x.kv.keys.readBlock(b.Pool, b.Prefix, present.kvs)
+	return x.KV().keys.readBlock(b.Pool, b.Prefix, present.kvs)
 }

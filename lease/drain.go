@@ -58,7 +58,7 @@ func (s *configEditor) WaitDrained(ctx context.Context, name string, progress fu
 				return use, fmt.Errorf("lease: pool %q: %w", name, ErrNotDraining)
 			}
 			s.kv.changed(ctx, at, s.kv.keys.Under(KindBlock, name), s.kv.keys.Under(KindAssignment, name), s.kv.keys.Under(KindReservation, name))
-		case !ambiguous(err):
+		case !Away(err):
 			return last, err
 		}
 		_ = pause(ctx, settling)

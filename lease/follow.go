@@ -156,3 +156,6 @@ func (c *Client) changed(ctx context.Context, revision int64, prefixes ...string
 	}
 	watches.Wait()
 }
+
+// settling is how long WaitVersion lets reports gather before it reads again: those of a roll-out come from many nodes.
+const settling = 50 * time.Millisecond

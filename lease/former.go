@@ -85,16 +85,6 @@ func (s *configEditor) appliedByAll(ctx context.Context) (int64, error) {
 	return applied, nil
 }
 
-// formerGateways is what a change is about, in the history, that gives former gateways free.
-const formerGateways = "former gateways"
-
-// freesOnly reports whether a change has given former gateways free, and done nothing else.
-func (h *HistoryEntry) freesOnly() bool {
-	objects := len(h.Before.Pools) + len(h.After.Pools)
-	return objects == 0 && h.Before.Settings == nil && h.After.Settings == nil && len(h.Changes) > 0 &&
-		!slices.ContainsFunc(h.Changes, func(c Change) bool { return c.Object != formerGateways })
-}
-
 // freedSince is the present configuration, where agents have given former gateways free since a change's base was read, and
 // nobody has done anything else: whoever made the change need not look at it again. nil: it is a conflict. So it is where the
 // change makes a gateway of what was given free, since a node may have given that to a container by now.

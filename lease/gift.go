@@ -17,8 +17,8 @@ import (
 func PostDemand(ctx context.Context, x *Session, d Demand) (Demand, error) {
 	d.Node, d.Since = x.Name(), time.Now().UTC()
 	t := x.fenced("demand")
-	t.Then(put(x.kv.keys.demand(d.Pool, d.Node), d, clientv3.WithLease(x.lease)))
-	if err := x.kv.settled(ctx, t); err != nil {
+	t.Then(put(x.KV().keys.demand(d.Pool, d.Node), d, clientv3.WithLease(x.Lease())))
+	if err := x.KV().settled(ctx, t); err != nil {
 		return d, fmt.Errorf("lease: demand addresses of pool %q for node %q: %w", d.Pool, d.Node, err)
 	}
 	d.Revision = t.revision()
@@ -28,8 +28,8 @@ func PostDemand(ctx context.Context, x *Session, d Demand) (Demand, error) {
 // WithdrawDemand ends the node's demand of a pool. Where there is none it succeeds.
 func WithdrawDemand(ctx context.Context, x *Session, pool string) error {
 	t := x.fenced("withdraw")
-	t.Then(clientv3.OpDelete(x.kv.keys.demand(pool, x.Name())))
-	if err := x.kv.settled(ctx, t); err != nil {
+	t.Then(clientv3.OpDelete(x.KV().keys.demand(pool, x.Name())))
+	if err := x.KV().settled(ctx, t); err != nil {
 		return fmt.Errorf("lease: withdraw the demand of pool %q for node %q: %w", pool, x.Name(), err)
 	}
 	return nil
@@ -76,14 +76,14 @@ func givePart(ctx context.Context, x *Session, b Block, part netip.Prefix, d Dem
 		return b, fmt.Errorf("%w: want at most %d, and at most %d addresses given at once", ErrManyParts, maxParts, allocator.LargestHalf)
 	}
 	t, present := gift(x, b, after, part, d)
-	if err := x.kv.settle(ctx, t); err != nil {
+	if err := x.KV().settle(ctx, t); err != nil {
 		return b, err
 	}
 	if t.Done {
 		after.Revision = t.revision()
 		return after, nil
 	}
-	now, err := x.kv.keys.readBlock(b.Pool, b.Prefix, present.kvs)
+	now, err := x.KV().keys.readBlock(b.Pool, b.Prefix, present.kvs)
 	switch {
 	case err != nil:
 		return b, err
@@ -104,7 +104,7 @@ const largestGift = 6
 
 // gift is the transaction by which a block becomes after, and what it reads of the block where it does not.
 func gift(x *Session, b, after Block, part netip.Prefix, d Demand) (t *txn, now *read) {
-	keys := x.kv.keys
+	keys := x.KV().keys
 	block, demand, session := keys.block(b.Pool, b.Prefix), keys.demand(d.Pool, d.Node), keys.session(d.Node)
 	t = x.fenced("give")
 	t.If(unchanged(block, b.Revision), unchanged(demand, d.Revision), present(session))

@@ -28,7 +28,7 @@ func (s *sessionStore) join(ctx context.Context, me Node) (session *Session, err
 	if err := validNode(me); err != nil {
 		return nil, err
 	}
-	x := &Session{kv: s.kv, now: s.now, node: me, hurry: make(chan struct{}, 1)}
+	x := s.entrant(me, 0)
 	defer func() {
 		if session == nil && x.lease != 0 {
 			s.kv.revoke(x.lease)
@@ -60,6 +60,11 @@ func (s *sessionStore) join(ctx context.Context, me Node) (session *Session, err
 			return nil, errors.New("another agent keeps joining under the same name: give each its own node name")
 		}
 	}
+}
+
+// entrant is a session that has not joined yet: see enter.
+func (s *sessionStore) entrant(me Node, lease clientv3.LeaseID) *Session {
+	return &Session{kv: s.kv, now: s.now, node: me, lease: lease, hurry: make(chan struct{}, 1)}
 }
 
 func validNode(me Node) error {

@@ -17,7 +17,7 @@ func TestALeaseThatANewLeaderExtendsIsNoSignOfLife(t *testing.T) {
 	l.check(err)
 	l.beside(func(ctx context.Context) {
 		if pause(ctx, 1500*time.Millisecond) == nil { // while the next boot watches
-			_, err := l.raw().KeepAliveOnce(ctx, x.lease)
+			_, err := l.raw().KeepAliveOnce(ctx, x.Lease())
 			l.check(err)
 		}
 	})
@@ -37,10 +37,9 @@ func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 	for what, key := range map[string]string{
 		"the node": s.keys.node("n1"), "its session": s.keys.session("n1"), "the cluster's record": s.keys.cluster(),
 	} {
-		x := &Session{kv: s.Client, node: node("n1")}
-		var err error
-		x.lease, err = s.grant(t.Context(), time.Minute)
+		lease, err := s.grant(t.Context(), time.Minute)
 		l.check(err)
+		x := s.entrant(node("n1"), lease)
 		seen, err := s.lookAtNode(t.Context(), "n1")
 		l.check(err)
 		now, err := s.get(t.Context(), key)

@@ -119,17 +119,3 @@ func (r *Reports) judgeOne(v *ContainerVersion, revision int64, live bool) {
 		v.Reason = fmt.Sprintf("node %s has applied revision %d only", v.Node, v.Applied)
 	}
 }
-
-// allNamed reports whether the status names every container that lags; of those that lag live, if only they count.
-func (s *Status) allNamed(live bool) bool {
-	if !live {
-		return s.LaggingCount == len(s.Lagging)
-	}
-	named := 0
-	for _, l := range s.Lagging {
-		if !l.Remake {
-			named++
-		}
-	}
-	return s.LaggingCount-s.RemakeCount == named
-}

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -221,4 +222,23 @@ func (k Keys) nodesOf(kvs []*mvccpb.KeyValue) map[string]bool {
 		}
 	}
 	return names
+}
+
+// What a record of each kind has to be so that it can be built upon. Anybody who may write to etcd can have written it,
+// and so it is asked here, and nowhere else, for all that the code behind relies on. What follows from another record,
+// such as a pool's size of blocks, is asked where both are known.
+
+// maxCount bounds what is counted on from, so that it cannot overflow.
+const maxCount = 1 << 62
+
+func validAddress(a netip.Addr) error {
+	switch {
+	case !a.IsValid():
+		return errors.New("an address is missing")
+	case a.Zone() != "":
+		return fmt.Errorf("address %s has a zone: want none", a)
+	case a.Is4In6():
+		return fmt.Errorf("address %s: want %s", a, a.Unmap())
+	}
+	return nil
 }

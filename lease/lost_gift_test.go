@@ -16,7 +16,7 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	l, _, n, b := given(t)
 	w := l.wire()
 	cut := l.store(func(o *Options) { o.Endpoints = []string{w.endpoint} })
-	giver := &joined{Session: &Session{kv: cut.Client, node: n[0].node, generation: n[0].generation, lease: n[0].lease}}
+	giver := &joined{Session: n[0].over(cut.Client)}
 	d := l.demand(n[1])
 	w.cut()
 	ctx, cancel := context.WithTimeout(t.Context(), callTime/50)

@@ -30,7 +30,7 @@ func (l *lab) insist(do func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(l.Context(), time.Duration(1+rand.IntN(200))*time.Millisecond)
 		err := do(ctx)
 		cancel()
-		if err == nil || !ambiguous(err) || time.Now().After(end) {
+		if err == nil || !Away(err) || time.Now().After(end) {
 			return err
 		}
 	}

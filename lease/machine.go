@@ -62,7 +62,7 @@ func ReleaseMachine(ctx context.Context, x *Session, pool allocator.Pool, poolRe
 // between. It compares the pool's revision.
 func rewriteBlock(ctx context.Context, x *Session, what string, pool allocator.Pool, poolRevision int64, a netip.Addr, change func(Block,
 	*Reservation) (Block, error)) (Block, error) {
-	keys, prefix := x.kv.keys, pool.BlockOf(a)
+	keys, prefix := x.KV().keys, pool.BlockOf(a)
 	key, reserved := keys.block(pool.Name, prefix), keys.reservation(pool.Name, a)
 	if poolRevision <= 0 || !prefix.IsValid() {
 		return Block{}, ErrStaleConfig
@@ -70,10 +70,10 @@ func rewriteBlock(ctx context.Context, x *Session, what string, pool allocator.P
 	for range blockTries {
 		seen := transact("read block")
 		block, held := seen.Else(key), seen.Else(reserved)
-		if err := x.kv.consult(ctx, callTime, seen); err != nil {
+		if err := x.KV().consult(ctx, callTime, seen); err != nil {
 			return Block{}, err
 		}
-		now, err := x.kv.keys.readBlock(pool.Name, prefix, block.kvs)
+		now, err := x.KV().keys.readBlock(pool.Name, prefix, block.kvs)
 		if err != nil {
 			return Block{}, err
 		}
@@ -103,7 +103,7 @@ func rewriteBlock(ctx context.Context, x *Session, what string, pool allocator.P
 		if now.OwnerOf(a) == x.Name() { // what is published of it is out of date, and nobody would say so any more
 			t.Then(clientv3.OpDelete(keys.assignment(pool.Name, a)))
 		}
-		if err := x.kv.settled(ctx, t); err != nil {
+		if err := x.KV().settled(ctx, t); err != nil {
 			return Block{}, err
 		}
 		if t.Done {
@@ -113,36 +113,3 @@ func rewriteBlock(ctx context.Context, x *Session, what string, pool allocator.P
 	}
 	return Block{}, fmt.Errorf("others keep coming between: try again")
 }
-
-// with is b with a part in place of whatever its addresses were.
-func (b Block) with(part Part) Block {
-	parts := []Part{part}
-	for _, p := range b.Parts {
-		for _, left := range allocator.Subtract(p.Prefix, []netip.Prefix{part.Prefix}) {
-			q := p
-			q.Prefix = left
-			parts = append(parts, q)
-		}
-	}
-	b.Parts = canonical(b.Prefix, parts)
-	return b
-}
-
-// withoutMachine is b without what a node has of a prefix for addresses of its own: in a block that is kept for reservations it
-// is kept for them again, elsewhere it is nobody's.
-func (b Block) withoutMachine(node string, prefix netip.Prefix) Block {
-	var parts []Part
-	for _, p := range b.Parts {
-		switch {
-		case p.Owner != OwnerMachine || p.Node != node || !prefix.Overlaps(p.Prefix):
-			parts = append(parts, p)
-		case b.owns(OwnerStateful):
-			parts = append(parts, Part{Prefix: p.Prefix, Owner: OwnerStateful})
-		}
-	}
-	b.Parts = canonical(b.Prefix, parts)
-	return b
-}
-
-// Machines are the parts that are addresses of nodes themselves.
-func (b *Block) Machines() []Part { return b.Of(OwnerMachine) }

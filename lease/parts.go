@@ -142,3 +142,36 @@ func prefixesOf(parts []Part) []netip.Prefix {
 	}
 	return all
 }
+
+// with is b with a part in place of whatever its addresses were.
+func (b Block) with(part Part) Block {
+	parts := []Part{part}
+	for _, p := range b.Parts {
+		for _, left := range allocator.Subtract(p.Prefix, []netip.Prefix{part.Prefix}) {
+			q := p
+			q.Prefix = left
+			parts = append(parts, q)
+		}
+	}
+	b.Parts = canonical(b.Prefix, parts)
+	return b
+}
+
+// withoutMachine is b without what a node has of a prefix for addresses of its own: in a block that is kept for reservations it
+// is kept for them again, elsewhere it is nobody's.
+func (b Block) withoutMachine(node string, prefix netip.Prefix) Block {
+	var parts []Part
+	for _, p := range b.Parts {
+		switch {
+		case p.Owner != OwnerMachine || p.Node != node || !prefix.Overlaps(p.Prefix):
+			parts = append(parts, p)
+		case b.owns(OwnerStateful):
+			parts = append(parts, Part{Prefix: p.Prefix, Owner: OwnerStateful})
+		}
+	}
+	b.Parts = canonical(b.Prefix, parts)
+	return b
+}
+
+// Machines are the parts that are addresses of nodes themselves.
+func (b *Block) Machines() []Part { return b.Of(OwnerMachine) }

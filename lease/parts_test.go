@@ -54,7 +54,7 @@ func TestAPartMovesWithWhatIsSaidOfIt(t *testing.T) {
 }
 
 func TestABlockIsNotSplitWithoutBound(t *testing.T) {
-	x := &joined{Session: &Session{node: node("n1")}}
+	x := &joined{Session: new(sessionStore).entrant(node("n1"), 0)}
 	b := Block{Pool: "default", Prefix: prefix("10.0.0.0/16")}
 	for i := range maxParts - 1 {
 		owner := fmt.Sprint("n", 1+i%2)

@@ -174,7 +174,7 @@ func (l *lab) proveBy(stores []*Store, x *joined, pause, resume func(), others *
 		for range 4 {
 			readers.Go(func() {
 				for ctx.Err() == nil {
-					sent := s.now()
+					sent := boottime()
 					t := transact("prove session")
 					x.judge(t)
 					if s.consult(ctx, callTime, t) != nil {
@@ -191,7 +191,7 @@ func (l *lab) proveBy(stores []*Store, x *joined, pause, resume func(), others *
 	l.until("the others end the session", func() bool {
 		ctx, cancel := context.WithTimeout(l.Context(), tryTime)
 		defer cancel()
-		_, err := others.Delete(ctx, x.store.Client.keys.session(x.node.Name))
+		_, err := others.Delete(ctx, x.store.Client.keys.session(x.Name()))
 		return err == nil
 	})
 	result.ended = x.store.now()

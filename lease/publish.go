@@ -15,6 +15,9 @@ import (
 // it stays below etcd's limit.
 const publishOps = 100
 
+// publishTries bounds how often the node's status may change under a piece.
+const publishTries = 10
+
 // A Batch is what a node publishes at once.
 type Batch struct {
 	Status Status       // Batch and Node are set by Publish
@@ -146,7 +149,7 @@ func (p *publisher) publish(ctx context.Context, next piece) error {
 		if err := lostBlock(p.session.KV().keys, next.blocks, t.blocks); err != nil {
 			return err
 		}
-		if n == blockTries {
+		if n == publishTries {
 			return errors.New("the node's status keeps changing: does something else write it?")
 		}
 	}

@@ -14,7 +14,7 @@ type Question struct {
 	Mend     []string  `json:"mend,omitempty"`     // the nodes that are to settle anew, and repair their kernels, before they answer
 	Slot     string    `json:"slot,omitempty"`     // in the key
 	Revision int64     `json:"revision,omitempty"` // of the key: it tells two questions in one slot apart
-	lease    int64     // etcd's, which ends the question and its answers
+	Lease    int64     `json:"-"`                  // etcd's, which ends the question and its answers
 }
 
 // An Answer is what a node holds by its own word, at one instant.

@@ -3,6 +3,7 @@ package lease
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -60,4 +61,14 @@ func orNone(value string) string {
 		return "none"
 	}
 	return value
+}
+
+// formerGateways is what a change is about, in the history, that gives former gateways free.
+const formerGateways = "former gateways"
+
+// freesOnly reports whether a change has given former gateways free, and done nothing else.
+func (h *HistoryEntry) freesOnly() bool {
+	objects := len(h.Before.Pools) + len(h.After.Pools)
+	return objects == 0 && h.Before.Settings == nil && h.After.Settings == nil && len(h.Changes) > 0 &&
+		!slices.ContainsFunc(h.Changes, func(c Change) bool { return c.Object != formerGateways })
 }

@@ -190,3 +190,17 @@ func sortBy[T any](records []T, by func(T) (string, netip.Addr)) {
 		return addrA.Compare(addrB)
 	})
 }
+
+// allNamed reports whether the status names every container that lags; of those that lag live, if only they count.
+func (s *Status) allNamed(live bool) bool {
+	if !live {
+		return s.LaggingCount == len(s.Lagging)
+	}
+	named := 0
+	for _, l := range s.Lagging {
+		if !l.Remake {
+			named++
+		}
+	}
+	return s.LaggingCount-s.RemakeCount == named
+}

@@ -127,7 +127,7 @@ func (s *adminStore) waitOut(ctx context.Context, name string, b before, waiting
 		}
 		now, err := s.sessions.lookAtNode(ctx, name)
 		switch {
-		case err != nil && !ambiguous(err):
+		case err != nil && !Away(err):
 			return 0, err
 		case err == nil && (now.sessionRevision > 0 || now.nodeRevision != b.nodeRevision):
 			return 0, &NodeReturnedError{Node: name}

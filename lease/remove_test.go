@@ -108,7 +108,7 @@ func TestARemovalWaitsUntilTheRightHasRunOut(t *testing.T) {
 	var longest time.Duration
 	removal, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Waiting: func(left time.Duration) { longest = max(longest, left) }})
 	l.check(err)
-	right := time.Duration(x.node.AddressLease)
+	right := time.Duration(x.Node().AddressLease)
 	if removal.Waited < right+right/10 || longest > right+right/10 {
 		t.Errorf("it waited %s, and said %s at most, for a right of %s", removal.Waited, longest, right)
 	}

@@ -20,6 +20,10 @@ type renewal struct {
 	end    context.CancelFunc
 }
 
+func newRenewal(client *Client, lease clientv3.LeaseID) *renewal {
+	return &renewal{client: client, lease: lease}
+}
+
 // once renews the lease. Where it fails the stream is given up, and the next one opens another, to the next member of etcd.
 func (r *renewal) once(ctx context.Context) error {
 	err := r.exchange(ctx)

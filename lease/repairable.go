@@ -36,16 +36,16 @@ func (c *Config) Stray(key Key) bool {
 }
 
 // Right is what a damaged record of the configuration is to be, as it is written, where that is known.
-func (s *State) Right(key Key) (value string, known bool) {
-	pool, there := s.Config.Pools[key.Pool]
+func (c *Config) Right(key Key) (value string, known bool) {
+	pool, there := c.Pools[key.Pool]
 	switch {
 	case key.Kind == KindPool && there:
 		return encode(pool), true
-	case key.Kind == KindSettings && !s.Config.Unsettled:
-		return encode(s.Config.Settings), true
-	case key.Kind == KindRevision && s.Config.Changes > 0:
-		pools := len(s.Config.Pools)
-		return encode(changeCount{Changes: s.Config.Changes, Pools: &pools, Settings: s.Config.settled, Former: s.Config.Former}), true
+	case key.Kind == KindSettings && !c.Unsettled:
+		return encode(c.Settings), true
+	case key.Kind == KindRevision && c.Changes > 0:
+		pools := len(c.Pools)
+		return encode(changeCount{Changes: c.Changes, Pools: &pools, Settings: c.settled, Former: c.Former}), true
 	}
 	return "", false
 }

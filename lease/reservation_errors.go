@@ -17,7 +17,7 @@ type DetachError struct{ Each map[int]error }
 
 func (e *DetachError) Error() string {
 	first := slices.Min(slices.Collect(maps.Keys(e.Each)))
-	return fmt.Sprintf("lease: %s failed: %v", count(len(e.Each), "detachment"), e.Each[first])
+	return fmt.Sprintf("lease: %s failed: %v", inWords(len(e.Each)), e.Each[first])
 }
 
 // A HeldError says that another attachment, which counts as alive, has the reservation. Its Holder is never nil.
@@ -47,4 +47,11 @@ type ExhaustedError struct {
 func (e *ExhaustedError) Error() string {
 	return fmt.Sprintf("lease: pool %q is exhausted: all of its %d usable stateful %s addresses are reserved: release some, or add a "+
 		"stateful range", e.Pool, e.Addresses, e.Family)
+}
+
+func inWords(n int) string {
+	if n == 1 {
+		return "1 detachment"
+	}
+	return fmt.Sprintf("%d detachments", n)
 }

@@ -137,6 +137,11 @@ func (x *Session) Beside(make func() any) any {
 	return x.beside
 }
 
+// over is the same session by another way to etcd.
+func (x *Session) over(kv *Client) *Session {
+	return &Session{kv: kv, now: x.now, node: x.node, generation: x.generation, lease: x.lease, cluster: x.cluster, recovering: x.recovering}
+}
+
 // A Prover hears of each proof that the session lives: Arm before the read is sent that is to prove it, and Proven when
 // it has, with the time since boot just before it was sent. Where Arm fails the proof is left for later.
 type Prover interface {
@@ -149,7 +154,7 @@ type Prover interface {
 // ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife or ctx's.
 func (x *Session) Keep(ctx context.Context, prover Prover) error {
 	interval := time.Duration(x.node.Session) / renewals
-	renewal := &renewal{client: x.kv, lease: x.lease}
+	renewal := newRenewal(x.kv, x.lease)
 	defer renewal.close()
 	for {
 		sent, err := x.prove(ctx, renewal, prover, min(2*interval, callTime))

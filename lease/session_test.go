@@ -197,14 +197,14 @@ func TestARestartedAgentJoinsAtOnceAndEndsTheFormerLease(t *testing.T) {
 	s := l.store()
 	former := l.join(s, "n1")
 	later := l.join(s, "n1")
-	leases, err := l.raw().TimeToLive(t.Context(), former.lease)
+	leases, err := l.raw().TimeToLive(t.Context(), former.Lease())
 	l.check(err)
 	if leases.TTL > 0 {
 		t.Errorf("the former lease still has %d s", leases.TTL)
 	}
 	session, err := l.raw().Get(t.Context(), s.keys.session("n1"))
 	l.check(err)
-	if len(session.Kvs) != 1 || clientv3.LeaseID(session.Kvs[0].Lease) != later.lease {
+	if len(session.Kvs) != 1 || clientv3.LeaseID(session.Kvs[0].Lease) != later.Lease() {
 		t.Errorf("the session's key is %v", session.Kvs)
 	}
 }
@@ -271,9 +271,9 @@ func TestAJoinThatComesLateChangesNothing(t *testing.T) {
 	seen, err := s.lookAtNode(t.Context(), "n1")
 	l.check(err)
 	later := l.join(s, "n1")
-	late := &Session{kv: s.Client, node: node("n1")}
-	late.lease, err = s.grant(t.Context(), time.Minute)
+	lease, err := s.grant(t.Context(), time.Minute)
 	l.check(err)
+	late := s.entrant(node("n1"), lease)
 	if joined, err := late.enter(t.Context(), 1, seen); err != nil || joined {
 		t.Errorf("it has joined: %v", err)
 	}

@@ -85,11 +85,14 @@ func (s *State) Live(node string) bool { _, live := s.Sessions[node]; return liv
 // page is how many keys are read at once.
 const page = 5000
 
+// stateTries bounds how often etcd may compact what is being read.
+const stateTries = 10
+
 // State reads everything, at one revision.
 func (s *adminStore) State(ctx context.Context) (*State, error) {
 	for try := 1; ; try++ {
 		state, err := s.readState(ctx)
-		if err == nil || !errors.Is(err, rpctypes.ErrCompacted) || try == blockTries {
+		if err == nil || !errors.Is(err, rpctypes.ErrCompacted) || try == stateTries {
 			return state, err
 		}
 	}
@@ -265,3 +268,6 @@ func (s *adminStore) missHistory(ctx context.Context, state *State) error {
 	}
 	return nil
 }
+
+// Right is what a damaged record of the configuration is to be, as it is written, where that is known.
+func (s *State) Right(key Key) (value string, known bool) { return s.Config.Right(key) }

@@ -22,7 +22,7 @@ func takeBlock(ctx context.Context, x *Session, b Block, poolRevision int64, fro
 	if err := x.given(); err != nil {
 		return Block{}, err
 	}
-	keys := x.kv.keys
+	keys := x.KV().keys
 	key, next := keys.block(b.Pool, b.Prefix), b
 	next.Parts = slices.Clone(b.Parts)
 	for i, p := range next.Parts {
@@ -32,11 +32,11 @@ func takeBlock(ctx context.Context, x *Session, b Block, poolRevision int64, fro
 	}
 	t := x.fenced("take")
 	t.IfUnchanged(keys.pool(b.Pool), poolRevision, ErrStaleConfig)
-	t.If(absentFor(x.kv.keys, from)...)
+	t.If(absentFor(x.KV().keys, from)...)
 	t.If(unchanged(key, b.Revision))
 	t.Then(put(key, next))
 	now := t.Else(key)
-	if err := x.kv.settled(ctx, t); err != nil {
+	if err := x.KV().settled(ctx, t); err != nil {
 		return Block{}, err
 	}
 	switch {

@@ -10,13 +10,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// What a record of each kind has to be so that it can be built upon. Anybody who may write to etcd can have written it,
-// and so it is asked here, and nowhere else, for all that the code behind relies on. What follows from another record,
-// such as a pool's size of blocks, is asked where both are known.
-
-// maxCount bounds what is counted on from, so that it cannot overflow.
-const maxCount = 1 << 62
-
 // maxParts bounds the parts of a block, and so its record: it stays far below what etcd takes. Gifts keep to it; a record
 // may have some more, by claims and assertions of what is nobody's.
 const (
@@ -266,18 +259,6 @@ func validPrefix(what string, p netip.Prefix) error {
 		return fmt.Errorf("%s %s has bits beyond its length: want %s", what, p, p.Masked())
 	}
 	return validAddress(p.Addr())
-}
-
-func validAddress(a netip.Addr) error {
-	switch {
-	case !a.IsValid():
-		return errors.New("an address is missing")
-	case a.Zone() != "":
-		return fmt.Errorf("address %s has a zone: want none", a)
-	case a.Is4In6():
-		return fmt.Errorf("address %s: want %s", a, a.Unmap())
-	}
-	return nil
 }
 
 type count64 struct {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
-	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 )
@@ -69,9 +68,6 @@ type NodeVersion struct {
 	Applied int64  `json:"applied"`
 }
 
-// settling is how long WaitVersion lets reports gather before it reads again: those of a roll-out come from many nodes.
-const settling = 50 * time.Millisecond
-
 // Version tells how far the present configuration has come in a set of containers, all of it read at one revision of
 // etcd. It fails with *SelectorError where the set names nothing, and with *OperationError where the settings switch
 // reading off.
@@ -107,7 +103,7 @@ func (s *rolloutStore) WaitVersion(ctx context.Context, set Selector, revision i
 			// Every batch of assignments comes with a status.
 			s.kv.changed(ctx, r.at, s.kv.keys.revision(), s.kv.keys.settings(), s.kv.keys.Under(KindSession), s.kv.keys.Under(KindStatus),
 				s.kv.keys.Under(KindReservation))
-		case !ambiguous(err):
+		case !Away(err):
 			return last, err
 		}
 		_ = pause(ctx, settling)
