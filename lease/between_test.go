@@ -42,17 +42,17 @@ func TestANodesOwnAddressIsClaimedByWhatIsThereWhenItIsWritten(t *testing.T) {
 	taken := func(err error) bool { _, is := errors.AsType[*TakenError](err); return is }
 	for name, c := range map[string]struct {
 		address string
-		meddle  func(l *lab, s *Store, other *Session, config *Config) error
+		meddle  func(l *lab, s *Store, other *joined, config *Config) error
 		refusal func(error) bool
 	}{
-		"another node has claimed the block": {"10.42.16.9", func(l *lab, _ *Store, other *Session, config *Config) error {
+		"another node has claimed the block": {"10.42.16.9", func(l *lab, _ *Store, other *joined, config *Config) error {
 			_, err := other.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26"))
 			return err
 		}, func(err error) bool { return errors.Is(err, ErrTaken) }},
-		"somebody has reserved it": {"10.42.0.9", func(l *lab, s *Store, _ *Session, config *Config) error {
+		"somebody has reserved it": {"10.42.0.9", func(l *lab, s *Store, _ *joined, config *Config) error {
 			return l.reserves(s, config, identity("db", 1), "10.42.0.9")
 		}, taken},
-		"the pool was changed": {"10.42.16.9", func(l *lab, s *Store, _ *Session, config *Config) error {
+		"the pool was changed": {"10.42.16.9", func(l *lab, s *Store, _ *joined, config *Config) error {
 			pool := config.Pools["default"]
 			pool.MTU = 1400
 			_, err := s.Apply(l.Context(), config, with(config, pool), Note{})
@@ -122,7 +122,7 @@ func TestGivingUpAnOwnAddressLeavesTheOthersOfItsBlock(t *testing.T) {
 	s := l.store()
 	config := l.apply(s, smallest())
 	x, y := l.join(s, "n1"), l.join(s, "n2")
-	for a, session := range map[string]*Session{"10.42.16.9": x, "10.42.16.10": x, "10.42.16.11": y} {
+	for a, session := range map[string]*joined{"10.42.16.9": x, "10.42.16.10": x, "10.42.16.11": y} {
 		_, err := l.ownAddress(session, config, a, false)
 		l.check(err)
 	}
@@ -138,12 +138,12 @@ func TestGivingUpAnOwnAddressLeavesTheOthersOfItsBlock(t *testing.T) {
 func TestNothingComesBetweenTheLookForAGatewaysHoldersAndItsMove(t *testing.T) {
 	for name, c := range map[string]struct {
 		gateway string
-		hold    func(l *lab, s *Store, x *Session, b Block, config *Config) error
+		hold    func(l *lab, s *Store, x *joined, b Block, config *Config) error
 	}{
-		"an assignment": {"10.42.16.9", func(l *lab, _ *Store, x *Session, b Block, _ *Config) error {
+		"an assignment": {"10.42.16.9", func(l *lab, _ *Store, x *joined, b Block, _ *Config) error {
 			return x.Publish(l.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{assigned("10.42.16.9")}})
 		}},
-		"a reservation": {"10.42.0.9", func(l *lab, s *Store, _ *Session, _ Block, config *Config) error {
+		"a reservation": {"10.42.0.9", func(l *lab, s *Store, _ *joined, _ Block, config *Config) error {
 			return l.reserves(s, config, identity("db", 1), "10.42.0.9")
 		}},
 	} {
