@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-ipam/berth/agent/findings"
+	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/server"
@@ -75,7 +76,6 @@ type Agent struct {
 	warming   sync.Map // the space keys for which a block is being claimed ahead of need
 	unclaimed sync.Map // by space key, the failedClaim that was the last
 
-	bridging bridging
 	unread   unread
 	cutOff   cutOff
 	astray   atomic.Bool // somebody is to be cut off whom the kernel may still let pass
@@ -84,7 +84,7 @@ type Agent struct {
 	wanted   wanted
 	backlog  backlog
 	lagging  lagging
-	host     host
+	host     *host.Keeper
 	detach   task.Signal // detachments wait for etcd
 	giving   task.Signal // there may be something to give to another node
 	rollout  task.Signal // the configuration is newer
@@ -117,7 +117,7 @@ func New(o Options) (_ *Agent, err error) {
 	}
 	for _, s := range []*task.Signal{
 		&a.backlog.signal, &a.waiters.signal, &a.giving, &a.detach, &a.rollout, &a.resettle, &a.reassert, &a.lost, &a.shaken, &a.mending,
-		&a.draining, &a.machine.look, &a.foreign.asking, &a.host.looked,
+		&a.draining, &a.machine.look, &a.foreign.asking,
 	} {
 		*s = task.NewSignal()
 	}
@@ -134,6 +134,7 @@ func New(o Options) (_ *Agent, err error) {
 	if a.kernel, err = netops.Open(); err != nil {
 		return nil, err
 	}
+	a.host = host.New(host.Options{Kernel: a.kernel, Journal: a.journal, Config: a.config.Load, Findings: a.findings, Log: o.Log})
 	o.Etcd.Observe, o.Etcd.Access = a.metrics.Transaction, a.hearAccess
 	if a.store, err = lease.Open(o.Etcd); err != nil {
 		return nil, err
@@ -181,7 +182,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	run(a.publishAll)
 	run(a.detachAll)
 	run(a.watchKernel)
-	run(a.watchHost)
+	run(a.host.Run)
 	run(a.watchSleep)
 	run(a.giveBackIdle)
 	run(a.endRetained)

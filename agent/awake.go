@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -62,7 +63,7 @@ func (a *Agent) closeFence() bool {
 func (a *Agent) restoreTable() {
 	const kind, table = "table-changed", "bridge berth"
 	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
-	a.findings.Set(kind, table, text, byItself)
+	a.findings.Set(kind, table, text, findings.ByItself)
 	if err := a.kernel.EnsureTable(); err != nil {
 		a.findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
 			"see the cause; the agent tries again with the next change, and with berthctl doctor --fix")

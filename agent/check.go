@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
@@ -59,7 +60,7 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		if err != nil {
 			return err
 		}
-		p := port(e, pool)
+		p := plan.Port(e, pool)
 		p.Netns = m.netns
 		if m.Previous != nil {
 			chained(&p, e, m.Previous)

@@ -45,13 +45,13 @@ func (a *Agent) heed(ctx context.Context, event netops.Event) {
 	case netops.Overrun:
 		a.machine.look.Raise()
 		a.sweep(ctx)
-		a.host.looked.Raise()
+		a.host.Changed()
 	case netops.AddressChanged:
 		a.machine.look.Raise()
 	case netops.TableChanged:
 		a.restoreTable()
 	case netops.HostChanged:
-		a.host.looked.Raise()
+		a.host.Changed()
 	case netops.Cloned:
 		a.cloned()
 	case netops.PortGone:

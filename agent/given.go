@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -20,7 +21,7 @@ import (
 func given(role string, pool *allocator.Pool) *journal.Given {
 	g := &journal.Given{DNS: pool.DNS}
 	if role == wire.IPAM {
-		g.MTU, g.Gateways, g.Routes = pool.MTU, gateways(pool), routes(pool)
+		g.MTU, g.Gateways, g.Routes = pool.MTU, plan.Gateways(pool), plan.Routes(pool)
 	}
 	return g
 }

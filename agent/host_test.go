@@ -47,7 +47,7 @@ func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 	r.add(c)
 	e := r.agent.journal.Entries()[0]
 	port := e.Wiring.Port
-	r.until("the host was looked at", func() bool { return !r.agent.lookAtHost() })
+	r.until("the host was looked at", func() bool { return !r.agent.host.Look() })
 	for kind, spoil := range map[string]func() error{
 		"bridge-gone":    func() error { return netlink.LinkDel(link(t, "berth0")) },
 		"bridge-down":    func() error { return netlink.LinkSetDown(link(t, "berth0")) },

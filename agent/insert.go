@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
@@ -152,7 +153,7 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 	for i, add := range adds {
 		results[i] = a.answer(add)
 		if add.entry.Wiring.Port != "" {
-			p := port(add.entry, add.pool)
+			p := plan.Port(add.entry, add.pool)
 			p.Netns = add.netns
 			a.kernel.Announce(p) // now that its frames pass
 		}

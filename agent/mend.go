@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -25,7 +26,7 @@ func (a *Agent) mend(ctx context.Context) {
 	if err := errors.Join(a.kernel.EnsureTable(), a.removeStrayPorts(ctx), a.takeNotes()); err != nil {
 		a.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
 	}
-	a.lookAtHost()
+	a.host.Look()
 	a.lagging.rearranged.forget()
 	a.rollout.Raise()
 	a.sweep(ctx)
@@ -59,7 +60,7 @@ func (a *Agent) removeStrayPorts(ctx context.Context) error {
 	}
 	var failed []error
 	for _, p := range ports {
-		if e, err := parseAlias(p); err == nil && !known[p.Name] && !a.unread.hasPort(p.Name) {
+		if e, err := plan.ParseAlias(p); err == nil && !known[p.Name] && !a.unread.hasPort(p.Name) {
 			failed = append(failed, a.removeStray(ctx, p, e))
 		}
 	}

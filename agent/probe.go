@@ -60,7 +60,7 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 		return nil, nil
 	}
 	e.Pool, e.Wiring = add.pool.Name, wiring(add, e)
-	if _, err := a.ensureBridge(e, add.pool); err != nil {
+	if _, err := a.host.Ensure(e, add.pool); err != nil {
 		return nil, bridgeError(err)
 	}
 	occupied := map[netip.Addr]bool{}

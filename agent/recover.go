@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
@@ -102,7 +103,7 @@ func (a *Agent) forgetPortsAlone() error {
 // beginning would know it, so the port is a remainder; a new one takes in what the port's alias says. One that was cut may have
 // been isolated: it stays so until etcd names it. One whose alias cannot be read is set aside.
 func (a *Agent) recoverPort(p netops.PortInfo, cut bool) {
-	e, err := parseAlias(p)
+	e, err := plan.ParseAlias(p)
 	switch {
 	case err != nil:
 		a.setAside(p, err.Error())

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -143,7 +144,7 @@ func (a *Agent) rollOut(ctx context.Context) error {
 		for at, reason := range a.bringTo(ctx, config) {
 			reasons[at] = lease.Lag{Attachment: at, Reason: reason, Remake: a.lagging.rearranged.is(at)}
 		}
-		bridges := a.withdrawGateways()
+		bridges := a.host.WithdrawGateways()
 		if a.lagging.set(config.Revision, bridges, reasons) {
 			a.logLagging(config.Revision, reasons)
 			a.backlog.signal.Raise() // the status tells it
@@ -159,7 +160,7 @@ func (a *Agent) rollOut(ctx context.Context) error {
 
 // bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
 func (a *Agent) bringTo(ctx context.Context, config *lease.Config) map[allocator.Attachment]string {
-	a.lookAtHost() // its bridges come first
+	a.host.Look() // its bridges come first
 	reasons := map[allocator.Attachment]string{}
 	var mu sync.Mutex
 	var work errgroup.Group
@@ -208,17 +209,7 @@ func (a *Agent) logLagging(revision int64, reasons map[allocator.Attachment]leas
 // current reports whether an entry has what its pool says of running containers. What another plugin wired, and name
 // resolution, are out of Berth's hands: outdated sees to them.
 func current(e *journal.Entry, pool *allocator.Pool) bool {
-	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, rewired(e.Wiring, pool))
-}
-
-// rewired is a wiring by its pool's present configuration.
-func rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
-	given := w.Routes
-	w.MTU, w.Gateways, w.Routes = pool.MTU, gateways(pool), routes(pool)
-	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
-		w.Given = given
-	}
-	return w
+	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
 }
 
 func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *lease.Config) error {
@@ -233,18 +224,18 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *l
 	}
 	pool := config.Pools[e.Pool]
 	next := *e
-	next.Wiring, next.Revision = rewired(e.Wiring, &pool), config.Revision
+	next.Wiring, next.Revision = plan.Rewired(e.Wiring, &pool), config.Revision
 	ns, err := a.openNamespace(e)
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
 	if !next.Wiring.Unsure {
-		if _, err := a.ensureBridge(&next, &pool); err != nil {
+		if _, err := a.host.Ensure(&next, &pool); err != nil {
 			return err
 		}
 	}
-	to, from := port(&next, &pool), port(e, &pool)
+	to, from := plan.Port(&next, &pool), plan.Port(e, &pool)
 	to.Netns, from.Netns = ns, ns
 	if err := a.kernel.Update(to, from); err != nil {
 		return err

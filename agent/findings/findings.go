@@ -14,6 +14,9 @@ import (
 // A Finding is one thing that is wrong. Kind and Subject tell it from every other; scripts build on the kinds.
 type Finding = lease.NodeFinding
 
+// ByItself is the advice where nobody has to do anything.
+const ByItself = "nothing: the agent puts it back"
+
 // A Board holds the findings of a node. The zero Board is not usable: New makes one.
 type Board struct {
 	changed func(f Finding, stands bool)

@@ -1,4 +1,4 @@
-package agent
+package plan
 
 import (
 	"encoding/json"
@@ -36,8 +36,8 @@ func alias(e *journal.Entry) string {
 	return aliasPrefix + string(text)
 }
 
-// parseAlias reads what alias wrote. Its error says why a port's attachment is not to be told.
-func parseAlias(p netops.PortInfo) (*journal.Entry, error) {
+// ParseAlias reads what alias wrote. Its error says why a port's attachment is not to be told.
+func ParseAlias(p netops.PortInfo) (*journal.Entry, error) {
 	text, ours := strings.CutPrefix(p.Alias, aliasPrefix)
 	if !ours {
 		return nil, fmt.Errorf("it has no alias of Berth's, but %.80q", p.Alias)

@@ -1,0 +1,85 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/host/bridges"
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// Ensure makes an entry's bridge what all who use it need by their pools' present configuration, unless the entry's
+// network contradicts another: then nothing is changed. A pool that is gone wants what it wanted last.
+func (k *Keeper) Ensure(e *journal.Entry, last *allocator.Pool) (netops.BridgeState, error) {
+	k.order.RLock()
+	defer k.order.RUnlock()
+	config, pool := k.Config(), last
+	if now, ok := config.Pools[last.Name]; ok {
+		pool = &now
+	}
+	b, err := k.book.Admit(useOf(e, pool), func() []bridges.Held { return k.uses(config) })
+	if err != nil {
+		return netops.BridgeState{}, err
+	}
+	return k.Kernel.EnsureBridge(b)
+}
+
+// takeGatewaysOff takes the gateways off this node's bridges that no pool of the present configuration has and no container
+// here goes by any more. It returns those that containers still go by, though their pools have others.
+func (k *Keeper) takeGatewaysOff() (used []netip.Addr, err error) {
+	k.order.Lock()
+	defer k.order.Unlock()
+	config := k.Config()
+	if config.Revision == 0 {
+		return nil, nil // nobody knows what is wanted
+	}
+	wanted := map[netip.Addr]bool{}
+	for _, pool := range config.Pools {
+		for _, g := range pool.Gateways {
+			wanted[g] = true
+		}
+	}
+	former := map[netops.Placed]bool{}
+	for _, e := range k.Journal.Entries() {
+		pool, known := config.Pools[e.Pool]
+		for _, g := range e.Wiring.Gateways {
+			if known && !wanted[g] && !slices.Contains(used, g) {
+				used = append(used, g)
+			}
+			wanted[g] = true
+		}
+		for _, f := range pool.Former {
+			if e.Wiring.Bridge != "" && e.Wiring.Uplink == "" {
+				former[netops.Placed{Bridge: e.Wiring.Bridge, Prefix: pool.Prefix(f)}] = true
+			}
+		}
+	}
+	var off []netops.Placed
+	for p := range former {
+		off = append(off, p)
+	}
+	return used, k.Kernel.Withdraw(func(p netip.Prefix) bool { return wanted[p.Addr()] }, off...)
+}
+
+// gatewayOn is the kind of the finding that a former gateway cannot be taken off.
+const gatewayOn = "gateway-not-withdrawn"
+
+// WithdrawGateways takes off what it can, and reports whether nothing of former gateways is left on this node.
+func (k *Keeper) WithdrawGateways() bool {
+	used, err := k.takeGatewaysOff()
+	if err != nil {
+		k.Findings.Set(gatewayOn, "bridges", fmt.Sprintf("a gateway that no pool has any more cannot be taken off this node's bridges: %v", err),
+			"it is tried again each second; until then nobody is given the address: look at ip address show")
+		return false
+	}
+	k.Findings.Clear(gatewayOn, "bridges")
+	if len(used) > 0 {
+		k.Log.Debug("containers still go by former gateways", zap.Stringers("gateways", used))
+	}
+	return len(used) == 0
+}

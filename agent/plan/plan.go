@@ -1,0 +1,98 @@
+// Package plan says what the kernel is to have for a container: pure functions of its journal entry and its pool's present
+// configuration.
+package plan
+
+import (
+	"net"
+	"net/netip"
+	"reflect"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// Gateways are those of a pool, one of each family that has one.
+func Gateways(p *allocator.Pool) (all []netip.Addr) {
+	for _, f := range p.Families() {
+		if g := p.Gateway(f); g.IsValid() {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// Routes are the default route of each family that has a gateway, unless the pool wants none, then the pool's own.
+func Routes(p *allocator.Pool) (all []allocator.Route) {
+	for _, g := range Gateways(p) {
+		if !p.DefaultRoute() {
+			break
+		}
+		all = append(all, allocator.Route{To: netip.PrefixFrom(unspecified(g), 0), Via: g})
+	}
+	for _, r := range p.Routes {
+		if !r.Via.IsValid() {
+			r.Via = p.Gateway(allocator.FamilyOf(r.To.Addr()))
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// Bridge is what an entry needs its bridge to be. Without an uplink this node is the network's router, so that the
+// bridge has the gateways' addresses.
+func Bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
+	b := netops.Bridge{Name: w.Bridge, Uplink: w.Uplink, MTU: pool.MTU}
+	if w.Uplink == "" {
+		for _, g := range Gateways(pool) {
+			f := allocator.FamilyOf(g)
+			switch {
+			case !pool.Beyond(f):
+				b.Addresses = append(b.Addresses, pool.Prefix(g))
+				continue
+			case g.Is6() && g.IsLinkLocalUnicast():
+				b.Addresses = append(b.Addresses, netip.PrefixFrom(g, 64)) // RFC 4291, section 2.5.6
+			default:
+				b.Addresses = append(b.Addresses, netip.PrefixFrom(g, g.BitLen()))
+			}
+			b.Subnets = append(b.Subnets, pool.CIDR(f))
+		}
+	}
+	if w.IPMasq {
+		b.Masquerade = pool.CIDRs
+	}
+	return b
+}
+
+// Port is what an entry needs its interface to be.
+func Port(e *journal.Entry, pool *allocator.Pool) netops.Port {
+	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by us, or checked when it was asked for
+	p := netops.Port{
+		Name: e.Wiring.Port, Alias: alias(e), Bridge: e.Wiring.Bridge, Interface: e.Attachment.Interface, MAC: mac, MTU: e.Wiring.MTU,
+		OnLink: pool.OnLink,
+	}
+	for _, addr := range e.Addresses {
+		p.Addresses = append(p.Addresses, pool.Prefix(addr))
+	}
+	for _, r := range e.Wiring.Routes {
+		p.Routes = append(p.Routes, netops.Route{To: r.To, Via: r.Via})
+	}
+	return p
+}
+
+// Rewired is a wiring by its pool's present configuration.
+func Rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
+	given := w.Routes
+	w.MTU, w.Gateways, w.Routes = pool.MTU, Gateways(pool), Routes(pool)
+	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
+		w.Given = given
+	}
+	return w
+}
