@@ -11,6 +11,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
+	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -41,7 +42,7 @@ func link(t *testing.T, name string) netlink.Link {
 
 func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 	r := newRig(t)
-	r.patience = 3 * mostPause // where this comes upon that without a pause, the host is looked at ever less often
+	r.patience = 3 * host.MostPause // where this comes upon that without a pause, the host is looked at ever less often
 	c := r.stateless("a", "")
 	c.IPMasq = true
 	r.add(c)

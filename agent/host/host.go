@@ -49,11 +49,13 @@ type Keeper struct {
 // New makes the keeper of a node's host.
 func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal()} }
 
+// MostPause is the longest time between two looks, while somebody undoes again and again what is put back.
+const MostPause = time.Minute
+
 // Looking at the host costs the kernel a list of its links, so that it is done at most once a second; while somebody undoes what is
 // put back, ever less often.
 const (
 	lookPause    = time.Second
-	mostPause    = time.Minute
 	lookEvery    = time.Minute // where the kernel tells of nothing
 	contradicted = "bridge-contradiction"
 	unreadHost   = "host-unreadable"
@@ -75,7 +77,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if k.Look() {
-			wait = min(2*wait, mostPause)
+			wait = min(2*wait, MostPause)
 		} else {
 			wait = lookPause
 		}
