@@ -9,26 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ForeignError says that the container has an interface of the wanted name already, which Berth did not make.
-type ForeignError struct{ Interface, Netns string }
-
-func (e *ForeignError) Error() string {
-	return fmt.Sprintf("network namespace %s has an interface %s already: want it removed, or another name",
-		e.Netns, e.Interface)
-}
-
-// A FullError says that a bridge has as many ports as the kernel lets one have (BR_MAX_PORTS).
-type FullError struct{ Bridge string }
-
-func (e *FullError) Error() string {
-	return fmt.Sprintf("bridge %s has %d ports, and the kernel lets a bridge have no more: give some of this node's containers "+
-		"another bridge (a network with another \"bridge\"), or spread them over more nodes",
-		e.Bridge, maxPorts)
-}
-
-// maxPorts is how many ports a Linux bridge can have: BR_MAX_PORTS is 1024, and number 0 is none.
-const maxPorts = 1023
-
 // Attach makes a port, wired and usable when it returns, but in no traffic class: until Join nothing passes. One that is
 // there just so is left alone, with its class; one that differs is made anew. It returns a *ForeignError where
 // the interface is another's. After an error nothing of the port is left.

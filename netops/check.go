@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/netops/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // Check reports everything that is missing from a port or differs from what Attach made, in one error. A port's class
@@ -63,15 +62,6 @@ func (k *Kernel) inspect(p *Port) (Attached, error) {
 	}
 	checkInside(&found, p, &in, host)
 	return Attached{HostMAC: host.MAC.String(), MAC: in.link.MAC.String(), MTU: host.MTU, Index: host.Index}, found.err()
-}
-
-// present looks a link up; one that does not exist has no index.
-func present(s *rtnl.Socket, name string) (rtnl.Link, error) {
-	l, err := rtnl.LinkNamed(s, name)
-	if errors.Is(err, unix.ENODEV) {
-		return rtnl.Link{}, nil
-	}
-	return l, err
 }
 
 func checkHost(found *faults, p *Port, host, bridge rtnl.Link) {

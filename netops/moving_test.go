@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/berth-ipam/berth/netops/rtnl"
+	"golang.org/x/sys/unix"
 )
 
 // all are addresses that nobody has to renew; those of a "lease" a DHCP client has to, and those of a "link" are for it alone.

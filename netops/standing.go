@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -41,17 +42,6 @@ func standingOf(want Route, index int, held []rtnl.Route) standing {
 	return is
 }
 
-// A RearrangedError says that somebody has rearranged a container's interface since it was attached, so that a change of the
-// port would reach something else, or only a part of it. Nothing was changed.
-type RearrangedError struct {
-	Interface string
-	What      string
-}
-
-func (e *RearrangedError) Error() string {
-	return fmt.Sprintf("interface %s was rearranged by another since it was attached: %s", e.Interface, e.What)
-}
-
 // An inside is what the kernel has in a container.
 type inside struct {
 	link      rtnl.Link // that has the port's interface name; index 0: there is none
@@ -78,6 +68,15 @@ func look(s *rtnl.Socket, p *Port, host rtnl.Link) (in inside, err error) {
 	}
 	in.routes, err = rtnl.Routes(s)
 	return in, err
+}
+
+// present looks a link up; one that does not exist has no index.
+func present(s *rtnl.Socket, name string) (rtnl.Link, error) {
+	l, err := rtnl.LinkNamed(s, name)
+	if errors.Is(err, unix.ENODEV) {
+		return rtnl.Link{}, nil
+	}
+	return l, err
 }
 
 // otherEnd looks for the container's end of a port under whatever name it has.

@@ -1,0 +1,84 @@
+package netops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
+)
+
+// HostFaults compares the host with what a bridge and its ports are to be. A port that does not exist is no fault of the
+// host's. What is wrong is looked at anew by the next EnsureBridge.
+func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
+	k.bridges.looking(b.Name)
+	x := examination{k: k, want: b}
+	err := k.host.With(func(s *rtnl.Socket) error { return x.run(s, ports) })
+	if err == nil {
+		err = rtnl.Within(k.home, x.forwarding)
+	}
+	if err == nil {
+		err = x.masquerading()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("netops: look at bridge %s: %w", b.Name, err)
+	}
+	if len(x.found) > 0 {
+		k.bridges.doubt(b.Name)
+	}
+	return x.found, nil
+}
+
+// run looks at the bridge and what hangs on it.
+func (x *examination) run(s *rtnl.Socket, ports []string) error {
+	all, err := rtnl.Links(s)
+	if err != nil {
+		return err
+	}
+	x.byName, x.names = map[string]rtnl.Link{}, map[int]string{}
+	for _, l := range all {
+		x.byName[l.Name], x.names[l.Index] = l, l.Name
+	}
+	name := x.want.Name
+	is, there := x.byName[name]
+	switch {
+	case !there:
+		x.add("bridge-gone", "bridge %s does not exist: somebody has deleted it", name)
+		return nil
+	case is.Kind != "bridge":
+		x.leave("bridge-taken", fmt.Sprintf("remove the link %[1]s, or rename it: ip link delete %[1]s", name),
+			"the link %s is no bridge: it is of kind %q", name, is.Kind)
+		return nil
+	}
+	x.bridge = is
+	if !is.Up() {
+		x.add("bridge-down", "bridge %s is down", name)
+	}
+	if err := x.addresses(s); err != nil {
+		return err
+	}
+	if err := x.uplink(s); err != nil {
+		return err
+	}
+	x.ports(ports)
+	x.fullness(all)
+	return nil
+}
+
+func (x *examination) addresses(s *rtnl.Socket) error {
+	had, err := holdingsOf(s, x.bridge)
+	if err != nil {
+		return err
+	}
+	for _, want := range x.want.Addresses {
+		if !slices.ContainsFunc(had.addresses, func(a rtnl.Address) bool { return a.Prefix == want }) {
+			x.add("gateway-gone", "bridge %s lacks %v, its containers' gateway", x.want.Name, want)
+		}
+	}
+	for _, a := range had.addresses {
+		x.lease(a)
+	}
+	if len(x.found) == 0 {
+		x.k.bridges.remember(x.want.Name, had)
+	}
+	return nil
+}
