@@ -42,6 +42,9 @@ type ReleaseWarning struct {
 	Err               error // why the version is not known
 }
 
+// Unwrap is why the version is not known.
+func (e *ReleaseWarning) Unwrap() error { return e.Err }
+
 func (e *ReleaseWarning) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("lease: etcd at %s does not tell its version (%v): see that it is %s or a later one", e.Endpoint, e.Err, proofFloor)

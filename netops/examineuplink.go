@@ -17,10 +17,11 @@ func (x *examination) uplink(s *rtnl.Socket) error {
 	nic, there := x.byName[name]
 	if !there {
 		is, err := uplinkOf(s, bridge)
-		if err != nil && !errors.Is(err, unix.ENODEV) {
+		none := errors.Is(err, unix.ENODEV)
+		if err != nil && !none {
 			return err
 		}
-		if err != nil {
+		if none {
 			x.leave("uplink-gone", "plug it in, or name another uplink in the network's configuration",
 				"uplink %s of bridge %s does not exist: containers of other nodes are out of reach", name, bridge)
 			return nil
