@@ -157,3 +157,26 @@ func TestASettingSwitchesTheAskingOff(t *testing.T) {
 		return r.freeUnasked() == 0 && quarantined > 0 || r.agent.journal.Holder("tiny", netip.MustParseAddr("10.7.0.1")) != nil
 	})
 }
+
+func TestAHostOfManyAddressesIsNoProxy(t *testing.T) {
+	r := newRig(t)
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	for _, c := range []struct {
+		asked, answered int
+		proxy           bool
+	}{{64, proxyAt, false}, {64, 32, false}, {2, 2, false}, {proxyAt, proxyAt, true}, {64, 33, true}} {
+		var ask []netip.Addr
+		answers := map[netip.Addr]net.HardwareAddr{}
+		for i := range c.asked {
+			addr := netip.AddrFrom4([4]byte{10, 7, 0, byte(i)})
+			if ask = append(ask, addr); i < c.answered {
+				answers[addr] = mac
+			}
+		}
+		r.agent.findProxies(tiny, "brup0", ask, answers)
+		if is := r.agent.foreign.isProxy(mac); is != c.proxy || is != r.toldOfProxies() {
+			t.Errorf("one that answers for %d of %d is a proxy: %t, told: %t", c.answered, c.asked, is, r.toldOfProxies())
+		}
+		r.agent.forgetProxies()
+	}
+}

@@ -176,32 +176,43 @@ func (a *Agent) tellHeld(at poolAddress, index int, holder string) {
 
 // giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
 func (a *Agent) giveMachineBack(ctx context.Context, session *lease.Session, config *lease.Config, has map[poolAddress]bool) error {
-	gone := map[poolAddress]time.Time{}
 	var failed []error
-	for _, at := range a.blocks.machines(a.Node) {
+	for _, at := range a.machine.lost(a.blocks.machines(a.Node), has, time.Now()) {
 		pool, known := config.Pools[at.pool]
-		if !known || has[at] {
-			continue
-		}
-		since, before := a.machine.gone[at]
-		if !before {
-			since = time.Now()
-		}
-		if time.Since(since) < machineGone {
-			gone[at] = since
+		if !known {
 			continue
 		}
 		now, err := lease.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr)
 		if err != nil {
-			gone[at] = since
 			failed = append(failed, err)
 			continue
 		}
+		delete(a.machine.gone, at)
 		a.blocks.ended(now)
-		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.pool), zap.Stringer("address", at.addr))
+		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.pool),
+			zap.Stringer("address", at.addr))
 	}
-	a.machine.gone = gone
 	return errors.Join(failed...)
+}
+
+// lost takes in what of the machine's own addresses it has, and returns those that it has not had for long.
+func (m *machine) lost(own []poolAddress, has map[poolAddress]bool, now time.Time) (all []poolAddress) {
+	gone := map[poolAddress]time.Time{}
+	for _, at := range own {
+		if has[at] {
+			continue
+		}
+		since, before := m.gone[at]
+		if !before {
+			since = now
+		}
+		gone[at] = since
+		if now.Sub(since) >= machineGone {
+			all = append(all, at)
+		}
+	}
+	m.gone = gone
+	return all
 }
 
 // machines are the addresses that are a node's own by what is known of blocks.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -182,4 +183,93 @@ func (r *rig) isolations() (n int) {
 		}
 	}
 	return n
+}
+
+func TestAnAddressIsLostOnlyWhenTheHostHasNotHadItForAWhile(t *testing.T) {
+	var m machine
+	kept := poolAddress{"tiny", netip.MustParseAddr("10.7.0.5")}
+	moved := poolAddress{"tiny", netip.MustParseAddr("10.7.0.6")}
+	own := []poolAddress{kept, moved}
+	start := time.Now()
+	for _, step := range []struct {
+		after time.Duration
+		has   []poolAddress
+		lost  []poolAddress
+	}{
+		{0, own, nil},
+		{time.Hour, own, nil}, // a host that has it for long has not lost it
+		{time.Hour + time.Second, []poolAddress{kept}, nil},
+		{time.Hour + machineGone/2, []poolAddress{kept}, nil},
+		{time.Hour + machineGone, own, nil}, // it has come back, and the time begins anew
+		{time.Hour + 2*machineGone, []poolAddress{kept}, nil},
+		{time.Hour + 3*machineGone, []poolAddress{kept}, []poolAddress{moved}},
+		{time.Hour + 4*machineGone, []poolAddress{kept}, []poolAddress{moved}}, // until it was given up
+	} {
+		has := map[poolAddress]bool{}
+		for _, at := range step.has {
+			has[at] = true
+		}
+		if lost := m.lost(own, has, start.Add(step.after)); !slices.Equal(lost, step.lost) {
+			t.Errorf("after %s lost are %v, want %v", step.after, lost, step.lost)
+		}
+	}
+}
+
+func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
+	part := func(prefix, owner, node string) lease.Part {
+		return lease.Part{Prefix: netip.MustParsePrefix(prefix), Owner: owner, Node: node}
+	}
+	block := func(prefix string, parts ...lease.Part) lease.Block {
+		return lease.Block{Revision: 1, Pool: "tiny", Prefix: netip.MustParsePrefix(prefix), Parts: parts}
+	}
+	var b blocks
+	b.take(lease.Update[lease.Block]{Full: true, Revision: 1, Set: []lease.Block{
+		block("10.7.0.0/28", part("10.7.0.4/32", lease.OwnerMachine, "n1"), part("10.7.0.5/32", lease.OwnerMachine, "n2"),
+			part("10.7.0.8/29", "n1", "")),
+		block("10.7.0.16/28", part("10.7.0.16/28", "n1", "")),
+		block("10.7.0.32/28", part("10.7.0.33/32", lease.OwnerMachine, "n1")),
+	}})
+	all := b.machines("n1")
+	slices.SortFunc(all, func(x, y poolAddress) int { return x.addr.Compare(y.addr) })
+	want := []poolAddress{{"tiny", netip.MustParseAddr("10.7.0.4")}, {"tiny", netip.MustParseAddr("10.7.0.33")}}
+	if !slices.Equal(all, want) {
+		t.Errorf("they are %v, want %v", all, want)
+	}
+}
+
+func TestWhoHasAnAddressOfThisHostOnAnotherNodeIsNamed(t *testing.T) {
+	r, n2, claim := shared(t)
+	held := lease.Assignment{
+		Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2",
+		Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"},
+	}
+	check(t, lease.Publish(t.Context(), n2, lease.Batch{Blocks: []lease.Block{claim()}, Set: []lease.Assignment{held}}))
+	r.gives("10.7.0.5/32")
+	r.until("it is told who has it", func() bool {
+		return strings.Contains(r.finding(machineHeld, "10.7.0.5"), "container berth/there/eth0 on node n2")
+	})
+}
+
+func TestADemandAsksForAnotherOnlyWhereItAsksForAllOfIt(t *testing.T) {
+	a, b := netip.MustParseAddr("10.7.0.5"), netip.MustParseAddr("10.7.0.6")
+	for _, c := range []struct {
+		there, d lease.Demand
+		want     bool
+	}{
+		{lease.Demand{}, lease.Demand{}, true},
+		{lease.Demand{V4: 1}, lease.Demand{V4: 3}, true},
+		{lease.Demand{V6: 1}, lease.Demand{V6: 3}, true},
+		{lease.Demand{V4: 1, V6: 1}, lease.Demand{}, true},
+		{lease.Demand{V6: 1}, lease.Demand{V4: 1}, false},
+		{lease.Demand{V4: 1}, lease.Demand{V6: 1}, false},
+		{lease.Demand{Addresses: []netip.Addr{a, b}}, lease.Demand{Addresses: []netip.Addr{b}}, true},
+		{lease.Demand{Addresses: []netip.Addr{a}}, lease.Demand{Addresses: []netip.Addr{a, b}}, false},
+		{lease.Demand{Machine: []netip.Addr{a, b}}, lease.Demand{Machine: []netip.Addr{b}}, true},
+		{lease.Demand{Machine: []netip.Addr{a}}, lease.Demand{Machine: []netip.Addr{b}}, false},
+		{lease.Demand{Machine: []netip.Addr{a}}, lease.Demand{Addresses: []netip.Addr{a}}, false},
+	} {
+		if got := asksFor(c.there, c.d); got != c.want {
+			t.Errorf("%+v asks for all of %+v: %t, want %t", c.there, c.d, got, c.want)
+		}
+	}
 }
