@@ -140,6 +140,9 @@ func (a *Agent) reserveError(err error, adds []*add) error {
 		return wire.Errorf(wire.CodeTryAgain, "%w", exhausted)
 	}
 	if errors.Is(err, lease.ErrStaleConfig) {
+		if bad := a.config.Load().BadPool(adds[0].pool.Name); bad != nil {
+			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is mended: %w", adds[0].pool.Name, bad)
+		}
 		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %w", err)
 	}
 	if err != nil {

@@ -1,8 +1,10 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -29,73 +31,126 @@ func (s *configStore) asOf(ctx context.Context, key string, revision int64) (kv 
 	return response.Kvs[0], false, nil
 }
 
-// lastOf is what a key had before it was deleted. It is not there at the revision gone; at one of those in there, the newest first,
-// it may have been. nil: etcd does not have it any more, or it was at none of them.
-func (s *configStore) lastOf(ctx context.Context, key string, gone int64, there ...int64) (last *mvccpb.KeyValue, err error) {
-	low := int64(-1)
-	for _, revision := range there {
-		if revision >= gone {
-			continue
+// lastWhen is the last revision at which something was that is not at gone; 0: etcd does not know any more, or it never was. It is
+// looked for behind gone, each time twice as far: so whatever was there for as long as it is gone is found; and then at those in
+// there, the newest first. was asks for one revision.
+func lastWhen(gone int64, there []int64, was func(revision int64) (is, compacted bool, err error)) (last int64, err error) {
+	var back []int64
+	for distance := int64(1); distance < gone; distance *= 2 {
+		back = append(back, gone-distance)
+	}
+	for _, points := range [][]int64{back, there} {
+		high := gone
+		for _, low := range points {
+			if low <= 0 || low >= high {
+				continue
+			}
+			is, compacted, err := was(low)
+			if err != nil {
+				return 0, err
+			}
+			if !is && !compacted {
+				high = low
+				continue
+			}
+			if last, err = halve(low, high, was); last > 0 || err != nil {
+				return last, err
+			}
+			break
 		}
+	}
+	return 0, nil
+}
+
+// halve finds the last revision at which something was between low, where it was or etcd does not know, and high, where it is not.
+func halve(low, high int64, was func(revision int64) (is, compacted bool, err error)) (last int64, err error) {
+	for low+1 < high {
+		middle := low + (high-low)/2
+		is, compacted, err := was(middle)
+		switch {
+		case err != nil:
+			return 0, err
+		case is || compacted:
+			low = middle
+		default:
+			high = middle
+		}
+	}
+	if is, _, err := was(low); err != nil || !is {
+		return 0, err
+	}
+	return low, nil
+}
+
+// lastOf is what a key had before it was deleted; nil: etcd does not have that any more.
+func (s *configStore) lastOf(ctx context.Context, key string, gone int64, there []int64) (kv *mvccpb.KeyValue, err error) {
+	last, err := lastWhen(gone, there, func(revision int64) (is, compacted bool, err error) {
 		kv, compacted, err := s.asOf(ctx, key, revision)
+		return kv != nil, compacted, err
+	})
+	if last > 0 && err == nil {
+		kv, _, err = s.asOf(ctx, key, last)
+	}
+	return kv, err
+}
+
+// erasedEntry is an entry of the history that somebody has deleted; nil: etcd does not have it any more. A later change made the
+// revision next; the key is not there at now, and may have been at those in there.
+func (s *configStore) erasedEntry(ctx context.Context, number, next, now int64, there []int64) (*mvccpb.KeyValue, error) {
+	// Each change writes the record of the revision, and so what that was says when changes were made.
+	key, at := s.kv.keys.history(number), min(next-1, now)
+	for range formerTries {
+		made, compacted, err := s.asOf(ctx, s.kv.keys.revision(), at)
+		if made == nil && !compacted && err == nil {
+			made, err = s.lastOf(ctx, s.kv.keys.revision(), at, nil)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if kv != nil || compacted {
-			low, last = revision, kv
+		if made == nil {
 			break
 		}
-		gone = revision
-	}
-	for low >= 0 && low+1 < gone {
-		middle := low + (gone-low)/2
-		kv, compacted, err := s.asOf(ctx, key, middle)
-		switch {
-		case err != nil:
-			return nil, err
-		case kv != nil || compacted:
-			low, last = middle, kv
-		default:
-			gone = middle
-		}
-	}
-	return last, nil
-}
-
-// erasedEntry is an entry of the history that somebody has deleted, as its change wrote it; nil: etcd does not have it any more.
-// A later change made the revision next, and the key is not there at now.
-func (s *configStore) erasedEntry(ctx context.Context, number, next, now int64) (*mvccpb.KeyValue, error) {
-	// Each change writes the record of the revision: what that was before the next change says when this one was.
-	made, _, err := s.asOf(ctx, s.kv.keys.revision(), next-1)
-	if err != nil {
-		return nil, err
-	}
-	key, there := s.kv.keys.history(number), []int64{next, next - 1}
-	if made != nil {
 		if kv, _, err := s.asOf(ctx, key, made.ModRevision); kv != nil || err != nil {
 			return kv, err
 		}
-		there = append(there, made.ModRevision)
+		at = made.ModRevision - 1
 	}
-	return s.lastOf(ctx, key, now, there...)
+	return s.lastOf(ctx, key, now, there)
 }
 
 // lastCount is what the record of the revision was, where it is missing or damaged, and the revision that its change made; nil:
-// etcd does not have it any more. There are revisions at which there was one, the newest first.
+// etcd does not have it any more. There are revisions at which there may have been one, the newest first.
 func (s *configStore) lastCount(ctx context.Context, damaged *mvccpb.KeyValue, now int64, there []int64) (*changeCount, int64, error) {
 	readable := func(kv *mvccpb.KeyValue) bool { _, err := revisionCodec.read(s.kv.keys, kv); return err == nil }
-	kv, err := damaged, error(nil)
-	if kv == nil {
-		kv, err = s.lastOf(ctx, s.kv.keys.revision(), now, there...)
-	}
-	if err == nil && kv != nil && !readable(kv) {
-		kv, err = s.kv.former(ctx, kv, readable)
-	}
+	kv, err := s.lastGood(ctx, s.kv.keys.revision(), damaged, now, there, readable)
 	if err != nil || kv == nil {
 		return nil, 0, err
 	}
 	count, err := revisionCodec.read(s.kv.keys, kv)
 	return &count, kv.ModRevision, err
+}
+
+// lastGood is what a key had last that could be read, before it was damaged or deleted; nil: etcd does not have that any more.
+func (s *configStore) lastGood(
+	ctx context.Context, key string, damaged *mvccpb.KeyValue, now int64, there []int64, readable func(*mvccpb.KeyValue) bool,
+) (*mvccpb.KeyValue, error) {
+	kv, err := damaged, error(nil)
+	if kv == nil {
+		if kv, err = s.lastOf(ctx, key, now, there); kv == nil || err != nil || readable(kv) {
+			return kv, err
+		}
+	}
+	return s.kv.former(ctx, kv, readable)
+}
+
+// written are the revisions at which keys were made and last written, the newest first: beside them others may have been.
+func written(kvs []*mvccpb.KeyValue) (revisions []int64) {
+	for _, kv := range kvs {
+		revisions = append(revisions, kv.ModRevision, kv.CreateRevision)
+	}
+	slices.SortFunc(revisions, func(a, b int64) int { return cmp.Compare(b, a) })
+	revisions = slices.Compact(revisions)
+	return revisions[:min(len(revisions), askedTries)]
 }
 
 // erasedHistory are the entries of the history that somebody has deleted and that etcd still has, as their changes wrote them, and the
@@ -105,7 +160,7 @@ func (s *configStore) erasedHistory(ctx context.Context, c *Config) (erased map[
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := s.recall(ctx, history.Kvs, c.Changes, c.Revision, c.Read)
+	m, err := s.recall(ctx, history.Kvs, c.Changes, c.Revision, c.Read, written(history.Kvs))
 	if err != nil {
 		return nil, nil, err
 	}

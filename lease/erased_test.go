@@ -174,3 +174,55 @@ func TestAnEntryOfTheHistoryThatWasPutBackIsAsCertainAsBefore(t *testing.T) {
 		t.Errorf("the history is %+v, %v", after, err)
 	}
 }
+
+// Whoever repairs a record by hand writes it later than its change did.
+func TestAnEntryThatWasDeletedBeforeTheRevisionsRecordWasRepairedIsStillKnown(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	want := l.changedThrice(s)
+	was, err := l.raw().Get(t.Context(), s.keys.revision())
+	l.check(err)
+	for _, text := range []string{"{", string(was.Kvs[0].Value), ""} {
+		l.delete(s.keys.history(3))
+		if l.put(s.keys.revision(), text); text == "" {
+			l.delete(s.keys.revision())
+			l.put(s.keys.revision(), string(was.Kvs[0].Value))
+			l.delete(s.keys.pool("default"))
+		}
+		if got := l.config(s); !reflect.DeepEqual(got.Pools, want.Pools) || !reflect.DeepEqual(got.Settings, want.Settings) {
+			t.Errorf("with the record %q the pools are %+v; bad are %v", text, got.Pools, got.Bad)
+		}
+		state, err := s.State(t.Context())
+		l.check(err)
+		if !slices.ContainsFunc(state.Bad, func(b BadKey) bool { return b.Text == s.keys.history(3) && b.Was != "" }) {
+			t.Errorf("with the record %q the entry is lost: %v", text, state.Bad)
+		}
+	}
+}
+
+// The history is lost for good, and etcd has what the objects were.
+func TestWithoutAHistoryADamagedObjectIsWhatItWasBefore(t *testing.T) {
+	for how, damage := range map[string]func(l *lab, key string){
+		"damaged":          func(l *lab, key string) { l.put(key, "{") },
+		"deleted":          func(l *lab, key string) { l.delete(key) },
+		"damaged, deleted": func(l *lab, key string) { l.put(key, "{"); l.delete(key) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			l := newLab(t)
+			l.own()
+			s := l.store()
+			want := l.changedThrice(s)
+			l.delete(s.keys.Under(KindHistory))
+			l.forget()
+			damage(l, s.keys.pool("default"))
+			damage(l, s.keys.settings())
+			got := l.config(s)
+			if got.Unsettled || !reflect.DeepEqual(got.Pools, want.Pools) || !reflect.DeepEqual(got.Settings, want.Settings) {
+				t.Errorf("it is %+v, %+v, unsettled: %v; bad are %v", got.Pools, got.Settings, got.Unsettled, got.Bad)
+			}
+			if len(got.repairable()) != 2 {
+				t.Errorf("the next change would mend %v: want the pool and the settings", got.repairable())
+			}
+		})
+	}
+}

@@ -33,8 +33,9 @@ type memory struct {
 const askedTries = 64
 
 // recall makes a memory of the history's keys, as they were at the revision now. Changes is how many there were by the record of
-// the revision, which the last of them wrote at keyAt; where that is not so, the history is believed only as a whole.
-func (s *configStore) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, keyAt, now int64) (*memory, error) {
+// the revision, which the last of them wrote at keyAt; where that is not so, the history is believed only as a whole. There are
+// revisions at which entries may have been that are deleted.
+func (s *configStore) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, keyAt, now int64, there []int64) (*memory, error) {
 	m := &memory{pools: map[string]*allocator.Pool{}, erased: map[int64]HistoryEntry{}}
 	entries, touched := map[int64]HistoryEntry{}, 0
 	for _, kv := range kvs {
@@ -58,13 +59,13 @@ func (s *configStore) recall(ctx context.Context, kvs []*mvccpb.KeyValue, change
 			entries[e.Number] = e
 		}
 	}
-	if err := s.askForErased(ctx, m, entries, changes, keyAt, now); err != nil {
+	if err := s.askForErased(ctx, m, entries, changes, keyAt, now, there); err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
-		m.last = max(m.last, e.Revision)
+	last, certain := changes, false
+	for n, e := range entries {
+		last, m.last = max(last, n), max(m.last, e.Revision)
 	}
-	last, certain := m.newest, false
 	if e, there := entries[changes]; there && e.Revision == keyAt {
 		last, certain = changes, true
 	}
@@ -85,7 +86,9 @@ func (s *configStore) recall(ctx context.Context, kvs []*mvccpb.KeyValue, change
 
 // askForErased brings in the entries that somebody has deleted, as far as etcd still has them. One of which it does not costs it
 // some thirty reads.
-func (s *configStore) askForErased(ctx context.Context, m *memory, entries map[int64]HistoryEntry, changes, keyAt, now int64) error {
+func (s *configStore) askForErased(
+	ctx context.Context, m *memory, entries map[int64]HistoryEntry, changes, keyAt, now int64, there []int64,
+) error {
 	const given = 8               // how many of them may be lost before it is given up
 	top, next := changes, keyAt+1 // a change after the top one made the revision next, or could have
 	if changes == 0 {
@@ -99,7 +102,7 @@ func (s *configStore) askForErased(ctx context.Context, m *memory, entries map[i
 			next = min(next, e.Revision)
 			continue
 		}
-		kv, err := s.erasedEntry(ctx, n, next, now)
+		kv, err := s.erasedEntry(ctx, n, next, now, there)
 		if err != nil {
 			return err
 		}

@@ -93,44 +93,43 @@ func (s *configStore) completeConfig(ctx context.Context, r *rawConfig, kvs []*m
 	if err != nil {
 		return err
 	}
+	there := written(slices.Concat(kvs, history.Kvs))
 	if r.counted = r.Revision; r.count == nil {
-		if err := s.recount(ctx, r, slices.Concat(kvs, history.Kvs)); err != nil {
+		count, at, err := s.lastCount(ctx, kvAt(kvs, s.kv.keys.revision()), r.Read, there)
+		if err != nil {
 			return err
 		}
-	}
-	h, err := s.recall(ctx, history.Kvs, r.Changes, r.counted, r.Read)
-	if err == nil {
-		r.complete(h)
-	}
-	return err
-}
-
-// recount asks etcd what the record of the revision was.
-func (s *configStore) recount(ctx context.Context, r *rawConfig, kvs []*mvccpb.KeyValue) error {
-	var damaged *mvccpb.KeyValue
-	var there []int64 // each change writes it beside what it changes
-	for _, kv := range kvs {
-		there = append(there, kv.ModRevision, kv.CreateRevision)
-		if string(kv.Key) == s.kv.keys.revision() {
-			damaged = kv
+		if count != nil {
+			r.count, r.counted, r.Changes, r.Former = count, at, count.Changes, count.Former
+			r.settled = r.settled || count.Settings
 		}
 	}
-	slices.SortFunc(there, func(a, b int64) int { return cmp.Compare(b, a) })
-	there = slices.Compact(there)
-	count, at, err := s.lastCount(ctx, damaged, r.Read, there[:min(len(there), askedTries)])
-	if err == nil && count != nil {
-		r.count, r.counted, r.Changes, r.Former = count, at, count.Changes, count.Former
-		r.settled = r.settled || count.Settings
+	h, err := s.recall(ctx, history.Kvs, r.Changes, r.counted, r.Read, there)
+	if err != nil {
+		return err
 	}
-	return err
+	if r.count == nil && r.newer(h.last) {
+		h.forget() // a change may be missing in it
+	}
+	if err := s.askForObjects(ctx, r, h, kvs, there); err != nil {
+		return err
+	}
+	r.complete(h)
+	return nil
+}
+
+// kvAt is the one of a key; nil: there is none.
+func kvAt(kvs []*mvccpb.KeyValue, key string) *mvccpb.KeyValue {
+	if i := slices.IndexFunc(kvs, func(kv *mvccpb.KeyValue) bool { return string(kv.Key) == key }); i >= 0 {
+		return kvs[i]
+	}
+	return nil
 }
 
 // complete puts what the history tells in the place of what cannot be read, is missing, or was written by hand.
 func (r *rawConfig) complete(h *memory) {
 	if r.count == nil {
-		if r.Changes, r.Former = h.newest, h.former; r.newer(h.last) {
-			h.forget() // a change may be missing in it
-		}
+		r.Changes, r.Former = h.newest, h.former
 	}
 	if r.Revision == 0 {
 		r.Revision, r.keyless = cmp.Or(r.counted, h.revision), true

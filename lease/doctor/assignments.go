@@ -50,7 +50,7 @@ func (l *look) compareAssignment(a lease.Assignment) {
 		return
 	}
 	if f.remedy == nil && len(f.ask) == 0 {
-		f.Mend = fmt.Sprintf("end the container: on node %s, berthctl delete %s", a.Node, a.Attachment)
+		f.takes, f.Mend = true, fmt.Sprintf("end the container: on node %s, berthctl delete %s", a.Node, a.Attachment)
 	}
 	l.found(f)
 }

@@ -256,19 +256,27 @@ var decisive = []lease.Kind{
 	lease.KindIdentity,
 }
 
-// withhold takes back advice by which somebody would lose something, while a record stands that cannot be read.
+// withhold takes back advice by which somebody would lose something, while a record stands that cannot be read. While entries of the
+// history are lost nobody knows whether a pool that is missing was removed, or somebody has deleted its record.
 func (l *look) withhold() {
-	i := slices.IndexFunc(l.Bad, func(b lease.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
-	if i < 0 {
-		return
-	}
+	cause := slices.IndexFunc(l.Bad, func(b lease.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
+	lost := slices.IndexFunc(l.Bad, func(b lease.BadKey) bool { return b.Lost })
 	for n := range l.findings {
-		if f := &l.findings[n]; f.takes {
-			f.remedy, f.Fix = nil, len(f.ask) > 0
-			f.Mend = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", l.Bad[i].Text)
+		f := &l.findings[n]
+		if !f.takes || cause < 0 && (lost < 0 || !slices.Contains(poolless, f.Kind)) {
+			continue
 		}
+		f.remedy, f.Fix = nil, len(f.ask) > 0
+		if cause >= 0 {
+			f.Mend = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", l.Bad[cause].Text)
+			continue
+		}
+		f.Mend = fmt.Sprintf("if the pool was not removed, berthctl apply it as it was; nobody knows, since %s is lost", l.Bad[lost].Text)
 	}
 }
+
+// poolless are the findings that what lies in no pool is.
+var poolless = []Kind{AssignmentOutsidePool, ReservationOutside, BlockNoPool, BlockNoRange, PartInRange}
 
 // isCause reports whether a finding may be the cause of others, so that it is told first.
 func (f *Finding) isCause() bool {
