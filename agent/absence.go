@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -101,7 +102,7 @@ func (w *absences) over(node string, class allocator.Class) (a lease.Absence, le
 	if since.began.IsZero() {
 		return a, 0, false
 	}
-	left = afterRight(rightOf(n, class)) - time.Since(since.began)
+	left = ipam.WaitOut(rightOf(n, class)) - time.Since(since.began)
 	return lease.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
 }
 
@@ -129,7 +130,7 @@ func (w *absences) waitedUnknown(node string, longest time.Duration) bool {
 		w.unknown[node] = time.Now()
 		return false
 	}
-	return time.Since(began) > afterRight(longest)
+	return time.Since(began) > ipam.WaitOut(longest)
 }
 
 // longestRight is the longest one over a class that a node has written into its key.

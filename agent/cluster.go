@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -87,19 +88,15 @@ func (r *recovery) left(s lease.Standing, rights map[allocator.Class]time.Durati
 		r.longest[class] = max(r.longest[class], right)
 		all = max(all, r.longest[class])
 	}
-	return afterRight(all) - time.Since(r.began)
+	return ipam.WaitOut(all) - time.Since(r.began)
 }
 
 // over reports whether the recovery has lasted for so long that every right over a class which began before it has run out.
 func (r *recovery) over(class allocator.Class) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.began.IsZero() && time.Since(r.began) > afterRight(r.longest[class])
+	return !r.began.IsZero() && time.Since(r.began) > ipam.WaitOut(r.longest[class])
 }
-
-// afterRight is how long somebody waits for a right to have run out for certain: a tenth longer than it lasts, since
-// two clocks never go at quite the same speed.
-func afterRight(right time.Duration) time.Duration { return right + right/10 }
 
 // recoverCluster accepts the state as that of the etcd which answers, once whatever nobody has asserted is nobody's.
 func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {

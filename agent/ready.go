@@ -30,7 +30,7 @@ func (a *Agent) statusOf(ctx context.Context, r *wire.Request) error {
 	}
 	name := r.Pool
 	if name == "" {
-		name = "default"
+		name = wire.DefaultPool
 	}
 	pool, config, err := a.poolNow(ctx, name)
 	if err != nil {

@@ -131,7 +131,7 @@ func (m *member) validInsert() (err error) {
 		}
 	}
 	if m.Pool == "" {
-		m.Pool = "default"
+		m.Pool = wire.DefaultPool
 	}
 	if m.MAC != "" {
 		if m.mac, err = net.ParseMAC(m.MAC); err != nil || len(m.mac) != 6 || m.mac[0]&1 != 0 {

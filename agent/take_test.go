@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
@@ -147,7 +148,7 @@ func TestAReturnThatIsHeardOfAfterItsEndIsWaitedForUnderItsOwnKey(t *testing.T) 
 
 func TestTheWaitForARightIsLongerThanTheRight(t *testing.T) {
 	for _, right := range []time.Duration{15 * time.Second, time.Hour} {
-		if wait := afterRight(right); wait < right+right/10 {
+		if wait := ipam.WaitOut(right); wait < right+right/10 {
 			t.Errorf("for %s it waits %s: want a tenth more", right, wait)
 		}
 	}

@@ -48,9 +48,9 @@ const DefaultBridge = "berth0"
 // WithDefaults is c with the defaults in place of what it leaves out.
 func (c Container) WithDefaults() Container {
 	c.Network, c.Interface, c.Role = cmp.Or(c.Network, "berth"), cmp.Or(c.Interface, "eth0"), cmp.Or(c.Role, Interface)
-	c.Class, c.Pool = cmp.Or(c.Class, "stateless"), cmp.Or(c.Pool, "default")
+	c.Class, c.Pool = cmp.Or(c.Class, "stateless"), cmp.Or(c.Pool, wire.DefaultPool)
 	if c.App != "" {
-		c.Namespace = cmp.Or(c.Namespace, "default")
+		c.Namespace = cmp.Or(c.Namespace, wire.DefaultNamespace)
 	}
 	if c.Role == Interface {
 		c.Bridge = cmp.Or(c.Bridge, DefaultBridge)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/berth-ipam/berth/allocator/ipam"
 )
 
 // RemoveOptions say how RemoveNode goes about it.
@@ -115,7 +117,7 @@ func (s *adminStore) waitOut(ctx context.Context, name string, b before, waiting
 		return 0, err
 	}
 	for {
-		left := right + right/10 - time.Since(began)
+		left := ipam.WaitOut(right) - time.Since(began)
 		if left <= 0 {
 			return time.Since(began), nil
 		}

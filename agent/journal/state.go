@@ -3,11 +3,11 @@ package journal
 import (
 	"cmp"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 )
 
 // remember is how long a release is kept that no longer matters to an address: long enough that no ADD which began
@@ -29,17 +29,12 @@ type state struct {
 	releases map[allocator.Attachment]Release // the last of each, as far as an ADD has to heed it
 	before   allocator.Instant                // of what began earlier some release may be forgotten
 	freed    byAddress[Freed]                 // the last release of each address that is not held
-	pending  map[address]Detachment
+	pending  map[ipam.Address]Detachment
 	forgot   bool
 	shunned  []Shunned
 
 	isolated       int   // of live
 	ending, noting int64 // what live and pending need, see need
-}
-
-type address struct {
-	pool string
-	addr netip.Addr
 }
 
 func newState() *state {
@@ -48,7 +43,7 @@ func newState() *state {
 		ports:    map[string]*Entry{},
 		spaces:   map[int]map[*Entry]struct{}{},
 		releases: map[allocator.Attachment]Release{},
-		pending:  map[address]Detachment{},
+		pending:  map[ipam.Address]Detachment{},
 	}
 }
 
@@ -145,7 +140,7 @@ func (s *state) await(d Detachment) {
 	s.ending += d.needed()
 }
 
-func (s *state) known(at address) {
+func (s *state) known(at ipam.Address) {
 	if d, ok := s.pending[at]; ok {
 		s.ending -= d.needed()
 		delete(s.pending, at)
@@ -241,4 +236,4 @@ func detachment(e *Entry) Detachment {
 	return Detachment{Attachment: e.Attachment, Identity: e.Identity(), Pool: e.Pool, Addresses: e.Addresses, Epoch: e.Epoch}
 }
 
-func (d Detachment) key() address { return address{d.Pool, d.Addresses[0]} }
+func (d Detachment) key() ipam.Address { return ipam.Address{Pool: d.Pool, Addr: d.Addresses[0]} }

@@ -14,7 +14,6 @@ import (
 
 const (
 	name          = "berth" // as "type" or "ipam.type"
-	defaultPool   = "default"
 	defaultSocket = "/run/berth/berth.sock"
 	defaultBridge = "berth0"
 	maxSocket     = 107 // bytes of a unix socket's path, unix(7)
@@ -84,7 +83,7 @@ func (c *config) readSettings(stdin []byte) error {
 	} else {
 		c.Bridge, c.Uplink, c.IPMasq = "", "", false
 	}
-	c.Pool, c.Socket = cmp.Or(c.Pool, defaultPool), cmp.Or(c.Socket, defaultSocket)
+	c.Pool, c.Socket = cmp.Or(c.Pool, wire.DefaultPool), cmp.Or(c.Socket, defaultSocket)
 	if !filepath.IsAbs(c.Socket) || len(c.Socket) > maxSocket {
 		return wire.Errorf(wire.CodeConfig, "network %q: socket %q: want an absolute path of at most %d bytes", c.Name, c.Socket, maxSocket)
 	}

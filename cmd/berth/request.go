@@ -11,9 +11,6 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// defaultNamespace is that of an app which is named without one.
-const defaultNamespace = "default"
-
 // asked is what a runtime says of one container (CNI conventions): "runtimeConfig" comes only where the plugin has
 // declared a capability, "args" always.
 type asked struct {
@@ -75,7 +72,7 @@ func (c *call) wanted() (w wire.Container, dns types.DNS, err error) {
 
 	// What is said of the one container goes before what is said of all, args before CNI_ARGS.
 	w.Class = cmp.Or(own.Class, env["BERTH_CLASS"], annotations["class"], c.Class)
-	w.Namespace = cmp.Or(own.Namespace, env["BERTH_NAMESPACE"], env["K8S_POD_NAMESPACE"], defaultNamespace)
+	w.Namespace = cmp.Or(own.Namespace, env["BERTH_NAMESPACE"], env["K8S_POD_NAMESPACE"], wire.DefaultNamespace)
 	w.App = cmp.Or(own.App, env["BERTH_APP"], annotations["app"])
 	w.Member = cmp.Or(own.Member, env["BERTH_MEMBER"], annotations["member"], env["K8S_POD_NAME"])
 	w.Pool = cmp.Or(annotations["pool"], c.Pool)

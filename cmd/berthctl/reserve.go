@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -92,7 +93,7 @@ of the pool's stateful ranges. A member that has one already keeps it.`,
 		}),
 	}
 	member.add(cmd.Flags())
-	cmd.Flags().StringVar(&poolName, "pool", "default", "`name` of the pool")
+	cmd.Flags().StringVar(&poolName, "pool", wire.DefaultPool, "`name` of the pool")
 	cmd.Flags().Var(&asked, "address", "the `address` to reserve; in a pool of two families two, separated by a comma")
 	_ = cmd.RegisterFlagCompletionFunc("pool", c.complete(0, poolNames))
 	return cmd

@@ -36,6 +36,7 @@ var (
 // Imports go one way: a package may import those to its right in ARCHITECTURE.md's picture, which this table is.
 var rules = map[string]rule{
 	"allocator":         {},
+	"allocator/ipam":    {},
 	"internal/wire":     {},
 	"internal/broken":   {},
 	"client":            {ours: []string{"internal/wire"}},
@@ -47,8 +48,8 @@ var rules = map[string]rule{
 	"internal/nearest":  {},
 	"internal/sandbox":  {others: []string{"golang.org/x/sys/"}},
 	"internal/task":     {},
-	"lease":             {ours: []string{"allocator", "internal/broken"}, others: etcd},
-	"lease/doctor":      {ours: []string{"lease", "allocator"}},
+	"lease":             {ours: []string{"allocator", "allocator/ipam", "internal/broken"}, others: etcd},
+	"lease/doctor":      {ours: []string{"lease", "allocator", "allocator/ipam", "internal/task"}},
 	"lease/embedded":    {others: embed},
 	"lease/model":       {},
 	"netops": {
@@ -68,13 +69,13 @@ var rules = map[string]rule{
 	"agent": {
 		ours: []string{"agent/host", "agent/host/bridges", "agent/findings", "agent/journal", "agent/node", "agent/plan", "agent/server",
 			"metrics", "netops", "lease",
-			"allocator", "internal/wire", "internal/broken", "internal/ifname", "internal/task"},
+			"allocator", "allocator/ipam", "internal/wire", "internal/broken", "internal/ifname", "internal/task"},
 		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
 	},
 	"agent/host/bridges": {ours: []string{"netops"}},
 	"agent/exclusive":    {others: []string{"golang.org/x/sys/"}},
 	"agent/findings":     {ours: []string{"lease"}},
-	"agent/journal":      {ours: []string{"allocator"}, others: []string{"golang.org/x/sys/"}},
+	"agent/journal":      {ours: []string{"allocator", "allocator/ipam"}, others: []string{"golang.org/x/sys/"}},
 	"agent/host": {
 		ours: []string{"agent/host/bridges", "agent/findings", "agent/journal", "agent/plan", "netops", "lease", "allocator",
 			"internal/task"},

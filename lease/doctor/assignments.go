@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -16,7 +17,7 @@ func (l *look) compareAssignments() {
 }
 
 func (l *look) compareAssignment(a lease.Assignment) {
-	at := place{a.Pool, a.Address}
+	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	key := l.Text(assignmentKey(at))
 	f := Finding{Key: key, Node: a.Node, Container: a.Attachment.String(), mark: fmt.Sprint(l.Revisions(key))}
 	pool, unreadable := l.pool(a.Pool)
@@ -57,7 +58,7 @@ func (l *look) compareAssignment(a lease.Assignment) {
 
 // compareAssigned looks where the address of an assignment lies that a container really has.
 func (l *look) compareAssigned(f Finding, a lease.Assignment, pool *allocator.Pool) {
-	at := place{a.Pool, a.Address}
+	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	b, there, hidden := l.blockOf(pool, a.Address)
 	// Of a part that the node uses and etcd does not record it is told once, not for each address.
 	if owner := owner(b, a.Address); !hidden && owner != a.Node && !l.owns(a.Node, at) && l.holderOf(a.Node, at).Isolated == "" {
@@ -73,12 +74,12 @@ func (l *look) compareAssigned(f Finding, a lease.Assignment, pool *allocator.Po
 }
 
 // noteExcluded notes an address in use that is not to be given out any more.
-func (l *look) noteExcluded(f Finding, pool *allocator.Pool, at place) {
-	if pool.Usable(at.addr) {
+func (l *look) noteExcluded(f Finding, pool *allocator.Pool, at ipam.Address) {
+	if pool.Usable(at.Addr) {
 		return
 	}
 	f.Kind, f.Note = AddressExcluded, true
-	f.Cause = fmt.Sprintf("%s is excluded, the gateway's, or the network's own: nobody gets it anew", at.addr)
+	f.Cause = fmt.Sprintf("%s is excluded, the gateway's, or the network's own: nobody gets it anew", at.Addr)
 	f.Mend = "nothing, or end the container"
 	l.found(f)
 }
@@ -86,7 +87,7 @@ func (l *look) noteExcluded(f Finding, pool *allocator.Pool, at place) {
 // unassign deletes an assignment that nobody has need of: its node is gone, or says that it has no such container. Nil:
 // nobody can tell.
 func (l *look) unassign(a lease.Assignment) *lease.Remedy {
-	at := place{a.Pool, a.Address}
+	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	switch h := l.holderOf(a.Node, at); {
 	case l.gone(a.Node):
 	case h != nil && h.Attachment == a.Attachment, h == nil && !l.complete(a.Node):
@@ -96,7 +97,7 @@ func (l *look) unassign(a lease.Assignment) *lease.Remedy {
 }
 
 // assignedTo reports whether etcd assigns an address to a container, or has something there that cannot be read.
-func (l *look) assignedTo(h holder, at place) bool {
+func (l *look) assignedTo(h holder, at ipam.Address) bool {
 	a, there := l.assignments[at]
 	return there && a.Node == h.node && a.Attachment == h.Attachment || l.bad[l.Text(assignmentKey(at))]
 }

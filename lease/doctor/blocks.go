@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -114,20 +115,22 @@ func (l *look) uses(answer lease.Answer, b lease.KeyedBlock) bool {
 
 // within names one address of a block's that is in use; empty: none.
 func (l *look) within(b lease.KeyedBlock) string {
-	in := func(at place) bool { return at.pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.addr) }
+	in := func(at ipam.Address) bool {
+		return at.Pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.Addr)
+	}
 	for at := range l.assignments {
 		if in(at) {
-			return fmt.Sprintf("address %s is assigned", at.addr)
+			return fmt.Sprintf("address %s is assigned", at.Addr)
 		}
 	}
 	for at := range l.reservations {
 		if in(at) {
-			return fmt.Sprintf("address %s is reserved", at.addr)
+			return fmt.Sprintf("address %s is reserved", at.Addr)
 		}
 	}
 	for at := range l.held {
 		if in(at) {
-			return fmt.Sprintf("a container has address %s", at.addr)
+			return fmt.Sprintf("a container has address %s", at.Addr)
 		}
 	}
 	return ""
@@ -174,9 +177,9 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 
 // compareMachine looks whether the node is there whose own address a part is, and whether nobody else has it.
 func (l *look) compareMachine(b lease.KeyedBlock, p lease.Part) {
-	at, f := place{b.Pool, p.Prefix.Addr()}, Finding{Key: l.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
+	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: l.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
 	if l.removed(p.Node) || l.gone(p.Node) {
-		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.addr, p.Node, l.absence(p.Node))
+		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, l.absence(p.Node))
 		f.Mend = removal(p.Node)
 		if l.removed(p.Node) {
 			f.Kind, f.Mend = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
@@ -187,7 +190,7 @@ func (l *look) compareMachine(b lease.KeyedBlock, p lease.Part) {
 	for _, h := range l.held[at] {
 		l.found(Finding{
 			Kind: AddressTwice, Key: l.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
-			Cause: fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.addr, p.Node, h.node),
+			Cause: fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.Addr, p.Node, h.node),
 			Mend:  "end the container, or give the node another address",
 		})
 	}
@@ -211,7 +214,7 @@ func (l *look) withoutOwner(b lease.KeyedBlock, name string) *lease.Remedy {
 
 // compareIdle notes a part that its node does not hand out of.
 func (l *look) compareIdle(f Finding, pool string, part netip.Prefix) {
-	if _, answered := l.answers[f.Node]; answered && !l.owns(f.Node, place{pool, part.Addr()}) {
+	if _, answered := l.answers[f.Node]; answered && !l.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
 		f.Kind, f.Note, f.mark = PartUnused, true, ""
 		f.Cause = fmt.Sprintf("node %s does not hand out of %s: its journal was lost, or its giving it back was not settled", f.Node, part)
 		f.Mend = "nothing: it is used again after the next boot of the node"

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -54,7 +55,7 @@ func Examine(ctx context.Context, s *lease.Store, o Options) (*Report, error) {
 	var deaf []string
 	for n := range looks {
 		if n > 0 {
-			if err := pause(ctx, cmp.Or(o.Settle, time.Second)); err != nil {
+			if err := task.Pause(ctx, cmp.Or(o.Settle, time.Second)); err != nil {
 				return nil, err
 			}
 		}
@@ -130,15 +131,4 @@ func mend(ctx context.Context, s *lease.Store, r *Report, o Options) error {
 	slices.Sort(ask)
 	_, _, err := s.Ask(ctx, lease.Question{Who: o.Who, Mend: slices.Compact(ask)}, o.Patience)
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -54,7 +55,7 @@ func (l *look) identityBy(all []lease.Reservation) (record lease.IdentityRecord,
 		whole = whole && !families[f] && r.Pool == all[0].Pool
 		families[f] = true
 		record.Pool, record.Addresses = r.Pool, append(record.Addresses, r.Address)
-		same = append(same, reservationKey(place{r.Pool, r.Address}))
+		same = append(same, reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address}))
 	}
 	slices.SortFunc(record.Addresses, netip.Addr.Compare)
 	return record, same, whole
@@ -64,7 +65,7 @@ func (l *look) identityBy(all []lease.Reservation) (record lease.IdentityRecord,
 func (l *look) deleteOthers(all []lease.Reservation) string {
 	var idle []string
 	for _, r := range all {
-		if at := (place{r.Pool, r.Address}); r.Holder == nil && len(l.held[at]) == 0 && l.allComplete() {
+		if at := (ipam.Address{Pool: r.Pool, Addr: r.Address}); r.Holder == nil && len(l.held[at]) == 0 && l.allComplete() {
 			idle = append(idle, deleteKey(l.Text(reservationKey(at))))
 		}
 	}
@@ -81,9 +82,9 @@ func (l *look) deleteOthers(all []lease.Reservation) string {
 func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecord, own []lease.Reservation) {
 	key := identityKey(id)
 	f := Finding{Key: l.Text(key), mark: fmt.Sprint(record.Addresses)}
-	var missing []place
+	var missing []ipam.Address
 	for _, addr := range record.Addresses {
-		at := place{record.Pool, addr}
+		at := ipam.Address{Pool: record.Pool, Addr: addr}
 		r, there := l.reservations[at]
 		switch {
 		case there && r.Identity != id:
@@ -95,7 +96,7 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 	}
 	if len(missing) > 0 {
 		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses,
-			missing[0].addr)
+			missing[0].Addr)
 		var why string
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy == nil {
 			if f.takes = !l.mayRun(id); f.takes {
@@ -110,7 +111,7 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 		if r.Pool == record.Pool && slices.Contains(record.Addresses, r.Address) {
 			continue
 		}
-		at := place{r.Pool, r.Address}
+		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
 		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)),
 			Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
@@ -133,7 +134,7 @@ func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reserva
 	f.takes = true
 	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
 	record, same, whole := l.identityBy(own)
-	same = append(same, reservationKey(place{r.Pool, r.Address}))
+	same = append(same, reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address}))
 	switch {
 	case whole:
 		f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: identityKey(id), Value: record}}}
@@ -147,31 +148,31 @@ func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reserva
 
 // reserveAgain puts reservations back that an identity's record tells of, if nobody else can have the addresses:
 // attached to the container that has them, or to nobody. Where it cannot it says why.
-func (l *look) reserveAgain(id allocator.Identity, missing []place) (*lease.Remedy, string) {
+func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*lease.Remedy, string) {
 	if !l.allComplete() {
 		return nil, "not every node has said what it holds"
 	}
-	remedy := &lease.Remedy{Same: []lease.Key{identityKey(id), poolKey(missing[0].pool)}}
+	remedy := &lease.Remedy{Same: []lease.Key{identityKey(id), poolKey(missing[0].Pool)}}
 	blocks := map[string]bool{}
 	for _, at := range missing {
-		pool, _ := l.pool(at.pool)
-		if pool == nil || !pool.InStateful(at.addr) {
-			return nil, fmt.Sprintf("%s lies in no stateful range", at.addr)
+		pool, _ := l.pool(at.Pool)
+		if pool == nil || !pool.InStateful(at.Addr) {
+			return nil, fmt.Sprintf("%s lies in no stateful range", at.Addr)
 		}
-		b, there, hidden := l.blockOf(pool, at.addr)
-		if key := blockKey(at.pool, pool.BlockOf(at.addr).Addr()); there {
+		b, there, hidden := l.blockOf(pool, at.Addr)
+		if key := blockKey(at.Pool, pool.BlockOf(at.Addr).Addr()); there {
 			remedy.Same = append(remedy.Same, key)
 		} else if !blocks[l.Text(key)] {
 			blocks[l.Text(key)] = true
-			remedy.Put = append(remedy.Put, lease.Record{Key: key, Value: statefulBlock(pool, at.addr)})
+			remedy.Put = append(remedy.Put, lease.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
 		}
 		if hidden || there && !b.Stateful() || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
-			return nil, fmt.Sprintf("%s may be somebody else's", at.addr)
+			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
 		}
 		r := lease.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: l.Revision} // greater than any that was before
 		switch has := l.held[at]; {
 		case len(has) > 1, len(has) == 1 && has[0].Identity() != id:
-			return nil, fmt.Sprintf("%s is another container's", at.addr)
+			return nil, fmt.Sprintf("%s is another container's", at.Addr)
 		case len(has) == 1:
 			r.Since, r.Epoch = has[0].Since, has[0].Epoch
 			r.Holder = &lease.Holder{Attachment: has[0].Attachment, Node: has[0].node, Since: has[0].Since}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -42,7 +43,7 @@ func (l *look) compareAttachment(h holder) {
 		return
 	}
 	for _, addr := range h.Addresses {
-		at := place{h.Pool, addr}
+		at := ipam.Address{Pool: h.Pool, Addr: addr}
 		a, there := l.assignments[at]
 		if l.assignedTo(h, at) || there && a.Node == h.node {
 			continue // or it is told of the assignment
@@ -58,10 +59,10 @@ func (l *look) compareAttachment(h holder) {
 
 // compareMember is for a stateful container.
 func (l *look) compareMember(f Finding, h holder) {
-	id, missing := h.Identity(), []place(nil)
+	id, missing := h.Identity(), []ipam.Address(nil)
 	record, recorded := l.Identities[id]
 	for _, addr := range h.Addresses {
-		at := place{h.Pool, addr}
+		at := ipam.Address{Pool: h.Pool, Addr: addr}
 		r, there := l.reservations[at]
 		f.Kind, f.Key = ContainerUnreserved, l.Text(reservationKey(at))
 		switch {
@@ -89,7 +90,7 @@ func (l *look) compareMember(f Finding, h holder) {
 	}
 	if len(missing) > 0 && !recorded {
 		f.Key, f.Cause = l.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
-			missing[0].addr, id)
+			missing[0].Addr, id)
 		var why string
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
 			f.remedy.Put = append(f.remedy.Put,
@@ -117,7 +118,7 @@ func (l *look) compareTwice() {
 		slices.Sort(who)
 		l.found(Finding{
 			Kind: AddressTwice, Key: l.Text(assignmentKey(at)), mark: fmt.Sprint(who), ask: names,
-			Cause: fmt.Sprintf("%s has several containers: %s", at.addr, strings.Join(who, "; ")),
+			Cause: fmt.Sprintf("%s has several containers: %s", at.Addr, strings.Join(who, "; ")),
 			Mend:  "berthctl doctor --fix lets the nodes look whose it is; if it stays, delete one of the containers",
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -18,19 +19,13 @@ type look struct {
 	answers map[string]lease.Answer // of the nodes that have not settled anew since
 	silent  []string
 
-	assignments  map[place]lease.Assignment
-	reservations map[place]lease.Reservation
-	blocks       map[place]lease.KeyedBlock // those whose key is that of a block, by its first address
-	held         map[place][]holder         // by journals
-	bad          map[string]bool            // keys whose records cannot be read
-	former       map[string]string          // what etcd remembers of them
+	assignments  map[ipam.Address]lease.Assignment
+	reservations map[ipam.Address]lease.Reservation
+	blocks       map[ipam.Address]lease.KeyedBlock // those whose key is that of a block, by its first address
+	held         map[ipam.Address][]holder         // by journals
+	bad          map[string]bool                   // keys whose records cannot be read
+	former       map[string]string                 // what etcd remembers of them
 	findings     []Finding
-}
-
-// A place is an address in a pool.
-type place struct {
-	pool string
-	addr netip.Addr
 }
 
 // A holder is an attachment, and the node whose journal has it.
@@ -56,18 +51,19 @@ func observe(ctx context.Context, s *lease.Store, o Options, deaf []string) (*lo
 func newLook(state *lease.State, answers []lease.Answer, silent []string) *look {
 	l := &look{
 		State: state, answers: map[string]lease.Answer{}, silent: silent,
-		assignments: map[place]lease.Assignment{}, reservations: map[place]lease.Reservation{}, blocks: map[place]lease.KeyedBlock{},
-		held: map[place][]holder{}, bad: map[string]bool{}, former: map[string]string{},
+		assignments: map[ipam.Address]lease.Assignment{}, reservations: map[ipam.Address]lease.Reservation{},
+		blocks: map[ipam.Address]lease.KeyedBlock{},
+		held:   map[ipam.Address][]holder{}, bad: map[string]bool{}, former: map[string]string{},
 	}
 	for _, a := range state.Assignments {
-		l.assignments[place{a.Pool, a.Address}] = a
+		l.assignments[ipam.Address{Pool: a.Pool, Addr: a.Address}] = a
 	}
 	for _, r := range state.Reservations {
-		l.reservations[place{r.Pool, r.Address}] = r
+		l.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
 	for _, b := range state.Blocks {
 		if l.malformed(b) == "" {
-			l.blocks[place{b.Pool, b.Prefix.Addr()}] = b
+			l.blocks[ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}] = b
 		}
 	}
 	for _, b := range state.Bad {
@@ -80,7 +76,7 @@ func newLook(state *lease.State, answers []lease.Answer, silent []string) *look 
 		l.answers[a.Node] = a
 		for i := range a.Attachments {
 			for _, addr := range a.Attachments[i].Addresses {
-				at := place{a.Attachments[i].Pool, addr}
+				at := ipam.Address{Pool: a.Attachments[i].Pool, Addr: addr}
 				l.held[at] = append(l.held[at], holder{a.Node, &a.Attachments[i]})
 			}
 		}
@@ -183,7 +179,7 @@ func (l *look) allCompleteBut(node string) bool {
 }
 
 // holderOf is who of a node has the address by its journal; nil: nobody.
-func (l *look) holderOf(node string, at place) *lease.HeldAttachment {
+func (l *look) holderOf(node string, at ipam.Address) *lease.HeldAttachment {
 	for _, h := range l.held[at] {
 		if h.node == node {
 			return h.HeldAttachment
@@ -199,11 +195,11 @@ func guard(node string) []lease.Key {
 
 func nodeKey(name string) lease.Key { return lease.Key{Kind: lease.KindNode, Node: name} }
 func poolKey(name string) lease.Key { return lease.Key{Kind: lease.KindPool, Pool: name} }
-func assignmentKey(at place) lease.Key {
-	return lease.Key{Kind: lease.KindAssignment, Pool: at.pool, Address: at.addr}
+func assignmentKey(at ipam.Address) lease.Key {
+	return lease.Key{Kind: lease.KindAssignment, Pool: at.Pool, Address: at.Addr}
 }
-func reservationKey(at place) lease.Key {
-	return lease.Key{Kind: lease.KindReservation, Pool: at.pool, Address: at.addr}
+func reservationKey(at ipam.Address) lease.Key {
+	return lease.Key{Kind: lease.KindReservation, Pool: at.Pool, Address: at.Addr}
 }
 func blockKey(pool string, first netip.Addr) lease.Key {
 	return lease.Key{Kind: lease.KindBlock, Pool: pool, Address: first}
@@ -224,7 +220,7 @@ func (l *look) pool(name string) (p *allocator.Pool, unreadable bool) {
 // malformed.
 func (l *look) blockOf(pool *allocator.Pool, a netip.Addr) (b lease.KeyedBlock, there, hidden bool) {
 	first := pool.BlockOf(a).Addr()
-	b, there = l.blocks[place{pool.Name, first}]
+	b, there = l.blocks[ipam.Address{Pool: pool.Name, Addr: first}]
 	return b, there, !there && first.IsValid() && l.Has(blockKey(pool.Name, first))
 }
 
@@ -239,9 +235,9 @@ func owner(b lease.KeyedBlock, a netip.Addr) string {
 }
 
 // owns reports whether a node's allocator owns an address.
-func (l *look) owns(node string, at place) bool {
+func (l *look) owns(node string, at ipam.Address) bool {
 	for _, s := range l.answers[node].Spaces {
-		if s.Pool == at.pool && slices.ContainsFunc(s.Parts, func(p netip.Prefix) bool { return p.Contains(at.addr) }) {
+		if s.Pool == at.Pool && slices.ContainsFunc(s.Parts, func(p netip.Prefix) bool { return p.Contains(at.Addr) }) {
 			return true
 		}
 	}

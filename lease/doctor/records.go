@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -58,7 +59,7 @@ func (l *look) repair(b lease.BadKey, f *Finding) {
 	}
 	switch b.Key.Kind {
 	case lease.KindAssignment:
-		f.remedy, f.ask = &lease.Remedy{Delete: []string{b.Text}}, l.ownersOf(place{b.Key.Pool, b.Key.Address})
+		f.remedy, f.ask = &lease.Remedy{Delete: []string{b.Text}}, l.ownersOf(ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address})
 		return
 	case lease.KindStatus:
 		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
@@ -117,7 +118,7 @@ func (l *look) addedInVain(b lease.BadKey) bool {
 	if !b.Added || !l.allCompleteBut(b.Key.Node) {
 		return false
 	}
-	at := place{b.Key.Pool, b.Key.Address}
+	at := ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address}
 	switch b.Key.Kind {
 	case lease.KindHistory:
 		return b.Key.Number > l.Config.Changes
@@ -127,25 +128,25 @@ func (l *look) addedInVain(b lease.BadKey) bool {
 		return len(l.reservationsOf()[b.Key.Identity]) == 0 && !l.mayRun(b.Key.Identity)
 	case lease.KindReservation:
 		for _, record := range l.Identities {
-			if record.Pool == at.pool && slices.Contains(record.Addresses, at.addr) {
+			if record.Pool == at.Pool && slices.Contains(record.Addresses, at.Addr) {
 				return false
 			}
 		}
 		return len(l.held[at]) == 0
 	case lease.KindBlock:
-		pool, unreadable := l.pool(at.pool)
-		if unreadable || pool == nil || pool.BlockOf(at.addr).Addr() != at.addr {
+		pool, unreadable := l.pool(at.Pool)
+		if unreadable || pool == nil || pool.BlockOf(at.Addr).Addr() != at.Addr {
 			return !unreadable
 		}
-		block := pool.BlockOf(at.addr)
+		block := pool.BlockOf(at.Addr)
 		for _, answer := range l.answers {
 			for _, s := range answer.Spaces {
-				if s.Pool == at.pool && slices.ContainsFunc(s.Parts, block.Overlaps) {
+				if s.Pool == at.Pool && slices.ContainsFunc(s.Parts, block.Overlaps) {
 					return false
 				}
 			}
 		}
-		return l.within(lease.KeyedBlock{Block: lease.Block{Pool: at.pool, Prefix: block}}) == ""
+		return l.within(lease.KeyedBlock{Block: lease.Block{Pool: at.Pool, Prefix: block}}) == ""
 	}
 	return false
 }
@@ -167,10 +168,10 @@ func (l *look) derived(b lease.BadKey) *lease.Remedy {
 	case lease.KindBlock:
 		return l.derivedBlock(b)
 	case lease.KindReservation:
-		at := place{b.Key.Pool, b.Key.Address}
+		at := ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address}
 		for id, record := range l.Identities {
-			if record.Pool == at.pool && slices.Contains(record.Addresses, at.addr) {
-				remedy, _ := l.reserveAgain(id, []place{at})
+			if record.Pool == at.Pool && slices.Contains(record.Addresses, at.Addr) {
+				remedy, _ := l.reserveAgain(id, []ipam.Address{at})
 				return remedy
 			}
 		}
@@ -286,7 +287,7 @@ func (f *Finding) isCause() bool {
 func putKey(text, value string) string { return "etcdctl put " + quoted(text) + " " + quoted(value) }
 
 // ownersOf are the nodes that answered and own an address.
-func (l *look) ownersOf(at place) (names []string) {
+func (l *look) ownersOf(at ipam.Address) (names []string) {
 	for name := range l.answers {
 		if l.owns(name, at) {
 			names = append(names, name)

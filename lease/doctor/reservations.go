@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
 )
 
@@ -11,7 +12,7 @@ import (
 func (l *look) compareReservations() {
 	told := map[string]bool{} // blocks
 	for _, r := range l.Reservations {
-		at := place{r.Pool, r.Address}
+		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
 		f := Finding{Key: l.Text(reservationKey(at)), mark: fmt.Sprint(r.Epoch)}
 		if h := r.Holder; h != nil {
 			f.Node, f.Container = h.Node, h.Attachment.String()
@@ -68,7 +69,8 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 		if l.detachable(h.Node) {
 			free := r
 			free.Holder = nil
-			f.remedy = &lease.Remedy{Same: guard(h.Node), Put: []lease.Record{{Key: reservationKey(place{r.Pool, r.Address}), Value: free}}}
+			key := reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address})
+			f.remedy = &lease.Remedy{Same: guard(h.Node), Put: []lease.Record{{Key: key, Value: free}}}
 		} else {
 			f.Mend = removal(h.Node)
 		}
@@ -81,7 +83,7 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 	case !l.complete(h.Node):
 		return
 	default:
-		if has := l.holderOf(h.Node, place{r.Pool, r.Address}); has != nil && has.Attachment == h.Attachment {
+		if has := l.holderOf(h.Node, ipam.Address{Pool: r.Pool, Addr: r.Address}); has != nil && has.Attachment == h.Attachment {
 			return
 		}
 		f.Kind, f.Cause = ReservationNoContainer, fmt.Sprintf("%s is attached to a container that node %s does not have", r.Identity, h.Node)
