@@ -176,6 +176,9 @@ func (m *member) wanted(now time.Time) []Reservation {
 	for _, s := range m.spots {
 		epoch = max(epoch, s.reservation.Epoch)
 	}
+	if m.reserved && epoch == 0 && !m.complete() { // it is made again of a member that was: no late word of its former epochs counts for it
+		epoch = max(m.identity, 1)
+	}
 	wanted := make([]Reservation, len(m.spots))
 	for i, s := range m.spots {
 		r := s.reservation

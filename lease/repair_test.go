@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -118,6 +119,27 @@ func TestNothingComesBetweenALookAndAnEnd(t *testing.T) {
 		l.put(key, string(now.Kvs[0].Value))
 		if err := s.commit(t.Context(), 1, ending.txn); err != nil || ending.Done {
 			t.Errorf("%s has changed, and it ended: %v", what, err)
+		}
+	}
+}
+
+// A member that was there before the request, and whose reservation somebody has deleted, does not end with the request.
+func TestUndoingAnAttachmentEndsNoMemberWhoseReservationItMadeAgain(t *testing.T) {
+	l := newLab(t)
+	s := l.store()
+	config := l.apply(s, smallest())
+	x := l.join(s, "n1")
+	q := asking(config, "default", identity("db", 0), "c1")
+	first := l.reserve(x, q)[0]
+	l.delete(s.keys.reservation("default", first.Address))
+	for _, store := range []*Store{s, l.store()} { // with a hint, and without
+		again := l.reserve(l.join(store, "n1"), q)[0]
+		l.check(s.EndMade(t.Context(), Detachment{
+			Pool: "default", Addresses: []netip.Addr{again.Address}, Identity: q.Identity, Attachment: q.Attachment, Epoch: again.Epoch,
+		}))
+		all, err := s.Reservations(t.Context())
+		if err != nil || len(all) != 1 || all[0].Address != first.Address || all[0].Holder != nil {
+			t.Errorf("the member had %s, and has %+v: %v", first.Address, all, err)
 		}
 	}
 }

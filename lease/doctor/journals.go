@@ -66,7 +66,14 @@ func (l *look) compareMember(f Finding, h holder) {
 		r, there := l.reservations[at]
 		f.Kind, f.Key = ContainerUnreserved, l.Text(reservationKey(at))
 		switch {
-		case l.bad[f.Key] || l.bad[l.Text(identityKey(id))]:
+		case l.bad[f.Key]:
+		case l.bad[l.Text(identityKey(id))]:
+			if !there {
+				g := f
+				g.Cause = fmt.Sprintf("it has %s, which is not reserved, and the record of %s cannot be read", addr, id)
+				g.Mend = fmt.Sprintf("first mend %s: then its reservation is made again", l.Text(identityKey(id)))
+				l.found(g)
+			}
 		case !there && !(recorded && record.Pool == h.Pool && slices.Contains(record.Addresses, addr)):
 			missing = append(missing, at) // else it is told of the identity
 		case !there:

@@ -52,3 +52,13 @@ func TestWhileTheHistoryIsLostWhatLiesInAMissingPoolIsNotToBeEnded(t *testing.T)
 		}
 	}
 }
+
+func TestAContainerWithoutReservationIsToldOfBesideItsIdentityThatCannotBeRead(t *testing.T) {
+	l := newLab(t)
+	l.reserve("db-0", "10.42.0.9")
+	l.has("n1", "m", "10.42.0.9", stateful("db-0", 3))
+	l.put("identities/net/ns/db/db-0/eth0", "{")
+	l.del("reservations/default/10.42.0.9")
+	l.finds(RecordUnreadable, ContainerUnreserved)
+	l.fixes()
+}
