@@ -56,6 +56,7 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("/run", "rig")
 	check(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) }) // an etcd's log has 64 MB from the start, and /run is in memory
 	r := &rig{t: t, dir: dir, session: 2 * time.Second, patience: time.Minute}
 	r.until("the ports of the former test are gone", func() bool {
 		links, err := net.Interfaces()
