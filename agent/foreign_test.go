@@ -110,6 +110,10 @@ func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
 	if !r.toldOfProxies() {
 		t.Errorf("nothing is told: %v", r.agent.findings.List())
 	}
+	r.until("the wire was asked for the whole part", func() bool { return r.freeUnasked() == 0 })
+	if r.agent.lookAtProxies(t.Context()); !r.toldOfProxies() {
+		t.Error("it still answers for everything, and is told no more")
+	}
 }
 
 func TestOneThatDoesNotAnswerForEverythingAnyMoreIsAHostLikeAnyOther(t *testing.T) {
