@@ -166,7 +166,7 @@ func (l *look) allComplete() bool { return l.allCompleteBut("") }
 
 func (l *look) allCompleteBut(node string) bool {
 	for _, b := range l.Bad {
-		if b.Key.Kind == lease.KindNode && b.Key.Node != node {
+		if b.Key.Kind == lease.KindNode && b.Key.Node != node && (node == "" || !l.neverWas(b)) {
 			return false
 		}
 	}

@@ -62,3 +62,11 @@ func TestAContainerWithoutReservationIsToldOfBesideItsIdentityThatCannotBeRead(t
 	l.finds(RecordUnreadable, ContainerUnreserved)
 	l.fixes()
 }
+
+func TestSeveralNodesThatNeverWereDoNotWaitForEachOther(t *testing.T) {
+	l := newLab(t)
+	l.put("nodes/ghost1", "{}")
+	l.put("nodes/ghost2", `{"name":"zz"}`)
+	l.finds(RecordUnreadable, RecordUnreadable)
+	l.fixes()
+}

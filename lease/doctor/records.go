@@ -123,7 +123,7 @@ func (l *look) addedInVain(b lease.BadKey) bool {
 	case lease.KindHistory:
 		return b.Key.Number > l.Config.Changes
 	case lease.KindNode:
-		return !l.Live(b.Key.Node) && !l.holdsAny(b.Key.Node)
+		return l.neverWas(b)
 	case lease.KindIdentity:
 		return len(l.reservationsOf()[b.Key.Identity]) == 0 && !l.mayRun(b.Key.Identity)
 	case lease.KindReservation:
@@ -149,6 +149,11 @@ func (l *look) addedInVain(b lease.BadKey) bool {
 		return l.within(lease.KeyedBlock{Block: lease.Block{Pool: at.Pool, Prefix: block}}) == ""
 	}
 	return false
+}
+
+// neverWas reports whether a damaged node's record was never another, and nothing is the node's. Two of them do not wait for each other.
+func (l *look) neverWas(b lease.BadKey) bool {
+	return b.Added && !l.Live(b.Key.Node) && !l.holdsAny(b.Key.Node)
 }
 
 // holdsAny reports whether anything in etcd is a node's.
