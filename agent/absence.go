@@ -8,7 +8,8 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // absences remembers how long this node has seen others to be away: since when, on its own CLOCK_MONOTONIC, it knows
@@ -16,7 +17,7 @@ import (
 // begins anew; so it does when this agent starts.
 type absences struct {
 	mu    sync.Mutex
-	nodes map[string]lease.Node
+	nodes map[string]record.Node
 	live  map[string]bool
 	seen  int64 // the revision of etcd up to which live tells
 	waits map[string]wait
@@ -32,11 +33,11 @@ type wait struct {
 // takeNodes and takeSessions bring in what the watches say. They may come in any order: a session is absent for a node
 // key only by news that are not older than that key.
 
-func (w *absences) takeNodes(u lease.Update[lease.Node]) {
+func (w *absences) takeNodes(u kv.Update[record.Node]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.nodes == nil {
-		w.nodes = map[string]lease.Node{}
+		w.nodes = map[string]record.Node{}
 	}
 	for _, n := range u.Set {
 		w.nodes[n.Name] = n
@@ -47,7 +48,7 @@ func (w *absences) takeNodes(u lease.Update[lease.Node]) {
 	w.update()
 }
 
-func (w *absences) takeSessions(u lease.Update[lease.Presence]) {
+func (w *absences) takeSessions(u kv.Update[record.Presence]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.live == nil {
@@ -95,7 +96,7 @@ func (w *absences) reset() {
 
 // over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
 // its node key, and if not, how long that takes yet. Of a node that is not away nothing is ever over.
-func (w *absences) over(node string, class allocator.Class) (a lease.Absence, left time.Duration, over bool) {
+func (w *absences) over(node string, class allocator.Class) (a record.Absence, left time.Duration, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, since := w.nodes[node], w.waits[node]
@@ -103,12 +104,12 @@ func (w *absences) over(node string, class allocator.Class) (a lease.Absence, le
 		return a, 0, false
 	}
 	left = ipam.WaitOut(rightOf(n, class)) - time.Since(since.began)
-	return lease.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
+	return record.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
 }
 
 // waited is over, for what a stateful ADD wants of a node. Of one without a record, which somebody has deleted, only the
 // longest right is known that a node may have; the wait begins when it is first asked about.
-func (w *absences) waited(a lease.Absence, longest time.Duration) bool {
+func (w *absences) waited(a record.Absence, longest time.Duration) bool {
 	if a.Revision == 0 {
 		return w.waitedUnknown(a.Node, longest)
 	}
@@ -143,7 +144,7 @@ func (w *absences) longestRight(class allocator.Class) (longest time.Duration) {
 	return longest
 }
 
-func rightOf(n lease.Node, class allocator.Class) time.Duration {
+func rightOf(n record.Node, class allocator.Class) time.Duration {
 	if class == allocator.Stateful {
 		return time.Duration(n.Session)
 	}
@@ -164,14 +165,14 @@ func (w *absences) first(node string) bool {
 }
 
 func (a *Agent) followNodes(ctx context.Context) error {
-	return a.store.FollowNodes(ctx, func(u lease.Update[lease.Node]) {
+	return a.store.Sessions.FollowNodes(ctx, func(u kv.Update[record.Node]) {
 		report(a, u)
 		a.absences.takeNodes(u)
 	})
 }
 
 func (a *Agent) followSessions(ctx context.Context) error {
-	return a.store.FollowSessions(ctx, func(u lease.Update[lease.Presence]) {
+	return a.store.Sessions.FollowSessions(ctx, func(u kv.Update[record.Presence]) {
 		report(a, u)
 		a.absences.takeSessions(u)
 		for _, p := range u.Gone {

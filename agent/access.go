@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // etcdAccess is the kind of finding about what etcd refuses this node.
@@ -23,8 +23,8 @@ func (a *Agent) hearAccess(what string, err error) {
 		return
 	}
 	advice := fmt.Sprintf("give the user of --etcd-user the role that docs/etcd.md shows, for the keys under %s; the agent tries "+
-		"again by itself", cmp.Or(a.Etcd.Prefix, lease.DefaultPrefix))
-	if what == lease.TheUser {
+		"again by itself", cmp.Or(a.Etcd.Prefix, kv.DefaultPrefix))
+	if what == kv.TheUser {
 		advice = "see that --etcd-user and the content of --etcd-password-file are what etcd knows; the file is read again at the next try"
 	}
 	a.findings.Set(etcdAccess, what, fmt.Sprintf("etcd refuses it: %v", err), advice)
@@ -49,8 +49,8 @@ func (r *rejoin) failed(ctx context.Context, log *zap.Logger, err error) {
 		r.said = words
 		log.Warn("cannot join the cluster by etcd; trying again", zap.Error(err))
 	}
-	_, old := errors.AsType[*lease.ReleaseError](err)
-	if !old && !lease.Refused(err) {
+	_, old := errors.AsType[*kv.ReleaseError](err)
+	if !old && !kv.Refused(err) {
 		r.pause = 0
 	}
 	r.pause = min(max(2*r.pause, firstJoin), lastJoin)

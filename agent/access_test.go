@@ -12,7 +12,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // users has the rig's etcd want to know who asks, and gives who manages it: the agent is to be the user berth.
@@ -28,7 +29,7 @@ func (r *rig) users() *clientv3.Client {
 	}
 	_, err = open.RoleAdd(ctx, "berth")
 	check(r.t, err)
-	_, err = open.RoleGrantPermission(ctx, "berth", lease.DefaultPrefix+"/", clientv3.GetPrefixRangeEnd(lease.DefaultPrefix+"/"),
+	_, err = open.RoleGrantPermission(ctx, "berth", kv.DefaultPrefix+"/", clientv3.GetPrefixRangeEnd(kv.DefaultPrefix+"/"),
 		clientv3.PermissionType(clientv3.PermReadWrite))
 	check(r.t, err)
 	for user, role := range map[string]string{"root": "root", "berth": "berth"} {
@@ -78,7 +79,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 
 	_, err = admin.UserChangePassword(t.Context(), "berth", "another")
 	check(t, err)
-	r.until("the finding names the user", func() bool { return strings.Contains(strings.Join(r.refusals(), " "), lease.TheUser) })
+	r.until("the finding names the user", func() bool { return strings.Contains(strings.Join(r.refusals(), " "), kv.TheUser) })
 	check(t, os.WriteFile(r.as.PasswordFile, []byte("another\n"), 0o600))
 	r.until("the findings have ended", func() bool { return len(r.refusals()) == 0 })
 	r.until("the node serves", func() bool { return r.agent.NotReady() == nil })
@@ -88,7 +89,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 func TestARefusalToJoinIsLoggedOnceAndTriedLessAndLessOften(t *testing.T) {
 	core, logged := observer.New(zap.WarnLevel)
 	var again rejoin
-	old := &lease.ReleaseError{Endpoint: "http://a:1", Version: "3.6.8"}
+	old := &kv.ReleaseError{Endpoint: "http://a:1", Version: "3.6.8"}
 	for range 3 {
 		again.failed(canceled(t), zap.New(core), old)
 	}
@@ -98,7 +99,7 @@ func TestARefusalToJoinIsLoggedOnceAndTriedLessAndLessOften(t *testing.T) {
 	if again.pause != 4*firstJoin {
 		t.Errorf("after three refusals the next try is in %v, want %v", again.pause, 4*firstJoin)
 	}
-	again.failed(canceled(t), zap.New(core), lease.ErrNotReserved)
+	again.failed(canceled(t), zap.New(core), reservation.ErrNotReserved)
 	if again.pause != firstJoin || logged.Len() != 2 {
 		t.Errorf("where etcd is only away the next try is in %v, and the log has %d lines: want %v, and 2", again.pause, logged.Len(), firstJoin)
 	}

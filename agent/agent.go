@@ -24,6 +24,9 @@ import (
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/metrics"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -42,7 +45,7 @@ type Agent struct {
 	unsure     unsure
 	adopt      bool // the journal is new under a boot that may have had another, and has handed nothing out yet
 
-	config   atomic.Pointer[lease.Config]
+	config   atomic.Pointer[config.Config]
 	pools    pools
 	blocks   blocks
 	waiters  waiters
@@ -58,9 +61,9 @@ type Agent struct {
 
 	background sync.WaitGroup // what tasks have begun and do not wait for
 
-	gate     node.Gate     // an ADD commits only what its own generation chose
-	asserted *lease.Config // of whose pools all that is held here is asserted, or will be by the settling under way; nil: it has not begun
-	rights   *lease.Rights
+	gate     node.Gate      // an ADD commits only what its own generation chose
+	asserted *config.Config // of whose pools all that is held here is asserted, or will be by the settling under way; nil: it has not begun
+	rights   *session.Rights
 	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
 	waiting  atomic.Pointer[string]   // why nothing can be handed out; nil: it can
 
@@ -101,11 +104,11 @@ const parallel = 64
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: lease.NewRights(wire.Boottime), slots: node.NewSlots(parallel),
+	a := &Agent{Options: o, registry: prometheus.NewRegistry(), rights: session.NewRights(wire.Boottime), slots: node.NewSlots(parallel),
 		passing: map[allocator.Class]bool{}}
 	a.findings = findings.New(a.tellFinding)
 	a.wait("the agent is starting")
-	a.config.Store(&lease.Config{Settings: lease.DefaultSettings()})
+	a.config.Store(&config.Config{Settings: record.DefaultSettings()})
 	a.metrics = metrics.New(a.registry, o.Version, a.snapshot)
 	a.socket = &server.Socket{
 		Path: o.Socket(), Spool: o.spool(), Limits: server.UsualLimits,
@@ -139,7 +142,7 @@ func New(o Options) (_ *Agent, err error) {
 	if a.store, err = lease.Open(o.Etcd); err != nil {
 		return nil, err
 	}
-	a.store.OnAnotherLife(a.beginAnew)
+	a.store.Sessions.OnStoreReset(a.beginAnew)
 	return a, nil
 }
 
@@ -150,7 +153,7 @@ func (a *Agent) Close() error {
 		a.kernel.Close()
 	}
 	if a.store != nil {
-		err = errors.Join(err, a.store.Close())
+		err = errors.Join(err, a.store.KV.Close())
 	}
 	return err
 }
@@ -212,7 +215,7 @@ func (a *Agent) wait(format string, args ...any) {
 }
 
 // pool is a pool's present configuration.
-func (a *Agent) pool(name string) (*allocator.Pool, *lease.Config, error) {
+func (a *Agent) pool(name string) (*allocator.Pool, *config.Config, error) {
 	c := a.config.Load()
 	if p, ok := c.Pools[name]; ok {
 		return &p, c, nil

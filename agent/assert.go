@@ -12,7 +12,11 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // holdings are the stateless addresses that this node holds by what it knows itself, as prefixes in each block.
@@ -56,7 +60,7 @@ type ownPart struct {
 }
 
 // alleged is what of the blocks etcd says to be a node's and is not among the holdings; with nil holdings, nothing is.
-func (h holdings) alleged(blocks []lease.Block, node string) map[blockKey][]netip.Prefix {
+func (h holdings) alleged(blocks []record.Block, node string) map[blockKey][]netip.Prefix {
 	if h == nil {
 		return nil
 	}
@@ -71,7 +75,7 @@ func (h holdings) alleged(blocks []lease.Block, node string) map[blockKey][]neti
 
 // assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
 // they are then.
-func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lease.Block, held holdings) ([]lease.Block, error) {
+func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
 	byKey := map[blockKey]int{}
 	for i, b := range blocks {
 		byKey[keyOf(b)] = i
@@ -81,7 +85,7 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 		if known && !uncovered(blocks[i], prefixes) {
 			continue
 		}
-		b, err := lease.AssertBlock(ctx, s, k.pool, k.prefix, prefixes)
+		b, err := block.Assert(ctx, s, k.pool, k.prefix, prefixes)
 		if a.damaged(err) {
 			if err := a.recallBlock(ctx, k, err); err != nil {
 				return nil, err
@@ -103,8 +107,8 @@ func (a *Agent) assertBlocks(ctx context.Context, s *lease.Session, blocks []lea
 
 // recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
 func (a *Agent) recallBlock(ctx context.Context, k blockKey, damage error) error {
-	before, err := a.store.BlockBefore(ctx, k.pool, k.prefix)
-	_, unknown := errors.AsType[*lease.DamagedError](err)
+	before, err := a.store.Blocks.Before(ctx, k.pool, k.prefix)
+	_, unknown := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !unknown {
 		return err
 	}
@@ -120,7 +124,7 @@ func (a *Agent) recallBlock(ctx context.Context, k blockKey, damage error) error
 	return nil
 }
 
-func uncovered(b lease.Block, prefixes []netip.Prefix) bool {
+func uncovered(b record.Block, prefixes []netip.Prefix) bool {
 	var covered []netip.Prefix
 	for _, p := range b.Parts {
 		covered = append(covered, p.Prefix)
@@ -133,8 +137,8 @@ const assertTime = 5 * time.Second
 
 // assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
 // whose address is another's by now. It reports whether it has asserted any, or tried to.
-func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []lease.Reservation) (asserted bool, err error) {
-	in := map[poolAddress]lease.Reservation{}
+func (a *Agent) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
+	in := map[poolAddress]record.Reservation{}
 	for _, r := range all {
 		in[poolAddress{r.Pool, r.Address}] = r
 	}
@@ -151,14 +155,14 @@ func (a *Agent) assertReservations(ctx context.Context, s *lease.Session, all []
 }
 
 // attached reports whether records attach to an entry all that it has.
-func (a *Agent) attached(e *journal.Entry, in map[poolAddress]lease.Reservation) bool {
+func (a *Agent) attached(e *journal.Entry, in map[poolAddress]record.Reservation) bool {
 	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		r, there := in[poolAddress{e.Pool, addr}]
 		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Node
 	})
 }
 
-func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allocator.Attachment) error {
+func (a *Agent) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, assertTime)
 	defer cancel()
 	unlock, err := a.locks.Lock(ctx, at) // else a DEL could come between
@@ -174,7 +178,7 @@ func (a *Agent) assertReservation(ctx context.Context, s *lease.Session, at allo
 	if err != nil {
 		return nil // the pool is gone, and with it what could be asserted
 	}
-	epoch, ok, err := lease.AssertReservation(ctx, s, lease.Assertion{
+	epoch, ok, err := reservation.Assert(ctx, s, reservation.Assertion{
 		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
 	})
 	switch {

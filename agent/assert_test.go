@@ -25,7 +25,7 @@ func TestAPartThatEtcdLostOutOfABlockIsClaimedAgain(t *testing.T) {
 	block := pool.BlockOf(addr)
 	r.put("blocks/default/"+block.Addr().String(), `{"prefix":"`+block.String()+`","parts":[]}`)
 	r.regain()
-	blocks, err := r.store.Blocks(t.Context())
+	blocks, err := r.store.Blocks.List(t.Context())
 	check(t, err)
 	if len(blocks) != 1 || blocks[0].OwnerOf(addr) != "n1" {
 		t.Errorf("blocks %v: want the part of %s to be n1's", blocks, addr)
@@ -44,7 +44,7 @@ func TestWhatAnIsolatedContainerHasIsNotAssertedAgain(t *testing.T) {
 	r.put("blocks/default/"+block.Addr().String(), "") // their new owners have given them up
 	r.put("reservations/default/"+reserved.String(), "")
 	r.regain()
-	blocks, err := r.store.Blocks(t.Context())
+	blocks, err := r.store.Blocks.List(t.Context())
 	check(t, err)
 	for _, b := range blocks {
 		if b.OwnerOf(addr) != "" {

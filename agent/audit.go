@@ -27,7 +27,7 @@ func (a *Agent) audit(ctx context.Context) error {
 			continue
 		}
 		began := time.Now()
-		bad, err := a.store.Audit(ctx, auditTells)
+		bad, err := a.store.Admin.Audit(ctx, auditTells)
 		if err != nil {
 			a.Log.Debug("cannot look for damaged records now", zap.Error(err))
 			continue

@@ -6,7 +6,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -25,7 +26,7 @@ func (r *rig) proven() {
 
 func TestAMachineThatWasShakenClosesItsFenceAndJoinsAnew(t *testing.T) {
 	r := newRig(t)
-	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
 	r.agent.shake()
 	if got := r.passing(); len(got) != 0 || len(r.agent.shaken) != 1 {
@@ -48,10 +49,10 @@ func TestWithoutAFenceASleepChangesNothing(t *testing.T) {
 }
 
 func TestAClonedMachineHasNoRightBeforeItsNextProof(t *testing.T) {
-	for _, mode := range []string{lease.FencingEvidence, lease.FencingStrict} {
+	for _, mode := range []string{record.FencingEvidence, record.FencingStrict} {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t)
-			r.change(func(c *lease.Config) { c.Settings.Fencing = mode })
+			r.change(func(c *config.Config) { c.Settings.Fencing = mode })
 			r.proven()
 			r.agent.heed(t.Context(), netops.Event{Kind: netops.Cloned})
 			if left := r.agent.rights.Left(allocator.Stateless); left > 0 || r.agent.unbroken()[allocator.Stateless] || len(r.passing()) != 0 {
@@ -66,7 +67,7 @@ func TestAClonedMachineHasNoRightBeforeItsNextProof(t *testing.T) {
 
 func TestATableThatAnotherHasChangedIsBackAndClosedInStrictMode(t *testing.T) {
 	r := newRig(t)
-	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
 	r.agent.heed(t.Context(), netops.Event{Kind: netops.TableChanged})
 	if fenced, err := r.agent.kernel.Fenced(); err != nil || !fenced || len(r.passing()) != 0 || len(r.agent.shaken) != 1 {

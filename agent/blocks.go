@@ -5,7 +5,8 @@ import (
 	"sync"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // blocks is what this node knows of the cluster's blocks, its own among them. It can be behind etcd, and never goes
@@ -13,7 +14,7 @@ import (
 // follows; of others' it only guides choices, and every claim is decided by etcd.
 type blocks struct {
 	mu     sync.Mutex
-	all    map[blockKey]lease.Block
+	all    map[blockKey]record.Block
 	first  map[poolAddress]netip.Prefix // the prefixes of those that all has, by their first addresses
 	hidden hidden
 	gone   map[blockKey]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
@@ -26,10 +27,10 @@ type blockKey struct {
 	prefix netip.Prefix
 }
 
-func keyOf(b lease.Block) blockKey { return blockKey{b.Pool, b.Prefix} }
+func keyOf(b record.Block) blockKey { return blockKey{b.Pool, b.Prefix} }
 
 // A change is a block that the watch has told of, as it is and as it was known before.
-type change struct{ now, former lease.Block }
+type change struct{ now, former record.Block }
 
 // giver is who had what of the block a node has got by the change; empty: it got nothing of another's.
 func (c change) giver(node string) string {
@@ -49,13 +50,13 @@ func (c change) giver(node string) string {
 
 // take brings in what the watch says. It returns the blocks that are news, those that are gone, and those whose records are
 // mended.
-func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockKey, mended []poolAddress) {
+func (b *blocks) take(u kv.Update[record.Block]) (news []change, gone []blockKey, mended []poolAddress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	mended = b.hidden.take(u)
 	before, floor := b.all, b.read
 	if u.Full {
-		b.all, b.first = map[blockKey]lease.Block{}, map[poolAddress]netip.Prefix{}
+		b.all, b.first = map[blockKey]record.Block{}, map[poolAddress]netip.Prefix{}
 		for k, old := range before {
 			// What cannot be read is not gone: what was known of it stays.
 			if old.Revision > u.Revision || b.hidden.unread[poolAddress{k.pool, k.prefix.Addr()}] {
@@ -93,7 +94,7 @@ func (b *blocks) take(u lease.Update[lease.Block]) (news []change, gone []blockK
 
 // settle brings in all blocks as they were read after the node has joined with a generation: what was older and is not
 // among them is gone, whatever a watch that is behind says of it.
-func (b *blocks) settle(all []lease.Block, generation int64) {
+func (b *blocks) settle(all []record.Block, generation int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	there := map[blockKey]bool{}
@@ -110,7 +111,7 @@ func (b *blocks) settle(all []lease.Block, generation int64) {
 }
 
 // put brings in one block that a transaction of ours has shown. Without a record it says nothing.
-func (b *blocks) put(block lease.Block) {
+func (b *blocks) put(block record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if block.Revision > 0 {
@@ -120,7 +121,7 @@ func (b *blocks) put(block lease.Block) {
 
 // ended brings in what a transaction of ours has left of a block. Where that is nothing, no older word of it counts any
 // more.
-func (b *blocks) ended(block lease.Block) {
+func (b *blocks) ended(block record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(block.Parts) > 0 {
@@ -147,9 +148,9 @@ func (b *blocks) drop(k blockKey) {
 
 // learn takes in a block unless something newer is known; a block that is not known it takes only if it is newer than
 // floor. It reports whether the block is as it is known to be.
-func (b *blocks) learn(block lease.Block, floor int64) bool {
+func (b *blocks) learn(block record.Block, floor int64) bool {
 	if b.all == nil {
-		b.all = map[blockKey]lease.Block{}
+		b.all = map[blockKey]record.Block{}
 	}
 	k := keyOf(block)
 	old, ok := b.all[k]
@@ -178,7 +179,7 @@ func (b *blocks) reset() {
 }
 
 // in are the blocks of a pool and family, in no order.
-func (b *blocks) in(k spaceKey) (all []lease.Block) {
+func (b *blocks) in(k spaceKey) (all []record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, block := range b.all {
@@ -189,7 +190,7 @@ func (b *blocks) in(k spaceKey) (all []lease.Block) {
 	return all
 }
 
-func (b *blocks) at(k blockKey) (lease.Block, bool) {
+func (b *blocks) at(k blockKey) (record.Block, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	block, ok := b.all[k]
@@ -216,6 +217,6 @@ func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 }
 
 // of is the block that an address lies in.
-func (b *blocks) of(pool *allocator.Pool, a netip.Addr) (lease.Block, bool) {
+func (b *blocks) of(pool *allocator.Pool, a netip.Addr) (record.Block, bool) {
 	return b.at(blockKey{pool.Name, pool.BlockOf(a)})
 }

@@ -4,7 +4,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/findings"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // namedFindings is how many findings a node's status names: the value of a key in etcd is bounded.
@@ -22,7 +22,7 @@ func (a *Agent) tellFinding(f findings.Finding, stands bool) {
 }
 
 // addFindings puts what stands into the node's status.
-func (a *Agent) addFindings(s *lease.Status) {
+func (a *Agent) addFindings(s *record.Status) {
 	all := a.findings.List()
 	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
 }

@@ -10,7 +10,7 @@ import (
 func TestAFindingIsShownByTheNodesStatusUntilItEnds(t *testing.T) {
 	r := newRig(t)
 	shown := func() (subjects []string) {
-		statuses, err := r.store.Statuses(t.Context())
+		statuses, err := r.store.Rollout.Statuses(t.Context())
 		check(t, err)
 		for _, f := range statuses[r.agent.Node].Findings {
 			if f.Kind == "test-kind" {

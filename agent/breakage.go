@@ -7,12 +7,12 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
 // has run out.
-func (a *Agent) settleUnlessBroken(ctx context.Context, s *lease.Session) error {
+func (a *Agent) settleUnlessBroken(ctx context.Context, s *session.Session) error {
 	back := a.gate.Session() != nil
 	if !broken.Settling || !back || a.rights.Left(allocator.Stateless) > 0 {
 		return a.settle(ctx, s)
@@ -40,7 +40,7 @@ func (a *Agent) passAll() {
 
 // dawdle has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile
 // commits once the node has another session.
-func (a *Agent) dawdle(session *lease.Session, adds []*add) {
+func (a *Agent) dawdle(session *session.Session, adds []*add) {
 	const patience = 200 // looks, 50 ms apart
 	for range patience {
 		same := a.gate.Session() == session

@@ -14,7 +14,11 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // warm is how many addresses may be left when the next block is claimed, so that no ADD waits for it.
@@ -72,20 +76,20 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		if err != nil {
 			return err
 		}
-		block, ok := a.pickBlock(pool, k)
+		wanted, ok := a.pickBlock(pool, k)
 		if !ok {
 			return errNoBlock
 		}
-		got, err := lease.ClaimBlock(ctx, session, k.pool, config.PoolRevisions[k.pool], block)
-		if bad, is := errors.AsType[*lease.DamagedError](err); is {
+		got, err := block.Claim(ctx, session, k.pool, config.PoolRevisions[k.pool], wanted)
+		if bad, is := errors.AsType[*kv.DamagedError](err); is {
 			a.blocks.spoil(bad) // the next one
 			continue
 		}
 		switch {
-		case errors.Is(err, lease.ErrTaken):
+		case errors.Is(err, block.ErrTaken):
 			a.blocks.put(got)
-		case errors.Is(err, lease.ErrStaleConfig):
-			newer, err := a.store.Config(ctx)
+		case errors.Is(err, record.ErrStaleConfig):
+			newer, err := a.store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
@@ -114,7 +118,7 @@ func (a *Agent) pickBlock(pool *allocator.Pool, k spaceKey) (netip.Prefix, bool)
 }
 
 // unclaimable says why nothing of a pool can be claimed that is as this node knows it.
-func unclaimable(c *lease.Config, pool string, err error) error {
+func unclaimable(c *config.Config, pool string, err error) error {
 	if bad := c.BadPool(pool); bad != nil {
 		return bad
 	}
@@ -122,7 +126,7 @@ func unclaimable(c *lease.Config, pool string, err error) error {
 }
 
 // own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
-func (a *Agent) own(session *lease.Session, b lease.Block) error {
+func (a *Agent) own(session *session.Session, b record.Block) error {
 	return a.gate.Commit(session, func() error {
 		a.blocks.put(b)
 		a.reconcile(keyOf(b))
@@ -232,7 +236,7 @@ func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allo
 
 // noAddress tells the caller why there is no address for it.
 func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
-	if lease.SessionOver(why) || errors.Is(why, node.ErrSuperseded) {
+	if session.Over(why) || errors.Is(why, node.ErrSuperseded) {
 		return node.ErrSuperseded // the node joins anew, and this ADD begins anew
 	}
 	if errors.Is(why, errNoBlock) {
@@ -297,8 +301,8 @@ func (a *Agent) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := lease.ClaimBlock(ctx, session, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
-	if err != nil && !errors.Is(err, lease.ErrTaken) {
+	b, err := block.Claim(ctx, session, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
+	if err != nil && !errors.Is(err, block.ErrTaken) {
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %w", addr, err)
 	}
 	if err := a.own(session, b); err != nil {

@@ -12,7 +12,9 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // A foreignClusterError says that the journal's containers belong to another etcd cluster.
@@ -28,10 +30,11 @@ func (e *foreignClusterError) Error() string {
 func (e *foreignClusterError) Unwrap() error { return e.error }
 
 // meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
-func (a *Agent) meet(ctx context.Context) (lease.Standing, error) {
+func (a *Agent) meet(ctx context.Context) (session.ClusterState, error) {
 	known := a.journal.Cluster()
-	standing, err := a.store.Meet(ctx, a.Node, a.Machine, lease.Past{Cluster: known.ID, Life: known.Life, Generation: known.Generation})
-	if _, foreign := errors.AsType[*lease.ClusterError](err); foreign {
+	standing, err := a.store.Sessions.Handshake(ctx, a.Node, a.Machine, session.Past{Cluster: known.ID, Life: known.Life,
+		Generation: known.Generation})
+	if _, foreign := errors.AsType[*session.ClusterError](err); foreign {
 		return standing, &foreignClusterError{err, a.Options.journal()}
 	}
 	if err == nil && standing.Recovering && !standing.New {
@@ -42,7 +45,7 @@ func (a *Agent) meet(ctx context.Context) (lease.Standing, error) {
 
 // beginAnew drops all that is only known from etcd. What journal, kernel and allocator hold stays. No follower brings anything
 // in meanwhile, so that no word of the former life comes later, with revisions which the words of this one do not reach.
-func (a *Agent) beginAnew(standing lease.Standing) {
+func (a *Agent) beginAnew(standing session.ClusterState) {
 	a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
 	if standing.Recovering {
 		a.recoveryLeft(standing) // it begins by what is known of the history that is lost
@@ -50,7 +53,7 @@ func (a *Agent) beginAnew(standing lease.Standing) {
 	a.gate.Exclusive(func() {
 		a.gate.OutliveLocked()
 		a.asserted = nil
-		a.config.Store(&lease.Config{Settings: a.config.Load().Settings})
+		a.config.Store(&config.Config{Settings: a.config.Load().Settings})
 		a.blocks.reset()
 		a.absences.reset()
 		a.lagging.reset()
@@ -73,7 +76,7 @@ type recovery struct {
 // Rights are the longest that are known by now: they count even when they are no longer to be seen, since what etcd has lost
 // may tell of longer ones than what it has got back. Without a configuration nobody can assert anything, and the time does
 // not begin.
-func (r *recovery) left(s lease.Standing, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
+func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cluster != s.Cluster || r.life != s.Life {
@@ -99,14 +102,14 @@ func (r *recovery) over(class allocator.Class) bool {
 }
 
 // recoverCluster accepts the state as that of the etcd which answers, once whatever nobody has asserted is nobody's.
-func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
+func (a *Agent) recoverCluster(ctx context.Context, standing session.ClusterState) {
 	a.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
 		zap.Duration("for", a.recoveryLeft(standing)))
 	for ctx.Err() == nil {
 		left := a.recoveryLeft(standing)
 		a.tellRecovery(max(left, 0))
 		if left <= 0 {
-			err := a.store.AcceptCluster(ctx, standing)
+			err := a.store.Sessions.AcceptCluster(ctx, standing)
 			if err == nil {
 				return // the session ends with it
 			}
@@ -118,7 +121,7 @@ func (a *Agent) recoverCluster(ctx context.Context, standing lease.Standing) {
 }
 
 // recoveryLeft is how long a recovery lasts yet.
-func (a *Agent) recoveryLeft(standing lease.Standing) time.Duration {
+func (a *Agent) recoveryLeft(standing session.ClusterState) time.Duration {
 	return a.recovery.left(standing, a.longestRights(), len(a.config.Load().Pools) > 0)
 }
 
@@ -128,7 +131,7 @@ func (a *Agent) longestRights() map[allocator.Class]time.Duration {
 	for _, class := range classes {
 		all[class] = max(a.absences.longestRight(class), a.rights.Whole(class))
 		if c := a.config.Load(); c.Revision > 0 { // else they are not the cluster's
-			all[class] = max(all[class], rightOf(lease.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
+			all[class] = max(all[class], rightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
 		}
 	}
 	return all

@@ -8,7 +8,8 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -28,7 +29,7 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 	r.open()
 	a := r.agent
 	pool := allocator.Pool{Name: "crowded", CIDRs: prefixes("172.16.0.0/12")}.WithDefaults()
-	a.config.Store(&lease.Config{Pools: map[string]allocator.Pool{"crowded": pool}})
+	a.config.Store(&config.Config{Pools: map[string]allocator.Pool{"crowded": pool}})
 	a.pools.configure(a.config.Load())
 	addr, n := netip.MustParseAddr("172.16.0.0"), 0
 	hold := func(more int) {
@@ -45,8 +46,8 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 		}
 	}
 	one := func() (bytes uint64, looked int64) {
-		block := lease.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1,
-			Parts: []lease.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
+		block := record.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1,
+			Parts: []record.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
 		before := a.journal.Looked()
 		bytes = allocated(func() {
 			a.isolateLost(block)

@@ -9,7 +9,9 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
@@ -18,18 +20,18 @@ const afterGift = 20 * time.Millisecond
 // demands are those of all nodes as the watch tells, this one's among them.
 type demands struct {
 	mu   sync.Mutex
-	all  map[demandKey]lease.Demand
+	all  map[demandKey]record.Demand
 	seen int64
 }
 
 type demandKey struct{ pool, node string }
 
 // take brings in what the watch says, and reports whether the node's own have changed.
-func (d *demands) take(u lease.Update[lease.Demand], node string) (own bool) {
+func (d *demands) take(u kv.Update[record.Demand], node string) (own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.seen = u.Revision; u.Full || d.all == nil {
-		d.all, own = map[demandKey]lease.Demand{}, true
+		d.all, own = map[demandKey]record.Demand{}, true
 	}
 	for _, each := range u.Set {
 		d.all[demandKey{each.Pool, each.Node}] = each
@@ -43,7 +45,7 @@ func (d *demands) take(u lease.Update[lease.Demand], node string) (own bool) {
 }
 
 // put brings in one of this node, unless the watch has told what came of it already.
-func (d *demands) put(demand lease.Demand) {
+func (d *demands) put(demand record.Demand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if demand.Revision > d.seen && d.all != nil {
@@ -52,7 +54,7 @@ func (d *demands) put(demand lease.Demand) {
 }
 
 // drop ends one of which it is known that it is met; the watch says so later.
-func (d *demands) drop(demand lease.Demand) {
+func (d *demands) drop(demand record.Demand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k := demandKey{demand.Pool, demand.Node}
@@ -62,10 +64,10 @@ func (d *demands) drop(demand lease.Demand) {
 }
 
 // split gives those of a node, by pool, and all the rest.
-func (d *demands) split(node string) (own map[string]lease.Demand, others []lease.Demand) {
+func (d *demands) split(node string) (own map[string]record.Demand, others []record.Demand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	own = map[string]lease.Demand{}
+	own = map[string]record.Demand{}
 	for k, each := range d.all {
 		if k.node == node {
 			own[k.pool] = each
@@ -78,7 +80,7 @@ func (d *demands) split(node string) (own map[string]lease.Demand, others []leas
 
 // followDemands keeps the view of who waits for addresses.
 func (a *Agent) followDemands(ctx context.Context) error {
-	return a.store.FollowDemands(ctx, func(u lease.Update[lease.Demand]) {
+	return a.store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
 		report(a, u)
 		if a.demands.take(u, a.Node) {
 			time.AfterFunc(afterGift, a.waiters.signal.Raise)
@@ -107,7 +109,7 @@ func (a *Agent) demandAll(ctx context.Context) error {
 
 func (a *Agent) demandOnce(ctx context.Context) error {
 	own, _ := a.demands.split(a.Node)
-	wanted := map[string]lease.Demand{}
+	wanted := map[string]record.Demand{}
 	for k, n := range a.waiters.lens() {
 		d := wanted[k.pool]
 		if d.Pool = k.pool; k.family == allocator.V4 {
@@ -129,7 +131,7 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		if there, ok := own[pool]; ok && asksFor(there, d) {
 			continue // to write it anew would only disturb a gift under way
 		}
-		if d, err = lease.PostDemand(ctx, session, d); err != nil {
+		if d, err = block.Demand(ctx, session, d); err != nil {
 			return err
 		}
 		a.demands.put(d)
@@ -138,7 +140,7 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		if _, ok := wanted[pool]; ok {
 			continue
 		}
-		if err := lease.WithdrawDemand(ctx, session, pool); err != nil {
+		if err := block.Withdraw(ctx, session, pool); err != nil {
 			return err
 		}
 		a.demands.drop(d)

@@ -9,32 +9,33 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/netops"
 )
 
 // fencing is how this node fences under the settings. An agent with an etcd of its own, which nobody else uses, has
 // nobody who could take anything: there strict mode does nothing.
-func (a *Agent) fencing(s lease.Settings) lease.Settings {
+func (a *Agent) fencing(s record.Settings) record.Settings {
 	if a.Alone {
-		s.Fencing = lease.FencingEvidence
+		s.Fencing = record.FencingEvidence
 	}
 	return s
 }
 
 // strict reports whether this node is to fence strictly.
 func (a *Agent) strict() bool {
-	return a.fencing(a.config.Load().Settings).Fencing == lease.FencingStrict
+	return a.fencing(a.config.Load().Settings).Fencing == record.FencingStrict
 }
 
 // fenceBefore makes the node keep to what its key is about to say, before it says so: others count by that as soon as
 // it is there. A shorter right is kept before it is written, a longer one counts only once it is proven.
-func (a *Agent) fenceBefore(me lease.Node) error {
-	if a.Alone && a.config.Load().Settings.Fencing == lease.FencingStrict {
+func (a *Agent) fenceBefore(me record.Node) error {
+	if a.Alone && a.config.Load().Settings.Fencing == record.FencingStrict {
 		a.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
 	}
 	a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
-	if me.Fencing != lease.FencingStrict {
+	if me.Fencing != record.FencingStrict {
 		return nil
 	}
 	if err := a.kernel.TryFence(); err != nil {
@@ -54,7 +55,7 @@ func (a *Agent) fenceBefore(me lease.Node) error {
 
 // closeLonger closes the fence where a timer of it runs for longer than the right that the node's key is about to tell of: one
 // of this agent's, or of one before it.
-func (a *Agent) closeLonger(me lease.Node) error {
+func (a *Agent) closeLonger(me record.Node) error {
 	passing, err := a.kernel.Passing()
 	if err != nil {
 		return err
@@ -68,8 +69,8 @@ func (a *Agent) closeLonger(me lease.Node) error {
 }
 
 // fenceAfter lifts the fence once the node's key says that there is none.
-func (a *Agent) fenceAfter(me lease.Node) error {
-	if me.Fencing == lease.FencingStrict {
+func (a *Agent) fenceAfter(me record.Node) error {
+	if me.Fencing == record.FencingStrict {
 		return nil
 	}
 	return a.kernel.SetFence(false, nil)
@@ -80,7 +81,7 @@ func (a *Agent) fenceAfter(me lease.Node) error {
 // the two, can only shorten the time for which the kernel lets pass.
 type prover struct {
 	agent    *Agent
-	session  *lease.Session
+	session  *session.Session
 	unbroken map[allocator.Class]bool // the rights that had not run out when the session began
 	goesOn   map[allocator.Class]bool // those of them under which nobody can have taken anything until the node has settled
 	settled  atomic.Bool
@@ -89,7 +90,7 @@ type prover struct {
 	armed map[string]time.Duration
 }
 
-func (p *prover) strict() bool { return p.session.Node().Fencing == lease.FencingStrict }
+func (p *prover) strict() bool { return p.session.Node().Fencing == record.FencingStrict }
 
 // Arm is called before the read is sent that is to prove the session.
 func (p *prover) Arm() error {
@@ -166,7 +167,7 @@ func (p *prover) Proven(sent time.Duration) {
 // goesOn are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
 // has written the node's key since this agent, or one before it with this journal, has. Nobody can have taken anything then.
 // While etcd recovers there are none, since what is not asserted yet is given to others when the recovery ends.
-func (a *Agent) goesOn(s *lease.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
+func (a *Agent) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
 	if s.Recovering() || s.Former() == 0 || s.Former() != past.Generation {
 		return nil
 	}

@@ -9,20 +9,22 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // strict has the rig's node fence strictly, by these times.
 func (r *rig) strict(session, addressLease time.Duration) {
 	r.t.Helper()
 	r.session = session
-	r.change(func(c *lease.Config) {
-		c.Settings.Fencing = lease.FencingStrict
+	r.change(func(c *config.Config) {
+		c.Settings.Fencing = record.FencingStrict
 		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(session), allocator.Duration(addressLease)
 	})
 	r.until("the node's key says so, and both classes pass", func() bool {
 		node := r.agent.gate.Session().Node()
-		return node.Fencing == lease.FencingStrict && time.Duration(node.Session) == session &&
+		return node.Fencing == record.FencingStrict && time.Duration(node.Session) == session &&
 			time.Duration(node.AddressLease) == addressLease &&
 			len(r.passing()) == 2 && r.passing()["stateless"] > addressLease/2
 	})
@@ -42,14 +44,14 @@ func (r *rig) joins() *prover {
 	a := r.agent
 	standing, err := a.meet(r.t.Context())
 	check(r.t, err)
-	config, err := a.store.Config(r.t.Context())
+	config, err := a.store.Config.Read(r.t.Context())
 	check(r.t, err)
 	a.configure(config)
 	me, _, err := a.nodeRecord(r.t.Context(), config)
 	check(r.t, err)
 	check(r.t, a.fenceBefore(me))
 	unbroken := a.unbroken()
-	session, err := a.store.Join(r.t.Context(), me)
+	session, err := a.store.Sessions.Join(r.t.Context(), me)
 	check(r.t, err)
 	if standing.Recovering {
 		a.recoveryLeft(standing)
@@ -97,7 +99,7 @@ func TestStrictFencingThatBeginsInARecoveryOpensOnlyWhatWasUnbroken(t *testing.T
 	p := r.joins() // in evidence mode, and nothing is known of a right before
 	check(t, p.Arm())
 	p.Proven(wire.Boottime())
-	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	p = r.joins()
 	if got := r.passing(); len(got) != 0 {
 		t.Errorf("%v pass, whose right had run out before the recovery", got)
@@ -113,7 +115,7 @@ func TestAnAgentThatStartsUnderShorterTimesLeavesNoLongerTimerOpen(t *testing.T)
 	r := newRig(t)
 	r.strict(2*time.Second, time.Minute)
 	r.stop()
-	r.change(func(c *lease.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
+	r.change(func(c *config.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
 	r.open()
 	r.joins()
 	if left := r.passing()["stateless"]; left > 6*time.Second {
@@ -149,10 +151,10 @@ func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
 	r.open()
 	p := r.joins()
 	p.Proven(wire.Boottime())
-	r.change(func(c *lease.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
+	r.change(func(c *config.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
 	r.put("nodes/n1", `{"name":"n1","machine":"another","boot":"b","journal":"j","fencing":"evidence","session":"2s","addressLease":"1m0s"}`)
 	err := r.agent.presentOnce(t.Context())
-	if _, taken := errors.AsType[*lease.NodeTakenError](err); !taken {
+	if _, taken := errors.AsType[*session.NodeTakenError](err); !taken {
 		t.Fatalf("the node joins under a name that is another machine's: %v", err)
 	}
 	if left := r.agent.rights.Left(allocator.Stateless); left > 6*time.Second {
@@ -231,11 +233,11 @@ func TestARightThatHasRunOutIsBroken(t *testing.T) {
 func TestAnAgentWithAnEtcdOfItsOwnDoesNotFence(t *testing.T) {
 	r := newRig(t)
 	r.stop()
-	r.change(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.open()
 	r.agent.Alone = true
 	p := r.joins()
-	if fenced, err := r.agent.kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != lease.FencingEvidence || r.agent.strict() {
+	if fenced, err := r.agent.kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != record.FencingEvidence || r.agent.strict() {
 		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.session.Node().Fencing)
 	}
 }

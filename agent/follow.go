@@ -10,12 +10,14 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // followConfig keeps the configuration up to date.
 func (a *Agent) followConfig(ctx context.Context) error {
-	return a.store.FollowConfig(ctx, func(c *lease.Config) {
+	return a.store.Config.Follow(ctx, func(c *config.Config) {
 		if a.configure(c) {
 			a.Log.Info("configuration", zap.Int64("revision", c.Revision), zap.String("pools", poolNames(c)))
 		}
@@ -25,8 +27,8 @@ func (a *Agent) followConfig(ctx context.Context) error {
 // configure takes a configuration that is newer than the present one, or of which records were damaged or mended since, and
 // reports whether it was. Nothing commits while it changes, so that every attachment that is in the journal by then is seen
 // by the roll-out, and every later one commits under the new configuration.
-func (a *Agent) configure(c *lease.Config) bool {
-	var former *lease.Config
+func (a *Agent) configure(c *config.Config) bool {
+	var former *config.Config
 	var changed, unasserted bool
 	a.gate.Exclusive(func() {
 		former = a.config.Load()
@@ -59,7 +61,7 @@ func (a *Agent) configure(c *lease.Config) bool {
 
 // unasserted reports whether a configuration brings a pool that containers here have addresses of already: etcd had lost
 // it, so that nothing of it could be asserted yet. A settling that has not begun asserts by the newer one. The gate is held.
-func (a *Agent) unasserted(c *lease.Config) bool {
+func (a *Agent) unasserted(c *config.Config) bool {
 	if a.asserted == nil {
 		return false
 	}
@@ -79,13 +81,13 @@ func (a *Agent) beginAsserting() {
 }
 
 // sameTimes reports whether a node fences in the same way under both.
-func sameTimes(a, b lease.Settings) bool {
+func sameTimes(a, b record.Settings) bool {
 	return a.Fencing == b.Fencing && a.Session == b.Session && a.AddressLease == b.AddressLease
 }
 
 // followBlocks keeps the view of the cluster's blocks, and the allocator in agreement with it.
 func (a *Agent) followBlocks(ctx context.Context) error {
-	return a.store.FollowBlocks(ctx, func(u lease.Update[lease.Block]) {
+	return a.store.Blocks.Follow(ctx, func(u kv.Update[record.Block]) {
 		report(a, u)
 		news, keys, mended := a.blocks.take(u)
 		gone := slices.Clone(keys)
@@ -129,13 +131,13 @@ func (a *Agent) gainedAgain(gained []blockKey) {
 }
 
 // awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
-func (a *Agent) awaited(r lease.Reservation) bool {
+func (a *Agent) awaited(r record.Reservation) bool {
 	return a.unread.has(r.Holder.Attachment) || a.cutOff.any(func(at poolAddress) bool { return at == poolAddress{r.Pool, r.Address} })
 }
 
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
 func (a *Agent) followReservations(ctx context.Context) error {
-	return a.store.FollowReservations(ctx, func(u lease.Update[lease.Reservation]) {
+	return a.store.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
 		report(a, u)
 		a.reserved.take(u)
 		a.strays.take(u, a.Node, a.knows)
@@ -160,7 +162,7 @@ func (a *Agent) followReservations(ctx context.Context) error {
 }
 
 // older reports whether a word attaches to another what a container here, which is not isolated, has by a later epoch.
-func (a *Agent) older(r lease.Reservation) bool {
+func (a *Agent) older(r record.Reservation) bool {
 	e := a.journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil || r.Identity != e.Identity() || r.Epoch >= e.Epoch || e.Isolated != nil {
 		return false
@@ -170,14 +172,14 @@ func (a *Agent) older(r lease.Reservation) bool {
 
 // lookAgain finds out whether a word of an earlier epoch is only late. If it holds, the identity's reservation has ended and
 // was made anew, so that its epochs count from one again: then settling isolates.
-func (a *Agent) lookAgain(ctx context.Context, r lease.Reservation) {
-	now, err := a.store.Reservation(ctx, r.Pool, r.Address)
+func (a *Agent) lookAgain(ctx context.Context, r record.Reservation) {
+	now, err := a.store.Reservations.Of(ctx, r.Pool, r.Address)
 	if err != nil || now != nil && now.Revision == r.Revision {
 		a.reassert.Raise()
 	}
 }
 
-func poolNames(c *lease.Config) string {
+func poolNames(c *config.Config) string {
 	if len(c.Pools) == 0 {
 		return "none"
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // Behind an uplink there may be hosts whose addresses nobody gave. So a part of such a pool is asked for on the wire before
@@ -57,7 +57,7 @@ func (a *Agent) knowUplinks() {
 
 // applyAsking lets the allocator know for which pools the wire is to be asked.
 func (a *Agent) applyAsking() {
-	on := a.config.Load().Settings.Probe != lease.ProbeOff
+	on := a.config.Load().Settings.Probe != record.ProbeOff
 	for pool := range a.foreign.known() {
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
 			a.pools.with(spaceKey{pool, f}, func(s *allocator.Space) { s.Ask(on) })

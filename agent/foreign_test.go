@@ -13,7 +13,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // uplinked is a rig whose host has a NIC, up0, and the pool tiny without a gateway; behind the NIC is a host with addresses that
@@ -93,7 +94,7 @@ func TestTheAddressOfAHostBehindTheUplinkIsGivenToNobody(t *testing.T) {
 
 // toldOfProxies reports whether proxy ARP is told.
 func (r *rig) toldOfProxies() bool {
-	return slices.ContainsFunc(r.agent.findings.List(), func(f lease.NodeFinding) bool { return f.Kind == proxyARP })
+	return slices.ContainsFunc(r.agent.findings.List(), func(f record.NodeFinding) bool { return f.Kind == proxyARP })
 }
 
 // everything is what the pool tiny has, each by itself: where one goes the others stay.
@@ -142,19 +143,19 @@ func TestWhereTheWireIsNotAskedAnyMoreNobodyIsToldOfProxies(t *testing.T) {
 	r, c := uplinked(t, everything()...)
 	r.add(c("a"))
 	r.until("it is told", r.toldOfProxies)
-	r.change(func(c *lease.Config) { c.Settings.Probe = lease.ProbeOff })
+	r.change(func(c *config.Config) { c.Settings.Probe = record.ProbeOff })
 	r.until("it is told no more", func() bool { return !r.toldOfProxies() })
 }
 
 func TestASettingSwitchesTheAskingOff(t *testing.T) {
 	r, c := uplinked(t, "10.7.0.1/28")
-	r.change(func(c *lease.Config) { c.Settings.Probe = lease.ProbeOff })
-	r.until("the agent knows", func() bool { return r.agent.config.Load().Settings.Probe == lease.ProbeOff })
+	r.change(func(c *config.Config) { c.Settings.Probe = record.ProbeOff })
+	r.until("the agent knows", func() bool { return r.agent.config.Load().Settings.Probe == record.ProbeOff })
 	r.add(c("a"))
 	if r.freeUnasked() != 0 {
 		t.Error("the wire is to be asked")
 	}
-	r.change(func(c *lease.Config) { c.Settings.Probe = "" })
+	r.change(func(c *config.Config) { c.Settings.Probe = "" })
 	r.until("and asked again when it is on", func() bool {
 		quarantined := 0
 		r.agent.pools.with(tiny, func(s *allocator.Space) { quarantined = s.Counts().Quarantined })

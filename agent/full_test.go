@@ -90,7 +90,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 		r.regain()
 		for _, c := range members {
 			at := attachmentOf(c)
-			held, err := r.store.Reservation(t.Context(), "default", r.addressOf(c))
+			held, err := r.store.Reservations.Of(t.Context(), "default", r.addressOf(c))
 			check(t, err)
 			e := r.agent.journal.Get(at)
 			if held.Holder == nil || held.Holder.Attachment != at || held.Holder.Node != "n1" {

@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // onBridge are the addresses of the pool tiny that the host has on berth0.
@@ -47,13 +48,13 @@ func withTiny(t *testing.T) *rig {
 // moveGateway applies another gateway of a pool.
 func (r *rig) moveGateway(pool, to string) error {
 	r.t.Helper()
-	base, err := r.store.Config(r.t.Context())
+	base, err := r.store.Config.Read(r.t.Context())
 	check(r.t, err)
 	next := base.Clone()
 	p := next.Pools[pool]
 	p.Gateways = []netip.Addr{netip.MustParseAddr(to)}
 	next.Pools[pool] = p
-	_, err = r.store.Apply(r.t.Context(), base, next, lease.Note{Who: "test"})
+	_, err = r.store.Editor.Apply(r.t.Context(), base, next, config.Note{Who: "test"})
 	return err
 }
 
@@ -89,11 +90,11 @@ func TestAGatewayNeverMovesOntoAContainer(t *testing.T) {
 	r := withTiny(t)
 	a := r.add(r.tiny("a"))
 	r.until("it shows", func() bool {
-		s, err := r.store.Assignment(t.Context(), "tiny", a)
+		s, err := r.store.Blocks.Assignment(t.Context(), "tiny", a)
 		return err == nil && s != nil
 	})
 	err := r.moveGateway("tiny", a.String())
-	if taken, ok := errors.AsType[*lease.TakenError](err); !ok || !strings.Contains(taken.Error(), "container a on node n1") {
+	if taken, ok := errors.AsType[*record.TakenError](err); !ok || !strings.Contains(taken.Error(), "container a on node n1") {
 		t.Errorf("the error is %v", err)
 	}
 	if !r.has("10.7.0.1")() {
@@ -106,13 +107,13 @@ func TestAFormerGatewayIsTakenOffByTheNextAgentToo(t *testing.T) {
 	r.add(r.tiny("a"))
 	r.del(r.tiny("a"))
 	r.stop()
-	base, err := r.store.Config(t.Context())
+	base, err := r.store.Config.Read(t.Context())
 	check(t, err)
 	next := base.Clone()
 	p := next.Pools["tiny"]
 	p.Gateways = nil
 	next.Pools["tiny"] = p
-	_, err = r.store.Apply(t.Context(), base, next, lease.Note{})
+	_, err = r.store.Editor.Apply(t.Context(), base, next, config.Note{})
 	check(t, err)
 	r.start()
 	r.until("the bridge has none", r.has())
@@ -122,13 +123,13 @@ func TestARemovedPoolsGatewayIsTakenOffAndItsIdleBlocksAreGivenBackAtOnce(t *tes
 	r := withTiny(t)
 	r.add(r.tiny("a"))
 	r.del(r.tiny("a"))
-	base, err := r.store.Config(t.Context())
+	base, err := r.store.Config.Read(t.Context())
 	check(t, err)
-	base, err = r.store.Drain(t.Context(), base, "tiny", lease.Note{})
+	base, err = r.store.Editor.Drain(t.Context(), base, "tiny", config.Note{})
 	check(t, err)
-	_, err = r.store.WaitDrained(t.Context(), "tiny", nil)
+	_, err = r.store.Editor.WaitDrained(t.Context(), "tiny", nil)
 	check(t, err)
-	_, err = r.store.RemovePool(t.Context(), base, "tiny", lease.Note{})
+	_, err = r.store.Editor.RemovePool(t.Context(), base, "tiny", config.Note{})
 	check(t, err)
 	r.until("the bridge has none", r.has())
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 const (
@@ -71,7 +73,7 @@ func (a *Agent) meetDemands(ctx context.Context) time.Duration {
 }
 
 // give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
-func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand, k spaceKey) (ended bool) {
+func (a *Agent) give(ctx context.Context, session *session.Session, d record.Demand, k spaceKey) (ended bool) {
 	full := a.blocks.hiddenIn(k.pool, a.config.Load()) // and blocks that cannot be split further
 	for range giveTries {
 		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
@@ -80,23 +82,23 @@ func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand
 		if o == nil {
 			return false
 		}
-		after, err := lease.GivePart(ctx, session, o.block, o.part, d)
+		after, err := block.Transfer(ctx, session, o.block, o.part, d)
 		if err != nil && !definite(err) {
 			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			a.doubt(o)
 			return false
 		}
 		a.arrived(o, after)
-		switch _, changed := errors.AsType[*lease.LostBlockError](err); {
+		switch _, changed := errors.AsType[*block.LostError](err); {
 		case err == nil:
 			a.metrics.Gift("given")
 			a.Log.Info("gave addresses", zap.String("pool", k.pool), zap.Stringer("part", o.part), zap.String("to", d.Node))
 			a.demands.drop(d)
 			return true
-		case errors.Is(err, lease.ErrDemandMet):
+		case errors.Is(err, block.ErrDemandMet):
 			a.demands.drop(d)
 			return true
-		case errors.Is(err, lease.ErrManyParts):
+		case errors.Is(err, block.ErrManyParts):
 			full = append(full, o.block.Prefix)
 		case !changed:
 			a.Log.Debug("gave nothing", zap.Stringer("part", o.part), zap.Error(err))
@@ -108,9 +110,9 @@ func (a *Agent) give(ctx context.Context, session *lease.Session, d lease.Demand
 
 // definite reports whether a gift or a release that has failed so was not carried out, and never will be.
 func definite(err error) bool {
-	_, changed := errors.AsType[*lease.LostBlockError](err)
-	return changed || lease.SessionOver(err) || errors.Is(err, lease.ErrRecovering) ||
-		errors.Is(err, lease.ErrDemandMet) || errors.Is(err, lease.ErrManyParts)
+	_, changed := errors.AsType[*block.LostError](err)
+	return changed || session.Over(err) || errors.Is(err, session.ErrRecovering) ||
+		errors.Is(err, block.ErrDemandMet) || errors.Is(err, block.ErrManyParts)
 }
 
 // settleDoubts finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
@@ -121,7 +123,7 @@ func (a *Agent) settleDoubts(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		now, err := lease.SettleBlock(ctx, session, o.block)
+		now, err := block.Settle(ctx, session, o.block)
 		if err != nil {
 			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			continue

@@ -8,7 +8,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T) {
@@ -16,9 +17,9 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 	held := r.add(r.tiny("a"))
 	before := 13
 	for before > 1 {
-		d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
+		d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 		check(t, err)
-		r.until("the demand is met", func() bool { all, err := r.store.Demands(t.Context()); return err == nil && len(all) == 0 })
+		r.until("the demand is met", func() bool { all, err := r.store.Blocks.Demands(t.Context()); return err == nil && len(all) == 0 })
 		r.agrees()
 		c := r.agent.pools.counts(tiny)
 		if left := c.Free + c.Released + c.Held; left >= before || before-left > max(1, (before-1)/2) {
@@ -31,7 +32,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 		}
 	}
 	// What is released then is given, too.
-	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.del(wire.Container{Network: "net", ID: "a", Interface: "eth0"})
 	r.until("the last one is given", func() bool { b := r.block(); return b.OwnerOf(held) == "n2" })
@@ -49,7 +50,7 @@ func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 	for range 11 {
 		r.agent.waiters.join(tiny)
 	}
-	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.demanded("n1")
 	time.Sleep(100 * time.Millisecond)
@@ -69,12 +70,12 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.apply(allocator.Pool{Name: "large", CIDRs: prefixes("10.9.0.0/20"), BlockSize: allocator.BlockSize{V4: 21}})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("large"); return err == nil })
-	split := []lease.Part{{Prefix: netip.MustParsePrefix("10.9.0.0/22"), Owner: "n1"}}
+	split := []record.Part{{Prefix: netip.MustParsePrefix("10.9.0.0/22"), Owner: "n1"}}
 	for addr := netip.MustParseAddr("10.9.4.0"); len(split) < 1024; addr = addr.Next() { // as many as a block may have
-		split = append(split, lease.Part{Prefix: netip.PrefixFrom(addr, 32), Owner: []string{"n2", "n3"}[len(split)%2]})
+		split = append(split, record.Part{Prefix: netip.PrefixFrom(addr, 32), Owner: []string{"n2", "n3"}[len(split)%2]})
 	}
 	whole := netip.MustParsePrefix("10.9.8.0/21")
-	for prefix, parts := range map[string][]lease.Part{"10.9.0.0/21": split, whole.String(): {{Prefix: whole, Owner: "n1"}}} {
+	for prefix, parts := range map[string][]record.Part{"10.9.0.0/21": split, whole.String(): {{Prefix: whole, Owner: "n1"}}} {
 		text, err := json.Marshal(map[string]any{"prefix": prefix, "parts": parts})
 		check(t, err)
 		_, err = r.etcdctl().Put(t.Context(), "/berth/v1/blocks/large/"+netip.MustParsePrefix(prefix).Addr().String(), string(text))
@@ -83,7 +84,7 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 	r.until("the agent has its parts of both", func() bool {
 		return r.agent.pools.counts(spaceKey{"large", allocator.V4}).Free == 1024-1+2048-1
 	})
-	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "large", V4: 1})
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "large", V4: 1})
 	check(t, err)
 	r.until("n2 has got addresses of the whole one", func() bool {
 		b, _ := r.agent.blocks.at(blockKey{"large", whole})

@@ -9,7 +9,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
 )
 
 const (
@@ -59,7 +59,7 @@ func (a *Agent) giveBackBlocks(ctx context.Context, looked func(pool string) boo
 		return // what etcd shows of a block is to be right before its owner changes
 	}
 	for _, o := range a.idle(looked) {
-		after, err := lease.ReleaseBlock(ctx, session, o.block, o.part)
+		after, err := block.Release(ctx, session, o.block, o.part)
 		if err != nil && !definite(err) {
 			a.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.part), zap.Error(err))
 			a.doubt(o)

@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestWhatIsReleasedCanBeClaimedAgain(t *testing.T) {
@@ -13,7 +15,7 @@ func TestWhatIsReleasedCanBeClaimedAgain(t *testing.T) {
 	c := r.tiny("a")
 	r.add(c)
 	r.del(c)
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["tiny"]
 		p.Reuse, p.Cooldown, p.Draining = 0, 0, true
 		c.Pools["tiny"] = p
@@ -22,7 +24,7 @@ func TestWhatIsReleasedCanBeClaimedAgain(t *testing.T) {
 		r.agent.giveBackBlocks(t.Context(), everyPool)
 		return r.block().Revision == 0
 	})
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["tiny"]
 		p.Draining = false
 		c.Pools["tiny"] = p
@@ -35,13 +37,13 @@ func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
 	r, n2, _ := shared(t)
 	c := r.tiny("a")
 	r.add(c)
-	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.until("it is given", func() bool { b := r.block(); return len(b.Of("n2")) > 0 })
-	theirs := func() []lease.Part { b := r.block(); return b.Of("n2") }
+	theirs := func() []record.Part { b := r.block(); return b.Of("n2") }
 	given := theirs()
 	r.del(c)
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["tiny"]
 		p.Reuse, p.Cooldown, p.Draining = 0, 0, true // nobody is to come back for it
 		c.Pools["tiny"] = p
@@ -65,8 +67,8 @@ func TestABlockInAStatefulRangeIsGivenBackThoughThereIsNoOtherToSpare(t *testing
 	check(t, err)
 	r.until("it is given back", func() bool {
 		r.agent.giveBackBlocks(t.Context(), everyPool)
-		blocks, err := r.store.Blocks(t.Context())
+		blocks, err := r.store.Blocks.List(t.Context())
 		check(t, err)
-		return !slices.ContainsFunc(blocks, func(b lease.Block) bool { return b.Prefix.String() == "10.42.3.0/26" })
+		return !slices.ContainsFunc(blocks, func(b record.Block) bool { return b.Prefix.String() == "10.42.3.0/26" })
 	})
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // given is what an ADD tells of a pool that no roll-out can bring to a running container: name resolution, which the
@@ -28,7 +30,7 @@ func given(role string, pool *allocator.Pool) *journal.Given {
 
 // outdated are the containers that lack something of the configuration which only a new container can get, with the
 // reasons. Of those whose journal does not say what they were given, etcd's history is asked.
-func (a *Agent) outdated(ctx context.Context, entries []*journal.Entry, config *lease.Config) map[allocator.Attachment]string {
+func (a *Agent) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
 	reasons := map[allocator.Attachment]string{}
 	var unrecorded []*journal.Entry
 	for _, e := range entries {
@@ -94,8 +96,8 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 // recallGiven finds out by etcd's history what containers were given of which the journal does not say it: it is of an
 // older release, or was lost. It records that in the journal and returns the new entries.
 func (a *Agent) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
-	history, err := a.store.History(ctx)
-	damaged, bad := errors.AsType[*lease.DamagedError](err)
+	history, err := a.store.Config.History(ctx)
+	damaged, bad := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !bad {
 		return nil, err
 	}
@@ -138,7 +140,7 @@ func (a *Agent) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Gi
 }
 
 // recall is what a container was given, if all that its pool has told since it was made is the same; else it is unknown.
-func recall(history []lease.HistoryEntry, e *journal.Entry) *journal.Given {
+func recall(history []record.HistoryEntry, e *journal.Entry) *journal.Given {
 	since := e.Revision
 	if e.Role == wire.Interface {
 		since = 0 // the entry's revision is that of the last roll-out, which may be later than the ADD

@@ -16,7 +16,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // churn adds and deletes containers in the IPAM role, which costs the kernel nothing, by some callers at once. Each has an
@@ -53,7 +53,7 @@ func (r *rig) churn(from, to int) {
 // wide gives the rig a pool whose blocks are so large that quarantine holds up no churn.
 func (r *rig) wide() {
 	r.t.Helper()
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		// Etcd will be away for as long as it takes, and a loaded machine renews late.
 		c.Settings.AddressLease, c.Settings.Session = allocator.Duration(time.Hour), allocator.Duration(30*time.Second)
 		c.Pools["wide"] = allocator.Pool{Name: "wide", CIDRs: prefixes("10.64.0.0/16"), BlockSize: allocator.BlockSize{V4: 19}}.WithDefaults()

@@ -5,11 +5,11 @@ import "testing"
 func TestTheNodesStatusCountsStatefulContainersToo(t *testing.T) {
 	r := newRig(t)
 	containers := func() int {
-		statuses, err := r.store.Statuses(t.Context())
+		statuses, err := r.store.Rollout.Statuses(t.Context())
 		check(t, err)
 		return statuses["n1"].Containers
 	}
-	r.until("the status is there", func() bool { s, err := r.store.Statuses(t.Context()); return err == nil && len(s) == 1 })
+	r.until("the status is there", func() bool { s, err := r.store.Rollout.Statuses(t.Context()); return err == nil && len(s) == 1 })
 	a, b := r.stateful("a", "db", "db-0"), r.stateful("b", "db", "db-1")
 	r.add(a)
 	r.add(b)
@@ -22,7 +22,7 @@ func TestAStatusThatSomebodyHasDeletedOrChangedComesBack(t *testing.T) {
 	r := newRig(t)
 	const key = "/berth/v1/status/n1"
 	version := func() string {
-		statuses, err := r.store.Statuses(t.Context())
+		statuses, err := r.store.Rollout.Statuses(t.Context())
 		check(t, err)
 		return statuses["n1"].Version
 	}

@@ -11,7 +11,10 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // hidden are the blocks of which the view says nothing that can be built upon: the record cannot be read, or it is that of
@@ -28,7 +31,7 @@ type hidden struct {
 const leftTime = 5 * time.Second
 
 // take brings in what the watch says; the blocks' lock is held. Mended are the blocks that can be read again, or are gone.
-func (h *hidden) take(u lease.Update[lease.Block]) (mended []poolAddress) {
+func (h *hidden) take(u kv.Update[record.Block]) (mended []poolAddress) {
 	if u.Full || h.unread == nil {
 		h.unread = map[poolAddress]bool{}
 	}
@@ -63,13 +66,13 @@ func (h *hidden) take(u lease.Update[lease.Block]) (mended []poolAddress) {
 }
 
 // spoil brings in what a transaction has come upon.
-func (b *blocks) spoil(e *lease.DamagedError) {
+func (b *blocks) spoil(e *kv.DamagedError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hidden.unread == nil {
 		b.hidden.unread = map[poolAddress]bool{}
 	}
-	if e.At.Kind == lease.KindBlock {
+	if e.At.Kind == kv.KindBlock {
 		b.hidden.unread[poolAddress{e.At.Pool, e.At.Address}] = true
 	}
 }
@@ -88,7 +91,7 @@ func (b *blocks) hides(pool string, block netip.Prefix) bool {
 }
 
 // hiddenIn are the hidden blocks of a pool.
-func (b *blocks) hiddenIn(name string, c *lease.Config) (all []netip.Prefix) {
+func (b *blocks) hiddenIn(name string, c *config.Config) (all []netip.Prefix) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	pool := c.Pools[name]
@@ -142,19 +145,19 @@ func (a *Agent) unhide(mended []poolAddress) {
 }
 
 // tellMisfits tells of the blocks that are of another size than their pool's.
-func (a *Agent) tellMisfits(set []lease.Block) {
+func (a *Agent) tellMisfits(set []record.Block) {
 	pools := a.config.Load().Pools
 	for _, b := range set {
 		pool, known := pools[b.Pool]
 		if want := pool.BlockOf(b.Prefix.Addr()); known && want != b.Prefix {
-			key := lease.Key{Kind: lease.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			a.foundBad(&lease.DamagedError{
-				Key: lease.NewKeys(a.Etcd.Prefix).Of(key), At: key, Revision: b.Revision,
+			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
+			a.foundBad(&kv.DamagedError{
+				Key: kv.NewKeys(a.Etcd.Prefix).Of(key), At: key, Revision: b.Revision,
 				Err: fmt.Errorf("prefix %s: want %s, as the blocks of pool %q are", b.Prefix, want, b.Pool),
 			})
 		} else if known {
-			key := lease.Key{Kind: lease.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			a.findings.Clear(recordDamaged, lease.NewKeys(a.Etcd.Prefix).Of(key))
+			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
+			a.findings.Clear(recordDamaged, kv.NewKeys(a.Etcd.Prefix).Of(key))
 		}
 	}
 }
@@ -191,7 +194,7 @@ func (a *Agent) assertBlock(k blockKey, own []netip.Prefix) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := lease.AssertBlock(ctx, session, k.pool, k.prefix, own)
+	b, err := block.Assert(ctx, session, k.pool, k.prefix, own)
 	if err == nil {
 		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.pool),
 			zap.Stringer("block", k.prefix))

@@ -8,12 +8,12 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // crowded is a rig whose node owns 256 blocks, with a container or an address that one has left at each of their
 // addresses.
-func crowded(b *testing.B) (r *rig, blocks []lease.Block) {
+func crowded(b *testing.B) (r *rig, blocks []record.Block) {
 	r = newRig(b)
 	b.Cleanup(func() {
 		r.agent.gate.Exclusive(func() { r.agent.journal.Forget(func(journal.Freed) bool { return true }) })
@@ -29,7 +29,7 @@ func crowded(b *testing.B) (r *rig, blocks []lease.Block) {
 			r.agent.journal.Release(journal.Release{Attachment: at, At: time.Duration(i)})
 		}
 		if prefix := pool.BlockOf(addr); prefix.Addr() == addr {
-			blocks = append(blocks, lease.Block{Pool: "crowded", Prefix: prefix, Revision: 1, Parts: []lease.Part{{Prefix: prefix, Owner: "n1"}}})
+			blocks = append(blocks, record.Block{Pool: "crowded", Prefix: prefix, Revision: 1, Parts: []record.Part{{Prefix: prefix, Owner: "n1"}}})
 		}
 	}
 	return r, blocks

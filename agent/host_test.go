@@ -15,7 +15,8 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -129,7 +130,7 @@ func TestAChangedConfigurationThatContradictsIsAFinding(t *testing.T) {
 	b.Network, b.Pool = "other", "second"
 	r.add(b)
 	before := link(t, "berth0").Attrs().MTU
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["default"]
 		p.MTU = 1300
 		c.Pools["default"] = p
@@ -141,7 +142,7 @@ func TestAChangedConfigurationThatContradictsIsAFinding(t *testing.T) {
 	if mtu := link(t, "berth0").Attrs().MTU; mtu != before { // 1400 for one network, 1300 for the other
 		t.Errorf("the bridge's MTU is %d now, it was %d", mtu, before)
 	}
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["default"]
 		p.MTU = 1400
 		c.Pools["default"] = p
@@ -166,12 +167,12 @@ func TestAContainerThatWasRearrangedLagsWithTheReasonAndIsTriedOnce(t *testing.T
 		}
 		return netlink.LinkSetName(l, "eth0-nic")
 	}))
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["default"]
 		p.MTU = 1350
 		c.Pools["default"] = p
 	})
-	var lag lease.Lag
+	var lag record.Lag
 	r.until("the other has it, and this one lags", func() bool {
 		status := r.agent.status()
 		if len(status.Lagging) == 1 {

@@ -21,7 +21,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // reach asks the agent's web server, by TLS if client has it.
@@ -177,7 +177,7 @@ func TestOverHTTPParametersAreCheckedAndErrorsAreJSON(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	r.change(func(c *lease.Config) { c.Settings.Operations = nil })
+	r.change(func(c *config.Config) { c.Settings.Operations = nil })
 	r.until("reading is off", func() bool { status, _ := r.reach(http.DefaultClient, "/v1/version"); return status != 200 })
 	status, text := r.reach(http.DefaultClient, "/v1/version")
 	if e := refusedInJSON(t, status, 403, text); e.Code != wire.CodeOperation {

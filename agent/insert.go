@@ -17,7 +17,8 @@ import (
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
@@ -96,7 +97,7 @@ func (a *Agent) lockAll(ctx context.Context, set []*member) (unlock func(), err 
 type add struct {
 	*member
 	pool     *allocator.Pool
-	config   *lease.Config
+	config   *config.Config
 	former   *journal.Entry
 	grants   []allocator.Grant
 	reserved *journal.Entry // its class, addresses and epoch, where this ADD has attached its reservation
@@ -210,13 +211,13 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 
 // chooseAll gives each new member its addresses and writes them into the journal. The reservations of a set share
 // transactions.
-func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Instant) (*lease.Session, error) {
+func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Instant) (*session.Session, error) {
 	var stateful []*add
 	classes := map[allocator.Class]bool{}
 	for _, add := range adds {
 		classes[add.owns()] = true
 	}
-	var session *lease.Session
+	var session *session.Session
 	for class := range classes {
 		var err error
 		if session, err = a.holding(class); err != nil {
@@ -246,7 +247,7 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 }
 
 // hold writes what was chosen into the journal, before the kernel learns of it.
-func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) error {
+func (a *Agent) hold(add *add, session *session.Session, began allocator.Instant) error {
 	if add.former != nil {
 		return a.holdAgain(add, session, began)
 	}
@@ -272,7 +273,7 @@ func (a *Agent) hold(add *add, session *lease.Session, began allocator.Instant) 
 }
 
 // holdAgain begins the new life of what was answered before. The journal learns of it with the answer.
-func (a *Agent) holdAgain(add *add, session *lease.Session, began allocator.Instant) error {
+func (a *Agent) holdAgain(add *add, session *session.Session, began allocator.Instant) error {
 	next := *add.former
 	next.Generation, next.Began = session.Generation(), max(began, add.former.Began)
 	if next.Began == add.former.Began {
@@ -291,7 +292,7 @@ func (a *Agent) holdAgain(add *add, session *lease.Session, began allocator.Inst
 
 // commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
 // journal says that the answer is given.
-func (a *Agent) commit(session *lease.Session, adds []*add) (err error) {
+func (a *Agent) commit(session *session.Session, adds []*add) (err error) {
 	if broken.Generation {
 		a.dawdle(session, adds)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func (r *rig) passes(port string) bool {
@@ -41,7 +41,7 @@ func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
 	if !ok {
 		t.Fatal("its block is not known")
 	}
-	block.Parts = []lease.Part{{Prefix: block.Prefix, Owner: "n2"}}
+	block.Parts = []record.Part{{Prefix: block.Prefix, Owner: "n2"}}
 	block.Revision = 1 << 40
 	r.agent.blocks.put(block) // the view is news first; the allocator and who is isolated follow
 	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
@@ -68,9 +68,9 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 	e := *r.agent.journal.Entries()[0]
 	e.Epoch = 9
 	check(t, r.agent.journal.Hold(&e))
-	word := lease.Reservation{
+	word := record.Reservation{
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 8, Identity: e.Identity(),
-		Holder: &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
+		Holder: &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
 	}
 	r.agent.compareHolder(word)
 	if r.agent.journal.Isolated() != 0 {

@@ -12,7 +12,10 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestARestoreThatIsNoticedWhileANodeJoinsIsMetBeforeAnythingIsBuiltUponIt(t *testing.T) {
@@ -20,8 +23,8 @@ func TestARestoreThatIsNoticedWhileANodeJoinsIsMetBeforeAnythingIsBuiltUponIt(t 
 	r.session = 10 * time.Second // longer than joining takes
 	r.apply()
 	r.stop()
-	_, err := r.store.Join(t.Context(), lease.Node{ // another boot, whose session joining watches for a while
-		Name: "n1", Machine: "m1", Boot: "another", Journal: "j", Fencing: lease.FencingEvidence,
+	_, err := r.store.Sessions.Join(t.Context(), record.Node{ // another boot, whose session joining watches for a while
+		Name: "n1", Machine: "m1", Boot: "another", Journal: "j", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(4 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
 	})
 	check(t, err)
@@ -81,15 +84,15 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	a := r.agent
 	_, err := a.meet(t.Context())
 	check(t, err)
-	_, err = a.store.Config(t.Context())
+	_, err = a.store.Config.Read(t.Context())
 	check(t, err)
 	const late = 1 << 40 // revisions that the restored etcd will not reach
 	pool := r.pool()
-	block := lease.Block{Pool: "default", Prefix: pool.BlockOf(netip.MustParseAddr("10.42.200.1")), Revision: late}
-	a.configure(&lease.Config{Revision: late, Settings: lease.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
+	block := record.Block{Pool: "default", Prefix: pool.BlockOf(netip.MustParseAddr("10.42.200.1")), Revision: late}
+	a.configure(&config.Config{Revision: late, Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
 	a.blocks.put(block)
-	a.absences.takeNodes(lease.Update[lease.Node]{Full: true, Revision: late,
-		Set: []lease.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
+	a.absences.takeNodes(kv.Update[record.Node]{Full: true, Revision: late,
+		Set: []record.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
 	a.rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
 	a.lagging.set(late, true, nil)
 	r.foreign()
@@ -109,10 +112,10 @@ func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesL
 	a := r.agent
 	pool := r.pool()
 	block := pool.BlockOf(netip.MustParseAddr("10.42.200.1"))
-	got := lease.Block{Pool: "default", Prefix: block, Revision: 1 << 40, Parts: []lease.Part{{Prefix: block, Owner: "n1"}}}
-	session := a.gate.Session()
-	a.beginAnew(lease.Standing{Cluster: "c"})
-	if err := a.own(session, got); !errors.Is(err, node.ErrSuperseded) {
+	got := record.Block{Pool: "default", Prefix: block, Revision: 1 << 40, Parts: []record.Part{{Prefix: block, Owner: "n1"}}}
+	own := a.gate.Session()
+	a.beginAnew(session.ClusterState{Cluster: "c"})
+	if err := a.own(own, got); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("it is taken in: %v", err)
 	}
 	if _, known := a.blocks.at(keyOf(got)); known {
@@ -123,19 +126,19 @@ func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesL
 func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEachLife(t *testing.T) {
 	rights := map[allocator.Class]time.Duration{allocator.Stateless: time.Minute}
 	var r recovery
-	at := lease.Standing{Cluster: "c", Life: 1}
+	at := session.ClusterState{Cluster: "c", Life: 1}
 	long := func() { r.began = time.Now().Add(-time.Hour) }
 	r.left(at, rights, true)
 	for _, step := range []struct {
 		what       string
-		at         lease.Standing
+		at         session.ClusterState
 		configured bool
 		over       bool
 	}{
 		{"after an hour", at, true, true},
 		{"after an hour without a configuration", at, false, false},
-		{"in another life", lease.Standing{Cluster: "c", Life: 2}, true, false},
-		{"with another etcd", lease.Standing{Cluster: "d", Life: 2}, true, false},
+		{"in another life", session.ClusterState{Cluster: "c", Life: 2}, true, false},
+		{"with another etcd", session.ClusterState{Cluster: "d", Life: 2}, true, false},
 	} {
 		long()
 		if left := r.left(step.at, rights, step.configured); (left <= 0) != step.over || r.over(allocator.Stateless) != step.over {

@@ -101,7 +101,7 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 			t.Errorf("etcd names %s, and it is %v", named.ID, e)
 		}
 	}
-	if held, err := r.store.Reservation(t.Context(), "default", addrB); err != nil || held.Holder == nil {
+	if held, err := r.store.Reservations.Of(t.Context(), "default", addrB); err != nil || held.Holder == nil {
 		t.Errorf("the member that runs was let go of: %+v, %v", held, err)
 	}
 	unread := portOf(attachmentOf(c))

@@ -11,7 +11,10 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 const (
@@ -99,16 +102,16 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
 
 // keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
-func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lease.Config, at poolAddress,
+func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at poolAddress,
 	index int) (kept, asked bool, err error) {
 	pool := config.Pools[at.pool]
 	b, _ := a.blocks.of(&pool, at.addr)
 	owner := b.OwnerOf(at.addr)
 	var out *outgoing
 	switch owner {
-	case lease.OwnerMachine:
+	case record.OwnerMachine:
 		if a.machine.seen[at] || slices.ContainsFunc(b.Machines(),
-			func(p lease.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.addr) }) {
+			func(p record.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.addr) }) {
 			return true, false, nil
 		}
 	case a.Node:
@@ -119,22 +122,22 @@ func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lea
 		if out = a.takeOutAddress(at.pool, at.addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.addr)
 		}
-	case "", lease.OwnerStateful:
+	case "", record.OwnerStateful:
 	default:
 		return a.askOwner(ctx, at, index, owner)
 	}
-	now, err := lease.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr, out != nil)
+	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr, out != nil)
 	if out != nil {
-		if err != nil && !definite(err) && !errors.Is(err, lease.ErrTaken) && !errors.Is(err, lease.ErrStaleConfig) {
+		if err != nil && !definite(err) && !errors.Is(err, block.ErrTaken) && !errors.Is(err, record.ErrStaleConfig) {
 			a.doubt(out)
 			return false, false, err
 		}
 		a.arrived(out, now)
-	} else if err == nil || errors.Is(err, lease.ErrTaken) {
+	} else if err == nil || errors.Is(err, block.ErrTaken) {
 		a.blocks.put(now)
 		a.gate.Shared(func() { a.reconcile(blockKey{at.pool, pool.BlockOf(at.addr)}) })
 	}
-	if taken, is := errors.AsType[*lease.TakenError](err); is {
+	if taken, is := errors.AsType[*record.TakenError](err); is {
 		a.tellHeld(at, index, taken.Holder)
 		return false, false, nil
 	}
@@ -147,7 +150,7 @@ func (a *Agent) keepOwn(ctx context.Context, session *lease.Session, config *lea
 
 // askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
 func (a *Agent) askOwner(ctx context.Context, at poolAddress, index int, owner string) (kept, asked bool, err error) {
-	s, err := a.store.Assignment(ctx, at.pool, at.addr)
+	s, err := a.store.Blocks.Assignment(ctx, at.pool, at.addr)
 	if err != nil {
 		return false, true, err
 	}
@@ -175,14 +178,14 @@ func (a *Agent) tellHeld(at poolAddress, index int, holder string) {
 }
 
 // giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
-func (a *Agent) giveMachineBack(ctx context.Context, session *lease.Session, config *lease.Config, has map[poolAddress]bool) error {
+func (a *Agent) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[poolAddress]bool) error {
 	var failed []error
 	for _, at := range a.machine.lost(a.blocks.machines(a.Node), has, time.Now()) {
 		pool, known := config.Pools[at.pool]
 		if !known {
 			continue
 		}
-		now, err := lease.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr)
+		now, err := block.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr)
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -220,11 +223,11 @@ func (b *blocks) machines(node string) (all []poolAddress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for k, block := range b.all {
-		if len(block.Parts) == 1 && block.Parts[0].Owner != lease.OwnerMachine {
+		if len(block.Parts) == 1 && block.Parts[0].Owner != record.OwnerMachine {
 			continue
 		}
 		for _, p := range block.Parts {
-			if p.Owner == lease.OwnerMachine && p.Node == node {
+			if p.Owner == record.OwnerMachine && p.Node == node {
 				all = append(all, poolAddress{k.pool, p.Prefix.Addr()})
 			}
 		}

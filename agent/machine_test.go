@@ -11,7 +11,10 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // gives gives this host an address, and takes it off when the test ends.
@@ -30,7 +33,7 @@ func (r *rig) gives(address string) (takeOff func()) {
 func (r *rig) own(node, address string) func() bool {
 	return func() bool {
 		b := r.block()
-		return slices.ContainsFunc(b.Machines(), func(p lease.Part) bool {
+		return slices.ContainsFunc(b.Machines(), func(p record.Part) bool {
 			return p.Node == node && p.Prefix.Addr() == netip.MustParseAddr(address)
 		})
 	}
@@ -96,7 +99,7 @@ func TestAnotherNodesPartGivesUpTheAddressThatThisHostHas(t *testing.T) {
 	if text := r.finding(machineHeld, "10.7.0.5"); !strings.Contains(text, "n2") {
 		t.Errorf("the finding is %q", text)
 	}
-	_, err := lease.GivePart(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
+	_, err := block.Transfer(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
 	check(t, err)
 	r.until("nothing is wrong any more", func() bool { return r.finding(machineHeld, "10.7.0.5") == "" })
 	r.undemanded()
@@ -113,7 +116,7 @@ func TestTheAddressOfAnotherNodesHostIsGivenUpWhenItIsFreeHere(t *testing.T) {
 		other = other.Next()
 	}
 	demand := func(addrs ...netip.Addr) {
-		_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", Machine: addrs})
+		_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", Machine: addrs})
 		check(t, err)
 	}
 	demand(other, a)
@@ -138,7 +141,7 @@ func TestAnAddressThatIsAskedForIsHadFromWhateverNodeItsBlockBelongsTo(t *testin
 	if !slices.Equal(d.Addresses, []netip.Addr{netip.MustParseAddr("10.7.0.5")}) || d.V4 > 0 {
 		t.Fatalf("the demand is %+v", d)
 	}
-	_, err := lease.GivePart(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
+	_, err := block.Transfer(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
 	check(t, err)
 	if a := r.answered(ended); a != netip.MustParseAddr("10.7.0.5") {
 		t.Errorf("it got %s", a)
@@ -149,9 +152,9 @@ func TestAnAddressThatIsAskedForIsHadFromWhateverNodeItsBlockBelongsTo(t *testin
 func TestWhoHasAnAddressThatIsAskedForElsewhereIsNamedAtOnce(t *testing.T) {
 	r, n2, claim := shared(t)
 	b := claim()
-	held := lease.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2",
+	held := record.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2",
 		Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"}}
-	check(t, lease.Publish(t.Context(), n2, lease.Batch{Blocks: []lease.Block{b}, Set: []lease.Assignment{held}}))
+	check(t, rollout.Publish(t.Context(), n2, rollout.Batch{Blocks: []record.Block{b}, Set: []record.Assignment{held}}))
 	c := r.tiny("a")
 	c.Addresses = []string{"10.7.0.5"}
 	if e := r.refused(wire.CodeTryAgain, c); !strings.Contains(e.Error(), "container berth/there/eth0 on node n2") {
@@ -166,7 +169,7 @@ func TestANodeGivesTheAddressThatAnotherOneAsksForIfItIsFreeHere(t *testing.T) {
 	if a == other {
 		other = other.Next()
 	}
-	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", Addresses: []netip.Addr{a, other}})
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", Addresses: []netip.Addr{a, other}})
 	check(t, err)
 	r.until("the other node has it", func() bool { b := r.block(); return b.OwnerOf(other) == "n2" })
 	r.agrees()
@@ -216,18 +219,18 @@ func TestAnAddressIsLostOnlyWhenTheHostHasNotHadItForAWhile(t *testing.T) {
 }
 
 func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
-	part := func(prefix, owner, node string) lease.Part {
-		return lease.Part{Prefix: netip.MustParsePrefix(prefix), Owner: owner, Node: node}
+	part := func(prefix, owner, node string) record.Part {
+		return record.Part{Prefix: netip.MustParsePrefix(prefix), Owner: owner, Node: node}
 	}
-	block := func(prefix string, parts ...lease.Part) lease.Block {
-		return lease.Block{Revision: 1, Pool: "tiny", Prefix: netip.MustParsePrefix(prefix), Parts: parts}
+	block := func(prefix string, parts ...record.Part) record.Block {
+		return record.Block{Revision: 1, Pool: "tiny", Prefix: netip.MustParsePrefix(prefix), Parts: parts}
 	}
 	var b blocks
-	b.take(lease.Update[lease.Block]{Full: true, Revision: 1, Set: []lease.Block{
-		block("10.7.0.0/28", part("10.7.0.4/32", lease.OwnerMachine, "n1"), part("10.7.0.5/32", lease.OwnerMachine, "n2"),
+	b.take(kv.Update[record.Block]{Full: true, Revision: 1, Set: []record.Block{
+		block("10.7.0.0/28", part("10.7.0.4/32", record.OwnerMachine, "n1"), part("10.7.0.5/32", record.OwnerMachine, "n2"),
 			part("10.7.0.8/29", "n1", "")),
 		block("10.7.0.16/28", part("10.7.0.16/28", "n1", "")),
-		block("10.7.0.32/28", part("10.7.0.33/32", lease.OwnerMachine, "n1")),
+		block("10.7.0.32/28", part("10.7.0.33/32", record.OwnerMachine, "n1")),
 	}})
 	all := b.machines("n1")
 	slices.SortFunc(all, func(x, y poolAddress) int { return x.addr.Compare(y.addr) })
@@ -239,11 +242,11 @@ func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
 
 func TestWhoHasAnAddressOfThisHostOnAnotherNodeIsNamed(t *testing.T) {
 	r, n2, claim := shared(t)
-	held := lease.Assignment{
+	held := record.Assignment{
 		Pool: "tiny", Address: netip.MustParseAddr("10.7.0.5"), Node: "n2",
 		Attachment: allocator.Attachment{Network: "berth", Container: "there", Interface: "eth0"},
 	}
-	check(t, lease.Publish(t.Context(), n2, lease.Batch{Blocks: []lease.Block{claim()}, Set: []lease.Assignment{held}}))
+	check(t, rollout.Publish(t.Context(), n2, rollout.Batch{Blocks: []record.Block{claim()}, Set: []record.Assignment{held}}))
 	r.gives("10.7.0.5/32")
 	r.until("it is told who has it", func() bool {
 		return strings.Contains(r.finding(machineHeld, "10.7.0.5"), "container berth/there/eth0 on node n2")
@@ -253,20 +256,20 @@ func TestWhoHasAnAddressOfThisHostOnAnotherNodeIsNamed(t *testing.T) {
 func TestADemandAsksForAnotherOnlyWhereItAsksForAllOfIt(t *testing.T) {
 	a, b := netip.MustParseAddr("10.7.0.5"), netip.MustParseAddr("10.7.0.6")
 	for _, c := range []struct {
-		there, d lease.Demand
+		there, d record.Demand
 		want     bool
 	}{
-		{lease.Demand{}, lease.Demand{}, true},
-		{lease.Demand{V4: 1}, lease.Demand{V4: 3}, true},
-		{lease.Demand{V6: 1}, lease.Demand{V6: 3}, true},
-		{lease.Demand{V4: 1, V6: 1}, lease.Demand{}, true},
-		{lease.Demand{V6: 1}, lease.Demand{V4: 1}, false},
-		{lease.Demand{V4: 1}, lease.Demand{V6: 1}, false},
-		{lease.Demand{Addresses: []netip.Addr{a, b}}, lease.Demand{Addresses: []netip.Addr{b}}, true},
-		{lease.Demand{Addresses: []netip.Addr{a}}, lease.Demand{Addresses: []netip.Addr{a, b}}, false},
-		{lease.Demand{Machine: []netip.Addr{a, b}}, lease.Demand{Machine: []netip.Addr{b}}, true},
-		{lease.Demand{Machine: []netip.Addr{a}}, lease.Demand{Machine: []netip.Addr{b}}, false},
-		{lease.Demand{Machine: []netip.Addr{a}}, lease.Demand{Addresses: []netip.Addr{a}}, false},
+		{record.Demand{}, record.Demand{}, true},
+		{record.Demand{V4: 1}, record.Demand{V4: 3}, true},
+		{record.Demand{V6: 1}, record.Demand{V6: 3}, true},
+		{record.Demand{V4: 1, V6: 1}, record.Demand{}, true},
+		{record.Demand{V6: 1}, record.Demand{V4: 1}, false},
+		{record.Demand{V4: 1}, record.Demand{V6: 1}, false},
+		{record.Demand{Addresses: []netip.Addr{a, b}}, record.Demand{Addresses: []netip.Addr{b}}, true},
+		{record.Demand{Addresses: []netip.Addr{a}}, record.Demand{Addresses: []netip.Addr{a, b}}, false},
+		{record.Demand{Machine: []netip.Addr{a, b}}, record.Demand{Machine: []netip.Addr{b}}, true},
+		{record.Demand{Machine: []netip.Addr{a}}, record.Demand{Machine: []netip.Addr{b}}, false},
+		{record.Demand{Machine: []netip.Addr{a}}, record.Demand{Addresses: []netip.Addr{a}}, false},
 	} {
 		if got := asksFor(c.there, c.d); got != c.want {
 			t.Errorf("%+v asks for all of %+v: %t, want %t", c.there, c.d, got, c.want)

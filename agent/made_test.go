@@ -9,7 +9,7 @@ import (
 // kept are the members that have a reservation in etcd.
 func (r *rig) kept() (members map[string]bool) {
 	r.t.Helper()
-	all, err := r.store.Reservations(r.t.Context())
+	all, err := r.store.Reservations.List(r.t.Context())
 	check(r.t, err)
 	members = map[string]bool{}
 	for _, one := range all {
@@ -61,7 +61,7 @@ func TestADeletionWithReleaseIsDoneWhenEtcdIsBack(t *testing.T) {
 	}
 	r.startEtcd()
 	r.until("the reservation is given up", func() bool {
-		all, err := r.store.Reservations(t.Context())
+		all, err := r.store.Reservations.List(t.Context())
 		return err == nil && len(all) == 0
 	})
 }

@@ -12,19 +12,19 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // named is whom etcd names as the holders of addresses, as settling has read it. Blocks are this node's by what it knows of
 // them; reservations and assignments are those that were read.
 type named struct {
 	agent        *Agent
-	reservations map[poolAddress]lease.Reservation
-	assignments  map[poolAddress]lease.Assignment
+	reservations map[poolAddress]record.Reservation
+	assignments  map[poolAddress]record.Assignment
 }
 
-func newNamed(a *Agent, reservations []lease.Reservation, assignments []lease.Assignment) *named {
-	n := &named{a, map[poolAddress]lease.Reservation{}, map[poolAddress]lease.Assignment{}}
+func newNamed(a *Agent, reservations []record.Reservation, assignments []record.Assignment) *named {
+	n := &named{a, map[poolAddress]record.Reservation{}, map[poolAddress]record.Assignment{}}
 	for _, r := range reservations {
 		n.reservations[poolAddress{r.Pool, r.Address}] = r
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 func onLink(name, cidr string, gateways ...string) allocator.Pool {
@@ -40,7 +40,7 @@ func TestAPoolMayHaveItsGatewayOnTheLinkAlone(t *testing.T) {
 		func(p *allocator.Pool) { p.Gateways = []netip.Addr{netip.MustParseAddr("169.254.1.2")} },
 		func(p *allocator.Pool) { no := false; p.Default = &no },
 	} {
-		r.change(func(config *lease.Config) {
+		r.change(func(config *config.Config) {
 			p := config.Pools["far"]
 			change(&p)
 			config.Pools["far"] = p
@@ -59,7 +59,7 @@ func TestAPoolMayHaveItsGatewayOnTheLinkAlone(t *testing.T) {
 // revision is the cluster's.
 func (r *rig) revision() int64 {
 	r.t.Helper()
-	config, err := r.store.Config(r.t.Context())
+	config, err := r.store.Config.Read(r.t.Context())
 	check(r.t, err)
 	return config.Revision
 }

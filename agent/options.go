@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/server"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // Options are what an agent needs to know.
@@ -24,7 +24,7 @@ type Options struct {
 	RunDir  string        // the socket, the journal and the spool
 	Listen  string        // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
 	Access  server.Access // who may ask for /v1/
-	Etcd    lease.Options
+	Etcd    kv.Options
 	Alone   bool // the etcd is this machine's own, and nobody else uses it
 	Log     *zap.Logger
 

@@ -9,7 +9,7 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // ofIPAM is a container whose interface another plugin makes.
@@ -22,16 +22,16 @@ func (r *rig) ofIPAM(id string) wire.Container {
 // lacking waits until the version names the containers that must be made anew, and what they lack, and no others.
 func (r *rig) lacking(want map[string]string) {
 	r.t.Helper()
-	var v *lease.SetVersion
+	var v *rollout.SetVersion
 	r.t.Cleanup(func() {
 		if r.t.Failed() {
 			r.t.Logf("the last set is %+v", v)
 		}
 	})
 	r.until(fmt.Sprintf("exactly these lack something: %v", want), func() (right bool) {
-		_, err := r.store.WaitVersion(r.t.Context(), lease.Selector{Live: true}, 0, nil) // else it may be the configuration before
+		_, err := r.store.Rollout.WaitVersion(r.t.Context(), rollout.Selector{Live: true}, 0, nil) // else it may be the configuration before
 		check(r.t, err)
-		v, err = r.store.Version(r.t.Context(), lease.Selector{})
+		v, err = r.store.Rollout.Version(r.t.Context(), rollout.Selector{})
 		check(r.t, err)
 		right = v.Complete == (len(want) == 0)
 		for _, c := range v.Containers {

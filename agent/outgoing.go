@@ -5,14 +5,14 @@ import (
 	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // An outgoing is a part on its way to another owner, or to none. It leaves the allocator before etcd is asked, and
 // comes back with the block's next word, if that says that it is this node's still.
 type outgoing struct {
 	space   spaceKey
-	block   lease.Block // as the transaction compares it
+	block   record.Block // as the transaction compares it
 	part    netip.Prefix
 	inDoubt bool // the answer was lost: it was carried out, or will be, or never will
 }
@@ -41,7 +41,7 @@ func (a *Agent) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix,
 
 // arrived ends a part's way: what the block is now, or what is known of it that is newer, decides whose it is. The
 // gate is not held.
-func (a *Agent) arrived(o *outgoing, now lease.Block) {
+func (a *Agent) arrived(o *outgoing, now record.Block) {
 	if now.Revision == 0 {
 		now.Revision = o.block.Revision // it has no record, and no word of it up to there counts any more
 	}
@@ -73,7 +73,7 @@ func (a *Agent) doubts() []*outgoing {
 // may have handed out of it, or only an etcd that recovers says so. A doubt ends with a word of the block that is newer than
 // what was compared: no
 // transaction that compares less can be carried out any more. The lock is held.
-func (p *pools) kept(k blockKey, now lease.Block, own []netip.Prefix) (kept []netip.Prefix) {
+func (p *pools) kept(k blockKey, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
 	p.out = slices.DeleteFunc(p.out, func(o *outgoing) bool {
 		return o.inDoubt && keyOf(o.block) == k && now.Revision != o.block.Revision
 	})

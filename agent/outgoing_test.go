@@ -9,14 +9,15 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.session = 10 * time.Second
 	r.add(r.tiny("a"))
-	d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "nothing", V4: 1}) // of a pool that the agent has nothing of
+	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "nothing", V4: 1}) // of a pool that the agent has nothing of
 	check(t, err)
 	d.Pool = "tiny"
 	session, err := r.agent.holding(allocator.Stateless)
@@ -38,12 +39,12 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 	check(t, err)
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
 	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
-	_, err = lease.GivePart(t.Context(), session, o.block, o.part, d)
+	_, err = block.Transfer(t.Context(), session, o.block, o.part, d)
 	check(t, err)
 	r.agent.doubt(o)
 	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
@@ -80,9 +81,9 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 func TestWhatIsNotGivenComesBack(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 	check(t, err)
-	check(t, lease.WithdrawDemand(t.Context(), n2, "tiny"))
+	check(t, block.Withdraw(t.Context(), n2, "tiny"))
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
 	before := r.owns()
@@ -97,7 +98,7 @@ func TestWhatIsNotGivenComesBack(t *testing.T) {
 
 func TestADoubtEndsWithANewerWordOfTheBlockAndWithNoOther(t *testing.T) {
 	whole, part := netip.MustParsePrefix("10.7.0.0/28"), netip.MustParsePrefix("10.7.0.8/29")
-	b := lease.Block{Pool: "tiny", Prefix: whole, Revision: 5, Parts: []lease.Part{{Prefix: whole, Owner: "n1"}}}
+	b := record.Block{Pool: "tiny", Prefix: whole, Revision: 5, Parts: []record.Part{{Prefix: whole, Owner: "n1"}}}
 	p := pools{out: []*outgoing{{space: tiny, block: b, part: part, inDoubt: true}}}
 	own := []netip.Prefix{whole}
 	if kept := p.kept(keyOf(b), b, own); !slices.Equal(kept, []netip.Prefix{part}) {

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // pools holds the addresses that this node may hand out: one allocator.Space for each pool and family. What is out or
@@ -27,7 +28,7 @@ type spaceKey struct {
 }
 
 // configure takes a new configuration: new pools get a space, the space of a removed pool stays as long as it has parts.
-func (p *pools) configure(c *lease.Config) {
+func (p *pools) configure(c *config.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.spaces == nil {
@@ -52,7 +53,7 @@ func (p *pools) configure(c *lease.Config) {
 
 // settle ends what was on its way out, drops what is in no block, and with forgotten shuns what the node owns. Where held
 // is not nil, what the node owns by etcd's word alone is alleged.
-func (p *pools) settle(blocks []lease.Block, node string, held holdings, forgotten bool) {
+func (p *pools) settle(blocks []record.Block, node string, held holdings, forgotten bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.out = nil

@@ -13,7 +13,10 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -34,15 +37,15 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 		case ctx.Err() != nil:
 			//lint:ignore nilerr the agent is told to end, which is no fault
 			return nil
-		case errors.Is(err, lease.ErrReplaced) && a.rewrittenByHand(ctx):
+		case errors.Is(err, session.ErrReplaced) && a.rewrittenByHand(ctx):
 			a.Log.Warn("somebody has written this node's record by hand; joining again")
 			continue
 		case fatal(err):
 			return err
-		case errors.Is(err, lease.ErrSessionLost):
+		case errors.Is(err, session.ErrLost):
 			a.Log.Warn("etcd has ended this node's session; joining again")
 			continue
-		case errors.Is(err, lease.ErrClusterChanged), errors.Is(err, lease.ErrOtherLife):
+		case errors.Is(err, session.ErrClusterChanged), errors.Is(err, kv.ErrStoreReset):
 			a.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
 			continue
 		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken), errors.Is(err, errMend):
@@ -59,23 +62,23 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 
 // fatal tells what only a person can mend from what passes.
 func fatal(err error) bool {
-	_, taken := errors.AsType[*lease.NodeTakenError](err)
-	_, alive := errors.AsType[*lease.NodeAliveError](err)
+	_, taken := errors.AsType[*session.NodeTakenError](err)
+	_, alive := errors.AsType[*session.NodeAliveError](err)
 	_, foreign := errors.AsType[*foreignClusterError](err)
-	return taken || alive || foreign || errors.Is(err, lease.ErrReplaced)
+	return taken || alive || foreign || errors.Is(err, session.ErrReplaced)
 }
 
 // present is one session from its beginning to its end.
 func (a *Agent) present(ctx context.Context) error {
 	err := a.presentOnce(ctx)
-	if bad, is := errors.AsType[*lease.DamagedError](err); is {
-		a.tellBad("joining", []*lease.DamagedError{bad})
+	if bad, is := errors.AsType[*kv.DamagedError](err); is {
+		a.tellBad("joining", []*kv.DamagedError{bad})
 	}
 	return err
 }
 
 func (a *Agent) presentOnce(ctx context.Context) error {
-	warnings, err := a.store.CheckRelease(ctx)
+	warnings, err := a.store.KV.CheckRelease(ctx)
 	if err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config, err := a.store.Config(ctx)
+	config, err := a.store.Config.Read(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,17 +104,17 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 		return err
 	}
 	unbroken, slept, known := a.unbroken(), netops.Suspended(), a.journal.Cluster()
-	session, err := a.store.Join(ctx, me)
+	own, err := a.store.Sessions.Join(ctx, me)
 	if err != nil {
 		return err
 	}
-	if session.Cluster() != standing.Revision {
-		return lease.ErrClusterChanged // since it was met: what is recorded now is met anew
+	if own.Cluster() != standing.Revision {
+		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
-	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: session.Generation(), Slept: slept}
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: own.Generation(), Slept: slept}
 	a.journal.SetCluster(past)
 	a.tellBad("joining", nil)
-	return a.keep(ctx, &prover{agent: a, session: session, unbroken: unbroken, goesOn: a.goesOn(session, known, unbroken)}, standing)
+	return a.keep(ctx, &prover{agent: a, session: own, unbroken: unbroken, goesOn: a.goesOn(own, known, unbroken)}, standing)
 }
 
 // rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
@@ -119,8 +122,8 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 func (a *Agent) rewrittenByHand(ctx context.Context) bool {
 	session := a.gate.Session()
 	for session != nil && ctx.Err() == nil {
-		now, err := a.store.Node(ctx, a.Node)
-		if _, damaged := errors.AsType[*lease.DamagedError](err); damaged {
+		now, err := a.store.Sessions.Node(ctx, a.Node)
+		if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
 			return true
 		}
 		if err == nil {
@@ -134,7 +137,7 @@ func (a *Agent) rewrittenByHand(ctx context.Context) bool {
 
 // keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
 // settling takes, the session is renewed, and the rights that have not run out go on.
-func (a *Agent) keep(ctx context.Context, p *prover, standing lease.Standing) error {
+func (a *Agent) keep(ctx context.Context, p *prover, standing session.ClusterState) error {
 	s := p.session
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
@@ -179,13 +182,13 @@ func (a *Agent) settleUnder(ctx context.Context, p *prover) error {
 
 // watchOver ends a session, by cancel, for reasons that are not etcd's. What only wants the node to settle anew waits until it has
 // settled.
-func (a *Agent) watchOver(ctx context.Context, s *lease.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
+func (a *Agent) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
 	for settling := true; settling; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.lost:
-			cancel(lease.ErrSessionLost)
+			cancel(session.ErrLost)
 		case <-a.shaken:
 			cancel(errShaken)
 		case <-settled:
@@ -197,7 +200,7 @@ func (a *Agent) watchOver(ctx context.Context, s *lease.Session, settled <-chan 
 		case <-ctx.Done():
 			return
 		case <-a.lost:
-			cancel(lease.ErrSessionLost)
+			cancel(session.ErrLost)
 		case <-a.shaken:
 			cancel(errShaken)
 		case <-a.mending:
@@ -207,7 +210,7 @@ func (a *Agent) watchOver(ctx context.Context, s *lease.Session, settled <-chan 
 		case <-a.resettle:
 			node := s.Node()
 			if !sameTimes(a.fencing(a.config.Load().Settings),
-				lease.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
+				record.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
 				cancel(errTimesChanged)
 			}
 		}
@@ -215,7 +218,7 @@ func (a *Agent) watchOver(ctx context.Context, s *lease.Session, settled <-chan 
 }
 
 // proven counts the rights anew from a read, begun at sent, that has seen this node's session.
-func (a *Agent) proven(s *lease.Session, sent time.Duration) {
+func (a *Agent) proven(s *session.Session, sent time.Duration) {
 	node := s.Node()
 	a.rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
 	if a.waiting.Swap(nil) != nil {
@@ -230,8 +233,8 @@ func (a *Agent) proven(s *lease.Session, sent time.Duration) {
 
 // nodeRecord is what this agent writes into the node's key, and what the one before it wrote. Where the settings are not
 // known the node fences on as it did.
-func (a *Agent) nodeRecord(ctx context.Context, config *lease.Config) (me lease.Node, former *lease.Node, err error) {
-	if former, err = a.store.Node(ctx, a.Node); err != nil {
+func (a *Agent) nodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
+	if former, err = a.store.Sessions.Node(ctx, a.Node); err != nil {
 		return me, nil, err
 	}
 	s := config.Settings
@@ -241,14 +244,14 @@ func (a *Agent) nodeRecord(ctx context.Context, config *lease.Config) (me lease.
 		}
 		s.Fencing, s.Session, s.AddressLease = former.Fencing, former.Session, former.AddressLease
 	}
-	return lease.Node{
+	return record.Node{
 		Name: a.Node, Machine: a.Machine, Boot: a.Boot, Journal: a.journal.ID(), Address: a.Address, Version: a.Version,
 		Fencing: a.fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
 	}, former, nil
 }
 
 // holding is the session under which an ADD may choose, or the reason why there is none.
-func (a *Agent) holding(class allocator.Class) (*lease.Session, error) {
+func (a *Agent) holding(class allocator.Class) (*session.Session, error) {
 	if reason := a.waiting.Load(); reason != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", a.Node, *reason)
 	}

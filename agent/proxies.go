@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // proxyARP is the kind of the finding that somebody on the wire answers for addresses that nobody has.
@@ -70,7 +70,7 @@ func (a *Agent) lookAtProxies(ctx context.Context) {
 		a.findings.Clear(proxyARP, mac)
 		a.pools.with(p.space, func(s *allocator.Space) {
 			s.Ask(false)
-			s.Ask(a.config.Load().Settings.Probe != lease.ProbeOff)
+			s.Ask(a.config.Load().Settings.Probe != record.ProbeOff)
 		})
 		a.foreign.asking.Raise()
 	}

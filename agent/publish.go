@@ -13,7 +13,10 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is what
@@ -77,7 +80,7 @@ const heartbeat = 3 * time.Second
 // statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
 func (a *Agent) statusShown() bool {
 	session := a.gate.Session()
-	return session == nil || lease.Shows(session, a.status())
+	return session == nil || rollout.Shows(session, a.status())
 }
 
 // publishAll writes assignments and the node's status as they change.
@@ -115,12 +118,12 @@ func (a *Agent) publishAll(ctx context.Context) error {
 	}
 }
 
-func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[poolAddress]struct{}) error {
+func (a *Agent) publish(ctx context.Context, status record.Status, dirty map[poolAddress]struct{}) error {
 	session, err := a.holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
-	batch := lease.Batch{Status: status}
+	batch := rollout.Batch{Status: status}
 	compared := map[blockKey]bool{}
 	for d := range dirty {
 		pool, _, err := a.pool(d.pool)
@@ -139,7 +142,7 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 			compared[k] = true
 			batch.Blocks = append(batch.Blocks, block)
 		}
-		assignment := lease.Assignment{Pool: d.pool, Address: d.addr}
+		assignment := record.Assignment{Pool: d.pool, Address: d.addr}
 		e := a.journal.Holder(d.pool, d.addr)
 		if e != nil && e.Isolated != nil {
 			continue // whose the address is, is for etcd to say, not for this node
@@ -150,25 +153,25 @@ func (a *Agent) publish(ctx context.Context, status lease.Status, dirty map[pool
 			batch.Clear = append(batch.Clear, assignment)
 		}
 	}
-	err = lease.Publish(ctx, session, batch)
-	if bad, ok := errors.AsType[*lease.DamagedError](err); ok {
+	err = rollout.Publish(ctx, session, batch)
+	if bad, ok := errors.AsType[*kv.DamagedError](err); ok {
 		a.blocks.spoil(bad)
 	}
-	if lost, ok := errors.AsType[*lease.LostBlockError](err); ok && !broken.Settling {
+	if lost, ok := errors.AsType[*block.LostError](err); ok && !broken.Settling {
 		a.blocks.put(lost.Block)
 		a.gate.Shared(func() { a.reconcile(keyOf(lost.Block)) })
 	}
 	return err
 }
 
-func (a *Agent) assignment(e *journal.Entry, addr netip.Addr) lease.Assignment {
-	return lease.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: a.Node,
+func (a *Agent) assignment(e *journal.Entry, addr netip.Addr) record.Assignment {
+	return record.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: a.Node,
 		Since: e.Since}
 }
 
 // republish puts every address into the backlog whose assignment in etcd differs from the journal.
-func (a *Agent) republish(assignments []lease.Assignment) {
-	in := map[poolAddress]lease.Assignment{}
+func (a *Agent) republish(assignments []record.Assignment) {
+	in := map[poolAddress]record.Assignment{}
 	for _, s := range assignments {
 		in[poolAddress{s.Pool, s.Address}] = s
 		if a.stale(s) {
@@ -187,7 +190,7 @@ func (a *Agent) republish(assignments []lease.Assignment) {
 
 // stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned
 // here, or lies in what the node has taken from another.
-func (a *Agent) stale(s lease.Assignment) bool {
+func (a *Agent) stale(s record.Assignment) bool {
 	if a.journal.Holder(s.Pool, s.Address) != nil {
 		return false
 	}
@@ -197,8 +200,8 @@ func (a *Agent) stale(s lease.Assignment) bool {
 }
 
 // clearTaken takes away what the former owner of a block had published of it.
-func (a *Agent) clearTaken(ctx context.Context, b lease.Block) {
-	assignments, err := a.store.Assignments(ctx)
+func (a *Agent) clearTaken(ctx context.Context, b record.Block) {
+	assignments, err := a.store.Blocks.Assignments(ctx)
 	if err != nil {
 		a.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))
 		return

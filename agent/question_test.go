@@ -10,13 +10,13 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/internal/sandbox"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // asked is what the rig's agent answers.
-func (r *rig) asked(mend ...string) lease.Answer {
+func (r *rig) asked(mend ...string) record.NodeReport {
 	r.t.Helper()
-	answers, silent, err := r.store.Ask(r.t.Context(), lease.Question{Who: "test", Mend: mend}, 20*time.Second)
+	answers, silent, err := r.store.Reports.Request(r.t.Context(), record.ReportRequest{Who: "test", Mend: mend}, 20*time.Second)
 	check(r.t, err)
 	if len(answers) != 1 || len(silent) > 0 {
 		r.t.Fatalf("%d answers; silent are %q", len(answers), silent)
@@ -40,8 +40,8 @@ func TestAnAgentAnswersWhatItHolds(t *testing.T) {
 	if b.Addresses[0] != reserved || b.Epoch == 0 || b.Identity().Member != "db-0" {
 		t.Errorf("of the stateful one it says %+v", b)
 	}
-	i := slices.IndexFunc(answer.Ports, func(p lease.HeldPort) bool { return p.Name == a.Port })
-	if i < 0 || answer.Ports[i] != (lease.HeldPort{Name: a.Port, Class: "stateless"}) {
+	i := slices.IndexFunc(answer.Ports, func(p record.HeldPort) bool { return p.Name == a.Port })
+	if i < 0 || answer.Ports[i] != (record.HeldPort{Name: a.Port, Class: "stateless"}) {
 		t.Errorf("of the port %s it says %+v", a.Port, answer.Ports)
 	}
 	if s := answer.Spaces; len(s) != 1 || len(s[0].Parts) != 1 || !s[0].Parts[0].Contains(addr) || s[0].Held != 1 {
@@ -82,7 +82,7 @@ func TestAnAgentThatIsAskedToMendSettlesAnewAndRepairsItsKernel(t *testing.T) {
 	if after.Generation <= before.Generation {
 		t.Errorf("it has not settled anew: generation %d, then %d", before.Generation, after.Generation)
 	}
-	if want := []lease.HeldPort{{Name: port, Class: "stateless"}}; !slices.Equal(after.Ports, want) {
+	if want := []record.HeldPort{{Name: port, Class: "stateless"}}; !slices.Equal(after.Ports, want) {
 		t.Errorf("the ports are %+v, want %+v", after.Ports, want)
 	}
 	if a := r.assigned(addr); a == nil || a.Attachment.Container != "a" {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 const (
@@ -27,14 +27,14 @@ type readings struct {
 // A reading is one for everybody who asked before it began.
 type reading struct {
 	done    chan struct{}
-	reports *lease.Reports
+	reports *rollout.Reports
 	err     error
 }
 
 // next waits for a reading that has not begun yet. One that has begun goes on when who asked for it has gone: others may
 // wait for it.
 func (r *readings) next(ctx context.Context, tasks *sync.WaitGroup,
-	read func(context.Context) (*lease.Reports, error)) (*lease.Reports, error) {
+	read func(context.Context) (*rollout.Reports, error)) (*rollout.Reports, error) {
 	one := r.join(tasks, read)
 	select {
 	case <-one.done:
@@ -44,7 +44,7 @@ func (r *readings) next(ctx context.Context, tasks *sync.WaitGroup,
 	}
 }
 
-func (r *readings) join(tasks *sync.WaitGroup, read func(context.Context) (*lease.Reports, error)) *reading {
+func (r *readings) join(tasks *sync.WaitGroup, read func(context.Context) (*rollout.Reports, error)) *reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pending != nil {

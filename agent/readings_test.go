@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 func TestAllWhoAskForTheVersionReadEtcdOnceASecondAndGetWhatIsNotOlderThanTheirQuestion(t *testing.T) {
@@ -16,10 +16,10 @@ func TestAllWhoAskForTheVersionReadEtcdOnceASecondAndGetWhatIsNotOlderThanTheirQ
 		var reads, answers atomic.Int64
 		began := time.Now()
 		r := &readings{alive: t.Context()}
-		read := func(context.Context) (*lease.Reports, error) {
+		read := func(context.Context) (*rollout.Reports, error) {
 			reads.Add(1)
 			time.Sleep(300 * time.Millisecond) // etcd's own time
-			return new(lease.Reports), nil
+			return new(rollout.Reports), nil
 		}
 		var tasks, askers sync.WaitGroup
 		for i := range 100 {
@@ -46,9 +46,9 @@ func TestAllWhoAskForTheVersionReadEtcdOnceASecondAndGetWhatIsNotOlderThanTheirQ
 func TestWhoGoesAwayEndsNobodysReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &readings{alive: t.Context()}
-		read := func(ctx context.Context) (*lease.Reports, error) {
+		read := func(ctx context.Context) (*rollout.Reports, error) {
 			time.Sleep(time.Second)
-			return new(lease.Reports), ctx.Err()
+			return new(rollout.Reports), ctx.Err()
 		}
 		var tasks sync.WaitGroup
 		gone, cancel := context.WithCancel(t.Context())

@@ -11,7 +11,9 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // status asks for CNI STATUS of a pool as a plugin does; "": it is well.
@@ -29,9 +31,9 @@ func (r *rig) status(pool, role string) string {
 }
 
 // crowdedOut applies a pool whose addresses all have a container, but for what is asked for in vain.
-func (r *rig) crowdedOut(settings func(*lease.Settings)) {
+func (r *rig) crowdedOut(settings func(*record.Settings)) {
 	r.t.Helper()
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		c.Pools["tiny"] = allocator.Pool{Name: "tiny", CIDRs: prefixes("10.43.0.0/29"), BlockSize: allocator.BlockSize{V4: 29}}.WithDefaults()
 		settings(&c.Settings)
 	})
@@ -49,7 +51,7 @@ func (r *rig) crowdedOut(settings func(*lease.Settings)) {
 
 func TestNeitherAFullPoolNorAnIsolatedContainerMakesStatusFail(t *testing.T) {
 	r := newRig(t)
-	r.crowdedOut(func(*lease.Settings) {})
+	r.crowdedOut(func(*record.Settings) {})
 	r.add(r.stateless("a", "web"))
 	for _, e := range r.agent.journal.Entries() {
 		r.agent.isolate(e.Attachment, func(*journal.Entry) *journal.Isolation {
@@ -65,7 +67,7 @@ func TestNeitherAFullPoolNorAnIsolatedContainerMakesStatusFail(t *testing.T) {
 
 func TestStatusFailsForAFullPoolWhereTheSettingsWantIt(t *testing.T) {
 	r := newRig(t)
-	r.crowdedOut(func(s *lease.Settings) { s.StatusExhausted = true })
+	r.crowdedOut(func(s *record.Settings) { s.StatusExhausted = true })
 	if why := r.status("tiny", wire.Interface); !strings.Contains(why, "in vain") {
 		t.Errorf("STATUS says %q after an ADD has waited its whole time in vain", why)
 	}
@@ -91,7 +93,7 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 	r.stop()
 	r.open() // what does not run is not proven again
 	a := r.agent
-	config, err := r.store.Config(t.Context())
+	config, err := r.store.Config.Read(t.Context())
 	check(t, err)
 	a.configure(config)
 	a.waiting.Store(nil)
@@ -109,7 +111,7 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Hour, says: "no stateful"},
 		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Minute, says: "stateless or stateful"},
 	} {
-		a.rights = lease.NewRights(wire.Boottime)
+		a.rights = session.NewRights(wire.Boottime)
 		a.rights.Prove(wire.Boottime()-c.ago, c.session, c.addressLease)
 		err := a.statusOf(t.Context(), &wire.Request{Operation: wire.Status})
 		code, body := readyz()
@@ -127,7 +129,7 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 
 func TestStatusOfAnIPAMNetworkFailsWhereStrictFencingRefusesEachAdd(t *testing.T) {
 	r := newRig(t)
-	r.brief(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.brief(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.until("STATUS says why", func() bool { return strings.Contains(r.status("default", wire.IPAM), "strict") })
 	if why := r.status("default", wire.Interface); why != "" {
 		t.Errorf("STATUS of a network whose interfaces are ours fails: %s", why)

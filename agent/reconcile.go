@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // reconcile brings the allocator to what is known of blocks: it owns what is this node's, but for what is on its way
@@ -88,13 +88,13 @@ func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe b
 }
 
 // isolateLost isolates whoever has an address in a part of b that is another's.
-func (a *Agent) isolateLost(b lease.Block) {
-	if slices.ContainsFunc(b.Parts, func(p lease.Part) bool { return p.Owner != a.Node }) {
+func (a *Agent) isolateLost(b record.Block) {
+	if slices.ContainsFunc(b.Parts, func(p record.Part) bool { return p.Owner != a.Node }) {
 		a.isolateWithin(b)
 	}
 }
 
-func (a *Agent) isolateWithin(b lease.Block) {
+func (a *Agent) isolateWithin(b record.Block) {
 	lost := func(e *journal.Entry) *journal.Isolation {
 		if e.Pool != b.Pool || e.Class != allocator.Stateless {
 			return nil

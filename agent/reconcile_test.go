@@ -7,20 +7,22 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
 	late := r.block()
-	_, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny", V4: 1})
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
 	r.until("it is given", func() bool { b := r.block(); return len(b.Of("n2")) > 0 })
 	r.agrees()
 	own := r.owns()
 	for _, full := range []bool{false, true} {
-		r.word(lease.Update[lease.Block]{Full: full, Revision: late.Revision, Set: []lease.Block{late}})
+		r.word(kv.Update[record.Block]{Full: full, Revision: late.Revision, Set: []record.Block{late}})
 		if now := r.owns(); !slices.Equal(now, own) {
 			t.Errorf("full %v: a word from before the gift has made %v of %v", full, now, own)
 		}
@@ -29,20 +31,20 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 
 func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
 	k := blockKey{"tiny", netip.MustParsePrefix("10.7.0.0/28")}
-	block := func(revision int64) lease.Block {
-		return lease.Block{Pool: k.pool, Prefix: k.prefix, Revision: revision, Parts: []lease.Part{{Prefix: k.prefix, Owner: "n1"}}}
+	block := func(revision int64) record.Block {
+		return record.Block{Pool: k.pool, Prefix: k.prefix, Revision: revision, Parts: []record.Part{{Prefix: k.prefix, Owner: "n1"}}}
 	}
 	for _, full := range []bool{false, true} {
-		word := func(revision int64) lease.Update[lease.Block] {
-			return lease.Update[lease.Block]{Full: full, Revision: revision, Set: []lease.Block{block(revision)}}
+		word := func(revision int64) kv.Update[record.Block] {
+			return kv.Update[record.Block]{Full: full, Revision: revision, Set: []record.Block{block(revision)}}
 		}
 		var b blocks
 		b.put(block(5)) // claimed, and released at 6, before the watch has told of anything
-		b.ended(lease.Block{Pool: k.pool, Prefix: k.prefix, Revision: 6})
+		b.ended(record.Block{Pool: k.pool, Prefix: k.prefix, Revision: 6})
 		if b.take(word(5)); len(b.all) > 0 {
 			t.Errorf("full %v: the word from before the release counts: %v", full, b.all)
 		}
-		b.take(lease.Update[lease.Block]{Revision: 6, Gone: []lease.Block{block(5)}})
+		b.take(kv.Update[record.Block]{Revision: 6, Gone: []record.Block{block(5)}})
 		if len(b.gone) > 0 {
 			t.Errorf("full %v: the watch has passed the release, and it is remembered: %v", full, b.gone)
 		}
@@ -68,17 +70,17 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
-	now, err := lease.SettleBlock(t.Context(), session, o.block)
+	now, err := block.Settle(t.Context(), session, o.block)
 	check(t, err)
-	r.word(lease.Update[lease.Block]{Revision: now.Revision, Set: []lease.Block{now}})
+	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
 	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
 		t.Errorf("the agent owns %v, and %v is on its way out", r.owns(), o.part)
 	}
 	// In doubt it comes back with the first word that is newer than what was compared.
 	r.agent.doubt(o)
-	now, err = lease.SettleBlock(t.Context(), session, now)
+	now, err = block.Settle(t.Context(), session, now)
 	check(t, err)
-	r.word(lease.Update[lease.Block]{Revision: now.Revision, Set: []lease.Block{now}})
+	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
 	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.doubts()) > 0 {
 		t.Errorf("the agent owns %v, and in doubt are %v", own, r.agent.doubts())
 	}
@@ -90,7 +92,7 @@ func TestWhatWasGivenIsOutBeforeTheWatchTells(t *testing.T) {
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
 	for range 5 {
-		d, err := lease.PostDemand(t.Context(), n2, lease.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
+		d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 		check(t, err)
 		if !r.agent.give(t.Context(), session, d, tiny) {
 			t.Fatal("nothing was given")

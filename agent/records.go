@@ -4,7 +4,7 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // recordDamaged is the kind of finding that a record in etcd cannot be read, or cannot be as it is. Nothing is built upon
@@ -20,7 +20,7 @@ type badRecords struct {
 }
 
 // swap takes in all that a source knows by now, and returns what it knew before and knows no more.
-func (b *badRecords) swap(source string, bad []*lease.DamagedError) (mended []string) {
+func (b *badRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := map[string]bool{}
@@ -40,7 +40,7 @@ func (b *badRecords) swap(source string, bad []*lease.DamagedError) (mended []st
 }
 
 // tellBad makes the findings of a source what it knows by now.
-func (a *Agent) tellBad(source string, bad []*lease.DamagedError) {
+func (a *Agent) tellBad(source string, bad []*kv.DamagedError) {
 	for _, key := range a.badRecords.swap(source, bad) {
 		a.findings.Clear(recordDamaged, key)
 	}
@@ -49,12 +49,12 @@ func (a *Agent) tellBad(source string, bad []*lease.DamagedError) {
 	}
 }
 
-func (a *Agent) foundBad(e *lease.DamagedError) {
+func (a *Agent) foundBad(e *kv.DamagedError) {
 	a.findings.Set(recordDamaged, e.Key, e.Err.Error(), recordAdvice)
 }
 
 // report tells of the damaged records of a kind that is followed, and of those that are mended.
-func report[T any](a *Agent, u lease.Update[T]) {
+func report[T any](a *Agent, u kv.Update[T]) {
 	for _, e := range u.Bad {
 		a.foundBad(e)
 	}
@@ -66,7 +66,7 @@ func report[T any](a *Agent, u lease.Update[T]) {
 // damaged reports whether an error is that of a record which cannot be read. Only a person can mend it, and it holds up
 // nothing else.
 func (a *Agent) damaged(err error) bool {
-	e, is := errors.AsType[*lease.DamagedError](err)
+	e, is := errors.AsType[*kv.DamagedError](err)
 	if is {
 		a.foundBad(e)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // etcdRecovery is the kind of finding about an etcd that was restored, while nothing new is given.
@@ -37,7 +37,7 @@ func (a *Agent) recovered() {
 // untilRecovered is an error with words for how long it holds, where its cause is a recovery.
 func (a *Agent) untilRecovered(err error) error {
 	until := a.recovers.Load()
-	if until == nil || !errors.Is(err, lease.ErrRecovering) {
+	if until == nil || !errors.Is(err, session.ErrRecovering) {
 		return err
 	}
 	return fmt.Errorf("%w, at about %s, in %s", err, until.Format(time.RFC3339), time.Until(*until).Round(time.Second))

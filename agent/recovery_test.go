@@ -8,7 +8,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // restored makes the rig's state look like that of another etcd, as after a restore with a new token.
@@ -25,9 +26,9 @@ func (r *rig) recovering() bool {
 }
 
 // brief makes rights as short as they can be.
-func (r *rig) brief(change ...func(*lease.Config)) {
+func (r *rig) brief(change ...func(*config.Config)) {
 	r.t.Helper()
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(2*time.Second), allocator.Duration(6*time.Second)
 		for _, f := range change {
 			f(c)
@@ -41,9 +42,9 @@ func (r *rig) brief(change ...func(*lease.Config)) {
 	})
 }
 
-func (r *rig) config() *lease.Config {
+func (r *rig) config() *config.Config {
 	r.t.Helper()
-	c, err := r.store.Config(r.t.Context())
+	c, err := r.store.Config.Read(r.t.Context())
 	check(r.t, err)
 	return c
 }
@@ -59,15 +60,15 @@ func TestAfterARestoreWhatRunsIsAssertedAndNothingNewIsGivenUntilEveryRightHasRu
 		}
 	})
 
-	blocks, err := r.store.Blocks(t.Context())
+	blocks, err := r.store.Blocks.List(t.Context())
 	check(t, err)
 	asserted := map[string]bool{}
 	for _, b := range blocks {
 		asserted[b.OwnerOf(had)+b.OwnerOf(reserved)] = true
 	}
-	s, err := r.store.Reservation(t.Context(), "default", reserved)
+	s, err := r.store.Reservations.Of(t.Context(), "default", reserved)
 	check(t, err)
-	if !asserted["n1"] || !asserted[lease.OwnerStateful] || s == nil || s.Holder == nil || s.Holder.Attachment.Container != "b" {
+	if !asserted["n1"] || !asserted[record.OwnerStateful] || s == nil || s.Holder == nil || s.Holder.Attachment.Container != "b" {
 		t.Errorf("asserted were %+v and %+v", blocks, s)
 	}
 	if next := r.add(r.stateless("c", "web")); blocks[0].Pool == "" || !r.sameBlock(next, had) {
@@ -112,7 +113,7 @@ func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
 	r := newRig(t)
 	r.brief()
 	addr := r.add(r.stateless("a", "web"))
-	config := r.config()
+	current := r.config()
 	r.forgetAll("blocks")
 	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/config/", withPrefix)
 	check(t, err)
@@ -123,12 +124,12 @@ func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
 		t.Fatal("there is no pool, and an address was given")
 	}
 	empty := r.config()
-	next := config.Clone()
+	next := current.Clone()
 	next.Revision, next.PoolRevisions = empty.Revision, nil
-	_, err = r.store.Apply(t.Context(), empty, next, lease.Note{})
+	_, err = r.store.Editor.Apply(t.Context(), empty, next, config.Note{})
 	check(t, err)
 	r.until("the block is asserted", func() bool {
-		blocks, err := r.store.Blocks(t.Context())
+		blocks, err := r.store.Blocks.List(t.Context())
 		check(t, err)
 		return len(blocks) == 1 && blocks[0].OwnerOf(addr) == "n1"
 	})
@@ -136,7 +137,7 @@ func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
 
 func TestAnIPAMContainerIsRefusedUnderStrictFencing(t *testing.T) {
 	r := newRig(t)
-	r.brief(func(c *lease.Config) { c.Settings.Fencing = lease.FencingStrict })
+	r.brief(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	c := r.stateless("a", "web")
 	c.Role = wire.IPAM
 	if refusal := r.refused(wire.CodeConfig, c); !strings.Contains(refusal.Error(), "strict") {
@@ -152,10 +153,10 @@ func TestTheFenceIsInForceWhileTheNodesKeySaysStrict(t *testing.T) {
 		check(t, err)
 		return is
 	}
-	for _, mode := range []string{lease.FencingStrict, lease.FencingEvidence, lease.FencingStrict} {
-		r.brief(func(c *lease.Config) { c.Settings.Fencing = mode })
-		r.until("the fence is as the mode says", func() bool { return fenced() == (mode == lease.FencingStrict) })
-		nodes, err := r.store.Nodes(t.Context())
+	for _, mode := range []string{record.FencingStrict, record.FencingEvidence, record.FencingStrict} {
+		r.brief(func(c *config.Config) { c.Settings.Fencing = mode })
+		r.until("the fence is as the mode says", func() bool { return fenced() == (mode == record.FencingStrict) })
+		nodes, err := r.store.Sessions.Nodes(t.Context())
 		check(t, err)
 		if nodes[0].Fencing != mode {
 			t.Errorf("the node's key says %s: want %s", nodes[0].Fencing, mode)
@@ -181,7 +182,7 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 		}
 	}
 	has("without a retain time", r.reserved(over.String()), true)
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		p := c.Pools["default"]
 		p.Retain = allocator.Duration(30 * time.Minute)
 		c.Pools["default"] = p
@@ -203,17 +204,17 @@ func TestAReservationIsOverWhenNobodyHasHadItForLongerThanItIsRetained(t *testin
 	now := time.Now()
 	before := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
 	for what, c := range map[string]struct {
-		r      lease.Reservation
+		r      record.Reservation
 		retain time.Duration
 		over   bool
 	}{
-		"released for longer":             {lease.Reservation{LastDel: before(2 * time.Hour)}, time.Hour, true},
-		"released for less":               {lease.Reservation{LastDel: before(time.Minute)}, time.Hour, false},
-		"retained forever":                {lease.Reservation{LastDel: before(2 * time.Hour)}, 0, false},
-		"held again":                      {lease.Reservation{LastDel: before(2 * time.Hour), Holder: &lease.Holder{}}, time.Hour, false},
-		"never had":                       {lease.Reservation{}, time.Hour, false},
-		"its owner has ended just now":    {lease.Reservation{LastDel: before(2 * time.Hour), Ended: before(time.Minute)}, time.Hour, false},
-		"its owner has ended long before": {lease.Reservation{LastDel: before(time.Minute), Ended: before(2 * time.Hour)}, time.Hour, true},
+		"released for longer":             {record.Reservation{LastDel: before(2 * time.Hour)}, time.Hour, true},
+		"released for less":               {record.Reservation{LastDel: before(time.Minute)}, time.Hour, false},
+		"retained forever":                {record.Reservation{LastDel: before(2 * time.Hour)}, 0, false},
+		"held again":                      {record.Reservation{LastDel: before(2 * time.Hour), Holder: &record.Holder{}}, time.Hour, false},
+		"never had":                       {record.Reservation{}, time.Hour, false},
+		"its owner has ended just now":    {record.Reservation{LastDel: before(2 * time.Hour), Ended: before(time.Minute)}, time.Hour, false},
+		"its owner has ended long before": {record.Reservation{LastDel: before(time.Minute), Ended: before(2 * time.Hour)}, time.Hour, true},
 	} {
 		if over := isOver(c.r, allocator.Duration(c.retain), now); over != c.over {
 			t.Errorf("%s: over is %v", what, over)
@@ -226,7 +227,7 @@ func TestARecoveryIsVisibleAndSaysUntilWhen(t *testing.T) {
 	r.restored(func() {})
 	var text string
 	r.until("the status shows it", func() bool {
-		statuses, err := r.store.Statuses(t.Context())
+		statuses, err := r.store.Rollout.Statuses(t.Context())
 		check(t, err)
 		for _, f := range statuses["n1"].Findings {
 			if f.Kind == etcdRecovery {

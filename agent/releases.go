@@ -1,12 +1,14 @@
 package agent
 
-import "github.com/berth-ipam/berth/lease"
+import (
+	"github.com/berth-ipam/berth/lease/kv"
+)
 
 // etcdRelease is the kind of finding about the release of a member of etcd.
 const etcdRelease = "etcd-release"
 
 // warnOfReleases says of each member of etcd what is known to be wrong with its release.
-func (a *Agent) warnOfReleases(warnings []*lease.ReleaseWarning) {
+func (a *Agent) warnOfReleases(warnings []*kv.ReleaseWarning) {
 	var endpoints []string
 	for _, w := range warnings {
 		endpoints = append(endpoints, w.Endpoint)

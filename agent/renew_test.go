@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // settlingFor starts an agent that cannot settle until the test lets it, and calls f again and again for so long after it has
@@ -29,9 +29,9 @@ func (r *rig) settlingFor(d time.Duration, f func()) (letSettle func()) {
 	return letSettle
 }
 
-func (r *rig) nodeKey() lease.Node {
+func (r *rig) nodeKey() record.Node {
 	r.t.Helper()
-	nodes, err := r.store.Nodes(r.t.Context())
+	nodes, err := r.store.Sessions.Nodes(r.t.Context())
 	check(r.t, err)
 	if len(nodes) != 1 {
 		r.t.Fatalf("there are the nodes %+v: want one", nodes)

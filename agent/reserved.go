@@ -4,7 +4,8 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // reserved is what this node knows of the stateful addresses that are given; it only guides choices.
@@ -22,7 +23,7 @@ func (r *reserved) taken(pool string) func(netip.Addr) bool {
 	}
 }
 
-func (r *reserved) take(u lease.Update[lease.Reservation]) {
+func (r *reserved) take(u kv.Update[record.Reservation]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if u.Full || r.pools == nil {
@@ -32,7 +33,7 @@ func (r *reserved) take(u lease.Update[lease.Reservation]) {
 		delete(r.pools[e.At.Pool], e.At.Address)
 	}
 	for _, e := range u.Bad { // it is somebody's, and not known whose
-		if e.At.Kind == lease.KindReservation {
+		if e.At.Kind == kv.KindReservation {
 			r.put(e.At.Pool, e.At.Address, e.Revision)
 		}
 	}

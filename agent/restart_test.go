@@ -90,7 +90,7 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	me, former, err := r.agent.nodeRecord(t.Context(), r.config())
 	check(t, err)
 	r.agent.noteForgotten(&me, former)
-	_, err = r.agent.store.Join(t.Context(), me)
+	_, err = r.agent.store.Sessions.Join(t.Context(), me)
 	check(t, err)
 	r.stop()
 	r.start()

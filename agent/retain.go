@@ -9,7 +9,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // retainEvery is how often reservations are looked for that their pool's retain time has outlived.
@@ -37,14 +38,14 @@ func (a *Agent) retains() bool {
 }
 
 func (a *Agent) endOver(ctx context.Context, now time.Time) {
-	all, err := a.store.Reservations(ctx)
+	all, err := a.store.Reservations.List(ctx)
 	if err != nil {
 		a.Log.Warn("cannot look for reservations that are over", zap.Error(err))
 		return
 	}
 	pools := a.config.Load().Pools
 	for _, r := range all {
-		may := func(r lease.Reservation) error {
+		may := func(r record.Reservation) error {
 			if !isOver(r, pools[r.Pool].Retain, now) {
 				return errRetained
 			}
@@ -53,11 +54,11 @@ func (a *Agent) endOver(ctx context.Context, now time.Time) {
 		if may(r) != nil {
 			continue
 		}
-		switch _, err := a.store.EndReservationIf(ctx, r.Identity, may); {
+		switch _, err := a.store.Reservations.EndIf(ctx, r.Identity, may); {
 		case err == nil:
 			a.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity),
 				zap.Stringer("address", r.Address))
-		case !errors.Is(err, errRetained) && !errors.Is(err, lease.ErrNotReserved):
+		case !errors.Is(err, errRetained) && !errors.Is(err, reservation.ErrNotReserved):
 			a.Log.Warn("cannot end a reservation that is over", zap.Stringer("identity", r.Identity), zap.Error(err))
 		}
 	}
@@ -68,7 +69,7 @@ var errRetained = errors.New("agent: the reservation is retained")
 
 // isOver reports whether nobody has had a reservation for longer than retain, since its owner's end or else since the
 // last DEL. One that was never attached stays.
-func isOver(r lease.Reservation, retain allocator.Duration, now time.Time) bool {
+func isOver(r record.Reservation, retain allocator.Duration, now time.Time) bool {
 	since := r.LastDel
 	if r.Ended != nil {
 		since = r.Ended

@@ -21,7 +21,9 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/embedded"
+	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -38,8 +40,8 @@ type rig struct {
 	t       testing.TB
 	dir     string
 	etcd    *embedded.Server
-	via     []string      // endpoints by which the agent reaches etcd; none: etcd's own
-	as      lease.Options // by whose user the agent reaches etcd
+	via     []string   // endpoints by which the agent reaches etcd; none: etcd's own
+	as      kv.Options // by whose user the agent reaches etcd
 	store   *lease.Store
 	agent   *Agent
 	stop    func()
@@ -65,9 +67,9 @@ func newRig(t testing.TB) *rig {
 	})
 	r.startEtcd()
 	t.Cleanup(func() { r.etcd.Stop() })
-	r.store, err = lease.Open(lease.Options{Endpoints: r.etcd.Endpoints()})
+	r.store, err = lease.Open(kv.Options{Endpoints: r.etcd.Endpoints()})
 	check(t, err)
-	t.Cleanup(func() { r.store.Close() })
+	t.Cleanup(func() { r.store.KV.Close() })
 	r.apply(allocator.Pool{
 		Name: "default", CIDRs: prefixes("10.42.0.0/16"), Gateways: []netip.Addr{netip.MustParseAddr("10.42.0.1")},
 		Stateful: prefixes("10.42.0.0/20"),
@@ -88,7 +90,7 @@ func (r *rig) startEtcd() {
 
 func (r *rig) apply(pools ...allocator.Pool) {
 	r.t.Helper()
-	r.change(func(c *lease.Config) {
+	r.change(func(c *config.Config) {
 		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(r.session), allocator.Duration(time.Minute)
 		for _, p := range pools {
 			c.Pools[p.Name] = p.WithDefaults()
@@ -96,13 +98,13 @@ func (r *rig) apply(pools ...allocator.Pool) {
 	})
 }
 
-func (r *rig) change(f func(*lease.Config)) {
+func (r *rig) change(f func(*config.Config)) {
 	r.t.Helper()
-	base, err := r.store.Config(r.t.Context())
+	base, err := r.store.Config.Read(r.t.Context())
 	check(r.t, err)
 	next := base.Clone()
 	f(next)
-	_, err = r.store.Apply(r.t.Context(), base, next, lease.Note{Who: "test"})
+	_, err = r.store.Editor.Apply(r.t.Context(), base, next, config.Note{Who: "test"})
 	check(r.t, err)
 }
 

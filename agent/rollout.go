@@ -15,7 +15,8 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 const (
@@ -31,7 +32,7 @@ type lagging struct {
 	applied int64 // the newest that all of them have
 	live    int64 // the newest that all of them have as far as a running one can get it
 	bridges bool  // every bridge has what seen says
-	reasons map[allocator.Attachment]lease.Lag
+	reasons map[allocator.Attachment]record.Lag
 
 	rearranged rearranged
 }
@@ -59,7 +60,7 @@ func (l *lagging) reset() {
 
 // set takes the outcome of a roll-out of one revision: which containers lag, and whether every bridge has it. It reports
 // whether that is news.
-func (l *lagging) set(revision int64, bridges bool, reasons map[allocator.Attachment]lease.Lag) bool {
+func (l *lagging) set(revision int64, bridges bool, reasons map[allocator.Attachment]record.Lag) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news := l.seen != revision || !maps.Equal(l.reasons, reasons) || l.bridges != bridges
@@ -97,7 +98,7 @@ func (l *lagging) outdated() int {
 	return remakes(l.reasons)
 }
 
-func remakes(reasons map[allocator.Attachment]lease.Lag) (n int) {
+func remakes(reasons map[allocator.Attachment]record.Lag) (n int) {
 	for _, lag := range reasons {
 		if lag.Remake {
 			n++
@@ -108,14 +109,14 @@ func remakes(reasons map[allocator.Attachment]lease.Lag) (n int) {
 
 // status is what the node tells the cluster of itself. Of many containers that lag it names first those that a running
 // one could follow.
-func (a *Agent) status() lease.Status {
-	s := lease.Status{Address: a.Address, Version: a.Version, Containers: a.journal.Len()}
+func (a *Agent) status() record.Status {
+	s := record.Status{Address: a.Address, Version: a.Version, Containers: a.journal.Len()}
 	l := &a.lagging
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Revision, s.Applied, s.Live = l.seen, l.applied, l.live
 	s.LaggingCount, s.RemakeCount = len(l.reasons), remakes(l.reasons)
-	s.Lagging = slices.SortedFunc(maps.Values(l.reasons), func(a, b lease.Lag) int {
+	s.Lagging = slices.SortedFunc(maps.Values(l.reasons), func(a, b record.Lag) int {
 		if a.Remake != b.Remake {
 			return map[bool]int{false: -1, true: 1}[a.Remake]
 		}
@@ -137,12 +138,12 @@ func (a *Agent) rollOut(ctx context.Context) error {
 		case <-retry:
 		}
 		config := a.config.Load()
-		reasons := map[allocator.Attachment]lease.Lag{}
+		reasons := map[allocator.Attachment]record.Lag{}
 		for at, reason := range a.outdated(ctx, a.journal.Entries(), config) {
-			reasons[at] = lease.Lag{Attachment: at, Reason: reason, Remake: true}
+			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: true}
 		}
 		for at, reason := range a.bringTo(ctx, config) {
-			reasons[at] = lease.Lag{Attachment: at, Reason: reason, Remake: a.lagging.rearranged.is(at)}
+			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: a.lagging.rearranged.is(at)}
 		}
 		bridges := a.host.WithdrawGateways()
 		if a.lagging.set(config.Revision, bridges, reasons) {
@@ -159,7 +160,7 @@ func (a *Agent) rollOut(ctx context.Context) error {
 }
 
 // bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
-func (a *Agent) bringTo(ctx context.Context, config *lease.Config) map[allocator.Attachment]string {
+func (a *Agent) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
 	a.host.Look() // its bridges come first
 	reasons := map[allocator.Attachment]string{}
 	var mu sync.Mutex
@@ -192,7 +193,7 @@ func (a *Agent) bringTo(ctx context.Context, config *lease.Config) map[allocator
 }
 
 // logLagging names the first of the containers that lag.
-func (a *Agent) logLagging(revision int64, reasons map[allocator.Attachment]lease.Lag) {
+func (a *Agent) logLagging(revision int64, reasons map[allocator.Attachment]record.Lag) {
 	const most = 5
 	named := 0
 	for at, lag := range reasons {
@@ -212,7 +213,7 @@ func current(e *journal.Entry, pool *allocator.Pool) bool {
 	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
 }
 
-func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *lease.Config) error {
+func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
 	unlock, err := a.locks.Lock(ctx, at)
 	if err != nil {
 		return err

@@ -8,7 +8,8 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // startPatience is how long after its caller began a request waits for an agent that has just started: as long as the plugin waits
@@ -43,15 +44,15 @@ const configReadTime = 2 * time.Second
 
 // poolNow is pool for whoever is to refuse where there is none: before it says that a pool is not configured it asks etcd, since
 // `berthctl apply` may have answered already, and the watch has not told yet.
-func (a *Agent) poolNow(ctx context.Context, name string) (*allocator.Pool, *lease.Config, error) {
-	pool, config, err := a.pool(name)
+func (a *Agent) poolNow(ctx context.Context, name string) (*allocator.Pool, *config.Config, error) {
+	pool, current, err := a.pool(name)
 	if err == nil || a.config.Load().Revision == 0 && a.waiting.Load() != nil {
-		return pool, config, err
+		return pool, current, err
 	}
 	read := a.claims.DoChan("the configuration", func() (any, error) { // those who miss a pool at once share one question
 		ctx, cancel := context.WithTimeout(context.Background(), configReadTime)
 		defer cancel()
-		return a.store.Config(ctx)
+		return a.store.Config.Read(ctx)
 	})
 	select {
 	case answer := <-read:
@@ -59,7 +60,7 @@ func (a *Agent) poolNow(ctx context.Context, name string) (*allocator.Pool, *lea
 			return nil, nil, wire.Errorf(wire.CodeTryAgain,
 				"pool %q is not configured as far as node %s knows, and etcd cannot be asked whether it is by now: %w", name, a.Node, answer.Err)
 		}
-		a.configure(answer.Val.(*lease.Config))
+		a.configure(answer.Val.(*config.Config))
 	case <-ctx.Done():
 	}
 	return a.pool(name)
@@ -70,7 +71,7 @@ const configurationUnreadable = "configuration-unreadable"
 
 // configRead takes in whether the configuration could be read; err is nil where it could. That etcd is away is no fault of it.
 func (a *Agent) configRead(err error) {
-	if errors.Is(err, lease.ErrOtherLife) || lease.Away(err) {
+	if errors.Is(err, kv.ErrStoreReset) || kv.Away(err) {
 		return
 	}
 	if err == nil {

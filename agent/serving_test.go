@@ -53,7 +53,7 @@ func TestAPoolThatApplyHasJustAnsweredIsKnownToAnAgentWhoseWatchLags(t *testing.
 	r := newRig(t)
 	leave := inside(r.agent.gate.Shared) // the watch's news waits for it
 	r.apply(allocator.Pool{Name: "fresh", CIDRs: prefixes("10.77.0.0/24")})
-	config, err := r.store.Config(t.Context())
+	config, err := r.store.Config.Read(t.Context())
 	check(t, err)
 	got := make(chan error, 1)
 	go func() { _, _, err := r.agent.poolNow(t.Context(), "fresh"); got <- err }()

@@ -11,14 +11,16 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
 // rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
-func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
+func (a *Agent) settle(ctx context.Context, s *session.Session) error {
 	a.unsure.reset()
-	blocks, err := a.store.Blocks(ctx)
+	blocks, err := a.store.Blocks.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -27,7 +29,7 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 	if blocks, err = a.assertBlocks(ctx, s, blocks, held); err != nil {
 		return err
 	}
-	reservations, err := a.store.Reservations(ctx)
+	reservations, err := a.store.Reservations.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -36,18 +38,18 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 		return err
 	}
 	if asserted { // and what they are now, is known only by reading them again
-		if reservations, err = a.store.Reservations(ctx); err != nil {
+		if reservations, err = a.store.Reservations.List(ctx); err != nil {
 			return err
 		}
 	}
-	assignments, err := a.store.Assignments(ctx)
+	assignments, err := a.store.Blocks.Assignments(ctx)
 	if err != nil {
 		return err
 	}
 	if !s.Recovering() {
 		held = nil // etcd's word is enough
 	}
-	var unknown []lease.Detachment
+	var unknown []reservation.Detachment
 	a.gate.Exclusive(func() {
 		a.gate.BeginLocked(s)
 		a.settleParts(blocks, s.Generation(), held)
@@ -66,7 +68,7 @@ func (a *Agent) settle(ctx context.Context, s *lease.Session) error {
 // settleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody
 // else's. Where held is not nil, etcd's word counts only as far as it is among that. What was on its way out under a
 // former session is decided by now. It runs under the gate.
-func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holdings) {
+func (a *Agent) settleParts(blocks []record.Block, generation int64, held holdings) {
 	a.blocks.settle(blocks, generation)
 	a.pools.settle(blocks, a.Node, held, a.journal.Forgot())
 	keys := make([]blockKey, len(blocks))
@@ -83,7 +85,7 @@ func (a *Agent) settleParts(blocks []lease.Block, generation int64, held holding
 
 // settleReservations isolates who has a reserved address that etcd attaches to another, adopts the epochs of those who are
 // here, and returns the attachments that etcd believes to be here and that are not.
-func (a *Agent) settleReservations(all []lease.Reservation) (unknown []lease.Detachment) {
+func (a *Agent) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
 	for _, r := range all {
 		a.compareHolder(r)
 		if r.Holder == nil || r.Holder.Node != a.Node {
@@ -97,7 +99,7 @@ func (a *Agent) settleReservations(all []lease.Reservation) (unknown []lease.Det
 		if a.unread.has(at) {
 			continue // its port is here, and cannot be read: that is not to be gone
 		}
-		unknown = append(unknown, lease.Detachment{
+		unknown = append(unknown, reservation.Detachment{
 			Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: at, Epoch: r.Epoch,
 		})
 	}
@@ -105,9 +107,9 @@ func (a *Agent) settleReservations(all []lease.Reservation) (unknown []lease.Det
 }
 
 // reap detaches what etcd attaches here and nobody has. A record that cannot be read holds up nothing else.
-func (a *Agent) reap(ctx context.Context, unknown []lease.Detachment) error {
-	err := a.store.Detach(ctx, merged(unknown))
-	if some, is := errors.AsType[*lease.DetachError](err); is {
+func (a *Agent) reap(ctx context.Context, unknown []reservation.Detachment) error {
+	err := a.store.Reservations.Detach(ctx, merged(unknown))
+	if some, is := errors.AsType[*reservation.DetachError](err); is {
 		for _, each := range some.Each {
 			a.Log.Error("a reservation that nobody here has stays attached to this node: look at berthctl doctor", zap.Error(each))
 		}
@@ -117,7 +119,7 @@ func (a *Agent) reap(ctx context.Context, unknown []lease.Detachment) error {
 }
 
 // compareHolder isolates the local container that has the reservation's address if another attachment holds it.
-func (a *Agent) compareHolder(r lease.Reservation) {
+func (a *Agent) compareHolder(r record.Reservation) {
 	e := a.journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil {
 		return

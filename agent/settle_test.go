@@ -14,7 +14,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // etcdctl is a client of the rig's etcd that knows nothing of Berth.
@@ -44,7 +44,7 @@ func TestABlockInUseThatEtcdLostIsClaimedAgain(t *testing.T) {
 	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/blocks/", clientv3.WithPrefix())
 	check(t, err)
 	r.regain()
-	blocks, err := r.store.Blocks(t.Context())
+	blocks, err := r.store.Blocks.List(t.Context())
 	check(t, err)
 	if len(blocks) != 1 || !blocks[0].Prefix.Contains(addr) || blocks[0].OwnerOf(addr) != "n1" {
 		t.Errorf("blocks %v: want the one of %s, owned by n1", blocks, addr)
@@ -108,7 +108,7 @@ func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
 	check(t, sandbox.Remove(c.Netns))
 	r.start()
 	r.until("it is detached", func() bool {
-		s, err := r.store.Reservation(t.Context(), "default", addr)
+		s, err := r.store.Reservations.Of(t.Context(), "default", addr)
 		check(t, err)
 		return s.Holder == nil
 	})
@@ -127,12 +127,12 @@ func TestOneRecordThatCannotBeReadKeepsNoNodeFromSettling(t *testing.T) {
 }
 
 // chosen is an ADD on its way, up to its commit.
-func (r *rig) chosen(id string) (*lease.Session, []*add) {
+func (r *rig) chosen(id string) (*session.Session, []*add) {
 	r.t.Helper()
 	return r.uncommitted(r.stateless(id, "web"))
 }
 
-func (r *rig) uncommitted(c wire.Container) (*lease.Session, []*add) {
+func (r *rig) uncommitted(c wire.Container) (*session.Session, []*add) {
 	r.t.Helper()
 	ns, err := os.Open(c.Netns)
 	check(r.t, err)

@@ -10,22 +10,25 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // tiny is one block of 13 usable addresses, 10.7.0.2 to 10.7.0.14.
 var tiny = spaceKey{"tiny", allocator.V4}
 
 // shared is a rig with the pool tiny and a second node, of which only the session is there.
-func shared(t *testing.T) (r *rig, n2 *lease.Session, claim func() lease.Block) {
+func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Block) {
 	r = newRig(t)
 	r.apply(allocator.Pool{
 		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")},
 		BlockSize: allocator.BlockSize{V4: 28},
 	})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
-	n2, err := r.store.Join(t.Context(), lease.Node{
-		Name: "n2", Machine: "m2", Boot: "b2", Journal: "j2", Fencing: lease.FencingEvidence,
+	n2, err := r.store.Sessions.Join(t.Context(), record.Node{
+		Name: "n2", Machine: "m2", Boot: "b2", Journal: "j2", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(10 * time.Second), AddressLease: allocator.Duration(time.Minute),
 	})
 	check(t, err)
@@ -33,9 +36,9 @@ func shared(t *testing.T) (r *rig, n2 *lease.Session, claim func() lease.Block) 
 	var kept sync.WaitGroup
 	kept.Go(func() { _ = n2.Keep(ctx, silent{}) })
 	t.Cleanup(func() { cancel(); kept.Wait() })
-	return r, n2, func() lease.Block {
+	return r, n2, func() record.Block {
 		t.Helper()
-		b, err := lease.ClaimBlock(t.Context(), n2, "tiny", r.agent.config.Load().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
+		b, err := block.Claim(t.Context(), n2, "tiny", r.agent.config.Load().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
 		check(t, err)
 		r.until("the agent knows who owns the block", func() bool {
 			now, ok := r.agent.blocks.at(keyOf(b))
@@ -72,12 +75,12 @@ func (r *rig) answered(ended chan *wire.Response) netip.Addr {
 	return response.Results[0].Addresses[0].Address.Addr()
 }
 
-func (r *rig) demanded(node string) (d lease.Demand) {
+func (r *rig) demanded(node string) (d record.Demand) {
 	r.t.Helper()
 	r.until(node+" demands", func() bool {
-		all, err := r.store.Demands(r.t.Context())
+		all, err := r.store.Blocks.Demands(r.t.Context())
 		check(r.t, err)
-		i := slices.IndexFunc(all, func(each lease.Demand) bool { return each.Node == node })
+		i := slices.IndexFunc(all, func(each record.Demand) bool { return each.Node == node })
 		if i >= 0 {
 			d = all[i]
 		}
@@ -89,7 +92,7 @@ func (r *rig) demanded(node string) (d lease.Demand) {
 func (r *rig) undemanded() {
 	r.t.Helper()
 	r.until("nobody demands any more", func() bool {
-		all, err := r.store.Demands(r.t.Context())
+		all, err := r.store.Blocks.Demands(r.t.Context())
 		check(r.t, err)
 		return len(all) == 0
 	})
@@ -101,13 +104,13 @@ func (r *rig) owns() (parts []netip.Prefix) {
 	return parts
 }
 
-func (r *rig) block() lease.Block {
+func (r *rig) block() record.Block {
 	r.t.Helper()
-	all, err := r.store.Blocks(r.t.Context())
+	all, err := r.store.Blocks.List(r.t.Context())
 	check(r.t, err)
-	i := slices.IndexFunc(all, func(b lease.Block) bool { return b.Pool == "tiny" })
+	i := slices.IndexFunc(all, func(b record.Block) bool { return b.Pool == "tiny" })
 	if i < 0 {
-		return lease.Block{Pool: "tiny", Prefix: netip.MustParsePrefix("10.7.0.0/28")}
+		return record.Block{Pool: "tiny", Prefix: netip.MustParsePrefix("10.7.0.0/28")}
 	}
 	return all[i]
 }
@@ -126,7 +129,7 @@ func (r *rig) agrees() {
 }
 
 // word is what the watch would say.
-func (r *rig) word(u lease.Update[lease.Block]) {
+func (r *rig) word(u kv.Update[record.Block]) {
 	news, keys, _ := r.agent.blocks.take(u)
 	for _, c := range news {
 		keys = append(keys, keyOf(c.now))

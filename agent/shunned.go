@@ -8,7 +8,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // shunned are the parts of which another journal of this boot may have handed out: an address in the IPAM role leaves no
@@ -19,7 +19,7 @@ type shunned struct {
 }
 
 // all shuns what the blocks say to be a node's.
-func (s *shunned) all(blocks []lease.Block, node string) {
+func (s *shunned) all(blocks []record.Block, node string) {
 	s.changed = true
 	for _, b := range blocks {
 		for _, part := range b.Of(node) {
@@ -55,7 +55,7 @@ func (s *shunned) of(k blockKey, own []netip.Prefix) (still []netip.Prefix) {
 // noteForgotten finds out by what this node's key says whether another journal has served this boot. The journal has it
 // before the key says otherwise, so that it is not forgotten whatever comes between: as long as the disk does not take it, the
 // key goes on to name the other journal.
-func (a *Agent) noteForgotten(me, former *lease.Node) {
+func (a *Agent) noteForgotten(me, former *record.Node) {
 	if former == nil || former.Boot != a.Boot || former.Journal == a.journal.ID() {
 		return
 	}

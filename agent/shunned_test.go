@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestWhatIsShunnedIsSoUntilThisNodeHasGivenItUp(t *testing.T) {
@@ -14,7 +14,8 @@ func TestWhatIsShunnedIsSoUntilThisNodeHasGivenItUp(t *testing.T) {
 	k := blockKey{"tiny", whole}
 	var s shunned
 	for range 2 { // twice is as once
-		s.all([]lease.Block{{Pool: "tiny", Prefix: whole, Parts: []lease.Part{{Prefix: lower, Owner: "n1"}, {Prefix: upper, Owner: "n2"}}}}, "n1")
+		s.all([]record.Block{{Pool: "tiny", Prefix: whole, Parts: []record.Part{{Prefix: lower, Owner: "n1"}, {Prefix: upper, Owner: "n2"}}}},
+			"n1")
 	}
 	s.changed = false
 	if got := s.of(k, []netip.Prefix{whole}); !slices.Equal(got, []netip.Prefix{lower}) || s.changed {

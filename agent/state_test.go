@@ -5,7 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // count counts what a failed request must not change: links of this host, entries, held addresses, reservations that are attached.
@@ -22,7 +22,7 @@ func (r *rig) count() [4]int {
 	held := 0
 	r.agent.pools.each(func(_ spaceKey, s *allocator.Space) { held += s.Counts().Held })
 	attached := 0
-	reservations, err := r.store.Reservations(r.t.Context())
+	reservations, err := r.store.Reservations.List(r.t.Context())
 	check(r.t, err)
 	for _, s := range reservations {
 		if s.Holder != nil {
@@ -36,7 +36,7 @@ func (r *rig) count() [4]int {
 func (r *rig) empty() {
 	r.t.Helper()
 	r.until("nothing is held, assigned or attached", func() bool {
-		assignments, err := r.store.Assignments(r.t.Context())
+		assignments, err := r.store.Blocks.Assignments(r.t.Context())
 		check(r.t, err)
 		c := r.count()
 		return len(assignments) == 0 && c[1]+c[2]+c[3] == 0 && len(r.agent.journal.Pending()) == 0
@@ -48,9 +48,9 @@ func (r *rig) empty() {
 	}
 }
 
-func (r *rig) assigned(addr netip.Addr) *lease.Assignment {
+func (r *rig) assigned(addr netip.Addr) *record.Assignment {
 	r.t.Helper()
-	all, err := r.store.Assignments(r.t.Context())
+	all, err := r.store.Blocks.Assignments(r.t.Context())
 	check(r.t, err)
 	for _, s := range all {
 		if s.Address == addr {

@@ -16,7 +16,9 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // detachTime is how long a DEL waits for etcd to learn of a detachment, so that the member can start elsewhere at
@@ -25,53 +27,53 @@ const detachTime = 2 * time.Second
 
 // reserve attaches the reservation of each stateful add to it. A reservation that this node's own former container
 // still has is let go of first, where that container is gone.
-func (a *Agent) reserve(ctx context.Context, session *lease.Session, adds []*add) error {
+func (a *Agent) reserve(ctx context.Context, own *session.Session, adds []*add) error {
 	if len(adds) == 0 {
 		return nil
 	}
-	requests := make([]lease.ReserveRequest, len(adds))
+	requests := make([]reservation.Request, len(adds))
 	for i, add := range adds {
 		if err := validStateful(add); err != nil {
 			return err
 		}
-		requests[i] = lease.ReserveRequest{
+		requests[i] = reservation.Request{
 			Pool: *add.pool, PoolRevision: add.config.PoolRevisions[add.pool.Name],
 			Identity: add.identity(), Attachment: add.attachment, Workload: add.workload, Addresses: add.asked,
 			Taken: a.reserved.taken(add.pool.Name), Waited: a.waited, Fencing: add.config.Settings.Fencing,
 		}
 	}
 	a.detachPending(ctx) // else this node's own unsettled DELs would be in the way
-	byIdentity := map[allocator.Identity]map[netip.Addr]lease.Reservation{}
+	byIdentity := map[allocator.Identity]map[netip.Addr]record.Reservation{}
 	var err error
 	for again := true; again; {
-		var done []lease.Reservation
-		done, err = a.store.Reserve(ctx, session, requests)
+		var done []record.Reservation
+		done, err = a.store.Reservations.Reserve(ctx, own, requests)
 		for _, r := range done {
 			if byIdentity[r.Identity] == nil {
-				byIdentity[r.Identity] = map[netip.Addr]lease.Reservation{}
+				byIdentity[r.Identity] = map[netip.Addr]record.Reservation{}
 			}
 			byIdentity[r.Identity][r.Address] = r
 		}
-		held, is := errors.AsType[*lease.HeldError](err)
+		held, is := errors.AsType[*reservation.HeldError](err)
 		again = is && a.letGo(ctx, held.Reservation)
 	}
 	for _, add := range adds {
 		add.reserved = reservedEntry(add, byIdentity[add.identity()])
 	}
-	if lease.SessionOver(err) { // the node joins anew, and this ADD begins anew
+	if session.Over(err) { // the node joins anew, and this ADD begins anew
 		return node.ErrSuperseded
 	}
 	return a.reserveError(a.untilRecovered(err), adds)
 }
 
 // waited reports whether a node that is absent has been so for its whole right over reservations and a tenth.
-func (a *Agent) waited(absent lease.Absence) bool {
+func (a *Agent) waited(absent record.Absence) bool {
 	return a.absences.waited(absent, a.longestRights()[allocator.Stateful])
 }
 
 // letGo detaches a reservation that etcd attaches to this node and that no request and no container here has: what an
 // ADD left behind whose answer from etcd was lost. It reports whether it did.
-func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
+func (a *Agent) letGo(ctx context.Context, r record.Reservation) bool {
 	if r.Holder.Node != a.Node {
 		return false
 	}
@@ -85,14 +87,14 @@ func (a *Agent) letGo(ctx context.Context, r lease.Reservation) bool {
 	if a.journal.Get(r.Holder.Attachment) != nil || a.unread.has(r.Holder.Attachment) {
 		return false
 	}
-	d := lease.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
+	d := reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 		Epoch: r.Epoch}
 	session := a.gate.Session()
 	ours := session != nil && r.Revision > session.Generation() // since then the journal has all that was answered
 	if ours {
-		return a.store.EndMade(ctx, d) == nil
+		return a.store.Reservations.EndMade(ctx, d) == nil
 	}
-	return a.store.Detach(ctx, []lease.Detachment{d}) == nil
+	return a.store.Reservations.Detach(ctx, []reservation.Detachment{d}) == nil
 }
 
 func validStateful(add *add) error {
@@ -113,7 +115,7 @@ func validStateful(add *add) error {
 }
 
 // reservedEntry begins the journal entry of an add with what was reserved for it; nil where nothing was.
-func reservedEntry(add *add, reservations map[netip.Addr]lease.Reservation) *journal.Entry {
+func reservedEntry(add *add, reservations map[netip.Addr]record.Reservation) *journal.Entry {
 	if len(reservations) == 0 {
 		return nil
 	}
@@ -127,7 +129,7 @@ func reservedEntry(add *add, reservations map[netip.Addr]lease.Reservation) *jou
 
 // reserveError puts what went wrong into the caller's words.
 func (a *Agent) reserveError(err error, adds []*add) error {
-	if held, ok := errors.AsType[*lease.HeldError](err); ok {
+	if held, ok := errors.AsType[*reservation.HeldError](err); ok {
 		h := held.Reservation.Holder
 		when := "it moves when that container is gone"
 		if _, left, _ := a.absences.over(h.Node, allocator.Stateful); left > 0 {
@@ -136,10 +138,10 @@ func (a *Agent) reserveError(err error, adds []*add) error {
 		return wire.Errorf(wire.CodeTryAgain, "%s has address %s, which is attached to container %s on node %s since %s: %s",
 			held.Reservation.Identity, held.Reservation.Address, h.Attachment.Container, h.Node, h.Since.Format(time.RFC3339), when)
 	}
-	if exhausted, ok := errors.AsType[*lease.ExhaustedError](err); ok {
+	if exhausted, ok := errors.AsType[*reservation.ExhaustedError](err); ok {
 		return wire.Errorf(wire.CodeTryAgain, "%w", exhausted)
 	}
-	if errors.Is(err, lease.ErrStaleConfig) {
+	if errors.Is(err, record.ErrStaleConfig) {
 		if bad := a.config.Load().BadPool(adds[0].pool.Name); bad != nil {
 			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is mended: %w", adds[0].pool.Name, bad)
 		}
@@ -159,10 +161,10 @@ func (a *Agent) unreserve(add *add) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), detachTime)
 	defer cancel()
-	d := lease.Detachment{
+	d := reservation.Detachment{
 		Pool: add.pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.attachment, Epoch: add.reserved.Epoch,
 	}
-	if err := a.store.EndMade(ctx, d); err != nil {
+	if err := a.store.Reservations.EndMade(ctx, d); err != nil {
 		// The next settling finds that etcd attaches to this node what it does not have.
 		a.Log.Warn("cannot let go of a reservation yet", zap.Stringer("identity", add.identity()), zap.Error(err))
 	}
@@ -190,13 +192,13 @@ func (a *Agent) detachPending(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, detachTime)
 	defer cancel()
 	pending, ended := a.endPending(ctx, pending)
-	all := make([]lease.Detachment, len(pending))
+	all := make([]reservation.Detachment, len(pending))
 	for i, d := range pending {
 		all[i] = detachmentOf(d)
 	}
-	err := a.store.Detach(ctx, all)
+	err := a.store.Reservations.Detach(ctx, all)
 	failed := map[int]error{}
-	if some, is := errors.AsType[*lease.DetachError](err); is {
+	if some, is := errors.AsType[*reservation.DetachError](err); is {
 		failed = some.Each
 	} else if err != nil {
 		return err
@@ -210,18 +212,18 @@ func (a *Agent) detachPending(ctx context.Context) error {
 	return errors.Join(err, ended)
 }
 
-func detachmentOf(d journal.Detachment) lease.Detachment {
-	return lease.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
+func detachmentOf(d journal.Detachment) reservation.Detachment {
+	return reservation.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
 }
 
 // endPending ends the reservations that are to end with their detachment, and returns the detachments of the others. One that
 // cannot be ended now is tried again, and keeps no other.
 func (a *Agent) endPending(ctx context.Context, pending []journal.Detachment) (others []journal.Detachment, err error) {
 	for _, d := range pending {
-		end := a.store.EndMade
+		end := a.store.Reservations.EndMade
 		switch {
 		case d.GiveUp:
-			end = a.store.EndHeld
+			end = a.store.Reservations.EndHeld
 		case !d.Unanswered:
 			others = append(others, d)
 			continue
@@ -236,9 +238,9 @@ func (a *Agent) endPending(ctx context.Context, pending []journal.Detachment) (o
 }
 
 // merged joins the detachments of one identity's families into one, as a reservation of two families is let go of as one.
-func merged(all []lease.Detachment) []lease.Detachment {
+func merged(all []reservation.Detachment) []reservation.Detachment {
 	at := map[allocator.Attachment]int{}
-	var out []lease.Detachment
+	var out []reservation.Detachment
 	for _, d := range all {
 		if i, ok := at[d.Attachment]; ok && out[i].Identity == d.Identity && out[i].Epoch == d.Epoch {
 			out[i].Addresses = append(append([]netip.Addr{}, out[i].Addresses...), d.Addresses...)

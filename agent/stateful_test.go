@@ -29,7 +29,7 @@ func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
 	r := newRig(t)
 	c := r.stateful("a", "db", "db-0")
 	addr := r.add(c)
-	elsewhere, err := r.store.Reservation(t.Context(), "default", addr)
+	elsewhere, err := r.store.Reservations.Of(t.Context(), "default", addr)
 	check(t, err)
 	steal(t, r, elsewhere.Pool, addr)
 	port := r.agent.journal.Entries()[0].Wiring.Port
@@ -42,7 +42,7 @@ func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
 		t.Error("after a restart the port passes again")
 	}
 	r.del(c)
-	moved, err := r.store.Reservation(t.Context(), "default", addr)
+	moved, err := r.store.Reservations.Of(t.Context(), "default", addr)
 	check(t, err)
 	if moved.Holder == nil || moved.Holder.Node != "n2" {
 		t.Errorf("the DEL has detached the new holder: %+v", moved)

@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // strayEvery is how often reservations are looked at that etcd attaches to this node and no container here has.
@@ -17,15 +18,15 @@ const strayEvery = time.Second
 // those of ADDs that are under way, and what ADDs have left behind that failed without etcd's answer.
 type strays struct {
 	mu  sync.Mutex
-	all map[poolAddress]lease.Reservation
+	all map[poolAddress]record.Reservation
 }
 
 // take brings in what the watch says. Known tells whether the journal has the holder.
-func (s *strays) take(u lease.Update[lease.Reservation], node string, known func(lease.Reservation) bool) {
+func (s *strays) take(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.Full || s.all == nil {
-		s.all = map[poolAddress]lease.Reservation{}
+		s.all = map[poolAddress]record.Reservation{}
 	}
 	for _, r := range u.Gone {
 		delete(s.all, poolAddress{r.Pool, r.Address})
@@ -38,7 +39,7 @@ func (s *strays) take(u lease.Update[lease.Reservation], node string, known func
 	}
 }
 
-func (s *strays) list() (all []lease.Reservation) {
+func (s *strays) list() (all []record.Reservation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.all {
@@ -48,7 +49,7 @@ func (s *strays) list() (all []lease.Reservation) {
 }
 
 // drop forgets a stray, unless the watch has told of it anew.
-func (s *strays) drop(r lease.Reservation) {
+func (s *strays) drop(r record.Reservation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := poolAddress{r.Pool, r.Address}
@@ -57,7 +58,7 @@ func (s *strays) drop(r lease.Reservation) {
 	}
 }
 
-func (a *Agent) knows(r lease.Reservation) bool {
+func (a *Agent) knows(r record.Reservation) bool {
 	e := a.journal.Get(r.Holder.Attachment)
 	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
 }

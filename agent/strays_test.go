@@ -4,7 +4,8 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
@@ -14,18 +15,18 @@ func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
 	pool, config, err := r.agent.pool("default")
 	check(t, err)
 	session := r.agent.gate.Session()
-	late, err := r.agent.store.Reserve(t.Context(), session, []lease.ReserveRequest{{
+	late, err := r.agent.store.Reservations.Reserve(t.Context(), session, []reservation.Request{{
 		Pool: *pool, PoolRevision: config.PoolRevisions["default"],
 		Identity:   allocator.Identity{Namespace: "ns", App: "db", Member: "db-1", Network: "net", Interface: "eth0"},
 		Attachment: allocator.Attachment{Network: "net", Container: "late", Interface: "eth0"},
 	}})
 	check(t, err)
 	r.until("nobody has it any more", func() bool {
-		s, err := r.store.Reservation(t.Context(), "default", late[0].Address)
+		s, err := r.store.Reservations.Of(t.Context(), "default", late[0].Address)
 		check(t, err)
 		return s == nil || s.Holder == nil // ended, since nobody was ever answered it, or let go
 	})
-	s, err := r.store.Reservation(t.Context(), "default", kept)
+	s, err := r.store.Reservations.Of(t.Context(), "default", kept)
 	check(t, err)
 	if s.Holder == nil {
 		t.Error("what a container here has was let go, too")
@@ -42,10 +43,10 @@ func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {
 	high := *e
 	high.Epoch = 9
 	check(t, r.agent.journal.Hold(&high))
-	r.agent.compareHolder(lease.Reservation{
+	r.agent.compareHolder(record.Reservation{
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 1,
 		Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-7", Network: "net", Interface: "eth0"},
-		Holder:   &lease.Holder{Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"},
+		Holder:   &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"},
 	})
 	if r.agent.journal.Isolated() != 1 {
 		t.Error("its address is another identity's, and it is not isolated")

@@ -7,7 +7,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // takeAbsent makes this node the owner of what an absent node has in some block of the pool, once that node's right over
@@ -24,7 +26,7 @@ func (a *Agent) takeAbsent(ctx context.Context, k spaceKey) error {
 				continue
 			}
 			err := a.takeBlock(ctx, session, k, b, from)
-			if _, lost := errors.AsType[*lease.LostBlockError](err); lost || errors.Is(err, lease.ErrTaken) {
+			if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
 				break // it has changed: another block, or none
 			}
 			return err
@@ -33,13 +35,13 @@ func (a *Agent) takeAbsent(ctx context.Context, k spaceKey) error {
 	return errNoBlock
 }
 
-func (a *Agent) takeBlock(ctx context.Context, session *lease.Session, k spaceKey, b lease.Block, from lease.Absence) error {
+func (a *Agent) takeBlock(ctx context.Context, session *session.Session, k spaceKey, b record.Block, from record.Absence) error {
 	_, config, err := a.pool(k.pool)
 	if err != nil {
 		return err
 	}
-	got, err := lease.TakeBlock(ctx, session, b, config.PoolRevisions[k.pool], from)
-	if lost, is := errors.AsType[*lease.LostBlockError](err); is && lost.Block.Revision > 0 {
+	got, err := block.TakeOver(ctx, session, b, config.PoolRevisions[k.pool], from)
+	if lost, is := errors.AsType[*block.LostError](err); is && lost.Block.Revision > 0 {
 		a.blocks.put(lost.Block)
 	}
 	if err != nil {
@@ -55,7 +57,7 @@ func (a *Agent) takeBlock(ctx context.Context, session *lease.Session, k spaceKe
 }
 
 // givesAddresses reports whether a pool may give addresses of a block: it is not drained.
-func (a *Agent) givesAddresses(k spaceKey, b lease.Block) bool {
+func (a *Agent) givesAddresses(k spaceKey, b record.Block) bool {
 	pool, _, err := a.pool(k.pool)
 	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !a.blocks.isHidden(b.Pool, b.Prefix)
 }

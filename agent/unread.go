@@ -12,7 +12,7 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -126,7 +126,7 @@ func (a *Agent) takeInNamed(etcd *named) {
 }
 
 // reservedWith are the addresses of the reservations that are attached as one.
-func (n *named) reservedWith(one lease.Reservation) (all []netip.Addr) {
+func (n *named) reservedWith(one record.Reservation) (all []netip.Addr) {
 	for _, r := range n.reservations {
 		if r.Pool == one.Pool && r.Identity == one.Identity && r.Holder != nil && r.Holder.Attachment == one.Holder.Attachment &&
 			r.Holder.Node == one.Holder.Node {
@@ -138,7 +138,7 @@ func (n *named) reservedWith(one lease.Reservation) (all []netip.Addr) {
 }
 
 // assignedWith are the addresses of an assignment's attachment.
-func (n *named) assignedWith(one lease.Assignment) (all []netip.Addr) {
+func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
 	for _, s := range n.assignments {
 		if s.Pool == one.Pool && s.Attachment == one.Attachment && s.Node == one.Node {
 			all = append(all, s.Address)

@@ -6,7 +6,8 @@ import (
 	"strconv"
 
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // revision is the version as this node knows it.
@@ -19,22 +20,22 @@ func (a *Agent) revision() *wire.Revision {
 func parameters(s *wire.Select) map[string][]string {
 	p := map[string][]string{}
 	if len(s.Containers) > 0 {
-		p[lease.ByContainer] = s.Containers
+		p[rollout.ByContainer] = s.Containers
 	}
-	for name, value := range map[string]string{lease.ByApp: s.App, lease.ByNode: s.Node, lease.ByPool: s.Pool} {
+	for name, value := range map[string]string{rollout.ByApp: s.App, rollout.ByNode: s.Node, rollout.ByPool: s.Pool} {
 		if value != "" {
 			p[name] = []string{value}
 		}
 	}
 	if s.Live {
-		p[lease.ByLive] = []string{strconv.FormatBool(true)}
+		p[rollout.ByLive] = []string{strconv.FormatBool(true)}
 	}
 	return p
 }
 
 // readSelected is what the socket answers.
 func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
-	set, err := lease.SelectorOf(parameters(s))
+	set, err := rollout.SelectorOf(parameters(s))
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeOperation, "%w", err)
 	}
@@ -43,11 +44,11 @@ func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVers
 
 // VersionOf is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
 // berthctl passes.
-func (a *Agent) VersionOf(ctx context.Context, set lease.Selector) (*wire.SetVersion, error) {
+func (a *Agent) VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error) {
 	if err := a.allowed(wire.Read); err != nil {
 		return nil, err
 	}
-	reports, err := a.readings.next(ctx, &a.background, a.store.Reports)
+	reports, err := a.readings.next(ctx, &a.background, a.store.Rollout.Reports)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %w", err)
 	}
@@ -70,7 +71,7 @@ func (a *Agent) VersionOf(ctx context.Context, set lease.Selector) (*wire.SetVer
 
 // versionError gives a judgement's error its code.
 func versionError(err error) error {
-	if off, ok := errors.AsType[*lease.OperationError](err); ok {
+	if off, ok := errors.AsType[*record.OperationError](err); ok {
 		return wire.Errorf(wire.CodeOperation, "%w", off)
 	}
 	return wire.Errorf(wire.CodeUnknown, "%w", err)

@@ -11,7 +11,8 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // mtu is that of a container's interface, as the kernel has it.
@@ -28,7 +29,7 @@ func mtu(t *testing.T, c wire.Container) (mtu int) {
 }
 
 func (r *rig) pool() allocator.Pool {
-	config, err := r.store.Config(r.t.Context())
+	config, err := r.store.Config.Read(r.t.Context())
 	check(r.t, err)
 	return config.Pools["default"]
 }
@@ -43,7 +44,7 @@ func TestRunningContainersAreBroughtToANewConfiguration(t *testing.T) {
 	pool.MTU = 1400
 	pool.Routes = []allocator.Route{{To: netip.MustParsePrefix("192.0.2.0/24"), Via: netip.MustParseAddr("10.42.0.1")}}
 	r.apply(pool)
-	_, err := r.store.WaitVersion(t.Context(), lease.Selector{}, 0, func(*lease.SetVersion) {})
+	_, err := r.store.Rollout.WaitVersion(t.Context(), rollout.Selector{}, 0, func(*rollout.SetVersion) {})
 	check(t, err)
 	for _, c := range set {
 		if got := mtu(t, c); got != 1400 {
@@ -54,7 +55,7 @@ func TestRunningContainersAreBroughtToANewConfiguration(t *testing.T) {
 		}
 	}
 	r.restart()
-	if _, err := r.store.WaitVersion(t.Context(), lease.Selector{}, 0, func(*lease.SetVersion) {}); err != nil {
+	if _, err := r.store.Rollout.WaitVersion(t.Context(), rollout.Selector{}, 0, func(*rollout.SetVersion) {}); err != nil {
 		t.Error("after a restart:", err)
 	}
 }
@@ -98,7 +99,7 @@ func TestAnOperationThatIsSwitchedOffIsRefusedLive(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)
-	r.change(func(c *lease.Config) { c.Settings.Operations = []string{"read", "delete"} })
+	r.change(func(c *config.Config) { c.Settings.Operations = []string{"read", "delete"} })
 	r.until("insert is refused", func() bool {
 		_, err := r.ask(wire.Insert, r.stateless("b", ""))
 		return err != nil && wire.AsError(err).Code == wire.CodeOperation && strings.Contains(err.Error(), "read, delete")
@@ -116,9 +117,9 @@ func TestTheTimesOfFencingChangeLive(t *testing.T) {
 	r := newRig(t)
 	addr := r.add(r.stateless("a", "web"))
 	r.session *= 2
-	r.change(func(c *lease.Config) { c.Settings.Session = allocator.Duration(r.session) })
+	r.change(func(c *config.Config) { c.Settings.Session = allocator.Duration(r.session) })
 	r.until("the node's key says so", func() bool {
-		nodes, err := r.store.Nodes(t.Context())
+		nodes, err := r.store.Sessions.Nodes(t.Context())
 		check(t, err)
 		return nodes[0].Session == allocator.Duration(r.session)
 	})
@@ -153,7 +154,7 @@ func TestADryRunDeletesNothingAndReleaseGivesTheReservationUp(t *testing.T) {
 	}
 	_, err = r.send(&wire.Request{Operation: wire.Delete, Release: true, Containers: []wire.Container{c}})
 	check(t, err)
-	if all, err := r.store.Reservations(t.Context()); err != nil || len(all) != 0 {
+	if all, err := r.store.Reservations.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("reservations %v are left, error %v", all, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
 )
 
 func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
@@ -23,7 +23,7 @@ func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
 		!strings.Contains(body, "berth_waiting_requests 1") {
 		t.Error("the metrics do not show the wait")
 	}
-	_, err := lease.GivePart(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.8/31"), d)
+	_, err := block.Transfer(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.8/31"), d)
 	check(t, err)
 	if got := r.answered(ended); got != netip.MustParseAddr("10.7.0.8") && got != netip.MustParseAddr("10.7.0.9") {
 		t.Errorf("%s was answered, which was not given", got)
@@ -69,7 +69,7 @@ func TestAnAddThatFindsNoAddressIsEndedByABlockThatIsGivenBack(t *testing.T) {
 	r, n2, claim := shared(t)
 	b := claim()
 	ended := r.waiting(r.tiny("a"))
-	_, err := lease.ReleaseBlock(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.4/30"))
+	_, err := block.Release(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.4/30"))
 	check(t, err)
 	if got := r.answered(ended); !netip.MustParsePrefix("10.7.0.4/30").Contains(got) {
 		t.Errorf("%s was answered, which is another's", got)

@@ -13,7 +13,9 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // wanted are the addresses that this node asks the owners of their parts for by name: those that ADDs wait for, and those that
@@ -73,7 +75,7 @@ func (w *wanted) setMachine(all map[poolAddress]bool) (news bool) {
 const demandedAtOnce = 64
 
 // into adds what is wanted to the demands of each pool.
-func (w *wanted) into(demands map[string]lease.Demand) {
+func (w *wanted) into(demands map[string]record.Demand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for at := range w.adds {
@@ -93,7 +95,7 @@ func (w *wanted) into(demands map[string]lease.Demand) {
 }
 
 // asksFor reports whether a demand that is there asks for all that another would.
-func asksFor(there, d lease.Demand) bool {
+func asksFor(there, d record.Demand) bool {
 	within := func(some, all []netip.Addr) bool {
 		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
 	}
@@ -102,13 +104,13 @@ func asksFor(there, d lease.Demand) bool {
 }
 
 // giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
-func (a *Agent) giveAsked(ctx context.Context, session *lease.Session, d lease.Demand) (ended bool) {
+func (a *Agent) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
 	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
 		o := a.takeOutAddress(d.Pool, addr)
 		if o == nil {
 			continue
 		}
-		after, err := lease.GivePart(ctx, session, o.block, o.part, d)
+		after, err := block.Transfer(ctx, session, o.block, o.part, d)
 		if err != nil && !definite(err) {
 			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
 				zap.Error(err))
@@ -122,7 +124,7 @@ func (a *Agent) giveAsked(ctx context.Context, session *lease.Session, d lease.D
 			a.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
 			a.demands.drop(d)
 			return true
-		case errors.Is(err, lease.ErrDemandMet):
+		case errors.Is(err, block.ErrDemandMet):
 			a.demands.drop(d)
 			return true
 		}
@@ -181,7 +183,7 @@ func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) e
 
 // heldElsewhere says who has an address, by what is published.
 func (a *Agent) heldElsewhere(ctx context.Context, at poolAddress) error {
-	s, err := a.store.Assignment(ctx, at.pool, at.addr)
+	s, err := a.store.Blocks.Assignment(ctx, at.pool, at.addr)
 	if err != nil || s == nil {
 		//lint:ignore nilerr the address is asked for anyway, and its owner knows
 		return nil
@@ -204,7 +206,7 @@ func (a *Agent) takeAddressBlock(ctx context.Context, k spaceKey, addr netip.Add
 	if err == nil {
 		err = a.takeBlock(ctx, session, k, b, from)
 	}
-	if _, lost := errors.AsType[*lease.LostBlockError](err); lost || errors.Is(err, lease.ErrTaken) {
+	if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
 		return errNoBlock
 	}
 	return err

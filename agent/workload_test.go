@@ -6,7 +6,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 func TestWhomAContainerIsMadeForIsKeptAndPublished(t *testing.T) {
@@ -25,16 +25,16 @@ func TestWhomAContainerIsMadeForIsKeptAndPublished(t *testing.T) {
 		}
 	}
 	r.until("the assignment names the pod", func() bool {
-		a, err := r.store.Assignment(t.Context(), "default", addr)
+		a, err := r.store.Blocks.Assignment(t.Context(), "default", addr)
 		check(t, err)
 		return a != nil && a.Workload == allocator.Workload(pod("web-1"))
 	})
-	reservation, err := r.store.Reservation(t.Context(), "default", reserved)
+	reservation, err := r.store.Reservations.Of(t.Context(), "default", reserved)
 	check(t, err)
 	if reservation.Holder.Workload != allocator.Workload(pod("db-0")) {
 		t.Errorf("the reservation is attached to %+v: want the pod's name", reservation.Holder)
 	}
-	set, err := r.store.Version(t.Context(), lease.Selector{})
+	set, err := r.store.Rollout.Version(t.Context(), rollout.Selector{})
 	check(t, err)
 	for i, want := range []string{"shop/web-1", "shop/db-0"} {
 		if len(set.Containers) != 2 || set.Containers[i].Workload != want {

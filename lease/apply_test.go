@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestEveryChangeIsOneRevisionAndOneEntryInTheHistory(t *testing.T) {
@@ -22,13 +24,13 @@ func TestEveryChangeIsOneRevisionAndOneEntryInTheHistory(t *testing.T) {
 	if second.Revision <= first.Revision || second.Changes != 2 || second.PoolRevisions["default"] != second.Revision {
 		t.Errorf("first %+v, second %+v", first, second)
 	}
-	read, err := s.Config(t.Context())
+	read, err := s.Config.Read(t.Context())
 	l.check(err)
-	if len(Diff(read, second)) > 0 || read.Revision != second.Revision || read.PoolRevisions["default"] != second.Revision {
+	if len(config.Diff(read, second)) > 0 || read.Revision != second.Revision || read.PoolRevisions["default"] != second.Revision {
 		t.Errorf("apply says %+v, etcd has %+v", second, read)
 	}
 
-	history, err := s.History(t.Context())
+	history, err := s.Config.History(t.Context())
 	l.check(err)
 	if len(history) != 2 {
 		t.Fatalf("the history has %d entries", len(history))
@@ -37,7 +39,7 @@ func TestEveryChangeIsOneRevisionAndOneEntryInTheHistory(t *testing.T) {
 	if e.Number != 2 || e.Revision != second.Revision || e.Who != "tester" || e.Message != "test" || time.Since(e.When) > time.Hour {
 		t.Errorf("the entry is %+v", e)
 	}
-	if len(e.Changes) != 1 || e.Changes[0] != (Change{"pool default", "mtu", "", "1400"}) {
+	if len(e.Changes) != 1 || e.Changes[0] != (record.Change{Object: "pool default", Field: "mtu", After: "1400"}) {
 		t.Errorf("the changes are %v", e.Changes)
 	}
 	if e.Before.Pools[0].MTU != 0 || e.After.Pools[0].MTU != 1400 || e.Before.Settings != nil {
@@ -52,9 +54,9 @@ func TestApplyingWhatIsThereWritesNothing(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	base := l.apply(s, smallest())
-	after, err := s.Apply(t.Context(), base, base.Clone(), Note{})
+	after, err := s.Editor.Apply(t.Context(), base, base.Clone(), config.Note{})
 	l.check(err)
-	history, err := s.History(t.Context())
+	history, err := s.Config.History(t.Context())
 	l.check(err)
 	if after.Revision != base.Revision || len(history) != 1 {
 		t.Errorf("revision %d became %d, with %d entries", base.Revision, after.Revision, len(history))
@@ -73,7 +75,7 @@ func TestOfTwoChangesAtOnceOneIsToldTheWinner(t *testing.T) {
 		pool.MTU = 1400 + i
 		next.Pools["default"] = pool
 		wait.Go(func() {
-			_, err := s.Apply(t.Context(), base, next, Note{Who: fmt.Sprint("writer ", i)})
+			_, err := s.Editor.Apply(t.Context(), base, next, config.Note{Who: fmt.Sprint("writer ", i)})
 			results <- err
 		})
 	}
@@ -81,7 +83,7 @@ func TestOfTwoChangesAtOnceOneIsToldTheWinner(t *testing.T) {
 	conflicts := 0
 	for range 2 {
 		err := <-results
-		conflict, ok := errors.AsType[*ConflictError](err)
+		conflict, ok := errors.AsType[*config.ConflictError](err)
 		if err != nil && !ok {
 			t.Fatal(err)
 		}
@@ -95,7 +97,7 @@ func TestOfTwoChangesAtOnceOneIsToldTheWinner(t *testing.T) {
 	if conflicts != 1 {
 		t.Errorf("%d of two were refused", conflicts)
 	}
-	if history, _ := l.store().History(t.Context()); len(history) != 2 {
+	if history, _ := l.store().Config.History(t.Context()); len(history) != 2 {
 		t.Errorf("the history has %d entries", len(history))
 	}
 }
@@ -114,13 +116,13 @@ func TestAPoolsCIDRAndBlockSizeNeverChange(t *testing.T) {
 		pool := next.Pools["default"]
 		change(&pool)
 		next.Pools["default"] = pool
-		if _, err := s.Apply(t.Context(), base, next, Note{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := s.Editor.Apply(t.Context(), base, next, config.Note{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
 	}
 	next := base.Clone()
 	delete(next.Pools, "default")
-	if _, err := s.Apply(t.Context(), base, next, Note{}); err == nil {
+	if _, err := s.Editor.Apply(t.Context(), base, next, config.Note{}); err == nil {
 		t.Error("a change has removed a pool")
 	}
 }
@@ -129,18 +131,18 @@ func TestAChangeWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	base := l.apply(s, smallest())
-	c := change{base: base, next: base.Clone(), note: Note{Who: "tester"}}
-	c.next.Settings.Session = allocator.Duration(5 * time.Second)
+	c := config.Change{Base: base, Next: base.Clone(), Note: config.Note{Who: "tester"}}
+	c.Next.Settings.Session = allocator.Duration(5 * time.Second)
 	when := time.Now().UTC()
-	first, _, err := s.commitChange(t.Context(), c, when)
+	first, _, err := s.Editor.CommitChange(t.Context(), c, when)
 	l.check(err)
-	again, _, err := s.commitChange(t.Context(), c, when)
+	again, _, err := s.Editor.CommitChange(t.Context(), c, when)
 	l.check(err)
-	if again.Revision != first.Revision || again.Changes != 2 || len(Diff(first, again)) > 0 {
+	if again.Revision != first.Revision || again.Changes != 2 || len(config.Diff(first, again)) > 0 {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
-	_, _, err = s.commitChange(t.Context(), c, when.Add(1))
-	if conflict, ok := errors.AsType[*ConflictError](err); !ok || conflict.Winner.Revision != first.Revision {
+	_, _, err = s.Editor.CommitChange(t.Context(), c, when.Add(1))
+	if conflict, ok := errors.AsType[*config.ConflictError](err); !ok || conflict.Winner.Revision != first.Revision {
 		t.Errorf("another one of the same words: %v", err)
 	}
 }
@@ -154,7 +156,7 @@ func TestABaseThatNeverWasIsRefused(t *testing.T) {
 	forged.Revision += 7
 	next := forged.Clone()
 	next.Settings.Session = allocator.Duration(5 * time.Second)
-	if _, err := s.Apply(t.Context(), forged, next, Note{}); err == nil {
+	if _, err := s.Editor.Apply(t.Context(), forged, next, config.Note{}); err == nil {
 		t.Error("it was applied")
 	}
 }

@@ -13,14 +13,18 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // answering lets a node answer whatever is asked, until the test ends.
-func (l *lab) answering(s *Store, x *joined, a Answer) {
+func (l *lab) answering(s *Store, x *joined, a record.NodeReport) {
 	l.Helper()
 	l.beside(func(ctx context.Context) {
-		_ = s.FollowQuestions(ctx, func(q Question) {
-			if err := x.Answer(ctx, q, a); err != nil && !errors.Is(err, ErrWithdrawn) && ctx.Err() == nil {
+		_ = s.Reports.Follow(ctx, func(q record.ReportRequest) {
+			if err := x.Answer(ctx, q, a); err != nil && !errors.Is(err, admin.ErrWithdrawn) && ctx.Err() == nil {
 				l.Error(err)
 			}
 		})
@@ -32,13 +36,13 @@ func TestEveryLiveNodeIsAskedAndTheSilentOnesAreNamed(t *testing.T) {
 	s := l.store()
 	for _, name := range []string{"n1", "n2"} {
 		own := l.store()
-		l.answering(own, l.join(own, name), Answer{Applied: 7, Notes: []BadNote{{Path: name}}})
+		l.answering(own, l.join(own, name), record.NodeReport{Applied: 7, Notes: []record.BadNote{{Path: name}}})
 	}
 	x := l.join(s, "silent")
 	l.joinBriefly(s, "dead")
 	l.absent(s, "dead")
 
-	answers, silent, err := s.Ask(t.Context(), Question{Who: "test"}, time.Second)
+	answers, silent, err := s.Reports.Request(t.Context(), record.ReportRequest{Who: "test"}, time.Second)
 	l.check(err)
 	if len(answers) != 2 || answers[0].Node != "n1" || answers[0].Notes[0].Path != "n1" || answers[1].Node != "n2" || answers[1].Applied != 7 {
 		t.Errorf("the answers are %+v", answers)
@@ -47,13 +51,13 @@ func TestEveryLiveNodeIsAskedAndTheSilentOnesAreNamed(t *testing.T) {
 		t.Errorf("the silent ones are %q, want the one that has a session and does not answer", silent)
 	}
 
-	l.answering(s, x, Answer{})
-	answers, silent, err = s.Ask(t.Context(), Question{}, time.Minute)
+	l.answering(s, x, record.NodeReport{})
+	answers, silent, err = s.Reports.Request(t.Context(), record.ReportRequest{}, time.Minute)
 	l.check(err)
 	if len(answers) != 3 || len(silent) != 0 {
 		t.Errorf("with all of them: %d answers, silent %q", len(answers), silent)
 	}
-	left, err := s.scan(t.Context(), s.keys.Under(KindQuestion))
+	left, err := s.KV.Scan(t.Context(), s.KV.Keys.Under(kv.KindQuestion))
 	l.check(err)
 	if len(left.Kvs) > 0 {
 		t.Errorf("%d keys of questions are left behind", len(left.Kvs))
@@ -65,30 +69,34 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 	s := l.store()
 	former := l.join(s, "n1")
 	present := l.join(s, "n1")
-	id, err := s.grant(t.Context(), time.Minute)
+	id, err := s.KV.Grant(t.Context(), time.Minute)
 	l.check(err)
-	slot, _, live, err := s.pose(t.Context(), Question{}, id)
+	slot, _, live, err := s.Reports.Pose(t.Context(), record.ReportRequest{}, id)
 	l.check(err)
 	if !slices.Equal(live, []string{"n1"}) {
 		t.Errorf("live are %q", live)
 	}
-	var q Question
-	_, err = s.readQuestions(t.Context(), func(kv *mvccpb.KeyValue) { q, err = questionCodec.read(s.keys, kv); q.Lease = kv.Lease })
+	var q record.ReportRequest
+	_, err = s.Reports.ReadQuestions(t.Context(), func(kv *mvccpb.KeyValue) {
+		q, err = record.QuestionCodec.Read(s.KV.Keys,
+			kv)
+		q.Lease = kv.Lease
+	})
 	l.check(err)
 	if q.Slot != slot {
 		t.Fatalf("the question is %+v, want one in slot %s", q, slot)
 	}
-	if err := former.Answer(t.Context(), q, Answer{}); !errors.Is(err, ErrReplaced) {
+	if err := former.Answer(t.Context(), q, record.NodeReport{}); !errors.Is(err, session.ErrReplaced) {
 		t.Errorf("a former session answered: %v", err)
 	}
-	l.check(present.Answer(t.Context(), q, Answer{}))
+	l.check(present.Answer(t.Context(), q, record.NodeReport{}))
 	later := q
 	later.Revision++
-	if err := present.Answer(t.Context(), later, Answer{}); !errors.Is(err, ErrWithdrawn) {
+	if err := present.Answer(t.Context(), later, record.NodeReport{}); !errors.Is(err, admin.ErrWithdrawn) {
 		t.Errorf("to another question in the slot: %v", err)
 	}
-	s.revoke(id)
-	if err := present.Answer(t.Context(), q, Answer{}); !errors.Is(err, ErrWithdrawn) {
+	s.KV.Revoke(id)
+	if err := present.Answer(t.Context(), q, record.NodeReport{}); !errors.Is(err, admin.ErrWithdrawn) {
 		t.Errorf("after it was withdrawn: %v", err)
 	}
 }
@@ -96,13 +104,13 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 func TestTheSlotsBoundHowMuchIsAskedAtOnce(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
-	for range askSlots {
-		id, err := s.grant(t.Context(), time.Minute)
+	for range admin.AskSlots {
+		id, err := s.KV.Grant(t.Context(), time.Minute)
 		l.check(err)
-		_, _, _, err = s.pose(t.Context(), Question{}, id)
+		_, _, _, err = s.Reports.Pose(t.Context(), record.ReportRequest{}, id)
 		l.check(err)
 	}
-	if _, _, err := s.Ask(t.Context(), Question{}, time.Second); err == nil || !contains(err, "try again") {
+	if _, _, err := s.Reports.Request(t.Context(), record.ReportRequest{}, time.Second); err == nil || !contains(err, "try again") {
 		t.Errorf("one question too many: %v", err)
 	}
 }
@@ -110,16 +118,16 @@ func TestTheSlotsBoundHowMuchIsAskedAtOnce(t *testing.T) {
 func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
-	many := func(n int) (a Answer) {
+	many := func(n int) (a record.NodeReport) {
 		for i := range n {
-			a.Attachments = append(a.Attachments, HeldAttachment{
+			a.Attachments = append(a.Attachments, record.HeldAttachment{
 				Attachment: allocator.Attachment{Network: "berth", Container: fmt.Sprintf("%064d", i), Interface: "eth0"}, Role: "interface",
 				Class: allocator.Stateful, Pool: "default",
 				Addresses: []netip.Addr{addr("10.42.200.200"), addr("fd00:1111:2222:3333:4444:5555:6666:7777")},
 				App:       allocator.App{Namespace: "a-namespace-of-a-team", Name: strings.Repeat("app", 8)}, Member: strings.Repeat("app", 8) + "-123",
 				Epoch: 1 << 40, Since: time.Now(), Answered: true, Port: "bth0123456789ab",
 			})
-			a.Ports = append(a.Ports, HeldPort{Name: "bth0123456789ab", Class: "stateful"})
+			a.Ports = append(a.Ports, record.HeldPort{Name: "bth0123456789ab", Class: "stateful"})
 		}
 		return a
 	}
@@ -127,11 +135,11 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 		own := l.store()
 		x := l.join(own, fmt.Sprint("n", count))
 		l.answering(own, x, many(count))
-		answers, _, err := s.Ask(t.Context(), Question{}, 30*time.Second)
+		answers, _, err := s.Reports.Request(t.Context(), record.ReportRequest{}, 30*time.Second)
 		l.check(err)
-		i := slices.IndexFunc(answers, func(a Answer) bool { return a.Node == x.Node().Name })
+		i := slices.IndexFunc(answers, func(a record.NodeReport) bool { return a.Node == x.Node().Name })
 		a := answers[i]
-		if len(a.Attachments)+a.More.Attachments != count || len(a.Ports)+a.More.Ports != count || (a.More == More{}) != all ||
+		if len(a.Attachments)+a.More.Attachments != count || len(a.Ports)+a.More.Ports != count || (a.More == record.More{}) != all ||
 			len(a.Attachments) < 1000 {
 			t.Errorf("of %d there are %d, and %d are counted", count, len(a.Attachments), a.More.Attachments)
 		}
@@ -139,9 +147,10 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 }
 
 func TestAnAnswerIsWrittenAlsoWhereItsSpacesAloneAreTooMuch(t *testing.T) {
-	space := HeldSpace{Pool: "default", Parts: slices.Repeat([]netip.Prefix{prefix("10.42.16.0/26")}, maxAnswer/len("10.42.16.0/26"))}
-	a := Answer{Notes: []BadNote{{Path: "one"}}, Spaces: []HeldSpace{space}}
-	if text := a.text(); !strings.Contains(text, `"more":{"notes":1}`) {
+	space := record.HeldSpace{Pool: "default", Parts: slices.Repeat([]netip.Prefix{prefix("10.42.16.0/26")},
+		record.MaxAnswer/len("10.42.16.0/26"))}
+	a := record.NodeReport{Notes: []record.BadNote{{Path: "one"}}, Spaces: []record.HeldSpace{space}}
+	if text := a.Text(); !strings.Contains(text, `"more":{"notes":1}`) {
 		t.Errorf("it ends with %q", text[len(text)-100:])
 	}
 }

@@ -3,6 +3,11 @@ package lease
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 func TestWhatIsMissingOfABlockIsAssertedAndAnothersStays(t *testing.T) {
@@ -31,26 +36,26 @@ func TestWhatIsMissingOfABlockIsAssertedAndAnothersStays(t *testing.T) {
 }
 
 // assertion is what a node knows of a reservation that it has.
-func assertion(c *Config, r Reservation) Assertion {
-	return Assertion{
+func assertion(c *config.Config, r record.Reservation) reservation.Assertion {
+	return reservation.Assertion{
 		Pool: c.Pools[r.Pool], Identity: r.Identity, Attachment: r.Holder.Attachment, Addresses: []netip.Addr{r.Address}, Epoch: r.Epoch,
 	}
 }
 
 func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
-	for what, lose := range map[string]func(l *lab, s *Store, r Reservation){
-		"all of it":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.prefix) },
-		"the record":      func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindReservation)) },
-		"the identity":    func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindIdentity)) },
-		"the block":       func(l *lab, s *Store, r Reservation) { l.delete(s.keys.Under(KindBlock)) },
-		"that it is held": func(l *lab, s *Store, r Reservation) { r.Holder = nil; l.rewrite(s, r) },
-		"the latest move": func(l *lab, s *Store, r Reservation) {
+	for what, lose := range map[string]func(l *lab, s *Store, r record.Reservation){
+		"all of it":       func(l *lab, s *Store, r record.Reservation) { l.delete(s.KV.Keys.Prefix) },
+		"the record":      func(l *lab, s *Store, r record.Reservation) { l.delete(s.KV.Keys.Under(kv.KindReservation)) },
+		"the identity":    func(l *lab, s *Store, r record.Reservation) { l.delete(s.KV.Keys.Under(kv.KindIdentity)) },
+		"the block":       func(l *lab, s *Store, r record.Reservation) { l.delete(s.KV.Keys.Under(kv.KindBlock)) },
+		"that it is held": func(l *lab, s *Store, r record.Reservation) { r.Holder = nil; l.rewrite(s, r) },
+		"the latest move": func(l *lab, s *Store, r record.Reservation) {
 			r.Holder.Node, r.Epoch = "n9", r.Epoch-1
 			l.rewrite(s, r)
 			l.void(s) // etcd has gone back, and all recover
 		},
-		"a whole life after": func(l *lab, s *Store, r Reservation) { r.Holder, r.Epoch = nil, r.Epoch+3; l.rewrite(s, r) },
-		"nothing":            func(*lab, *Store, Reservation) {},
+		"a whole life after": func(l *lab, s *Store, r record.Reservation) { r.Holder, r.Epoch = nil, r.Epoch+3; l.rewrite(s, r) },
+		"nothing":            func(*lab, *Store, record.Reservation) {},
 	} {
 		t.Run(what, func(t *testing.T) {
 			l := newLab(t)
@@ -60,9 +65,9 @@ func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 			lose(l, s, had)
 			epoch, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
 			l.check(err)
-			now, err := s.Reservation(t.Context(), "default", had.Address)
+			now, err := s.Reservations.Of(t.Context(), "default", had.Address)
 			l.check(err)
-			if !ok || now == nil || !now.Holder.is(attachment("c1"), "n1") || now.Epoch != epoch || epoch < had.Epoch {
+			if !ok || now == nil || !now.Holder.Is(attachment("c1"), "n1") || now.Epoch != epoch || epoch < had.Epoch {
 				t.Fatalf("asserted %v with epoch %d: etcd has %+v", ok, epoch, now)
 			}
 			l.agree(s, *now)
@@ -71,23 +76,29 @@ func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 }
 
 func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
-	for what, change := range map[string]func(l *lab, s *Store, r Reservation){
-		"attached elsewhere since": func(l *lab, s *Store, r Reservation) { r.Holder.Node, r.Epoch = "n2", r.Epoch+1; l.rewrite(s, r) },
-		"attached elsewhere with the first epoch of another life": func(l *lab, s *Store, r Reservation) {
+	for what, change := range map[string]func(l *lab, s *Store, r record.Reservation){
+		"attached elsewhere since": func(l *lab, s *Store, r record.Reservation) {
+			r.Holder.Node, r.Epoch = "n2", r.Epoch+1
+			l.rewrite(s, r)
+		},
+		"attached elsewhere with the first epoch of another life": func(l *lab, s *Store, r record.Reservation) {
 			r.Holder.Node, r.Epoch = "n2", r.Epoch-1
 			l.rewrite(s, r)
 		},
-		"attached elsewhere with the same epoch": func(l *lab, s *Store, r Reservation) {
-			r.Holder = &Holder{Attachment: attachment("c2"), Node: "n1"}
+		"attached elsewhere with the same epoch": func(l *lab, s *Store, r record.Reservation) {
+			r.Holder = &record.Holder{Attachment: attachment("c2"), Node: "n1"}
 			l.rewrite(s, r)
 		},
-		"another identity's": func(l *lab, s *Store, r Reservation) { r.Identity, r.Holder = identity("db", 7), nil; l.rewrite(s, r) },
-		"a node's block": func(l *lab, s *Store, r Reservation) {
-			l.delete(s.keys.prefix)
+		"another identity's": func(l *lab, s *Store, r record.Reservation) {
+			r.Identity, r.Holder = identity("db", 7), nil
+			l.rewrite(s, r)
+		},
+		"a node's block": func(l *lab, s *Store, r record.Reservation) {
+			l.delete(s.KV.Keys.Prefix)
 			pool := smallest()
 			block := pool.WithDefaults()
 			at := block.BlockOf(r.Address)
-			l.put(s.keys.block(r.Pool, at), encode(Block{Prefix: at, Parts: []Part{{Prefix: at, Owner: "n2"}}}))
+			l.put(s.KV.Keys.Block(r.Pool, at), kv.Encode(record.Block{Prefix: at, Parts: []record.Part{{Prefix: at, Owner: "n2"}}}))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -96,11 +107,11 @@ func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 			config := l.apply(s, smallest())
 			had := l.reserve(l.join(s, "n1"), asking(config, "default", identity("db", 0), "c1"))[0]
 			change(l, s, had)
-			before, err := s.Reservation(t.Context(), "default", had.Address)
+			before, err := s.Reservations.Of(t.Context(), "default", had.Address)
 			l.check(err)
 			_, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
 			l.check(err)
-			after, err := s.Reservation(t.Context(), "default", had.Address)
+			after, err := s.Reservations.Of(t.Context(), "default", had.Address)
 			l.check(err)
 			if ok || (before == nil) != (after == nil) || before != nil && after.Revision != before.Revision {
 				t.Errorf("asserted %v: before %+v, after %+v", ok, before, after)
@@ -122,7 +133,7 @@ func TestAMemberThatWasReservedAnewIsNotTakenBackByItsFormerNode(t *testing.T) {
 				l.reserve(former, asking(config, "default", id, "c1"))
 			}
 			had := l.reserve(former, asking(config, "default", id, "c1"))[0]
-			_, err := s.EndReservation(t.Context(), id, true)
+			_, err := s.Reservations.End(t.Context(), id, true)
 			l.check(err)
 			now := l.reserve(l.join(l.store(), "n2"), asking(config, "default", id, "c2", asked...))[0]
 			if now.Epoch >= had.Epoch || (now.Address == had.Address) != (asked == nil) {
@@ -131,7 +142,7 @@ func TestAMemberThatWasReservedAnewIsNotTakenBackByItsFormerNode(t *testing.T) {
 
 			_, ok, err := l.join(s, "n1").AssertReservation(t.Context(), assertion(config, had))
 			l.check(err)
-			if all, err := s.Reservations(t.Context()); ok || err != nil || len(all) != 1 || all[0].Revision != now.Revision {
+			if all, err := s.Reservations.List(t.Context()); ok || err != nil || len(all) != 1 || all[0].Revision != now.Revision {
 				t.Errorf("asserted %v: the reservations are %+v, %v", ok, all, err)
 			}
 		})
@@ -143,21 +154,22 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	pool := l.apply(s, smallest()).Pools["default"]
-	a := Assertion{Pool: pool, Identity: identity("db", 0), Attachment: attachment("c1"), Addresses: []netip.Addr{addr("10.42.0.9")}, Epoch: 1}
+	a := reservation.Assertion{Pool: pool, Identity: identity("db", 0), Attachment: attachment("c1"),
+		Addresses: []netip.Addr{addr("10.42.0.9")}, Epoch: 1}
 	x := l.join(s, "n1")
 	for what, key := range map[string]string{
-		"the identity":    s.keys.identity(a.Identity),
-		"the reservation": s.keys.reservation("default", a.Addresses[0]),
-		"the block":       s.keys.block("default", pool.BlockOf(a.Addresses[0])),
+		"the identity":    s.KV.Keys.Identity(a.Identity),
+		"the reservation": s.KV.Keys.Reservation("default", a.Addresses[0]),
+		"the block":       s.KV.Keys.Block("default", pool.BlockOf(a.Addresses[0])),
 	} {
-		seen, err := seenBy(t.Context(), x.Session, a)
+		seen, err := reservation.SeenBy(t.Context(), x.Session, a)
 		l.check(err)
 		l.put(key, "{}")
-		assertion, ok := seen.assertion()
+		assertion, ok := seen.Plan()
 		if !ok || assertion == nil {
 			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
 		}
-		if err := s.commit(t.Context(), 1, assertion); err != nil || assertion.Done {
+		if err := s.KV.Commit(t.Context(), 1, assertion); err != nil || assertion.Done {
 			t.Errorf("%s has changed, and the assertion went through: %v", what, err)
 		}
 		l.delete(key)
@@ -167,10 +179,10 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 // void makes the state nobody's for certain: whoever joins from then on recovers.
 func (l *lab) void(s *Store) {
 	l.Helper()
-	l.put(s.keys.cluster(), encode(Cluster{}))
+	l.put(s.KV.Keys.Cluster(), kv.Encode(record.Cluster{}))
 }
 
-func (l *lab) rewrite(s *Store, r Reservation) {
+func (l *lab) rewrite(s *Store, r record.Reservation) {
 	l.Helper()
-	l.put(s.keys.reservation(r.Pool, r.Address), encode(r))
+	l.put(s.KV.Keys.Reservation(r.Pool, r.Address), kv.Encode(r))
 }

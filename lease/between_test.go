@@ -9,6 +9,11 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // meddled is a store to which something happens once, after it has read by an operation and before it writes. It begins to
@@ -16,7 +21,7 @@ import (
 func (l *lab) meddled(operation string, meddle func()) (s *Store, arm func()) {
 	var armed atomic.Bool
 	var once sync.Once
-	s = l.store(func(o *Options) {
+	s = l.store(func(o *kv.Options) {
 		o.Observe = func(what string, _ time.Duration, _ bool, _ error) {
 			if what == operation && armed.Load() {
 				once.Do(meddle)
@@ -27,37 +32,37 @@ func (l *lab) meddled(operation string, meddle func()) (s *Store, arm func()) {
 }
 
 // reserves reserves an address of the pool default.
-func (l *lab) reserves(s *Store, c *Config, i allocator.Identity, a string) error {
-	_, err := s.ReserveFor(l.Context(), c.Pools["default"], c.PoolRevisions["default"], i, []netip.Addr{addr(a)})
+func (l *lab) reserves(s *Store, c *config.Config, i allocator.Identity, a string) error {
+	_, err := s.Reservations.ReserveFor(l.Context(), c.Pools["default"], c.PoolRevisions["default"], i, []netip.Addr{addr(a)})
 	return err
 }
 
 // assigned is what is published of an address that container c1 on node n1 has.
-func assigned(a string) Assignment {
+func assigned(a string) record.Assignment {
 	at := allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}
-	return Assignment{Pool: "default", Address: addr(a), Node: "n1", Attachment: at}
+	return record.Assignment{Pool: "default", Address: addr(a), Node: "n1", Attachment: at}
 }
 
 func TestANodesOwnAddressIsClaimedByWhatIsThereWhenItIsWritten(t *testing.T) {
-	taken := func(err error) bool { _, is := errors.AsType[*TakenError](err); return is }
+	taken := func(err error) bool { _, is := errors.AsType[*record.TakenError](err); return is }
 	for name, c := range map[string]struct {
 		address string
-		meddle  func(l *lab, s *Store, other *joined, config *Config) error
+		meddle  func(l *lab, s *Store, other *joined, config *config.Config) error
 		refusal func(error) bool
 	}{
-		"another node has claimed the block": {"10.42.16.9", func(l *lab, _ *Store, other *joined, config *Config) error {
+		"another node has claimed the block": {"10.42.16.9", func(l *lab, _ *Store, other *joined, config *config.Config) error {
 			_, err := other.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26"))
 			return err
-		}, func(err error) bool { return errors.Is(err, ErrTaken) }},
-		"somebody has reserved it": {"10.42.0.9", func(l *lab, s *Store, _ *joined, config *Config) error {
+		}, func(err error) bool { return errors.Is(err, block.ErrTaken) }},
+		"somebody has reserved it": {"10.42.0.9", func(l *lab, s *Store, _ *joined, config *config.Config) error {
 			return l.reserves(s, config, identity("db", 1), "10.42.0.9")
 		}, taken},
-		"the pool was changed": {"10.42.16.9", func(l *lab, s *Store, _ *joined, config *Config) error {
-			pool := config.Pools["default"]
+		"the pool was changed": {"10.42.16.9", func(l *lab, s *Store, _ *joined, current *config.Config) error {
+			pool := current.Pools["default"]
 			pool.MTU = 1400
-			_, err := s.Apply(l.Context(), config, with(config, pool), Note{})
+			_, err := s.Editor.Apply(l.Context(), current, with(current, pool), config.Note{})
 			return err
-		}, func(err error) bool { return errors.Is(err, ErrStaleConfig) }},
+		}, func(err error) bool { return errors.Is(err, record.ErrStaleConfig) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -86,10 +91,10 @@ func TestWhatWasPublishedOfAnAddressGoesWhenItIsTheNodesOwn(t *testing.T) {
 	x := l.join(s, "n1")
 	b := l.claims(x, config, "10.42.16.0/26")
 	held := assigned("10.42.16.9")
-	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
+	l.check(x.Publish(t.Context(), rollout.Batch{Blocks: []record.Block{b}, Set: []record.Assignment{held}}))
 	_, err := l.ownAddress(x, config, "10.42.16.9", true)
 	l.check(err)
-	if a, err := s.Assignment(t.Context(), "default", held.Address); err != nil || a != nil {
+	if a, err := s.Blocks.Assignment(t.Context(), "default", held.Address); err != nil || a != nil {
 		t.Errorf("there is still %v, %v", a, err)
 	}
 }
@@ -108,10 +113,10 @@ func TestGivingUpAnAddressThatIsNotItsOwnWritesNothing(t *testing.T) {
 			t.Errorf("%s: the block is at revision %d, and was at %d", a, after.Revision, want)
 		}
 	}
-	if _, err := x.ReleaseMachine(t.Context(), config.Pools["default"], 0, addr("10.42.16.9")); !errors.Is(err, ErrStaleConfig) {
+	if _, err := x.ReleaseMachine(t.Context(), config.Pools["default"], 0, addr("10.42.16.9")); !errors.Is(err, record.ErrStaleConfig) {
 		t.Errorf("without a revision of the pool: %v", err)
 	}
-	if _, err := x.ReleaseMachine(t.Context(), config.Pools["default"], 1, addr("10.99.0.1")); !errors.Is(err, ErrStaleConfig) {
+	if _, err := x.ReleaseMachine(t.Context(), config.Pools["default"], 1, addr("10.99.0.1")); !errors.Is(err, record.ErrStaleConfig) {
 		t.Errorf("beyond the pool: %v", err)
 	}
 }
@@ -138,12 +143,12 @@ func TestGivingUpAnOwnAddressLeavesTheOthersOfItsBlock(t *testing.T) {
 func TestNothingComesBetweenTheLookForAGatewaysHoldersAndItsMove(t *testing.T) {
 	for name, c := range map[string]struct {
 		gateway string
-		hold    func(l *lab, s *Store, x *joined, b Block, config *Config) error
+		hold    func(l *lab, s *Store, x *joined, b record.Block, config *config.Config) error
 	}{
-		"an assignment": {"10.42.16.9", func(l *lab, _ *Store, x *joined, b Block, _ *Config) error {
-			return x.Publish(l.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{assigned("10.42.16.9")}})
+		"an assignment": {"10.42.16.9", func(l *lab, _ *Store, x *joined, b record.Block, _ *config.Config) error {
+			return x.Publish(l.Context(), rollout.Batch{Blocks: []record.Block{b}, Set: []record.Assignment{assigned("10.42.16.9")}})
 		}},
-		"a reservation": {"10.42.0.9", func(l *lab, s *Store, _ *joined, _ Block, config *Config) error {
+		"a reservation": {"10.42.0.9", func(l *lab, s *Store, _ *joined, _ record.Block, config *config.Config) error {
 			return l.reserves(s, config, identity("db", 1), "10.42.0.9")
 		}},
 	} {
@@ -155,10 +160,11 @@ func TestNothingComesBetweenTheLookForAGatewaysHoldersAndItsMove(t *testing.T) {
 			b := l.claims(x, base, "10.42.16.0/26")
 			l.check(l.reserves(s, base, identity("db", 0), "10.42.0.5"))
 			next := movedTo(base, c.gateway)
-			free, err := s.guard(t.Context(), base, next, []string{"default"})
+			free, err := s.Editor.Guard(t.Context(), base, next, []string{"default"})
 			l.check(err)
 			l.check(c.hold(l, s, x, b, base))
-			_, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: free}, time.Now())
+			_, moved, err := s.Editor.CommitChange(t.Context(), config.Change{Base: base, Next: next, Pools: []string{"default"}, Guard: free},
+				time.Now())
 			if err != nil || !moved {
 				t.Errorf("the gateway has moved onto who has got the address meanwhile: %v", err)
 			}
@@ -174,7 +180,7 @@ func TestAnAbsentNodesNewestStatusMakesNoGatewayFree(t *testing.T) {
 	session := l.join(l.store(), "n3")
 	l.claims(session, base, "10.42.16.0/26")
 	l.status(session, base.Revision)
-	l.delete(s.keys.session("n3"))
+	l.delete(s.KV.Keys.Session("n3"))
 	l.refusedFor(s, movedTo(base, "10.42.16.9"), "node n3", "away")
 }
 
@@ -184,9 +190,9 @@ func TestAFormerGatewayThatANodeStillHasIsNotEvenWrittenAbout(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	l.status(x, base.Revision)
-	after, err := s.Apply(t.Context(), base, movedTo(base, "10.42.0.9"), Note{})
+	after, err := s.Editor.Apply(t.Context(), base, movedTo(base, "10.42.0.9"), config.Note{})
 	l.check(err)
-	if freed, err := s.FreeFormer(t.Context(), Note{}); err != nil || freed != 0 {
+	if freed, err := s.Editor.FreeFormer(t.Context(), config.Note{}); err != nil || freed != 0 {
 		t.Errorf("%d are free: %v", freed, err)
 	}
 	if now := l.config(s); now.Revision != after.Revision {

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // Two nodes, many goroutines each, 500 members: no address twice, none left out.
@@ -32,7 +35,7 @@ func TestNoAddressIsReservedTwice(t *testing.T) {
 					return
 				}
 				id := identity("db", i)
-				done, err := nodes[w%2].Reserve(t.Context(), []ReserveRequest{asking(config, "default", id, fmt.Sprint("c", i))})
+				done, err := nodes[w%2].Reserve(t.Context(), []reservation.Request{asking(config, "default", id, fmt.Sprint("c", i))})
 				if err != nil {
 					t.Error(err)
 					return
@@ -62,12 +65,12 @@ func TestAFullPoolSaysHowManyAddressesItHas(t *testing.T) {
 	for i := range 6 {
 		l.reserve(x, asking(config, "small", identity("db", i), fmt.Sprint("c", i)))
 	}
-	_, err := x.Reserve(t.Context(), []ReserveRequest{asking(config, "small", identity("db", 6), "c6")})
-	if full, ok := errors.AsType[*ExhaustedError](err); !ok || full.Pool != "small" || full.Addresses != 6 {
+	_, err := x.Reserve(t.Context(), []reservation.Request{asking(config, "small", identity("db", 6), "c6")})
+	if full, ok := errors.AsType[*reservation.ExhaustedError](err); !ok || full.Pool != "small" || full.Addresses != 6 {
 		t.Fatalf("the error is %v", err)
 	}
 	// A released one is found, though the caller's view says that all are taken.
-	ended, err := s.EndReservation(t.Context(), identity("db", 3), true)
+	ended, err := s.Reservations.End(t.Context(), identity("db", 3), true)
 	l.check(err)
 	q := asking(config, "small", identity("db", 6), "c6")
 	q.Taken = func(netip.Addr) bool { return true }
@@ -81,7 +84,7 @@ func TestTheCallersViewGuidesTheChoice(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), small())
 	var conflicts atomic.Int64
-	s := l.store(func(o *Options) {
+	s := l.store(func(o *kv.Options) {
 		o.Observe = func(operation string, _ time.Duration, conflict bool, _ error) {
 			if conflict {
 				conflicts.Add(1)
@@ -112,20 +115,20 @@ func TestAnAddressThatIsAskedForIsGivenOrRefused(t *testing.T) {
 	if got := l.reserve(x, asking(config, "default", identity("db", 0), "c0", asked)); got[0].Address != asked {
 		t.Fatalf("asked again: %s", got[0].Address)
 	}
-	_, err := x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 1), "c1", asked)})
-	if other, ok := errors.AsType[*ReservedError](err); !ok || other.Reservation.Identity != identity("db", 0) {
+	_, err := x.Reserve(t.Context(), []reservation.Request{asking(config, "default", identity("db", 1), "c1", asked)})
+	if other, ok := errors.AsType[*reservation.ReservedError](err); !ok || other.Reservation.Identity != identity("db", 0) {
 		t.Errorf("another's address: %v", err)
 	}
-	_, err = x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c0", addr("10.42.3.8"))})
+	_, err = x.Reserve(t.Context(), []reservation.Request{asking(config, "default", identity("db", 0), "c0", addr("10.42.3.8"))})
 	if err == nil || !contains(err, "10.42.3.7") {
 		t.Errorf("another one than it has: %v", err)
 	}
 	for _, a := range []string{"10.42.0.1", "10.42.16.9", "10.9.9.9", "fd00::1"} {
-		if _, err := x.Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 2), "c2", addr(a))}); err == nil {
+		if _, err := x.Reserve(t.Context(), []reservation.Request{asking(config, "default", identity("db", 2), "c2", addr(a))}); err == nil {
 			t.Errorf("%s was given", a)
 		}
 	}
-	if got, err := s.Reservations(t.Context()); err != nil || len(got) != 1 {
+	if got, err := s.Reservations.List(t.Context()); err != nil || len(got) != 1 {
 		t.Errorf("left behind: %v, %v", got, err)
 	}
 }
@@ -136,7 +139,7 @@ func TestAPoolWithoutAStatefulRangeHasNoReservations(t *testing.T) {
 	pool := smallest()
 	pool.Stateful = nil
 	config := l.apply(s, pool)
-	_, err := l.join(s, "n1").Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c0")})
+	_, err := l.join(s, "n1").Reserve(t.Context(), []reservation.Request{asking(config, "default", identity("db", 0), "c0")})
 	if err == nil || !contains(err, "no stateful v4 range") {
 		t.Errorf("the error is %v", err)
 	}
@@ -149,8 +152,8 @@ func TestABlockOfANodeIsNoPlaceForReservations(t *testing.T) {
 	pool.Stateful = []netip.Prefix{prefix("10.42.0.0/25")}
 	config := l.apply(s, pool)
 	x := l.join(s, "n1")
-	owned := Block{Prefix: prefix("10.42.0.64/26"), Parts: []Part{{Prefix: prefix("10.42.0.64/26"), Owner: "n9"}}}
-	l.put(s.keys.block("default", owned.Prefix), encode(owned))
+	owned := record.Block{Prefix: prefix("10.42.0.64/26"), Parts: []record.Part{{Prefix: prefix("10.42.0.64/26"), Owner: "n9"}}}
+	l.put(s.KV.Keys.Block("default", owned.Prefix), kv.Encode(owned))
 	for i := range 62 {
 		if got := l.reserve(x, asking(config, "default", identity("db", i), fmt.Sprint("c", i))); owned.Prefix.Contains(got[0].Address) {
 			t.Fatalf("%s is in a node's block", got[0].Address)

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"sync"
 	"testing"
+
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestAClusterThatNobodyHasConfiguredHasTheDefaults(t *testing.T) {
 	l := newLab(t)
-	c, err := l.store().Config(t.Context())
+	c, err := l.store().Config.Read(t.Context())
 	l.check(err)
-	if c.Revision != 0 || c.Changes != 0 || len(c.Pools) != 0 || c.Settings.Session != DefaultSettings().Session {
+	if c.Revision != 0 || c.Changes != 0 || len(c.Pools) != 0 || c.Settings.Session != record.DefaultSettings().Session {
 		t.Errorf("the configuration is %+v", c)
 	}
 }
@@ -24,7 +27,7 @@ func TestFollowersSeeEveryNewerConfiguration(t *testing.T) {
 	var revisions []int64
 	ended := make(chan error, 1)
 	go func() {
-		ended <- s.FollowConfig(ctx, func(c *Config) {
+		ended <- s.Config.Follow(ctx, func(c *config.Config) {
 			mu.Lock()
 			defer mu.Unlock()
 			revisions = append(revisions, c.Revision)

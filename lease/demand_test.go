@@ -5,26 +5,30 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
-func (l *lab) demand(x *joined) Demand {
+func (l *lab) demand(x *joined) record.Demand {
 	l.Helper()
-	d, err := x.Demand(l.Context(), Demand{Pool: "default", V4: 1})
+	d, err := x.Demand(l.Context(), record.Demand{Pool: "default", V4: 1})
 	l.check(err)
 	return d
 }
 
-func (l *lab) demands() []Demand {
+func (l *lab) demands() []record.Demand {
 	l.Helper()
-	all, err := l.store().Demands(l.Context())
+	all, err := l.store().Blocks.Demands(l.Context())
 	l.check(err)
 	return all
 }
 
 func TestDemandsAreFollowed(t *testing.T) {
 	l, _, n, b := given(t)
-	s, updates := l.store(), make(chan Update[Demand], 10)
-	l.beside(func(ctx context.Context) { _ = s.FollowDemands(ctx, func(u Update[Demand]) { updates <- u }) })
+	s, updates := l.store(), make(chan kv.Update[record.Demand], 10)
+	l.beside(func(ctx context.Context) {
+		_ = s.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) { updates <- u })
+	})
 	<-updates
 	d := l.demand(n[1])
 	if u := <-updates; len(u.Set) != 1 || u.Set[0].Node != "n2" || u.Set[0].Of(allocator.V4) != 1 || u.Set[0].Of(allocator.V6) != 0 ||

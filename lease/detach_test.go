@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 func TestADetachedReservationStaysItsOwners(t *testing.T) {
@@ -13,8 +15,8 @@ func TestADetachedReservationStaysItsOwners(t *testing.T) {
 	x := l.join(l.store(), "n1")
 	first := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
 	for _, s := range []*Store{x.store, l.store(), x.store} { // with a hint, without one, and again
-		l.check(s.Detach(t.Context(), []Detachment{detachment(first)}))
-		r, err := s.Reservation(t.Context(), "default", first.Address)
+		l.check(s.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(first)}))
+		r, err := s.Reservations.Of(t.Context(), "default", first.Address)
 		l.check(err)
 		if r.Holder != nil || r.Identity != first.Identity || r.Epoch != first.Epoch || r.LastDel == nil || time.Since(*r.LastDel) > time.Hour {
 			t.Errorf("detached is %+v", r)
@@ -27,23 +29,23 @@ func TestOnlyTheVeryAttachmentIsDetached(t *testing.T) {
 	config := l.apply(l.store(), smallest())
 	x := l.join(l.store(), "n1")
 	first := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
-	for what, change := range map[string]func(*Detachment){
-		"another epoch":      func(d *Detachment) { d.Epoch-- },
-		"a later epoch":      func(d *Detachment) { d.Epoch++ },
-		"another container":  func(d *Detachment) { d.Attachment.Container = "c2" },
-		"another member":     func(d *Detachment) { d.Identity.Member = "db-1" },
-		"another address":    func(d *Detachment) { d.Addresses = []netip.Addr{first.Address.Next()} },
-		"another pool":       func(d *Detachment) { d.Pool = "other" },
-		"no address at all":  func(d *Detachment) { d.Addresses = nil },
-		"an unknown address": func(d *Detachment) { d.Addresses = []netip.Addr{addr("10.99.0.1")} },
+	for what, change := range map[string]func(*reservation.Detachment){
+		"another epoch":      func(d *reservation.Detachment) { d.Epoch-- },
+		"a later epoch":      func(d *reservation.Detachment) { d.Epoch++ },
+		"another container":  func(d *reservation.Detachment) { d.Attachment.Container = "c2" },
+		"another member":     func(d *reservation.Detachment) { d.Identity.Member = "db-1" },
+		"another address":    func(d *reservation.Detachment) { d.Addresses = []netip.Addr{first.Address.Next()} },
+		"another pool":       func(d *reservation.Detachment) { d.Pool = "other" },
+		"no address at all":  func(d *reservation.Detachment) { d.Addresses = nil },
+		"an unknown address": func(d *reservation.Detachment) { d.Addresses = []netip.Addr{addr("10.99.0.1")} },
 	} {
 		for _, s := range []*Store{x.store, l.store()} {
 			d := detachment(first)
 			change(&d)
-			if err := s.Detach(t.Context(), []Detachment{d}); err != nil {
+			if err := s.Reservations.Detach(t.Context(), []reservation.Detachment{d}); err != nil {
 				t.Errorf("%s: %v", what, err)
 			}
-			r, err := s.Reservation(t.Context(), "default", first.Address)
+			r, err := s.Reservations.Of(t.Context(), "default", first.Address)
 			l.check(err)
 			if r.Revision != first.Revision {
 				t.Errorf("%s: it became %+v", what, r)
@@ -62,11 +64,11 @@ func TestManyDetachmentsShareTransactionsEvenOfOneAddress(t *testing.T) {
 	late := detachment(done[7])
 	late.Epoch--
 	s, transactions := l.counting("detach")
-	l.check(s.Detach(t.Context(), append(all, all[0], late)))
+	l.check(s.Reservations.Detach(t.Context(), append(all, all[0], late)))
 	if n := transactions.Load(); n > 12 {
 		t.Errorf("it took %d transactions", n)
 	}
-	reservations, err := s.Reservations(t.Context())
+	reservations, err := s.Reservations.List(t.Context())
 	l.check(err)
 	for _, r := range reservations {
 		if r.Holder != nil {
@@ -79,18 +81,18 @@ func TestADamagedReservationKeepsNoOtherFromBeingDetached(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
 	x := l.join(l.store(), "n1")
-	done, err := x.Reserve(t.Context(), set(config, "default", "db", detachOps+3, "c"))
+	done, err := x.Reserve(t.Context(), set(config, "default", "db", reservation.DetachOps+3, "c"))
 	l.check(err)
-	const damaged = detachOps + 1 // in the second group
-	l.put(x.store.Client.keys.reservation("default", done[damaged].Address), "{")
+	const damaged = reservation.DetachOps + 1 // in the second group
+	l.put(x.store.KV.Keys.Reservation("default", done[damaged].Address), "{")
 	for _, s := range []*Store{l.store(), x.store} { // without hints, and with
-		err = s.Detach(t.Context(), detachments(done))
-		failed, is := errors.AsType[*DetachError](err)
+		err = s.Reservations.Detach(t.Context(), detachments(done))
+		failed, is := errors.AsType[*reservation.DetachError](err)
 		if !is || len(failed.Each) != 1 || failed.Each[damaged] == nil || !contains(err, done[damaged].Address.String()) {
 			t.Errorf("it failed with %v: want the damaged one to be named, and no other", err)
 		}
 	}
-	reservations, err := x.store.Reservations(t.Context())
+	reservations, err := x.store.Reservations.List(t.Context())
 	l.check(err)
 	if len(reservations) != len(done)-1 {
 		t.Errorf("%d can be read: want all but one of %d", len(reservations), len(done))

@@ -9,19 +9,23 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // changedThrice has a pool, then settings, then a change of the pool, with other writes between them.
-func (l *lab) changedThrice(s *Store) *Config {
+func (l *lab) changedThrice(s *Store) *config.Config {
 	l.Helper()
 	l.apply(s, smallest())
-	l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{}")
+	l.put(s.KV.Keys.Of(kv.Key{Kind: kv.KindStatus, Node: "n1"}), "{}")
 	base := l.config(s)
 	next := base.Clone()
-	next.Settings.Fencing = FencingStrict
-	_, err := s.Apply(l.Context(), base, next, Note{Who: "tester"})
+	next.Settings.Fencing = record.FencingStrict
+	_, err := s.Editor.Apply(l.Context(), base, next, config.Note{Who: "tester"})
 	l.check(err)
-	l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{ }")
+	l.put(s.KV.Keys.Of(kv.Key{Kind: kv.KindStatus, Node: "n1"}), "{ }")
 	pool := l.config(s).Pools["default"]
 	pool.Reuse = allocator.Duration(7 * time.Minute)
 	return l.apply(s, pool)
@@ -29,9 +33,9 @@ func (l *lab) changedThrice(s *Store) *Config {
 
 // configKeys are all that the changes of changedThrice have written.
 func (s *Store) configKeys() []string {
-	keys := []string{s.keys.revision(), s.keys.settings(), s.keys.pool("default")}
+	keys := []string{s.KV.Keys.Revision(), s.KV.Keys.Settings(), s.KV.Keys.Pool("default")}
 	for n := range int64(3) {
-		keys = append(keys, s.keys.history(n+1))
+		keys = append(keys, s.KV.Keys.History(n+1))
 	}
 	return keys
 }
@@ -40,7 +44,7 @@ func TestWhateverOfTheConfigurationIsDeletedEtcdStillTellsWhatItWas(t *testing.T
 	l := newLab(t)
 	for subset := range 1<<6 - 1 { // without any key there is no configuration
 		prefix := l.options.Prefix
-		s := l.store(func(o *Options) { o.Prefix = fmt.Sprintf("%s-%d", prefix, subset) })
+		s := l.store(func(o *kv.Options) { o.Prefix = fmt.Sprintf("%s-%d", prefix, subset) })
 		want := l.changedThrice(s)
 		keys := s.configKeys()
 		rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
@@ -49,7 +53,7 @@ func TestWhateverOfTheConfigurationIsDeletedEtcdStillTellsWhatItWas(t *testing.T
 			if subset&(1<<i) != 0 {
 				l.delete(key)
 				gone = append(gone, key)
-				l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{}")
+				l.put(s.KV.Keys.Of(kv.Key{Kind: kv.KindStatus, Node: "n1"}), "{}")
 			}
 		}
 		got := l.config(s)
@@ -58,10 +62,10 @@ func TestWhateverOfTheConfigurationIsDeletedEtcdStillTellsWhatItWas(t *testing.T
 			t.Errorf("without %q it is revision %d of %d changes, %+v, %+v, unsettled: %v; bad are %v",
 				gone, got.Revision, got.Changes, got.Pools, got.Settings, got.Unsettled, got.Bad)
 		}
-		state, err := s.State(t.Context())
+		state, err := s.Admin.State(t.Context())
 		l.check(err)
 		for _, key := range gone {
-			if !slices.ContainsFunc(state.Bad, func(b BadKey) bool { return b.Text == key }) {
+			if !slices.ContainsFunc(state.Bad, func(b admin.BadKey) bool { return b.Text == key }) {
 				t.Errorf("without %q nothing tells that %s is gone: %v", gone, key, state.Bad)
 			}
 		}
@@ -73,7 +77,7 @@ func TestWhatWasDamagedBeforeItWasDeletedIsWhatItWasBefore(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	want := l.changedThrice(s)
-	for _, key := range []string{s.keys.revision(), s.keys.history(2)} {
+	for _, key := range []string{s.KV.Keys.Revision(), s.KV.Keys.History(2)} {
 		l.put(key, "{")
 		l.delete(key)
 	}
@@ -89,8 +93,8 @@ func TestWhatWasWrittenLongAgoAndDeletedNowIsStillKnown(t *testing.T) {
 	s := l.store()
 	want := l.changedThrice(s)
 	l.forget()
-	for _, key := range []string{s.keys.history(1), s.keys.history(3), s.keys.revision()} {
-		l.put(s.keys.Of(Key{Kind: KindStatus, Node: "n1"}), "{}")
+	for _, key := range []string{s.KV.Keys.History(1), s.KV.Keys.History(3), s.KV.Keys.Revision()} {
+		l.put(s.KV.Keys.Of(kv.Key{Kind: kv.KindStatus, Node: "n1"}), "{}")
 		l.delete(key)
 	}
 	got := l.config(s)
@@ -106,15 +110,15 @@ func TestAHistoryThatHasLostItsNewestEntryDoesNotTakeChangesBack(t *testing.T) {
 	l.own()
 	s := l.store()
 	want := l.changedThrice(s)
-	l.delete(s.keys.history(3))
-	l.delete(s.keys.revision())
+	l.delete(s.KV.Keys.History(3))
+	l.delete(s.KV.Keys.Revision())
 	l.forget()
 	got := l.config(s)
 	if !reflect.DeepEqual(got.Pools, want.Pools) {
 		t.Errorf("the pools are %+v; bad are %v", got.Pools, got.Bad)
 	}
-	for _, key := range got.repairable() {
-		if key.Kind != KindRevision {
+	for _, key := range got.Repairable() {
+		if key.Kind != kv.KindRevision {
 			t.Errorf("the next change would write %v as it was before the lost one", key)
 		}
 	}
@@ -126,7 +130,7 @@ func TestSettingsThatAreLostForGoodAreThoseThatAPersonApplies(t *testing.T) {
 	l.own()
 	s := l.store()
 	l.changedThrice(s)
-	for _, key := range []string{s.keys.history(2), s.keys.revision(), s.keys.settings()} {
+	for _, key := range []string{s.KV.Keys.History(2), s.KV.Keys.Revision(), s.KV.Keys.Settings()} {
 		l.delete(key)
 	}
 	l.forget()
@@ -136,14 +140,14 @@ func TestSettingsThatAreLostForGoodAreThoseThatAPersonApplies(t *testing.T) {
 	}
 	next := base.Clone()
 	next.Unsettled = false
-	_, err := s.Apply(t.Context(), base, next, Note{Who: "tester"})
+	_, err := s.Editor.Apply(t.Context(), base, next, config.Note{Who: "tester"})
 	l.check(err)
-	if got := l.config(s); got.Unsettled || len(got.Bad) > 0 || !reflect.DeepEqual(got.Settings, DefaultSettings()) {
+	if got := l.config(s); got.Unsettled || len(got.Bad) > 0 || !reflect.DeepEqual(got.Settings, record.DefaultSettings()) {
 		t.Errorf("unsettled: %v, %+v; bad are %v", got.Unsettled, got.Settings, got.Bad)
 	}
-	state, err := s.State(t.Context())
+	state, err := s.Admin.State(t.Context())
 	l.check(err)
-	if !slices.ContainsFunc(state.Bad, func(b BadKey) bool { return b.Lost && b.Text == s.keys.history(2) }) {
+	if !slices.ContainsFunc(state.Bad, func(b admin.BadKey) bool { return b.Lost && b.Text == s.KV.Keys.History(2) }) {
 		t.Errorf("nothing tells that an entry of the history is lost: %v", state.Bad)
 	}
 }
@@ -154,23 +158,23 @@ func TestAnEntryOfTheHistoryThatWasPutBackIsAsCertainAsBefore(t *testing.T) {
 	l.own()
 	s := l.store()
 	want := l.changedThrice(s)
-	before, err := s.History(t.Context())
+	before, err := s.Config.History(t.Context())
 	l.check(err)
-	l.delete(s.keys.history(3))
-	state, err := s.State(t.Context())
+	l.delete(s.KV.Keys.History(3))
+	state, err := s.Admin.State(t.Context())
 	l.check(err)
-	i := slices.IndexFunc(state.Bad, func(b BadKey) bool { return b.Key.Kind == KindHistory })
+	i := slices.IndexFunc(state.Bad, func(b admin.BadKey) bool { return b.Key.Kind == kv.KindHistory })
 	if i < 0 {
 		t.Fatalf("bad are %v", state.Bad)
 	}
 	l.put(state.Bad[i].Text, state.Bad[i].Was)
-	l.delete(s.keys.history(1)) // so that the history counts only where it is certain which change was the last
-	l.delete(s.keys.pool("default"))
+	l.delete(s.KV.Keys.History(1)) // so that the history counts only where it is certain which change was the last
+	l.delete(s.KV.Keys.Pool("default"))
 	l.forget()
 	if got := l.config(s); !reflect.DeepEqual(got.Pools, want.Pools) {
 		t.Errorf("the pools are %+v; bad are %v", got.Pools, got.Bad)
 	}
-	if after, err := s.History(t.Context()); err != nil || !reflect.DeepEqual(after, before[1:]) {
+	if after, err := s.Config.History(t.Context()); err != nil || !reflect.DeepEqual(after, before[1:]) {
 		t.Errorf("the history is %+v, %v", after, err)
 	}
 }
@@ -180,21 +184,21 @@ func TestAnEntryThatWasDeletedBeforeTheRevisionsRecordWasRepairedIsStillKnown(t 
 	l := newLab(t)
 	s := l.store()
 	want := l.changedThrice(s)
-	was, err := l.raw().Get(t.Context(), s.keys.revision())
+	was, err := l.raw().Get(t.Context(), s.KV.Keys.Revision())
 	l.check(err)
 	for _, text := range []string{"{", string(was.Kvs[0].Value), ""} {
-		l.delete(s.keys.history(3))
-		if l.put(s.keys.revision(), text); text == "" {
-			l.delete(s.keys.revision())
-			l.put(s.keys.revision(), string(was.Kvs[0].Value))
-			l.delete(s.keys.pool("default"))
+		l.delete(s.KV.Keys.History(3))
+		if l.put(s.KV.Keys.Revision(), text); text == "" {
+			l.delete(s.KV.Keys.Revision())
+			l.put(s.KV.Keys.Revision(), string(was.Kvs[0].Value))
+			l.delete(s.KV.Keys.Pool("default"))
 		}
 		if got := l.config(s); !reflect.DeepEqual(got.Pools, want.Pools) || !reflect.DeepEqual(got.Settings, want.Settings) {
 			t.Errorf("with the record %q the pools are %+v; bad are %v", text, got.Pools, got.Bad)
 		}
-		state, err := s.State(t.Context())
+		state, err := s.Admin.State(t.Context())
 		l.check(err)
-		if !slices.ContainsFunc(state.Bad, func(b BadKey) bool { return b.Text == s.keys.history(3) && b.Was != "" }) {
+		if !slices.ContainsFunc(state.Bad, func(b admin.BadKey) bool { return b.Text == s.KV.Keys.History(3) && b.Was != "" }) {
 			t.Errorf("with the record %q the entry is lost: %v", text, state.Bad)
 		}
 	}
@@ -212,16 +216,16 @@ func TestWithoutAHistoryADamagedObjectIsWhatItWasBefore(t *testing.T) {
 			l.own()
 			s := l.store()
 			want := l.changedThrice(s)
-			l.delete(s.keys.Under(KindHistory))
+			l.delete(s.KV.Keys.Under(kv.KindHistory))
 			l.forget()
-			damage(l, s.keys.pool("default"))
-			damage(l, s.keys.settings())
+			damage(l, s.KV.Keys.Pool("default"))
+			damage(l, s.KV.Keys.Settings())
 			got := l.config(s)
 			if got.Unsettled || !reflect.DeepEqual(got.Pools, want.Pools) || !reflect.DeepEqual(got.Settings, want.Settings) {
 				t.Errorf("it is %+v, %+v, unsettled: %v; bad are %v", got.Pools, got.Settings, got.Unsettled, got.Bad)
 			}
-			if len(got.repairable()) != 2 {
-				t.Errorf("the next change would mend %v: want the pool and the settings", got.repairable())
+			if len(got.Repairable()) != 2 {
+				t.Errorf("the next change would mend %v: want the pool and the settings", got.Repairable())
 			}
 		})
 	}

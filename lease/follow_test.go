@@ -11,21 +11,24 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // A view is what a follower has been told.
 type view struct {
 	mu    sync.Mutex
-	all   map[string]Block
+	all   map[string]record.Block
 	fulls int
 	bad   int
 }
 
-func (v *view) take(u Update[Block]) {
+func (v *view) take(u kv.Update[record.Block]) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if u.Full {
-		v.all = map[string]Block{}
+		v.all = map[string]record.Block{}
 		v.fulls++
 	}
 	v.bad += len(u.Bad)
@@ -38,7 +41,7 @@ func (v *view) take(u Update[Block]) {
 }
 
 // is reports whether the view is what etcd has.
-func (v *view) is(blocks []Block) bool {
+func (v *view) is(blocks []record.Block) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.all) != len(blocks) {
@@ -63,7 +66,7 @@ func (l *lab) follow(s *Store) *view {
 	v := &view{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- s.FollowBlocks(ctx, v.take) }()
+	go func() { ended <- s.Blocks.Follow(ctx, v.take) }()
 	l.Cleanup(func() {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -76,7 +79,7 @@ func (l *lab) follow(s *Store) *view {
 func (l *lab) agrees(v *view, s *Store) {
 	l.Helper()
 	l.until("the follower knows what etcd has", func() bool {
-		blocks, err := s.Blocks(l.Context())
+		blocks, err := s.Blocks.List(l.Context())
 		return err == nil && v.is(blocks)
 	})
 }
@@ -87,7 +90,7 @@ func TestAFollowerKnowsWhatEtcdHas(t *testing.T) {
 	revision := l.apply(s, smallest()).PoolRevisions["default"]
 	x := l.join(s, "n1")
 	v := l.follow(l.store())
-	var claimed []Block
+	var claimed []record.Block
 	for i := range 20 {
 		b, err := x.ClaimBlock(t.Context(), "default", revision, prefix(fmt.Sprintf("10.42.%d.0/26", 16+i)))
 		l.check(err)
@@ -108,15 +111,15 @@ func TestARecordThatCannotBeReadDoesNotStopAFollower(t *testing.T) {
 	revision := l.apply(s, smallest()).PoolRevisions["default"]
 	x := l.join(s, "n1")
 	rubbish := func(key string) { l.put(key, "rubbish") }
-	rubbish(s.keys.block("default", prefix("10.42.16.0/26")))
+	rubbish(s.KV.Keys.Block("default", prefix("10.42.16.0/26")))
 	v := l.follow(l.store())
 	l.until("the bad record was told", func() bool { _, bad := v.told(); return bad == 1 })
-	rubbish(s.keys.Under(KindBlock) + "a/b/c")
+	rubbish(s.KV.Keys.Under(kv.KindBlock) + "a/b/c")
 	l.until("the bad key was told", func() bool { _, bad := v.told(); return bad == 2 })
 	_, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.17.0/26"))
 	l.check(err)
-	l.delete(s.keys.block("default", prefix("10.42.16.0/26")))
-	l.delete(s.keys.Under(KindBlock) + "a/b/c")
+	l.delete(s.KV.Keys.Block("default", prefix("10.42.16.0/26")))
+	l.delete(s.KV.Keys.Under(kv.KindBlock) + "a/b/c")
 	l.agrees(v, s)
 }
 
@@ -157,7 +160,7 @@ func TestAFollowerSurvivesCompactionsAndRestarts(t *testing.T) {
 	claim := func(n int) {
 		l.until("a claim succeeds", func() bool {
 			_, err := x.ClaimBlock(t.Context(), "default", revision, prefix(fmt.Sprintf("10.42.%d.0/26", n)))
-			if errors.Is(err, ErrSessionLost) {
+			if errors.Is(err, session.ErrLost) {
 				x = l.join(s, "n1")
 			}
 			return err == nil
@@ -182,7 +185,7 @@ func TestAFollowerThatMissedACompactionIsToldAllAgain(t *testing.T) {
 	revision := l.apply(s, smallest()).PoolRevisions["default"]
 	x := l.join(s, "n1")
 	wire := l.wire()
-	v := l.follow(l.store(func(o *Options) { o.Endpoints = []string{wire.endpoint} }))
+	v := l.follow(l.store(func(o *kv.Options) { o.Endpoints = []string{wire.endpoint} }))
 	first, err := x.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.0/26"))
 	l.check(err)
 	l.agrees(v, s)
@@ -203,25 +206,25 @@ func TestAFollowerThatMissedACompactionIsToldAllAgain(t *testing.T) {
 }
 
 func TestOfAKeyThatChangedTwiceTheLastWordCounts(t *testing.T) {
-	keys := NewKeys("")
+	keys := kv.NewKeys("")
 	events := func(deleted ...bool) (all []*clientv3.Event) {
 		for i, gone := range deleted {
-			b := Block{Prefix: prefix("10.42.16.0/26"), Parts: []Part{{Prefix: prefix("10.42.16.0/26"), Owner: fmt.Sprint("n", i)}}}
-			all = append(all, event(keys.block("default", b.Prefix), encode(b), int64(10+i), gone))
+			b := record.Block{Prefix: prefix("10.42.16.0/26"), Parts: []record.Part{{Prefix: prefix("10.42.16.0/26"), Owner: fmt.Sprint("n", i)}}}
+			all = append(all, event(keys.Block("default", b.Prefix), kv.Encode(b), int64(10+i), gone))
 		}
 		return all
 	}
-	u, ok := updateOf(keys, blockCodec, events(false, true, false))
+	u, ok := kv.UpdateOf(keys, record.BlockCodec, events(false, true, false))
 	if !ok || len(u.Set) != 1 || len(u.Gone) != 0 || u.Set[0].Parts[0].Owner != "n2" || u.Set[0].Revision != 12 || u.Revision != 12 {
 		t.Errorf("made, deleted, made: %+v", u)
 	}
-	u, ok = updateOf(keys, blockCodec, events(false, false, true))
+	u, ok = kv.UpdateOf(keys, record.BlockCodec, events(false, false, true))
 	if !ok || len(u.Set) != 0 || len(u.Gone) != 1 || u.Gone[0].Pool != "default" || u.Gone[0].Prefix != prefix("10.42.16.0/26") {
 		t.Errorf("made, changed, deleted: %+v", u)
 	}
 	forgotten := events(true)
 	forgotten[0].PrevKv = nil
-	if u, ok := updateOf(keys, blockCodec, forgotten); ok {
+	if u, ok := kv.UpdateOf(keys, record.BlockCodec, forgotten); ok {
 		t.Errorf("deleted, and etcd has forgotten what: %+v", u)
 	}
 }

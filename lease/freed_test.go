@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // withFormer is a configuration whose pool has had the gateway 10.42.0.1, which the one node has taken off.
-func (l *lab) withFormer(s *Store) *Config {
+func (l *lab) withFormer(s *Store) *config.Config {
 	l.Helper()
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
-	after, err := s.Apply(l.Context(), base, movedTo(base, "10.42.16.9"), Note{})
+	after, err := s.Editor.Apply(l.Context(), base, movedTo(base, "10.42.16.9"), config.Note{})
 	l.check(err)
 	l.status(x, after.Revision)
 	return after
@@ -22,7 +23,7 @@ func (l *lab) withFormer(s *Store) *Config {
 // free gives the former gateways free, as an agent does.
 func (l *lab) free(s *Store) {
 	l.Helper()
-	freed, err := s.FreeFormer(l.Context(), Note{Who: "berthd@n1"})
+	freed, err := s.Editor.FreeFormer(l.Context(), config.Note{Who: "berthd@n1"})
 	l.check(err)
 	if freed == 0 {
 		l.Fatal("there is nothing to free")
@@ -36,41 +37,41 @@ func TestAgentsThatFreeFormerGatewaysAreNoConflictForWhoChangesTheConfiguration(
 	next := base.Clone()
 	next.Settings.Session = allocator.Duration(5 * time.Second)
 	l.free(agents)
-	after, err := s.Apply(t.Context(), base, next, Note{Who: "a person"})
+	after, err := s.Editor.Apply(t.Context(), base, next, config.Note{Who: "a person"})
 	l.check(err)
 	read := l.config(s)
-	if read.Revision != after.Revision || len(Diff(read, next)) > 0 || len(read.Former) > 0 || len(after.Former) > 0 {
+	if read.Revision != after.Revision || len(config.Diff(read, next)) > 0 || len(read.Former) > 0 || len(after.Former) > 0 {
 		t.Errorf("there is %+v, and apply says %+v", read, after)
 	}
 	if p := after.Pools["default"]; !p.Usable(addr("10.42.0.1")) {
 		t.Error("what was given free is kept again")
 	}
-	history, err := s.History(t.Context())
+	history, err := s.Config.History(t.Context())
 	l.check(err)
 	if n := len(history); int64(n) != after.Changes || history[n-2].Who != "berthd@n1" || history[n-1].Who != "a person" {
 		t.Errorf("the history is %+v", history)
 	}
-	if _, err := s.Apply(t.Context(), base, next, Note{}); !isConflict(err) {
+	if _, err := s.Editor.Apply(t.Context(), base, next, config.Note{}); !isConflict(err) {
 		t.Errorf("after a person's change: %v", err)
 	}
 }
 
 func isConflict(err error) bool {
-	_, is := errors.AsType[*ConflictError](err)
+	_, is := errors.AsType[*config.ConflictError](err)
 	return is
 }
 
 func TestAPersonsChangeBetweenIsAConflictWhateverAgentsDoBesides(t *testing.T) {
-	for name, between := range map[string]func(*lab, *Store, *Config){
-		"before": func(l *lab, s *Store, base *Config) {
-			_, err := s.Apply(l.Context(), base, withSession(base, 7*time.Second), Note{})
+	for name, between := range map[string]func(*lab, *Store, *config.Config){
+		"before": func(l *lab, s *Store, base *config.Config) {
+			_, err := s.Editor.Apply(l.Context(), base, withSession(base, 7*time.Second), config.Note{})
 			l.check(err)
 			l.free(s)
 		},
-		"after": func(l *lab, s *Store, base *Config) {
+		"after": func(l *lab, s *Store, base *config.Config) {
 			l.free(s)
 			now := l.config(s)
-			_, err := s.Apply(l.Context(), now, withSession(now, 7*time.Second), Note{})
+			_, err := s.Editor.Apply(l.Context(), now, withSession(now, 7*time.Second), config.Note{})
 			l.check(err)
 		},
 	} {
@@ -79,14 +80,14 @@ func TestAPersonsChangeBetweenIsAConflictWhateverAgentsDoBesides(t *testing.T) {
 			s := l.store()
 			base := l.withFormer(s)
 			between(l, l.store(), base)
-			if _, err := s.Apply(t.Context(), base, withSession(base, 5*time.Second), Note{}); !isConflict(err) {
+			if _, err := s.Editor.Apply(t.Context(), base, withSession(base, 5*time.Second), config.Note{}); !isConflict(err) {
 				t.Errorf("the error is %v", err)
 			}
 		})
 	}
 }
 
-func withSession(base *Config, session time.Duration) *Config {
+func withSession(base *config.Config, session time.Duration) *config.Config {
 	next := base.Clone()
 	next.Settings.Session = allocator.Duration(session)
 	return next
@@ -98,7 +99,7 @@ func TestAGatewayThatComesBackWhileItIsGivenFreeIsAConflict(t *testing.T) {
 	s := l.store()
 	base := l.withFormer(s)
 	l.free(l.store())
-	if _, err := s.Apply(t.Context(), base, movedTo(base, "10.42.0.1"), Note{}); !isConflict(err) {
+	if _, err := s.Editor.Apply(t.Context(), base, movedTo(base, "10.42.0.1"), config.Note{}); !isConflict(err) {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -110,11 +111,11 @@ func TestOfTwoAgentsThatFreeFormerGatewaysOneIsTooLate(t *testing.T) {
 	next := base.Clone()
 	next.Former = nil
 	l.free(l.store())
-	_, err := s.change(t.Context(), func() (change, error) { return change{base: base, next: next}, nil })
+	_, err := s.Editor.Change(t.Context(), func() (config.Change, error) { return config.Change{Base: base, Next: next}, nil })
 	if !isConflict(err) {
 		t.Errorf("the error is %v", err)
 	}
-	if history, err := s.History(t.Context()); err != nil || len(history) != int(base.Changes)+1 {
+	if history, err := s.Config.History(t.Context()); err != nil || len(history) != int(base.Changes)+1 {
 		t.Errorf("the history has %d changes: %v", len(history), err)
 	}
 }

@@ -9,10 +9,14 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // moved is the pool default with another gateway.
-func movedTo(base *Config, gateway string) *Config {
+func movedTo(base *config.Config, gateway string) *config.Config {
 	pool := base.Pools["default"]
 	pool.Gateways = []netip.Addr{addr(gateway)}
 	return with(base, pool)
@@ -21,23 +25,23 @@ func movedTo(base *Config, gateway string) *Config {
 // status publishes that a node has taken a revision.
 func (l *lab) status(x *joined, revision int64) {
 	l.Helper()
-	l.check(x.Publish(l.Context(), Batch{Status: Status{Revision: revision, Applied: revision}}))
+	l.check(x.Publish(l.Context(), rollout.Batch{Status: record.Status{Revision: revision, Applied: revision}}))
 }
 
-func (l *lab) config(s *Store) *Config {
+func (l *lab) config(s *Store) *config.Config {
 	l.Helper()
-	c, err := s.Config(l.Context())
+	c, err := s.Config.Read(l.Context())
 	l.check(err)
 	return c
 }
 
 // refusedFor wants a change to be refused by the holder's name, in a dry run too, and nothing to be changed.
-func (l *lab) refusedFor(s *Store, next *Config, holder ...string) {
+func (l *lab) refusedFor(s *Store, next *config.Config, holder ...string) {
 	l.Helper()
 	base := l.config(s)
 	next.Revision, next.Changes, next.PoolRevisions = base.Revision, base.Changes, base.PoolRevisions
-	_, planned := s.Plan(l.Context(), base, next)
-	_, applied := s.Apply(l.Context(), base, next, Note{})
+	_, planned := s.Editor.Plan(l.Context(), base, next)
+	_, applied := s.Editor.Apply(l.Context(), base, next, config.Note{})
 	for _, err := range []error{planned, applied} {
 		for _, word := range holder {
 			if err == nil || !strings.Contains(err.Error(), word) {
@@ -56,18 +60,18 @@ func TestAGatewayIsRefusedWhereSomebodyHasTheAddress(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	b := l.claims(x, base, "10.42.16.0/26")
-	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
+	held := record.Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
 		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
-	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
+	l.check(x.Publish(t.Context(), rollout.Batch{Blocks: []record.Block{b}, Set: []record.Assignment{held}}))
 	l.refusedFor(s, movedTo(base, "10.42.16.9"), "container c1", "node n1")
 
-	reserved := l.reserve(x, ReserveRequest{
+	reserved := l.reserve(x, reservation.Request{
 		Pool: base.Pools["default"], PoolRevision: base.PoolRevisions["default"], Identity: identity("db", 0),
 		Attachment: allocator.Attachment{Network: "berth", Container: "c2", Interface: "eth0"},
 	})
 	l.refusedFor(s, movedTo(base, reserved[0].Address.String()), "ns/db", "c2", "n1")
 
-	_, err := s.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], identity("db", 1),
+	_, err := s.Reservations.ReserveFor(t.Context(), base.Pools["default"], base.PoolRevisions["default"], identity("db", 1),
 		[]netip.Addr{addr("10.42.0.77")})
 	l.check(err)
 	l.refusedFor(s, movedTo(base, "10.42.0.77"), "ns/db", "reserved")
@@ -82,7 +86,7 @@ func TestAGatewayMovesWhenTheOwnerOfItsPartHasAppliedTheExclusion(t *testing.T) 
 	l.status(x, base.Revision)
 	a := addr("10.42.16.9")
 	waited := false
-	after, err := s.ApplyInSteps(t.Context(), base, movedTo(base, a.String()), Applying{Waiting: func(error) {
+	after, err := s.Editor.ApplyInSteps(t.Context(), base, movedTo(base, a.String()), config.Applying{Waiting: func(error) {
 		now := l.config(other)
 		pool := now.Pools["default"]
 		if pool.Usable(a) || slices.Contains(pool.Gateways, a) {
@@ -112,14 +116,15 @@ func TestAContainerThatGetsTheAddressWhileItsExclusionIsAppliedKeepsIt(t *testin
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	b := l.claims(x, base, "10.42.16.0/26")
-	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
+	held := record.Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
 		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
-	_, err := s.ApplyInSteps(t.Context(), base, movedTo(base, "10.42.16.9"), Applying{Waiting: func(error) {
+	_, err := s.Editor.ApplyInSteps(t.Context(), base, movedTo(base, "10.42.16.9"), config.Applying{Waiting: func(error) {
 		// What it had answered before it heard of the exclusion is published with the first status that knows of it.
-		l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}, Status: Status{Revision: l.config(other).Revision}}))
+		l.check(x.Publish(t.Context(), rollout.Batch{Blocks: []record.Block{b}, Set: []record.Assignment{held},
+			Status: record.Status{Revision: l.config(other).Revision}}))
 	}})
-	partial, ok := errors.AsType[*PartialError](err)
-	if taken, is := errors.AsType[*TakenError](err); !ok || len(partial.Revisions) != 1 || !is || !contains(taken, "c1") {
+	partial, ok := errors.AsType[*config.PartialError](err)
+	if taken, is := errors.AsType[*record.TakenError](err); !ok || len(partial.Revisions) != 1 || !is || !contains(taken, "c1") {
 		t.Errorf("the error is %v", err)
 	}
 	if g := l.config(s).Pools["default"].Gateways; !slices.Equal(g, base.Pools["default"].Gateways) {
@@ -142,13 +147,13 @@ func TestNothingComesBetweenTheLookAtAGatewayAndItsMove(t *testing.T) {
 	x := l.join(s, "n1")
 	excluded := base.Pools["default"]
 	excluded.Exclude = []allocator.Range{{From: addr("10.42.16.9"), To: addr("10.42.16.9")}, {From: addr("10.42.0.9"), To: addr("10.42.0.9")}}
-	base, err := s.Apply(t.Context(), base, with(base, excluded), Note{})
+	base, err := s.Editor.Apply(t.Context(), base, with(base, excluded), config.Note{})
 	l.check(err)
 	next := movedTo(base, "10.42.16.9")
-	free, err := s.guard(t.Context(), base, next, []string{"default"})
+	free, err := s.Editor.Guard(t.Context(), base, next, []string{"default"})
 	l.check(err)
 	l.claims(x, base, "10.42.16.0/26")
-	if _, moved, err := s.commitChange(t.Context(), change{base: base, next: next, pools: []string{"default"}, guard: free},
+	if _, moved, err := s.Editor.CommitChange(t.Context(), config.Change{Base: base, Next: next, Pools: []string{"default"}, Guard: free},
 		time.Now()); err != nil || !moved {
 		t.Errorf("it moved although its block was claimed meanwhile: %v", err)
 	}
@@ -161,22 +166,22 @@ func TestAFormerGatewayIsFreeOnlyWhenEveryNodeHasTakenItOff(t *testing.T) {
 	x, y := l.join(s, "n1"), l.join(s, "n2")
 	l.status(x, base.Revision)
 	l.status(y, base.Revision)
-	after, err := s.Apply(t.Context(), base, movedTo(base, "10.42.16.9"), Note{})
+	after, err := s.Editor.Apply(t.Context(), base, movedTo(base, "10.42.16.9"), config.Note{})
 	l.check(err)
 	former := addr("10.42.0.1")
 	usable := func() bool { p := l.config(s).Pools["default"]; return p.Usable(former) }
 
 	l.status(x, after.Revision)
-	if freed, err := s.FreeFormer(t.Context(), Note{}); err != nil || freed != 0 || usable() {
+	if freed, err := s.Editor.FreeFormer(t.Context(), config.Note{}); err != nil || freed != 0 || usable() {
 		t.Errorf("freed %d while n2 has it: %v", freed, err)
 	}
 	l.status(y, after.Revision)
-	freed, err := s.FreeFormer(t.Context(), Note{Who: "n1"})
+	freed, err := s.Editor.FreeFormer(t.Context(), config.Note{Who: "n1"})
 	l.check(err)
 	if freed != 1 || !usable() {
 		t.Errorf("freed %d: usable %t", freed, usable())
 	}
-	history, err := s.History(t.Context())
+	history, err := s.Config.History(t.Context())
 	l.check(err)
 	if last := history[len(history)-1]; len(last.Changes) != 1 || last.Changes[0].Before != "10.42.0.1" {
 		t.Errorf("the history says %+v", last)
@@ -190,7 +195,7 @@ func TestTheGatewayOfARemovedPoolIsNotGivenOutByTheNextOne(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	l.status(x, base.Revision)
-	_, err := s.RemovePool(t.Context(), base, "default", Note{})
+	_, err := s.Editor.RemovePool(t.Context(), base, "default", config.Note{})
 	l.check(err)
 	next := smallest()
 	next.Name, next.Gateways = "next", nil
@@ -199,7 +204,7 @@ func TestTheGatewayOfARemovedPoolIsNotGivenOutByTheNextOne(t *testing.T) {
 		t.Error("it may be given out")
 	}
 	l.status(x, after.Revision)
-	_, err = s.FreeFormer(t.Context(), Note{})
+	_, err = s.Editor.FreeFormer(t.Context(), config.Note{})
 	l.check(err)
 	if p := l.config(s).Pools["next"]; !p.Usable(addr("10.42.0.1")) {
 		t.Error("it stays kept although every node has taken it off")
@@ -210,9 +215,9 @@ func TestAGatewayThatComesBackIsNoFormerOne(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	base := l.apply(s, smallest())
-	there, err := s.Apply(t.Context(), base, movedTo(base, "10.42.16.9"), Note{})
+	there, err := s.Editor.Apply(t.Context(), base, movedTo(base, "10.42.16.9"), config.Note{})
 	l.check(err)
-	back, err := s.Apply(t.Context(), there, movedTo(there, "10.42.0.1"), Note{})
+	back, err := s.Editor.Apply(t.Context(), there, movedTo(there, "10.42.0.1"), config.Note{})
 	l.check(err)
 	if back.Changes != there.Changes+1 || len(back.Former) != 1 || back.Former[0].Address != addr("10.42.16.9") {
 		t.Errorf("%d changes, former gateways %v", back.Changes-there.Changes, back.Former)
@@ -224,7 +229,7 @@ func TestAStatefulRangeDoesNotShrinkBelowAReservation(t *testing.T) {
 	s := l.store()
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
-	request := ReserveRequest{
+	request := reservation.Request{
 		Pool: base.Pools["default"], PoolRevision: base.PoolRevisions["default"], Identity: identity("db", 0),
 		Addresses:  []netip.Addr{addr("10.42.15.9")},
 		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"},
@@ -237,11 +242,11 @@ func TestAStatefulRangeDoesNotShrinkBelowAReservation(t *testing.T) {
 	none.Stateful = nil
 	l.refusedFor(s, with(base, none), "ns/db")
 
-	_, err := s.EndReservation(t.Context(), identity("db", 0), true)
+	_, err := s.Reservations.End(t.Context(), identity("db", 0), true)
 	l.check(err)
-	after, err := s.Apply(t.Context(), base, with(base, shrunk), Note{})
+	after, err := s.Editor.Apply(t.Context(), base, with(base, shrunk), config.Note{})
 	l.check(err)
-	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) > 0 {
+	if blocks, err := s.Blocks.List(t.Context()); err != nil || len(blocks) > 0 {
 		t.Errorf("what the range has lost is kept from nodes: %v, %v", blocks, err)
 	}
 	l.claims(x, after, "10.42.15.0/26")
@@ -253,19 +258,19 @@ func TestAnExclusionTakesNothingAndNamesWhoKeepsHisAddress(t *testing.T) {
 	base := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	b := l.claims(x, base, "10.42.16.0/26")
-	held := Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
+	held := record.Assignment{Pool: "default", Address: addr("10.42.16.9"), Node: "n1",
 		Attachment: allocator.Attachment{Network: "berth", Container: "c1", Interface: "eth0"}}
-	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Set: []Assignment{held}}))
+	l.check(x.Publish(t.Context(), rollout.Batch{Blocks: []record.Block{b}, Set: []record.Assignment{held}}))
 	pool := base.Pools["default"]
 	pool.Exclude = []allocator.Range{{From: addr("10.42.16.0"), To: addr("10.42.16.63")}}
-	words, count, err := s.Excluded(t.Context(), base, with(base, pool))
+	words, count, err := s.Editor.Excluded(t.Context(), base, with(base, pool))
 	l.check(err)
 	if count != 1 || !strings.Contains(words[0], "10.42.16.9") || !strings.Contains(words[0], "c1") || !strings.Contains(words[0], "n1") {
 		t.Errorf("%d: %v", count, words)
 	}
-	_, err = s.Apply(t.Context(), base, with(base, pool), Note{})
+	_, err = s.Editor.Apply(t.Context(), base, with(base, pool), config.Note{})
 	l.check(err)
-	if a, err := s.Assignment(t.Context(), "default", addr("10.42.16.9")); err != nil || a == nil {
+	if a, err := s.Blocks.Assignment(t.Context(), "default", addr("10.42.16.9")); err != nil || a == nil {
 		t.Errorf("the assignment is %v, %v", a, err)
 	}
 }
@@ -276,11 +281,11 @@ func TestAGatewayBeyondItsPoolIsNoneThatAnotherPoolGivesOut(t *testing.T) {
 	base := l.apply(s, smallest(), small())
 	pool := base.Pools["small"]
 	pool.Gateways, pool.OnLink = []netip.Addr{addr("10.42.16.9")}, true
-	if _, err := s.Apply(t.Context(), base, with(base, pool), Note{}); err == nil || !contains(err, `lies in pool "default"`) {
+	if _, err := s.Editor.Apply(t.Context(), base, with(base, pool), config.Note{}); err == nil || !contains(err, `lies in pool "default"`) {
 		t.Errorf("the error is %v", err)
 	}
 	pool.Gateways = []netip.Addr{addr("192.0.2.1")}
-	if _, err := s.Apply(t.Context(), base, with(base, pool), Note{}); err != nil {
+	if _, err := s.Editor.Apply(t.Context(), base, with(base, pool), config.Note{}); err != nil {
 		t.Errorf("in no pool: %v", err)
 	}
 }

@@ -7,10 +7,15 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // given is a lab in which n1 owns a block and the others are there.
-func given(t *testing.T) (l *lab, revision int64, nodes []*joined, b Block) {
+func given(t *testing.T) (l *lab, revision int64, nodes []*joined, b record.Block) {
 	l = newLab(t)
 	s := l.store()
 	revision = l.apply(s, smallest()).PoolRevisions["default"]
@@ -22,9 +27,9 @@ func given(t *testing.T) (l *lab, revision int64, nodes []*joined, b Block) {
 	return l, revision, nodes, b
 }
 
-func (l *lab) block() Block {
+func (l *lab) block() record.Block {
 	l.Helper()
-	blocks, err := l.store().Blocks(l.Context())
+	blocks, err := l.store().Blocks.List(l.Context())
 	l.check(err)
 	if len(blocks) != 1 {
 		l.Fatalf("the blocks are %+v", blocks)
@@ -34,7 +39,7 @@ func (l *lab) block() Block {
 
 func TestAGiftMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
 	l, _, n, b := given(t)
-	l.check(n[0].Publish(t.Context(), Batch{Blocks: []Block{b}, Set: assignments(addr("10.42.16.20"), 30)}))
+	l.check(n[0].Publish(t.Context(), rollout.Batch{Blocks: []record.Block{b}, Set: assignments(addr("10.42.16.20"), 30)}))
 	d := l.demand(n[1])
 	if got := l.demands(); len(got) != 1 || got[0].Node != "n2" || got[0].Pool != "default" || got[0].V4 != 1 ||
 		got[0].Revision != d.Revision {
@@ -48,7 +53,7 @@ func TestAGiftMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
 	if got := l.demands(); len(got) != 0 {
 		t.Errorf("the demands are %+v", got)
 	}
-	published, err := l.store().Assignments(t.Context())
+	published, err := l.store().Blocks.Assignments(t.Context())
 	l.check(err)
 	if len(published) != 12 || !published[11].Address.Less(addr("10.42.16.32")) {
 		t.Errorf("published are %+v", published)
@@ -63,7 +68,7 @@ func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
 		d := l.demand(n[2])
 		givers := []struct {
 			x    *joined
-			b    *Block
+			b    *record.Block
 			part netip.Prefix
 		}{{n[0], &b, prefix("10.42.16.8/32")}, {n[1], &other, prefix("10.42.17.8/32")}}
 		errs := make([]error, len(givers))
@@ -76,10 +81,10 @@ func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
 		if errs[0] != nil {
 			won = 1
 		}
-		if errs[won] != nil || !errors.Is(errs[1-won], ErrDemandMet) {
+		if errs[won] != nil || !errors.Is(errs[1-won], block.ErrDemandMet) {
 			t.Fatalf("the gifts: %v; %v", errs[0], errs[1])
 		}
-		if loser := givers[1-won]; !loser.b.owned(loser.part, loser.x.Node().Name) {
+		if loser := givers[1-won]; !loser.b.Owned(loser.part, loser.x.Node().Name) {
 			t.Fatalf("the loser's block is %+v", loser.b)
 		}
 		back := givers[won]
@@ -95,21 +100,21 @@ func TestNothingIsGivenThatIsNotAsItWas(t *testing.T) {
 	part, d := prefix("10.42.16.32/27"), l.demand(n[1])
 	settled, err := n[0].SettleBlock(t.Context(), b)
 	l.check(err)
-	for what, b := range map[string]Block{"a block that has changed": b,
-		"a part of another": settled.moved(prefix("10.42.16.32/32"), "n1", "n3")} {
-		if _, ok := errors.AsType[*LostBlockError](second(n[0].Give(t.Context(), b, part, d))); !ok {
+	for what, b := range map[string]record.Block{"a block that has changed": b,
+		"a part of another": settled.Moved(prefix("10.42.16.32/32"), "n1", "n3")} {
+		if _, ok := errors.AsType[*block.LostError](second(n[0].Give(t.Context(), b, part, d))); !ok {
 			t.Errorf("%s was given", what)
 		}
 	}
 	withdrawn := d
 	l.check(n[1].Withdraw(t.Context(), "default"))
 	l.check(n[1].Withdraw(t.Context(), "default"))
-	if err := second(n[0].Give(t.Context(), settled, part, withdrawn)); !errors.Is(err, ErrDemandMet) {
+	if err := second(n[0].Give(t.Context(), settled, part, withdrawn)); !errors.Is(err, block.ErrDemandMet) {
 		t.Errorf("to a demand that was withdrawn: %v", err)
 	}
 	large, err := n[0].ClaimBlock(t.Context(), "default", revision, prefix("10.42.18.0/25"))
 	l.check(err)
-	if err := second(n[0].Give(t.Context(), large, large.Prefix, l.demand(n[1]))); !errors.Is(err, ErrManyParts) {
+	if err := second(n[0].Give(t.Context(), large, large.Prefix, l.demand(n[1]))); !errors.Is(err, block.ErrManyParts) {
 		t.Errorf("128 addresses at once: %v", err)
 	}
 }
@@ -119,8 +124,8 @@ func TestNothingIsGivenToTheDead(t *testing.T) {
 	dying := l.joinBriefly(l.store(), "n9")
 	d := l.demand(dying)
 	// The key alone goes, and then the demand with the lease.
-	l.delete(l.store().keys.session("n9"))
-	if err := second(n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)); !errors.Is(err, ErrDemandMet) {
+	l.delete(l.store().KV.Keys.Session("n9"))
+	if err := second(n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)); !errors.Is(err, block.ErrDemandMet) {
 		t.Errorf("to a node without a session: %v", err)
 	}
 	l.until("the demand ends with the session", func() bool { return len(l.demands()) == 0 })
@@ -133,7 +138,7 @@ func TestAGiverThatHasStartedAnewGivesNothingLate(t *testing.T) {
 	l, _, n, b := given(t)
 	d := l.demand(n[1])
 	again := l.join(l.store(), "n1")
-	if err := second(n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)); !errors.Is(err, ErrReplaced) {
+	if err := second(n[0].Give(t.Context(), b, prefix("10.42.16.8/32"), d)); !errors.Is(err, session.ErrReplaced) {
 		t.Errorf("a gift of the former life: %v", err)
 	}
 	for what, err := range map[string]error{
@@ -141,7 +146,7 @@ func TestAGiverThatHasStartedAnewGivesNothingLate(t *testing.T) {
 		"withdraw": n[0].Withdraw(t.Context(), "default"),
 		"settle":   second(n[0].SettleBlock(t.Context(), b)),
 	} {
-		if !errors.Is(err, ErrReplaced) {
+		if !errors.Is(err, session.ErrReplaced) {
 			t.Errorf("%s of the former life: %v", what, err)
 		}
 	}
@@ -160,7 +165,7 @@ func TestWhatIsGivenBackOfASplitBlockCanBeClaimedByOne(t *testing.T) {
 		if !slices.Equal(b.Uncovered(), []netip.Prefix{prefix("10.42.16.32/28")}) {
 			t.Fatalf("the block is %+v", b)
 		}
-		claims, errs := make([]Block, 2), make([]error, 2)
+		claims, errs := make([]record.Block, 2), make([]error, 2)
 		var wait sync.WaitGroup
 		for i := range claims {
 			wait.Go(func() { claims[i], errs[i] = n[2+i].ClaimBlock(t.Context(), "default", revision, b.Prefix) })
@@ -170,7 +175,7 @@ func TestWhatIsGivenBackOfASplitBlockCanBeClaimedByOne(t *testing.T) {
 		if errs[0] != nil {
 			won = 1
 		}
-		if errs[won] != nil || !errors.Is(errs[1-won], ErrTaken) || claims[0].OwnerOf(addr("10.42.16.40")) != fmt.Sprint("n", 3+won) {
+		if errs[won] != nil || !errors.Is(errs[1-won], block.ErrTaken) || claims[0].OwnerOf(addr("10.42.16.40")) != fmt.Sprint("n", 3+won) {
 			t.Fatalf("the claims: %+v, %v; %+v, %v", claims[0], errs[0], claims[1], errs[1])
 		}
 		b, err = n[2+won].ReleaseBlock(t.Context(), claims[won], b.Prefix)

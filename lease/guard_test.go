@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 func TestARangeGrowsBesideWhatNodesOwnAndTakesInWhatNobodyHas(t *testing.T) {
@@ -19,7 +20,7 @@ func TestARangeGrowsBesideWhatNodesOwnAndTakesInWhatNobodyHas(t *testing.T) {
 	l.check(err)
 	grown := base.Pools["default"]
 	grown.Stateful = []netip.Prefix{prefix("10.42.0.0/19")}
-	after, err := s.Apply(t.Context(), base, with(base, grown), Note{})
+	after, err := s.Editor.Apply(t.Context(), base, with(base, grown), config.Note{})
 	l.check(err)
 	if l.machineOf(s, "10.42.16.9") != "n1" {
 		t.Error("the node has lost its own address")
@@ -40,13 +41,13 @@ func TestWhatARangeLosesIsFreedAndWhatItKeepsStaysKept(t *testing.T) {
 	l.claims(x, base, "10.42.64.0/26")
 	l.check(l.reserves(s, base, identity("db", 0), "10.42.0.5"))
 	l.check(l.reserves(s, base, identity("db", 1), "10.42.32.5"))
-	_, err := s.EndReservation(t.Context(), identity("db", 1), false)
+	_, err := s.Reservations.End(t.Context(), identity("db", 1), false)
 	l.check(err)
 	shrunk := base.Pools["default"]
 	shrunk.Stateful = shrunk.Stateful[:1]
-	_, err = s.Apply(t.Context(), base, with(base, shrunk), Note{})
+	_, err = s.Editor.Apply(t.Context(), base, with(base, shrunk), config.Note{})
 	l.check(err)
-	blocks, err := s.Blocks(t.Context())
+	blocks, err := s.Blocks.List(t.Context())
 	l.check(err)
 	var left []string
 	for _, b := range blocks {
@@ -65,8 +66,8 @@ func TestWhatARangeHasLostAndGotBackIsNotFreed(t *testing.T) {
 	l.check(l.reserves(s, base, identity("db", 0), "10.42.0.5"))
 	without := base.Pools["default"]
 	without.Stateful = nil
-	l.check(s.freeShrunk(t.Context(), without, base.PoolRevisions["default"]-1))
-	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 {
+	l.check(s.Editor.FreeShrunk(t.Context(), without, base.PoolRevisions["default"]-1))
+	if blocks, err := s.Blocks.List(t.Context()); err != nil || len(blocks) != 1 {
 		t.Errorf("the block of a reservation is freed: %v, %v", blocks, err)
 	}
 }
@@ -81,14 +82,14 @@ func TestOnlyWhoLosesByAnExclusionIsNamed(t *testing.T) {
 	l.check(l.reserves(s, base, identity("db", 0), "10.42.0.5"))
 	l.check(l.reserves(s, base, identity("db", 1), "10.42.0.7"))
 	l.check(l.reserves(s, base, identity("db", 2), "10.42.0.9"))
-	base, err := s.Apply(t.Context(), base, with(base, former), Note{}) // .7 is excluded already
+	base, err := s.Editor.Apply(t.Context(), base, with(base, former), config.Note{}) // .7 is excluded already
 	l.check(err)
 	next := base.Pools["default"]
 	next.Exclude = []allocator.Range{{From: addr("10.42.0.5"), To: addr("10.42.0.7")}}
 	fresh := smallest()
 	fresh.Name, fresh.CIDRs, fresh.Stateful, fresh.Gateways = "fresh", []netip.Prefix{prefix("10.43.0.0/16")}, nil, nil
 	fresh.Exclude = []allocator.Range{{From: addr("10.43.0.5"), To: addr("10.43.0.5")}}
-	words, count, err := s.Excluded(t.Context(), base, with(base, next, fresh))
+	words, count, err := s.Editor.Excluded(t.Context(), base, with(base, next, fresh))
 	l.check(err)
 	if count != 1 || !strings.Contains(words[0], "10.42.0.5 stays reserved for ns/db") {
 		t.Errorf("%d: %v", count, words)

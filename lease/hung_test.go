@@ -10,15 +10,18 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // hanging is a store with three ways to etcd, as to three members, of which one hangs.
 func (l *lab) hanging() *Store {
 	l.Helper()
 	wires := []*wire{l.wire(), l.wire(), l.wire()}
-	s := l.store(func(o *Options) { o.Endpoints = []string{wires[0].endpoint, wires[1].endpoint, wires[2].endpoint} })
+	s := l.store(func(o *kv.Options) { o.Endpoints = []string{wires[0].endpoint, wires[1].endpoint, wires[2].endpoint} })
 	l.until("each member is connected", func() bool {
-		_, err := s.Config(l.Context())
+		_, err := s.Config.Read(l.Context())
 		l.check(err)
 		connected := 0
 		for _, w := range wires {
@@ -38,11 +41,11 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 	s := l.hanging()
 	// Each call has less time than one that hangs may take, and there are more of them than members.
 	for what, call := range map[string]func(ctx context.Context) error{
-		"a read":                   func(ctx context.Context) error { _, err := s.Config(ctx); return err },
-		"a list":                   func(ctx context.Context) error { _, err := s.Blocks(ctx); return err },
-		"the check of the release": func(ctx context.Context) error { _, err := s.CheckRelease(ctx); return err },
+		"a read":                   func(ctx context.Context) error { _, err := s.Config.Read(ctx); return err },
+		"a list":                   func(ctx context.Context) error { _, err := s.Blocks.List(ctx); return err },
+		"the check of the release": func(ctx context.Context) error { _, err := s.KV.CheckRelease(ctx); return err },
 		"a meeting": func(ctx context.Context) error {
-			_, err := s.Meet(ctx, "n1", node("n1").Machine, Past{})
+			_, err := s.Sessions.Handshake(ctx, "n1", node("n1").Machine, session.Past{})
 			return err
 		},
 		"a join and a claim": func(ctx context.Context) error {
@@ -54,7 +57,7 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 		},
 	} {
 		for range 6 {
-			ctx, cancel := context.WithTimeout(t.Context(), callTime-tryTime)
+			ctx, cancel := context.WithTimeout(t.Context(), kv.CallTime-kv.TryTime)
 			err := call(ctx)
 			if err == nil {
 				err = ctx.Err() // it has waited for the one that hangs
@@ -69,7 +72,7 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 
 func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
 	tries := 0
-	answer, err := insist(t.Context(), new(Client), callTime, func(context.Context) (string, error) {
+	answer, err := kv.Insist(t.Context(), new(kv.Client), kv.CallTime, func(context.Context) (string, error) {
 		if tries++; tries == 1 {
 			return "", status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
 		}
@@ -85,17 +88,17 @@ func TestCallsAreSentMoreOftenOnlyWhileOthersAnswerAtOnce(t *testing.T) {
 		second time.Duration
 		want   time.Duration
 	}{
-		"one hangs":    {0, hungTry},
-		"all are slow": {hungTry, tryTime},
+		"one hangs":    {0, kv.HungTry},
+		"all are slow": {kv.HungTry, kv.TryTime},
 	} {
-		s, n := new(Client), 0
-		_, err := insist(t.Context(), s, callTime, func(ctx context.Context) (any, error) {
+		s, n := new(kv.Client), 0
+		_, err := kv.Insist(t.Context(), s, kv.CallTime, func(ctx context.Context) (any, error) {
 			if n++; n == 1 {
-				return nil, pause(ctx, callTime)
+				return nil, kv.Pause(ctx, kv.CallTime)
 			}
-			return nil, pause(ctx, c.second)
+			return nil, kv.Pause(ctx, c.second)
 		})
-		if got := s.firstTry(); got != c.want || err != nil {
+		if got := s.FirstTry(); got != c.want || err != nil {
 			t.Errorf("%s: the next call is first tried for %s, want %s: %v", what, got, c.want, err)
 		}
 	}
@@ -105,10 +108,10 @@ func TestASessionIsNotLostWhileOneMemberOfEtcdHangs(t *testing.T) {
 	l := newLab(t)
 	s := l.hanging()
 	me := node("n1")
-	me.Session = allocator.Duration(minSession)
+	me.Session = allocator.Duration(record.MinSession)
 	x, err := s.Join(t.Context(), me)
 	l.check(err)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*minSession)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*record.MinSession)
 	defer cancel()
 	if err := x.Keep(ctx, told(func(time.Duration) {})); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the session has ended: %v", err)

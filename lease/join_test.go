@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestALeaseThatANewLeaderExtendsIsNoSignOfLife(t *testing.T) {
@@ -16,14 +19,14 @@ func TestALeaseThatANewLeaderExtendsIsNoSignOfLife(t *testing.T) {
 	x, err := s.Join(t.Context(), former)
 	l.check(err)
 	l.beside(func(ctx context.Context) {
-		if pause(ctx, 1500*time.Millisecond) == nil { // while the next boot watches
+		if kv.Pause(ctx, 1500*time.Millisecond) == nil { // while the next boot watches
 			_, err := l.raw().KeepAliveOnce(ctx, x.Lease())
 			l.check(err)
 		}
 	})
 	next := former
 	next.Boot = "another"
-	next.Session = allocator.Duration(minSession) // shorter than it watches
+	next.Session = allocator.Duration(record.MinSession) // shorter than it watches
 	if _, err := s.Join(t.Context(), next); err != nil {
 		t.Errorf("the next boot is refused: %v", err)
 	}
@@ -33,19 +36,19 @@ func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	l.join(s, "n1")
-	l.meet(s, "n1", Past{})
+	l.meet(s, "n1", session.Past{})
 	for what, key := range map[string]string{
-		"the node": s.keys.node("n1"), "its session": s.keys.session("n1"), "the cluster's record": s.keys.cluster(),
+		"the node": s.KV.Keys.Node("n1"), "its session": s.KV.Keys.Session("n1"), "the cluster's record": s.KV.Keys.Cluster(),
 	} {
-		lease, err := s.grant(t.Context(), time.Minute)
+		lease, err := s.KV.Grant(t.Context(), time.Minute)
 		l.check(err)
-		x := s.entrant(node("n1"), lease)
-		seen, err := s.lookAtNode(t.Context(), "n1")
+		x := s.Sessions.Entrant(node("n1"), lease)
+		seen, err := s.Sessions.Lookup(t.Context(), "n1")
 		l.check(err)
-		now, err := s.get(t.Context(), key)
+		now, err := s.KV.Get(t.Context(), key)
 		l.check(err)
 		l.put(key, string(now.Kvs[0].Value))
-		if joined, err := x.enter(t.Context(), 1, seen); err != nil || joined {
+		if joined, err := x.Enter(t.Context(), 1, seen); err != nil || joined {
 			t.Errorf("%s has changed, and it joined: %v", what, err)
 		}
 	}

@@ -5,27 +5,28 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 func TestKeysAreThoseOfTheDesign(t *testing.T) {
-	keys := NewKeys("")
+	keys := kv.NewKeys("")
 	id := allocator.Identity{Namespace: "shop", App: "db", Member: "db-0", Network: "berth", Interface: "eth0"}
 	for want, got := range map[string]string{
-		"/berth/v1/cluster":                            keys.cluster(),
-		"/berth/v1/config/revision":                    keys.revision(),
-		"/berth/v1/config/history/12":                  keys.history(12),
-		"/berth/v1/config/settings":                    keys.settings(),
-		"/berth/v1/config/pools/default":               keys.pool("default"),
-		"/berth/v1/nodes/n1":                           keys.node("n1"),
-		"/berth/v1/sessions/n1":                        keys.session("n1"),
-		"/berth/v1/status/n1":                          keys.status("n1"),
-		"/berth/v1/blocks/default/10.42.1.0":           keys.block("default", prefix("10.42.1.0/26")),
-		"/berth/v1/assignments/default/10.42.1.9":      keys.assignment("default", addr("10.42.1.9")),
-		"/berth/v1/reservations/default/fd00::9":       keys.reservation("default", addr("fd00::9")),
-		"/berth/v1/identities/berth/shop/db/db-0/eth0": keys.identity(id),
-		"/berth/v1/questions/2":                        keys.question("2"),
-		"/berth/v1/questions/2/n1":                     keys.answer("2", "n1"),
-		"/berth/v1/demands/default/n1":                 keys.Of(Key{Kind: KindDemand, Pool: "default", Node: "n1"}),
+		"/berth/v1/cluster":                            keys.Cluster(),
+		"/berth/v1/config/revision":                    keys.Revision(),
+		"/berth/v1/config/history/12":                  keys.History(12),
+		"/berth/v1/config/settings":                    keys.Settings(),
+		"/berth/v1/config/pools/default":               keys.Pool("default"),
+		"/berth/v1/nodes/n1":                           keys.Node("n1"),
+		"/berth/v1/sessions/n1":                        keys.Session("n1"),
+		"/berth/v1/status/n1":                          keys.Status("n1"),
+		"/berth/v1/blocks/default/10.42.1.0":           keys.Block("default", prefix("10.42.1.0/26")),
+		"/berth/v1/assignments/default/10.42.1.9":      keys.Assignment("default", addr("10.42.1.9")),
+		"/berth/v1/reservations/default/fd00::9":       keys.Reservation("default", addr("fd00::9")),
+		"/berth/v1/identities/berth/shop/db/db-0/eth0": keys.Identity(id),
+		"/berth/v1/questions/2":                        keys.Question("2"),
+		"/berth/v1/questions/2/n1":                     keys.Answer("2", "n1"),
+		"/berth/v1/demands/default/n1":                 keys.Of(kv.Key{Kind: kv.KindDemand, Pool: "default", Node: "n1"}),
 	} {
 		if got != want {
 			t.Errorf("the key is %s, want %s", got, want)
@@ -34,7 +35,7 @@ func TestKeysAreThoseOfTheDesign(t *testing.T) {
 }
 
 func TestAPrefixMayEndInASlashOrNot(t *testing.T) {
-	if a, b := NewKeys("/x"), NewKeys("/x/"); a != b {
+	if a, b := kv.NewKeys("/x"), kv.NewKeys("/x/"); a != b {
 		t.Errorf("%v and %v differ", a, b)
 	}
 }
@@ -49,7 +50,7 @@ func TestAForgedKeyIsRefused(t *testing.T) {
 		"/berth/v1/other/x", "/berth/v1/questions", "/berth/v1/questions/", "/berth/v1/questions/1/", "/berth/v1/questions/1/n1/x",
 		"/berth/v1/questions//n1", "/berth/v1/demands/default", "/berth/v1/demands/default/n1/x", "/berth/v1/demands//n1",
 	} {
-		if parsed, err := NewKeys("").Parse(key); err == nil {
+		if parsed, err := kv.NewKeys("").Parse(key); err == nil {
 			t.Errorf("%q is read as %+v", key, parsed)
 		}
 	}
@@ -63,7 +64,7 @@ func FuzzKeysGoRound(f *testing.F) {
 	f.Add("/berth/v1/questions/1", "questions", "eth0", uint32(1))
 	f.Add("/berth/v1/questions/1/n1", "n1", "eth0", uint32(2))
 	f.Add("/berth/v1/demands/default/n1", "1", "eth0", uint32(3))
-	keys := NewKeys("")
+	keys := kv.NewKeys("")
 	f.Fuzz(func(t *testing.T, key, name, iface string, number uint32) {
 		if parsed, err := keys.Parse(key); err == nil && keys.Of(parsed) != key {
 			t.Errorf("%q is read as %+v, which is %q", key, parsed, keys.Of(parsed))
@@ -72,16 +73,17 @@ func FuzzKeysGoRound(f *testing.F) {
 			return
 		}
 		a := netip.AddrFrom4([4]byte{byte(number >> 24), byte(number >> 16), byte(number >> 8), byte(number)})
-		all := []Key{
-			{Kind: KindPool, Pool: name}, {Kind: KindNode, Node: name}, {Kind: KindSession, Node: name}, {Kind: KindStatus, Node: name},
-			{Kind: KindBlock, Pool: name, Address: a}, {Kind: KindAssignment, Pool: name, Address: a},
-			{Kind: KindReservation, Pool: name, Address: a},
-			{Kind: KindHistory, Number: int64(number)}, {Kind: KindCluster}, {Kind: KindRevision}, {Kind: KindSettings},
-			{Kind: KindDemand, Pool: name, Node: name}, {Kind: KindQuestion, Question: name}, {Kind: KindQuestion, Question: name, Node: name},
+		all := []kv.Key{
+			{Kind: kv.KindPool, Pool: name}, {Kind: kv.KindNode, Node: name}, {Kind: kv.KindSession, Node: name}, {Kind: kv.KindStatus, Node: name},
+			{Kind: kv.KindBlock, Pool: name, Address: a}, {Kind: kv.KindAssignment, Pool: name, Address: a},
+			{Kind: kv.KindReservation, Pool: name, Address: a},
+			{Kind: kv.KindHistory, Number: int64(number)}, {Kind: kv.KindCluster}, {Kind: kv.KindRevision}, {Kind: kv.KindSettings},
+			{Kind: kv.KindDemand, Pool: name, Node: name}, {Kind: kv.KindQuestion, Question: name}, {Kind: kv.KindQuestion, Question: name,
+				Node: name},
 		}
 		id := allocator.Identity{Namespace: name, App: name, Member: name, Network: name, Interface: iface}
 		if id.Validate() == nil {
-			all = append(all, Key{Kind: KindIdentity, Identity: id})
+			all = append(all, kv.Key{Kind: kv.KindIdentity, Identity: id})
 		}
 		seen := map[string]bool{}
 		for _, want := range all {

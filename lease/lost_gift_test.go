@@ -9,20 +9,24 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A giver hears nothing of its gift. Only writing the block tells what became of it, and a late one does nothing then.
 func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	l, _, n, b := given(t)
 	w := l.wire()
-	cut := l.store(func(o *Options) { o.Endpoints = []string{w.endpoint} })
-	giver := &joined{Session: n[0].over(cut.Client)}
+	cut := l.store(func(o *kv.Options) { o.Endpoints = []string{w.endpoint} })
+	giver := &joined{Session: n[0].Over(cut.KV)}
 	d := l.demand(n[1])
 	w.cut()
-	ctx, cancel := context.WithTimeout(t.Context(), callTime/50)
+	ctx, cancel := context.WithTimeout(t.Context(), kv.CallTime/50)
 	defer cancel()
 	_, err := giver.Give(ctx, b, prefix("10.42.16.32/27"), d)
-	if err == nil || errors.Is(err, ErrDemandMet) {
+	if err == nil || errors.Is(err, block.ErrDemandMet) {
 		t.Fatalf("with the wire cut: %v", err)
 	}
 	now, err := n[0].SettleBlock(t.Context(), b)
@@ -31,7 +35,7 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 		t.Errorf("settled: %+v", now)
 	}
 	w.mend()
-	if _, ok := errors.AsType[*LostBlockError](second(giver.Give(t.Context(), b, prefix("10.42.16.32/27"), d))); !ok {
+	if _, ok := errors.AsType[*block.LostError](second(giver.Give(t.Context(), b, prefix("10.42.16.32/27"), d))); !ok {
 		t.Error("a gift from before the settling was carried out after it")
 	}
 	// And one that was carried out, unheard.
@@ -59,7 +63,7 @@ func TestAfterLostAnswersAnAddressHasOneOwner(t *testing.T) {
 			l.shaky(func(s *Store) {
 				x := l.insistJoin(s, fmt.Sprint("n", i))
 				name := x.Node().Name
-				believe := func(b Block, mine bool) {
+				believe := func(b record.Block, mine bool) {
 					mu.Lock()
 					defer mu.Unlock()
 					for _, p := range b.Of(name) {
@@ -87,21 +91,24 @@ func TestAfterLostAnswersAnAddressHasOneOwner(t *testing.T) {
 }
 
 // turn claims what is free of a block, or demands, and gives what it has to whoever demands.
-func (l *lab) turn(x *joined, revision int64, block netip.Prefix, believe func(Block, bool)) error {
-	var b Block
+func (l *lab) turn(x *joined, revision int64, wanted netip.Prefix, believe func(record.Block, bool)) error {
+	var b record.Block
 	err := l.insist(func(ctx context.Context) (err error) {
-		b, err = x.ClaimBlock(ctx, "default", revision, block)
+		b, err = x.ClaimBlock(ctx, "default", revision, wanted)
 		return err
 	})
-	if errors.Is(err, ErrTaken) {
-		return l.insist(func(ctx context.Context) error { _, err := x.Demand(ctx, Demand{Pool: "default", V4: 1}); return err })
+	if errors.Is(err, block.ErrTaken) {
+		return l.insist(func(ctx context.Context) error {
+			_, err := x.Demand(ctx, record.Demand{Pool: "default", V4: 1})
+			return err
+		})
 	}
 	if err != nil {
 		return err
 	}
 	believe(b, true)
-	var demands []Demand
-	if err := l.insist(func(ctx context.Context) (err error) { demands, err = x.store.Demands(ctx); return err }); err != nil {
+	var demands []record.Demand
+	if err := l.insist(func(ctx context.Context) (err error) { demands, err = x.store.Blocks.Demands(ctx); return err }); err != nil {
 		return err
 	}
 	believe(b, false) // out of the allocator, before anything is sent
@@ -111,11 +118,11 @@ func (l *lab) turn(x *joined, revision int64, block netip.Prefix, believe func(B
 			continue
 		}
 		part := netip.PrefixFrom(own[rand.IntN(len(own))].Prefix.Addr(), 32)
-		ctx, cancel := context.WithTimeout(l.Context(), callTime)
+		ctx, cancel := context.WithTimeout(l.Context(), kv.CallTime)
 		now, err := x.Give(ctx, b, part, d)
 		cancel()
-		_, lost := errors.AsType[*LostBlockError](err)
-		if err != nil && !lost && !errors.Is(err, ErrDemandMet) {
+		_, lost := errors.AsType[*block.LostError](err)
+		if err != nil && !lost && !errors.Is(err, block.ErrDemandMet) {
 			// In doubt.
 			if err := l.insist(func(ctx context.Context) (err error) { now, err = x.SettleBlock(ctx, b); return err }); err != nil {
 				return err

@@ -11,13 +11,19 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // shaky runs work with a store whose way to etcd breaks again and again, with requests and answers lost on it.
 func (l *lab) shaky(work func(s *Store)) {
 	l.Helper()
 	w := l.wire(true)
-	work(l.store(func(o *Options) { o.Endpoints = []string{w.endpoint} }))
+	work(l.store(func(o *kv.Options) { o.Endpoints = []string{w.endpoint} }))
 	if lost := w.lost.Load(); lost == 0 {
 		l.Error("nothing was lost on the way")
 	}
@@ -30,7 +36,7 @@ func (l *lab) insist(do func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(l.Context(), time.Duration(1+rand.IntN(200))*time.Millisecond)
 		err := do(ctx)
 		cancel()
-		if err == nil || !Away(err) || time.Now().After(end) {
+		if err == nil || !kv.Away(err) || time.Now().After(end) {
 			return err
 		}
 	}
@@ -44,20 +50,20 @@ func TestAfterLostAnswersEveryMemberHasOneAddress(t *testing.T) {
 	const nodes, members = 3, 60
 	var wait sync.WaitGroup
 	var mu sync.Mutex
-	var said []Reservation
+	var said []record.Reservation
 	for n := range nodes {
 		wait.Go(func() {
 			l.shaky(func(s *Store) {
 				x := l.insistJoin(s, fmt.Sprint("n", n))
 				for i := n; i < members; i += nodes {
-					var got []Reservation
+					var got []record.Reservation
 					err := l.insist(func(ctx context.Context) (err error) {
-						got, err = x.Reserve(ctx, []ReserveRequest{asking(config, "default", identity("db", i), fmt.Sprint("c", i))})
+						got, err = x.Reserve(ctx, []reservation.Request{asking(config, "default", identity("db", i), fmt.Sprint("c", i))})
 						return err
 					})
 					if err == nil && i%4 == 0 {
 						d := detachment(got[0])
-						err = l.insist(func(ctx context.Context) error { return s.Detach(ctx, []Detachment{d}) })
+						err = l.insist(func(ctx context.Context) error { return s.Reservations.Detach(ctx, []reservation.Detachment{d}) })
 						got = nil
 					}
 					if err != nil {
@@ -73,7 +79,7 @@ func TestAfterLostAnswersEveryMemberHasOneAddress(t *testing.T) {
 	}
 	wait.Wait()
 	l.agree(l.store(), said...)
-	all, err := l.store().Reservations(t.Context())
+	all, err := l.store().Reservations.List(t.Context())
 	l.check(err)
 	owner := map[allocator.Identity]netip.Addr{}
 	for _, r := range all {
@@ -97,18 +103,18 @@ func (l *lab) insistJoin(s *Store, name string) (x *joined) {
 func TestAfterLostAnswersWhatWasPublishedIsTheLastWord(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
-	var said map[netip.Addr]Assignment
+	var said map[netip.Addr]record.Assignment
 	const rounds = 60
 	l.shaky(func(s *Store) {
 		x := l.insistJoin(s, "n1")
-		var b Block
+		var b record.Block
 		l.check(l.insist(func(ctx context.Context) (err error) {
 			b, err = x.ClaimBlock(ctx, "default", config.PoolRevisions["default"], prefix("10.42.16.0/26"))
 			return err
 		}))
-		said = map[netip.Addr]Assignment{}
+		said = map[netip.Addr]record.Assignment{}
 		for round := range rounds {
-			batch := Batch{Status: Status{Applied: int64(round + 1)}, Blocks: []Block{b}}
+			batch := rollout.Batch{Status: record.Status{Applied: int64(round + 1)}, Blocks: []record.Block{b}}
 			for _, a := range assignments(addr("10.42.16.1"), 20) {
 				a.Attachment = attachment(fmt.Sprint("round-", round))
 				if rand.IntN(2) == 0 {
@@ -128,7 +134,7 @@ func TestAfterLostAnswersWhatWasPublishedIsTheLastWord(t *testing.T) {
 			l.check(l.insist(func(ctx context.Context) error { return x.Publish(ctx, batch) }))
 		}
 	})
-	got, err := l.store().Assignments(t.Context())
+	got, err := l.store().Blocks.Assignments(t.Context())
 	l.check(err)
 	if len(got) != len(said) {
 		t.Errorf("%d are there, %d were published", len(got), len(said))
@@ -138,7 +144,7 @@ func TestAfterLostAnswersWhatWasPublishedIsTheLastWord(t *testing.T) {
 			t.Errorf("there is %+v, published was %+v", a, said[a.Address])
 		}
 	}
-	statuses, err := l.store().Statuses(t.Context())
+	statuses, err := l.store().Rollout.Statuses(t.Context())
 	if err != nil || statuses["n1"].Applied != rounds {
 		t.Errorf("the status is %+v, %v", statuses["n1"], err)
 	}
@@ -148,7 +154,7 @@ func TestAfterLostAnswersABlockHasOneOwnerAtATime(t *testing.T) {
 	l := newLab(t)
 	revision := l.apply(l.store(), smallest()).PoolRevisions["default"]
 	const nodes, turns = 2, 30
-	block := prefix("10.42.16.0/26")
+	wanted := prefix("10.42.16.0/26")
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	owners := 0
@@ -157,13 +163,13 @@ func TestAfterLostAnswersABlockHasOneOwnerAtATime(t *testing.T) {
 			l.shaky(func(s *Store) {
 				x := l.insistJoin(s, fmt.Sprint("n", n))
 				for turn := 0; turn < turns; {
-					var b Block
+					var b record.Block
 					err := l.insist(func(ctx context.Context) (err error) {
-						b, err = x.ClaimBlock(ctx, "default", revision, block)
+						b, err = x.ClaimBlock(ctx, "default", revision, wanted)
 						return err
 					})
-					if errors.Is(err, ErrTaken) {
-						_ = pause(t.Context(), time.Millisecond)
+					if errors.Is(err, block.ErrTaken) {
+						_ = kv.Pause(t.Context(), time.Millisecond)
 						continue
 					}
 					turn++
@@ -176,17 +182,17 @@ func TestAfterLostAnswersABlockHasOneOwnerAtATime(t *testing.T) {
 						t.Error("two nodes own the block")
 					}
 					mu.Unlock()
-					_ = pause(t.Context(), time.Millisecond)
+					_ = kv.Pause(t.Context(), time.Millisecond)
 					mu.Lock()
 					owners--
 					mu.Unlock()
 					err = l.insist(func(ctx context.Context) error { return second(x.ReleaseBlock(ctx, b, b.Prefix)) })
-					for lost, ok := errors.AsType[*LostBlockError](err); ok; lost, ok = errors.AsType[*LostBlockError](err) {
+					for lost, ok := errors.AsType[*block.LostError](err); ok; lost, ok = errors.AsType[*block.LostError](err) {
 						// A claim that was given up long ago has arrived after the release: the block is this node's anew.
-						if !lost.Block.ownedBy(x.Node().Name) {
+						if !lost.Block.OwnedBy(x.Node().Name) {
 							t.Errorf("the release has lost %+v", lost.Block)
 						}
-						err = l.insist(func(ctx context.Context) error { return second(x.ReleaseBlock(ctx, lost.Block, block)) })
+						err = l.insist(func(ctx context.Context) error { return second(x.ReleaseBlock(ctx, lost.Block, wanted)) })
 					}
 					if err != nil {
 						t.Error(err)
@@ -205,21 +211,21 @@ func TestAfterLostAnswersTheHistoryHasEachChangeOnce(t *testing.T) {
 	const changes = 30
 	l.shaky(func(s *Store) {
 		for i := range changes {
-			var base *Config
-			if err := l.insist(func(ctx context.Context) (err error) { base, err = s.Config(ctx); return err }); err != nil {
+			var base *config.Config
+			if err := l.insist(func(ctx context.Context) (err error) { base, err = s.Config.Read(ctx); return err }); err != nil {
 				t.Fatal(err)
 			}
 			next := base.Clone()
 			pool := next.Pools["default"]
 			pool.MTU = 1300 + i
 			next.Pools["default"] = pool
-			var after *Config
+			var after *config.Config
 			err := l.insist(func(ctx context.Context) (err error) {
-				after, err = s.Apply(ctx, base, next, Note{Who: fmt.Sprint("change ", i)})
+				after, err = s.Editor.Apply(ctx, base, next, config.Note{Who: fmt.Sprint("change ", i)})
 				return err
 			})
 			// Who gave up and tries again with the same base may find that he has won himself.
-			if conflict, ok := errors.AsType[*ConflictError](err); ok && conflict.Winner.Who == fmt.Sprint("change ", i) {
+			if conflict, ok := errors.AsType[*config.ConflictError](err); ok && conflict.Winner.Who == fmt.Sprint("change ", i) {
 				continue
 			}
 			if err != nil {
@@ -230,7 +236,7 @@ func TestAfterLostAnswersTheHistoryHasEachChangeOnce(t *testing.T) {
 			}
 		}
 	})
-	history, err := l.store().History(t.Context())
+	history, err := l.store().Config.History(t.Context())
 	l.check(err)
 	if len(history) != changes+1 {
 		t.Fatalf("%d changes have %d entries", changes, len(history))
@@ -249,10 +255,10 @@ func TestNothingHangsForEverWhileEtcdIsAway(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	for what, err := range map[string]error{
-		"config": second(s.Config(ctx)),
-		"blocks": second(s.Blocks(ctx)),
+		"config": second(s.Config.Read(ctx)),
+		"blocks": second(s.Blocks.List(ctx)),
 		"join":   second(s.Join(ctx, node("n1"))),
-		"detach": s.Detach(ctx, []Detachment{{Pool: "default", Addresses: []netip.Addr{addr("10.42.0.9")}}}),
+		"detach": s.Reservations.Detach(ctx, []reservation.Detachment{{Pool: "default", Addresses: []netip.Addr{addr("10.42.0.9")}}}),
 	} {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v", what, err)

@@ -5,22 +5,27 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // machineOf is the node whose own an address is by etcd; empty: none's.
 func (l *lab) machineOf(s *Store, a string) string {
 	l.Helper()
-	blocks, err := s.Blocks(l.Context())
+	blocks, err := s.Blocks.List(l.Context())
 	l.check(err)
 	for _, b := range blocks {
-		if p, _ := b.partOf(addr(a)); p.Owner == OwnerMachine {
+		if p, _ := b.PartOf(addr(a)); p.Owner == record.OwnerMachine {
 			return p.Node
 		}
 	}
 	return ""
 }
 
-func (l *lab) ownAddress(x *joined, c *Config, a string, own bool) (Block, error) {
+func (l *lab) ownAddress(x *joined, c *config.Config, a string, own bool) (record.Block, error) {
 	l.Helper()
 	return x.ClaimMachine(l.Context(), c.Pools["default"], c.PoolRevisions["default"], addr(a), own)
 }
@@ -33,7 +38,7 @@ func TestANodesOwnAddressIsItsOwnAndNoOtherNodeClaimsIt(t *testing.T) {
 	_, err := l.ownAddress(x, c, "10.42.16.9", false)
 	l.check(err)
 	b := l.claims(y, c, "10.42.16.0/26")
-	if got := b.OwnerOf(addr("10.42.16.9")); got != OwnerMachine || b.OwnerOf(addr("10.42.16.8")) != "n2" ||
+	if got := b.OwnerOf(addr("10.42.16.9")); got != record.OwnerMachine || b.OwnerOf(addr("10.42.16.8")) != "n2" ||
 		l.machineOf(s, "10.42.16.9") != "n1" {
 		t.Fatalf("the block is %+v", b)
 	}
@@ -43,7 +48,7 @@ func TestANodesOwnAddressIsItsOwnAndNoOtherNodeClaimsIt(t *testing.T) {
 	}
 	b, err = x.ReleaseMachine(t.Context(), c.Pools["default"], c.PoolRevisions["default"], addr("10.42.16.9"))
 	l.check(err)
-	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) > 0 {
+	if blocks, err := s.Blocks.List(t.Context()); err != nil || len(blocks) > 0 {
 		t.Errorf("it stays: %v, %v", blocks, err)
 	}
 }
@@ -54,19 +59,19 @@ func TestANodesOwnAddressIsNotTakenFromANodeThatMayHandItOut(t *testing.T) {
 	c := l.apply(s, smallest())
 	x, y := l.join(s, "n1"), l.join(s, "n2")
 	l.claims(y, c, "10.42.16.0/26")
-	if _, err := l.ownAddress(x, c, "10.42.16.9", true); !errors.Is(err, ErrTaken) {
+	if _, err := l.ownAddress(x, c, "10.42.16.9", true); !errors.Is(err, block.ErrTaken) {
 		t.Fatalf("the error is %v", err)
 	}
-	if _, err := l.ownAddress(y, c, "10.42.16.9", false); !errors.Is(err, ErrTaken) {
+	if _, err := l.ownAddress(y, c, "10.42.16.9", false); !errors.Is(err, block.ErrTaken) {
 		t.Fatalf("of one in its own allocator: %v", err)
 	}
 	_, err := l.ownAddress(y, c, "10.42.16.10", true)
 	l.check(err)
 
 	// The owner is asked for that very address.
-	d, err := x.Demand(t.Context(), Demand{Pool: "default", Machine: []netip.Addr{addr("10.42.16.9")}})
+	d, err := x.Demand(t.Context(), record.Demand{Pool: "default", Machine: []netip.Addr{addr("10.42.16.9")}})
 	l.check(err)
-	blocks, err := s.Blocks(t.Context())
+	blocks, err := s.Blocks.List(t.Context())
 	l.check(err)
 	b, err := y.Give(t.Context(), blocks[0], prefix("10.42.16.9/32"), d)
 	l.check(err)
@@ -102,8 +107,8 @@ func TestANodesOwnAddressInAStatefulRangeIsReservedForNobody(t *testing.T) {
 		return err
 	}
 	l.check(claim("10.1.0.9"))
-	reserve := func(n int, asked ...netip.Addr) ([]Reservation, error) {
-		return other.ReserveFor(t.Context(), c.Pools["small"], c.PoolRevisions["small"], identity("db", n), asked)
+	reserve := func(n int, asked ...netip.Addr) ([]record.Reservation, error) {
+		return other.Reservations.ReserveFor(t.Context(), c.Pools["small"], c.PoolRevisions["small"], identity("db", n), asked)
 	}
 	var got []netip.Addr
 	for n := range 2 {
@@ -130,7 +135,7 @@ func TestANodesOwnAddressInAStatefulRangeIsReservedForNobody(t *testing.T) {
 	if _, err := reserve(9); err == nil {
 		t.Error("a member got an address although all are used up")
 	}
-	if taken, ok := errors.AsType[*TakenError](claim(got[0].String())); !ok || !contains(taken, "ns/db") {
+	if taken, ok := errors.AsType[*record.TakenError](claim(got[0].String())); !ok || !contains(taken, "ns/db") {
 		t.Errorf("a reserved address became a node's own: %v", taken)
 	}
 	_, err := x.ReleaseMachine(t.Context(), c.Pools["small"], c.PoolRevisions["small"], addr("10.1.0.9"))
@@ -149,11 +154,11 @@ func TestARemovedNodesOwnAddressesAreGivenBack(t *testing.T) {
 		_, err := l.ownAddress(x, c, a, false)
 		l.check(err)
 	}
-	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
+	_, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{Force: true})
 	l.check(err)
-	blocks, err := s.Blocks(t.Context())
+	blocks, err := s.Blocks.List(t.Context())
 	l.check(err)
-	if len(blocks) != 1 || !blocks[0].ownedBy(OwnerStateful) || len(blocks[0].Parts) != 1 {
+	if len(blocks) != 1 || !blocks[0].OwnedBy(record.OwnerStateful) || len(blocks[0].Parts) != 1 {
 		t.Errorf("the blocks are %+v", blocks)
 	}
 }
@@ -167,22 +172,22 @@ func TestANodesOwnAddressKeepsNoPoolFromBeingRemovedAndNoRangeFromGrowing(t *tes
 	l.check(err)
 	grown := c.Pools["default"]
 	grown.Stateful = []netip.Prefix{prefix("10.42.0.0/19")}
-	c, err = s.Apply(t.Context(), c, with(c, grown), Note{})
+	c, err = s.Editor.Apply(t.Context(), c, with(c, grown), config.Note{})
 	l.check(err)
-	if _, err := s.ReserveFor(t.Context(), c.Pools["default"], c.PoolRevisions["default"], identity("db", 0),
+	if _, err := s.Reservations.ReserveFor(t.Context(), c.Pools["default"], c.PoolRevisions["default"], identity("db", 0),
 		[]netip.Addr{addr("10.42.16.10")}); err != nil {
 		t.Errorf("beside it nothing can be reserved: %v", err)
 	}
-	_, err = s.EndReservation(t.Context(), identity("db", 0), true)
+	_, err = s.Reservations.End(t.Context(), identity("db", 0), true)
 	l.check(err)
 	shrunk := c.Pools["default"]
 	shrunk.Stateful = nil
-	c, err = s.Apply(t.Context(), c, with(c, shrunk), Note{})
+	c, err = s.Editor.Apply(t.Context(), c, with(c, shrunk), config.Note{})
 	l.check(err)
 	if l.machineOf(s, "10.42.16.9") != "n1" {
 		t.Error("it was given up with the range")
 	}
-	_, err = s.RemovePool(t.Context(), c, "default", Note{})
+	_, err = s.Editor.RemovePool(t.Context(), c, "default", config.Note{})
 	l.check(err)
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease/embedded"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // A machine is an etcd that can be set back to what it was at an earlier time.
@@ -29,7 +31,7 @@ func newMachine(t *testing.T) *machine {
 		t.Cleanup(func() { os.RemoveAll(short) })
 		dir = short
 	}
-	m := &machine{&lab{t, Options{Endpoints: []string{"unix://" + filepath.Join(dir, "etcd.sock")}}}, dir, nil}
+	m := &machine{&lab{t, kv.Options{Endpoints: []string{"unix://" + filepath.Join(dir, "etcd.sock")}}}, dir, nil}
 	m.start()
 	t.Cleanup(func() { m.server.Stop() })
 	return m
@@ -61,16 +63,16 @@ func (m *machine) back(name string) {
 	m.start()
 }
 
-func (l *lab) meet(s *Store, name string, past Past) Standing {
+func (l *lab) meet(s *Store, name string, past session.Past) session.ClusterState {
 	l.Helper()
-	standing, err := s.Meet(l.Context(), name, "machine of "+name, past)
+	standing, err := s.Sessions.Handshake(l.Context(), name, "machine of "+name, past)
 	l.check(err)
 	return standing
 }
 
 // past is what a node remembers of a session.
-func past(at Standing, x *joined) Past {
-	return Past{Cluster: at.Cluster, Life: at.Life, Generation: x.Generation()}
+func past(at session.ClusterState, x *joined) session.Past {
+	return session.Past{Cluster: at.Cluster, Life: at.Life, Generation: x.Generation()}
 }
 
 func (m *machine) grow(revisions int) {
@@ -85,8 +87,11 @@ func (m *machine) grow(revisions int) {
 // meetAgain meets the etcd that has been set back under a store that runs.
 func (m *machine) meetAgain(s *Store) {
 	m.Helper()
-	m.until("the store has noticed", func() bool { _, err := s.Config(m.Context()); return errors.Is(err, ErrOtherLife) })
-	m.until("it has met etcd", func() bool { _, err := s.Meet(m.Context(), "n1", "machine of n1", Past{}); return err == nil })
+	m.until("the store has noticed", func() bool { _, err := s.Config.Read(m.Context()); return errors.Is(err, kv.ErrStoreReset) })
+	m.until("it has met etcd", func() bool {
+		_, err := s.Sessions.Handshake(m.Context(), "n1", "machine of n1", session.Past{})
+		return err == nil
+	})
 }
 
 // goneBack is an etcd whose revisions are far beyond those of what was saved early, and a store that has seen them.
@@ -94,7 +99,7 @@ func goneBack(t *testing.T) (*machine, *Store) {
 	t.Helper()
 	m := newMachine(t)
 	s := m.store()
-	m.meet(s, "n1", Past{})
+	m.meet(s, "n1", session.Past{})
 	m.save("early")
 	m.grow(300)
 	return m, s

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 func TestMain(m *testing.M) { etcdtest.Main(m) }
@@ -18,14 +19,14 @@ func TestMain(m *testing.M) { etcdtest.Main(m) }
 // A lab is a cluster: its stores are its machines.
 type lab struct {
 	*testing.T
-	options Options
+	options kv.Options
 }
 
 // newLab begins a test, which runs beside others.
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	t.Parallel()
-	return &lab{t, Options{Endpoints: etcdtest.Endpoints(), Prefix: etcdtest.Prefix(t)}}
+	return &lab{t, kv.Options{Endpoints: etcdtest.Endpoints(), Prefix: etcdtest.Prefix(t)}}
 }
 
 func (l *lab) check(err error) {
@@ -36,7 +37,7 @@ func (l *lab) check(err error) {
 }
 
 // store is one more client of its own.
-func (l *lab) store(change ...func(*Options)) *Store {
+func (l *lab) store(change ...func(*kv.Options)) *Store {
 	l.Helper()
 	o := l.options
 	for _, c := range change {
@@ -44,7 +45,7 @@ func (l *lab) store(change ...func(*Options)) *Store {
 	}
 	s, err := Open(o)
 	l.check(err)
-	l.Cleanup(func() { s.Close() })
+	l.Cleanup(func() { s.KV.Close() })
 	return s
 }
 

@@ -6,18 +6,22 @@ import (
 	"net/netip"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // asking is a request by a configuration.
-func asking(c *Config, pool string, id allocator.Identity, container string, asked ...netip.Addr) ReserveRequest {
-	return ReserveRequest{Pool: c.Pools[pool], PoolRevision: c.PoolRevisions[pool], Identity: id, Attachment: attachment(container),
+func asking(c *config.Config, pool string, id allocator.Identity, container string, asked ...netip.Addr) reservation.Request {
+	return reservation.Request{Pool: c.Pools[pool], PoolRevision: c.PoolRevisions[pool], Identity: id, Attachment: attachment(container),
 		Addresses: asked}
 }
 
 // reserve is a Reserve of one member that must succeed.
-func (l *lab) reserve(x *joined, q ReserveRequest) []Reservation {
+func (l *lab) reserve(x *joined, q reservation.Request) []record.Reservation {
 	l.Helper()
-	got, err := x.Reserve(l.Context(), []ReserveRequest{q})
+	got, err := x.Reserve(l.Context(), []reservation.Request{q})
 	l.check(err)
 	if len(got) != len(q.Pool.Families()) {
 		l.Fatalf("reserved was %+v", got)
@@ -26,13 +30,17 @@ func (l *lab) reserve(x *joined, q ReserveRequest) []Reservation {
 }
 
 // agree checks what must always hold between identities, reservations and blocks, and that what a call said is there.
-func (l *lab) agree(s *Store, said ...Reservation) {
+func (l *lab) agree(s *Store, said ...record.Reservation) {
 	l.Helper()
-	all, err := s.Reservations(l.Context())
+	all, err := s.Reservations.List(l.Context())
 	l.check(err)
-	blocks, err := s.Blocks(l.Context())
+	blocks, err := s.Blocks.List(l.Context())
 	l.check(err)
-	byAddress, owners := map[addressAt]Reservation{}, map[allocator.Identity]int{}
+	type addressAt struct {
+		pool    string
+		address netip.Addr
+	}
+	byAddress, owners := map[addressAt]record.Reservation{}, map[allocator.Identity]int{}
 	for _, r := range all {
 		byAddress[addressAt{r.Pool, r.Address}] = r
 		owners[r.Identity]++
@@ -45,7 +53,7 @@ func (l *lab) agree(s *Store, said ...Reservation) {
 		if inside != 1 {
 			l.Errorf("reservation %s lies in %d stateful blocks", r.Address, inside)
 		}
-		record, err := one(l.Context(), s.Client, identityCodec, s.keys.identity(r.Identity))
+		record, err := kv.One(l.Context(), s.KV, record.IdentityCodec, s.KV.Keys.Identity(r.Identity))
 		l.check(err)
 		if record == nil || record.Pool != r.Pool {
 			l.Errorf("the record of %s is %+v", r.Identity, record)
@@ -60,24 +68,25 @@ func (l *lab) agree(s *Store, said ...Reservation) {
 	}
 }
 
-func detachment(r Reservation) Detachment {
-	return Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment, Epoch: r.Epoch}
+func detachment(r record.Reservation) reservation.Detachment {
+	return reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
+		Epoch: r.Epoch}
 }
 
 func isHeld(err error) bool {
-	_, ok := errors.AsType[*HeldError](err)
+	_, ok := errors.AsType[*reservation.HeldError](err)
 	return ok
 }
 
 // set asks for members of an app, each in a container of its own.
-func set(c *Config, pool, app string, members int, generation string) (all []ReserveRequest) {
+func set(c *config.Config, pool, app string, members int, generation string) (all []reservation.Request) {
 	for i := range members {
 		all = append(all, asking(c, pool, identity(app, i), fmt.Sprint(generation, "-", i)))
 	}
 	return all
 }
 
-func detachments(reservations []Reservation) (all []Detachment) {
+func detachments(reservations []record.Reservation) (all []reservation.Detachment) {
 	for _, r := range reservations {
 		all = append(all, detachment(r))
 	}

@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // node is a record of a machine of that name.
-func node(name string) Node {
-	return Node{
+func node(name string) record.Node {
+	return record.Node{
 		Name: name, Machine: "machine of " + name, Boot: "first", Journal: "j", Address: "192.0.2.1", Version: "v1",
-		Fencing: FencingEvidence, Session: allocator.Duration(time.Minute), AddressLease: allocator.Duration(time.Hour),
+		Fencing: record.FencingEvidence, Session: allocator.Duration(time.Minute), AddressLease: allocator.Duration(time.Hour),
 		Started: time.Now().UTC(),
 	}
 }
@@ -24,7 +26,7 @@ func (l *lab) join(s *Store, name string) *joined {
 }
 
 // brief is a node whose session ends soon after it was last kept.
-func brief(name string) Node {
+func brief(name string) record.Node {
 	n := node(name)
 	n.Session = allocator.Duration(2 * time.Second)
 	return n
@@ -48,7 +50,7 @@ func (l *lab) keep(x *joined) {
 func (l *lab) absent(s *Store, names ...string) {
 	l.Helper()
 	l.until("the sessions have expired", func() bool {
-		alive, err := s.Sessions(l.Context())
+		alive, err := s.Sessions.Sessions(l.Context())
 		l.check(err)
 		for _, name := range names {
 			for _, a := range alive {
@@ -68,7 +70,7 @@ func (told) Arm() error                  { return nil }
 func (f told) Proven(sent time.Duration) { f(sent) }
 
 // away makes a node that owns a block and is gone, and returns the block and the absence.
-func (l *lab) away(c *Config, name, block string, change ...func(*Node)) (Block, Absence) {
+func (l *lab) away(c *config.Config, name, block string, change ...func(*record.Node)) (record.Block, record.Absence) {
 	l.Helper()
 	s, n := l.store(), brief(name)
 	for _, f := range change {
@@ -78,11 +80,11 @@ func (l *lab) away(c *Config, name, block string, change ...func(*Node)) (Block,
 	l.check(err)
 	b := l.claims(x, c, block)
 	l.absent(s, name)
-	return b, Absence{Node: name, Revision: x.Generation()}
+	return b, record.Absence{Node: name, Revision: x.Generation()}
 }
 
 // claims claims a block that must be had.
-func (l *lab) claims(x *joined, c *Config, block string) Block {
+func (l *lab) claims(x *joined, c *config.Config, block string) record.Block {
 	l.Helper()
 	b, err := x.ClaimBlock(l.Context(), "default", c.PoolRevisions["default"], prefix(block))
 	l.check(err)

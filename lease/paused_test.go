@@ -17,6 +17,10 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // A process is a member of an etcd of the release that BERTH_ETCD names.
@@ -80,11 +84,11 @@ func TestAPausedLeaderGivesNoStaleProof(t *testing.T) {
 	l.options.Endpoints = nil
 	for _, m := range members {
 		l.options.Endpoints = append(l.options.Endpoints, m.endpoint)
-		stores = append(stores, l.store(func(o *Options) { o.Endpoints = []string{m.endpoint} }))
+		stores = append(stores, l.store(func(o *kv.Options) { o.Endpoints = []string{m.endpoint} }))
 	}
 	s := l.store()
 	l.until("the etcd answers", func() bool {
-		warnings, err := s.CheckRelease(t.Context())
+		warnings, err := s.KV.CheckRelease(t.Context())
 		return err == nil && len(warnings) == 0
 	})
 	me := node("n1")
@@ -95,7 +99,7 @@ func TestAPausedLeaderGivesNoStaleProof(t *testing.T) {
 		proofs := l.proveBy(stores, x, func() {
 			time.Sleep(rand.N(300 * time.Millisecond))
 			l.check(members[leader].command.Process.Signal(syscall.SIGSTOP))
-			time.Sleep(minSession + rand.N(time.Second))
+			time.Sleep(record.MinSession + rand.N(time.Second))
 		}, func() {
 			time.Sleep(rand.N(300 * time.Millisecond))
 			l.check(members[leader].command.Process.Signal(syscall.SIGCONT))
@@ -118,7 +122,7 @@ func TestAPausedLeaderGivesNoStaleProof(t *testing.T) {
 	}
 }
 
-func (l *lab) joins(s *Store, me Node) (x *joined) {
+func (l *lab) joins(s *Store, me record.Node) (x *joined) {
 	l.Helper()
 	l.until("the node joins", func() (joined bool) {
 		var err error
@@ -147,7 +151,7 @@ func (l *lab) leader(members []*process) (at int) {
 	c := l.raw()
 	l.until("there is a leader", func() bool {
 		at = slices.IndexFunc(members, func(m *process) bool {
-			ctx, cancel := context.WithTimeout(l.Context(), tryTime)
+			ctx, cancel := context.WithTimeout(l.Context(), kv.TryTime)
 			defer cancel()
 			status, err := c.Status(ctx, m.endpoint)
 			return err == nil && status.Leader == status.Header.MemberId
@@ -174,10 +178,10 @@ func (l *lab) proveBy(stores []*Store, x *joined, pause, resume func(), others *
 		for range 4 {
 			readers.Go(func() {
 				for ctx.Err() == nil {
-					sent := boottime()
-					t := transact("prove session")
-					x.judge(t)
-					if s.consult(ctx, callTime, t) != nil {
+					sent := session.Boottime()
+					t := kv.Transact("prove session")
+					x.Judge(t)
+					if s.KV.Consult(ctx, kv.CallTime, t) != nil {
 						continue
 					}
 					mu.Lock()
@@ -189,12 +193,12 @@ func (l *lab) proveBy(stores []*Store, x *joined, pause, resume func(), others *
 	}
 	pause()
 	l.until("the others end the session", func() bool {
-		ctx, cancel := context.WithTimeout(l.Context(), tryTime)
+		ctx, cancel := context.WithTimeout(l.Context(), kv.TryTime)
 		defer cancel()
-		_, err := others.Delete(ctx, x.store.Client.keys.session(x.Name()))
+		_, err := others.Delete(ctx, x.store.KV.Keys.Session(x.Name()))
 		return err == nil
 	})
-	result.ended = x.store.now()
+	result.ended = x.store.Sessions.Now()
 	resume()
 	cancel()
 	readers.Wait()

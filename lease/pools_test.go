@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // smallest is the pool of the shortest file that makes one.
@@ -31,15 +32,15 @@ func both() allocator.Pool {
 }
 
 // apply puts pools into the configuration.
-func (l *lab) apply(s *Store, pools ...allocator.Pool) *Config {
+func (l *lab) apply(s *Store, pools ...allocator.Pool) *config.Config {
 	l.Helper()
-	base, err := s.Config(l.Context())
+	base, err := s.Config.Read(l.Context())
 	l.check(err)
 	next := base.Clone()
 	for _, p := range pools {
 		next.Pools[p.Name] = p
 	}
-	after, err := s.Apply(l.Context(), base, next, Note{Who: "tester", Message: "test"})
+	after, err := s.Editor.Apply(l.Context(), base, next, config.Note{Who: "tester", Message: "test"})
 	l.check(err)
 	return after
 }

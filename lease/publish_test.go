@@ -7,12 +7,17 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // publisher is a node with one block.
-func publishing(l *lab, s *Store, block netip.Prefix) (*joined, Block) {
+func publishing(l *lab, s *Store, block netip.Prefix) (*joined, record.Block) {
 	l.Helper()
-	config, err := s.Config(l.Context())
+	config, err := s.Config.Read(l.Context())
 	l.check(err)
 	x := l.join(s, "n1")
 	b, err := x.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], block)
@@ -20,9 +25,9 @@ func publishing(l *lab, s *Store, block netip.Prefix) (*joined, Block) {
 	return x, b
 }
 
-func assignments(from netip.Addr, n int) (all []Assignment) {
+func assignments(from netip.Addr, n int) (all []record.Assignment) {
 	for i := range n {
-		all = append(all, Assignment{Pool: "default", Address: from, Attachment: attachment(fmt.Sprint("c", i)), Node: "n1",
+		all = append(all, record.Assignment{Pool: "default", Address: from, Attachment: attachment(fmt.Sprint("c", i)), Node: "n1",
 			Since: time.Now().UTC()})
 		from = from.Next()
 	}
@@ -36,7 +41,7 @@ func TestAThousandAssignmentsArePublishedInFewTransactions(t *testing.T) {
 	pool.Stateful = nil
 	l.apply(l.store(), pool)
 	var transactions atomic.Int64
-	s := l.store(func(o *Options) {
+	s := l.store(func(o *kv.Options) {
 		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
 			if operation == "publish" {
 				transactions.Add(1)
@@ -45,12 +50,12 @@ func TestAThousandAssignmentsArePublishedInFewTransactions(t *testing.T) {
 	})
 	x, b := publishing(l, s, prefix("10.42.16.0/22"))
 	all := assignments(addr("10.42.16.1"), 1000)
-	status := Status{Address: "192.0.2.1", Version: "v1", Applied: 7, Containers: 1000}
-	l.check(x.Publish(t.Context(), Batch{Status: status, Blocks: []Block{b}, Set: all}))
+	status := record.Status{Address: "192.0.2.1", Version: "v1", Applied: 7, Containers: 1000}
+	l.check(x.Publish(t.Context(), rollout.Batch{Status: status, Blocks: []record.Block{b}, Set: all}))
 	if transactions.Load() > 10 {
 		t.Errorf("it took %d transactions", transactions.Load())
 	}
-	got, err := s.Assignments(t.Context())
+	got, err := s.Blocks.Assignments(t.Context())
 	l.check(err)
 	if len(got) != len(all) {
 		t.Fatalf("%d are there", len(got))
@@ -60,19 +65,19 @@ func TestAThousandAssignmentsArePublishedInFewTransactions(t *testing.T) {
 			t.Fatalf("assignment %+v became %+v", all[i], got[i])
 		}
 	}
-	statuses, err := s.Statuses(t.Context())
+	statuses, err := s.Rollout.Statuses(t.Context())
 	l.check(err)
 	if s := statuses["n1"]; s.Applied != 7 || s.Containers != 1000 || s.Batch != 10 || s.Node != "n1" {
 		t.Errorf("the status is %+v", s)
 	}
-	one, err := s.Assignment(t.Context(), "default", all[3].Address)
+	one, err := s.Blocks.Assignment(t.Context(), "default", all[3].Address)
 	l.check(err)
 	if one == nil || *one != all[3] {
 		t.Errorf("one is %+v", one)
 	}
 
-	l.check(x.Publish(t.Context(), Batch{Status: status, Blocks: []Block{b}, Clear: all[1:], Set: all[:1]}))
-	got, err = s.Assignments(t.Context())
+	l.check(x.Publish(t.Context(), rollout.Batch{Status: status, Blocks: []record.Block{b}, Clear: all[1:], Set: all[:1]}))
+	got, err = s.Blocks.Assignments(t.Context())
 	l.check(err)
 	if len(got) != 1 {
 		t.Errorf("%d are left", len(got))
@@ -84,8 +89,8 @@ func TestAPublishingThatDidNotFinishHasNotToldItsStatus(t *testing.T) {
 	s := l.store()
 	config := l.apply(s, smallest())
 	x, first := publishing(l, s, prefix("10.42.16.0/26"))
-	l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 1}}))
-	blocks, all := []Block{first}, assignments(addr("10.42.16.1"), 60)
+	l.check(x.Publish(t.Context(), rollout.Batch{Status: record.Status{Applied: 1}}))
+	blocks, all := []record.Block{first}, assignments(addr("10.42.16.1"), 60)
 	for _, p := range []string{"10.42.16.64/26", "10.42.16.128/26"} {
 		b, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix(p))
 		l.check(err)
@@ -95,19 +100,19 @@ func TestAPublishingThatDidNotFinishHasNotToldItsStatus(t *testing.T) {
 	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], blocks[2].Prefix); err != nil {
 		t.Fatal(err)
 	}
-	err := x.Publish(t.Context(), Batch{Status: Status{Applied: 2}, Blocks: blocks, Set: all})
-	lost, ok := errors.AsType[*LostBlockError](err)
+	err := x.Publish(t.Context(), rollout.Batch{Status: record.Status{Applied: 2}, Blocks: blocks, Set: all})
+	lost, ok := errors.AsType[*block.LostError](err)
 	if !ok || lost.Block.Prefix != blocks[2].Prefix || lost.Block.Revision == blocks[2].Revision {
 		t.Fatalf("the error is %v", err)
 	}
-	statuses, err := s.Statuses(t.Context())
+	statuses, err := s.Rollout.Statuses(t.Context())
 	l.check(err)
 	if statuses["n1"].Applied != 1 {
 		t.Errorf("the status is %+v", statuses["n1"])
 	}
 	blocks[2] = lost.Block
-	l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 2}, Blocks: blocks, Set: all}))
-	if got, err := s.Assignments(t.Context()); err != nil || len(got) != len(all) {
+	l.check(x.Publish(t.Context(), rollout.Batch{Status: record.Status{Applied: 2}, Blocks: blocks, Set: all}))
+	if got, err := s.Blocks.Assignments(t.Context()); err != nil || len(got) != len(all) {
 		t.Errorf("%d are there, %v", len(got), err)
 	}
 }
@@ -118,22 +123,22 @@ func TestNothingIsPublishedInABlockThatIsLost(t *testing.T) {
 	l.apply(s, smallest())
 	x, b := publishing(l, s, prefix("10.42.16.0/26"))
 	taken := b
-	taken.Parts = []Part{{Prefix: b.Prefix, Owner: "n2", Taken: true}}
-	l.put(s.keys.block("default", b.Prefix), encode(taken))
-	batch := Batch{Blocks: []Block{b}, Set: assignments(addr("10.42.16.1"), 3)}
-	lost, ok := errors.AsType[*LostBlockError](x.Publish(t.Context(), batch))
+	taken.Parts = []record.Part{{Prefix: b.Prefix, Owner: "n2", Taken: true}}
+	l.put(s.KV.Keys.Block("default", b.Prefix), kv.Encode(taken))
+	batch := rollout.Batch{Blocks: []record.Block{b}, Set: assignments(addr("10.42.16.1"), 3)}
+	lost, ok := errors.AsType[*block.LostError](x.Publish(t.Context(), batch))
 	if !ok || lost.Block.Pool != "default" || lost.Block.Parts[0].Owner != "n2" || lost.Block.Revision <= b.Revision {
 		t.Fatalf("the error is %+v", lost)
 	}
-	l.delete(s.keys.block("default", b.Prefix))
-	lost, ok = errors.AsType[*LostBlockError](x.Publish(t.Context(), batch))
+	l.delete(s.KV.Keys.Block("default", b.Prefix))
+	lost, ok = errors.AsType[*block.LostError](x.Publish(t.Context(), batch))
 	if !ok || lost.Block.Revision != 0 || lost.Block.Prefix != b.Prefix {
 		t.Fatalf("without a record: %+v", lost)
 	}
-	if got, err := s.Assignments(t.Context()); err != nil || len(got) > 0 {
+	if got, err := s.Blocks.Assignments(t.Context()); err != nil || len(got) > 0 {
 		t.Errorf("published was %v, %v", got, err)
 	}
-	if err := x.Publish(t.Context(), Batch{Set: batch.Set}); err == nil || !contains(err, "none of the batch's blocks") {
+	if err := x.Publish(t.Context(), rollout.Batch{Set: batch.Set}); err == nil || !contains(err, "none of the batch's blocks") {
 		t.Errorf("without a block: %v", err)
 	}
 }
@@ -144,12 +149,12 @@ func TestABatchThatComesLateChangesNothing(t *testing.T) {
 	l.apply(s, smallest())
 	x, b := publishing(l, s, prefix("10.42.16.0/26"))
 	a := assignments(addr("10.42.16.1"), 1)
-	pieces, err := publisherOf(x.Session).pieces(Batch{Blocks: []Block{b}, Set: a})
+	pieces, err := rollout.PublisherOf(x.Session).Pieces(rollout.Batch{Blocks: []record.Block{b}, Set: a})
 	l.check(err)
-	late := publisherOf(x.Session).publication(pieces[0])
-	l.check(x.Publish(t.Context(), Batch{Blocks: []Block{b}, Clear: a}))
-	l.check(s.commit(t.Context(), 1, late.txn))
-	if got, err := s.Assignments(t.Context()); err != nil || late.Done || len(got) > 0 {
+	late := rollout.PublisherOf(x.Session).Publication(pieces[0])
+	l.check(x.Publish(t.Context(), rollout.Batch{Blocks: []record.Block{b}, Clear: a}))
+	l.check(s.KV.Commit(t.Context(), 1, late.Txn))
+	if got, err := s.Blocks.Assignments(t.Context()); err != nil || late.Done || len(got) > 0 {
 		t.Errorf("it was carried out: %v, %v", got, err)
 	}
 }
@@ -160,8 +165,8 @@ func TestANewSessionGoesOnWithTheCounter(t *testing.T) {
 	l.apply(s, smallest())
 	for n := int64(1); n <= 3; n++ {
 		x := l.join(s, "n1")
-		l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: n}}))
-		statuses, err := s.Statuses(t.Context())
+		l.check(x.Publish(t.Context(), rollout.Batch{Status: record.Status{Applied: n}}))
+		statuses, err := s.Rollout.Statuses(t.Context())
 		l.check(err)
 		if got := statuses["n1"]; got.Batch != n || got.Applied != n {
 			t.Errorf("after %d sessions the status is %+v", n, got)
@@ -175,13 +180,13 @@ func TestAStatusThatAPersonHasTouchedIsOverwritten(t *testing.T) {
 	l.apply(s, smallest())
 	x := l.join(s, "n1")
 	for _, touch := range []func(){
-		func() { l.put(s.keys.status("n1"), "rubbish") },
-		func() { l.delete(s.keys.status("n1")) },
+		func() { l.put(s.KV.Keys.Status("n1"), "rubbish") },
+		func() { l.delete(s.KV.Keys.Status("n1")) },
 	} {
-		l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 1}}))
+		l.check(x.Publish(t.Context(), rollout.Batch{Status: record.Status{Applied: 1}}))
 		touch()
-		l.check(x.Publish(t.Context(), Batch{Status: Status{Applied: 2}}))
-		if statuses, err := s.Statuses(t.Context()); err != nil || statuses["n1"].Applied != 2 {
+		l.check(x.Publish(t.Context(), rollout.Batch{Status: record.Status{Applied: 2}}))
+		if statuses, err := s.Rollout.Statuses(t.Context()); err != nil || statuses["n1"].Applied != 2 {
 			t.Errorf("the status is %+v, %v", statuses["n1"], err)
 		}
 	}

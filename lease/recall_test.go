@@ -4,6 +4,10 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // forget lets etcd forget all former values.
@@ -21,13 +25,14 @@ func TestAHistoryThatSomebodyHasTouchedStillTellsWhatItsChangesWrote(t *testing.
 	l.own()
 	s := l.store()
 	want := l.apply(s, smallest())
-	entry := s.keys.history(1)
+	entry := s.KV.Keys.History(1)
 	was, err := l.raw().Get(t.Context(), entry)
 	l.check(err)
 	for _, text := range []string{"{", string(was.Kvs[0].Value)} { // damaged, and then repaired
 		l.put(entry, text)
-		l.put(s.keys.pool("default"), "{")
-		if got := l.config(s); !reflect.DeepEqual(got.Pools, want.Pools) || got.Unsettled || len(got.Bad) != 1 || got.Bad[0].At.Kind != KindPool {
+		l.put(s.KV.Keys.Pool("default"), "{")
+		if got := l.config(s); !reflect.DeepEqual(got.Pools,
+			want.Pools) || got.Unsettled || len(got.Bad) != 1 || got.Bad[0].At.Kind != kv.KindPool {
 			t.Errorf("with the history as %.20q the pools are %+v, unsettled: %v; bad are %v", text, got.Pools, got.Unsettled, got.Bad)
 		}
 	}
@@ -38,10 +43,10 @@ func TestSettingsThatNobodyHasConfiguredAreNotMissedWhenTheHistoryIsLost(t *test
 	l.own()
 	s := l.store()
 	l.apply(s, smallest())
-	l.put(s.keys.history(1), "{")
-	l.put(s.keys.pool("default"), "{")
+	l.put(s.KV.Keys.History(1), "{")
+	l.put(s.KV.Keys.Pool("default"), "{")
 	l.forget()
-	isSettings := func(e *DamagedError) bool { return e.At.Kind == KindSettings }
+	isSettings := func(e *kv.DamagedError) bool { return e.At.Kind == kv.KindSettings }
 	if got := l.config(s); got.Unsettled || slices.ContainsFunc(got.Bad, isSettings) {
 		t.Errorf("unsettled: %v; bad are %v", got.Unsettled, got.Bad)
 	}
@@ -54,14 +59,14 @@ func TestSettingsOfWhichNothingTellsAreNotTakenForTheDefaults(t *testing.T) {
 	s := l.store()
 	base := l.config(s)
 	next := base.Clone()
-	next.Settings.Fencing = FencingStrict
-	_, err := s.Apply(t.Context(), base, next, Note{Who: "tester", Message: "test"})
+	next.Settings.Fencing = record.FencingStrict
+	_, err := s.Editor.Apply(t.Context(), base, next, config.Note{Who: "tester", Message: "test"})
 	l.check(err)
-	l.put(s.keys.history(1), "{")
-	l.put(s.keys.revision(), "{")
-	l.delete(s.keys.settings())
+	l.put(s.KV.Keys.History(1), "{")
+	l.put(s.KV.Keys.Revision(), "{")
+	l.delete(s.KV.Keys.Settings())
 	l.forget()
-	if got := l.config(s); !got.Unsettled || !got.settled {
-		t.Errorf("unsettled: %v, settled: %v", got.Unsettled, got.settled)
+	if got := l.config(s); !got.Unsettled || !got.Settled {
+		t.Errorf("unsettled: %v, settled: %v", got.Unsettled, got.Settled)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 func TestOnlyReleasesOfEtcdThatARightCanRestUponAreTaken(t *testing.T) {
@@ -16,12 +18,12 @@ func TestOnlyReleasesOfEtcdThatARightCanRestUponAreTaken(t *testing.T) {
 		"3.6.9-rc.0": false, "3.6.10-rc.0": true, "3.7.0-rc.1": false, "3.7.0": true, "3.7.3": true, "3.8.0-alpha.0": true,
 		"4.0.0": true, "2.3.8": false, "": false, "3.6": false, "3.x.1": false, "3.6.-9": false,
 	} {
-		if got := proofFloor.admits(version); got != want {
+		if got := kv.ProofFloor.Admits(version); got != want {
 			t.Errorf("etcd %q is taken: %v, want %v", version, got, want)
 		}
 	}
 	l := newLab(t)
-	warnings, err := l.store().CheckRelease(t.Context())
+	warnings, err := l.store().KV.CheckRelease(t.Context())
 	l.check(err)
 	if len(warnings) > 0 {
 		t.Errorf("it warns of the etcd of the tests: %v", warnings[0])
@@ -32,28 +34,30 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 	for version, want := range map[string]bool{
 		"3.4.99": false, "3.5.32": false, "3.5.33": true, "3.6.13": false, "3.6.14": true, "3.7.0": false, "3.7.1": true, "3.8.0": true,
 	} {
-		if got := authFloor.admits(version); got != want {
+		if got := kv.AuthFloor.Admits(version); got != want {
 			t.Errorf("etcd %q has sound users: %v, want %v", version, got, want)
 		}
 	}
 	l := newLab(t)
-	s := l.store(func(o *Options) { o.Endpoints = []string{o.Endpoints[0], "http://127.0.0.1:1", "http://127.0.0.1:2"} })
-	client, err := s.etcd()
+	s := l.store(func(o *kv.Options) {
+		o.Endpoints = []string{o.Endpoints[0], "http://127.0.0.1:1", "http://127.0.0.1:2"}
+	})
+	client, err := s.KV.Etcd()
 	l.check(err)
 	away := errors.New("away")
-	warnings, err := s.judgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, rpctypes.ErrPermissionDenied})
+	warnings, err := s.KV.JudgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, rpctypes.ErrPermissionDenied})
 	l.check(err)
 	if len(warnings) != 1 || warnings[0].Endpoint != "http://127.0.0.1:2" || !contains(warnings[0], "does not tell its version") {
 		t.Errorf("without users it warns of %v: want the one that does not tell", warnings)
 	}
-	s.login.options.User = "berth"
-	warnings, err = s.judgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, away})
+	s.KV.Login.Options.User = "berth"
+	warnings, err = s.KV.JudgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, away})
 	l.check(err)
 	if len(warnings) != 1 || !contains(warnings[0], "3.6.13") || !contains(warnings[0], "CVE-2026-33343") ||
 		!contains(warnings[0], "3.5.33, 3.6.14, 3.7.1") {
 		t.Errorf("with users it warns of %v: want the first", warnings)
 	}
-	if _, err = s.judgeReleases(t.Context(), client, []string{"3.6.14", "3.6.8", ""}, []error{nil, nil, away}); err == nil ||
+	if _, err = s.KV.JudgeReleases(t.Context(), client, []string{"3.6.14", "3.6.8", ""}, []error{nil, nil, away}); err == nil ||
 		!strings.Contains(err.Error(), "3.4.42, 3.5.28, 3.6.9, 3.7.0") {
 		t.Errorf("one of three is too old: %v", err)
 	}
@@ -62,17 +66,17 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 func TestWhetherEtcdHasUsersIsAskedOfEtcd(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
-	client, err := s.etcd()
+	client, err := s.KV.Etcd()
 	l.check(err)
-	if s.authenticated(t.Context(), client) {
+	if s.KV.Authenticated(t.Context(), client) {
 		t.Error("an etcd without users has some")
 	}
 	l.own()
 	l.withUsers("secret")
 	s = l.store()
-	client, err = s.etcd()
+	client, err = s.KV.Etcd()
 	l.check(err)
-	if !s.authenticated(t.Context(), client) {
+	if !s.KV.Authenticated(t.Context(), client) {
 		t.Error("an etcd with users has none, says who has no name")
 	}
 }
@@ -82,12 +86,12 @@ func TestTheDocumentsNameTheFloorsThatHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for minor := 4; minor <= proofFloor.newest(); minor++ {
+	for minor := 4; minor <= kv.ProofFloor.Newest(); minor++ {
 		users := "never"
-		if patch, listed := authFloor[minor]; listed {
+		if patch, listed := kv.AuthFloor[minor]; listed {
 			users = fmt.Sprintf("3.%d.%d", minor, patch)
 		}
-		if row := fmt.Sprintf("| 3.%d | 3.%d.%d | %s |", minor, minor, proofFloor[minor], users); !strings.Contains(string(manual), row) {
+		if row := fmt.Sprintf("| 3.%d | 3.%d.%d | %s |", minor, minor, kv.ProofFloor[minor], users); !strings.Contains(string(manual), row) {
 			t.Errorf("docs/etcd.md has no row %q", row)
 		}
 	}
@@ -95,7 +99,7 @@ func TestTheDocumentsNameTheFloorsThatHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"3.4.42, 3.5.28, 3.6.9 or a later one", authFloor.String()} {
+	for _, want := range []string{"3.4.42, 3.5.28, 3.6.9 or a later one", kv.AuthFloor.String()} {
 		if !strings.Contains(strings.Join(strings.Fields(string(readme)), " "), want) {
 			t.Errorf("README.md does not say %q", want)
 		}

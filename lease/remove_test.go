@@ -9,6 +9,12 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // holdings make a node, whose session nobody keeps, the owner of blocks, of assignments in them and of reservations.
@@ -19,7 +25,7 @@ func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations 
 	me.AddressLease = allocator.Duration(6 * time.Second)
 	x, err := s.Join(l.Context(), me)
 	l.check(err)
-	batch := Batch{}
+	batch := rollout.Batch{}
 	for i := range blocks {
 		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, byte(64 + i/4), byte(i % 4 * 64)}), 26)
 		b, err := x.ClaimBlock(l.Context(), "default", config.PoolRevisions["default"], block)
@@ -31,12 +37,12 @@ func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations 
 		for range i {
 			a = a.Next()
 		}
-		batch.Set = append(batch.Set, Assignment{Pool: "default", Address: a, Attachment: attachment("c"), Node: name})
+		batch.Set = append(batch.Set, record.Assignment{Pool: "default", Address: a, Attachment: attachment("c"), Node: name})
 	}
 	l.check(x.Publish(l.Context(), batch))
-	var requests []ReserveRequest
+	var requests []reservation.Request
 	for i := range reservations {
-		requests = append(requests, ReserveRequest{
+		requests = append(requests, reservation.Request{
 			Pool: config.Pools["default"], PoolRevision: config.PoolRevisions["default"], Identity: identity(name, i),
 			Attachment: attachment(identity(name, i).Member),
 		})
@@ -49,7 +55,7 @@ func (l *lab) holdings(s *Store, name string, blocks, assignments, reservations 
 // left fails unless nothing is a node's any more, and its gravestone is there.
 func (l *lab) left(s *Store, name string) {
 	l.Helper()
-	state, err := s.State(l.Context())
+	state, err := s.Admin.State(l.Context())
 	l.check(err)
 	for _, b := range state.Blocks {
 		if len(b.Of(name)) > 0 {
@@ -74,20 +80,20 @@ func TestARemovedNodeGivesAllBackAndLeavesAGravestone(t *testing.T) {
 	s := l.store()
 	l.holdings(s, "n1", 3, 150, 4)
 	l.absent(s, "n1")
-	removal, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
+	removal, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{Force: true})
 	l.check(err)
 	if removal.Parts != 3 || removal.Assignments != 150 || removal.Reservations != 4 {
 		t.Errorf("it took %+v", removal)
 	}
 	l.left(s, "n1")
-	if nodes, err := s.Nodes(t.Context()); err != nil || len(nodes) != 0 {
+	if nodes, err := s.Sessions.Nodes(t.Context()); err != nil || len(nodes) != 0 {
 		t.Errorf("nodes are listed: %+v, %v", nodes, err)
 	}
-	if kept, err := s.Reservations(t.Context()); err != nil || len(kept) != 4 {
+	if kept, err := s.Reservations.List(t.Context()); err != nil || len(kept) != 4 {
 		t.Errorf("%d reservations are kept, %v: want all 4", len(kept), err)
 	}
 
-	again, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{})
+	again, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{})
 	l.check(err)
 	if again.Parts+again.Assignments+again.Reservations != 0 || again.Waited > time.Second {
 		t.Errorf("the second time it took %+v", again)
@@ -106,7 +112,10 @@ func TestARemovalWaitsUntilTheRightHasRunOut(t *testing.T) {
 	x := l.holdings(s, "n1", 1, 1, 0)
 	l.absent(s, "n1")
 	var longest time.Duration
-	removal, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Waiting: func(left time.Duration) { longest = max(longest, left) }})
+	removal, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{Waiting: func(left time.Duration) {
+		longest = max(longest,
+			left)
+	}})
 	l.check(err)
 	right := time.Duration(x.Node().AddressLease)
 	if removal.Waited < right+right/10 || longest > right+right/10 {
@@ -120,14 +129,14 @@ func TestALiveNodeIsRemovedOnlyByForceAndIsNotTheNodeAnyMore(t *testing.T) {
 	s := l.store()
 	x := l.holdings(s, "n1", 1, 2, 1)
 	l.keep(x)
-	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{})
-	if _, live := errors.AsType[*NodeLiveError](err); !live {
+	_, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{})
+	if _, live := errors.AsType[*admin.NodeLiveError](err); !live {
 		t.Fatalf("without force: %v", err)
 	}
-	_, err = s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
+	_, err = s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{Force: true})
 	l.check(err)
 	l.left(s, "n1")
-	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrReplaced) {
+	if err := x.Publish(t.Context(), rollout.Batch{}); !errors.Is(err, session.ErrReplaced) {
 		t.Errorf("what it publishes then: %v", err)
 	}
 }
@@ -135,11 +144,11 @@ func TestALiveNodeIsRemovedOnlyByForceAndIsNotTheNodeAnyMore(t *testing.T) {
 func TestANodeThatWasNeverThereIsNotRemoved(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
-	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Force: true})
-	if _, unknown := errors.AsType[*UnknownNodeError](err); !unknown {
+	_, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{Force: true})
+	if _, unknown := errors.AsType[*admin.UnknownNodeError](err); !unknown {
 		t.Errorf("the error is %v", err)
 	}
-	if nodes, _ := s.State(t.Context()); len(nodes.Nodes) > 0 {
+	if nodes, _ := s.Admin.State(t.Context()); len(nodes.Nodes) > 0 {
 		t.Errorf("a gravestone was put for it: %v", nodes.Nodes)
 	}
 }
@@ -150,13 +159,13 @@ func TestANodeThatComesBackInTheMiddleOfItsWaitIsNotRemoved(t *testing.T) {
 	l.holdings(s, "n1", 1, 1, 0)
 	l.absent(s, "n1")
 	var once sync.Once
-	_, err := s.RemoveNode(t.Context(), "n1", RemoveOptions{Waiting: func(time.Duration) {
+	_, err := s.Admin.RemoveNode(t.Context(), "n1", admin.RemoveOptions{Waiting: func(time.Duration) {
 		once.Do(func() { l.join(l.store(), "n1") })
 	}})
-	if _, returned := errors.AsType[*NodeReturnedError](err); !returned {
+	if _, returned := errors.AsType[*session.NodeReturnedError](err); !returned {
 		t.Fatalf("the error is %v", err)
 	}
-	if blocks, err := s.Blocks(t.Context()); err != nil || len(blocks) != 1 {
+	if blocks, err := s.Blocks.List(t.Context()); err != nil || len(blocks) != 1 {
 		t.Errorf("the blocks are %v, %v", blocks, err)
 	}
 }
@@ -180,14 +189,14 @@ func TestWhatAReturningNodeSettlesIsNotTakenFromIt(t *testing.T) {
 		}
 		var both sync.WaitGroup
 		both.Go(func() {
-			_, err := s.RemoveNode(context.Background(), name, RemoveOptions{Force: true})
-			if _, returned := errors.AsType[*NodeReturnedError](err); err != nil && !returned {
+			_, err := s.Admin.RemoveNode(context.Background(), name, admin.RemoveOptions{Force: true})
+			if _, returned := errors.AsType[*session.NodeReturnedError](err); err != nil && !returned {
 				t.Error(err)
 			}
 		})
 		both.Go(func() {
 			own := l.store()
-			_ = pause(t.Context(), time.Duration(round)*time.Millisecond)
+			_ = kv.Pause(t.Context(), time.Duration(round)*time.Millisecond)
 			back, err := own.Join(context.Background(), brief(name))
 			if err != nil {
 				t.Error(err)
@@ -198,16 +207,16 @@ func TestWhatAReturningNodeSettlesIsNotTakenFromIt(t *testing.T) {
 				// A claim of what is its own succeeds, and so does one of what was given back.
 				if _, err := back.ClaimBlock(context.Background(), "default", config.PoolRevisions["default"], block); err == nil {
 					held[block] = true
-				} else if !errors.Is(err, ErrReplaced) && !errors.Is(err, ErrSessionLost) {
+				} else if !errors.Is(err, session.ErrReplaced) && !errors.Is(err, session.ErrLost) {
 					t.Error(err)
 				}
 			}
-			state, err := own.State(context.Background())
+			state, err := own.Admin.State(context.Background())
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			if state.RevisionOf(Key{Kind: KindNode, Node: name}) != back.Generation() {
+			if state.RevisionOf(kv.Key{Kind: kv.KindNode, Node: name}) != back.Generation() {
 				return // the removal came after the join
 			}
 			for _, b := range state.Blocks {
@@ -224,31 +233,31 @@ func TestWhatAReturningNodeSettlesIsNotTakenFromIt(t *testing.T) {
 // A removal compares, step by step, what it has seen: nothing comes between a look and what is taken by it.
 func TestNothingComesBetweenALookAndARemoval(t *testing.T) {
 	for what, change := range map[string]func(l *lab, s *Store){
-		"the node":     func(l *lab, s *Store) { l.put(s.keys.node("n1"), encode(node("n1"))) },
-		"its session":  func(l *lab, s *Store) { l.put(s.keys.session("n1"), "{}") },
-		"what it owns": func(l *lab, s *Store) { l.put(s.keys.block("default", prefix("10.42.64.0/26")), "{}") },
+		"the node":     func(l *lab, s *Store) { l.put(s.KV.Keys.Node("n1"), kv.Encode(node("n1"))) },
+		"its session":  func(l *lab, s *Store) { l.put(s.KV.Keys.Session("n1"), "{}") },
+		"what it owns": func(l *lab, s *Store) { l.put(s.KV.Keys.Block("default", prefix("10.42.64.0/26")), "{}") },
 	} {
 		t.Run(what, func(t *testing.T) {
 			l := newLab(t)
 			s := l.store()
 			l.holdings(s, "n1", 1, 0, 0)
-			seen, err := s.lookAtNode(t.Context(), "n1")
+			seen, err := s.Sessions.Lookup(t.Context(), "n1")
 			l.check(err)
 			if what != "what it owns" {
 				change(l, s)
-				if stone, err := s.bury(t.Context(), "n1", seen); !isReturned(err) {
+				if stone, err := s.Sessions.WriteTombstone(t.Context(), "n1", seen); !isReturned(err) {
 					t.Errorf("it was buried under %d: %v", stone, err)
 				}
-				seen, err = s.lookAtNode(t.Context(), "n1")
+				seen, err = s.Sessions.Lookup(t.Context(), "n1")
 				l.check(err)
 			}
-			grave, err := s.bury(t.Context(), "n1", seen)
+			grave, err := s.Sessions.WriteTombstone(t.Context(), "n1", seen)
 			l.check(err)
-			held, err := s.heldBy(t.Context(), "n1")
+			held, err := s.Admin.HeldBy(t.Context(), "n1")
 			l.check(err)
 			change(l, s)
-			taken, err := s.takeAll(t.Context(), "n1", grave, held)
-			if taken != (Removal{}) || isReturned(err) != (what != "what it owns") {
+			taken, err := s.Admin.TakeAll(t.Context(), "n1", grave, held)
+			if taken != (admin.Removal{}) || isReturned(err) != (what != "what it owns") {
 				t.Errorf("taken was %+v: %v", taken, err)
 			}
 		})
@@ -256,7 +265,7 @@ func TestNothingComesBetweenALookAndARemoval(t *testing.T) {
 }
 
 func isReturned(err error) bool {
-	_, returned := errors.AsType[*NodeReturnedError](err)
+	_, returned := errors.AsType[*session.NodeReturnedError](err)
 	return returned
 }
 
@@ -264,16 +273,17 @@ func TestTheOwnerOfStatefulBlocksIsNoNodeThatCouldBeRemoved(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	config := l.apply(s, smallest())
-	_, err := s.ReserveFor(t.Context(), config.Pools["default"], config.PoolRevisions["default"], identity("db", 0), nil)
+	_, err := s.Reservations.ReserveFor(t.Context(), config.Pools["default"], config.PoolRevisions["default"], identity("db", 0), nil)
 	l.check(err)
-	before, err := s.Blocks(t.Context())
+	before, err := s.Blocks.List(t.Context())
 	l.check(err)
-	for _, word := range []string{OwnerStateful, OwnerMachine} {
-		if _, err := s.RemoveNode(t.Context(), word, RemoveOptions{Force: true}); err == nil || !contains(err, "no node's to hand out") {
+	for _, word := range []string{record.OwnerStateful, record.OwnerMachine} {
+		if _, err := s.Admin.RemoveNode(t.Context(), word, admin.RemoveOptions{Force: true}); err == nil || !contains(err,
+			"no node's to hand out") {
 			t.Errorf("error %v: want one that says what the word means", err)
 		}
 	}
-	after, err := s.Blocks(t.Context())
+	after, err := s.Blocks.List(t.Context())
 	l.check(err)
 	if len(before) == 0 || len(after) != len(before) {
 		t.Errorf("the blocks were %+v and are %+v", before, after)

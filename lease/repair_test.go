@@ -5,23 +5,27 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // A record that somebody has deleted by hand is made again, and takes nothing from whoever has the address.
 func TestWithoutItsIdentitysRecordAReservationIsStillItsHolders(t *testing.T) {
-	for what, fence := range map[string]func(l *lab, s *Store, had Reservation){
-		"on this node": func(*lab, *Store, Reservation) {},
-		"on a live node": func(l *lab, s *Store, r Reservation) {
+	for what, fence := range map[string]func(l *lab, s *Store, had record.Reservation){
+		"on this node": func(*lab, *Store, record.Reservation) {},
+		"on a live node": func(l *lab, s *Store, r record.Reservation) {
 			r.Holder.Node = "n2"
 			l.rewrite(s, r)
 			l.join(s, "n2")
 		},
-		"on a node that fences strictly, and may have its right yet": func(l *lab, s *Store, r Reservation) {
+		"on a node that fences strictly, and may have its right yet": func(l *lab, s *Store, r record.Reservation) {
 			r.Holder.Node = "n3"
 			l.rewrite(s, r)
 			strict := brief("n3")
-			strict.Fencing = FencingStrict
-			l.put(s.keys.node("n3"), encode(strict))
+			strict.Fencing = record.FencingStrict
+			l.put(s.KV.Keys.Node("n3"), kv.Encode(strict))
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -31,14 +35,14 @@ func TestWithoutItsIdentitysRecordAReservationIsStillItsHolders(t *testing.T) {
 			x := l.join(s, "n1")
 			had := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
 			fence(l, s, had)
-			l.delete(s.keys.Under(KindIdentity))
+			l.delete(s.KV.Keys.Under(kv.KindIdentity))
 			for _, store := range []*Store{s, l.store()} { // with a hint, and without
-				done, err := l.join(store, "n1").Reserve(t.Context(), []ReserveRequest{asking(config, "default", identity("db", 0), "c2")})
+				done, err := l.join(store, "n1").Reserve(t.Context(), []reservation.Request{asking(config, "default", identity("db", 0), "c2")})
 				if !isHeld(err) {
 					t.Errorf("another container got %+v: %v", done, err)
 				}
 			}
-			if all, err := s.Reservations(t.Context()); err != nil || len(all) != 1 || all[0].Epoch != had.Epoch {
+			if all, err := s.Reservations.List(t.Context()); err != nil || len(all) != 1 || all[0].Epoch != had.Epoch {
 				t.Errorf("the reservations are %+v, %v", all, err)
 			}
 		})
@@ -46,21 +50,21 @@ func TestWithoutItsIdentitysRecordAReservationIsStillItsHolders(t *testing.T) {
 }
 
 // halfThere is a member whose identity's record is there, while its reservation is not.
-func halfThere(t *testing.T) (*lab, *Store, ReserveRequest) {
+func halfThere(t *testing.T) (*lab, *Store, reservation.Request) {
 	l := newLab(t)
 	s := l.store()
 	q := asking(l.apply(s, smallest()), "default", identity("db", 0), "c1")
 	l.reserve(l.join(s, "n1"), q)
-	l.delete(s.keys.Under(KindReservation))
+	l.delete(s.KV.Keys.Under(kv.KindReservation))
 	return l, s, q
 }
 
 func TestAnEndOfTheIdentityAloneLeavesNoReservationBehind(t *testing.T) {
 	l, s, q := halfThere(t)
-	ending, err := s.ending(t.Context(), q.Identity)
+	ending, err := s.Reservations.Ending(t.Context(), q.Identity)
 	l.check(err)
 	l.reserve(l.join(l.store(), "n1"), q) // it is made again
-	l.check(s.commit(t.Context(), 1, ending.txn))
+	l.check(s.KV.Commit(t.Context(), 1, ending.Txn))
 	if ending.Done {
 		t.Error("the identity's record was ended from under its reservation")
 	}
@@ -70,11 +74,11 @@ func TestAnEndOfTheIdentityAloneLeavesNoReservationBehind(t *testing.T) {
 func TestAReservationIsNotMadeAgainAfterItsIdentityHasEnded(t *testing.T) {
 	l, s, q := halfThere(t)
 	var once sync.Once
-	own := l.store(func(o *Options) {
+	own := l.store(func(o *kv.Options) {
 		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
 			if operation == "reserve" {
 				once.Do(func() { // it has read that the identity has a record
-					_, err := s.EndReservation(t.Context(), q.Identity, true)
+					_, err := s.Reservations.End(t.Context(), q.Identity, true)
 					l.check(err)
 				})
 			}
@@ -90,7 +94,7 @@ func TestARecordThatIsMissingIsAssertedAgain(t *testing.T) {
 	x := l.join(s, "n1")
 	q := asking(config, "default", identity("db", 0), "c1")
 	first := l.reserve(x, q)[0]
-	for _, key := range []string{s.keys.reservation("default", first.Address), s.keys.identity(q.Identity)} {
+	for _, key := range []string{s.KV.Keys.Reservation("default", first.Address), s.KV.Keys.Identity(q.Identity)} {
 		l.delete(key)
 		for _, store := range []*Store{s, l.store()} { // with a hint, and without
 			if got := l.reserve(l.join(store, "n1"), q)[0]; got.Address != first.Address {
@@ -109,15 +113,15 @@ func TestNothingComesBetweenALookAndAnEnd(t *testing.T) {
 	x := l.join(s, "n1")
 	had := l.reserve(x, q)[0]
 	for what, key := range map[string]string{
-		"the identity":    s.keys.identity(q.Identity),
-		"the reservation": s.keys.reservation("default", had.Address),
+		"the identity":    s.KV.Keys.Identity(q.Identity),
+		"the reservation": s.KV.Keys.Reservation("default", had.Address),
 	} {
-		ending, err := s.ending(t.Context(), q.Identity)
+		ending, err := s.Reservations.Ending(t.Context(), q.Identity)
 		l.check(err)
-		now, err := s.get(t.Context(), key)
+		now, err := s.KV.Get(t.Context(), key)
 		l.check(err)
 		l.put(key, string(now.Kvs[0].Value))
-		if err := s.commit(t.Context(), 1, ending.txn); err != nil || ending.Done {
+		if err := s.KV.Commit(t.Context(), 1, ending.Txn); err != nil || ending.Done {
 			t.Errorf("%s has changed, and it ended: %v", what, err)
 		}
 	}
@@ -131,13 +135,13 @@ func TestUndoingAnAttachmentEndsNoMemberWhoseReservationItMadeAgain(t *testing.T
 	x := l.join(s, "n1")
 	q := asking(config, "default", identity("db", 0), "c1")
 	first := l.reserve(x, q)[0]
-	l.delete(s.keys.reservation("default", first.Address))
+	l.delete(s.KV.Keys.Reservation("default", first.Address))
 	for _, store := range []*Store{s, l.store()} { // with a hint, and without
 		again := l.reserve(l.join(store, "n1"), q)[0]
-		l.check(s.EndMade(t.Context(), Detachment{
+		l.check(s.Reservations.EndMade(t.Context(), reservation.Detachment{
 			Pool: "default", Addresses: []netip.Addr{again.Address}, Identity: q.Identity, Attachment: q.Attachment, Epoch: again.Epoch,
 		}))
-		all, err := s.Reservations(t.Context())
+		all, err := s.Reservations.List(t.Context())
 		if err != nil || len(all) != 1 || all[0].Address != first.Address || all[0].Holder != nil {
 			t.Errorf("the member had %s, and has %+v: %v", first.Address, all, err)
 		}

@@ -8,6 +8,10 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // lived is a cluster with five changes: a pool, its MTU, the session, another pool, and the MTU again.
@@ -17,11 +21,11 @@ func lived(l *lab, s *Store) {
 	l.apply(s, pool)
 	pool.MTU = 1400
 	l.apply(s, pool)
-	base, err := s.Config(l.Context())
+	base, err := s.Config.Read(l.Context())
 	l.check(err)
 	next := base.Clone()
 	next.Settings.Session = allocator.Duration(3 * time.Second)
-	_, err = s.Apply(l.Context(), base, next, Note{Who: "tester"})
+	_, err = s.Editor.Apply(l.Context(), base, next, config.Note{Who: "tester"})
 	l.check(err)
 	l.apply(s, small())
 	pool.MTU = 1300
@@ -31,7 +35,7 @@ func lived(l *lab, s *Store) {
 func TestTheConfigurationAfterEachChangeCanBeSeen(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
-	if _, err := s.At(t.Context(), 99); err == nil || !contains(err, "there was no change yet") {
+	if _, err := s.Editor.At(t.Context(), 99); err == nil || !contains(err, "there was no change yet") {
 		t.Errorf("of a cluster that nobody has configured: %v", err)
 	}
 	lived(l, s)
@@ -41,14 +45,14 @@ func TestTheConfigurationAfterEachChangeCanBeSeen(t *testing.T) {
 		session    time.Duration
 	}{{1, 0, 1, 15 * time.Second}, {2, 1400, 1, 15 * time.Second}, {3, 1400, 1, 3 * time.Second}, {4, 1400, 2, 3 * time.Second}, {5, 1300, 2,
 		3 * time.Second}} {
-		got, err := s.At(t.Context(), c.number)
+		got, err := s.Editor.At(t.Context(), c.number)
 		l.check(err)
 		if got.Pools["default"].MTU != c.mtu || len(got.Pools) != c.pools || time.Duration(got.Settings.Session) != c.session {
 			t.Errorf("after change %d: %+v, want %+v", c.number, got, c)
 		}
 	}
 	for _, n := range []int64{-1, 0, 6} {
-		if _, err := s.At(t.Context(), n); err == nil || !contains(err, "from 1 to 5") {
+		if _, err := s.Editor.At(t.Context(), n); err == nil || !contains(err, "from 1 to 5") {
 			t.Errorf("after change %d: error %v", n, err)
 		}
 	}
@@ -58,31 +62,31 @@ func TestAnOlderConfigurationIsRestoredAsANewRevision(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	lived(l, s)
-	base, err := s.Config(t.Context())
+	base, err := s.Config.Read(t.Context())
 	l.check(err)
-	then, err := s.At(t.Context(), 2)
+	then, err := s.Editor.At(t.Context(), 2)
 	l.check(err)
-	after, kept, err := s.Restore(t.Context(), base, then, Note{Who: "tester", Message: "back"})
+	after, kept, err := s.Editor.Restore(t.Context(), base, then, config.Note{Who: "tester", Message: "back"})
 	l.check(err)
-	read, err := s.Config(t.Context())
+	read, err := s.Config.Read(t.Context())
 	l.check(err)
 	read.Read = after.Read // sessions of former tests end meanwhile
 	if !reflect.DeepEqual(after, read) {
 		t.Errorf("it answers %+v, and there is %+v", after, read)
 	}
 	if len(kept) != 0 || after.Revision <= base.Revision || after.Changes != 6 || len(after.Pools) != 1 ||
-		after.Pools["default"].MTU != 1400 || !reflect.DeepEqual(after.Settings, DefaultSettings()) {
+		after.Pools["default"].MTU != 1400 || !reflect.DeepEqual(after.Settings, record.DefaultSettings()) {
 		t.Errorf("restored %+v, kept %v", after, kept)
 	}
-	again, _, err := s.Restore(t.Context(), after, then, Note{Who: "tester"})
+	again, _, err := s.Editor.Restore(t.Context(), after, then, config.Note{Who: "tester"})
 	l.check(err)
 	if again.Revision != after.Revision {
 		t.Error("restoring what is there made a new revision")
 	}
 	// The one who restores from a base that is no longer there loses, as any other.
-	if _, _, err := s.Restore(t.Context(), base, then.Clone(), Note{}); err == nil {
+	if _, _, err := s.Editor.Restore(t.Context(), base, then.Clone(), config.Note{}); err == nil {
 		t.Error("an old base was overwritten")
-	} else if _, ok := errors.AsType[*ConflictError](err); !ok {
+	} else if _, ok := errors.AsType[*config.ConflictError](err); !ok {
 		t.Errorf("error %v", err)
 	}
 }
@@ -91,18 +95,18 @@ func TestAPoolThatCameLaterStaysWhileItIsInUse(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	lived(l, s)
-	base, err := s.Config(t.Context())
+	base, err := s.Config.Read(t.Context())
 	l.check(err)
-	_, err = s.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], identity("db", 0), nil)
+	_, err = s.Reservations.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], identity("db", 0), nil)
 	l.check(err)
-	then, err := s.At(t.Context(), 1)
+	then, err := s.Editor.At(t.Context(), 1)
 	l.check(err)
-	planned, kept, err := s.Restorable(t.Context(), base, then)
+	planned, kept, err := s.Editor.Restorable(t.Context(), base, then)
 	l.check(err)
 	if len(kept) != 1 || kept[0].Pool != "small" || kept[0].Reservations != 1 || len(planned.Pools) != 2 {
 		t.Errorf("the plan is %+v, kept %v", planned, kept)
 	}
-	after, kept, err := s.Restore(t.Context(), base, then, Note{Who: "tester"})
+	after, kept, err := s.Editor.Restore(t.Context(), base, then, config.Note{Who: "tester"})
 	l.check(err)
 	if len(kept) != 1 || len(after.Pools) != 2 || after.Pools["default"].MTU != 0 ||
 		!reflect.DeepEqual(after.Pools["small"], base.Pools["small"]) {
@@ -114,60 +118,61 @@ func TestARemovedPoolComesBack(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	lived(l, s)
-	base, err := s.Config(t.Context())
+	base, err := s.Config.Read(t.Context())
 	l.check(err)
-	base, err = s.RemovePool(t.Context(), base, "small", Note{Who: "tester"})
+	base, err = s.Editor.RemovePool(t.Context(), base, "small", config.Note{Who: "tester"})
 	l.check(err)
-	then, err := s.At(t.Context(), 5)
+	then, err := s.Editor.At(t.Context(), 5)
 	l.check(err)
-	after, _, err := s.Restore(t.Context(), base, then, Note{Who: "tester"})
+	after, _, err := s.Editor.Restore(t.Context(), base, then, config.Note{Who: "tester"})
 	l.check(err)
 	if !reflect.DeepEqual(after.Pools["small"], small()) {
 		t.Errorf("the pool is %+v", after.Pools["small"])
 	}
-	if _, err := s.ReserveFor(t.Context(), after.Pools["small"], after.PoolRevisions["small"], identity("db", 0), nil); err != nil {
+	if _, err := s.Reservations.ReserveFor(t.Context(), after.Pools["small"], after.PoolRevisions["small"], identity("db", 0),
+		nil); err != nil {
 		t.Errorf("it cannot be used: %v", err)
 	}
 }
 
 func TestADrainedPoolIsOneThatNoNodeAndNoContainerUses(t *testing.T) {
 	f := newFleet(t)
-	base, err := f.s.Config(t.Context())
+	base, err := f.s.Config.Read(t.Context())
 	f.check(err)
-	draining, err := f.s.Drain(t.Context(), base, "default", Note{Who: "tester"})
+	draining, err := f.s.Editor.Drain(t.Context(), base, "default", config.Note{Who: "tester"})
 	f.check(err)
 	if !draining.Pools["default"].Draining || draining.Revision == base.Revision {
 		t.Fatalf("after Drain: %+v", draining)
 	}
-	heard := make(chan PoolUse, 1000)
+	heard := make(chan config.PoolUse, 1000)
 	done := make(chan error, 1)
 	go func() {
-		_, err := f.s.WaitDrained(t.Context(), "default", func(use PoolUse) { heard <- use })
+		_, err := f.s.Editor.WaitDrained(t.Context(), "default", func(use config.PoolUse) { heard <- use })
 		done <- err
 	}()
-	if use := <-heard; use != (PoolUse{Blocks: 2, Assignments: 4, Attached: 1, Reservations: 1}) {
+	if use := <-heard; use != (config.PoolUse{Blocks: 2, Assignments: 4, Attached: 1, Reservations: 1}) {
 		t.Errorf("in use are %+v", use)
 	}
 	for name, b := range f.blocks {
 		first := b.Prefix.Addr().Next()
-		f.check(f.nodes[name].Publish(t.Context(), Batch{
-			Status: Status{Applied: draining.Revision}, Blocks: []Block{b},
-			Clear: []Assignment{{Pool: "default", Address: first}, {Pool: "default", Address: first.Next()}},
+		f.check(f.nodes[name].Publish(t.Context(), rollout.Batch{
+			Status: record.Status{Applied: draining.Revision}, Blocks: []record.Block{b},
+			Clear: []record.Assignment{{Pool: "default", Address: first}, {Pool: "default", Address: first.Next()}},
 		}))
 		f.check(second(f.nodes[name].ReleaseBlock(t.Context(), b, b.Prefix)))
 	}
-	reservations, err := f.s.Reservations(t.Context())
+	reservations, err := f.s.Reservations.List(t.Context())
 	f.check(err)
 	r := reservations[0]
-	f.check(f.s.Detach(t.Context(),
-		[]Detachment{{Pool: "default", Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
+	f.check(f.s.Reservations.Detach(t.Context(),
+		[]reservation.Detachment{{Pool: "default", Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 			Epoch: r.Epoch}}))
 	f.check(<-done)
-	var last PoolUse
+	var last config.PoolUse
 	for len(heard) > 0 {
 		last = <-heard
 	}
-	if last != (PoolUse{Reservations: 1}) {
+	if last != (config.PoolUse{Reservations: 1}) {
 		t.Errorf("in use are at last %+v", last)
 	}
 }

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestARightCountsFromTheSendingOfTheLastProof(t *testing.T) {
 	now := 100 * time.Second
-	r := NewRights(func() time.Duration { return now })
+	r := session.NewRights(func() time.Duration { return now })
 	left := func(stateful, stateless time.Duration) {
 		t.Helper()
 		if got := r.Left(allocator.Stateful); got != stateful {
@@ -38,7 +39,7 @@ func TestARightCountsFromTheSendingOfTheLastProof(t *testing.T) {
 }
 
 func TestAShorterRightHoldsAtOnceAndALongerOneFromItsProof(t *testing.T) {
-	r := NewRights(func() time.Duration { return 0 })
+	r := session.NewRights(func() time.Duration { return 0 })
 	r.Prove(0, 15*time.Second, time.Hour)
 	r.Limit(20*time.Second, time.Minute)
 	if r.Left(allocator.Stateful) != 15*time.Second || r.Left(allocator.Stateless) != time.Minute {

@@ -8,17 +8,22 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 func TestASetIsReadFromItsParameters(t *testing.T) {
-	got, err := SelectorOf(map[string][]string{
-		ByContainer: {"a", "b"}, ByApp: {"shop/web"}, ByNode: {"n1"}, ByPool: {"lab"}, ByLive: {"true"},
+	got, err := rollout.SelectorOf(map[string][]string{
+		rollout.ByContainer: {"a", "b"}, rollout.ByApp: {"shop/web"}, rollout.ByNode: {"n1"}, rollout.ByPool: {"lab"}, rollout.ByLive: {"true"},
 	})
-	want := Selector{Containers: []string{"a", "b"}, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1", Pool: "lab", Live: true}
+	want := rollout.Selector{Containers: []string{"a", "b"}, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1", Pool: "lab",
+		Live: true}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
-	if all, err := SelectorOf(nil); err != nil || !reflect.DeepEqual(all, Selector{}) {
+	if all, err := rollout.SelectorOf(nil); err != nil || !reflect.DeepEqual(all, rollout.Selector{}) {
 		t.Errorf("nothing names %+v, %v", all, err)
 	}
 }
@@ -30,19 +35,19 @@ func TestAParameterThatNamesNoSetIsRefusedInWords(t *testing.T) {
 		want      string
 	}{
 		{"ap", []string{"shop/web"}, `"ap" is unknown: there are container, app`},
-		{ByApp, []string{"shop"}, "want NAMESPACE/APP"},
-		{ByApp, []string{"shop/web/web-0"}, "want NAMESPACE/APP"},
-		{ByApp, []string{"/web"}, "want NAMESPACE/APP"},
-		{ByApp, []string{""}, "is empty"},
-		{ByApp, []string{"shop/web", "shop/db"}, "given 2 times"},
-		{ByNode, []string{"a/b"}, `node "a/b"`},
-		{ByNode, []string{""}, "is empty"},
-		{ByPool, []string{"-"}, `pool "-"`},
-		{ByPool, nil, "is empty"},
-		{ByContainer, []string{"a", ""}, "is empty"},
-		{ByLive, []string{"yes"}, "want true or false"},
+		{rollout.ByApp, []string{"shop"}, "want NAMESPACE/APP"},
+		{rollout.ByApp, []string{"shop/web/web-0"}, "want NAMESPACE/APP"},
+		{rollout.ByApp, []string{"/web"}, "want NAMESPACE/APP"},
+		{rollout.ByApp, []string{""}, "is empty"},
+		{rollout.ByApp, []string{"shop/web", "shop/db"}, "given 2 times"},
+		{rollout.ByNode, []string{"a/b"}, `node "a/b"`},
+		{rollout.ByNode, []string{""}, "is empty"},
+		{rollout.ByPool, []string{"-"}, `pool "-"`},
+		{rollout.ByPool, nil, "is empty"},
+		{rollout.ByContainer, []string{"a", ""}, "is empty"},
+		{rollout.ByLive, []string{"yes"}, "want true or false"},
 	} {
-		if set, err := SelectorOf(map[string][]string{c.parameter: c.values}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if set, err := rollout.SelectorOf(map[string][]string{c.parameter: c.values}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s=%q: %+v, error %v, want %q", c.parameter, c.values, set, err, c.want)
 		}
 	}
@@ -50,23 +55,23 @@ func TestAParameterThatNamesNoSetIsRefusedInWords(t *testing.T) {
 
 func TestASetThatNamesNothingIsAnError(t *testing.T) {
 	f := newFleet(t)
-	for name, set := range map[string]Selector{
+	for name, set := range map[string]rollout.Selector{
 		"ns/none": {App: allocator.App{Namespace: "ns", Name: "none"}},
 		"ns/web":  {App: allocator.App{Namespace: "ns", Name: "web"}, Pool: "default", Node: "n3"},
 	} {
-		_, err := f.s.Version(t.Context(), set)
-		_, waiting := f.s.WaitVersion(t.Context(), set, 0, nil)
+		_, err := f.s.Rollout.Version(t.Context(), set)
+		_, waiting := f.s.Rollout.WaitVersion(t.Context(), set, 0, nil)
 		for _, err := range []error{err, waiting} {
-			if _, ok := errors.AsType[*SelectorError](err); !ok {
+			if _, ok := errors.AsType[*rollout.SelectorError](err); !ok {
 				t.Errorf("%s: error %v", name, err)
 			}
 		}
 	}
 	// An app is also known by what is reserved for it, though none of its members runs.
 	pool := f.config().Pools["default"]
-	_, err := f.s.ReserveFor(t.Context(), pool, f.config().PoolRevisions["default"], identity("idle", 0), nil)
+	_, err := f.s.Reservations.ReserveFor(t.Context(), pool, f.config().PoolRevisions["default"], identity("idle", 0), nil)
 	f.check(err)
-	if v := f.version(Selector{App: allocator.App{Namespace: "ns", Name: "idle"}}); !v.Complete || v.Total != 0 {
+	if v := f.version(rollout.Selector{App: allocator.App{Namespace: "ns", Name: "idle"}}); !v.Complete || v.Total != 0 {
 		t.Errorf("an app with a reservation and no container: %+v", v)
 	}
 }
@@ -74,9 +79,9 @@ func TestASetThatNamesNothingIsAnError(t *testing.T) {
 func TestARemovedNodeIsNotThere(t *testing.T) {
 	f := newFleet(t)
 	f.leave("n2")
-	_, err := f.s.RemoveNode(t.Context(), "n2", RemoveOptions{Force: true})
+	_, err := f.s.Admin.RemoveNode(t.Context(), "n2", admin.RemoveOptions{Force: true})
 	f.check(err)
-	if _, err := f.s.Version(t.Context(), Selector{Node: "n2"}); err == nil {
+	if _, err := f.s.Rollout.Version(t.Context(), rollout.Selector{Node: "n2"}); err == nil {
 		t.Error("the version of a removed node's containers is told")
 	}
 }
@@ -85,54 +90,54 @@ func TestWhatOnlyNewContainersGetKeepsASetFromBeingCompleteUnlessOnlyLiveChanges
 	f := newFleet(t)
 	old := f.revision
 	now := f.change(1400)
-	f.report("n2", Status{Applied: now, Live: now, Revision: now})
-	lags := []Lag{{Attachment: attachment("n1-aa"), Reason: "it lacks the present dns", Remake: true}}
-	f.report("n1", Status{Applied: old, Live: now, Revision: now, Lagging: lags, LaggingCount: 1, RemakeCount: 1})
-	v := f.version(Selector{})
+	f.report("n2", record.Status{Applied: now, Live: now, Revision: now})
+	lags := []record.Lag{{Attachment: attachment("n1-aa"), Reason: "it lacks the present dns", Remake: true}}
+	f.report("n1", record.Status{Applied: old, Live: now, Revision: now, Lagging: lags, LaggingCount: 1, RemakeCount: 1})
+	v := f.version(rollout.Selector{})
 	if v.Complete || v.UpToDate != 4 || len(v.Nodes) != 1 || v.Nodes[0].Node != "n1" {
 		t.Errorf("the set is %+v", v)
 	}
-	one := v.Containers[slices.IndexFunc(v.Containers, func(c ContainerVersion) bool { return c.ID == "n1-aa" })]
+	one := v.Containers[slices.IndexFunc(v.Containers, func(c rollout.ContainerVersion) bool { return c.ID == "n1-aa" })]
 	if one.UpToDate || !one.Remake || one.Reason != lags[0].Reason || one.Applied != old {
 		t.Errorf("the container that lacks something is %+v", one)
 	}
-	live := f.version(Selector{Live: true})
+	live := f.version(rollout.Selector{Live: true})
 	if !live.Complete || live.UpToDate != 5 ||
-		live.Containers[slices.IndexFunc(live.Containers, func(c ContainerVersion) bool { return c.ID == "n1-aa" })].Reason == "" {
+		live.Containers[slices.IndexFunc(live.Containers, func(c rollout.ContainerVersion) bool { return c.ID == "n1-aa" })].Reason == "" {
 		t.Errorf("of live changes the set is %+v: want it complete, and the container told", live)
 	}
 	// One that lags behind a live change counts in both.
-	lags = append(lags, Lag{Attachment: attachment("n1-ab"), Reason: "mtu: refused"})
-	f.report("n1", Status{Applied: old, Live: old, Revision: now, Lagging: lags, LaggingCount: 2, RemakeCount: 1})
-	if live := f.version(Selector{Live: true}); live.Complete || live.UpToDate != 4 {
+	lags = append(lags, record.Lag{Attachment: attachment("n1-ab"), Reason: "mtu: refused"})
+	f.report("n1", record.Status{Applied: old, Live: old, Revision: now, Lagging: lags, LaggingCount: 2, RemakeCount: 1})
+	if live := f.version(rollout.Selector{Live: true}); live.Complete || live.UpToDate != 4 {
 		t.Errorf("of live changes the set is %+v", live)
 	}
 	// An agent of an older release says nothing of live changes: what all have, they have live.
-	f.report("n1", Status{Applied: now, Revision: now})
-	if live := f.version(Selector{Live: true}); !live.Complete {
+	f.report("n1", record.Status{Applied: now, Revision: now})
+	if live := f.version(rollout.Selector{Live: true}); !live.Complete {
 		t.Errorf("with an older agent the set is %+v", live)
 	}
 }
 
 func TestARecordThatCannotBeReadKeepsASetFromBeingComplete(t *testing.T) {
 	f := newFleet(t)
-	key := f.s.keys.assignment("default", prefix("10.42.64.9/32").Addr())
+	key := f.s.KV.Keys.Assignment("default", prefix("10.42.64.9/32").Addr())
 	f.put(key, "{")
-	v := f.version(Selector{})
+	v := f.version(rollout.Selector{})
 	if v.Complete || v.UpToDate != v.Total || len(v.Unreadable) != 1 || v.Unreadable[0] != key {
 		t.Errorf("the set is %+v", v)
 	}
-	if v := f.version(Selector{Containers: []string{"db"}}); !v.Complete {
+	if v := f.version(rollout.Selector{Containers: []string{"db"}}); !v.Complete {
 		t.Errorf("a container that is named is %+v", v)
 	}
 }
 
 func TestTheGateTellsWhatIsUnknownFromWhatIsSwitchedOff(t *testing.T) {
-	s := DefaultSettings()
-	if err := s.Allow(OperationDelete); err != nil {
+	s := record.DefaultSettings()
+	if err := s.Allow(record.OperationDelete); err != nil {
 		t.Error(err)
 	}
-	s.Operations = []string{OperationRead, OperationInsert}
+	s.Operations = []string{record.OperationRead, record.OperationInsert}
 	for operation, want := range map[string]string{
 		"delete": `operation "delete" is switched off by the settings (operations): valid are read, insert`,
 		"paint":  `operation "paint" is unknown: valid are read, insert`,
@@ -143,7 +148,7 @@ func TestTheGateTellsWhatIsUnknownFromWhatIsSwitchedOff(t *testing.T) {
 		}
 	}
 	s.Operations = nil
-	if err := s.Allow(OperationRead); err == nil || !strings.Contains(err.Error(), "all are switched off") {
+	if err := s.Allow(record.OperationRead); err == nil || !strings.Contains(err.Error(), "all are switched off") {
 		t.Errorf("%v", err)
 	}
 }
@@ -153,21 +158,22 @@ func TestNoVersionIsToldWhileReadingIsSwitchedOffButHowFarTheClusterIs(t *testin
 	base := f.config()
 	next := base.Clone()
 	next.Settings.Operations = nil
-	_, err := f.s.Apply(t.Context(), base, next, Note{Who: "test"})
+	_, err := f.s.Editor.Apply(t.Context(), base, next, config.Note{Who: "test"})
 	f.check(err)
-	if v, err := f.s.Version(t.Context(), Selector{}); v != nil || err == nil || !strings.Contains(err.Error(), "switched off") {
+	if v, err := f.s.Rollout.Version(t.Context(), rollout.Selector{}); v != nil || err == nil || !strings.Contains(err.Error(),
+		"switched off") {
 		t.Errorf("%+v, %v", v, err)
 	}
-	reports, err := f.s.Reports(t.Context())
+	reports, err := f.s.Rollout.Reports(t.Context())
 	f.check(err)
 	if v, off := reports.Overview(); off == nil || v.Total != 5 {
 		t.Errorf("%+v, %v", v, off)
 	}
 }
 
-func (f *fleet) config() *Config {
+func (f *fleet) config() *config.Config {
 	f.Helper()
-	c, err := f.s.Config(f.Context())
+	c, err := f.s.Config.Read(f.Context())
 	f.check(err)
 	return c
 }

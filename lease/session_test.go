@@ -12,6 +12,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
@@ -21,24 +26,24 @@ func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
 	proofs := make(chan time.Duration, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	before := boottime()
+	before := session.Boottime()
 	go func() { ended <- x.Keep(ctx, told(func(sent time.Duration) { proofs <- sent })) }()
 	last := before
 	for end := before + 2*time.Duration(x.Node().Session); last < end; {
 		sent := <-proofs
-		if sent < last || sent > boottime() {
-			t.Fatalf("a proof was sent at %s, after one at %s, before %s", sent, last, boottime())
+		if sent < last || sent > session.Boottime() {
+			t.Fatalf("a proof was sent at %s, after one at %s, before %s", sent, last, session.Boottime())
 		}
 		last = sent
 	}
-	if alive, err := s.Sessions(t.Context()); err != nil || len(alive) != 1 || alive[0] != "n1" {
+	if alive, err := s.Sessions.Sessions(t.Context()); err != nil || len(alive) != 1 || alive[0] != "n1" {
 		t.Errorf("alive are %v, %v", alive, err)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("it ended with %v", err)
 	}
-	if alive, err := s.Sessions(t.Context()); err != nil || len(alive) != 1 {
+	if alive, err := s.Sessions.Sessions(t.Context()); err != nil || len(alive) != 1 {
 		t.Errorf("the end of keeping has ended the session: %v, %v", alive, err)
 	}
 	l.absent(s, "n1")
@@ -47,7 +52,7 @@ func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
 func TestAProofCountsFromBeforeItsReadWasSent(t *testing.T) {
 	l := newLab(t)
 	var clock atomic.Int64
-	s := l.store(func(o *Options) {
+	s := l.store(func(o *kv.Options) {
 		o.Now = func() time.Duration { return time.Duration(clock.Load()) }
 		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
 			if operation == "prove session" {
@@ -72,7 +77,7 @@ func TestASessionThatEtcdHasEndedIsLost(t *testing.T) {
 	s := l.store()
 	x := l.joinBriefly(s, "n1")
 	l.absent(s, "n1")
-	if err := x.Keep(t.Context(), told(func(time.Duration) { t.Error("a lost session was proven") })); !errors.Is(err, ErrSessionLost) {
+	if err := x.Keep(t.Context(), told(func(time.Duration) { t.Error("a lost session was proven") })); !errors.Is(err, session.ErrLost) {
 		t.Errorf("it ended with %v", err)
 	}
 	// Its regain is another generation.
@@ -91,29 +96,29 @@ func TestALaterStartReplacesTheSessionAndEveryTransactionOfTheFormerFails(t *tes
 	l.check(err)
 	later := l.join(l.store(), "n1")
 
-	assignment := Assignment{Pool: "default", Address: addr("10.42.16.9"), Attachment: attachment("c1"), Node: "n1"}
+	assignment := record.Assignment{Pool: "default", Address: addr("10.42.16.9"), Attachment: attachment("c1"), Node: "n1"}
 	for what, err := range map[string]error{
 		"claim":   second(former.ClaimBlock(t.Context(), "default", revision, prefix("10.42.16.64/26"))),
 		"reclaim": second(former.ClaimBlock(t.Context(), "default", revision, block.Prefix)),
 		"release": second(former.ReleaseBlock(t.Context(), block, block.Prefix)),
-		"publish": former.Publish(t.Context(), Batch{Blocks: []Block{block}, Set: []Assignment{assignment}}),
+		"publish": former.Publish(t.Context(), rollout.Batch{Blocks: []record.Block{block}, Set: []record.Assignment{assignment}}),
 		"reserve": second(former.Reserve(t.Context(),
-			[]ReserveRequest{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
+			[]reservation.Request{{Pool: pool, PoolRevision: revision, Identity: identity("db", 0), Attachment: attachment("c1")}})),
 		"assert": second(former.AssertBlock(t.Context(), "default", prefix("10.42.17.0/26"), []netip.Prefix{prefix("10.42.17.0/26")})),
 		"attach": former.asserts(t.Context(), pool, identity("db", 0), addr("10.42.0.9")),
-		"take":   second(former.TakeBlock(t.Context(), block, revision, Absence{Node: "n2"})),
+		"take":   second(former.TakeBlock(t.Context(), block, revision, record.Absence{Node: "n2"})),
 		"keep":   former.Keep(t.Context(), told(func(time.Duration) {})),
 	} {
-		if !errors.Is(err, ErrReplaced) {
+		if !errors.Is(err, session.ErrReplaced) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	blocks, err := l.store().Blocks(t.Context())
+	blocks, err := l.store().Blocks.List(t.Context())
 	l.check(err)
 	if len(blocks) != 1 || blocks[0].Revision != block.Revision {
 		t.Errorf("the blocks are %+v", blocks)
 	}
-	l.check(later.Publish(t.Context(), Batch{Blocks: blocks, Set: []Assignment{assignment}}))
+	l.check(later.Publish(t.Context(), rollout.Batch{Blocks: blocks, Set: []record.Assignment{assignment}}))
 }
 
 func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
@@ -121,19 +126,21 @@ func TestWhoRewritesTheNodesKeyAloneHasReplacedItToo(t *testing.T) {
 	s := l.store()
 	config := l.apply(s, smallest())
 	x := l.join(s, "n1")
-	l.put(s.keys.node("n1"), encode(node("n1")))
-	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err, ErrReplaced) {
+	l.put(s.KV.Keys.Node("n1"), kv.Encode(node("n1")))
+	if _, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26")); !errors.Is(err,
+		session.ErrReplaced) {
 		t.Errorf("the claim: %v", err)
 	}
-	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrReplaced) {
+	if err := x.Publish(t.Context(), rollout.Batch{}); !errors.Is(err, session.ErrReplaced) {
 		t.Errorf("the publishing: %v", err)
 	}
 }
 
 // asserts is an AssertReservation of which the error alone counts.
 func (x *joined) asserts(ctx context.Context, pool allocator.Pool, id allocator.Identity, at netip.Addr) error {
-	_, _, err := x.AssertReservation(ctx, Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"), Addresses: []netip.Addr{at},
-		Epoch: 1})
+	_, _, err := x.AssertReservation(ctx, reservation.Assertion{Pool: pool, Identity: id, Attachment: attachment("c1"),
+		Addresses: []netip.Addr{at},
+		Epoch:     1})
 	return err
 }
 
@@ -144,10 +151,10 @@ func TestALostSessionsTransactionsFail(t *testing.T) {
 	x := l.joinBriefly(s, "n1")
 	l.absent(s, "n1")
 	_, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.16.0/26"))
-	if !errors.Is(err, ErrSessionLost) {
+	if !errors.Is(err, session.ErrLost) {
 		t.Errorf("the claim: %v", err)
 	}
-	if err := x.Publish(t.Context(), Batch{}); !errors.Is(err, ErrSessionLost) {
+	if err := x.Publish(t.Context(), rollout.Batch{}); !errors.Is(err, session.ErrLost) {
 		t.Errorf("the publishing: %v", err)
 	}
 }
@@ -159,7 +166,7 @@ func TestANodesNameBelongsToOneMachine(t *testing.T) {
 	stranger := node("n1")
 	stranger.Machine = "another"
 	_, err := s.Join(t.Context(), stranger)
-	taken, ok := errors.AsType[*NodeTakenError](err)
+	taken, ok := errors.AsType[*session.NodeTakenError](err)
 	if !ok || taken.Machine != "machine of n1" || !strings.Contains(err.Error(), "berthctl node remove n1") {
 		t.Fatalf("the error is %v", err)
 	}
@@ -167,7 +174,7 @@ func TestANodesNameBelongsToOneMachine(t *testing.T) {
 	if _, err := s.Join(t.Context(), stranger); err == nil {
 		t.Error("the stranger has joined when the node was away")
 	}
-	if nodes, err := s.Nodes(t.Context()); err != nil || len(nodes) != 1 || nodes[0].Machine != x.Node().Machine {
+	if nodes, err := s.Sessions.Nodes(t.Context()); err != nil || len(nodes) != 1 || nodes[0].Machine != x.Node().Machine {
 		t.Errorf("the nodes are %+v, %v", nodes, err)
 	}
 }
@@ -182,7 +189,7 @@ func TestABootWaitsToSeeWhetherTheFormerOneIsAlive(t *testing.T) {
 	rebooted := node("alive")
 	rebooted.Boot = "second"
 	_, err := l.store().Join(t.Context(), rebooted)
-	if refusal, ok := errors.AsType[*NodeAliveError](err); !ok || refusal.Boot != "first" {
+	if refusal, ok := errors.AsType[*session.NodeAliveError](err); !ok || refusal.Boot != "first" {
 		t.Errorf("beside a live one: %v", err)
 	}
 	rebooted = node("dead")
@@ -202,7 +209,7 @@ func TestARestartedAgentJoinsAtOnceAndEndsTheFormerLease(t *testing.T) {
 	if leases.TTL > 0 {
 		t.Errorf("the former lease still has %d s", leases.TTL)
 	}
-	session, err := l.raw().Get(t.Context(), s.keys.session("n1"))
+	session, err := l.raw().Get(t.Context(), s.KV.Keys.Session("n1"))
 	l.check(err)
 	if len(session.Kvs) != 1 || clientv3.LeaseID(session.Kvs[0].Lease) != later.Lease() {
 		t.Errorf("the session's key is %v", session.Kvs)
@@ -216,11 +223,11 @@ func TestWhoCannotJoinIsToldWhyAndLeavesNoLease(t *testing.T) {
 	l.join(s, "n1")
 	before, err := l.raw().Leases(t.Context())
 	l.check(err)
-	for want, change := range map[string]func(*Node){
-		"stateful":           func(n *Node) { n.Name = OwnerStateful },
-		`node "a/b"`:         func(n *Node) { n.Name = "a/b" },
-		"want 2s or more":    func(n *Node) { n.Session = allocator.Duration(time.Second) },
-		"belongs to machine": func(n *Node) { n.Machine = "another" },
+	for want, change := range map[string]func(*record.Node){
+		"stateful":           func(n *record.Node) { n.Name = record.OwnerStateful },
+		`node "a/b"`:         func(n *record.Node) { n.Name = "a/b" },
+		"want 2s or more":    func(n *record.Node) { n.Session = allocator.Duration(time.Second) },
+		"belongs to machine": func(n *record.Node) { n.Machine = "another" },
 	} {
 		n := node("n1")
 		change(&n)
@@ -255,7 +262,7 @@ func TestAgentsThatJoinUnderOneNameAtOnceLeaveOneSession(t *testing.T) {
 		sessions = append(sessions, <-all)
 	}
 	for _, x := range sessions {
-		if x.Publish(t.Context(), Batch{}) == nil {
+		if x.Publish(t.Context(), rollout.Batch{}) == nil {
 			live++
 		}
 	}
@@ -268,14 +275,14 @@ func TestAJoinThatComesLateChangesNothing(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	l.join(s, "n1")
-	seen, err := s.lookAtNode(t.Context(), "n1")
+	seen, err := s.Sessions.Lookup(t.Context(), "n1")
 	l.check(err)
 	later := l.join(s, "n1")
-	lease, err := s.grant(t.Context(), time.Minute)
+	lease, err := s.KV.Grant(t.Context(), time.Minute)
 	l.check(err)
-	late := s.entrant(node("n1"), lease)
-	if joined, err := late.enter(t.Context(), 1, seen); err != nil || joined {
+	late := s.Sessions.Entrant(node("n1"), lease)
+	if joined, err := late.Enter(t.Context(), 1, seen); err != nil || joined {
 		t.Errorf("it has joined: %v", err)
 	}
-	l.check(later.Publish(t.Context(), Batch{}))
+	l.check(later.Publish(t.Context(), rollout.Batch{}))
 }

@@ -8,12 +8,15 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // counting is a store that counts its transactions of some kind.
 func (l *lab) counting(operation string) (*Store, *atomic.Int64) {
 	var n atomic.Int64
-	s := l.store(func(o *Options) {
+	s := l.store(func(o *kv.Options) {
 		o.Observe = func(what string, _ time.Duration, _ bool, _ error) {
 			if what == operation {
 				n.Add(1)
@@ -47,7 +50,7 @@ func TestAThousandMembersShareFewTransactions(t *testing.T) {
 		if round == 0 {
 			l.agree(s, done...)
 		}
-		l.check(s.Detach(t.Context(), detachments(done)))
+		l.check(s.Reservations.Detach(t.Context(), detachments(done)))
 	}
 }
 
@@ -55,19 +58,19 @@ func TestAStatefulAddIsOneTransaction(t *testing.T) {
 	l := newLab(t)
 	config := l.apply(l.store(), smallest())
 	s, transactions := l.counting("reserve")
-	go func() { _ = s.FollowReservations(t.Context(), func(Update[Reservation]) {}) }()
-	go func() { _ = s.FollowBlocks(t.Context(), func(Update[Block]) {}) }()
+	go func() { _ = s.Reservations.Follow(t.Context(), func(kv.Update[record.Reservation]) {}) }()
+	go func() { _ = s.Blocks.Follow(t.Context(), func(kv.Update[record.Block]) {}) }()
 	x, other := l.join(s, "n1"), l.join(l.store(), "n2")
 
 	first := l.reserve(x, asking(config, "default", identity("db", 0), "c1"))[0]
 	if transactions.Load() != 1 {
 		t.Errorf("a new member took %d transactions", transactions.Load())
 	}
-	l.check(s.Detach(t.Context(), []Detachment{detachment(first)}))
+	l.check(s.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(first)}))
 	moved := l.reserve(other, asking(config, "default", identity("db", 0), "c2"))[0]
-	l.check(other.store.Detach(t.Context(), []Detachment{detachment(moved)}))
+	l.check(other.store.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(moved)}))
 	l.until("the first node has heard of the move", func() bool {
-		known := s.hints.of(identity("db", 0))
+		known := s.Reservations.Cache.Of(identity("db", 0))
 		return len(known) == 1 && known[0].Epoch == 2 && known[0].Holder == nil
 	})
 	l.reserve(x, asking(config, "default", identity("db", 0), "c3"))
@@ -92,8 +95,8 @@ func TestWhatWasDoneOfASetIsReturnedBesideTheError(t *testing.T) {
 		}
 	}
 	l.agree(s, done...)
-	l.check(s.Detach(t.Context(), detachments(done)))
-	all, err := s.Reservations(t.Context())
+	l.check(s.Reservations.Detach(t.Context(), detachments(done)))
+	all, err := s.Reservations.List(t.Context())
 	l.check(err)
 	for _, r := range all {
 		if (r.Holder != nil) != (r.Identity == identity("db", 5)) {
@@ -108,13 +111,13 @@ func TestASetThatIsNoneIsRefused(t *testing.T) {
 	config := l.apply(s, smallest())
 	x := l.join(s, "n1")
 	twice := asking(config, "default", identity("db", 0), "c0")
-	asked := [2]ReserveRequest{asking(config, "default", identity("db", 1), "c1", addr("10.42.0.9")),
+	asked := [2]reservation.Request{asking(config, "default", identity("db", 1), "c1", addr("10.42.0.9")),
 		asking(config, "default", identity("db", 2), "c2", addr("10.42.0.9"))}
 	unnamed := asking(config, "default", allocator.Identity{Namespace: "ns", App: "db", Network: "net", Interface: "eth0"}, "c3")
 	nowhere := asking(config, "default", identity("db", 3), "")
 	stale := asking(config, "default", identity("db", 4), "c4")
 	stale.PoolRevision--
-	for want, requests := range map[string][]ReserveRequest{
+	for want, requests := range map[string][]reservation.Request{
 		"twice in the set":        {twice, twice},
 		"asked for twice":         asked[:],
 		"member is missing":       {unnamed},
@@ -125,7 +128,7 @@ func TestASetThatIsNoneIsRefused(t *testing.T) {
 			t.Errorf("the error does not say %q: %v; done was %v", want, err, done)
 		}
 	}
-	if all, err := s.Reservations(t.Context()); err != nil || len(all) > 0 {
+	if all, err := s.Reservations.List(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("left behind: %v, %v", all, err)
 	}
 	if done, err := x.Reserve(t.Context(), nil); err != nil || len(done) > 0 {
@@ -143,35 +146,36 @@ func TestAMemberHasAnAddressOfEachFamilyOrNone(t *testing.T) {
 		t.Fatalf("reserved was %+v", first)
 	}
 	// One family's address is another's: neither is given.
-	_, err := n2.Reserve(t.Context(), []ReserveRequest{asking(config, "both", identity("db", 1), "c2", addr("10.2.0.33"), first[1].Address)})
-	if other, ok := errors.AsType[*ReservedError](err); !ok || other.Reservation.Identity != identity("db", 0) {
+	_, err := n2.Reserve(t.Context(), []reservation.Request{asking(config, "both", identity("db", 1), "c2", addr("10.2.0.33"),
+		first[1].Address)})
+	if other, ok := errors.AsType[*reservation.ReservedError](err); !ok || other.Reservation.Identity != identity("db", 0) {
 		t.Errorf("the error is %v", err)
 	}
-	if r, err := s.Reservation(t.Context(), "both", addr("10.2.0.33")); err != nil || r != nil {
+	if r, err := s.Reservations.Of(t.Context(), "both", addr("10.2.0.33")); err != nil || r != nil {
 		t.Errorf("half of a refused one is there: %+v, %v", r, err)
 	}
 
 	d := detachment(first[0])
 	d.Addresses = append(d.Addresses, first[1].Address)
-	l.check(n2.store.Detach(t.Context(), []Detachment{d}))
+	l.check(n2.store.Reservations.Detach(t.Context(), []reservation.Detachment{d}))
 	moved := l.reserve(n2, asking(config, "both", identity("db", 0), "c2"))
 	for i := range moved {
 		if moved[i].Address != first[i].Address || moved[i].Epoch != 2 {
 			t.Errorf("moved was %+v", moved[i])
 		}
 	}
-	l.check(n1.store.Detach(t.Context(), []Detachment{d}))
+	l.check(n1.store.Reservations.Detach(t.Context(), []reservation.Detachment{d}))
 	l.agree(s, moved...)
 	// What is missing of one family is asserted again, with the epoch that the other one has.
-	l.delete(s.keys.reservation("both", moved[1].Address))
+	l.delete(s.KV.Keys.Reservation("both", moved[1].Address))
 	again := l.reserve(l.join(l.store(), "n2"), asking(config, "both", identity("db", 0), "c2"))
 	if again[0].Epoch != 3 || again[1].Epoch != 3 || again[1].Address != moved[1].Address {
 		t.Errorf("asserted was %+v", again)
 	}
 	l.agree(s, again...)
 
-	ended, err := s.EndReservation(t.Context(), identity("db", 0), true)
-	if all, _ := s.Reservations(t.Context()); err != nil || len(ended) != 2 || len(all) > 0 {
+	ended, err := s.Reservations.End(t.Context(), identity("db", 0), true)
+	if all, _ := s.Reservations.List(t.Context()); err != nil || len(ended) != 2 || len(all) > 0 {
 		t.Errorf("ended was %v, %v; left are %v", ended, err, all)
 	}
 }

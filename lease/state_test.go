@@ -5,26 +5,31 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	config := l.apply(s, smallest())
-	l.meet(s, "n1", Past{})
+	l.meet(s, "n1", session.Past{})
 	x := l.join(s, "n1")
 	_, err := x.ClaimBlock(t.Context(), "default", config.PoolRevisions["default"], prefix("10.42.64.0/26"))
 	l.check(err)
-	_, err = s.ReserveFor(t.Context(), config.Pools["default"], config.PoolRevisions["default"], identity("db", 0), nil)
+	_, err = s.Reservations.ReserveFor(t.Context(), config.Pools["default"], config.PoolRevisions["default"], identity("db", 0), nil)
 	l.check(err)
 	raw := l.raw()
 	for key, value := range map[string]string{
 		"nonsense": "{}", "blocks/default/10.42.64.0/x": "{}", "assignments/default/10.42.64.9": "{", "questions/1": "{}",
 	} {
-		_, err := raw.Put(t.Context(), s.keys.prefix+key, value)
+		_, err := raw.Put(t.Context(), s.KV.Keys.Prefix+key, value)
 		l.check(err)
 	}
-	state, err := s.State(t.Context())
+	state, err := s.Admin.State(t.Context())
 	l.check(err)
 	if len(state.Blocks) != 2 || len(state.Reservations) != 1 || len(state.Identities) != 1 || !state.Live("n1") ||
 		state.Nodes["n1"].Machine == "" {
@@ -37,7 +42,7 @@ func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 	if len(state.Bad) != 3 {
 		t.Errorf("what cannot be read is %v", state.Bad)
 	}
-	if key := (Key{Kind: KindBlock, Pool: "default", Address: addr("10.42.64.0")}); state.RevisionOf(key) == 0 || !state.Has(key) {
+	if key := (kv.Key{Kind: kv.KindBlock, Pool: "default", Address: addr("10.42.64.0")}); state.RevisionOf(key) == 0 || !state.Has(key) {
 		t.Errorf("of %s it has no revision", state.Text(key))
 	}
 }
@@ -45,17 +50,17 @@ func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 func TestTheStateIsReadInPages(t *testing.T) {
 	l := newLab(t)
 	s, raw := l.store(), l.raw()
-	const many = 2*page + 3
-	for n := 0; n < many; n += maxOps {
+	const many = 2*admin.Page + 3
+	for n := 0; n < many; n += kv.MaxOps {
 		var ops []clientv3.Op
-		for i := n; i < min(n+maxOps, many); i++ {
-			key := Key{Kind: KindAssignment, Pool: "default", Address: addr(fmt.Sprintf("10.42.%d.%d", i/256, i%256))}
-			ops = append(ops, put(s.keys.Of(key), Assignment{Node: "n1", Attachment: attachment("c")}))
+		for i := n; i < min(n+kv.MaxOps, many); i++ {
+			key := kv.Key{Kind: kv.KindAssignment, Pool: "default", Address: addr(fmt.Sprintf("10.42.%d.%d", i/256, i%256))}
+			ops = append(ops, kv.Put(s.KV.Keys.Of(key), record.Assignment{Node: "n1", Attachment: attachment("c")}))
 		}
 		_, err := raw.Txn(t.Context()).Then(ops...).Commit()
 		l.check(err)
 	}
-	state, err := s.State(t.Context())
+	state, err := s.Admin.State(t.Context())
 	l.check(err)
 	if len(state.Assignments) != many {
 		t.Errorf("it has %d assignments, want %d", len(state.Assignments), many)
@@ -66,28 +71,28 @@ func TestARemedyIsCarriedOutOnlyWhileAllIsAsItWasRead(t *testing.T) {
 	l := newLab(t)
 	s := l.store()
 	l.join(s, "n1")
-	node, status := Key{Kind: KindNode, Node: "n1"}, Key{Kind: KindStatus, Node: "n9"}
-	l.put(s.keys.Of(status), "{}")
-	remedy := Remedy{Same: []Key{node, {Kind: KindNode, Node: "n9"}}, Delete: []string{s.keys.Of(status)}}
+	node, status := kv.Key{Kind: kv.KindNode, Node: "n1"}, kv.Key{Kind: kv.KindStatus, Node: "n9"}
+	l.put(s.KV.Keys.Of(status), "{}")
+	remedy := admin.Repair{Same: []kv.Key{node, {Kind: kv.KindNode, Node: "n9"}}, Delete: []string{s.KV.Keys.Of(status)}}
 
-	state, err := s.State(t.Context())
+	state, err := s.Admin.State(t.Context())
 	l.check(err)
 	l.join(s, "n1")
-	if done, err := s.Mend(t.Context(), state, remedy); done || err != nil {
+	if done, err := s.Admin.Repair(t.Context(), state, remedy); done || err != nil {
 		t.Errorf("after the node's key has changed: %v, %v", done, err)
 	}
-	state, err = s.State(t.Context())
+	state, err = s.Admin.State(t.Context())
 	l.check(err)
 	l.join(s, "n9")
-	if done, err := s.Mend(t.Context(), state, remedy); done || err != nil {
+	if done, err := s.Admin.Repair(t.Context(), state, remedy); done || err != nil {
 		t.Errorf("after an absent key has come: %v, %v", done, err)
 	}
-	state, err = s.State(t.Context())
+	state, err = s.Admin.State(t.Context())
 	l.check(err)
-	if done, err := s.Mend(t.Context(), state, remedy); !done || err != nil {
+	if done, err := s.Admin.Repair(t.Context(), state, remedy); !done || err != nil {
 		t.Errorf("of what is as it was: %v, %v", done, err)
 	}
-	if left, err := s.Statuses(t.Context()); err != nil || len(left) != 0 {
+	if left, err := s.Rollout.Statuses(t.Context()); err != nil || len(left) != 0 {
 		t.Errorf("the statuses are %v, %v", left, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // many are n pools of a /24 each.
@@ -21,10 +22,10 @@ func many(n int) (pools []allocator.Pool) {
 	return pools
 }
 
-func with(base *Config, pools ...allocator.Pool) *Config {
+func with(base *config.Config, pools ...allocator.Pool) *config.Config {
 	next := base.Clone()
 	for _, p := range pools {
-		next.putPool(p)
+		next.PutPool(p)
 	}
 	return next
 }
@@ -35,20 +36,20 @@ func TestMorePoolsThanOneTransactionHoldsAreSeveralChangesEachWithItsRevisionAnd
 	base := l.apply(s)
 	next := with(base, many(1000)...)
 	next.Settings.Session = allocator.Duration(7 * time.Second)
-	planned, err := s.Plan(t.Context(), base, next)
+	planned, err := s.Editor.Plan(t.Context(), base, next)
 	l.check(err)
 	var told []int64
-	after, err := s.ApplyInSteps(t.Context(), base, next,
-		Applying{Note: Note{Who: "tester"}, Done: func(_, _ int, c *Config) { told = append(told, c.Revision) }})
+	after, err := s.Editor.ApplyInSteps(t.Context(), base, next,
+		config.Applying{Note: config.Note{Who: "tester"}, Done: func(_, _ int, c *config.Config) { told = append(told, c.Revision) }})
 	l.check(err)
-	read, err := s.Config(t.Context())
+	read, err := s.Config.Read(t.Context())
 	l.check(err)
-	history, err := s.History(t.Context())
+	history, err := s.Config.History(t.Context())
 	l.check(err)
 	if planned < 2 || len(told) != planned || int64(planned) != after.Changes-base.Changes || len(history) != int(after.Changes) {
 		t.Errorf("%d changes were planned, %d told, and the history has %d of %d", planned, len(told), len(history), after.Changes)
 	}
-	if len(read.Pools) != 1000 || len(Diff(read, next)) > 0 || read.Revision != after.Revision || told[len(told)-1] != after.Revision {
+	if len(read.Pools) != 1000 || len(config.Diff(read, next)) > 0 || read.Revision != after.Revision || told[len(told)-1] != after.Revision {
 		t.Errorf("etcd has %d pools at revision %d, apply says %d", len(read.Pools), read.Revision, after.Revision)
 	}
 	for i, h := range history[base.Changes:] {
@@ -56,11 +57,11 @@ func TestMorePoolsThanOneTransactionHoldsAreSeveralChangesEachWithItsRevisionAnd
 			t.Errorf("change %d has revision %d, and was told as %d", h.Number, h.Revision, told[i])
 		}
 	}
-	then, err := s.At(t.Context(), base.Changes+1)
+	then, err := s.Editor.At(t.Context(), base.Changes+1)
 	l.check(err)
-	after, _, err = s.Restore(t.Context(), after, then, Note{})
+	after, _, err = s.Editor.Restore(t.Context(), after, then, config.Note{})
 	l.check(err)
-	if len(Diff(after, then)) > 0 {
+	if len(config.Diff(after, then)) > 0 {
 		t.Errorf("the rollback left %d pools, and there were %d", len(after.Pools), len(then.Pools))
 	}
 }
@@ -69,22 +70,23 @@ func TestAChangeInStepsStopsAtTheFirstThatFailsAndSaysWhichAreIn(t *testing.T) {
 	l := newLab(t)
 	s, other := l.store(), l.store()
 	base := l.apply(s)
-	_, err := s.ApplyInSteps(t.Context(), base, with(base, many(300)...), Applying{Done: func(step, _ int, after *Config) {
+	_, err := s.Editor.ApplyInSteps(t.Context(), base, with(base, many(300)...), config.Applying{Done: func(step, _ int,
+		after *config.Config) {
 		if step == 1 {
 			changed := after.Clone()
 			changed.Settings.Session = allocator.Duration(9 * time.Second)
-			_, err := other.Apply(t.Context(), after, changed, Note{Who: "another"})
+			_, err := other.Editor.Apply(t.Context(), after, changed, config.Note{Who: "another"})
 			l.check(err)
 		}
 	}})
-	partial, ok := errors.AsType[*PartialError](err)
+	partial, ok := errors.AsType[*config.PartialError](err)
 	if !ok || len(partial.Revisions) != 1 || partial.Steps != 3 || !strings.Contains(err.Error(), fmt.Sprint(partial.Revisions[0])) {
 		t.Fatalf("the error is %v", err)
 	}
-	if _, conflict := errors.AsType[*ConflictError](err); !conflict {
+	if _, conflict := errors.AsType[*config.ConflictError](err); !conflict {
 		t.Errorf("its cause is lost: %v", err)
 	}
-	read, err := s.Config(t.Context())
+	read, err := s.Config.Read(t.Context())
 	l.check(err)
 	if len(read.Pools) != 100 {
 		t.Errorf("%d pools are in", len(read.Pools))
@@ -100,8 +102,8 @@ func TestADryRunSaysNoToWhatEtcdWouldRefuse(t *testing.T) {
 		a := netip.AddrFrom4([4]byte{10, 42, byte(i >> 8), byte(i)})
 		large.Exclude = append(large.Exclude, allocator.Range{From: a, To: a})
 	}
-	_, planned := s.Plan(t.Context(), base, with(base, large))
-	_, applied := s.Apply(t.Context(), base, with(base, large), Note{})
+	_, planned := s.Editor.Plan(t.Context(), base, with(base, large))
+	_, applied := s.Editor.Apply(t.Context(), base, with(base, large), config.Note{})
 	if planned == nil || applied == nil || planned.Error() != applied.Error() || !contains(planned, "bytes") {
 		t.Errorf("planned: %v, applied: %v", planned, applied)
 	}
@@ -112,8 +114,8 @@ func TestAChangeThatIsNotWantedAnyMoreEnds(t *testing.T) {
 	s := l.store()
 	base := l.apply(s)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := s.ApplyInSteps(ctx, base, with(base, many(1000)...), Applying{Done: func(int, int, *Config) { cancel() }})
-	if partial, ok := errors.AsType[*PartialError](err); !ok || len(partial.Revisions) != 1 || !errors.Is(err, context.Canceled) {
+	_, err := s.Editor.ApplyInSteps(ctx, base, with(base, many(1000)...), config.Applying{Done: func(int, int, *config.Config) { cancel() }})
+	if partial, ok := errors.AsType[*config.PartialError](err); !ok || len(partial.Revisions) != 1 || !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/lease/embedded"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // secured starts an etcd with TLS by these files, which wants clients to have certificates of the authority, if there is one.
@@ -46,8 +47,8 @@ func TestEtcdIsReachedByTLS(t *testing.T) {
 	serverCert, serverKey := ca.certificate("server")
 	clientCert, clientKey := ca.certificate("client")
 	l.options.Endpoints = []string{l.secured(serverCert, serverKey, ca)}
-	s := l.store(func(o *Options) { o.CACert, o.Cert, o.Key = ca.file, clientCert, clientKey })
-	l.check(s.Reach(t.Context()))
+	s := l.store(func(o *kv.Options) { o.CACert, o.Cert, o.Key = ca.file, clientCert, clientKey })
+	l.check(s.KV.Reach(t.Context()))
 	l.apply(s, smallest())
 }
 
@@ -68,23 +69,23 @@ func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
 	expired, misnamed := l.secured(oldCert, oldKey, nil), l.secured(otherCert, otherKey, nil)
 	plain := l.plain()
 	for what, c := range map[string]struct {
-		options Options
+		options kv.Options
 		want    string
 	}{
-		"another authority": {Options{Endpoints: []string{open}, CACert: stranger.file},
+		"another authority": {kv.Options{Endpoints: []string{open}, CACert: stranger.file},
 			"signed by no authority in " + stranger.file},
-		"no authority":           {Options{Endpoints: []string{open}}, "give its authority's by --etcd-cacert"},
-		"http for https":         {Options{Endpoints: []string{"http" + open[len("https"):]}}, "it speaks TLS"},
-		"no scheme for https":    {Options{Endpoints: []string{open[len("https://"):]}}, "it speaks TLS"},
-		"https for http":         {Options{Endpoints: []string{"https" + plain[len("http"):]}}, "it does not speak TLS"},
-		"another name":           {Options{Endpoints: []string{misnamed}, CACert: ca.file}, "is for another name than 127.0.0.1"},
-		"an expired certificate": {Options{Endpoints: []string{expired}, CACert: ca.file}, "is not valid now"},
-		"no client certificate":  {Options{Endpoints: []string{mutual}, CACert: ca.file}, "it wants a client certificate"},
-		"a client certificate of another's": {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: strangerCert, Key: strangerKey},
+		"no authority":           {kv.Options{Endpoints: []string{open}}, "give its authority's by --etcd-cacert"},
+		"http for https":         {kv.Options{Endpoints: []string{"http" + open[len("https"):]}}, "it speaks TLS"},
+		"no scheme for https":    {kv.Options{Endpoints: []string{open[len("https://"):]}}, "it speaks TLS"},
+		"https for http":         {kv.Options{Endpoints: []string{"https" + plain[len("http"):]}}, "it does not speak TLS"},
+		"another name":           {kv.Options{Endpoints: []string{misnamed}, CACert: ca.file}, "is for another name than 127.0.0.1"},
+		"an expired certificate": {kv.Options{Endpoints: []string{expired}, CACert: ca.file}, "is not valid now"},
+		"no client certificate":  {kv.Options{Endpoints: []string{mutual}, CACert: ca.file}, "it wants a client certificate"},
+		"a client certificate of another's": {kv.Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: strangerCert, Key: strangerKey},
 			"does not take the client certificate in " + strangerCert},
-		"an expired client certificate": {Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: oldClientCert, Key: oldClientKey},
+		"an expired client certificate": {kv.Options{Endpoints: []string{mutual}, CACert: ca.file, Cert: oldClientCert, Key: oldClientKey},
 			"does not take the client certificate in " + oldClientCert},
-		"nobody there": {Options{Endpoints: []string{"https://127.0.0.1:1"}, CACert: ca.file, Cert: clientCert,
+		"nobody there": {kv.Options{Endpoints: []string{"https://127.0.0.1:1"}, CACert: ca.file, Cert: clientCert,
 			Key: clientKey}, "nobody listens there"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -93,17 +94,17 @@ func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.Close()
+			defer s.KV.Close()
 			want := "etcd at " + c.options.Endpoints[0] + ": "
-			err = s.Reach(t.Context())
-			if unreached, ok := errors.AsType[*UnreachableError](err); !ok || !contains(err, c.want) || err.Error()[:len(want)] != want ||
+			err = s.KV.Reach(t.Context())
+			if unreached, ok := errors.AsType[*kv.UnreachableError](err); !ok || !contains(err, c.want) || err.Error()[:len(want)] != want ||
 				len(unreached.Each) != 1 {
 				t.Errorf("knocking it says %v, want %q at first, and %q", err, want, c.want)
 			}
 			// What the agent says is of a call that has waited for etcd in vain.
-			ctx, cancel := context.WithTimeout(t.Context(), 3*tryTime)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*kv.TryTime)
 			defer cancel()
-			_, err = s.Config(ctx)
+			_, err = s.Config.Read(ctx)
 			if want = "lease: " + want; err == nil || !contains(err, c.want) || err.Error()[:len(want)] != want {
 				t.Errorf("a call says %v, want %q at first, and %q", err, want, c.want)
 			}
@@ -129,7 +130,7 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 	l.options.Endpoints = []string{l.secured(cert, key, next)}
 	l.options.CACert, l.options.Cert, l.options.Key = ca.file, clientCert, clientKey
 	s := l.store()
-	if err := s.Reach(t.Context()); err == nil {
+	if err := s.KV.Reach(t.Context()); err == nil {
 		t.Fatal("an etcd of another authority's was reached")
 	}
 	nextCert, nextKey := next.certificate("client")
@@ -139,7 +140,7 @@ func TestCertificatesAreReadAgainForEachConnection(t *testing.T) {
 		l.check(os.WriteFile(to, text, 0o600))
 	}
 	l.until("it is reached by what the files have now", func() bool {
-		_, err := s.Config(t.Context())
+		_, err := s.Config.Read(t.Context())
 		return err == nil
 	})
 }

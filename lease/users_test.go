@@ -16,6 +16,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // withUsers makes the lab's etcd, which must be its own, want to know who asks: root, with that password.
@@ -34,15 +37,15 @@ func TestEtcdsOwnUsersAreServed(t *testing.T) {
 	l := newLab(t)
 	l.own()
 	l.withUsers("secret")
-	if _, err := l.store().Config(t.Context()); err == nil {
+	if _, err := l.store().Config.Read(t.Context()); err == nil {
 		t.Error("a stranger was served")
 	}
 	wrong := l.file("wrong", "public\n")
-	if _, err := l.store(func(o *Options) { o.User, o.PasswordFile = "root", wrong }).Config(t.Context()); err == nil {
+	if _, err := l.store(func(o *kv.Options) { o.User, o.PasswordFile = "root", wrong }).Config.Read(t.Context()); err == nil {
 		t.Error("a wrong password was good enough")
 	}
 	password := l.file("password", "secret\n")
-	s := l.store(func(o *Options) { o.User, o.PasswordFile = "root", password })
+	s := l.store(func(o *kv.Options) { o.User, o.PasswordFile = "root", password })
 	config := l.apply(s, smallest())
 	l.reserve(l.join(s, "n1"), asking(config, "default", identity("db", 0), "c1"))
 }
@@ -54,7 +57,7 @@ type counter struct {
 }
 
 func (c *counter) watch(s *Store) {
-	s.login.dial = append(s.login.dial,
+	s.KV.Login.Dial = append(s.KV.Login.Dial,
 		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
 			opts ...grpc.CallOption) error {
 			if strings.HasSuffix(method, c.method) {
@@ -78,7 +81,7 @@ func TestASessionIsRenewedWithoutLoggingInAnew(t *testing.T) {
 	s := l.as("root", "secret")
 	logins.watch(s)
 	me := node("n1")
-	me.Session = allocator.Duration(minSession) // renewed every 0.4 s
+	me.Session = allocator.Duration(record.MinSession) // renewed every 0.4 s
 	x, err := s.Join(t.Context(), me)
 	l.check(err)
 	var prover countingProver
@@ -92,10 +95,10 @@ func TestASessionIsRenewedWithoutLoggingInAnew(t *testing.T) {
 }
 
 // as is a store of an etcd user's.
-func (l *lab) as(user, password string, change ...func(*Options)) *Store {
+func (l *lab) as(user, password string, change ...func(*kv.Options)) *Store {
 	l.Helper()
 	file := l.file(user, password+"\n")
-	return l.store(append(change, func(o *Options) { o.User, o.PasswordFile = user, file })...)
+	return l.store(append(change, func(o *kv.Options) { o.User, o.PasswordFile = user, file })...)
 }
 
 func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
@@ -103,8 +106,8 @@ func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
 	l.own()
 	l.withUsers("secret")
 	var told refusals
-	s := l.as("root", "secret", func(o *Options) { o.Access = told.tell })
-	_, err := s.Config(t.Context())
+	s := l.as("root", "secret", func(o *kv.Options) { o.Access = told.tell })
+	_, err := s.Config.Read(t.Context())
 	l.check(err)
 	admin, err := clientv3.New(clientv3.Config{Endpoints: l.options.Endpoints, Username: "root", Password: "secret", Logger: zap.NewNop()})
 	l.check(err)
@@ -114,22 +117,22 @@ func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
 	logins := &counter{method: "/Authenticate"}
 	logins.watch(s)
 	for range 20 {
-		if _, err = s.Config(t.Context()); !Refused(err) {
+		if _, err = s.Config.Read(t.Context()); !kv.Refused(err) {
 			t.Fatalf("by the former password it is answered with %v", err)
 		}
 	}
 	if n := logins.calls.Load(); n > 3 {
 		t.Errorf("etcd was asked to let in %d times by a password that it has refused: want pauses", n)
 	}
-	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], TheUser+": ") {
+	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], kv.TheUser+": ") {
 		t.Errorf("told %q: want it once, of the user", got)
 	}
-	l.check(os.WriteFile(s.login.options.PasswordFile, []byte("another"), 0o600))
+	l.check(os.WriteFile(s.KV.Login.Options.PasswordFile, []byte("another"), 0o600))
 	l.until("it is let in by the password that the file has now", func() bool {
-		_, err := s.Config(t.Context())
+		_, err := s.Config.Read(t.Context())
 		return err == nil
 	})
-	if got := told.list(); len(got) != 2 || got[1] != TheUser+": <nil>" {
+	if got := told.list(); len(got) != 2 || got[1] != kv.TheUser+": <nil>" {
 		t.Errorf("told %q: want the end of it, too", got)
 	}
 }
@@ -189,7 +192,7 @@ func (l *lab) roles() (names []string) {
 func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 	l := newLab(t)
 	l.own()
-	l.options.Prefix = DefaultPrefix
+	l.options.Prefix = kv.DefaultPrefix
 	if names := l.roles(); !slices.Equal(names, []string{"berth-agent", "berth-operator", "berth-viewer"}) {
 		t.Fatalf("the manual has the roles %q", names)
 	}
@@ -198,7 +201,7 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 		"berth-viewer")
 	config := l.apply(operator, smallest())
 
-	_, err := agent.Meet(t.Context(), "n1", node("n1").Machine, Past{})
+	_, err := agent.Sessions.Handshake(t.Context(), "n1", node("n1").Machine, session.Past{})
 	l.check(err)
 	x := l.join(agent, "n1")
 	var prover countingProver
@@ -209,24 +212,24 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 	l.check(err)
 
 	for what, read := range map[string]func(*Store) error{
-		"nodes":        func(s *Store) error { _, err := s.Nodes(t.Context()); return err },
-		"blocks":       func(s *Store) error { _, err := s.Blocks(t.Context()); return err },
-		"reservations": func(s *Store) error { _, err := s.Reservations(t.Context()); return err },
-		"the version":  func(s *Store) error { _, err := s.Config(t.Context()); return err },
+		"nodes":        func(s *Store) error { _, err := s.Sessions.Nodes(t.Context()); return err },
+		"blocks":       func(s *Store) error { _, err := s.Blocks.List(t.Context()); return err },
+		"reservations": func(s *Store) error { _, err := s.Reservations.List(t.Context()); return err },
+		"the version":  func(s *Store) error { _, err := s.Config.Read(t.Context()); return err },
 	} {
 		l.check(read(viewer))
-		if err := read(l.store()); !Refused(err) {
+		if err := read(l.store()); !kv.Refused(err) {
 			t.Errorf("somebody without a name reads %s: %v", what, err)
 		}
 	}
 	for who, s := range map[string]*Store{"the viewer": viewer, "the agent": agent} {
-		client, err := s.etcd()
+		client, err := s.KV.Etcd()
 		l.check(err)
-		if _, err := client.Put(t.Context(), s.keys.settings(), "{}"); !Refused(err) {
+		if _, err := client.Put(t.Context(), s.KV.Keys.Settings(), "{}"); !kv.Refused(err) {
 			t.Errorf("%s changes the settings: %v", who, err)
 		}
 	}
-	if _, err := viewer.Join(t.Context(), node("n2")); !Refused(err) {
+	if _, err := viewer.Join(t.Context(), node("n2")); !kv.Refused(err) {
 		t.Errorf("the viewer joins as a node: %v", err)
 	}
 }
@@ -234,18 +237,18 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 func TestARevokedPermissionIsToldOnceAndItsReturnToo(t *testing.T) {
 	l := newLab(t)
 	l.own()
-	l.options.Prefix = DefaultPrefix
+	l.options.Prefix = kv.DefaultPrefix
 	l.roles()
 	l.withUsers("secret")
 	var told refusals
-	agent := l.as("berth-agent", "berth-agent", func(o *Options) { o.Access = told.tell })
+	agent := l.as("berth-agent", "berth-agent", func(o *kv.Options) { o.Access = told.tell })
 	admin, err := clientv3.New(clientv3.Config{Endpoints: l.options.Endpoints, Username: "root", Password: "secret", Logger: zap.NewNop()})
 	l.check(err)
 	defer admin.Close()
 	_, err = admin.UserRevokeRole(t.Context(), "berth-agent", "berth-agent")
 	l.check(err)
 	for range 3 {
-		if _, err := agent.Blocks(t.Context()); !Refused(err) {
+		if _, err := agent.Blocks.List(t.Context()); !kv.Refused(err) {
 			t.Fatalf("without a role the blocks are read: %v", err)
 		}
 	}
@@ -255,7 +258,7 @@ func TestARevokedPermissionIsToldOnceAndItsReturnToo(t *testing.T) {
 	}
 	_, err = admin.UserGrantRole(t.Context(), "berth-agent", "berth-agent")
 	l.check(err)
-	_, err = agent.Blocks(t.Context())
+	_, err = agent.Blocks.List(t.Context())
 	l.check(err)
 	if got := told.list(); len(got) != 2 || got[1] != "read /berth/v1/blocks: <nil>" {
 		t.Errorf("told %q: want the end of it, too", got)

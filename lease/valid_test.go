@@ -9,11 +9,15 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // Every value here was, or could be, written by somebody with etcdctl. Each is refused with words that say what is wrong.
 func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
-	keys := NewKeys("")
+	keys := kv.NewKeys("")
 	const attachment = `{"network":"net","container":"c","interface":"eth0"}`
 	const identity = `{"namespace":"ns","app":"db","member":"db-0","network":"net","interface":"eth0"}`
 	for _, c := range []struct{ key, value, says string }{
@@ -66,7 +70,7 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 		{"elsewhere", `{}`, `no record is of kind "elsewhere"`},
 	} {
 		err := anyRecord(keys, &mvccpb.KeyValue{Key: []byte("/berth/v1/" + c.key), Value: []byte(c.value), ModRevision: 7})
-		if err == nil || !strings.Contains(err.Error(), c.says) || damage(err) == nil || damage(err).Key != "/berth/v1/"+c.key {
+		if err == nil || !strings.Contains(err.Error(), c.says) || kv.Damage(err) == nil || kv.Damage(err).Key != "/berth/v1/"+c.key {
 			t.Errorf("%s as %s: error %v, want one of the record's that says %q", c.key, c.value, err, c.says)
 		}
 	}
@@ -74,7 +78,8 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 
 func TestASessionIsThereWhateverIsWrittenIntoItsKey(t *testing.T) {
 	for _, value := range []string{"", "{", "null", `{"since":"yesterday"}`} {
-		p, err := sessionCodec.read(NewKeys(""), &mvccpb.KeyValue{Key: []byte("/berth/v1/sessions/n1"), Value: []byte(value), ModRevision: 7})
+		p, err := record.SessionCodec.Read(kv.NewKeys(""), &mvccpb.KeyValue{Key: []byte("/berth/v1/sessions/n1"), Value: []byte(value),
+			ModRevision: 7})
 		if err != nil || p.Node != "n1" || p.Revision != 7 {
 			t.Errorf("with %q it is %+v, %v: a node that lives would count as absent", value, p, err)
 		}
@@ -82,18 +87,18 @@ func TestASessionIsThereWhateverIsWrittenIntoItsKey(t *testing.T) {
 }
 
 // anyRecord reads a record by the form that its key asks for.
-func anyRecord(keys Keys, kv *mvccpb.KeyValue) error {
-	switch key, _ := keys.Parse(string(kv.Key)); key.Kind {
-	case KindRevision:
-		return errorOf(revisionCodec.read(keys, kv))
-	case KindSettings:
-		return errorOf(settingsCodec.read(keys, kv))
-	case KindPool:
-		return errorOf(poolCodec.read(keys, kv))
+func anyRecord(keys kv.Keys, pair *mvccpb.KeyValue) error {
+	switch key, _ := keys.Parse(string(pair.Key)); key.Kind {
+	case kv.KindRevision:
+		return errorOf(record.RevisionCodec.Read(keys, pair))
+	case kv.KindSettings:
+		return errorOf(record.SettingsCodec.Read(keys, pair))
+	case kv.KindPool:
+		return errorOf(record.PoolCodec.Read(keys, pair))
 	case "":
-		return errorOf(blockCodec.read(keys, kv))
+		return errorOf(record.BlockCodec.Read(keys, pair))
 	default:
-		return new(State).with(keys).takeRecord(key, kv)
+		return new(admin.State).With(keys).TakeRecord(key, pair)
 	}
 }
 
@@ -110,9 +115,12 @@ func FuzzNoValueBreaksItsReader(f *testing.F) {
 		{"nodes/n1", `{"name":"n1","machine":"m","boot":"b","journal":"j","fencing":"evidence","session":"15s","addressLease":"1h0m0s","started":"2026-01-01T00:00:00Z"}`},
 		{"sessions/n1", `{"since":"2026-01-01T00:00:00Z"}`},
 		{"status/n1", `{"applied":3,"revision":3,"containers":1,"lagging":[{"attachment":{"network":"n","container":"c","interface":"e"},"reason":"r"}],"laggingCount":1,"batch":7}`},
-		{"blocks/p/10.42.64.0", `{"prefix":"10.42.64.0/26","parts":[{"prefix":"10.42.64.0/27","owner":"n1"},{"prefix":"10.42.64.32/27","owner":"machine","node":"n2"}]}`},
-		{"assignments/p/10.42.64.9", `{"attachment":{"network":"n","container":"c","interface":"e"},"app":{"namespace":"a","app":"b"},"node":"n1","since":"2026-01-01T00:00:00Z"}`},
-		{"reservations/p/10.42.0.9", `{"identity":{"namespace":"a","app":"b","member":"c","network":"n","interface":"e"},"since":"2026-01-01T00:00:00Z","epoch":4,"holder":{"attachment":{"network":"n","container":"c","interface":"e"},"node":"n1","since":"2026-01-01T00:00:00Z"}}`},
+		{"blocks/p/10.42.64.0",
+			`{"prefix":"10.42.64.0/26","parts":[{"prefix":"10.42.64.0/27","owner":"n1"},{"prefix":"10.42.64.32/27","owner":"machine","node":"n2"}]}`},
+		{"assignments/p/10.42.64.9",
+			`{"attachment":{"network":"n","container":"c","interface":"e"},"app":{"namespace":"a","app":"b"},"node":"n1","since":"2026-01-01T00:00:00Z"}`},
+		{"reservations/p/10.42.0.9",
+			`{"identity":{"namespace":"a","app":"b","member":"c","network":"n","interface":"e"},"since":"2026-01-01T00:00:00Z","epoch":4,"holder":{"attachment":{"network":"n","container":"c","interface":"e"},"node":"n1","since":"2026-01-01T00:00:00Z"}}`},
 		{"identities/n/a/b/c/e", `{"pool":"p","addresses":["10.42.0.9","fd00::9"]}`},
 		{"demands/p/n1", `{"v4":3,"since":"2026-01-01T00:00:00Z"}`},
 		{"questions/1", `{"who":"x","asked":"2026-01-01T00:00:00Z"}`},
@@ -120,53 +128,53 @@ func FuzzNoValueBreaksItsReader(f *testing.F) {
 	} {
 		f.Add(seed.key, seed.value, int64(9))
 	}
-	keys := NewKeys("")
+	keys := kv.NewKeys("")
 	f.Fuzz(func(t *testing.T, key, value string, revision int64) {
-		kv := &mvccpb.KeyValue{Key: []byte("/berth/v1/" + key), Value: []byte(value), ModRevision: revision, Version: 1}
-		if err := anyRecord(keys, kv); err != nil && damage(err) == nil {
+		pair := &mvccpb.KeyValue{Key: []byte("/berth/v1/" + key), Value: []byte(value), ModRevision: revision, Version: 1}
+		if err := anyRecord(keys, pair); err != nil && kv.Damage(err) == nil {
 			t.Errorf("%q at %q: %v is no error of the record's", value, key, err)
 		}
-		use(t, keys, kv)
+		use(t, keys, pair)
 	})
 }
 
 // use does with what is accepted what the code behind does with it.
-func use(t *testing.T, keys Keys, kv *mvccpb.KeyValue) {
-	if b, err := blockCodec.read(keys, kv); err == nil {
+func use(t *testing.T, keys kv.Keys, pair *mvccpb.KeyValue) {
+	if b, err := record.BlockCodec.Read(keys, pair); err == nil {
 		useBlock(t, b)
 	}
-	if p, err := poolCodec.read(keys, kv); err == nil {
+	if p, err := record.PoolCodec.Read(keys, pair); err == nil {
 		usePool(t, p)
 	}
-	if n, err := nodeCodec.read(keys, kv); err == nil && n.Removed == nil {
+	if n, err := record.NodeCodec.Read(keys, pair); err == nil && n.Removed == nil {
 		if right := n.AddressLease; right < 0 || right+right/10 < right || n.Session > right {
 			t.Errorf("node %+v has a right that would be over at once", n)
 		}
 	}
-	if r, err := reservationCodec.read(keys, kv); err == nil {
+	if r, err := record.ReservationCodec.Read(keys, pair); err == nil {
 		if r.Identity.Validate() != nil || r.Epoch+1 <= r.Epoch || r.Epoch < 0 || r.Holder != nil && r.Holder.Attachment.Validate() != nil {
 			t.Errorf("the reservation is %+v", r)
 		}
-		back := &mvccpb.KeyValue{Key: []byte(keys.reservation(r.Pool, r.Address)), Value: []byte(encode(r)), ModRevision: kv.ModRevision}
-		if again, err := reservationCodec.read(keys, back); err != nil || again.Identity != r.Identity || again.Epoch != r.Epoch {
+		back := &mvccpb.KeyValue{Key: []byte(keys.Reservation(r.Pool, r.Address)), Value: []byte(kv.Encode(r)), ModRevision: pair.ModRevision}
+		if again, err := record.ReservationCodec.Read(keys, back); err != nil || again.Identity != r.Identity || again.Epoch != r.Epoch {
 			t.Errorf("written and read again %+v is %+v, %v", r, again, err)
 		}
 	}
-	if r, err := identityCodec.read(keys, kv); err == nil && (len(r.Addresses) == 0 || len(r.Addresses) > 2) {
+	if r, err := record.IdentityCodec.Read(keys, pair); err == nil && (len(r.Addresses) == 0 || len(r.Addresses) > 2) {
 		t.Errorf("the identity's record is %+v", r)
 	}
-	if s, err := statusCodec.read(keys, kv); err == nil && (s.Batch+1 <= 0 || s.Applied > kv.ModRevision) {
-		t.Errorf("the status is %+v at revision %d", s, kv.ModRevision)
+	if s, err := record.StatusCodec.Read(keys, pair); err == nil && (s.Batch+1 <= 0 || s.Applied > pair.ModRevision) {
+		t.Errorf("the status is %+v at revision %d", s, pair.ModRevision)
 	}
-	r := readConfig(keys, []*mvccpb.KeyValue{kv})
-	r.complete(&memory{pools: map[string]*allocator.Pool{}, whole: true})
+	r := config.ReadConfig(keys, []*mvccpb.KeyValue{pair})
+	r.Complete(&config.Memory{Pools: map[string]*allocator.Pool{}, Whole: true})
 	if err := r.Config.Validate(); err != nil {
 		t.Errorf("the configuration that it makes cannot be: %v", err)
 	}
 }
 
-func useBlock(t *testing.T, b Block) {
-	covered := allocator.Subtract(b.Prefix, prefixesOf(b.Parts))
+func useBlock(t *testing.T, b record.Block) {
+	covered := allocator.Subtract(b.Prefix, record.PrefixesOf(b.Parts))
 	for _, p := range b.Parts {
 		if p.Owner == "" || !b.Prefix.Contains(p.Prefix.Addr()) || slices.ContainsFunc(covered, p.Prefix.Overlaps) {
 			t.Errorf("block %+v has the part %+v", b, p)
@@ -176,10 +184,10 @@ func useBlock(t *testing.T, b Block) {
 		return
 	}
 	owner := b.Parts[0].Owner
-	if all := b.covered("zz"); len(all.Uncovered()) > 0 {
+	if all := b.Covered("zz"); len(all.Uncovered()) > 0 {
 		t.Errorf("nothing of %+v is nobody's, and yet %v", all, all.Uncovered())
 	}
-	if left := b.moved(b.Parts[0].Prefix, owner, ""); left.OwnerOf(b.Parts[0].Prefix.Addr()) != "" {
+	if left := b.Moved(b.Parts[0].Prefix, owner, ""); left.OwnerOf(b.Parts[0].Prefix.Addr()) != "" {
 		t.Errorf("what %s has given up of %+v is still its own", owner, b)
 	}
 }

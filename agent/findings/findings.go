@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A Finding is one thing that is wrong. Kind and Subject tell it from every other; scripts build on the kinds.
-type Finding = lease.NodeFinding
+type Finding = record.NodeFinding
 
 // ByItself is the advice where nobody has to do anything.
 const ByItself = "nothing: the agent puts it back"

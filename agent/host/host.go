@@ -19,7 +19,7 @@ import (
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -27,7 +27,7 @@ import (
 type Options struct {
 	Kernel   *netops.Kernel
 	Journal  *journal.Journal
-	Config   func() *lease.Config // the present one; revision 0: it is not known yet
+	Config   func() *config.Config // the present one; revision 0: it is not known yet
 	Findings *findings.Board
 	Log      *zap.Logger
 }
@@ -184,7 +184,7 @@ func (k *Keeper) tellFaults(bridge string, found []netops.HostFault, failed erro
 }
 
 // uses are what this node's containers need of bridges by a configuration.
-func (k *Keeper) uses(config *lease.Config) (all []bridges.Held) {
+func (k *Keeper) uses(config *config.Config) (all []bridges.Held) {
 	for _, e := range k.Journal.Entries() {
 		if pool, ok := config.Pools[e.Pool]; ok && e.Wiring.Port != "" && !e.Wiring.Unsure {
 			all = append(all, bridges.Held{Use: useOf(e, &pool), Answered: e.Answered != 0})

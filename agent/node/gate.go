@@ -4,7 +4,7 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // ErrSuperseded says that the session under which something was chosen is not the node's any more: it is chosen anew.
@@ -14,13 +14,13 @@ var ErrSuperseded = errors.New("agent: the node's session has changed meanwhile"
 // all commits meanwhile.
 type Gate struct {
 	mu       sync.RWMutex
-	session  *lease.Session
-	outlived *lease.Session // of a former incarnation of the store: what it was given is nothing in this one
+	session  *session.Session
+	outlived *session.Session // of a former incarnation of the store: what it was given is nothing in this one
 }
 
 // Commit calls f if the session is still the node's, of this incarnation of the store, and returns what it returns; else
 // ErrSuperseded. Nothing settles meanwhile; others commit beside it.
-func (g *Gate) Commit(session *lease.Session, f func() error) error {
+func (g *Gate) Commit(session *session.Session, f func() error) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.session != session || g.outlived != nil && g.outlived == session {
@@ -44,17 +44,17 @@ func (g *Gate) Exclusive(f func()) {
 }
 
 // Session is the node's present session; nil: it has never settled one.
-func (g *Gate) Session() *lease.Session {
+func (g *Gate) Session() *session.Session {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.session
 }
 
 // SessionLocked is Session for who is inside the gate.
-func (g *Gate) SessionLocked() *lease.Session { return g.session }
+func (g *Gate) SessionLocked() *session.Session { return g.session }
 
 // BeginLocked makes a session the node's. It is called within Exclusive.
-func (g *Gate) BeginLocked(session *lease.Session) { g.session = session }
+func (g *Gate) BeginLocked(session *session.Session) { g.session = session }
 
 // OutliveLocked says that the store is another incarnation than the present session's. It is called within Exclusive.
 func (g *Gate) OutliveLocked() { g.outlived = g.session }

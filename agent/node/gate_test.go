@@ -4,14 +4,14 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestOnlyWhatIsOfTheNodesSessionAndIncarnationCommits(t *testing.T) {
 	var g Gate
-	first, second := new(lease.Session), new(lease.Session)
-	begin := func(s *lease.Session) { g.Exclusive(func() { g.BeginLocked(s) }) }
-	commits := func(s *lease.Session) bool {
+	first, second := new(session.Session), new(session.Session)
+	begin := func(s *session.Session) { g.Exclusive(func() { g.BeginLocked(s) }) }
+	commits := func(s *session.Session) bool {
 		ran := false
 		err := g.Commit(s, func() error { ran = true; return nil })
 		if ran == (err != nil) || err != nil && !errors.Is(err, ErrSuperseded) {
@@ -43,7 +43,7 @@ func TestOnlyWhatIsOfTheNodesSessionAndIncarnationCommits(t *testing.T) {
 
 func TestWhatSettlesAndWhatCommitsExcludeEachOther(t *testing.T) {
 	var g Gate
-	session := new(lease.Session)
+	session := new(session.Session)
 	g.Exclusive(func() {
 		g.BeginLocked(session)
 		if g.mu.TryRLock() {

@@ -6,7 +6,7 @@ import (
 	"net/url"
 
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // serveV1 answers below /v1/ in JSON, errors too: those are {"code": ..., "message": ...}, with the codes of the socket.
@@ -30,7 +30,7 @@ func (s *Web) serveVersion(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeDecode, "query %q: %w", r.URL.RawQuery, err))
 		return
 	}
-	set, err := lease.SelectorOf(query)
+	set, err := rollout.SelectorOf(query)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, wire.Errorf(wire.CodeOperation, "%w", err))
 		return

@@ -15,7 +15,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // A Node is what the web server tells of.
@@ -23,7 +23,7 @@ type Node interface {
 	// NotReady says why the node cannot serve an ADD, or nil.
 	NotReady() error
 	// VersionOf is the version of a set of containers, wherever they run. Its errors have the codes of the socket.
-	VersionOf(ctx context.Context, set lease.Selector) (*wire.SetVersion, error)
+	VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error)
 }
 
 // A Web is the agent's web server: it answers /metrics, /healthz and /readyz to everybody, and /v1/ to whom Access lets in.

@@ -14,14 +14,16 @@ import (
 
 	"github.com/berth-ipam/berth/internal/manifest"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // An applied is the answer of apply and remove.
 type applied struct {
-	Revision int64          `json:"revision"` // the configuration's, after the command
-	Changed  bool           `json:"changed"`  // whether this command wrote it
-	Changes  []lease.Change `json:"changes"`
-	Notes    []string       `json:"notes,omitempty"` // what of it does not come to be, or not everywhere
+	Revision int64           `json:"revision"` // the configuration's, after the command
+	Changed  bool            `json:"changed"`  // whether this command wrote it
+	Changes  []record.Change `json:"changes"`
+	Notes    []string        `json:"notes,omitempty"` // what of it does not come to be, or not everywhere
 }
 
 func (c *ctl) apply() *cobra.Command {
@@ -48,7 +50,7 @@ nothing is written, and the exit code is 4.`,
   berthctl get pools -o yaml | sed 's/mtu: 1500/mtu: 1400/' | berthctl apply -f -`,
 		Args: noArgs,
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
-			base, err := store.Config(ctx)
+			base, err := store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
@@ -57,11 +59,11 @@ nothing is written, and the exit code is 4.`,
 				return err
 			}
 			next := m.On(base)
-			steps, err := store.Plan(ctx, base, next)
+			steps, err := store.Editor.Plan(ctx, base, next)
 			if err != nil {
 				return err
 			}
-			a := applied{Revision: base.Revision, Changes: lease.Diff(base, next)}
+			a := applied{Revision: base.Revision, Changes: config.Diff(base, next)}
 			if a.Notes, err = notesOf(ctx, store, m, base, next, a.Changes); err != nil {
 				return err
 			}
@@ -69,9 +71,9 @@ nothing is written, and the exit code is 4.`,
 				return c.tellApplied(a, inSteps("nothing is written: this is a dry run", steps))
 			}
 			bar := c.progress()
-			after, err := store.ApplyInSteps(ctx, base, next, lease.Applying{
-				Note: lease.Note{Who: who(), Message: message},
-				Done: func(step, steps int, after *lease.Config) {
+			after, err := store.Editor.ApplyInSteps(ctx, base, next, config.Applying{
+				Note: config.Note{Who: who(), Message: message},
+				Done: func(step, steps int, after *config.Config) {
 					if steps > 1 {
 						bar.show(step, steps, fmt.Sprintf("changes are in: revision %d", after.Revision))
 					}
@@ -103,8 +105,8 @@ func inSteps(words string, steps int) string {
 }
 
 // notesOf says what of a change does not come to be, or not everywhere, and who keeps what.
-func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *lease.Config,
-	changes []lease.Change) ([]string, error) {
+func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *config.Config,
+	changes []record.Change) ([]string, error) {
 	notes := append(switchedOff(base, next), outOfReach(base, changes)...)
 	for _, pool := range m.Pools {
 		if next.Pools[pool.Name].Draining && !m.SaysDraining(pool.Name) {
@@ -117,7 +119,7 @@ func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base
 		return nil, err
 	}
 	notes = append(notes, own...)
-	words, count, err := store.Excluded(ctx, base, next)
+	words, count, err := store.Editor.Excluded(ctx, base, next)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +134,8 @@ func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base
 
 // nodesGateways says which gateways that are new are addresses of nodes, as far as the nodes tell: those do not answer as
 // the pool's bridges do.
-func nodesGateways(ctx context.Context, store *lease.Store, base, next *lease.Config) (notes []string, err error) {
-	records, err := store.Nodes(ctx)
+func nodesGateways(ctx context.Context, store *lease.Store, base, next *config.Config) (notes []string, err error) {
+	records, err := store.Sessions.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +167,7 @@ func (c *ctl) read(ctx context.Context, file string) (*manifest.Manifest, error)
 // tellApplied prints the difference and the revision. Remark, if any, is said in place of that the revision is new.
 func (c *ctl) tellApplied(a applied, remark string) error {
 	if a.Changes == nil {
-		a.Changes = []lease.Change{}
+		a.Changes = []record.Change{}
 	}
 	return c.print(a, func(w io.Writer) error {
 		for _, change := range a.Changes {

@@ -8,21 +8,22 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
-func (l *lab) config() *lease.Config {
+func (l *lab) config() *config.Config {
 	l.Helper()
-	config, err := l.store.Config(l.Context())
+	config, err := l.store.Config.Read(l.Context())
 	if err != nil {
 		l.Fatal(err)
 	}
 	return config
 }
 
-func (l *lab) entries() []lease.HistoryEntry {
+func (l *lab) entries() []record.HistoryEntry {
 	l.Helper()
-	entries, err := l.store.History(l.Context())
+	entries, err := l.store.Config.History(l.Context())
 	if err != nil {
 		l.Fatal(err)
 	}

@@ -7,14 +7,18 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // join makes a node of the cluster, as its agent would.
-func (l *lab) join(name string) *lease.Session {
+func (l *lab) join(name string) *session.Session {
 	l.Helper()
 	config := l.config()
-	session, err := l.store.Join(l.Context(), lease.Node{
+	session, err := l.store.Sessions.Join(l.Context(), record.Node{
 		Name: name, Machine: "machine-" + name, Boot: "boot-" + name, Journal: "journal-" + name, Address: "192.0.2.1",
 		Version: "v1", Fencing: config.Settings.Fencing, Session: config.Settings.Session,
 		AddressLease: config.Settings.AddressLease, Started: time.Now(),
@@ -26,9 +30,9 @@ func (l *lab) join(name string) *lease.Session {
 }
 
 // report publishes what a node has applied.
-func (l *lab) report(session *lease.Session, status lease.Status) {
+func (l *lab) report(session *session.Session, status record.Status) {
 	l.Helper()
-	if err := lease.Publish(l.Context(), session, lease.Batch{Status: status}); err != nil {
+	if err := rollout.Publish(l.Context(), session, rollout.Batch{Status: status}); err != nil {
 		l.Fatal(err)
 	}
 }
@@ -87,7 +91,7 @@ func TestAMemberThatRunsIsReleasedOnlyByForce(t *testing.T) {
 	l := configured(t)
 	config, session := l.config(), l.join("n1")
 	id := allocator.Identity{Namespace: "shop", App: "db", Member: "db-0", Network: "berth", Interface: "eth0"}
-	_, err := l.store.Reserve(t.Context(), session, []lease.ReserveRequest{{
+	_, err := l.store.Reservations.Reserve(t.Context(), session, []reservation.Request{{
 		Pool: config.Pools["default"], PoolRevision: config.PoolRevisions["default"], Identity: id, Attachment: attached,
 		Taken: func(netip.Addr) bool { return false },
 	}})
@@ -106,33 +110,33 @@ func TestTheVersionIsCompleteWhenEveryLiveNodeHasAppliedIt(t *testing.T) {
 	l.ctl("version").exits(exitDone).says("complete: yes")
 	first, second := l.join("n1"), l.join("n2")
 	revision := l.config().Revision
-	l.report(first, lease.Status{Applied: revision})
+	l.report(first, record.Status{Applied: revision})
 	l.ctl("version").exits(exitIncomplete).says("complete: no", "n2").complains("waiting for n2")
 
-	lag := lease.Lag{Attachment: attached, Reason: "mtu: refused by the kernel"}
-	l.report(second, lease.Status{Applied: revision - 1, Revision: revision, Lagging: []lease.Lag{lag}, LaggingCount: 1})
-	var v lease.SetVersion
+	lag := record.Lag{Attachment: attached, Reason: "mtu: refused by the kernel"}
+	l.report(second, record.Status{Applied: revision - 1, Revision: revision, Lagging: []record.Lag{lag}, LaggingCount: 1})
+	var v rollout.SetVersion
 	l.ctl("version", "-o", "json").exits(exitIncomplete).into(&v)
 	if v.Complete || v.Revision != revision || len(v.Nodes) != 1 || v.Nodes[0].Node != "n2" || v.Containers == nil {
 		t.Errorf("version is %+v", v)
 	}
 	l.ctl("status").exits(exitDone).says("complete: no", "waiting for n2")
 
-	l.report(second, lease.Status{Applied: revision})
+	l.report(second, record.Status{Applied: revision})
 	l.ctl("version").exits(exitDone).says("complete: yes")
 }
 
 func TestAStatelessContainerIsFoundByAddressByIDAndByItsPod(t *testing.T) {
 	l := configured(t)
 	session, config := l.join("n1"), l.config()
-	block, err := lease.ClaimBlock(t.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+	block, err := block.Claim(t.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := netip.MustParseAddr("10.42.64.9")
-	err = lease.Publish(t.Context(), session, lease.Batch{
-		Status: lease.Status{Applied: config.Revision, Containers: 1}, Blocks: []lease.Block{block},
-		Set: []lease.Assignment{{
+	err = rollout.Publish(t.Context(), session, rollout.Batch{
+		Status: record.Status{Applied: config.Revision, Containers: 1}, Blocks: []record.Block{block},
+		Set: []record.Assignment{{
 			Pool: "default", Address: address, Attachment: attached, App: allocator.App{Namespace: "shop", Name: "web"}, Node: "n1",
 			Since:    time.Now(),
 			Workload: allocator.Workload{Namespace: "prod", Name: "web-7d9f", UID: "0f1e-22"},
@@ -172,7 +176,7 @@ func TestAStatelessContainerIsFoundByAddressByIDAndByItsPod(t *testing.T) {
 func TestEveryKindIsPrintedInEveryForm(t *testing.T) {
 	l := configured(t)
 	session := l.join("n1")
-	l.report(session, lease.Status{Applied: l.config().Revision})
+	l.report(session, record.Status{Applied: l.config().Revision})
 	l.ctl("reserve", "shop/db/db-0").exits(exitDone)
 	for _, kind := range []string{"pools", "nodes", "blocks", "assignments", "reservations", "history", "settings"} {
 		l.ctl("get", kind).exits(exitDone)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/berth-ipam/berth/internal/flags"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // A lister gives the words that can stand in a place, as the cluster has them now.
@@ -27,7 +29,7 @@ func (c *ctl) complete(n int, list lister) cobra.CompletionFunc {
 		if err != nil {
 			return nil, nothing
 		}
-		defer store.Close()
+		defer store.KV.Close()
 		words, err := list(ctx, store)
 		if err != nil {
 			return nil, nothing
@@ -37,7 +39,7 @@ func (c *ctl) complete(n int, list lister) cobra.CompletionFunc {
 }
 
 func poolNames(ctx context.Context, store *lease.Store) ([]string, error) {
-	config, err := store.Config(ctx)
+	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +47,7 @@ func poolNames(ctx context.Context, store *lease.Store) ([]string, error) {
 }
 
 func nodeNames(ctx context.Context, store *lease.Store) ([]string, error) {
-	nodes, err := store.Nodes(ctx)
+	nodes, err := store.Sessions.Nodes(ctx)
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
 		names[i] = n.Name
@@ -54,7 +56,7 @@ func nodeNames(ctx context.Context, store *lease.Store) ([]string, error) {
 }
 
 func containerIDs(ctx context.Context, store *lease.Store) ([]string, error) {
-	v, err := store.Version(ctx, lease.Selector{})
+	v, err := store.Rollout.Version(ctx, rollout.Selector{})
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +69,10 @@ func containerIDs(ctx context.Context, store *lease.Store) ([]string, error) {
 }
 
 func memberNames(ctx context.Context, store *lease.Store) ([]string, error) {
-	if err := store.Allow(ctx, lease.OperationRead); err != nil {
+	if err := store.Config.Allow(ctx, record.OperationRead); err != nil {
 		return nil, err
 	}
-	reservations, err := store.Reservations(ctx)
+	reservations, err := store.Reservations.List(ctx)
 	var members []string
 	for _, r := range reservations {
 		members = append(members, r.Identity.String())

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-ipam/berth/agent/exclusive"
 	"github.com/berth-ipam/berth/internal/flags"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // patience is how long etcd may take to answer for the first time. After that package lease bounds each call.
@@ -33,7 +34,7 @@ func (c *ctl) cluster(do verb) func(*cobra.Command, []string) error {
 		if err != nil {
 			return err
 		}
-		defer store.Close()
+		defer store.KV.Close()
 		return do(cmd.Context(), store, args)
 	}
 }
@@ -41,7 +42,7 @@ func (c *ctl) cluster(do verb) func(*cobra.Command, []string) error {
 // operation makes the body of a command that does to containers, or tells of them, what the settings can switch off.
 func (c *ctl) operation(operation string, do verb) func(*cobra.Command, []string) error {
 	return c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
-		if err := store.Allow(ctx, operation); err != nil {
+		if err := store.Config.Allow(ctx, operation); err != nil {
 			return err
 		}
 		return do(ctx, store, args)
@@ -58,7 +59,7 @@ func (c *ctl) open(ctx context.Context) (*lease.Store, error) {
 		return nil, err
 	}
 	if err := c.reach(ctx, store); err != nil {
-		store.Close()
+		store.KV.Close()
 		return nil, c.explainEtcd(err)
 	}
 	return store, nil
@@ -83,10 +84,10 @@ func (c *ctl) reach(ctx context.Context, store *lease.Store) error {
 func answers(ctx context.Context, store *lease.Store) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := store.Reach(ctx); err != nil {
+	if err := store.KV.Reach(ctx); err != nil {
 		return err
 	}
-	_, err := store.ClusterID(ctx)
+	_, err := store.Sessions.ClusterID(ctx)
 	return err
 }
 
@@ -96,9 +97,9 @@ func (c *ctl) local() bool { return strings.HasPrefix(c.etcd.Endpoints[0], "unix
 // explainEtcd says which etcd did not answer, or refused, why, and what to check.
 func (c *ctl) explainEtcd(err error) error {
 	at, reason := strings.Join(c.etcd.Endpoints, ", "), strings.ReplaceAll(inWords(err), "\n", "; ")
-	unreached, _ := errors.AsType[*lease.UnreachableError](err)
+	unreached, _ := errors.AsType[*kv.UnreachableError](err)
 	switch {
-	case lease.Refused(err):
+	case kv.Refused(err):
 		return fmt.Errorf("etcd at %s refuses: %s\ncheck --etcd-user, --etcd-password-file and --etcd-prefix, "+
 			"and the user's role (docs/etcd.md)", at, reason)
 	case errors.Is(err, fs.ErrPermission):

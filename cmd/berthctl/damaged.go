@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // passedOver warns of a record that a list leaves out since it cannot be read, of each once.
-func (c *ctl) passedOver(bad *lease.DamagedError) {
+func (c *ctl) passedOver(bad *kv.DamagedError) {
 	if c.examines || c.damaged[bad.Key] {
 		return
 	}

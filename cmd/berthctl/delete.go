@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-ipam/berth/client"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 func (c *ctl) delete() *cobra.Command {
@@ -31,7 +31,7 @@ others, and the exit code is 1 if one could not be. What is not there is done al
 		Args: func(cmd *cobra.Command, args []string) error {
 			named := cmd.Flags().Changed("app")
 			if named {
-				if _, err := lease.ParseApp(app); err != nil {
+				if _, err := rollout.ParseApp(app); err != nil {
 					return err
 				}
 			}

@@ -8,8 +8,12 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/etcdtest"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/doctor"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // damage writes a key as somebody with etcdctl would.
@@ -43,22 +47,22 @@ func TestTheDoctorTellsWhatItFindsAndMendsWhatItCan(t *testing.T) {
 // expired is a node that holds a block, and whose session is over.
 func (l *lab) expired(name string) {
 	l.Helper()
-	if _, err := l.store.Meet(l.Context(), name, "machine-"+name, lease.Past{}); err != nil {
+	if _, err := l.store.Sessions.Handshake(l.Context(), name, "machine-"+name, session.Past{}); err != nil {
 		l.Fatal(err)
 	}
 	config := l.config()
-	session, err := l.store.Join(l.Context(), lease.Node{
+	session, err := l.store.Sessions.Join(l.Context(), record.Node{
 		Name: name, Machine: "machine-" + name, Boot: "b", Journal: "j", Version: "v1", Fencing: config.Settings.Fencing,
 		Session: allocator.Duration(2 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
 	})
 	if err == nil {
-		_, err = lease.ClaimBlock(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+		_, err = block.Claim(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
 	}
 	if err != nil {
 		l.Fatal(err)
 	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		live, err := l.store.Sessions(l.Context())
+		live, err := l.store.Sessions.Sessions(l.Context())
 		if err != nil || time.Now().After(end) {
 			l.Fatalf("the session of %s has not expired: %v, %v", name, live, err)
 		}
@@ -85,7 +89,7 @@ func TestANodeThatIsGoneIsRemovedAndItsNameIsFree(t *testing.T) {
 		t.Errorf("the gravestone is listed: %+v", nodes)
 	}
 	l.ctl("status").exits(exitDone)
-	if blocks, err := l.store.Blocks(t.Context()); err != nil || len(blocks) > 0 {
+	if blocks, err := l.store.Blocks.List(t.Context()); err != nil || len(blocks) > 0 {
 		t.Errorf("blocks are left: %v, %v", blocks, err)
 	}
 	l.ctl("doctor").exits(exitDone)
@@ -97,16 +101,16 @@ func TestALiveNodeIsRemovedByForceAfterItsRiskIsConfirmed(t *testing.T) {
 	l.ctl("node", "remove", "n1").exits(exitError).complains("has a session", "--force", "live twice")
 	l.ctl("node", "remove", "n1", "--force").exits(exitUsage).complains("live twice", "Write n1 to go on", "nothing was done")
 	l.pipe(strings.NewReader("n2\n"), "node", "remove", "n1", "--force").exits(exitUsage).complains("nothing was done")
-	if live, err := l.store.Sessions(t.Context()); err != nil || len(live) != 1 {
+	if live, err := l.store.Sessions.Sessions(t.Context()); err != nil || len(live) != 1 {
 		t.Fatalf("sessions are %v, %v", live, err)
 	}
 	confirmed := l.pipe(strings.NewReader("n1\n"), "node", "remove", "n1", "--force", "-o", "json")
-	var removal lease.Removal
+	var removal admin.Removal
 	confirmed.into(&removal)
 	if confirmed.code != exitDone || removal.Node != "n1" {
 		t.Errorf("exit code %d, %+v: %s", confirmed.code, removal, confirmed.err)
 	}
-	if err := lease.Publish(t.Context(), session, lease.Batch{}); err == nil {
+	if err := rollout.Publish(t.Context(), session, rollout.Batch{}); err == nil {
 		t.Error("the removed node's session still publishes")
 	}
 	l.join("n1")

@@ -9,7 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // What berthctl exits with. Scripts build on it.
@@ -37,7 +38,7 @@ func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	if conflict, ok := errors.AsType[*lease.ConflictError](err); ok {
+	if conflict, ok := errors.AsType[*config.ConflictError](err); ok {
 		fmt.Fprintf(diagnostics, "berthctl: %s\n", c.tellWinner(conflict.Winner))
 		return exitConflict
 	}
@@ -58,7 +59,7 @@ func (c *ctl) exit(diagnostics io.Writer, cmd *cobra.Command, err error) int {
 }
 
 // tellWinner says who changed the configuration between the reading and the writing of this command.
-func (c *ctl) tellWinner(w lease.HistoryEntry) string {
+func (c *ctl) tellWinner(w record.HistoryEntry) string {
 	words := fmt.Sprintf("nothing was changed: %s changed the configuration %s ago, to revision %d", w.Who, age(c.now(), w.When), w.Revision)
 	if w.Message != "" {
 		words += fmt.Sprintf(" (%q)", w.Message)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-ipam/berth/internal/nearest"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A kind is one of the lists that get prints.
@@ -99,7 +100,7 @@ func (k kind[T]) table(items []T) table {
 // allowed is the list, unless the settings keep it from being told.
 func (k kind[T]) allowed(ctx context.Context, store *lease.Store) ([]T, error) {
 	if k.named {
-		if err := store.Allow(ctx, lease.OperationRead); err != nil {
+		if err := store.Config.Allow(ctx, record.OperationRead); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func (c *ctl) nodes() kind[node] {
@@ -25,23 +26,23 @@ func (c *ctl) nodes() kind[node] {
 	}
 }
 
-func (c *ctl) blocks() kind[lease.Block] {
-	return kind[lease.Block]{
+func (c *ctl) blocks() kind[record.Block] {
+	return kind[record.Block]{
 		name: "blocks", what: "the parts of the pools that have an owner", key: "CIDR",
 		example: "  berthctl get blocks\n  berthctl get blocks 10.42.16.0/26 -o json",
-		list:    func(ctx context.Context, store *lease.Store) ([]lease.Block, error) { return store.Blocks(ctx) },
-		keyOf:   func(b lease.Block) string { return b.Prefix.String() },
+		list:    func(ctx context.Context, store *lease.Store) ([]record.Block, error) { return store.Blocks.List(ctx) },
+		keyOf:   func(b record.Block) string { return b.Prefix.String() },
 		header:  []string{"BLOCK", "POOL", "OWNER"},
-		row:     func(b lease.Block) []string { return []string{b.Prefix.String(), b.Pool, owners(b)} },
+		row:     func(b record.Block) []string { return []string{b.Prefix.String(), b.Pool, owners(b)} },
 	}
 }
 
 // owners names the owner of a block, or where it has several those of its parts.
-func owners(b lease.Block) string {
+func owners(b record.Block) string {
 	var words []string
 	for _, part := range b.Parts {
 		word := part.Owner
-		if part.Owner == lease.OwnerMachine {
+		if part.Owner == record.OwnerMachine {
 			word = fmt.Sprintf("%s(%s)", part.Owner, part.Node)
 		}
 		if part.Prefix != b.Prefix {
@@ -52,16 +53,16 @@ func owners(b lease.Block) string {
 	return strings.Join(words, ",")
 }
 
-func (c *ctl) assignments() kind[lease.Assignment] {
-	return kind[lease.Assignment]{
+func (c *ctl) assignments() kind[record.Assignment] {
+	return kind[record.Assignment]{
 		named: true, name: "assignments", what: "the addresses of stateless containers", key: "ADDRESS",
 		example: "  berthctl get assignments\n  berthctl get assignments 10.42.16.9 -o json",
-		list: func(ctx context.Context, store *lease.Store) ([]lease.Assignment, error) {
-			return store.Assignments(ctx)
+		list: func(ctx context.Context, store *lease.Store) ([]record.Assignment, error) {
+			return store.Blocks.Assignments(ctx)
 		},
-		keyOf:  func(a lease.Assignment) string { return a.Address.String() },
+		keyOf:  func(a record.Assignment) string { return a.Address.String() },
 		header: []string{"ADDRESS", "POOL", "APP", "NAMESPACE/NAME", "CONTAINER", "NETWORK", "INTERFACE", "NODE", "AGE"},
-		row: func(a lease.Assignment) []string {
+		row: func(a record.Assignment) []string {
 			return []string{
 				a.Address.String(), a.Pool, a.App.String(), a.Workload.String(), a.Attachment.Container, a.Attachment.Network, a.Attachment.Interface,
 				a.Node, age(c.now(), a.Since),
@@ -70,17 +71,17 @@ func (c *ctl) assignments() kind[lease.Assignment] {
 	}
 }
 
-func (c *ctl) reservations() kind[lease.Reservation] {
-	return kind[lease.Reservation]{
+func (c *ctl) reservations() kind[record.Reservation] {
+	return kind[record.Reservation]{
 		named: true, name: "reservations", what: "the addresses of the members of stateful apps", key: "ADDRESS",
 		example: "  berthctl get reservations\n  berthctl get reservations 10.42.0.17 -o json",
-		list: func(ctx context.Context, store *lease.Store) ([]lease.Reservation, error) {
-			return store.Reservations(ctx)
+		list: func(ctx context.Context, store *lease.Store) ([]record.Reservation, error) {
+			return store.Reservations.List(ctx)
 		},
-		keyOf:  func(r lease.Reservation) string { return r.Address.String() },
+		keyOf:  func(r record.Reservation) string { return r.Address.String() },
 		header: []string{"ADDRESS", "POOL", "MEMBER", "NETWORK", "INTERFACE", "CONTAINER", "NODE", "AGE"},
-		row: func(r lease.Reservation) []string {
-			holder := lease.Holder{}
+		row: func(r record.Reservation) []string {
+			holder := record.Holder{}
 			if r.Holder != nil {
 				holder = *r.Holder
 			}

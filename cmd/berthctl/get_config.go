@@ -14,12 +14,14 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A poolRow is a pool and what a table shows of it besides. JSON and YAML have the pool alone, so that they can be applied.
 type poolRow struct {
 	allocator.Pool
-	machines []lease.Part
+	machines []record.Part
 }
 
 func (c *ctl) pools() kind[poolRow] {
@@ -39,15 +41,15 @@ func (c *ctl) pools() kind[poolRow] {
 }
 
 func poolRows(ctx context.Context, store *lease.Store) ([]poolRow, error) {
-	config, err := store.Config(ctx)
+	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := store.Blocks(ctx)
+	blocks, err := store.Blocks.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	of := map[string][]lease.Part{}
+	of := map[string][]record.Part{}
 	for _, b := range blocks {
 		of[b.Pool] = append(of[b.Pool], b.Machines()...)
 	}
@@ -59,7 +61,7 @@ func poolRows(ctx context.Context, store *lease.Store) ([]poolRow, error) {
 }
 
 // machines are the addresses of nodes themselves, which nobody is given. A few are named.
-func machines(parts []lease.Part) string {
+func machines(parts []record.Part) string {
 	const named = 3
 	var words []string
 	for i, p := range parts {
@@ -72,7 +74,7 @@ func machines(parts []lease.Part) string {
 	return strings.Join(words, ",")
 }
 
-func sortedPools(config *lease.Config) []allocator.Pool {
+func sortedPools(config *config.Config) []allocator.Pool {
 	var pools []allocator.Pool
 	for _, name := range slices.Sorted(maps.Keys(config.Pools)) {
 		pools = append(pools, config.Pools[name])
@@ -102,14 +104,16 @@ func mtu(bytes int) string {
 	return strconv.Itoa(bytes)
 }
 
-func (c *ctl) history() kind[lease.HistoryEntry] {
-	return kind[lease.HistoryEntry]{
+func (c *ctl) history() kind[record.HistoryEntry] {
+	return kind[record.HistoryEntry]{
 		name: "history", what: "the changes of the configuration", key: "NUMBER",
 		example: "  berthctl get history\n  berthctl get history 12 -o yaml",
-		list:    func(ctx context.Context, store *lease.Store) ([]lease.HistoryEntry, error) { return store.History(ctx) },
-		keyOf:   func(h lease.HistoryEntry) string { return strconv.FormatInt(h.Number, 10) },
-		header:  []string{"NUMBER", "REVISION", "AGE", "WHO", "MESSAGE", "CHANGES"},
-		row: func(h lease.HistoryEntry) []string {
+		list: func(ctx context.Context, store *lease.Store) ([]record.HistoryEntry, error) {
+			return store.Config.History(ctx)
+		},
+		keyOf:  func(h record.HistoryEntry) string { return strconv.FormatInt(h.Number, 10) },
+		header: []string{"NUMBER", "REVISION", "AGE", "WHO", "MESSAGE", "CHANGES"},
+		row: func(h record.HistoryEntry) []string {
 			return []string{
 				strconv.FormatInt(h.Number, 10), strconv.FormatInt(h.Revision, 10), age(c.now(), h.When), h.Who, h.Message, summary(h.Changes),
 			}
@@ -118,7 +122,7 @@ func (c *ctl) history() kind[lease.HistoryEntry] {
 }
 
 // summary tells changes in a few words, such as "pool default (mtu, routes); pool lab (new)".
-func summary(changes []lease.Change) string {
+func summary(changes []record.Change) string {
 	var objects, fields []string
 	for i, change := range changes {
 		switch {
@@ -146,15 +150,15 @@ func (c *ctl) settings() *cobra.Command {
 		Example: "  berthctl get settings\n  berthctl get settings -o yaml > settings.yaml",
 		Args:    noArgs,
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
-			config, err := store.Config(ctx)
+			config, err := store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
 			s := config.Settings
-			return c.print(map[string]lease.Settings{"settings": s}, func(w io.Writer) error {
+			return c.print(map[string]record.Settings{"settings": s}, func(w io.Writer) error {
 				return table{
 					header: []string{"OPERATIONS", "FENCING", "PROBE", "SESSION", "ADDRESS LEASE"},
-					rows: [][]string{{strings.Join(s.Operations, ","), s.Fencing, cmp.Or(s.Probe, lease.ProbeUplink), span(s.Session),
+					rows: [][]string{{strings.Join(s.Operations, ","), s.Fencing, cmp.Or(s.Probe, record.ProbeUplink), span(s.Session),
 						span(s.AddressLease)}},
 				}.write(w)
 			})

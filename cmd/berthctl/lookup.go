@@ -11,6 +11,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // What can be the matter with an address.
@@ -86,11 +88,11 @@ func matching(all []holding, word string) []holding {
 
 // holdings are all addresses that are assigned or reserved, in their order.
 func holdings(ctx context.Context, store *lease.Store) ([]holding, error) {
-	assignments, err := store.Assignments(ctx)
+	assignments, err := store.Blocks.Assignments(ctx)
 	if err != nil {
 		return nil, err
 	}
-	reservations, err := store.Reservations(ctx)
+	reservations, err := store.Reservations.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func holdings(ctx context.Context, store *lease.Store) ([]holding, error) {
 	return all, nil
 }
 
-func assigned(a lease.Assignment) holding {
+func assigned(a record.Assignment) holding {
 	return holding{
 		Address: a.Address, Pool: a.Pool, State: stateAssigned, Class: string(allocator.Stateless),
 		Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(), UID: a.Workload.UID,
@@ -114,7 +116,7 @@ func assigned(a lease.Assignment) holding {
 	}
 }
 
-func reserved(r lease.Reservation) holding {
+func reserved(r record.Reservation) holding {
 	h := holding{
 		Address: r.Address, Pool: r.Pool, State: stateReserved, Class: string(allocator.Stateful),
 		Namespace: r.Identity.Namespace, App: r.Identity.App, Member: r.Identity.Member,
@@ -129,7 +131,7 @@ func reserved(r lease.Reservation) holding {
 
 // lookupAddress says of any address of a pool what is the matter with it.
 func lookupAddress(ctx context.Context, store *lease.Store, a netip.Addr) (holding, error) {
-	config, err := store.Config(ctx)
+	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return holding{}, err
 	}
@@ -142,14 +144,14 @@ func lookupAddress(ctx context.Context, store *lease.Store, a netip.Addr) (holdi
 }
 
 func inPool(ctx context.Context, store *lease.Store, pool allocator.Pool, a netip.Addr) (holding, error) {
-	reservation, err := store.Reservation(ctx, pool.Name, a)
+	reservation, err := store.Reservations.Of(ctx, pool.Name, a)
 	if err != nil {
 		return holding{}, err
 	}
 	if reservation != nil {
 		return reserved(*reservation), nil
 	}
-	assignment, err := store.Assignment(ctx, pool.Name, a)
+	assignment, err := store.Blocks.Assignment(ctx, pool.Name, a)
 	if err != nil {
 		return holding{}, err
 	}
@@ -161,7 +163,7 @@ func inPool(ctx context.Context, store *lease.Store, pool allocator.Pool, a neti
 		h.State = stateExcluded
 		return h, nil
 	}
-	blocks, err := store.Blocks(ctx)
+	blocks, err := store.Blocks.List(ctx)
 	for _, block := range blocks {
 		for _, part := range block.Parts {
 			if block.Pool == pool.Name && part.Prefix.Contains(a) {
@@ -173,7 +175,7 @@ func inPool(ctx context.Context, store *lease.Store, pool allocator.Pool, a neti
 }
 
 // poolWords lists the pools and their CIDRs.
-func poolWords(config *lease.Config) string {
+func poolWords(config *config.Config) string {
 	var words []string
 	for _, pool := range sortedPools(config) {
 		words = append(words, fmt.Sprintf("%s has %s", pool.Name, join(pool.CIDRs)))

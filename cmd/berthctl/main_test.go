@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 func TestMain(m *testing.M) { etcdtest.Main(m) }
@@ -25,11 +26,11 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{T: t, prefix: etcdtest.Prefix(t)}
-	store, err := lease.Open(lease.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix})
+	store, err := lease.Open(kv.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
+	t.Cleanup(func() { store.KV.Close() })
 	l.store = store
 	return l
 }

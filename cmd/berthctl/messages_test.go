@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 func TestAListNamesTheRecordsThatItLeavesOut(t *testing.T) {
@@ -120,7 +120,7 @@ func TestWordsOfThePeopleAreOneLine(t *testing.T) {
 	pool := next.Pools["default"]
 	pool.MTU = 1400
 	next.Pools["default"] = pool
-	if _, err := l.store.Apply(t.Context(), base, next, lease.Note{Who: "another\tprogram", Message: "\x1b[2Jgone\r"}); err != nil {
+	if _, err := l.store.Editor.Apply(t.Context(), base, next, config.Note{Who: "another\tprogram", Message: "\x1b[2Jgone\r"}); err != nil {
 		t.Fatal(err)
 	}
 	answer := l.ctl("get", "history").exits(exitDone).says(`\x1b[2Jgone\r`, `another\tprogram`)

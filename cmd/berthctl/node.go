@@ -13,6 +13,8 @@ import (
 
 	"github.com/berth-ipam/berth/internal/nearest"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func (c *ctl) node() *cobra.Command {
@@ -46,11 +48,11 @@ address that is live twice: a container that still runs there keeps its address 
 			if err := wantArgs(1, 1, "the name of a NODE")(cmd, args); err != nil {
 				return err
 			}
-			return lease.ValidNode("node", args[0])
+			return record.ValidNode("node", args[0])
 		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
 			if force { // that may take from containers which run; without it only what is gone loses anything
-				if err := store.Allow(ctx, lease.OperationDelete); err != nil {
+				if err := store.Config.Allow(ctx, record.OperationDelete); err != nil {
 					return err
 				}
 				fmt.Fprintln(c.diagnostics, forceWords(args[0]))
@@ -72,7 +74,7 @@ address that is live twice: a container that still runs there keeps its address 
 func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Store, name string, force bool) error {
 	bar := c.progress()
 	var whole time.Duration
-	removal, err := store.RemoveNode(ctx, name, lease.RemoveOptions{Force: force, Waiting: func(left time.Duration) {
+	removal, err := store.Admin.RemoveNode(ctx, name, admin.RemoveOptions{Force: force, Waiting: func(left time.Duration) {
 		whole = max(whole, left)
 		step := max(time.Second, (whole / 100).Round(time.Second)) // a log gets a hundred lines, not one a second
 		bar.show(int((whole - left).Truncate(step).Seconds()), int(whole.Seconds()),
@@ -92,10 +94,10 @@ func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Store, name string,
 
 // explainRemoval adds what can be done.
 func explainRemoval(ctx context.Context, store *lease.Store, name string, err error) error {
-	if _, live := errors.AsType[*lease.NodeLiveError](err); live {
+	if _, live := errors.AsType[*admin.NodeLiveError](err); live {
 		return fmt.Errorf("%w\nend its agent and wait until the session has expired, or give --force. %s", err, forceWords(name))
 	}
-	if _, unknown := errors.AsType[*lease.UnknownNodeError](err); unknown {
+	if _, unknown := errors.AsType[*admin.UnknownNodeError](err); unknown {
 		if names, listed := nodeNames(ctx, store); listed == nil {
 			return fmt.Errorf("%w: %s", err, nearest.Hint(name, names))
 		}

@@ -5,41 +5,42 @@ import (
 	"slices"
 
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A node is what the cluster knows of one: its record, its session, its report.
 type node struct {
-	lease.Node
-	Live         bool        `json:"live"`        // it has a session
-	Applied      int64       `json:"applied"`     // the revision that all its containers have
-	LiveApplied  int64       `json:"liveApplied"` // the one that they have as far as running containers can get it
-	Containers   int         `json:"containers"`
-	Lagging      []lease.Lag `json:"lagging,omitempty"` // at most 200 of them
-	LaggingCount int         `json:"laggingCount"`
+	record.Node
+	Live         bool         `json:"live"`        // it has a session
+	Applied      int64        `json:"applied"`     // the revision that all its containers have
+	LiveApplied  int64        `json:"liveApplied"` // the one that they have as far as running containers can get it
+	Containers   int          `json:"containers"`
+	Lagging      []record.Lag `json:"lagging,omitempty"` // at most 200 of them
+	LaggingCount int          `json:"laggingCount"`
 
-	Findings      []lease.NodeFinding `json:"findings,omitempty"` // at most 50 of them
-	FindingsCount int                 `json:"findingsCount,omitempty"`
+	Findings      []record.NodeFinding `json:"findings,omitempty"` // at most 50 of them
+	FindingsCount int                  `json:"findingsCount,omitempty"`
 }
 
 // nodes joins the records, sessions and reports of all nodes, by name.
 func nodes(ctx context.Context, store *lease.Store) ([]node, error) {
-	records, err := store.Nodes(ctx)
+	records, err := store.Sessions.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sessions, err := store.Sessions(ctx)
+	sessions, err := store.Sessions.Sessions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	reports, err := store.Statuses(ctx)
+	reports, err := store.Rollout.Statuses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	config, err := store.Config(ctx)
+	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	unnamed := config.Settings.Allow(lease.OperationRead) != nil // then nobody is told which containers there are
+	unnamed := config.Settings.Allow(record.OperationRead) != nil // then nobody is told which containers there are
 	var all []node
 	for _, record := range records {
 		report := reports[record.Name]

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // allows makes the settings allow the operations and no others.
@@ -34,7 +34,7 @@ func TestEveryVerbPassesTheGateOfItsOperation(t *testing.T) {
 			l.ctl(strings.Fields(line)...).exits(exitError).complains(`operation "`+c.off+`" is switched off`, "valid are "+c.on)
 		}
 	}
-	if nodes, err := l.store.Nodes(t.Context()); err != nil || len(nodes) != 1 {
+	if nodes, err := l.store.Sessions.Nodes(t.Context()); err != nil || len(nodes) != 1 {
 		t.Errorf("the nodes are %v, %v", nodes, err)
 	}
 	l.allows("read, insert, delete")
@@ -69,7 +69,7 @@ func TestAChangeSaysWhatItSwitchesOff(t *testing.T) {
 	}
 	l.ctl("rollback", "2", "--dry-run").exits(exitDone).says("operation delete is switched off")
 	for operation := range withoutOperation {
-		if err := lease.DefaultSettings().Allow(operation); err != nil {
+		if err := record.DefaultSettings().Allow(operation); err != nil {
 			t.Error(err)
 		}
 	}

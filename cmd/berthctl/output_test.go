@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestAnAgeIsWrittenInItsTwoLargestUnits(t *testing.T) {
@@ -36,7 +36,7 @@ func TestASpanIsWrittenAsPeopleWriteIt(t *testing.T) {
 }
 
 func TestASummaryNamesObjectsAndTheirFields(t *testing.T) {
-	changes := []lease.Change{
+	changes := []record.Change{
 		{Object: "settings", Field: "session", Before: "15s", After: "20s"},
 		{Object: "pool a", Field: "mtu", After: "1400"}, {Object: "pool a", Field: "routes", After: "[]"},
 		{Object: "pool b", Field: "cidrs", After: "[]"}, {Object: "pool b", Field: "name", After: "b"},

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // interfaceFields are a pool's keys that agents bring to the interfaces which Berth made, and to no others.
@@ -13,7 +14,7 @@ var interfaceFields = []string{"gateways", "mtu", "routes"}
 
 // outOfReach says which changes of pools do not come to running containers, or not to all: a line for each pool and
 // reason.
-func outOfReach(base *lease.Config, changes []lease.Change) (notes []string) {
+func outOfReach(base *config.Config, changes []record.Change) (notes []string) {
 	var pool string
 	var dns bool
 	var fields []string

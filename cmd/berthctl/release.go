@@ -9,6 +9,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 func (c *ctl) release() *cobra.Command {
@@ -24,7 +26,7 @@ It is refused for a member that runs, unless --force is given: then its containe
   berthctl release shop/db/db-2 shop/db/db-3 --network lab-net
   berthctl release shop/db/db-0 --force`,
 		Args: member.args(1, 0),
-		RunE: c.operation(lease.OperationDelete, func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.operation(record.OperationDelete, func(ctx context.Context, store *lease.Store, args []string) error {
 			ids, err := member.identities(args)
 			if err != nil {
 				return err
@@ -43,11 +45,11 @@ It is refused for a member that runs, unless --force is given: then its containe
 }
 
 // endAll ends what is reserved for the members, of each whatever becomes of the others.
-func endAll(ctx context.Context, store *lease.Store, ids []allocator.Identity, force bool) ([]lease.Reservation, error) {
-	var all []lease.Reservation
+func endAll(ctx context.Context, store *lease.Store, ids []allocator.Identity, force bool) ([]record.Reservation, error) {
+	var all []record.Reservation
 	var failed []error
 	for _, id := range ids {
-		ended, err := store.EndReservation(ctx, id, force)
+		ended, err := store.Reservations.End(ctx, id, force)
 		if err != nil {
 			failed = append(failed, explain(id, err))
 		}
@@ -57,7 +59,7 @@ func endAll(ctx context.Context, store *lease.Store, ids []allocator.Identity, f
 }
 
 // tellReleased prints who has given up which address.
-func (c *ctl) tellReleased(ended []lease.Reservation) error {
+func (c *ctl) tellReleased(ended []record.Reservation) error {
 	found := []holding{}
 	for _, r := range ended {
 		h := reserved(r)
@@ -69,10 +71,10 @@ func (c *ctl) tellReleased(ended []lease.Reservation) error {
 
 // explain adds what can be done to the error about a member that runs, or has nothing.
 func explain(id allocator.Identity, err error) error {
-	if _, ok := errors.AsType[*lease.HeldError](err); ok {
+	if _, ok := errors.AsType[*reservation.HeldError](err); ok {
 		return fmt.Errorf("%w\nstop it first, or give --force: then it loses the address at once", err)
 	}
-	if errors.Is(err, lease.ErrNotReserved) {
+	if errors.Is(err, reservation.ErrNotReserved) {
 		return fmt.Errorf("%w on network %s for interface %s: see \"berthctl get reservations\"", err, id.Network, id.Interface)
 	}
 	return err

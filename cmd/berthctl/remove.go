@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-ipam/berth/internal/nearest"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 func (c *ctl) remove() *cobra.Command {
@@ -47,27 +48,27 @@ the same again to go on. "draining: false" in the file that you apply, or "berth
 			return cmp.Or(wantArgs(1, 1, "the NAME of a pool")(cmd, args), positive("--timeout", timeout))
 		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
-			base, err := store.Config(ctx)
+			base, err := store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
 			if _, ok := base.Pools[args[0]]; !ok {
 				return fmt.Errorf("there is no pool %q: %s", args[0], nearest.Hint(args[0], slices.Sorted(maps.Keys(base.Pools))))
 			}
-			note := lease.Note{Who: who(), Message: message}
+			note := config.Note{Who: who(), Message: message}
 			if drain {
 				if base, err = c.drain(ctx, store, base, args[0], timeout, note); err != nil {
 					return c.halfWay(ctx, store, args[0], err)
 				}
 			}
-			after, err := store.RemovePool(ctx, base, args[0], note)
-			if _, used := errors.AsType[*lease.InUseError](err); used && !drain {
+			after, err := store.Editor.RemovePool(ctx, base, args[0], note)
+			if _, used := errors.AsType[*config.InUseError](err); used && !drain {
 				after, err = c.removeIdle(ctx, store, base, args[0], note, err)
 			}
 			if err != nil {
 				return c.halfWay(ctx, store, args[0], err)
 			}
-			return c.tellApplied(applied{Revision: after.Revision, Changed: true, Changes: lease.Diff(base, after)}, "")
+			return c.tellApplied(applied{Revision: after.Revision, Changed: true, Changes: config.Diff(base, after)}, "")
 		}),
 		ValidArgsFunction: c.complete(1, poolNames),
 	}
@@ -82,9 +83,9 @@ const idleTime = 20 * time.Second
 
 // removeIdle removes a pool in which nothing is in use but blocks that nodes have ready, by draining it first. Where it
 // cannot, the pool is as it was, and the error is the reason for which it could not be removed at once.
-func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Config, pool string, note lease.Note,
-	reason error) (*lease.Config, error) {
-	use, err := store.Use(ctx, pool)
+func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *config.Config, pool string, note config.Note,
+	reason error) (*config.Config, error) {
+	use, err := store.Editor.Use(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +95,11 @@ func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Co
 	former := base.Pools[pool].Draining
 	drained, err := c.drain(ctx, store, base, pool, idleTime, note)
 	if err == nil {
-		return store.RemovePool(ctx, drained, pool, note)
+		return store.Editor.RemovePool(ctx, drained, pool, note)
 	}
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
-	now, readErr := store.Config(ctx)
+	now, readErr := store.Config.Read(ctx)
 	if readErr != nil {
 		return nil, errors.Join(err, readErr)
 	}
@@ -106,7 +107,8 @@ func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *lease.Co
 		p.Draining = false
 		next := now.Clone()
 		next.Pools[pool] = p
-		if _, undone := store.Apply(ctx, now, next, lease.Note{Who: note.Who, Message: "it is in use, and was not removed"}); undone != nil {
+		if _, undone := store.Editor.Apply(ctx, now, next, config.Note{Who: note.Who,
+			Message: "it is in use, and was not removed"}); undone != nil {
 			return nil, errors.Join(err, undone)
 		}
 	}
@@ -128,7 +130,7 @@ func (c *ctl) halfWay(ctx context.Context, store *lease.Store, pool string, err 
 	}
 	ctx, cancel := afterwards(ctx)
 	defer cancel()
-	if now, unread := store.Config(ctx); unread == nil && now.Pools[pool].Draining {
+	if now, unread := store.Config.Read(ctx); unread == nil && now.Pools[pool].Draining {
 		fmt.Fprintf(c.diagnostics, "berthctl: pool %s is draining, and stays so: nodes allocate nothing of it. %s\n", pool, backIntoUse)
 	}
 	return err

@@ -8,14 +8,17 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // idle makes a node that has a block of the pool default ready, and nothing in it.
-func (l *lab) idle(node string) (*lease.Session, lease.Block) {
+func (l *lab) idle(node string) (*session.Session, record.Block) {
 	l.Helper()
 	config, session := l.config(), l.join(node)
-	b, err := lease.ClaimBlock(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
+	b, err := block.Claim(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix("10.42.64.0/26"))
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -41,9 +44,9 @@ func (l *lab) removing(ctx context.Context) <-chan answer {
 
 func TestAPoolOfWhichNodesHaveOnlyIdleBlocksIsRemovedWhenTheyHaveGivenThemBack(t *testing.T) {
 	l := configured(t)
-	session, block := l.idle("n1")
+	session, wanted := l.idle("n1")
 	ended := l.removing(t.Context())
-	if _, err := lease.ReleaseBlock(t.Context(), session, block, block.Prefix); err != nil {
+	if _, err := block.Release(t.Context(), session, wanted, wanted.Prefix); err != nil {
 		t.Fatal(err)
 	}
 	(<-ended).ends(exitDone).says("new revision", "pool default")
@@ -84,7 +87,7 @@ func TestAnIdlePoolWhoseRemovalIsInterruptedIsAsItWas(t *testing.T) {
 func TestAPoolThatWasDrainingBeforeItsRemovalWasInterruptedStaysSo(t *testing.T) {
 	l := configured(t)
 	l.idle("n1")
-	if _, err := l.store.Drain(t.Context(), l.config(), "default", lease.Note{Who: "another"}); err != nil {
+	if _, err := l.store.Editor.Drain(t.Context(), l.config(), "default", config.Note{Who: "another"}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, interrupt := context.WithCancel(t.Context())

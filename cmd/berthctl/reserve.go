@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/record"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -69,12 +70,12 @@ of the pool's stateful ranges. A member that has one already keeps it.`,
 		Args: func(cmd *cobra.Command, words []string) error {
 			return cmp.Or(member.args(1, 1)(cmd, words), ifname.Validate("--interface", member.iface))
 		},
-		RunE: c.operation(lease.OperationInsert, func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.operation(record.OperationInsert, func(ctx context.Context, store *lease.Store, args []string) error {
 			ids, err := member.identities(args)
 			if err != nil {
 				return err
 			}
-			config, err := store.Config(ctx)
+			config, err := store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
@@ -85,7 +86,7 @@ of the pool's stateful ranges. A member that has one already keeps it.`,
 			if pool.Draining {
 				return fmt.Errorf("pool %q is draining, since it is to be removed: choose another one", poolName)
 			}
-			reservations, err := store.ReserveFor(ctx, pool, config.PoolRevisions[poolName], ids[0], asked)
+			reservations, err := store.Reservations.ReserveFor(ctx, pool, config.PoolRevisions[poolName], ids[0], asked)
 			if err != nil {
 				return err
 			}
@@ -117,7 +118,7 @@ func (l *addressList) Set(words string) error {
 }
 
 // tellReserved prints who has got which address.
-func (c *ctl) tellReserved(reservations []lease.Reservation) error {
+func (c *ctl) tellReserved(reservations []record.Reservation) error {
 	found := []holding{}
 	for _, r := range reservations {
 		found = append(found, reserved(r))

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 func (c *ctl) rollback() *cobra.Command {
@@ -39,7 +40,7 @@ If someone else changes the configuration meanwhile, nothing is written, and the
 			if message == "" {
 				message = fmt.Sprintf("rollback to change %d", n)
 			}
-			a, err := rollBack(ctx, store, n, dryRun, lease.Note{Who: who(), Message: message})
+			a, err := rollBack(ctx, store, n, dryRun, config.Note{Who: who(), Message: message})
 			if err != nil {
 				return err
 			}
@@ -65,24 +66,26 @@ func changeNumber(word string) (int64, error) {
 }
 
 // rollBack restores the configuration after change n, or says what that would do.
-func rollBack(ctx context.Context, store *lease.Store, n int64, dryRun bool, note lease.Note) (applied, error) {
-	base, err := store.Config(ctx)
+func rollBack(ctx context.Context, store *lease.Store, n int64, dryRun bool, note config.Note) (applied, error) {
+	base, err := store.Config.Read(ctx)
 	if err != nil {
 		return applied{}, err
 	}
-	then, err := store.At(ctx, n)
+	then, err := store.Editor.At(ctx, n)
 	if err != nil {
 		return applied{}, err
 	}
-	restore := func() (*lease.Config, []*lease.InUseError, error) { return store.Restore(ctx, base, then, note) }
+	restore := func() (*config.Config, []*config.InUseError, error) {
+		return store.Editor.Restore(ctx, base, then, note)
+	}
 	if dryRun {
-		restore = func() (*lease.Config, []*lease.InUseError, error) { return store.Restorable(ctx, base, then) }
+		restore = func() (*config.Config, []*config.InUseError, error) { return store.Editor.Restorable(ctx, base, then) }
 	}
 	after, kept, err := restore()
 	if err != nil {
 		return applied{}, err
 	}
-	a := applied{Revision: after.Revision, Changed: after.Revision != base.Revision, Changes: lease.Diff(base, after)}
+	a := applied{Revision: after.Revision, Changed: after.Revision != base.Revision, Changes: config.Diff(base, after)}
 	a.Notes = append(switchedOff(base, after), outOfReach(base, a.Changes)...)
 	for _, use := range kept {
 		a.Notes = append(a.Notes, fmt.Sprintf("pool %s did not exist then and stays: %s", use.Pool, inWords(use)))

@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // ends is exits for what tells its progress beside the data.
@@ -21,16 +24,16 @@ func (a answer) ends(code int) answer {
 }
 
 // running makes a node with one stateless container, "<node>-container", of the app shop/web.
-func (l *lab) running(node, block string) (*lease.Session, lease.Block) {
+func (l *lab) running(node, wanted string) (*session.Session, record.Block) {
 	l.Helper()
 	config, session := l.config(), l.join(node)
-	b, err := lease.ClaimBlock(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix(block))
+	b, err := block.Claim(l.Context(), session, "default", config.PoolRevisions["default"], netip.MustParsePrefix(wanted))
 	if err != nil {
 		l.Fatal(err)
 	}
-	err = lease.Publish(l.Context(), session, lease.Batch{
-		Status: lease.Status{Applied: config.Revision, Revision: config.Revision, Containers: 1}, Blocks: []lease.Block{b},
-		Set: []lease.Assignment{{
+	err = rollout.Publish(l.Context(), session, rollout.Batch{
+		Status: record.Status{Applied: config.Revision, Revision: config.Revision, Containers: 1}, Blocks: []record.Block{b},
+		Set: []record.Assignment{{
 			Pool: "default", Address: b.Prefix.Addr().Next(), Node: node, App: allocator.App{Namespace: "shop", Name: "web"}, Since: time.Now(),
 			Attachment: allocator.Attachment{Network: "berth", Container: node + "-container", Interface: "eth0"},
 		}},
@@ -48,9 +51,9 @@ func TestTheVersionOfASetNamesItsLaggards(t *testing.T) {
 	l.ctl("version").exits(exitDone).says("complete: yes", "2 of 2", "n1-container", "n2-container", "shop/web", "10.42.64.1")
 	l.ctl("apply", "-f", file(t, smallest+"    mtu: 1400\n")).exits(exitDone)
 	revision := l.config().Revision
-	l.report(first, lease.Status{Applied: revision, Revision: revision})
+	l.report(first, record.Status{Applied: revision, Revision: revision})
 
-	var v lease.SetVersion
+	var v rollout.SetVersion
 	l.ctl("version", "--pool", "default", "-o", "json").exits(exitIncomplete).into(&v)
 	if v.Complete || v.Revision != revision || v.UpToDate != 1 || v.Total != 2 || len(v.Containers) != 2 || len(v.Nodes) != 1 {
 		t.Fatalf("version is %+v", v)
@@ -87,8 +90,8 @@ func TestWaitEndsWhenTheRollOutDoes(t *testing.T) {
 	done := make(chan answer, 1)
 	go func() { done <- l.ctl("version", "--app", "shop/web", "--wait", "-o", "json") }()
 	revision := l.config().Revision
-	l.report(session, lease.Status{Applied: revision, Revision: revision})
-	var v lease.SetVersion
+	l.report(session, record.Status{Applied: revision, Revision: revision})
+	var v rollout.SetVersion
 	(<-done).ends(exitDone).complains("1 of 1").into(&v)
 	if !v.Complete || v.Revision != revision {
 		t.Errorf("version is %+v", v)
@@ -113,7 +116,7 @@ func TestARollbackIsANewRevision(t *testing.T) {
 	l.ctl("rollback", "1", "--dry-run").exits(exitDone).says("pool lab did not exist then and stays", "1 reservation")
 	l.ctl("rollback", "1", "--message", "too small").exits(exitDone).says("new revision", "pool lab did not exist then and stays")
 	after := l.config()
-	if len(after.Pools) != 2 || after.Pools["default"].MTU != 0 || after.Settings.Session != lease.DefaultSettings().Session {
+	if len(after.Pools) != 2 || after.Pools["default"].MTU != 0 || after.Settings.Session != record.DefaultSettings().Session {
 		t.Errorf("the configuration is %+v", after)
 	}
 	l.ctl("release", "shop/db/db-0").exits(exitDone)
@@ -149,7 +152,7 @@ func TestApplySaysWhatDoesNotReachRunningContainers(t *testing.T) {
 
 func TestAPoolIsDrainedBeforeItIsRemoved(t *testing.T) {
 	l := configured(t)
-	session, block := l.running("n1", "10.42.64.0/26")
+	session, wanted := l.running("n1", "10.42.64.0/26")
 	l.ctl("remove", "pool", "default").exits(exitError).complains("1 owned block", "berthctl remove pool default --drain")
 	l.ctl("get", "pools").exits(exitDone).says("STATE", "in use")
 	l.ctl("remove", "pool", "default", "--drain", "--timeout", "300ms").ends(exitIncomplete).
@@ -169,12 +172,12 @@ func TestAPoolIsDrainedBeforeItIsRemoved(t *testing.T) {
 
 	done := make(chan answer, 1)
 	go func() { done <- l.ctl("remove", "pool", "default", "--drain") }()
-	err := lease.Publish(t.Context(), session, lease.Batch{Blocks: []lease.Block{block}, Clear: []lease.Assignment{{Pool: "default",
-		Address: block.Prefix.Addr().Next()}}})
+	err := rollout.Publish(t.Context(), session, rollout.Batch{Blocks: []record.Block{wanted}, Clear: []record.Assignment{{Pool: "default",
+		Address: wanted.Prefix.Addr().Next()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lease.ReleaseBlock(t.Context(), session, block, block.Prefix); err != nil {
+	if _, err := block.Release(t.Context(), session, wanted, wanted.Prefix); err != nil {
 		t.Fatal(err)
 	}
 	(<-done).ends(exitDone).says("new revision")

@@ -14,12 +14,12 @@ import (
 
 	"github.com/berth-ipam/berth/internal/flags"
 	"github.com/berth-ipam/berth/internal/nearest"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // A ctl is one invocation: what its flags say, and where it reads and writes.
 type ctl struct {
-	etcd   *lease.Options
+	etcd   *kv.Options
 	runDir *string
 	output choice
 	in     io.Reader

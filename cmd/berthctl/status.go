@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // A status is the cluster at a glance.
@@ -26,8 +29,8 @@ type status struct {
 	Nodes    []node     `json:"nodes"`
 	Pools    []usage    `json:"pools"`
 
-	WaitingFor []lease.NodeVersion      `json:"waitingFor,omitempty"` // live nodes that have not applied it yet
-	Lagging    []lease.ContainerVersion `json:"lagging,omitempty"`
+	WaitingFor []rollout.NodeVersion      `json:"waitingFor,omitempty"` // live nodes that have not applied it yet
+	Lagging    []rollout.ContainerVersion `json:"lagging,omitempty"`
 }
 
 type etcdStatus struct {
@@ -73,15 +76,15 @@ configuration is complete is judged as "berthctl version" judges it.`,
 }
 
 func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error) {
-	id, err := store.ClusterID(ctx)
+	id, err := store.Sessions.ClusterID(ctx)
 	if err != nil {
 		return status{}, err
 	}
 	s := status{Etcd: etcdStatus{Endpoints: c.etcd.Endpoints, ClusterID: id}, Nodes: []node{}}
 	bounded, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
-	warnings, err := store.CheckRelease(bounded)
-	if refused, ok := errors.AsType[*lease.ReleaseError](err); ok {
+	warnings, err := store.KV.CheckRelease(bounded)
+	if refused, ok := errors.AsType[*kv.ReleaseError](err); ok {
 		s.Etcd.Refused = inWords(refused)
 	}
 	for _, warning := range warnings {
@@ -92,7 +95,7 @@ func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error
 		return status{}, err
 	}
 	s.Nodes = append(s.Nodes, all...)
-	config, err := store.Config(ctx)
+	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return status{}, err
 	}
@@ -106,7 +109,7 @@ func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error
 // judge fills in how far the configuration has come, as "berthctl version" judges it. It also tells while the settings
 // switch reading off, but names no container then.
 func (s *status) judge(ctx context.Context, store *lease.Store) error {
-	reports, err := store.Reports(ctx)
+	reports, err := store.Rollout.Reports(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,12 +128,12 @@ func (s *status) judge(ctx context.Context, store *lease.Store) error {
 }
 
 // usages counts what is used of each pool, by family.
-func usages(ctx context.Context, store *lease.Store, config *lease.Config) ([]usage, error) {
+func usages(ctx context.Context, store *lease.Store, config *config.Config) ([]usage, error) {
 	all, err := holdings(ctx, store)
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := store.Blocks(ctx)
+	blocks, err := store.Blocks.List(ctx)
 	if err != nil {
 		return nil, err
 	}

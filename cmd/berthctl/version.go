@@ -14,17 +14,18 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
 // A setFlags says which containers are meant, together with the words of the command line.
 type setFlags struct{ app, node, pool, live given }
 
 func (s *setFlags) add(fs *pflag.FlagSet) {
-	fs.Var(&s.app, lease.ByApp, "only the containers of an app: `NAMESPACE/APP`")
-	fs.Var(&s.node, lease.ByNode, "only those on a node: its `name`")
-	fs.Var(&s.pool, lease.ByPool, "only those with addresses of a pool: its `name`")
-	fs.Var(&s.live, lease.ByLive, "do not count what only new containers can get")
-	fs.Lookup(lease.ByLive).NoOptDefVal = "true"
+	fs.Var(&s.app, rollout.ByApp, "only the containers of an app: `NAMESPACE/APP`")
+	fs.Var(&s.node, rollout.ByNode, "only those on a node: its `name`")
+	fs.Var(&s.pool, rollout.ByPool, "only those with addresses of a pool: its `name`")
+	fs.Var(&s.live, rollout.ByLive, "do not count what only new containers can get")
+	fs.Lookup(rollout.ByLive).NoOptDefVal = "true"
 }
 
 // A given is every value that a flag was given: one that is there twice is refused as a parameter is, which is there twice.
@@ -35,17 +36,17 @@ func (g *given) Type() string           { return "" }
 func (g *given) Set(value string) error { *g = append(*g, value); return nil }
 
 // selector is what the words and the flags mean. An empty flag is none that was left out: a script may have lost its value.
-func (s *setFlags) selector(words []string) (lease.Selector, error) {
+func (s *setFlags) selector(words []string) (rollout.Selector, error) {
 	parameters := map[string][]string{}
 	if len(words) > 0 {
-		parameters[lease.ByContainer] = words
+		parameters[rollout.ByContainer] = words
 	}
-	for name, values := range map[string]given{lease.ByApp: s.app, lease.ByNode: s.node, lease.ByPool: s.pool, lease.ByLive: s.live} {
+	for name, values := range map[string]given{rollout.ByApp: s.app, rollout.ByNode: s.node, rollout.ByPool: s.pool, rollout.ByLive: s.live} {
 		if values != nil {
 			parameters[name] = values
 		}
 	}
-	return lease.SelectorOf(parameters)
+	return rollout.SelectorOf(parameters)
 }
 
 func (c *ctl) version() *cobra.Command {
@@ -104,16 +105,16 @@ For the version of the program see "berthctl --version".`,
 }
 
 // readVersion gives the version of a set, with wait the one when it is complete or the time is over.
-func (c *ctl) readVersion(ctx context.Context, store *lease.Store, set lease.Selector, wait bool,
-	timeout time.Duration) (*lease.SetVersion, error) {
+func (c *ctl) readVersion(ctx context.Context, store *lease.Store, set rollout.Selector, wait bool,
+	timeout time.Duration) (*rollout.SetVersion, error) {
 	if !wait {
-		return store.Version(ctx, set)
+		return store.Rollout.Version(ctx, set)
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	bar := c.progress()
 	defer bar.end()
-	v, err := store.WaitVersion(bounded, set, 0, func(v *lease.SetVersion) { bar.show(v.UpToDate, v.Total, versionWords(v)) })
+	v, err := store.Rollout.WaitVersion(bounded, set, 0, func(v *rollout.SetVersion) { bar.show(v.UpToDate, v.Total, versionWords(v)) })
 	if v != nil && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return v, nil
 	}
@@ -121,7 +122,7 @@ func (c *ctl) readVersion(ctx context.Context, store *lease.Store, set lease.Sel
 }
 
 // tellVersion prints the set: all of it, or after waiting only those containers that lag.
-func (c *ctl) tellVersion(v *lease.SetVersion, laggards bool) error {
+func (c *ctl) tellVersion(v *rollout.SetVersion, laggards bool) error {
 	err := c.print(v, func(w io.Writer) error { return writeVersion(w, v, laggards) })
 	if err != nil || v.Complete {
 		return err
@@ -130,7 +131,7 @@ func (c *ctl) tellVersion(v *lease.SetVersion, laggards bool) error {
 }
 
 // versionWords follow how many of how many.
-func versionWords(v *lease.SetVersion) string {
+func versionWords(v *rollout.SetVersion) string {
 	words := fmt.Sprintf("containers have revision %d", v.Revision)
 	if len(v.Nodes) == 0 {
 		return words
@@ -138,7 +139,7 @@ func versionWords(v *lease.SetVersion) string {
 	return words + ", waiting for " + few(nodesOf(v.Nodes))
 }
 
-func nodesOf(all []lease.NodeVersion) []string {
+func nodesOf(all []rollout.NodeVersion) []string {
 	names := make([]string, len(all))
 	for i, n := range all {
 		names[i] = n.Node
@@ -155,7 +156,7 @@ func few(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-func writeVersion(w io.Writer, v *lease.SetVersion, laggards bool) error {
+func writeVersion(w io.Writer, v *rollout.SetVersion, laggards bool) error {
 	fmt.Fprintf(w, "revision %d, complete: %s, %d of %d containers have it\n", v.Revision, yesNo(v.Complete), v.UpToDate, v.Total)
 	containers := table{header: []string{"CONTAINER", "NETWORK", "INTERFACE", "NODE", "WHO", "NAMESPACE/NAME", "POOL", "ADDRESSES",
 		"APPLIED", "UP TO DATE", "REASON"}}

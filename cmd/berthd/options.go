@@ -11,13 +11,14 @@ import (
 
 	"github.com/berth-ipam/berth/agent"
 	"github.com/berth-ipam/berth/internal/flags"
-	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/embedded"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 type options struct {
 	agent               agent.Options
-	etcd                *lease.Options
+	etcd                *kv.Options
 	dataDir             string
 	embeddedListen      []string
 	logLevel, logFormat string
@@ -72,7 +73,7 @@ func parse(args []string) (*options, error) {
 }
 
 func (o *options) check() error {
-	if err := lease.ValidNode("--node", o.agent.Node); err != nil {
+	if err := record.ValidNode("--node", o.agent.Node); err != nil {
 		return fmt.Errorf("%w: choose another name with --node, which is the machine's host name where it is not given", err)
 	}
 	if err := nodeAddress(o.agent.Address); err != nil {

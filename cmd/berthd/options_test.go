@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 func TestACommandLineThatCannotBeCarriedOutIsRefusedInWords(t *testing.T) {
@@ -56,7 +56,7 @@ func TestDirectoriesAndEtcdAreWhatTheCommandLineSays(t *testing.T) {
 	if !strings.HasPrefix(o.agent.RunDir, "/") || !strings.HasSuffix(o.agent.RunDir, "/run") {
 		t.Errorf("the run directory is %s: want it whole, since the agent's directory of work is not its caller's", o.agent.RunDir)
 	}
-	if len(o.etcd.Endpoints) != 2 || o.etcd.Prefix != lease.DefaultPrefix {
+	if len(o.etcd.Endpoints) != 2 || o.etcd.Prefix != kv.DefaultPrefix {
 		t.Errorf("etcd is %+v", o.etcd)
 	}
 }

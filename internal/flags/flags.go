@@ -11,20 +11,20 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // Etcd adds the flags that say how etcd is reached. Parsing fills the options; without endpoints they stay empty,
 // and what that means is the program's to say.
-func Etcd(fs *pflag.FlagSet) *lease.Options {
-	o := new(lease.Options)
+func Etcd(fs *pflag.FlagSet) *kv.Options {
+	o := new(kv.Options)
 	fs.StringSliceVar(&o.Endpoints, "etcd-endpoints", nil, "etcd's client `URLs`, separated by commas")
 	fs.StringVar(&o.CACert, "etcd-cacert", "", "`file` of the authorities that etcd's certificate is checked against")
 	fs.StringVar(&o.Cert, "etcd-cert", "", "`file` of the client certificate shown to etcd")
 	fs.StringVar(&o.Key, "etcd-key", "", "`file` of the client certificate's key")
 	fs.StringVar(&o.User, "etcd-user", "", "etcd `user` name")
 	fs.StringVar(&o.PasswordFile, "etcd-password-file", "", "`file` whose content is the etcd user's password")
-	fs.StringVar(&o.Prefix, "etcd-prefix", lease.DefaultPrefix, "`prefix` of Berth's keys in etcd")
+	fs.StringVar(&o.Prefix, "etcd-prefix", kv.DefaultPrefix, "`prefix` of Berth's keys in etcd")
 	return o
 }
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestTheDocumentsNameEveryKeyOfPoolsAndSettings(t *testing.T) {
@@ -20,7 +20,7 @@ func TestTheDocumentsNameEveryKeyOfPoolsAndSettings(t *testing.T) {
 	}
 	for heading, kind := range map[string]reflect.Type{
 		"### Keys of a pool\n": reflect.TypeFor[allocator.Pool](),
-		"### Settings\n":       reflect.TypeFor[lease.Settings](),
+		"### Settings\n":       reflect.TypeFor[record.Settings](),
 	} {
 		_, table, there := strings.Cut(string(manual), heading)
 		table, _, _ = strings.Cut(table, "\n#")

@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // Whatever Parse accepts is valid, and says the same when it is written out and read again.
@@ -21,7 +21,7 @@ func FuzzWhatIsReadIsValidAndReadsTheSameAgain(f *testing.F) {
 		if err != nil {
 			return
 		}
-		next := m.On(&lease.Config{})
+		next := m.On(&config.Config{})
 		if len(next.Pools) != len(m.Pools) {
 			t.Fatalf("%d pools became %d", len(m.Pools), len(next.Pools))
 		}

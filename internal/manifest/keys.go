@@ -4,7 +4,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // pools reads the list of pools.
@@ -94,8 +94,8 @@ func (p *parser) dns(n *yaml.Node, dns *allocator.DNS) {
 }
 
 // settings reads the settings over the defaults.
-func (p *parser) settings(n *yaml.Node) *lease.Settings {
-	settings := lease.DefaultSettings()
+func (p *parser) settings(n *yaml.Node) *record.Settings {
+	settings := record.DefaultSettings()
 	before := len(p.errs)
 	p.mapping(n, "settings", fields{
 		"operations":   list(p, "operations", &settings.Operations, word),

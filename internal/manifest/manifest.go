@@ -14,7 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A Manifest is what a file says. A pool that the file does not name stays as it is, and so do the settings; of a pool
@@ -22,7 +23,7 @@ import (
 // as it is.
 type Manifest struct {
 	Pools    []allocator.Pool // valid each, in the order of the file
-	Settings *lease.Settings  // valid; nil: the file says nothing of them
+	Settings *record.Settings // valid; nil: the file says nothing of them
 	draining map[string]bool  // the pools of which the file says whether they are
 }
 
@@ -50,7 +51,7 @@ func (m *Manifest) SaysDraining(pool string) bool { _, says := m.draining[pool];
 
 // On is base with what the file says put over it. Base stays as it is. A pool of which the file does not say whether it is
 // draining goes on as it is.
-func (m *Manifest) On(base *lease.Config) *lease.Config {
+func (m *Manifest) On(base *config.Config) *config.Config {
 	next := base.Clone()
 	if next.Pools == nil {
 		next.Pools = make(map[string]allocator.Pool, len(m.Pools))

@@ -12,7 +12,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/client"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 const smallest = `
@@ -74,7 +75,7 @@ func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
 				t.Errorf("%s: the first pool does not show the key of %s", name, pool.Type().Field(i).Name)
 			}
 		}
-		if m.Settings == nil || !reflect.DeepEqual(*m.Settings, lease.DefaultSettings()) {
+		if m.Settings == nil || !reflect.DeepEqual(*m.Settings, record.DefaultSettings()) {
 			t.Errorf("%s: settings are %+v, but the comments say that they are the defaults", name, m.Settings)
 		}
 	}
@@ -106,11 +107,11 @@ pools:
 }
 
 func TestWhatAFileDoesNotNameIsUntouched(t *testing.T) {
-	strange := lease.DefaultSettings()
+	strange := record.DefaultSettings()
 	strange.Session = allocator.Duration(7 * time.Second)
 	other := allocator.Pool{Name: "other", MTU: 1234}
 	old := allocator.Pool{Name: "default", MTU: 1400}
-	base := &lease.Config{Revision: 7, Settings: strange, Pools: map[string]allocator.Pool{"other": other, "default": old}}
+	base := &config.Config{Revision: 7, Settings: strange, Pools: map[string]allocator.Pool{"other": other, "default": old}}
 
 	next := parse(t, smallest).On(base)
 	if !reflect.DeepEqual(next.Pools["other"], other) {
@@ -127,7 +128,7 @@ func TestWhatAFileDoesNotNameIsUntouched(t *testing.T) {
 	}
 
 	next = parse(t, "settings: {addressLease: 2h}").On(base)
-	want := lease.DefaultSettings()
+	want := record.DefaultSettings()
 	want.AddressLease = allocator.Duration(2 * time.Hour)
 	if !reflect.DeepEqual(next.Settings, want) {
 		t.Errorf("settings became %+v, want the default of each key that the file leaves out: %+v", next.Settings, want)
@@ -136,21 +137,21 @@ func TestWhatAFileDoesNotNameIsUntouched(t *testing.T) {
 
 func TestADrainingGoesOnUnlessTheFileSaysOtherwise(t *testing.T) {
 	draining := allocator.Pool{Name: "default", Draining: true}
-	base := &lease.Config{Pools: map[string]allocator.Pool{"default": draining}}
+	base := &config.Config{Pools: map[string]allocator.Pool{"default": draining}}
 	for words, want := range map[string]bool{"": true, "    draining: true": true, "    draining: false": false} {
 		if next := parse(t, smallest+words).On(base); next.Pools["default"].Draining != want {
 			t.Errorf("with %q it is draining: %t", words, !want)
 		}
 	}
 	for words, want := range map[string]bool{"": false, "    draining: true": true} {
-		if next := parse(t, smallest+words).On(&lease.Config{}); next.Pools["default"].Draining != want {
+		if next := parse(t, smallest+words).On(&config.Config{}); next.Pools["default"].Draining != want {
 			t.Errorf("a new one with %q is draining: %t", words, !want)
 		}
 	}
 }
 
 func TestANewClusterTakesAManifest(t *testing.T) {
-	if next := parse(t, smallest).On(&lease.Config{}); len(next.Pools) != 1 {
+	if next := parse(t, smallest).On(&config.Config{}); len(next.Pools) != 1 {
 		t.Errorf("got %+v, want the pool", next)
 	}
 }

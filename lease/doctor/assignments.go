@@ -6,7 +6,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // compareAssignments looks of each assignment for the first thing that is wrong: what follows from it is not told.
@@ -16,7 +17,7 @@ func (l *look) compareAssignments() {
 	}
 }
 
-func (l *look) compareAssignment(a lease.Assignment) {
+func (l *look) compareAssignment(a record.Assignment) {
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	key := l.Text(assignmentKey(at))
 	f := Finding{Key: key, Node: a.Node, Container: a.Attachment.String(), mark: fmt.Sprint(l.Revisions(key))}
@@ -57,7 +58,7 @@ func (l *look) compareAssignment(a lease.Assignment) {
 }
 
 // compareAssigned looks where the address of an assignment lies that a container really has.
-func (l *look) compareAssigned(f Finding, a lease.Assignment, pool *allocator.Pool) {
+func (l *look) compareAssigned(f Finding, a record.Assignment, pool *allocator.Pool) {
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	b, there, hidden := l.blockOf(pool, a.Address)
 	// Of a part that the node uses and etcd does not record it is told once, not for each address.
@@ -86,14 +87,14 @@ func (l *look) noteExcluded(f Finding, pool *allocator.Pool, at ipam.Address) {
 
 // unassign deletes an assignment that nobody has need of: its node is gone, or says that it has no such container. Nil:
 // nobody can tell.
-func (l *look) unassign(a lease.Assignment) *lease.Remedy {
+func (l *look) unassign(a record.Assignment) *admin.Repair {
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	switch h := l.holderOf(a.Node, at); {
 	case l.gone(a.Node):
 	case h != nil && h.Attachment == a.Attachment, h == nil && !l.complete(a.Node):
 		return nil
 	}
-	return &lease.Remedy{Same: append(guard(a.Node), reservationKey(at)), Delete: []string{l.Text(assignmentKey(at))}}
+	return &admin.Repair{Same: append(guard(a.Node), reservationKey(at)), Delete: []string{l.Text(assignmentKey(at))}}
 }
 
 // assignedTo reports whether etcd assigns an address to a container, or has something there that cannot be read.

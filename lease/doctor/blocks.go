@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // compareBlocks compares the blocks with their pools, their owners, and what the owners use.
@@ -33,7 +35,7 @@ func (l *look) compareBlocks() {
 }
 
 // malformed says what is wrong with a block of a pool that can be read; empty: nothing, as far as its pool is known.
-func (l *look) malformed(b lease.KeyedBlock) string {
+func (l *look) malformed(b admin.KeyedBlock) string {
 	pool, ok := l.Pools[b.Pool]
 	switch {
 	case !ok:
@@ -54,9 +56,9 @@ func (l *look) malformed(b lease.KeyedBlock) string {
 			return fmt.Sprintf("its part %s is none of %s", p.Prefix, b.Prefix)
 		case p.Owner == "":
 			return fmt.Sprintf("its part %s has no owner", p.Prefix)
-		case p.Owner == lease.OwnerMachine && (p.Node == "" || !p.Prefix.IsSingleIP()):
+		case p.Owner == record.OwnerMachine && (p.Node == "" || !p.Prefix.IsSingleIP()):
 			return fmt.Sprintf("its part %s is said to be an address of a node itself, and names no node, or more than one address", p.Prefix)
-		case p.Owner == lease.OwnerStateful && !kept:
+		case p.Owner == record.OwnerStateful && !kept:
 			return "part of it is kept for reservations, and part is a node's"
 		}
 		for _, other := range b.Parts[:i] {
@@ -69,16 +71,16 @@ func (l *look) malformed(b lease.KeyedBlock) string {
 }
 
 // deleted adds to a finding that its block can be deleted, where nothing of it is in use.
-func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
+func (l *look) deleted(b admin.KeyedBlock, f Finding) Finding {
 	f.Key, f.mark, f.takes = l.Text(b.Key), fmt.Sprint(b.Revision), true
-	remedy := &lease.Remedy{Same: []lease.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
+	remedy := &admin.Repair{Same: []kv.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
 	why, unsaid := "", ""
 	for _, p := range b.Parts {
-		if f.Node == "" && p.Owner != lease.OwnerStateful && p.Owner != lease.OwnerMachine {
+		if f.Node == "" && p.Owner != record.OwnerStateful && p.Owner != record.OwnerMachine {
 			f.Node = p.Owner
 		}
 		switch answer, answered := l.answers[p.Owner]; {
-		case p.Owner == lease.OwnerStateful || p.Owner == lease.OwnerMachine || p.Owner == "":
+		case p.Owner == record.OwnerStateful || p.Owner == record.OwnerMachine || p.Owner == "":
 		case !answered && !l.removed(p.Owner):
 			why, unsaid = fmt.Sprintf("node %s has not said whether it uses it", p.Owner), p.Owner
 		case answered && l.uses(answer, b):
@@ -102,7 +104,7 @@ func (l *look) deleted(b lease.KeyedBlock, f Finding) Finding {
 }
 
 // uses reports whether a node's allocator has something of a block that no sound block of the node's explains.
-func (l *look) uses(answer lease.Answer, b lease.KeyedBlock) bool {
+func (l *look) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
 	for _, s := range answer.Spaces {
 		for _, p := range s.Parts {
 			if s.Pool == b.Pool && b.Prefix.IsValid() && p.Overlaps(b.Prefix) && !l.recorded(answer.Node, s.Pool, p) {
@@ -114,7 +116,7 @@ func (l *look) uses(answer lease.Answer, b lease.KeyedBlock) bool {
 }
 
 // within names one address of a block's that is in use; empty: none.
-func (l *look) within(b lease.KeyedBlock) string {
+func (l *look) within(b admin.KeyedBlock) string {
 	in := func(at ipam.Address) bool {
 		return at.Pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.Addr)
 	}
@@ -137,12 +139,12 @@ func (l *look) within(b lease.KeyedBlock) string {
 }
 
 // compareParts looks at the owners of a sound block.
-func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
+func (l *look) compareParts(b admin.KeyedBlock, inRange bool) {
 	key := l.Text(b.Key)
 	seen := map[string]bool{}
 	for _, p := range b.Parts {
 		name := p.Owner
-		if name == lease.OwnerMachine {
+		if name == record.OwnerMachine {
 			l.compareMachine(b, p)
 			continue
 		}
@@ -152,10 +154,10 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 		seen[name] = true
 		f := Finding{Key: key, Node: name, mark: fmt.Sprint(b.Revision)}
 		switch {
-		case name == lease.OwnerStateful && !inRange:
+		case name == record.OwnerStateful && !inRange:
 			f.Node, f.Kind, f.Cause = "", BlockNoRange, fmt.Sprintf("it is kept for reservations, and no stateful range of pool %s has it", b.Pool)
 			l.found(l.deleted(b, f))
-		case name == lease.OwnerStateful:
+		case name == record.OwnerStateful:
 		case l.removed(name), l.gone(name):
 			f.takes = true
 			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, l.absence(name))
@@ -176,7 +178,7 @@ func (l *look) compareParts(b lease.KeyedBlock, inRange bool) {
 }
 
 // compareMachine looks whether the node is there whose own address a part is, and whether nobody else has it.
-func (l *look) compareMachine(b lease.KeyedBlock, p lease.Part) {
+func (l *look) compareMachine(b admin.KeyedBlock, p record.Part) {
 	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: l.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
 	if l.removed(p.Node) || l.gone(p.Node) {
 		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, l.absence(p.Node))
@@ -203,13 +205,13 @@ func removal(name string) string {
 }
 
 // withoutOwner takes a node's parts out of a block.
-func (l *look) withoutOwner(b lease.KeyedBlock, name string) *lease.Remedy {
+func (l *look) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
 	rest := b.Block
-	rest.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p lease.Part) bool { return p.Owner == name })
+	rest.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p record.Part) bool { return p.Owner == name })
 	if len(rest.Parts) == 0 {
-		return &lease.Remedy{Same: guard(name), Delete: []string{l.Text(b.Key)}}
+		return &admin.Repair{Same: guard(name), Delete: []string{l.Text(b.Key)}}
 	}
-	return &lease.Remedy{Same: guard(name), Put: []lease.Record{{Key: b.Key, Value: rest}}}
+	return &admin.Repair{Same: guard(name), Put: []admin.Record{{Key: b.Key, Value: rest}}}
 }
 
 // compareIdle notes a part that its node does not hand out of.
@@ -252,7 +254,7 @@ func (l *look) recorded(name, pool string, part netip.Prefix) bool {
 	if !there {
 		return false
 	}
-	if slices.ContainsFunc(b.Parts, func(q lease.Part) bool {
+	if slices.ContainsFunc(b.Parts, func(q record.Part) bool {
 		return q.Owner == name && q.Prefix.Bits() <= part.Bits() && q.Prefix.Contains(part.Addr())
 	}) {
 		return true
@@ -280,7 +282,7 @@ func firstAfter(p netip.Prefix) netip.Addr {
 	return last.Next()
 }
 
-func owners(b lease.KeyedBlock) string {
+func owners(b admin.KeyedBlock) string {
 	var names []string
 	for _, p := range b.Parts {
 		names = append(names, fmt.Sprintf("%s of %s", p.Prefix, p.Owner))

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestBlocksOfANodeThatEtcdHasLostAreGivenAwayOnlyByItsRemoval(t *testing.T) {
@@ -14,7 +15,7 @@ func TestBlocksOfANodeThatEtcdHasLostAreGivenAwayOnlyByItsRemoval(t *testing.T) 
 	const key = "blocks/default/10.42.80.0"
 	l.put(key, `{"prefix":"10.42.80.0/26","parts":[{"prefix":"10.42.80.0/27","owner":"ghost"},{"prefix":"10.42.80.32/27","owner":"n1"}]}`)
 	l.put("blocks/nowhere/10.43.0.0", `{"prefix":"10.43.0.0/26","parts":[{"prefix":"10.43.0.0/26","owner":"ghost"}]}`)
-	l.says("n1", func(a *lease.Answer) {
+	l.says("n1", func(a *record.NodeReport) {
 		a.Spaces[0].Parts = append(a.Spaces[0].Parts, netip.MustParsePrefix("10.42.80.32/27"))
 	})
 	for _, mode := range []string{"strict", "evidence"} {
@@ -25,7 +26,7 @@ func TestBlocksOfANodeThatEtcdHasLostAreGivenAwayOnlyByItsRemoval(t *testing.T) 
 			}
 		}
 	}
-	if _, err := l.store.RemoveNode(t.Context(), "ghost", lease.RemoveOptions{Force: true}); err != nil {
+	if _, err := l.store.Admin.RemoveNode(t.Context(), "ghost", admin.RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	l.finds()
@@ -54,7 +55,7 @@ func TestMalformedBlocksAreFoundAndOnesInUseStay(t *testing.T) {
 	l.finds(append(slices.Repeat([]Kind{BlockMalformed}, 4), slices.Repeat([]Kind{RecordUnreadable}, 3)...)...)
 	l.put("assignments/default/10.42.84.9", `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)
 	l.has("n1", "a", "10.42.84.9")
-	l.says("n1", func(a *lease.Answer) {
+	l.says("n1", func(a *record.NodeReport) {
 		a.Spaces[0].Parts = append(a.Spaces[0].Parts, netip.MustParsePrefix("10.42.84.0/26"))
 	})
 	// What cannot be read comes first; what only its pool contradicts follows, once nothing hides whose it is.

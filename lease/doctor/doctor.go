@@ -9,6 +9,8 @@ import (
 
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 const (
@@ -35,7 +37,7 @@ type Report struct {
 	Findings []Finding `json:"findings"` // by kind, and where
 	Mended   []Finding `json:"mended"`   // by Fix
 
-	state *lease.State
+	state *admin.State
 }
 
 // Left counts what is wrong; notes are not.
@@ -119,7 +121,7 @@ func mend(ctx context.Context, s *lease.Store, r *Report, o Options) error {
 		}
 		if f.remedy != nil {
 			// One that does not hold any more is found again, or is not there any more.
-			if _, err := s.Mend(ctx, r.state, *f.remedy); err != nil {
+			if _, err := s.Admin.Repair(ctx, r.state, *f.remedy); err != nil {
 				return err
 			}
 		}
@@ -129,6 +131,6 @@ func mend(ctx context.Context, s *lease.Store, r *Report, o Options) error {
 		return nil
 	}
 	slices.Sort(ask)
-	_, _, err := s.Ask(ctx, lease.Question{Who: o.Who, Mend: slices.Compact(ask)}, o.Patience)
+	_, _, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who, Mend: slices.Compact(ask)}, o.Patience)
 	return err
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
 )
 
-func isolated(h *lease.HeldAttachment) { h.Isolated = "another has it" }
+func isolated(h *record.HeldAttachment) { h.Isolated = "another has it" }
 
-func stateful(member string, epoch int64) func(*lease.HeldAttachment) {
-	return func(h *lease.HeldAttachment) {
+func stateful(member string, epoch int64) func(*record.HeldAttachment) {
+	return func(h *record.HeldAttachment) {
 		h.Class, h.App, h.Member, h.Epoch = allocator.Stateful, allocator.App{Namespace: "ns", Name: "db"}, member, epoch
 	}
 }
@@ -24,7 +25,7 @@ func stateful(member string, epoch int64) func(*lease.HeldAttachment) {
 func (l *lab) reserve(member, address string) {
 	l.Helper()
 	id := allocator.Identity{Namespace: "ns", App: "db", Member: member, Network: "net", Interface: "eth0"}
-	_, err := l.store.ReserveFor(l.Context(), l.config.Pools["default"], l.config.PoolRevisions["default"], id,
+	_, err := l.store.Reservations.ReserveFor(l.Context(), l.config.Pools["default"], l.config.PoolRevisions["default"], id,
 		[]netip.Addr{netip.MustParseAddr(address)})
 	l.check(err)
 }
@@ -40,8 +41,8 @@ func TestAHealthyClusterHasNoFinding(t *testing.T) {
 	l.reserve("db-0", "10.42.0.9")
 	l.put("reservations/default/10.42.0.9", holding("db-0", "n2", "b", 3))
 	l.has("n2", "b", "10.42.0.9", stateful("db-0", 3))
-	l.has("n2", "ipam", "10.42.64.70", func(h *lease.HeldAttachment) { h.Role, h.Port = "ipam", "" })
-	l.says("n2", func(a *lease.Answer) { a.Ports = a.Ports[:1] })
+	l.has("n2", "ipam", "10.42.64.70", func(h *record.HeldAttachment) { h.Role, h.Port = "ipam", "" })
+	l.says("n2", func(a *record.NodeReport) { a.Ports = a.Ports[:1] })
 	r := l.examine()
 	l.finds()
 	if !slices.Equal(r.Answered, []string{"n1", "n2"}) || r.Left() != 0 {
@@ -68,11 +69,11 @@ func TestAnIsolatedContainerIsFoundAndHasNoPartInADuplicate(t *testing.T) {
 	l := newLab(t)
 	l.has("n2", "b", "10.42.64.9", isolated)
 	l.has("n1", "a", "10.42.64.9")
-	l.says("n2", func(a *lease.Answer) { a.Ports[0].Class = "" })
+	l.says("n2", func(a *record.NodeReport) { a.Ports[0].Class = "" })
 	if f := l.finds(ContainerIsolated)[0]; f.Fix || f.Node != "n2" || !strings.Contains(f.Mend, "berthctl delete net/b/eth0") {
 		t.Errorf("it is told as %+v", f)
 	}
-	l.says("n2", func(a *lease.Answer) { a.Ports = []lease.HeldPort{{Name: "bthb", Class: "stateless"}} })
+	l.says("n2", func(a *record.NodeReport) { a.Ports = []record.HeldPort{{Name: "bthb", Class: "stateless"}} })
 	l.finds(ContainerIsolated, PortClass)
 }
 
@@ -81,9 +82,9 @@ func TestPortsThatAreNotAsTheJournalSaysAreFound(t *testing.T) {
 	l.has("n1", "gone", "10.42.64.9")
 	l.has("n1", "wrong", "10.42.64.10")
 	l.has("n1", "none", "10.42.64.11")
-	l.has("n1", "underway", "10.42.64.12", func(h *lease.HeldAttachment) { h.Answered = false })
-	l.says("n1", func(a *lease.Answer) {
-		a.Ports = []lease.HeldPort{{Name: "bthwrong", Class: "stateful"}, {Name: "bthnone"}, {Name: "bthunderway"}, {Name: "bthforeign"},
+	l.has("n1", "underway", "10.42.64.12", func(h *record.HeldAttachment) { h.Answered = false })
+	l.says("n1", func(a *record.NodeReport) {
+		a.Ports = []record.HeldPort{{Name: "bthwrong", Class: "stateful"}, {Name: "bthnone"}, {Name: "bthunderway"}, {Name: "bthforeign"},
 			{Name: "bthold", Class: "stateful", Gone: true}}
 	})
 	found := l.finds(ClassWithoutPort, PortClass, PortClass, PortMissing, PortStray)
@@ -97,12 +98,12 @@ func TestWhatANodeHadNoRoomToTellIsNotMissed(t *testing.T) {
 	l.has("n1", "a", "10.42.64.9")
 	l.reserve("db-0", "10.42.0.9")
 	l.put("reservations/default/10.42.0.9", holding("db-0", "n1", "b", 3))
-	l.says("n1", func(a *lease.Answer) {
-		a.Attachments, a.Ports = nil, []lease.HeldPort{{Name: "btha", Class: "stateless"}}
-		a.More = lease.More{Attachments: 2}
+	l.says("n1", func(a *record.NodeReport) {
+		a.Attachments, a.Ports = nil, []record.HeldPort{{Name: "btha", Class: "stateless"}}
+		a.More = record.More{Attachments: 2}
 	})
 	l.finds()
-	l.says("n1", func(a *lease.Answer) { a.More = lease.More{} })
+	l.says("n1", func(a *record.NodeReport) { a.More = record.More{} })
 	l.finds(AssignmentNoContainer, PortStray, ReservationNoContainer)
 }
 
@@ -123,11 +124,11 @@ func TestAMemberOfANodeThatEtcdHasLostIsDetachedWhereNoFenceWasPromised(t *testi
 	l := newLab(t)
 	l.reserve("db-0", "10.42.0.9")
 	l.put("reservations/default/10.42.0.9", holding("db-0", "ghost", "b", 3))
-	l.fence(lease.FencingStrict)
+	l.fence(record.FencingStrict)
 	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || !strings.Contains(f.Mend, "berthctl node remove ghost") {
 		t.Errorf("in strict mode it is told as %+v", f)
 	}
-	l.fence(lease.FencingEvidence)
+	l.fence(record.FencingEvidence)
 	l.fixes()
 	if rest := l.get("reservations/default/10.42.0.9"); strings.Contains(rest, "ghost") || !strings.Contains(rest, "db-0") {
 		t.Errorf("the reservation is %s", rest)
@@ -153,7 +154,7 @@ func TestWhatHasChangedSinceItWasFoundIsNotMended(t *testing.T) {
 	l.put("assignments/default/10.42.64.10", `{"attachment":{"network":"net","container":"b","interface":"eth0"},"node":"n1"}`)
 	report = l.examine()
 	l.join("n1") // another generation: what it said before counts no more
-	if done, err := l.store.Mend(t.Context(), report.state, *report.Findings[0].remedy); err != nil || done {
+	if done, err := l.store.Admin.Repair(t.Context(), report.state, *report.Findings[0].remedy); err != nil || done {
 		t.Errorf("by the word of a former generation it was mended: %v, %v", done, err)
 	}
 }
@@ -228,7 +229,7 @@ func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 			l.put("status/n3", fmt.Sprintf(`{"applied":%d}`, l.config.Revision))
 		}, []Kind{NodeSilent, SessionLasting}},
 		"a node that lags": {func(l *lab) {
-			l.check(lease.Publish(l.Context(), l.sessions["n1"], lease.Batch{Status: lease.Status{Applied: 1}}))
+			l.check(rollout.Publish(l.Context(), l.sessions["n1"], rollout.Batch{Status: record.Status{Applied: 1}}))
 		}, []Kind{NodeBehind}},
 		// The sessions end with it, and these nodes do not join again.
 		"another etcd's state": {func(l *lab) { l.put("cluster", `{"id":"abc"}`) }, []Kind{ClusterDiffers, NodeSilent, NodeSilent}},

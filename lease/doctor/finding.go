@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"strings"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
 )
 
 // A Kind says what a finding is about. Scripts build on the words. Nodes have kinds of their own for what they find wrong
@@ -75,7 +75,7 @@ type Finding struct {
 	Mend      string `json:"mend"` // the command that mends it, or what a person has to do
 	Fix       bool   `json:"fix"`  // Fix does it
 
-	remedy *lease.Remedy // for etcd
+	remedy *admin.Repair // for etcd
 	takes  bool          // by what it advises somebody loses an address, a block, a port
 	ask    []string      // nodes that mend it by settling anew
 	mark   string        // what else tells it from another of its kind: who, under which revision

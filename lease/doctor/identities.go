@@ -9,7 +9,9 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // compareIdentities compares the records of identities with their reservations.
@@ -27,7 +29,7 @@ func (l *look) compareIdentities() {
 			mark: addresses(all)}
 		record, same, whole := l.identityBy(all)
 		if whole {
-			f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: key, Value: record}}}
+			f.remedy = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
 		} else {
 			f.Kind, f.Cause = ReservationSecond, fmt.Sprintf("%s has several addresses of one family: %s", id, addresses(all))
 			f.takes, f.Mend = true, l.deleteOthers(all)
@@ -37,8 +39,8 @@ func (l *look) compareIdentities() {
 }
 
 // reservationsOf are the reservations of each identity.
-func (l *look) reservationsOf() map[allocator.Identity][]lease.Reservation {
-	own := map[allocator.Identity][]lease.Reservation{}
+func (l *look) reservationsOf() map[allocator.Identity][]record.Reservation {
+	own := map[allocator.Identity][]record.Reservation{}
 	for _, r := range l.Reservations {
 		own[r.Identity] = append(own[r.Identity], r)
 	}
@@ -47,7 +49,7 @@ func (l *look) reservationsOf() map[allocator.Identity][]lease.Reservation {
 
 // identityBy is the record that an identity's reservations make, and the keys that say so. It is not whole where they
 // lie in several pools, or two in one family.
-func (l *look) identityBy(all []lease.Reservation) (record lease.IdentityRecord, same []lease.Key, whole bool) {
+func (l *look) identityBy(all []record.Reservation) (record record.IdentityRecord, same []kv.Key, whole bool) {
 	families := map[allocator.Family]bool{}
 	whole = len(all) > 0
 	for _, r := range all {
@@ -62,7 +64,7 @@ func (l *look) identityBy(all []lease.Reservation) (record lease.IdentityRecord,
 }
 
 // deleteOthers says which of an identity's reservations can go, where it has too many: none that a container has.
-func (l *look) deleteOthers(all []lease.Reservation) string {
+func (l *look) deleteOthers(all []record.Reservation) string {
 	var idle []string
 	for _, r := range all {
 		if at := (ipam.Address{Pool: r.Pool, Addr: r.Address}); r.Holder == nil && len(l.held[at]) == 0 && l.allComplete() {
@@ -79,7 +81,7 @@ func (l *look) deleteOthers(all []lease.Reservation) string {
 		"; ")
 }
 
-func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecord, own []lease.Reservation) {
+func (l *look) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
 	key := identityKey(id)
 	f := Finding{Key: l.Text(key), mark: fmt.Sprint(record.Addresses)}
 	var missing []ipam.Address
@@ -115,7 +117,7 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)),
 			Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
-			f.takes, f.remedy = true, &lease.Remedy{Same: []lease.Key{key}, Delete: []string{f.Key}}
+			f.takes, f.remedy = true, &admin.Repair{Same: []kv.Key{key}, Delete: []string{f.Key}}
 			if l.mayRun(id) {
 				f.remedy, f.Mend = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
 					"again when all answer; if none has it: %s", deleteKey(f.Key))
@@ -130,16 +132,16 @@ func (l *look) compareIdentity(id allocator.Identity, record lease.IdentityRecor
 }
 
 // pointsElsewhere is of an identity whose address is another's: what it has itself counts, or nothing.
-func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reservation, own []lease.Reservation) {
+func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
 	f.takes = true
 	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
 	record, same, whole := l.identityBy(own)
 	same = append(same, reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address}))
 	switch {
 	case whole:
-		f.remedy = &lease.Remedy{Same: same, Put: []lease.Record{{Key: identityKey(id), Value: record}}}
+		f.remedy = &admin.Repair{Same: same, Put: []admin.Record{{Key: identityKey(id), Value: record}}}
 	case len(own) == 0:
-		f.remedy = &lease.Remedy{Same: same, Delete: []string{f.Key}}
+		f.remedy = &admin.Repair{Same: same, Delete: []string{f.Key}}
 	default:
 		f.Mend = l.deleteOthers(own) + ", and then " + deleteKey(f.Key)
 	}
@@ -148,11 +150,11 @@ func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r lease.Reserva
 
 // reserveAgain puts reservations back that an identity's record tells of, if nobody else can have the addresses:
 // attached to the container that has them, or to nobody. Where it cannot it says why.
-func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*lease.Remedy, string) {
+func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*admin.Repair, string) {
 	if !l.allComplete() {
 		return nil, "not every node has said what it holds"
 	}
-	remedy := &lease.Remedy{Same: []lease.Key{identityKey(id), poolKey(missing[0].Pool)}}
+	remedy := &admin.Repair{Same: []kv.Key{identityKey(id), poolKey(missing[0].Pool)}}
 	blocks := map[string]bool{}
 	for _, at := range missing {
 		pool, _ := l.pool(at.Pool)
@@ -164,32 +166,32 @@ func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*lea
 			remedy.Same = append(remedy.Same, key)
 		} else if !blocks[l.Text(key)] {
 			blocks[l.Text(key)] = true
-			remedy.Put = append(remedy.Put, lease.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
+			remedy.Put = append(remedy.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
 		}
 		if hidden || there && !b.Stateful() || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
 		}
-		r := lease.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: l.Revision} // greater than any that was before
+		r := record.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: l.Revision} // greater than any that was before
 		switch has := l.held[at]; {
 		case len(has) > 1, len(has) == 1 && has[0].Identity() != id:
 			return nil, fmt.Sprintf("%s is another container's", at.Addr)
 		case len(has) == 1:
 			r.Since, r.Epoch = has[0].Since, has[0].Epoch
-			r.Holder = &lease.Holder{Attachment: has[0].Attachment, Node: has[0].node, Since: has[0].Since}
+			r.Holder = &record.Holder{Attachment: has[0].Attachment, Node: has[0].node, Since: has[0].Since}
 			remedy.Same = append(remedy.Same, guard(has[0].node)...)
 		}
 		remedy.Same = append(remedy.Same, assignmentKey(at))
-		remedy.Put = append(remedy.Put, lease.Record{Key: reservationKey(at), Value: r})
+		remedy.Put = append(remedy.Put, admin.Record{Key: reservationKey(at), Value: r})
 	}
 	return remedy, ""
 }
 
-func statefulBlock(pool *allocator.Pool, a netip.Addr) lease.Block {
+func statefulBlock(pool *allocator.Pool, a netip.Addr) record.Block {
 	prefix := pool.BlockOf(a)
-	return lease.Block{Prefix: prefix, Parts: []lease.Part{{Prefix: prefix, Owner: lease.OwnerStateful}}}
+	return record.Block{Prefix: prefix, Parts: []record.Part{{Prefix: prefix, Owner: record.OwnerStateful}}}
 }
 
-func addresses(all []lease.Reservation) string {
+func addresses(all []record.Reservation) string {
 	var list []netip.Addr
 	for _, r := range all {
 		list = append(list, r.Address)

@@ -7,7 +7,8 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // compareJournals looks of each container that a node has whether etcd says so.
@@ -60,7 +61,7 @@ func (l *look) compareAttachment(h holder) {
 // compareMember is for a stateful container.
 func (l *look) compareMember(f Finding, h holder) {
 	id, missing := h.Identity(), []ipam.Address(nil)
-	record, recorded := l.Identities[id]
+	entry, recorded := l.Identities[id]
 	for _, addr := range h.Addresses {
 		at := ipam.Address{Pool: h.Pool, Addr: addr}
 		r, there := l.reservations[at]
@@ -74,7 +75,7 @@ func (l *look) compareMember(f Finding, h holder) {
 				g.Mend = fmt.Sprintf("first mend %s: then its reservation is made again", l.Text(identityKey(id)))
 				l.found(g)
 			}
-		case !there && !(recorded && record.Pool == h.Pool && slices.Contains(record.Addresses, addr)):
+		case !there && !(recorded && entry.Pool == h.Pool && slices.Contains(entry.Addresses, addr)):
 			missing = append(missing, at) // else it is told of the identity
 		case !there:
 		case r.Identity != id:
@@ -84,10 +85,10 @@ func (l *look) compareMember(f Finding, h holder) {
 			l.found(g)
 		case r.Holder == nil && r.Epoch <= h.Epoch:
 			attached := r
-			attached.Epoch, attached.Holder = h.Epoch, &lease.Holder{Attachment: h.Attachment, Node: h.node, Since: h.Since}
+			attached.Epoch, attached.Holder = h.Epoch, &record.Holder{Attachment: h.Attachment, Node: h.node, Since: h.Since}
 			g := f
 			g.Cause = fmt.Sprintf("it has %s, and etcd attaches %s to nobody", addr, id)
-			g.remedy = &lease.Remedy{Same: guard(h.node), Put: []lease.Record{{Key: reservationKey(at), Value: attached}}}
+			g.remedy = &admin.Repair{Same: guard(h.node), Put: []admin.Record{{Key: reservationKey(at), Value: attached}}}
 			l.found(g)
 		case r.Holder == nil || r.Holder.Node != h.node || r.Holder.Attachment != h.Attachment:
 			g := f
@@ -101,7 +102,7 @@ func (l *look) compareMember(f Finding, h holder) {
 		var why string
 		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
 			f.remedy.Put = append(f.remedy.Put,
-				lease.Record{Key: identityKey(id), Value: lease.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
+				admin.Record{Key: identityKey(id), Value: record.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
 		} else {
 			f.takes = true
 			f.Mend = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // compareKernels looks whether each container has its port in its class, and whether there are others.
 func (l *look) compareKernels() {
 	for name, answer := range l.answers {
-		ports, wanted := map[string]lease.HeldPort{}, map[string]bool{}
+		ports, wanted := map[string]record.HeldPort{}, map[string]bool{}
 		for _, p := range answer.Ports {
 			ports[p.Name] = p
 		}
@@ -31,7 +31,7 @@ func (l *look) compareKernels() {
 	}
 }
 
-func (l *look) comparePort(node string, h *lease.HeldAttachment, p lease.HeldPort, there bool) {
+func (l *look) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
 	f := Finding{Node: node, Container: h.Attachment.String(), mark: h.Since.String(), ask: []string{node}}
 	want := string(h.Class)
 	if h.Isolated != "" {
@@ -52,7 +52,7 @@ func (l *look) comparePort(node string, h *lease.HeldAttachment, p lease.HeldPor
 	l.found(f)
 }
 
-func (l *look) strayPort(node string, p lease.HeldPort) {
+func (l *look) strayPort(node string, p record.HeldPort) {
 	f := Finding{Node: node, mark: p.Name}
 	switch {
 	case p.Gone:

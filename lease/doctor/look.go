@@ -11,17 +11,20 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // A look is what all said at about one time: the agents first, and then etcd, which an ADD reaches last.
 type look struct {
-	*lease.State
-	answers map[string]lease.Answer // of the nodes that have not settled anew since
+	*admin.State
+	answers map[string]record.NodeReport // of the nodes that have not settled anew since
 	silent  []string
 
-	assignments  map[ipam.Address]lease.Assignment
-	reservations map[ipam.Address]lease.Reservation
-	blocks       map[ipam.Address]lease.KeyedBlock // those whose key is that of a block, by its first address
+	assignments  map[ipam.Address]record.Assignment
+	reservations map[ipam.Address]record.Reservation
+	blocks       map[ipam.Address]admin.KeyedBlock // those whose key is that of a block, by its first address
 	held         map[ipam.Address][]holder         // by journals
 	bad          map[string]bool                   // keys whose records cannot be read
 	former       map[string]string                 // what etcd remembers of them
@@ -31,16 +34,16 @@ type look struct {
 // A holder is an attachment, and the node whose journal has it.
 type holder struct {
 	node string
-	*lease.HeldAttachment
+	*record.HeldAttachment
 }
 
 // observe asks, reads, and arranges. Nodes that did not answer before are not waited for again.
 func observe(ctx context.Context, s *lease.Store, o Options, deaf []string) (*look, error) {
-	answers, silent, err := s.Ask(ctx, lease.Question{Who: o.Who}, o.Patience, deaf...)
+	answers, silent, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who}, o.Patience, deaf...)
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.State(ctx)
+	state, err := s.Admin.State(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,11 +51,11 @@ func observe(ctx context.Context, s *lease.Store, o Options, deaf []string) (*lo
 	return l, l.recall(ctx, s)
 }
 
-func newLook(state *lease.State, answers []lease.Answer, silent []string) *look {
+func newLook(state *admin.State, answers []record.NodeReport, silent []string) *look {
 	l := &look{
-		State: state, answers: map[string]lease.Answer{}, silent: silent,
-		assignments: map[ipam.Address]lease.Assignment{}, reservations: map[ipam.Address]lease.Reservation{},
-		blocks: map[ipam.Address]lease.KeyedBlock{},
+		State: state, answers: map[string]record.NodeReport{}, silent: silent,
+		assignments: map[ipam.Address]record.Assignment{}, reservations: map[ipam.Address]record.Reservation{},
+		blocks: map[ipam.Address]admin.KeyedBlock{},
 		held:   map[ipam.Address][]holder{}, bad: map[string]bool{}, former: map[string]string{},
 	}
 	for _, a := range state.Assignments {
@@ -70,7 +73,7 @@ func newLook(state *lease.State, answers []lease.Answer, silent []string) *look 
 		l.bad[b.Text] = true
 	}
 	for _, a := range answers {
-		if a.Generation != state.RevisionOf(lease.Key{Kind: lease.KindNode, Node: a.Node}) {
+		if a.Generation != state.RevisionOf(kv.Key{Kind: kv.KindNode, Node: a.Node}) {
 			continue
 		}
 		l.answers[a.Node] = a
@@ -152,7 +155,7 @@ func (l *look) removed(name string) bool {
 // That is for reservations: a node's blocks are its own in every mode until its right has run out, and a missing record
 // does not say when that is.
 func (l *look) detachable(name string) bool {
-	return l.removed(name) || l.gone(name) && !l.Config.Unsettled && l.Settings.Fencing == lease.FencingEvidence
+	return l.removed(name) || l.gone(name) && !l.Config.Unsettled && l.Settings.Fencing == record.FencingEvidence
 }
 
 // complete reports whether a node has answered with all that its journal has.
@@ -166,7 +169,7 @@ func (l *look) allComplete() bool { return l.allCompleteBut("") }
 
 func (l *look) allCompleteBut(node string) bool {
 	for _, b := range l.Bad {
-		if b.Key.Kind == lease.KindNode && b.Key.Node != node && (node == "" || !l.neverWas(b)) {
+		if b.Key.Kind == kv.KindNode && b.Key.Node != node && (node == "" || !l.neverWas(b)) {
 			return false
 		}
 	}
@@ -179,7 +182,7 @@ func (l *look) allCompleteBut(node string) bool {
 }
 
 // holderOf is who of a node has the address by its journal; nil: nobody.
-func (l *look) holderOf(node string, at ipam.Address) *lease.HeldAttachment {
+func (l *look) holderOf(node string, at ipam.Address) *record.HeldAttachment {
 	for _, h := range l.held[at] {
 		if h.node == node {
 			return h.HeldAttachment
@@ -189,23 +192,23 @@ func (l *look) holderOf(node string, at ipam.Address) *lease.HeldAttachment {
 }
 
 // guard is what is to stay the same where a decision rests on what a node has said, or on its absence.
-func guard(node string) []lease.Key {
-	return []lease.Key{nodeKey(node), {Kind: lease.KindSession, Node: node}}
+func guard(node string) []kv.Key {
+	return []kv.Key{nodeKey(node), {Kind: kv.KindSession, Node: node}}
 }
 
-func nodeKey(name string) lease.Key { return lease.Key{Kind: lease.KindNode, Node: name} }
-func poolKey(name string) lease.Key { return lease.Key{Kind: lease.KindPool, Pool: name} }
-func assignmentKey(at ipam.Address) lease.Key {
-	return lease.Key{Kind: lease.KindAssignment, Pool: at.Pool, Address: at.Addr}
+func nodeKey(name string) kv.Key { return kv.Key{Kind: kv.KindNode, Node: name} }
+func poolKey(name string) kv.Key { return kv.Key{Kind: kv.KindPool, Pool: name} }
+func assignmentKey(at ipam.Address) kv.Key {
+	return kv.Key{Kind: kv.KindAssignment, Pool: at.Pool, Address: at.Addr}
 }
-func reservationKey(at ipam.Address) lease.Key {
-	return lease.Key{Kind: lease.KindReservation, Pool: at.Pool, Address: at.Addr}
+func reservationKey(at ipam.Address) kv.Key {
+	return kv.Key{Kind: kv.KindReservation, Pool: at.Pool, Address: at.Addr}
 }
-func blockKey(pool string, first netip.Addr) lease.Key {
-	return lease.Key{Kind: lease.KindBlock, Pool: pool, Address: first}
+func blockKey(pool string, first netip.Addr) kv.Key {
+	return kv.Key{Kind: kv.KindBlock, Pool: pool, Address: first}
 }
-func identityKey(id allocator.Identity) lease.Key {
-	return lease.Key{Kind: lease.KindIdentity, Identity: id}
+func identityKey(id allocator.Identity) kv.Key {
+	return kv.Key{Kind: kv.KindIdentity, Identity: id}
 }
 
 // pool is a pool's configuration. Where it cannot be read nothing can be said of what lies in it.
@@ -218,14 +221,14 @@ func (l *look) pool(name string) (p *allocator.Pool, unreadable bool) {
 
 // blockOf is the block that an address lies in, as etcd has it. Hidden says that its record cannot be read, or is
 // malformed.
-func (l *look) blockOf(pool *allocator.Pool, a netip.Addr) (b lease.KeyedBlock, there, hidden bool) {
+func (l *look) blockOf(pool *allocator.Pool, a netip.Addr) (b admin.KeyedBlock, there, hidden bool) {
 	first := pool.BlockOf(a).Addr()
 	b, there = l.blocks[ipam.Address{Pool: pool.Name, Addr: first}]
 	return b, there, !there && first.IsValid() && l.Has(blockKey(pool.Name, first))
 }
 
 // owner is whose an address is by the block's parts; empty: nobody's.
-func owner(b lease.KeyedBlock, a netip.Addr) string {
+func owner(b admin.KeyedBlock, a netip.Addr) string {
 	for _, p := range b.Parts {
 		if p.Prefix.Contains(a) {
 			return p.Owner

@@ -10,7 +10,7 @@ func TestADeletedEntryOfTheHistoryIsPutBack(t *testing.T) {
 	l := newLab(t)
 	l.fence("strict")
 	l.fence("evidence")
-	before, err := l.store.History(t.Context())
+	before, err := l.store.Config.History(t.Context())
 	l.check(err)
 	l.del("config/history/2")
 	l.del("config/history/1")
@@ -18,7 +18,7 @@ func TestADeletedEntryOfTheHistoryIsPutBack(t *testing.T) {
 		t.Errorf("it is told as %+v", f)
 	}
 	l.fixes()
-	after, err := l.store.History(t.Context())
+	after, err := l.store.Config.History(t.Context())
 	l.check(err)
 	for i := range before {
 		if i >= len(after) || before[i].Revision != after[i].Revision || before[i].Message != after[i].Message {

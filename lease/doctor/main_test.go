@@ -18,6 +18,13 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/etcdtest"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestMain(m *testing.M) { etcdtest.Main(m) }
@@ -29,11 +36,11 @@ type lab struct {
 	endpoints []string
 	store     *lease.Store
 	etcd      *clientv3.Client
-	config    *lease.Config
+	config    *config.Config
 
 	mu       sync.Mutex
-	sessions map[string]*lease.Session
-	answers  map[string]lease.Answer
+	sessions map[string]*session.Session
+	answers  map[string]record.NodeReport
 	mended   []string // who was asked to
 }
 
@@ -65,14 +72,14 @@ func newLabApart(t *testing.T) *lab {
 func newLabAt(t *testing.T, endpoints []string) *lab {
 	t.Helper()
 	l := &lab{
-		T: t, prefix: etcdtest.Prefix(t), endpoints: endpoints, sessions: map[string]*lease.Session{}, answers: map[string]lease.Answer{},
+		T: t, prefix: etcdtest.Prefix(t), endpoints: endpoints, sessions: map[string]*session.Session{}, answers: map[string]record.NodeReport{},
 	}
 	var err error
 	l.etcd, err = clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
 	l.check(err)
 	t.Cleanup(func() { l.etcd.Close() })
 	l.store = l.open()
-	base, err := l.store.Config(t.Context())
+	base, err := l.store.Config.Read(t.Context())
 	l.check(err)
 	next := base.Clone()
 	next.Pools["default"] = allocator.Pool{
@@ -80,16 +87,16 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 		Stateful: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/20")},
 		Gateways: []netip.Addr{netip.MustParseAddr("10.42.64.1")},
 	}.WithDefaults()
-	l.config, err = l.store.Apply(t.Context(), base, next, lease.Note{Who: "test"})
+	l.config, err = l.store.Editor.Apply(t.Context(), base, next, config.Note{Who: "test"})
 	l.check(err)
-	_, err = l.store.Meet(t.Context(), "n1", "machine", lease.Past{})
+	_, err = l.store.Sessions.Handshake(t.Context(), "n1", "machine", session.Past{})
 	l.check(err)
 	for i, name := range []string{"n1", "n2"} {
 		x := l.join(name)
-		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, 64, byte(64 * i)}), 26)
-		_, err := lease.ClaimBlock(t.Context(), x, "default", l.config.PoolRevisions["default"], block)
+		wanted := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, 64, byte(64 * i)}), 26)
+		_, err := block.Claim(t.Context(), x, "default", l.config.PoolRevisions["default"], wanted)
 		l.check(err)
-		l.answers[name] = lease.Answer{Spaces: []lease.HeldSpace{{Pool: "default", Family: "ipv4", Parts: []netip.Prefix{block}}}}
+		l.answers[name] = record.NodeReport{Spaces: []record.HeldSpace{{Pool: "default", Family: "ipv4", Parts: []netip.Prefix{wanted}}}}
 		l.follow(name)
 	}
 	return l
@@ -97,9 +104,9 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 
 func (l *lab) open() *lease.Store {
 	l.Helper()
-	s, err := lease.Open(lease.Options{Endpoints: l.endpoints, Prefix: l.prefix})
+	s, err := lease.Open(kv.Options{Endpoints: l.endpoints, Prefix: l.prefix})
 	l.check(err)
-	l.Cleanup(func() { s.Close() })
+	l.Cleanup(func() { s.KV.Close() })
 	return s
 }
 
@@ -110,17 +117,17 @@ func (l *lab) check(err error) {
 	}
 }
 
-func (l *lab) join(name string) *lease.Session {
+func (l *lab) join(name string) *session.Session {
 	l.Helper()
-	x, err := l.store.Join(l.Context(), lease.Node{
-		Name: name, Machine: name, Boot: "b", Journal: "j", Fencing: lease.FencingEvidence,
+	x, err := l.store.Sessions.Join(l.Context(), record.Node{
+		Name: name, Machine: name, Boot: "b", Journal: "j", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(time.Minute), AddressLease: allocator.Duration(time.Hour), Started: time.Now(),
 	})
 	l.check(err)
 	l.mu.Lock()
 	l.sessions[name] = x
 	l.mu.Unlock()
-	l.check(lease.Publish(l.Context(), x, lease.Batch{Status: lease.Status{Applied: l.config.Revision}}))
+	l.check(rollout.Publish(l.Context(), x, rollout.Batch{Status: record.Status{Applied: l.config.Revision}}))
 	return x
 }
 
@@ -130,14 +137,14 @@ func (l *lab) follow(name string) {
 	var done sync.WaitGroup
 	store := l.open()
 	done.Go(func() {
-		_ = store.FollowQuestions(ctx, func(q lease.Question) {
+		_ = store.Reports.Follow(ctx, func(q record.ReportRequest) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if slices.Contains(q.Mend, name) {
 				l.mended = append(l.mended, name)
 			}
-			if err := lease.AnswerQuestion(ctx, l.sessions[name], q, l.answers[name]); err != nil && !errors.Is(err,
-				lease.ErrWithdrawn) && !lease.SessionOver(err) && ctx.Err() == nil {
+			if err := admin.Report(ctx, l.sessions[name], q, l.answers[name]); err != nil && !errors.Is(err,
+				admin.ErrWithdrawn) && !session.Over(err) && ctx.Err() == nil {
 				l.Error(err)
 			}
 		})
@@ -146,7 +153,7 @@ func (l *lab) follow(name string) {
 }
 
 // says changes what a node answers.
-func (l *lab) says(name string, f func(*lease.Answer)) {
+func (l *lab) says(name string, f func(*record.NodeReport)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.answers[name]
@@ -155,18 +162,18 @@ func (l *lab) says(name string, f func(*lease.Answer)) {
 }
 
 // has lets a node have a container, with its port, and published where it is stateless.
-func (l *lab) has(name, container, address string, change ...func(*lease.HeldAttachment)) lease.HeldAttachment {
+func (l *lab) has(name, container, address string, change ...func(*record.HeldAttachment)) record.HeldAttachment {
 	l.Helper()
-	h := lease.HeldAttachment{
+	h := record.HeldAttachment{
 		Attachment: allocator.Attachment{Network: "net", Container: container, Interface: "eth0"}, Role: "interface", Class: allocator.Stateless,
 		Pool: "default", Addresses: []netip.Addr{netip.MustParseAddr(address)}, Since: time.Now().UTC(), Answered: true, Port: "bth" + container,
 	}
 	for _, c := range change {
 		c(&h)
 	}
-	l.says(name, func(a *lease.Answer) {
+	l.says(name, func(a *record.NodeReport) {
 		a.Attachments = append(slices.Clone(a.Attachments), h)
-		a.Ports = append(slices.Clone(a.Ports), lease.HeldPort{Name: h.Port, Class: string(h.Class)})
+		a.Ports = append(slices.Clone(a.Ports), record.HeldPort{Name: h.Port, Class: string(h.Class)})
 	})
 	if h.Class == allocator.Stateless {
 		l.put("assignments/default/"+address,
@@ -178,15 +185,15 @@ func (l *lab) has(name, container, address string, change ...func(*lease.HeldAtt
 // fence changes the cluster's mode.
 func (l *lab) fence(mode string) {
 	l.Helper()
-	base, err := l.store.Config(l.Context())
+	base, err := l.store.Config.Read(l.Context())
 	l.check(err)
 	next := base.Clone()
 	next.Settings.Fencing = mode
-	after, err := l.store.Apply(l.Context(), base, next, lease.Note{Who: "test"})
+	after, err := l.store.Editor.Apply(l.Context(), base, next, config.Note{Who: "test"})
 	l.check(err)
 	l.config = after
 	for _, x := range l.sessions {
-		l.check(lease.Publish(l.Context(), x, lease.Batch{Status: lease.Status{Applied: after.Revision}}))
+		l.check(rollout.Publish(l.Context(), x, rollout.Batch{Status: record.Status{Applied: after.Revision}}))
 	}
 }
 

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
 )
 
 // compareNodes compares records, sessions, statuses and demands.
@@ -35,10 +36,10 @@ func (l *look) compareNodes() {
 	}
 	for name := range l.Statuses {
 		if l.gone(name) {
-			key := lease.Key{Kind: lease.KindStatus, Node: name}
+			key := kv.Key{Kind: kv.KindStatus, Node: name}
 			l.found(Finding{
 				Kind: StatusUnknown, Key: l.Text(key), Node: name, Cause: l.absence(name),
-				remedy: &lease.Remedy{Same: guard(name), Delete: []string{l.Text(key)}},
+				remedy: &admin.Repair{Same: guard(name), Delete: []string{l.Text(key)}},
 			})
 		}
 	}
@@ -46,7 +47,7 @@ func (l *look) compareNodes() {
 		if !l.Live(demand.Node) {
 			l.found(Finding{
 				Kind: DemandUnknown, Key: l.Text(demand), Node: demand.Node, Cause: l.absence(demand.Node) + ": nobody waits there",
-				remedy: &lease.Remedy{Same: guard(demand.Node), Delete: []string{l.Text(demand)}},
+				remedy: &admin.Repair{Same: guard(demand.Node), Delete: []string{l.Text(demand)}},
 			})
 		}
 	}
@@ -54,7 +55,7 @@ func (l *look) compareNodes() {
 
 // compareStatus is for a known node with a session.
 func (l *look) compareStatus(name string) {
-	key := lease.Key{Kind: lease.KindStatus, Node: name}
+	key := kv.Key{Kind: kv.KindStatus, Node: name}
 	status, there := l.Statuses[name]
 	switch {
 	case !there && !l.bad[l.Text(key)]:
@@ -93,8 +94,8 @@ func (l *look) repeatFindings(name string) {
 	}
 }
 
-func (l *look) compareSession(name string, session lease.SessionKey) {
-	key := lease.Key{Kind: lease.KindSession, Node: name}
+func (l *look) compareSession(name string, session admin.SessionKey) {
+	key := kv.Key{Kind: kv.KindSession, Node: name}
 	f := Finding{Key: l.Text(key), Node: name, Mend: "it ends by itself with its lease"}
 	switch {
 	case !l.known(name):
@@ -105,7 +106,7 @@ func (l *look) compareSession(name string, session lease.SessionKey) {
 		return
 	}
 	if session.Lasting {
-		f.Mend, f.remedy = "", &lease.Remedy{Same: []lease.Key{nodeKey(name)}, Delete: []string{l.Text(key)}}
+		f.Mend, f.remedy = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{l.Text(key)}}
 	}
 	l.found(f)
 }

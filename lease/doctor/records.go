@@ -11,6 +11,9 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // recalled bounds for how many damaged records etcd is asked what they were before.
@@ -22,7 +25,7 @@ func (l *look) recall(ctx context.Context, s *lease.Store) error {
 		value := b.Was
 		if value == "" {
 			var err error
-			if value, err = s.Former(ctx, b); err != nil {
+			if value, err = s.Admin.Former(ctx, b); err != nil {
 				return err
 			}
 		}
@@ -37,7 +40,7 @@ func (l *look) recall(ctx context.Context, s *lease.Store) error {
 func (l *look) compareRecords() {
 	for _, b := range l.Bad {
 		cause := strings.TrimPrefix(b.Reason.Error(), "lease: ")
-		if e, is := errors.AsType[*lease.DamagedError](b.Reason); is {
+		if e, is := errors.AsType[*kv.DamagedError](b.Reason); is {
 			cause = e.Err.Error()
 		}
 		f := Finding{Kind: RecordUnreadable, Key: b.Text, Cause: cause, mark: fmt.Sprint(l.Revisions(b.Text))}
@@ -50,7 +53,7 @@ func (l *look) compareRecords() {
 // repair says how a damaged record is mended. It is mended by Fix where what it is to be is certain: what etcd remembers
 // that it was, what the history says that the last change wrote, what all nodes say that they hold. What is only published,
 // or asked, is deleted: its node writes it again.
-func (l *look) repair(b lease.BadKey, f *Finding) {
+func (l *look) repair(b admin.BadKey, f *Finding) {
 	if b.Key.Kind == "" {
 		f.Kind = KeyUnreadable
 		f.Mend = fmt.Sprintf("this version of Berth does not read it: where no newer version runs and nobody knows whose it is, see "+
@@ -58,26 +61,26 @@ func (l *look) repair(b lease.BadKey, f *Finding) {
 		return
 	}
 	switch b.Key.Kind {
-	case lease.KindAssignment:
-		f.remedy, f.ask = &lease.Remedy{Delete: []string{b.Text}}, l.ownersOf(ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address})
+	case kv.KindAssignment:
+		f.remedy, f.ask = &admin.Repair{Delete: []string{b.Text}}, l.ownersOf(ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address})
 		return
-	case lease.KindStatus:
-		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
+	case kv.KindStatus:
+		f.remedy = &admin.Repair{Delete: []string{b.Text}}
 		if _, answered := l.answers[b.Key.Node]; answered {
 			f.ask = []string{b.Key.Node}
 		}
 		return
-	case lease.KindDemand, lease.KindQuestion, lease.KindSession:
-		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
+	case kv.KindDemand, kv.KindQuestion, kv.KindSession:
+		f.remedy = &admin.Repair{Delete: []string{b.Text}}
 		return
 	}
 	if value, origin := l.rightValue(b); value != "" {
-		f.remedy = &lease.Remedy{Put: []lease.Record{{Key: b.Key, Value: json.RawMessage(value)}}}
+		f.remedy = &admin.Repair{Put: []admin.Record{{Key: b.Key, Value: json.RawMessage(value)}}}
 		f.Mend = fmt.Sprintf("berthctl doctor --fix, or %s (%s)", putKey(b.Text, value), origin)
 		return
 	}
 	if l.Config.Stray(b.Key) || l.addedInVain(b) {
-		f.remedy = &lease.Remedy{Delete: []string{b.Text}}
+		f.remedy = &admin.Repair{Delete: []string{b.Text}}
 		f.remedy.Same = l.guards()
 		f.Mend = fmt.Sprintf("nothing was there before, and nobody uses it: berthctl doctor --fix, or %s", deleteKey(b.Text))
 		return
@@ -96,16 +99,16 @@ func (l *look) repair(b lease.BadKey, f *Finding) {
 
 // rightValue is what a record is to be as it is written, and who says so; empty: that is not certain. The record of the
 // revision says more than the history does.
-func (l *look) rightValue(b lease.BadKey) (value, origin string) {
+func (l *look) rightValue(b admin.BadKey) (value, origin string) {
 	was := l.former[b.Text]
-	if value, known := l.State.Right(b.Key); known && (was == "" || b.Key.Kind != lease.KindRevision) {
+	if value, known := l.State.Right(b.Key); known && (was == "" || b.Key.Kind != kv.KindRevision) {
 		return value, "as the last change of the configuration wrote it"
 	}
 	return was, "as it was before"
 }
 
 // guards are what is to stay the same where a decision rests on what all nodes have said.
-func (l *look) guards() (all []lease.Key) {
+func (l *look) guards() (all []kv.Key) {
 	for name := range l.Nodes {
 		all = append(all, guard(name)...)
 	}
@@ -114,26 +117,26 @@ func (l *look) guards() (all []lease.Key) {
 
 // addedInVain reports whether a damaged record is one where nothing was before, and all nodes say that they have nothing
 // there.
-func (l *look) addedInVain(b lease.BadKey) bool {
+func (l *look) addedInVain(b admin.BadKey) bool {
 	if !b.Added || !l.allCompleteBut(b.Key.Node) {
 		return false
 	}
 	at := ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address}
 	switch b.Key.Kind {
-	case lease.KindHistory:
+	case kv.KindHistory:
 		return b.Key.Number > l.Config.Changes
-	case lease.KindNode:
+	case kv.KindNode:
 		return l.neverWas(b)
-	case lease.KindIdentity:
+	case kv.KindIdentity:
 		return len(l.reservationsOf()[b.Key.Identity]) == 0 && !l.mayRun(b.Key.Identity)
-	case lease.KindReservation:
+	case kv.KindReservation:
 		for _, record := range l.Identities {
 			if record.Pool == at.Pool && slices.Contains(record.Addresses, at.Addr) {
 				return false
 			}
 		}
 		return len(l.held[at]) == 0
-	case lease.KindBlock:
+	case kv.KindBlock:
 		pool, unreadable := l.pool(at.Pool)
 		if unreadable || pool == nil || pool.BlockOf(at.Addr).Addr() != at.Addr {
 			return !unreadable
@@ -146,33 +149,33 @@ func (l *look) addedInVain(b lease.BadKey) bool {
 				}
 			}
 		}
-		return l.within(lease.KeyedBlock{Block: lease.Block{Pool: at.Pool, Prefix: block}}) == ""
+		return l.within(admin.KeyedBlock{Block: record.Block{Pool: at.Pool, Prefix: block}}) == ""
 	}
 	return false
 }
 
 // neverWas reports whether a damaged node's record was never another, and nothing is the node's. Two of them do not wait for each other.
-func (l *look) neverWas(b lease.BadKey) bool {
+func (l *look) neverWas(b admin.BadKey) bool {
 	return b.Added && !l.Live(b.Key.Node) && !l.holdsAny(b.Key.Node)
 }
 
 // holdsAny reports whether anything in etcd is a node's.
 func (l *look) holdsAny(name string) bool {
-	return slices.ContainsFunc(l.Blocks, func(b lease.KeyedBlock) bool { return len(b.Of(name)) > 0 }) ||
-		slices.ContainsFunc(l.Assignments, func(a lease.Assignment) bool { return a.Node == name }) ||
-		slices.ContainsFunc(l.Reservations, func(r lease.Reservation) bool { return r.Holder != nil && r.Holder.Node == name })
+	return slices.ContainsFunc(l.Blocks, func(b admin.KeyedBlock) bool { return len(b.Of(name)) > 0 }) ||
+		slices.ContainsFunc(l.Assignments, func(a record.Assignment) bool { return a.Node == name }) ||
+		slices.ContainsFunc(l.Reservations, func(r record.Reservation) bool { return r.Holder != nil && r.Holder.Node == name })
 }
 
 // derived makes a record of what others say: all nodes of what they hold, reservations and identities of each other.
-func (l *look) derived(b lease.BadKey) *lease.Remedy {
+func (l *look) derived(b admin.BadKey) *admin.Repair {
 	switch b.Key.Kind {
-	case lease.KindIdentity:
+	case kv.KindIdentity:
 		if record, same, whole := l.identityBy(l.reservationsOf()[b.Key.Identity]); whole {
-			return &lease.Remedy{Same: same, Put: []lease.Record{{Key: b.Key, Value: record}}}
+			return &admin.Repair{Same: same, Put: []admin.Record{{Key: b.Key, Value: record}}}
 		}
-	case lease.KindBlock:
+	case kv.KindBlock:
 		return l.derivedBlock(b)
-	case lease.KindReservation:
+	case kv.KindReservation:
 		at := ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address}
 		for id, record := range l.Identities {
 			if record.Pool == at.Pool && slices.Contains(record.Addresses, at.Addr) {
@@ -185,69 +188,69 @@ func (l *look) derived(b lease.BadKey) *lease.Remedy {
 }
 
 // derivedBlock is the block that all nodes together hold: no other can use anything of it.
-func (l *look) derivedBlock(b lease.BadKey) *lease.Remedy {
+func (l *look) derivedBlock(b admin.BadKey) *admin.Repair {
 	pool, _ := l.pool(b.Key.Pool)
 	if pool == nil || !l.allComplete() || pool.BlockOf(b.Key.Address).Addr() != b.Key.Address {
 		return nil
 	}
-	block := lease.Block{Prefix: pool.BlockOf(b.Key.Address)}
-	remedy := &lease.Remedy{Same: []lease.Key{poolKey(pool.Name)}}
+	block := record.Block{Prefix: pool.BlockOf(b.Key.Address)}
+	remedy := &admin.Repair{Same: []kv.Key{poolKey(pool.Name)}}
 	for name, answer := range l.answers {
 		remedy.Same = append(remedy.Same, guard(name)...)
 		for _, s := range answer.Spaces {
 			for _, p := range s.Parts {
 				if s.Pool == pool.Name && block.Prefix.Contains(p.Addr()) {
-					block.Parts = append(block.Parts, lease.Part{Prefix: p, Owner: name})
+					block.Parts = append(block.Parts, record.Part{Prefix: p, Owner: name})
 				}
 			}
 		}
 	}
 	switch {
 	case pool.InStateful(b.Key.Address) && len(block.Parts) == 0:
-		block.Parts = []lease.Part{{Prefix: block.Prefix, Owner: lease.OwnerStateful}}
+		block.Parts = []record.Part{{Prefix: block.Prefix, Owner: record.OwnerStateful}}
 	case pool.InStateful(b.Key.Address) || len(block.Parts) == 0 || len(block.Uncovered()) > 0:
 		return nil // whose the rest was, nobody says
 	}
-	slices.SortFunc(block.Parts, func(x, y lease.Part) int { return x.Prefix.Compare(y.Prefix) })
-	remedy.Put = []lease.Record{{Key: b.Key, Value: block}}
+	slices.SortFunc(block.Parts, func(x, y record.Part) int { return x.Prefix.Compare(y.Prefix) })
+	remedy.Put = []admin.Record{{Key: b.Key, Value: block}}
 	return remedy
 }
 
 // meanwhile says what a record that nobody can read means for those who need it, and what not to do.
-func (l *look) meanwhile(key lease.Key) string {
+func (l *look) meanwhile(key kv.Key) string {
 	switch key.Kind {
-	case lease.KindBlock:
+	case kv.KindBlock:
 		return "Until then nobody is given anything of the block, and who has an address there keeps it. Do not delete it: another " +
 			"node could claim the block"
-	case lease.KindReservation:
+	case kv.KindReservation:
 		return "Until then nobody is given the address. Do not delete it: the address could become another's"
-	case lease.KindIdentity:
+	case kv.KindIdentity:
 		return "Until then the member keeps what it has, and cannot be started anew"
-	case lease.KindNode:
+	case kv.KindNode:
 		return fmt.Sprintf("Until then no agent can join as node %s, and nothing is taken from it. "+
 			"Do not delete it, and do not remove the node", key.Node)
-	case lease.KindSettings:
+	case kv.KindSettings:
 		return "Until then each node goes on with the settings that it knows. Do not delete it: berthctl apply with all settings writes it anew"
-	case lease.KindPool:
+	case kv.KindPool:
 		return "Until then each node goes on with the pool as it knows it. Do not delete it"
-	case lease.KindRevision:
+	case kv.KindRevision:
 		return "Until then each node goes on with the configuration that it knows, and no new block is claimed. Do not delete it"
-	case lease.KindCluster:
+	case kv.KindCluster:
 		return "An agent that joins writes it anew, and all nodes assert what they hold before anything new is given"
 	}
 	return "Nothing else depends on it"
 }
 
 func (l *look) compareCluster() {
-	if id := l.ClusterID; l.Cluster == nil && len(l.Nodes) > 0 && !l.bad[l.Text(lease.Key{Kind: lease.KindCluster})] {
+	if id := l.ClusterID; l.Cluster == nil && len(l.Nodes) > 0 && !l.bad[l.Text(kv.Key{Kind: kv.KindCluster})] {
 		l.found(Finding{
-			Kind: ClusterDiffers, Key: l.Text(lease.Key{Kind: lease.KindCluster}),
+			Kind: ClusterDiffers, Key: l.Text(kv.Key{Kind: kv.KindCluster}),
 			Cause: fmt.Sprintf("no record says which etcd the state belongs to; this one is cluster %s", id),
 			Mend:  "the agents write it by themselves when they join, or once the longest right has run out",
 		})
 	} else if l.Cluster != nil && l.Cluster.ID != "" && l.Cluster.ID != id {
 		l.found(Finding{
-			Kind: ClusterDiffers, Key: l.Text(lease.Key{Kind: lease.KindCluster}),
+			Kind: ClusterDiffers, Key: l.Text(kv.Key{Kind: kv.KindCluster}),
 			Cause: fmt.Sprintf("the state belongs to the etcd cluster %s, and this one is %s: it was restored, or made anew", l.Cluster.ID, id),
 			Mend: "the agents accept it by themselves once the longest right has run out; if these are the wrong --etcd-endpoints, give " +
 				"the right ones",
@@ -257,16 +260,16 @@ func (l *look) compareCluster() {
 
 // decisive are the kinds of records of which many others rest on each: while one of them cannot be read, nobody can tell
 // whose something is, and so nothing is taken from anybody.
-var decisive = []lease.Kind{
-	lease.KindCluster, lease.KindRevision, lease.KindSettings, lease.KindPool, lease.KindNode, lease.KindBlock, lease.KindReservation,
-	lease.KindIdentity,
+var decisive = []kv.Kind{
+	kv.KindCluster, kv.KindRevision, kv.KindSettings, kv.KindPool, kv.KindNode, kv.KindBlock, kv.KindReservation,
+	kv.KindIdentity,
 }
 
 // withhold takes back advice by which somebody would lose something, while a record stands that cannot be read. While entries of the
 // history are lost nobody knows whether a pool that is missing was removed, or somebody has deleted its record.
 func (l *look) withhold() {
-	cause := slices.IndexFunc(l.Bad, func(b lease.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
-	lost := slices.IndexFunc(l.Bad, func(b lease.BadKey) bool { return b.Lost })
+	cause := slices.IndexFunc(l.Bad, func(b admin.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
+	lost := slices.IndexFunc(l.Bad, func(b admin.BadKey) bool { return b.Lost })
 	for n := range l.findings {
 		f := &l.findings[n]
 		if !f.takes || cause < 0 && (lost < 0 || !slices.Contains(poolless, f.Kind)) {

@@ -8,7 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestADamagedRecordKeepsNothingElseFromBeingMended(t *testing.T) {
@@ -52,7 +52,7 @@ func TestADamagedRecordIsNamedFirstAndBecomesWhatItWas(t *testing.T) {
 			l.has("n1", "a", "10.42.64.9")
 			l.put("reservations/default/10.42.0.9", holding("db-0", "n2", "m", 3))
 			l.has("n2", "m", "10.42.0.9", stateful("db-0", 3))
-			l.fence(lease.FencingStrict)
+			l.fence(record.FencingStrict)
 			l.finds()
 			for _, key := range []string{
 				"config/pools/default", "config/settings", "blocks/default/10.42.64.0", "blocks/default/10.42.0.0",

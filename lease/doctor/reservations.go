@@ -5,7 +5,9 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/lease"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // compareReservations looks where each reservation lies, and who has it.
@@ -27,7 +29,7 @@ func (l *look) compareReservations() {
 }
 
 // compareLying looks whether a reservation lies where its pool keeps addresses for reservations.
-func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool, told map[string]bool) (sound bool) {
+func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, told map[string]bool) (sound bool) {
 	f.mark = r.Identity.String()
 	if pool == nil || !pool.Contains(r.Address) || !pool.InStateful(r.Address) {
 		f.Kind, f.Cause = ReservationOutside, fmt.Sprintf("there is no pool %s", r.Pool)
@@ -51,7 +53,7 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 			n.takes = true
 			n.Mend = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
 		} else {
-			n.remedy = &lease.Remedy{Same: []lease.Key{poolKey(r.Pool)}, Put: []lease.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
+			n.remedy = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
 		}
 		l.found(n)
 	}
@@ -59,7 +61,7 @@ func (l *look) compareLying(f Finding, r lease.Reservation, pool *allocator.Pool
 }
 
 // compareHolder looks whether who has a reservation by etcd is there.
-func (l *look) compareHolder(f Finding, r lease.Reservation) {
+func (l *look) compareHolder(f Finding, r record.Reservation) {
 	h := r.Holder
 	switch {
 	case l.gone(h.Node):
@@ -70,7 +72,7 @@ func (l *look) compareHolder(f Finding, r lease.Reservation) {
 			free := r
 			free.Holder = nil
 			key := reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address})
-			f.remedy = &lease.Remedy{Same: guard(h.Node), Put: []lease.Record{{Key: key, Value: free}}}
+			f.remedy = &admin.Repair{Same: guard(h.Node), Put: []admin.Record{{Key: key, Value: free}}}
 		} else {
 			f.Mend = removal(h.Node)
 		}

@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// A belonging is one key that names the node, as it was read, and what is to become of it.
+type belonging struct {
+	key      string
+	revision int64
+	op       clientv3.Op
+	counts   Removal
+}
+
+// belongings are all that a node has.
+type belongings struct {
+	blocks, assignments, reservations, others []belonging
+	owns                                      bool // it may hand out something of the blocks
+}
+
+func (b *belongings) empty() bool {
+	return len(b.blocks)+len(b.assignments)+len(b.reservations)+len(b.others) == 0
+}
+
+func (b *belongings) all() []belonging {
+	return slices.Concat(b.blocks, b.assignments, b.reservations, b.others)
+}
+
+// HeldBy reads what a node has. Records that cannot be read are nobody's.
+func (s *Store) HeldBy(ctx context.Context, name string) (b belongings, err error) {
+	now := time.Now().UTC()
+	err = errors.Join(
+		kv.Each(ctx, s.kv, record.BlockCodec, func(pair *mvccpb.KeyValue, block record.Block) {
+			parts := len(block.Of(name))
+			b.owns = b.owns || parts > 0
+			parts += len(slices.DeleteFunc(block.Machines(), func(p record.Part) bool { return p.Node != name }))
+			block = block.Without(name).WithoutMachine(name, block.Prefix)
+			op := kv.Put(string(pair.Key), block)
+			if len(block.Parts) == 0 {
+				op = clientv3.OpDelete(string(pair.Key))
+			}
+			if parts > 0 {
+				b.blocks = append(b.blocks, belonging{string(pair.Key), pair.ModRevision, op, Removal{Parts: parts}})
+			}
+		}),
+		kv.Each(ctx, s.kv, record.AssignmentCodec, func(kv *mvccpb.KeyValue, a record.Assignment) {
+			if a.Node == name {
+				b.assignments = append(b.assignments,
+					belonging{string(kv.Key), kv.ModRevision, clientv3.OpDelete(string(kv.Key)), Removal{Assignments: 1}})
+			}
+		}),
+		kv.Each(ctx, s.kv, record.ReservationCodec, func(pair *mvccpb.KeyValue, r record.Reservation) {
+			if r.Holder != nil && r.Holder.Node == name {
+				r.Holder, r.LastDel = nil, &now
+				b.reservations = append(b.reservations, belonging{string(pair.Key), pair.ModRevision, kv.Put(string(pair.Key), r),
+					Removal{Reservations: 1}})
+			}
+		}),
+	)
+	if err != nil {
+		return b, err
+	}
+	status, err := s.kv.Get(ctx, s.kv.Keys.Status(name))
+	if err == nil && len(status.Kvs) > 0 {
+		b.others = append(b.others, belonging{key: s.kv.Keys.Status(name), revision: status.Kvs[0].ModRevision,
+			op: clientv3.OpDelete(s.kv.Keys.Status(name))})
+	}
+	return b, err
+}

@@ -1,0 +1,257 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// A NodeReports is what tools ask all nodes, and what they answer.
+type NodeReports struct{ kv *kv.Client }
+
+// NewNodeReports asks, and follows what is asked, by a client.
+func NewNodeReports(kv *kv.Client) *NodeReports { return &NodeReports{kv} }
+
+const (
+	// AskSlots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
+	// answers, too, every agent would get all of them.
+	AskSlots = 4
+	// askTime is how long a question stays there beyond the asker's patience, where the asker dies of it.
+	askTime = 30 * time.Second
+)
+
+// ErrWithdrawn says that a question is not there any more: nobody waits for its answer.
+var ErrWithdrawn = errors.New("lease: the question was withdrawn")
+
+// Request asks every agent and waits until each node that had a session has answered, or for as long as patience. It
+// returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in deaf are
+// asked, but not waited for.
+func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patience time.Duration,
+	deaf ...string) (answers []record.NodeReport, silent []string,
+	err error) {
+	id, err := s.kv.Grant(ctx, patience+askTime)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lease: ask: %w", err)
+	}
+	defer s.kv.Revoke(id) // and with it the question and its answers
+	slot, at, live, err := s.Pose(ctx, q, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lease: ask: %w", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	names, err := s.awaitAnswers(bounded, slot, at,
+		slices.DeleteFunc(slices.Clone(live), func(n string) bool { return slices.Contains(deaf, n) }))
+	if ctx.Err() != nil || err != nil {
+		return nil, nil, fmt.Errorf("lease: ask: %w", errors.Join(ctx.Err(), err))
+	}
+	for _, name := range names {
+		a, err := kv.One(ctx, s.kv, record.AnswerCodec, s.kv.Keys.Answer(slot, name))
+		if bad := kv.Damage(err); bad != nil { // as good as none
+			s.kv.Unreadable(bad)
+			names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("lease: ask: %w", err)
+		}
+		if a != nil {
+			answers = append(answers, *a)
+		}
+	}
+	for _, name := range live {
+		if !slices.Contains(names, name) {
+			silent = append(silent, name)
+		}
+	}
+	return answers, silent, nil
+}
+
+// Pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
+func (s *NodeReports) Pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
+	err error) {
+	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
+	for _, n := range rand.Perm(AskSlots) {
+		slot = strconv.Itoa(n + 1)
+		p, err := s.poseIn(ctx, slot, q, id, 0)
+		if err != nil {
+			return "", 0, nil, err
+		}
+		if !p.Done && p.there() && p.former.KVs[0].Lease == 0 {
+			// It would never end: nobody asks without a lease.
+			if p, err = s.poseIn(ctx, slot, q, id, p.former.Revision()); err != nil {
+				return "", 0, nil, err
+			}
+		}
+		if !p.Done && (!p.there() || p.former.KVs[0].Lease != int64(id)) {
+			continue // another's question; with this lease it would be ours, by a try whose answer was lost
+		}
+		known := s.kv.Keys.NodesOf(p.nodes.KVs)
+		for name := range s.kv.Keys.NodesOf(p.sessions.KVs) {
+			if known[name] { // a session of no node answers nothing
+				live = append(live, name)
+			}
+		}
+		slices.Sort(live)
+		return slot, p.Revision(), live, nil
+	}
+	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", AskSlots, askTime)
+}
+
+// poseIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may
+// have been left there.
+func (s *NodeReports) poseIn(ctx context.Context, slot string, q record.ReportRequest, id clientv3.LeaseID, revision int64) (posing,
+	error) {
+	key := s.kv.Keys.Question(slot)
+	p := posing{Txn: kv.Transact("ask")}
+	p.If(kv.Unchanged(key, revision))
+	p.Then(kv.Put(key, q, clientv3.WithLease(id)), clientv3.OpDelete(key+"/", clientv3.WithPrefix()))
+	p.former = p.Else(key)
+	p.sessions = p.Read(s.kv.Keys.Under(kv.KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	p.nodes = p.Read(s.kv.Keys.Under(kv.KindNode), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	return p, s.kv.Settle(ctx, p.Txn)
+}
+
+// A posing is the transaction that puts a question into a slot, and what it reads.
+type posing struct {
+	*kv.Txn
+	former          *kv.Read // the question that was there before
+	sessions, nodes *kv.Read
+}
+
+func (p posing) there() bool { return p.former.Found() }
+
+// awaitAnswers waits until all who are expected have answered, or ctx ends, and returns who has.
+func (s *NodeReports) awaitAnswers(ctx context.Context, slot string, at int64, expected []string) (names []string, err error) {
+	prefix := s.kv.Keys.Question(slot) + "/"
+	for {
+		response, err := s.kv.Scan(context.WithoutCancel(ctx), prefix, clientv3.WithKeysOnly())
+		if err != nil {
+			return nil, err
+		}
+		names = nil
+		for _, kv := range response.Kvs {
+			names = append(names, strings.TrimPrefix(string(kv.Key), prefix))
+		}
+		missing := slices.ContainsFunc(expected, func(n string) bool { return !slices.Contains(names, n) })
+		if !missing || ctx.Err() != nil {
+			//lint:ignore nilerr the time is over, and these have answered by then
+			return names, nil
+		}
+		s.kv.Changed(ctx, max(at, response.Header.Revision), prefix)
+		_ = kv.Pause(ctx, kv.Gather) // answers come from many nodes
+	}
+}
+
+// Follow calls f with each question that is asked, once, until ctx ends; its error is ctx's.
+func (s *NodeReports) Follow(ctx context.Context, f func(record.ReportRequest)) error {
+	type asked struct {
+		revision int64
+		life     int
+	}
+	seen := map[string]asked{}
+	hear := func(kv *mvccpb.KeyValue, life int) {
+		q, err := record.QuestionCodec.Read(s.kv.Keys, kv)
+		if now := (asked{q.Revision, life}); err == nil && seen[q.Slot] != now {
+			seen[q.Slot], q.Lease = now, kv.Lease
+			f(q)
+		}
+	}
+	return s.kv.EachIncarnation(ctx, func(ctx context.Context, life int) {
+		within := func(kv *mvccpb.KeyValue) { s.kv.Incarnation.Within(life, func() { hear(kv, life) }) }
+		if revision, err := s.ReadQuestions(ctx, within); err == nil {
+			s.watchQuestions(ctx, revision, within)
+		}
+	})
+}
+
+// ReadQuestions gives f all that is asked now, and the revision that it was read at.
+func (s *NodeReports) ReadQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) (int64, error) {
+	t := kv.Transact("read questions")
+	questions := make([]*kv.Read, AskSlots)
+	for n := range questions {
+		questions[n] = t.Else(s.kv.Keys.Question(strconv.Itoa(n + 1)))
+	}
+	if err := s.kv.Consult(ctx, kv.CallTime, t); err != nil {
+		return 0, err
+	}
+	for _, q := range questions {
+		for _, kv := range q.KVs {
+			hear(kv)
+		}
+	}
+	return t.Revision(), nil
+}
+
+// watchQuestions returns when one of the watches or ctx ends.
+func (s *NodeReports) watchQuestions(ctx context.Context, revision int64, hear func(*mvccpb.KeyValue)) {
+	client, err := s.kv.Etcd()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	heard := make(chan clientv3.WatchResponse)
+	for n := range AskSlots {
+		watch := client.Watch(ctx, s.kv.Keys.Question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
+		go func() {
+			defer cancel()
+			for response := range watch {
+				select {
+				case heard <- response:
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case response := <-heard:
+			if response.Err() != nil {
+				return
+			}
+			for _, e := range response.Events {
+				if e.Type == mvccpb.PUT {
+					hear(e.Kv)
+				}
+			}
+		}
+	}
+}
+
+// Report writes what the node holds, for as long as the question is there. What would be too much for etcd is counted.
+// It fails with ErrWithdrawn where nobody waits any more, with ErrSessionLost or ErrReplaced.
+func Report(ctx context.Context, x *session.Session, q record.ReportRequest, a record.NodeReport) error {
+	if err := answer(ctx, x, q, a); err != nil {
+		return fmt.Errorf("lease: answer for node %q: %w", x.Name(), err)
+	}
+	return nil
+}
+
+func answer(ctx context.Context, x *session.Session, q record.ReportRequest, a record.NodeReport) error {
+	keys := x.KV().Keys
+	a.Node, a.Slot, a.Generation, a.Started = "", "", x.Generation(), x.Node().Started
+	t := x.Fenced("answer")
+	t.IfUnchanged(keys.Question(q.Slot), q.Revision, ErrWithdrawn)
+	t.Then(clientv3.OpPut(keys.Answer(q.Slot, x.Name()), a.Text(), clientv3.WithLease(clientv3.LeaseID(q.Lease))))
+	err := x.KV().Settled(ctx, t)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return ErrWithdrawn
+	}
+	return err
+}

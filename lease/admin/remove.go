@@ -1,0 +1,189 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// RemoveOptions say how RemoveNode goes about it.
+type RemoveOptions struct {
+	Force   bool                     // end its session, if it has one, and do not wait for its right to run out
+	Waiting func(left time.Duration) // called again and again while RemoveNode waits; nil: nobody looks
+}
+
+// A Removal counts what a node had.
+type Removal struct {
+	Node         string        `json:"node"`
+	Parts        int           `json:"parts"` // of blocks
+	Assignments  int           `json:"assignments"`
+	Reservations int           `json:"reservations"` // that were attached there; they stay reserved
+	Waited       time.Duration `json:"-"`
+}
+
+// An UnknownNodeError says that etcd has nothing under a node's name.
+type UnknownNodeError struct{ Node string }
+
+func (e *UnknownNodeError) Error() string {
+	return fmt.Sprintf("lease: there is no node %q, and nothing that belongs to it", e.Node)
+}
+
+// A NodeLiveError says that a node has a session.
+type NodeLiveError struct{ Node string }
+
+func (e *NodeLiveError) Error() string {
+	return fmt.Sprintf("lease: node %q has a session: its agent runs, or did a moment ago", e.Node)
+}
+
+// RemoveNode takes from a node that is gone whatever it has: its parts of blocks are nobody's, its reservations are
+// attached to nobody, its assignments and its status go. A gravestone stays in the place of its record, so that any
+// machine may join under the name and nobody waits for the node's rights. It waits before, on this process' clock, for
+// as long as the node may still use what it holds: the right's time and a tenth from when its session was first seen
+// absent.
+//
+// The gravestone is written first: a node that returns then rewrites its key, and every transaction that follows
+// compares the gravestone. So what a returning node settles is not taken from it. Repeating is harmless. It fails with
+// *UnknownNodeError, *NodeLiveError and *session.NodeReturnedError.
+func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (Removal, error) {
+	if err := record.ValidNode("node", name); err != nil {
+		return Removal{}, fmt.Errorf("lease: remove node: %w", err)
+	}
+	removal, err := s.removeNode(ctx, name, o)
+	if err != nil {
+		return removal, fmt.Errorf("lease: remove node %q: %w", name, err)
+	}
+	return removal, nil
+}
+
+func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (removal Removal, err error) {
+	removal.Node = name
+	b, err := s.sessions.Lookup(ctx, name)
+	if err != nil {
+		return removal, err
+	}
+	if b.SessionRevision > 0 && !o.Force {
+		return removal, &NodeLiveError{Node: name}
+	}
+	if !o.Force {
+		if removal.Waited, err = s.waitOut(ctx, name, b, o.Waiting); err != nil {
+			return removal, err
+		}
+	}
+	held, err := s.HeldBy(ctx, name)
+	if err != nil {
+		return removal, err
+	}
+	if b.Node == nil && held.empty() {
+		return removal, &UnknownNodeError{Node: name}
+	}
+	grave := b.NodeRevision
+	if b.Node == nil || b.Node.Removed == nil || b.SessionRevision > 0 {
+		if grave, err = s.sessions.WriteTombstone(ctx, name, b); err != nil {
+			return removal, err
+		}
+	}
+	for {
+		taken, err := s.TakeAll(ctx, name, grave, held)
+		removal.Parts += taken.Parts
+		removal.Assignments += taken.Assignments
+		removal.Reservations += taken.Reservations
+		if err != nil {
+			return removal, err
+		}
+		// What the node had sent before the gravestone was written may have come in between.
+		if held, err = s.HeldBy(ctx, name); err != nil || held.empty() {
+			return removal, err
+		}
+	}
+}
+
+// waitOut waits until the right has run out over what the node holds. It looks again all the while: a node that comes
+// back rewrites its key.
+func (s *Store) waitOut(ctx context.Context, name string, b session.Registration, waiting func(time.Duration)) (waited time.Duration,
+	err error) {
+	const look = time.Second
+	began := time.Now() // its monotonic part counts
+	right, err := s.rightOf(ctx, name, b)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		left := ipam.WaitOut(right) - time.Since(began)
+		if left <= 0 {
+			return time.Since(began), nil
+		}
+		if waiting != nil {
+			waiting(left)
+		}
+		if err := kv.Pause(ctx, min(look, left)); err != nil {
+			return 0, err
+		}
+		now, err := s.sessions.Lookup(ctx, name)
+		switch {
+		case err != nil && !kv.Away(err):
+			return 0, err
+		case err == nil && (now.SessionRevision > 0 || now.NodeRevision != b.NodeRevision):
+			return 0, &session.NodeReturnedError{Node: name}
+		}
+	}
+}
+
+// rightOf is the longest right that the node had over anything that it holds. One without a record fenced by the
+// settings, in all likelihood.
+func (s *Store) rightOf(ctx context.Context, name string, b session.Registration) (time.Duration, error) {
+	var by record.Settings
+	switch {
+	case b.Node == nil:
+		config, err := s.config.Read(ctx)
+		if err != nil {
+			return 0, err
+		}
+		by = config.Settings
+	case b.Node.Removed != nil:
+		return 0, nil
+	default:
+		by = record.Settings{Fencing: b.Node.Fencing, Session: b.Node.Session, AddressLease: b.Node.AddressLease}
+	}
+	held, err := s.HeldBy(ctx, name)
+	switch {
+	case err != nil:
+		return 0, err
+	case held.owns:
+		return time.Duration(max(by.AddressLease, by.Session)), nil
+	case len(held.reservations) > 0 && by.Fencing != record.FencingEvidence:
+		return time.Duration(by.Session), nil
+	}
+	return 0, nil
+}
+
+// TakeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it
+// is read again.
+func (s *Store) TakeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
+	node, alive := s.kv.Keys.Node(name), s.kv.Keys.Session(name)
+	for chunk := range slices.Chunk(held.all(), kv.MaxOps-2) {
+		t := kv.Transact("remove node")
+		t.IfUnchanged(node, grave, &session.NodeReturnedError{Node: name})
+		t.IfUnchanged(alive, 0, &session.NodeReturnedError{Node: name})
+		for _, b := range chunk {
+			t.If(kv.Unchanged(b.key, b.revision))
+			t.Then(b.op)
+		}
+		if err := s.kv.Settled(ctx, t); err != nil {
+			return taken, err
+		}
+		if t.Done {
+			for _, b := range chunk {
+				taken.Parts += b.counts.Parts
+				taken.Assignments += b.counts.Assignments
+				taken.Reservations += b.counts.Reservations
+			}
+		}
+	}
+	return taken, nil
+}

@@ -1,0 +1,58 @@
+package block
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// Assert makes the node the owner of those parts of a block that nobody owns: what the node holds and etcd has no
+// record of. Missing is not lost; another's record stays as it is. It needs no certain state, and returns the block as
+// it is then.
+func Assert(ctx context.Context, x *session.Session, pool string, block netip.Prefix, parts []netip.Prefix) (record.Block, error) {
+	b, err := assert(ctx, x, pool, block, parts)
+	if err != nil {
+		return b, fmt.Errorf("lease: assert block %s in pool %q for node %q: %w", block, pool, x.Name(), err)
+	}
+	return b, nil
+}
+
+func assert(ctx context.Context, x *session.Session, pool string, block netip.Prefix, parts []netip.Prefix) (record.Block, error) {
+	key, now := x.KV().Keys.Block(pool, block), record.Block{Pool: pool, Prefix: block}
+	for n := 1; ; n++ {
+		next := now
+		next.Parts = slices.Clone(now.Parts)
+		for _, p := range parts {
+			for _, free := range allocator.Subtract(p, record.PrefixesOf(now.Parts)) {
+				next.Parts = append(next.Parts, record.Part{Prefix: free, Owner: x.Name()})
+			}
+		}
+		if next.Parts = record.Canonical(block, next.Parts); now.Revision > 0 && slices.Equal(next.Parts, now.Parts) {
+			return now, nil
+		}
+		t := x.Fenced("assert block")
+		t.If(kv.Unchanged(key, now.Revision))
+		t.Then(kv.Put(key, next))
+		present := t.Else(key)
+		if err := x.KV().Settled(ctx, t); err != nil {
+			return record.Block{}, err
+		}
+		if t.Done {
+			next.Revision = t.Revision()
+			return next, nil
+		}
+		var err error
+		if now, err = record.ReadBlock(x.KV().Keys, pool, block, present.KVs); err != nil {
+			return record.Block{}, err
+		}
+		if n == blockTries {
+			return now, ErrTaken
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package block
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// blockTries bounds how often a block may change under a claim.
+const blockTries = 10
+
+// Claim makes the node the owner of what of a block has none. PoolRevision is the mod revision of the pool's key
+// that the choice was made by. Where the node has a part and nothing is left it succeeds, too. It fails with ErrTaken,
+// and then Block is what the owners have, with ErrStaleConfig, ErrRecovering, or an error that ends the
+// session.
+func Claim(ctx context.Context, x *session.Session, pool string, poolRevision int64, block netip.Prefix) (record.Block, error) {
+	b, err := claim(ctx, x, pool, poolRevision, block)
+	if err != nil {
+		return b, fmt.Errorf("lease: claim block %s in pool %q for node %q: %w", block, pool, x.Name(), err)
+	}
+	return b, nil
+}
+
+func claim(ctx context.Context, x *session.Session, pool string, poolRevision int64, block netip.Prefix) (record.Block, error) {
+	if err := x.Entitled(); err != nil {
+		return record.Block{}, err
+	}
+	if poolRevision <= 0 {
+		return record.Block{}, record.ErrStaleConfig
+	}
+	keys := x.KV().Keys
+	free := record.Block{Pool: pool, Prefix: block}
+	key, want, revision := keys.Block(pool, block), free.Covered(x.Name()), int64(0)
+	for n := 1; ; n++ {
+		t := x.Fenced("claim")
+		t.IfUnchanged(keys.Pool(pool), poolRevision, record.ErrStaleConfig)
+		t.If(kv.Unchanged(key, revision))
+		t.Then(kv.Put(key, want))
+		present := t.Else(key)
+		if err := x.KV().Settled(ctx, t); err != nil {
+			return record.Block{}, err
+		}
+		if t.Done {
+			want.Revision = t.Revision()
+			return want, nil
+		}
+		b, err := record.ReadBlock(x.KV().Keys, pool, block, present.KVs)
+		if err != nil {
+			return record.Block{}, err
+		}
+		revision, want = b.Revision, b.Covered(x.Name())
+		// What is ours already may be so by a claim whose answer was lost, or a release may be on its way: only writing
+		// it settles which.
+		if len(want.Of(x.Name())) == 0 || n == blockTries {
+			return b, ErrTaken
+		}
+	}
+}
+
+// Release gives up what of part, a block or a part of one, is the node's. The block is to be as b says. It returns
+// what the block is then; its Revision is that of the release, also where nobody owns anything of it any more. Where
+// the node has nothing of part any more it succeeds. With a *LostBlockError, ErrSessionLost or ErrReplaced nothing was
+// released, and will not be; any other error leaves it in doubt until SettleBlock.
+func Release(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix) (record.Block, error) {
+	after, err := release(ctx, x, b, part)
+	if err != nil {
+		return after, fmt.Errorf("lease: release %s of block %s in pool %q of node %q: %w", part, b.Prefix, b.Pool, x.Name(), err)
+	}
+	return after, nil
+}
+
+func release(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix) (record.Block, error) {
+	key, rest := x.KV().Keys.Block(b.Pool, b.Prefix), b.Moved(part, x.Name(), "")
+	op := kv.Put(key, rest)
+	if len(rest.Parts) == 0 {
+		op = clientv3.OpDelete(key)
+	}
+	t := x.Fenced("release")
+	t.If(kv.Unchanged(key, b.Revision))
+	t.Then(op)
+	present := t.Else(key)
+	if err := x.KV().Settle(ctx, t); err != nil {
+		return b, err
+	}
+	if t.Done {
+		rest.Revision = t.Revision()
+		return rest, nil
+	}
+	now, err := record.ReadBlock(x.KV().Keys, b.Pool, b.Prefix, present.KVs)
+	switch {
+	case err != nil:
+		return b, err
+	case now.Revision == b.Revision:
+		return now, t.Verdict()
+	case slices.ContainsFunc(now.Of(x.Name()), func(p record.Part) bool { return p.Prefix.Overlaps(part) }):
+		return now, &LostError{Block: now}
+	case now.Revision == 0:
+		now.Revision = t.Revision()
+	}
+	return now, nil
+}
+
+// Settle writes a block that is as b says once more, so that no transaction about it whose answer was lost can be
+// carried out any more. It returns what the block is then; Revision 0: it has no record. It fails with an error that
+// ends the session.
+func Settle(ctx context.Context, x *session.Session, b record.Block) (record.Block, error) {
+	key := x.KV().Keys.Block(b.Pool, b.Prefix)
+	t := x.Fenced("settle")
+	t.If(kv.Unchanged(key, b.Revision))
+	t.Then(kv.Put(key, b))
+	present := t.Else(key)
+	if err := x.KV().Settled(ctx, t); err != nil {
+		return b, fmt.Errorf("lease: settle block %s in pool %q for node %q: %w", b.Prefix, b.Pool, x.Name(), err)
+	}
+	if t.Done {
+		b.Revision = t.Revision()
+		return b, nil
+	}
+	return record.ReadBlock(x.KV().Keys, b.Pool, b.Prefix, present.KVs)
+}

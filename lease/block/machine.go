@@ -1,0 +1,123 @@
+package block
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// ClaimMachine makes an address the node's own, as one that the machine has on an interface: nobody is given it then. It
+// succeeds where nobody owns the address, where it is kept for reservations and not reserved, where another node had it as its
+// own, since an address can move between machines, and with own where it is the node's to hand out and out of its allocator.
+// It fails with *TakenError where it is reserved, with ErrTaken where a node may hand it out, and then Block is what the owners
+// have, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
+func ClaimMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (record.Block,
+	error) {
+	b, err := claimMachine(ctx, x, pool, poolRevision, a, own)
+	if err != nil {
+		return b, fmt.Errorf("lease: claim address %s of node %q itself in pool %q: %w", a, x.Name(), pool.Name, err)
+	}
+	return b, nil
+}
+
+func claimMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (record.Block,
+	error) {
+	if err := x.Entitled(); err != nil {
+		return record.Block{}, err
+	}
+	return rewriteBlock(ctx, x, "claim machine", pool, poolRevision, a, func(b record.Block, reservation *record.Reservation) (record.Block,
+		error) {
+		part, owned := b.PartOf(a)
+		switch {
+		case reservation != nil:
+			return b, &record.TakenError{
+				Pool: pool.Name, What: "node " + x.Name() + "'s own", Address: a, Holder: record.HolderOf(*reservation),
+				Advice: "release the reservation (berthctl release), or give the node another address",
+			}
+		case !owned && pool.InStateful(a):
+			b = b.Covered(record.OwnerStateful)
+		case owned && part.Owner != record.OwnerStateful && part.Owner != record.OwnerMachine && (part.Owner != x.Name() || !own):
+			return b, ErrTaken
+		}
+		return b.With(record.Part{Prefix: netip.PrefixFrom(a, a.BitLen()), Owner: record.OwnerMachine, Node: x.Name()}), nil
+	})
+}
+
+// ReleaseMachine gives up an address that the machine does not have any more. Where another node has it by now it succeeds.
+func ReleaseMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr) (record.Block, error) {
+	b, err := rewriteBlock(ctx, x, "release machine", pool, poolRevision, a, func(b record.Block, _ *record.Reservation) (record.Block,
+		error) {
+		if part, _ := b.PartOf(a); part.Owner != record.OwnerMachine || part.Node != x.Name() {
+			return b, nil
+		}
+		return b.WithoutMachine(x.Name(), netip.PrefixFrom(a, a.BitLen())), nil
+	})
+	if err != nil {
+		return b, fmt.Errorf("lease: release address %s of node %q itself in pool %q: %w", a, x.Name(), pool.Name, err)
+	}
+	return b, nil
+}
+
+// rewriteBlock changes the block of an address, by what the block and the address's reservation are, until nothing comes
+// between. It compares the pool's revision.
+func rewriteBlock(ctx context.Context, x *session.Session, what string, pool allocator.Pool, poolRevision int64, a netip.Addr,
+	change func(record.Block,
+		*record.Reservation) (record.Block, error)) (record.Block, error) {
+	keys, prefix := x.KV().Keys, pool.BlockOf(a)
+	key, reserved := keys.Block(pool.Name, prefix), keys.Reservation(pool.Name, a)
+	if poolRevision <= 0 || !prefix.IsValid() {
+		return record.Block{}, record.ErrStaleConfig
+	}
+	for range blockTries {
+		seen := kv.Transact("read block")
+		block, held := seen.Else(key), seen.Else(reserved)
+		if err := x.KV().Consult(ctx, kv.CallTime, seen); err != nil {
+			return record.Block{}, err
+		}
+		now, err := record.ReadBlock(x.KV().Keys, pool.Name, prefix, block.KVs)
+		if err != nil {
+			return record.Block{}, err
+		}
+		var reservation *record.Reservation
+		if held.Found() {
+			r, err := record.ReservationCodec.Read(keys, held.KVs[0])
+			if err != nil {
+				return record.Block{}, err
+			}
+			reservation = &r
+		}
+		next, err := change(now, reservation)
+		if err != nil || now.Revision > 0 && kv.Encode(next) == kv.Encode(now) || len(now.Parts)+len(next.Parts) == 0 {
+			return now, err
+		}
+		op := kv.Put(key, next)
+		if len(next.Parts) == 0 {
+			op = clientv3.OpDelete(key)
+		}
+		t := x.Fenced(what)
+		t.IfUnchanged(keys.Pool(pool.Name), poolRevision, record.ErrStaleConfig)
+		t.If(kv.Unchanged(key, now.Revision))
+		t.Then(op)
+		if reservation == nil {
+			t.If(kv.Absent(reserved))
+		}
+		if now.OwnerOf(a) == x.Name() { // what is published of it is out of date, and nobody would say so any more
+			t.Then(clientv3.OpDelete(keys.Assignment(pool.Name, a)))
+		}
+		if err := x.KV().Settled(ctx, t); err != nil {
+			return record.Block{}, err
+		}
+		if t.Done {
+			next.Revision = t.Revision()
+			return next, nil
+		}
+	}
+	return record.Block{}, fmt.Errorf("others keep coming between: try again")
+}

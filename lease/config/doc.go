@@ -1,0 +1,2 @@
+// Package config is the configuration: a Store reads and follows it, an Editor changes it.
+package config

@@ -1,0 +1,215 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	CallTime   = 5 * time.Second       // bounds one call to etcd, whatever its caller's patience
+	ScanTime   = 30 * time.Second      // bounds one that reads every record of a kind
+	TryTime    = time.Second           // what the first try of a call has of that at most; each further one has twice as much
+	HungTry    = TryTime / 5           // the same while a member hangs
+	hungFor    = 15 * time.Second      // for how long one is believed to
+	MaxOps     = 128                   // operations, and compares, of one transaction (etcd's default limit)
+	firstPause = 50 * time.Millisecond // and twice as long, at most, after each
+	repeats    = 5                     // how often a transaction whose answer was lost is sent in all
+)
+
+// Insist makes a call that may be made again, and again where a try has no answer, for as long as patience or ctx lasts. One
+// member of etcd may hang while the others answer, and the client sends each try to the next one.
+func Insist[T any](ctx context.Context, c *Client, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
+	if end, bounded := ctx.Deadline(); bounded {
+		patience = min(patience, time.Until(end))
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for n, try := 1, min(c.FirstTry(), patience/6); ; n, try = n+1, try*2 {
+		began := time.Now()
+		bounded, cancel := context.WithTimeout(ctx, try)
+		answer, err := call(bounded)
+		if status.Code(err) == codes.DeadlineExceeded {
+			<-bounded.Done() // the member counts the time, too, and may give up a moment before
+		}
+		late := bounded.Err() != nil
+		cancel()
+		if err == nil && n > 1 && time.Since(began) < HungTry/2 {
+			c.hung.Store(&began)
+		}
+		if err == nil || !late || ctx.Err() != nil {
+			return answer, err
+		}
+		if c.Login != nil {
+			c.diagnosis.begin(c.Login.Options)
+		}
+	}
+}
+
+// FirstTry is what the first try of a call has at most. While a member hangs it is less, so that what takes many calls, as a
+// join does, does not wait for each third of them. That one hangs is known by another that answered the next try at once:
+// where all are slow, calls are not sent more often.
+func (c *Client) FirstTry() time.Duration {
+	if at := c.hung.Load(); at != nil && time.Since(*at) < hungFor {
+		return HungTry
+	}
+	return TryTime
+}
+
+// Consult reads in one transaction, linearizably.
+func (c *Client) Consult(ctx context.Context, patience time.Duration, t *Txn) error {
+	known, err := c.Incarnation.known()
+	if err != nil {
+		return err
+	}
+	if err := c.InsistOn(ctx, patience, t); err != nil {
+		return err
+	}
+	return c.Incarnation.witness(known, t.Header)
+}
+
+// InsistOn sends a transaction that may be sent again, until it is answered.
+func (c *Client) InsistOn(ctx context.Context, patience time.Duration, t *Txn) error {
+	_, err := Insist(ctx, c, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.send(ctx, t) })
+	return err
+}
+
+// Commit sends a transaction for the nth time, from 1.
+func (c *Client) Commit(ctx context.Context, n int, t *Txn) error {
+	known, err := c.Incarnation.known()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(CallTime, c.FirstTry()<<(n-1)))
+	defer cancel()
+	if err := c.send(ctx, t); err != nil {
+		return err
+	}
+	return c.Incarnation.witness(known, t.Header)
+}
+
+// Settle commits a transaction, and commits the very same again while its answer is lost.
+func (c *Client) Settle(ctx context.Context, t *Txn) error {
+	for n := 1; ; n++ {
+		err := c.Commit(ctx, n, t)
+		if err == nil || !Again(ctx, n, err) {
+			return err
+		}
+	}
+}
+
+// Settled is settle for a transaction that means nothing where it is not carried out but what its verdict says.
+func (c *Client) Settled(ctx context.Context, t *Txn) error {
+	if err := c.Settle(ctx, t); err != nil || t.Done {
+		return err
+	}
+	return t.Verdict()
+}
+
+// send sends a transaction once, whatever life of etcd's answers.
+func (c *Client) send(ctx context.Context, t *Txn) error {
+	client, err := c.Etcd()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	then, otherwise := t.branches()
+	response, err := client.Txn(ctx).If(t.compares...).Then(opsOf(then)...).Else(opsOf(otherwise)...).Commit()
+	if err == nil {
+		t.Header = response.Header
+		t.learn(response.Succeeded, response.Responses)
+	}
+	c.observe(t.operation, time.Since(began), err == nil && t.conflicted(), err)
+	c.heard(client, t.operation, err)
+	if err != nil {
+		return c.Failed(t.operation, err)
+	}
+	return nil
+}
+
+// Get reads one key, linearizably.
+func (c *Client) Get(ctx context.Context, key string) (*clientv3.GetResponse, error) {
+	return c.Read(ctx, CallTime, key)
+}
+
+// Scan reads all keys under a prefix, linearizably.
+func (c *Client) Scan(ctx context.Context, prefix string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return c.Read(ctx, ScanTime, prefix, append(options, clientv3.WithPrefix())...)
+}
+
+// Read reads from a key on, linearizably, for as long as patience.
+func (c *Client) Read(ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption) (*clientv3.GetResponse,
+	error) {
+	client, err := c.Etcd()
+	if err != nil {
+		return nil, err
+	}
+	known, err := c.Incarnation.known()
+	if err != nil {
+		return nil, err
+	}
+	response, err := Insist(ctx, c, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
+		return client.Get(ctx, key, options...)
+	})
+	c.heard(client, "read "+c.Keys.part(key), err)
+	if err != nil {
+		return nil, c.Failed("read "+key, err)
+	}
+	if err := c.Incarnation.witness(known, response.Header); err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// Failed puts an error of the client's into words. Where etcd did not answer, its own say little: the reason leads, where it is
+// known.
+func (c *Client) Failed(operation string, err error) error {
+	if !ambiguous(err) || errors.Is(err, context.Canceled) {
+		return fmt.Errorf("lease: %s: %w", operation, err)
+	}
+	if cause := c.diagnosis.found(); cause != nil {
+		return fmt.Errorf("lease: %w: %s: %w", cause, operation, err)
+	}
+	return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, c.endpoints(), err)
+}
+
+// Again reports whether a transaction that failed for the nth time, from 1, is to be sent once more, and pauses
+// before it is: after errors that leave open whether it was, or still will be, carried out.
+func Again(ctx context.Context, n int, err error) bool {
+	if n >= repeats || !ambiguous(err) {
+		return false
+	}
+	return Pause(ctx, rand.N(firstPause<<n)) == nil
+}
+
+// Away reports whether an error of the Store's says that etcd did not answer.
+func Away(err error) bool { return err != nil && ambiguous(err) }
+
+func ambiguous(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return true
+	}
+	switch codeOf(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal:
+		return true
+	}
+	return false
+}
+
+// Pause waits for d; its error is ctx's, if that ends first.
+func Pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,92 @@
+package kv
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Options say how etcd is reached.
+type Options struct {
+	Endpoints         []string
+	Prefix            string               // of all keys; empty: DefaultPrefix
+	CACert, Cert, Key string               // files, which are read anew for each connection, so they can be renewed
+	User              string               // with PasswordFile: etcd's own authentication
+	PasswordFile      string               // read anew where etcd does not let the user in any more
+	Observe           Observer             // nil: nobody does
+	Access            Access               // nil: nobody hears of it
+	Unreadable        func(*DamagedError)  // hears of each record that a list passes over; nil: nobody does
+	Now               func() time.Duration // the time since boot, CLOCK_BOOTTIME; nil: the machine's
+}
+
+// An Observer hears of each transaction: what it was for, how long it took, whether a compare failed, and the error.
+type Observer func(operation string, took time.Duration, conflict bool, err error)
+
+// Access hears when etcd begins to refuse something, and with a nil error when it does no more. What says what was tried:
+// the same words each time. See Refused.
+type Access func(what string, err error)
+
+// A Client is the way to etcd. It is safe for concurrent use.
+type Client struct {
+	Keys        Keys
+	observe     Observer
+	Unreadable  func(*DamagedError)
+	Incarnation Incarnation
+	Reset       []func()                  // called when the store is another: see OnReset
+	hung        atomic.Pointer[time.Time] // when a member of etcd was last known to hang
+
+	Login     *login
+	access    access
+	diagnosis diagnosis
+}
+
+// Open does not wait for etcd: every call finds out for itself whether etcd answers.
+func Open(o Options) (*Client, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		Keys: NewKeys(o.Prefix), observe: o.Observe, Unreadable: o.Unreadable, Login: newLogin(o), access: access{tell: o.Access},
+	}
+	if c.Unreadable == nil {
+		c.Unreadable = func(*DamagedError) {}
+	}
+	if c.observe == nil {
+		c.observe = func(string, time.Duration, bool, error) {}
+	}
+	return c, nil
+}
+
+// OnReset has f called when the incarnation of the store ends that this process has known, and what was learned in it is void. It
+// is to be set before anything is asked of the store.
+func (c *Client) OnReset(f func()) { c.Reset = append(c.Reset, f) }
+
+// Etcd is the client.
+func (c *Client) Etcd() (*clientv3.Client, error) {
+	client, err := c.Login.in()
+	c.access.note(TheUser, err)
+	if err != nil && ambiguous(err) {
+		c.diagnosis.begin(c.Login.Options)
+	}
+	return client, err
+}
+
+// endpoints are etcd's, in words.
+func (c *Client) endpoints() string { return strings.Join(c.Login.Options.Endpoints, ", ") }
+
+// heard takes in how something that was asked of etcd ended: whether it lets this process in, and do what it asks for.
+func (c *Client) heard(client *clientv3.Client, what string, err error) {
+	c.access.note(what, err)
+	switch {
+	case err == nil:
+	case unauthenticated(err):
+		c.Login.out(client)
+	case ambiguous(err):
+		c.diagnosis.begin(c.Login.Options)
+	}
+}
+
+// Close lets go of etcd. What etcd holds stays as it is: no session is ended.
+func (c *Client) Close() error { return c.Login.close() }

@@ -1,0 +1,186 @@
+package reservation
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// valid reports the first thing that keeps a set of requests from being tried.
+func (r *Reserving) valid(requests []Request) error {
+	identities, asked := map[allocator.Identity]bool{}, map[addressAt]bool{}
+	for _, q := range requests {
+		if err := r.validOne(&q); err != nil {
+			return err
+		}
+		if identities[q.Identity] {
+			return fmt.Errorf("%s is there twice in the set", q.Identity)
+		}
+		identities[q.Identity] = true
+		for _, a := range q.Addresses {
+			if asked[addressAt{q.Pool.Name, a}] {
+				return fmt.Errorf("address %s is asked for twice in the set", a)
+			}
+			asked[addressAt{q.Pool.Name, a}] = true
+		}
+	}
+	return nil
+}
+
+func (r *Reserving) validOne(q *Request) error {
+	if err := q.Identity.Validate(); err != nil {
+		return err
+	}
+	if r.attaches() {
+		if err := q.Attachment.Validate(); err != nil {
+			return err
+		}
+	}
+	if q.PoolRevision <= 0 {
+		return record.ErrStaleConfig
+	}
+	for _, f := range q.Pool.Families() {
+		if !slices.ContainsFunc(q.Pool.Stateful, func(p netip.Prefix) bool { return allocator.FamilyOf(p.Addr()) == f }) {
+			return fmt.Errorf("pool %q has no stateful %s range: configure one, or choose another pool", q.Pool.Name, f)
+		}
+	}
+	var seen [2]bool
+	for _, a := range q.Addresses {
+		if !q.Pool.InStateful(a) || !q.Pool.Usable(a) {
+			return fmt.Errorf("address %s is none that pool %q has for reservations: want a usable one in %s", a, q.Pool.Name, q.Pool.Stateful)
+		}
+		f := allocator.FamilyOf(a)
+		if seen[f] {
+			return fmt.Errorf("address %s is the second %s one asked for: want one of each family at most", a, f)
+		}
+		seen[f] = true
+	}
+	return nil
+}
+
+// choose gives a new identity a candidate of each family, where it has none that may still be free.
+func (r *Reserving) choose(ctx context.Context, m *member) error {
+	if m.tries%refreshAfter == 0 {
+		if err := r.refresh(ctx, m.Pool.Name); err != nil {
+			return err
+		}
+	}
+	former := m.slots
+	m.slots = nil
+	for _, f := range m.Pool.Families() {
+		s, ok := r.stillGood(m, former, f)
+		if !ok {
+			a, err := r.candidate(ctx, m, f)
+			if err != nil {
+				return err
+			}
+			// The block is known by no later word than what is known of its machines when the address is looked at.
+			s = slot{address: a, block: r.Store.Cache.block(blockAt{m.pool, m.Pool.BlockOf(a)})}
+			if r.Store.Cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) != "" {
+				return r.choose(ctx, m) // it has become a node's own just now: choose another, or say so
+			}
+		}
+		m.slots = append(m.slots, s)
+	}
+	m.arrange()
+	return nil
+}
+
+// stillGood finds a family's candidate among the former ones, if nothing is known to be in its way. A reservation of
+// the identity itself is not: then only its record is missing.
+func (r *Reserving) stillGood(m *member, former []slot, f allocator.Family) (slot, bool) {
+	for _, s := range former {
+		if allocator.FamilyOf(s.address) == f {
+			return s, r.free(m, s.address)
+		}
+	}
+	return slot{}, false
+}
+
+// free reports whether nothing is known that keeps m from having an address.
+func (r *Reserving) free(m *member, a netip.Addr) bool {
+	at := addressAt{m.pool, a}
+	_, foreign := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]
+	rival := r.picked[at]
+	_, taken := r.taken[at]
+	return !taken && !foreign && (rival == nil || rival == m) && r.Store.Cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) == ""
+}
+
+func (r *Reserving) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
+	for _, a := range m.Addresses {
+		if allocator.FamilyOf(a) == f {
+			return a, r.mayAsk(m, a)
+		}
+	}
+	usable := uint64(0)
+	taken := func(a netip.Addr) bool {
+		usable++
+		return !r.free(m, a) || r.listed[m.pool] == 0 && m.Taken != nil && m.Taken(a)
+	}
+	a, ok := m.Pool.PickStateful(f, m.Identity, taken)
+	if !ok && r.listed[m.pool] != r.rounds {
+		if err := r.refresh(ctx, m.pool); err != nil {
+			return a, err
+		}
+		usable = 0
+		a, ok = m.Pool.PickStateful(f, m.Identity, taken)
+	}
+	if !ok {
+		return a, &ExhaustedError{Pool: m.pool, Family: f, Addresses: usable}
+	}
+	return a, nil
+}
+
+// mayAsk says why the member cannot have the address that was asked for, if that is known.
+func (r *Reserving) mayAsk(m *member, a netip.Addr) error {
+	at := addressAt{m.pool, a}
+	if err := r.damaged[at]; err != nil {
+		return err
+	}
+	if b, ok := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]; ok && len(b.Parts) > 0 {
+		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.OwnersInWords())
+	}
+	if node := r.Store.Cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a); node != "" {
+		return fmt.Errorf("lease: address %s was asked for, and it is one of node %s itself: ask for another one", a, node)
+	}
+	if other := r.picked[at]; other != nil && other != m {
+		return fmt.Errorf("lease: address %s was asked for by %s, and %s of the same set has it", a, m.Identity, other.Identity)
+	}
+	if reservation, taken := r.taken[at]; taken {
+		return &ReservedError{Reservation: reservation}
+	}
+	return nil
+}
+
+// refresh reads which addresses of a pool are reserved, once a round.
+func (r *Reserving) refresh(ctx context.Context, pool string) error {
+	if r.listed[pool] == r.rounds {
+		return nil
+	}
+	response, err := r.Store.kv.Scan(ctx, r.Store.kv.Keys.Under(kv.KindReservation, pool), clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	former := r.taken
+	r.taken = map[addressAt]record.Reservation{}
+	for at, reservation := range former {
+		if at.pool != pool {
+			r.taken[at] = reservation
+		}
+	}
+	for _, kv := range response.Kvs {
+		if key, err := r.Store.kv.Keys.Parse(string(kv.Key)); err == nil {
+			at := addressAt{pool, key.Address}
+			r.taken[at] = former[at]
+		}
+	}
+	r.listed[pool] = r.rounds
+	return nil
+}

@@ -1,0 +1,189 @@
+package reservation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// DetachOps is how many detachments share a transaction: each has two operations at most, nested.
+const DetachOps = kv.MaxOps - 2
+
+// A Detachment says that an attachment has let go of its reservation, or of both in a pool of two families.
+type Detachment struct {
+	Pool       string
+	Addresses  []netip.Addr
+	Identity   allocator.Identity
+	Attachment allocator.Attachment
+	Epoch      int64 // of the attachment's reservation
+}
+
+// has reports whether a reservation is what the detachment speaks of.
+func (d *Detachment) has(r record.Reservation) bool {
+	if broken.Epoch {
+		return r.Holder != nil && r.Identity == d.Identity
+	}
+	return r.Holder != nil && r.Identity == d.Identity && r.Holder.Attachment == d.Attachment && r.Epoch == d.Epoch
+}
+
+// Detach leaves reservations to whoever attaches next. One that is another attachment's by now, or has another epoch,
+// stays as it is, and that is a success. Detaching gives nobody anything, so it needs no session and may come late. Where
+// the records of some cannot be read, it fails with *DetachError once all others are detached.
+func (s *Store) Detach(ctx context.Context, all []Detachment) error {
+	now, failed := time.Now().UTC(), map[int]error{}
+	for at := 0; at < len(all); at += DetachOps {
+		group := all[at:min(at+DetachOps, len(all))]
+		if err := s.detach(ctx, group, now, func(n int, err error) { failed[at+n] = err }); err != nil {
+			return fmt.Errorf("lease: detach %s: %w", group[0].Identity, err)
+		}
+	}
+	if len(failed) > 0 {
+		return &DetachError{failed}
+	}
+	return nil
+}
+
+// A detaching is one detachment on its way: its reservations as they were last seen.
+type detaching struct {
+	Detachment
+	place int // in its group
+	seen  []record.Reservation
+	read  bool                 // within this call: else by a hint
+	done  []record.Reservation // what the last attempt writes
+	txn   *kv.Txn              // the last attempt: its part of a transaction
+	now   []*kv.Read           // what that reads where it does not write
+}
+
+// detach detaches a group, and calls bad for each whose record cannot be read.
+func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, bad func(n int, err error)) error {
+	pending := make([]*detaching, len(group))
+	for i, d := range group {
+		pending[i] = &detaching{Detachment: d, place: i, seen: s.Cache.Of(d.Identity)}
+	}
+	for n := 1; len(pending) > 0; n++ {
+		if n > reserveTries {
+			return errors.New("others keep coming between: try again")
+		}
+		round, more := apart(pending)
+		t := kv.Transact("detach")
+		for _, d := range round {
+			d.attempt(t.Nest(), s.kv.Keys, now)
+		}
+		if err := s.kv.Settle(ctx, t); err != nil {
+			return err
+		}
+		for _, d := range round {
+			if err := d.take(s, t.Revision()); err != nil {
+				bad(d.place, err)
+			} else if len(d.ours()) > 0 {
+				more = append(more, d)
+			}
+		}
+		pending = more
+	}
+	return nil
+}
+
+// apart takes those that one transaction can hold: of several that speak of one address, the first.
+func apart(pending []*detaching) (round, rest []*detaching) {
+	busy := map[addressAt]bool{}
+	for _, d := range pending {
+		if slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return busy[addressAt{d.Pool, a}] }) {
+			rest = append(rest, d)
+			continue
+		}
+		round = append(round, d)
+		for _, a := range d.Addresses {
+			busy[addressAt{d.Pool, a}] = true
+		}
+	}
+	return round, rest
+}
+
+// ours are the reservations that the attachment still has; by a hint they count only if it has all.
+func (d *detaching) ours() (ours []record.Reservation) {
+	for _, r := range d.seen {
+		if r.Pool == d.Pool && slices.Contains(d.Addresses, r.Address) && d.has(r) {
+			ours = append(ours, r)
+		}
+	}
+	if !d.read && len(ours) < len(d.Addresses) {
+		return nil
+	}
+	return ours
+}
+
+// attempt is the detachment's part of the transaction: it writes what is unchanged, or reads.
+func (d *detaching) attempt(t *kv.Txn, keys kv.Keys, now time.Time) {
+	d.txn, d.now, d.done = t, nil, d.ours()
+	for i := range d.done {
+		r := &d.done[i]
+		key := keys.Reservation(r.Pool, r.Address)
+		t.If(kv.Unchanged(key, r.Revision))
+		r.Holder, r.LastDel = nil, &now
+		t.Then(kv.Put(key, *r))
+	}
+	for _, a := range d.Addresses {
+		d.now = append(d.now, t.Else(keys.Reservation(d.Pool, a)))
+	}
+}
+
+// take brings in what an attempt has come to.
+func (d *detaching) take(s *Store, revision int64) error {
+	d.read = true
+	if wrote := d.txn.Done && len(d.done) > 0; wrote {
+		for i := range d.done {
+			d.done[i].Revision = revision
+		}
+		d.seen = d.done
+	} else {
+		d.seen = nil
+		for _, each := range d.now {
+			read, bad := record.ReservationCodec.ReadAll(s.kv.Keys, each.KVs)
+			if len(bad) > 0 {
+				return bad[0]
+			}
+			d.seen = append(d.seen, read...)
+		}
+	}
+	s.Cache.saw(d.seen...)
+	return nil
+}
+
+// errKept says that a reservation is not to end.
+var errKept = errors.New("lease: the reservation stays")
+
+// EndMade undoes an attachment that nobody was ever told of: what it has made anew ends, in one transaction and only as it
+// made it, so that no reservation is left of a member that never was. What was there before it is detached.
+func (s *Store) EndMade(ctx context.Context, d Detachment) error {
+	return s.endOf(ctx, d, func(r record.Reservation) bool { return d.has(r) && r.Epoch == 1 && r.Holder.Since.Equal(r.Since) })
+}
+
+// EndHeld gives up what an attachment has, or had as the last one. What another has attached since is left alone.
+func (s *Store) EndHeld(ctx context.Context, d Detachment) error {
+	return s.endOf(ctx, d, func(r record.Reservation) bool { return d.has(r) || r.Holder == nil && r.Epoch == d.Epoch })
+}
+
+func (s *Store) endOf(ctx context.Context, d Detachment, may func(record.Reservation) bool) error {
+	_, err := s.EndIf(ctx, d.Identity, func(r record.Reservation) error {
+		if !may(r) {
+			return errKept
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, ErrNotReserved):
+		return nil
+	case errors.Is(err, errKept):
+		return s.Detach(ctx, []Detachment{d})
+	}
+	return err
+}

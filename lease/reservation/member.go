@@ -1,0 +1,198 @@
+package reservation
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// A member is one request on its way to its reservations: what is known of it so far, which may be out of date. Each
+// try either writes by comparing all that it builds upon, or brings back what the next one needs.
+type member struct {
+	Request
+	call     *Reserving
+	reserved bool          // the identity has a record, and the spots are what it says; else they are candidates
+	identity int64         // that record's mod revision, where a reservation of it is missing; 0: there is none
+	pool     string        // where the identity's addresses are
+	slots    []slot        // one of each family
+	fresh    bool          // all this was read within the call: a refusal may build upon it
+	looked   string        // the node whose session and record the last try reads
+	holder   currentHolder // what such a try has brought
+	tries    int
+	now      nest                 // the last try: its part of a transaction
+	done     []record.Reservation // what the last try writes; once it is written, the answer
+	settled  bool
+}
+
+// A slot is an address that the member has, or wants.
+type slot struct {
+	address     netip.Addr
+	reservation record.Reservation // Revision 0: there is none
+	block       int64              // the mod revision of its block, where that is stateful; 0: nobody is known to own it
+}
+
+// A currentHolder is the node of another attachment that has the reservation.
+type currentHolder struct {
+	node         string
+	session      bool // it has one
+	nodeRevision int64
+	fencing      string
+	nobody       bool // its name is free: see Node.Removed
+}
+
+// A step is what a member does next.
+type step int
+
+const (
+	look  step = iota // read what the decision needs
+	write             // by comparing what it builds upon
+	keep              // what there is, is what was asked for
+)
+
+func (r *Reserving) newMember(request Request) *member {
+	m := &member{Request: request, call: r, pool: request.Pool.Name}
+	for _, hint := range r.Store.Cache.Of(request.Identity) {
+		if hint.Pool == m.pool && m.Pool.Contains(hint.Address) {
+			m.slots = append(m.slots, slot{address: hint.Address, reservation: hint})
+		}
+	}
+	if m.reserved = len(m.slots) == len(m.Pool.Families()); !m.reserved {
+		m.slots = nil
+	}
+	m.arrange()
+	return m
+}
+
+// arrange orders the spots by family, and tells the call's other members that they are in use.
+func (m *member) arrange() {
+	slices.SortFunc(m.slots, func(a, b slot) int { return int(allocator.FamilyOf(a.address)) - int(allocator.FamilyOf(b.address)) })
+	for _, s := range m.slots {
+		m.call.picked[addressAt{m.pool, s.address}] = m
+	}
+}
+
+// next decides. An error is final.
+func (m *member) next() (step, error) {
+	if !m.reserved && (m.held().Holder == nil || !m.call.attaches()) {
+		return write, nil
+	}
+	if err := m.refused(); err != nil {
+		if m.fresh {
+			return look, err
+		}
+		return look, nil
+	}
+	if !m.call.attaches() {
+		return m.nextUnattached(), nil
+	}
+	h := m.held().Holder
+	switch {
+	case h == nil, h.Is(m.Attachment, m.call.node()), m.Release != nil && h.Is(m.Release.Attachment, m.Release.Node):
+		if m.fresh || m.complete() {
+			return write, nil
+		}
+		return look, nil
+	case !m.fresh || m.holder.node != h.Node:
+		return look, nil
+	case h.Node == m.call.node() || !m.gone():
+		return look, &HeldError{Reservation: m.held()}
+	}
+	return write, nil
+}
+
+// gone reports whether the node's right to what it holds is over: without a session at once, in the mode of evidence or
+// where nobody has the name any more; in the strict one once somebody has waited for it. Where the node's record is
+// missing, the cluster's mode counts: somebody may have deleted it.
+func (m *member) gone() bool {
+	r := &m.holder
+	switch {
+	case r.session:
+		return false
+	case r.nobody, r.fencing == record.FencingEvidence, broken.Wait, r.nodeRevision == 0 && m.Fencing != record.FencingStrict:
+		return true
+	}
+	return m.Waited != nil && m.Waited(record.Absence{Node: r.node, Revision: r.nodeRevision})
+}
+
+func (m *member) nextUnattached() step {
+	ended := slices.ContainsFunc(m.slots, func(s slot) bool { return s.reservation.Ended != nil })
+	switch {
+	case !m.fresh:
+		return look
+	case ended || !m.complete():
+		return write
+	}
+	return keep
+}
+
+// refused says why a known identity cannot have what the request asks for.
+func (m *member) refused() error {
+	if m.pool != m.Pool.Name {
+		return fmt.Errorf("lease: %s has its addresses %s in pool %q, not in %q: release them first, or ask for that pool", m.Identity,
+			m.addresses(), m.pool, m.Pool.Name)
+	}
+	for _, a := range m.Addresses {
+		if !slices.ContainsFunc(m.slots, func(s slot) bool { return s.address == a }) {
+			return fmt.Errorf("lease: address %s was asked for, and %s has %s: release that first, or ask for none", a, m.Identity, m.addresses())
+		}
+	}
+	for _, s := range m.slots {
+		if s.reservation.Revision > 0 && s.reservation.Identity != m.Identity {
+			return &ReservedError{Reservation: s.reservation}
+		}
+	}
+	return nil
+}
+
+// complete reports whether every spot's reservation is known.
+func (m *member) complete() bool {
+	return !slices.ContainsFunc(m.slots, func(s slot) bool { return s.reservation.Revision == 0 })
+}
+
+func (m *member) addresses() (all []netip.Addr) {
+	for _, s := range m.slots {
+		all = append(all, s.address)
+	}
+	return all
+}
+
+// held is the first of its reservations that somebody has; the zero one: nobody has any.
+func (m *member) held() record.Reservation {
+	for _, s := range m.slots {
+		if s.reservation.Holder != nil {
+			return s.reservation
+		}
+	}
+	return record.Reservation{}
+}
+
+// wanted are the reservations as the member wants them. Those of two families have one epoch.
+func (m *member) wanted(now time.Time) []record.Reservation {
+	var epoch int64
+	for _, s := range m.slots {
+		epoch = max(epoch, s.reservation.Epoch)
+	}
+	if m.reserved && epoch == 0 && !m.complete() { // it is made again of a member that was: no late word of its former epochs counts for it
+		epoch = max(m.identity, 1)
+	}
+	wanted := make([]record.Reservation, len(m.slots))
+	for i, s := range m.slots {
+		r := s.reservation
+		if r.Revision == 0 {
+			r = record.Reservation{Pool: m.pool, Address: s.address, Identity: m.Identity, Since: now}
+		}
+		r.Ended, r.Epoch = nil, epoch
+		if m.call.attaches() {
+			// The same attachment again is a new one, too: whatever is still on its way to detach the former is late.
+			r.LastDel, r.Epoch = nil, epoch+1
+			r.Holder = &record.Holder{Attachment: m.Attachment, Workload: m.Workload, Node: m.call.node(), Since: now}
+		}
+		wanted[i] = r
+	}
+	return wanted
+}

@@ -1,0 +1,87 @@
+package session
+
+import (
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// Rights is what a node may do with what it holds, and for how long yet. It counts from the sending of the last
+// linearizable read in which the node saw its own session, so that whoever sees the session gone, and waits the whole
+// time, can be sure that the right has run out. It is safe for concurrent use.
+type Rights struct {
+	now func() time.Duration
+
+	mu                    sync.Mutex
+	proven                bool
+	sent                  map[allocator.Class]time.Duration
+	session, addressLease time.Duration
+}
+
+// NewRights begins without any right. Now is the time since boot, CLOCK_BOOTTIME.
+func NewRights(now func() time.Duration) *Rights {
+	return &Rights{now: now, sent: map[allocator.Class]time.Duration{}}
+}
+
+// Prove counts the rights from a read that was sent at sent, by the times in the node's key. A proof that is older
+// than one that is known changes nothing.
+func (r *Rights) Prove(sent, session, addressLease time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proven && sent < max(r.sent[allocator.Stateless], r.sent[allocator.Stateful]) {
+		return
+	}
+	r.proven, r.session, r.addressLease = true, session, addressLease
+	r.sent[allocator.Stateless], r.sent[allocator.Stateful] = sent, sent
+}
+
+// Extend counts the rights that have not run out from a newer read, and revives none: it is for a session whose node has not
+// found out yet what it has lost. While a right has not run out nobody has taken anything.
+func (r *Rights) Extend(sent time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for class, before := range r.sent {
+		if r.left(class) > 0 {
+			r.sent[class] = max(before, sent)
+		}
+	}
+}
+
+// Limit shortens the rights to times that are about to be written into the node's key: others may count by them as
+// soon as they are there. Longer times count only once they are proven. It reports whether a right has become shorter.
+func (r *Rights) Limit(session, addressLease time.Duration) (shorter bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	shorter = r.proven && (session < r.session || addressLease < r.addressLease)
+	r.session, r.addressLease = min(r.session, session), min(r.addressLease, addressLease)
+	return shorter
+}
+
+// Whole is how long the right over a class lasts from a proof on, whether it has run out or not.
+func (r *Rights) Whole(class allocator.Class) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.whole(class)
+}
+
+func (r *Rights) whole(class allocator.Class) time.Duration {
+	if class == allocator.Stateful {
+		return r.session
+	}
+	return r.addressLease
+}
+
+// Left is how long the right over a class lasts yet: 0 or less when it has run out, or was never proven.
+func (r *Rights) Left(class allocator.Class) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left(class)
+}
+
+func (r *Rights) left(class allocator.Class) time.Duration {
+	if !r.proven {
+		return 0
+	}
+	return r.sent[class] + r.whole(class) - r.now()
+}

@@ -1,0 +1,235 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// renewals is how often a session is renewed within its time.
+const renewals = 5
+
+// A Session is a node's life in the cluster from one Join to the next. It is safe for concurrent use.
+type Session struct {
+	kv         *kv.Client
+	now        func() time.Duration // the time since boot
+	node       record.Node
+	generation int64 // the mod revision of the node's key, and of the session's: one transaction wrote both
+	lease      clientv3.LeaseID
+	cluster    int64 // the mod revision of the cluster's record
+	recovering bool  // it is not that of the etcd which answers
+	former     int64 // the mod revision that the node's key had until this session wrote it; 0: there was none
+	hurry      chan struct{}
+
+	shown atomic.Int64 // the mod revision of the node's status as the last proof has seen it; 0: there was none
+
+	status *kv.Read // the node's status as the session began
+	once   sync.Once
+	beside any // see Beside
+}
+
+// Generation is the mod revision of the node's key as this session wrote it.
+func (x *Session) Generation() int64 { return x.generation }
+
+// Former is the generation that this session has followed upon; 0: the node had none. Where it is the one that the agent knows
+// as its own, nobody has written the node's key in between.
+func (x *Session) Former() int64 { return x.former }
+
+// Name is the node's.
+func (x *Session) Name() string { return x.node.Name }
+
+// Lease is etcd's lease that the session's key is attached to. What is to end with the session is attached to it, too.
+func (x *Session) Lease() clientv3.LeaseID { return x.lease }
+
+// KV is the store that the session is of.
+func (x *Session) KV() *kv.Client { return x.kv }
+
+// Node is the node's record as this session wrote it.
+func (x *Session) Node() record.Node { return x.node }
+
+// Cluster is the mod revision of the cluster's record under which the session began. Where it is not that of the Standing
+// which Meet found, the record was rewritten in between, and what Meet has found is void.
+func (x *Session) Cluster() int64 { return x.cluster }
+
+// Recovering reports whether the session began while etcd's state was not certain: then it is given nothing, and only
+// asserts what its node holds. It ends with ErrClusterChanged when the recovery does.
+func (x *Session) Recovering() bool { return x.recovering }
+
+// Owner compares that the node is still this session's, and the state that of the same cluster. It is for transactions
+// that give the node something, or publish for it.
+func (x *Session) Owner() []clientv3.Cmp {
+	if broken.Generation {
+		return nil
+	}
+	keys := x.kv.Keys
+	return []clientv3.Cmp{
+		kv.Unchanged(keys.Node(x.node.Name), x.generation),
+		kv.Unchanged(keys.Session(x.node.Name), x.generation),
+		kv.Unchanged(keys.Cluster(), x.cluster),
+	}
+}
+
+// Fenced begins a transaction that gives the node something, or publishes for it: see Owner. Its verdict is what has become
+// of the session: nil, or what SessionOver knows.
+func (x *Session) Fenced(operation string) *kv.Txn {
+	t := kv.Transact(operation)
+	t.If(x.Owner()...)
+	x.Judge(t)
+	return t
+}
+
+// Judge has a transaction's verdict ask what has become of the session.
+func (x *Session) Judge(t *kv.Txn) {
+	keys, name := x.kv.Keys, x.node.Name
+	over := func(end error) error { return fmt.Errorf("%w (node %q)", end, name) }
+	t.Judge(keys.Node(name), func(now int64) error {
+		switch {
+		case now < x.generation: // what this session wrote is not there: nobody could take it away but a restore
+			return over(kv.ErrStoreReset)
+		case now > x.generation:
+			return over(ErrReplaced)
+		}
+		return nil
+	})
+	t.Judge(keys.Session(name), func(now int64) error {
+		if now != x.generation {
+			return over(ErrLost)
+		}
+		return nil
+	})
+	t.Judge(keys.Cluster(), func(now int64) error {
+		if now != x.cluster {
+			return over(ErrClusterChanged)
+		}
+		return nil
+	})
+}
+
+// Entitled reports why the session may be given nothing, whatever its node asks for.
+func (x *Session) Entitled() error {
+	if x.recovering {
+		return ErrRecovering
+	}
+	return nil
+}
+
+// Status is the node's status as it was when the session began: only the session has written it since.
+func (x *Session) Status() *kv.Read { return x.status }
+
+// StatusSeen is the mod revision of the node's status as the last proof has seen it, or as it was written since.
+func (x *Session) StatusSeen() int64 { return x.shown.Load() }
+
+// WroteStatus tells the mod revision of the node's status as the session has written it.
+func (x *Session) WroteStatus(revision int64) { x.shown.Store(revision) }
+
+// Beside is what another part of the program keeps for as long as the session: it is made once.
+func (x *Session) Beside(make func() any) any {
+	x.once.Do(func() { x.beside = make() })
+	return x.beside
+}
+
+// Over is the same session by another way to etcd.
+func (x *Session) Over(kv *kv.Client) *Session {
+	return &Session{kv: kv, now: x.now, node: x.node, generation: x.generation, lease: x.lease, cluster: x.cluster, recovering: x.recovering}
+}
+
+// A Prover hears of each proof that the session lives: Arm before the read is sent that is to prove it, and Proven when
+// it has, with the time since boot just before it was sent. Where Arm fails the proof is left for later.
+type Prover interface {
+	Arm() error
+	Proven(sent time.Duration)
+}
+
+// Keep renews the session until it ends or ctx does. After each renewal it reads, linearizably, that the session is
+// still this one: an answered renewal alone would prove nothing. While etcd is away it keeps trying. Its error is
+// ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife or ctx's.
+func (x *Session) Keep(ctx context.Context, prover Prover) error {
+	interval := time.Duration(x.node.Session) / renewals
+	renewal := kv.NewRenewal(x.kv, x.lease)
+	defer renewal.Close()
+	for {
+		sent, err := x.prove(ctx, renewal, prover, min(2*interval, kv.CallTime))
+		switch {
+		case err == nil:
+			prover.Proven(sent)
+			err = x.rest(ctx, interval)
+		case Over(err):
+			return err
+		default:
+			err = x.rest(ctx, interval/2+rand.N(interval/2))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// ProveSoon has Keep prove the session at once, or again where a proof is under way.
+func (x *Session) ProveSoon() {
+	select {
+	case x.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// rest waits until the next proof is due; its error is ctx's, if that ends first.
+func (x *Session) rest(ctx context.Context, d time.Duration) error {
+	due := time.NewTimer(d)
+	defer due.Stop()
+	select {
+	case <-due.C:
+		return nil
+	case <-x.hurry:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Over reports whether an error says that the session is over: nothing is done under it any more, nor will be.
+func Over(err error) bool {
+	for _, end := range []error{ErrLost, ErrReplaced, ErrClusterChanged, kv.ErrStoreReset} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+func (x *Session) prove(ctx context.Context, renewal *kv.Renewal, prover Prover, patience time.Duration) (sent time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, renewed := kv.Insist(ctx, x.kv, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, renewal.Once(ctx) })
+	if renewed != nil && !errors.Is(renewed, rpctypes.ErrLeaseNotFound) {
+		return 0, x.kv.Failed("renew the session", renewed)
+	}
+	if err := prover.Arm(); err != nil {
+		return 0, err
+	}
+	sent = x.now()
+	t := kv.Transact("prove session")
+	x.Judge(t)
+	status := t.Else(x.kv.Keys.Status(x.node.Name), clientv3.WithKeysOnly())
+	if err := x.kv.Consult(ctx, patience, t); err != nil {
+		return 0, err
+	}
+	if err := t.Verdict(); err != nil {
+		return 0, err
+	}
+	if renewed != nil {
+		return 0, fmt.Errorf("%w (node %q)", ErrLost, x.node.Name)
+	}
+	x.shown.Store(status.Revision())
+	return sent, nil
+}

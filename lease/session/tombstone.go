@@ -1,0 +1,50 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// WriteTombstone puts a gravestone in the place of a node's record and ends its session, if all is as b says. It returns the
+// gravestone's revision.
+func (s *Store) WriteTombstone(ctx context.Context, name string, b Registration) (int64, error) {
+	now := time.Now().UTC()
+	stone := record.Node{Name: name, Removed: &now}
+	if b.Node != nil {
+		stone.Fencing, stone.Session, stone.AddressLease, stone.Started = b.Node.Fencing, b.Node.Session, b.Node.AddressLease, b.Node.Started
+	}
+	node, session := s.kv.Keys.Node(name), s.kv.Keys.Session(name)
+	t := kv.Transact("bury node")
+	t.If(kv.Unchanged(node, b.NodeRevision), kv.Unchanged(session, b.SessionRevision))
+	t.Then(kv.Put(node, stone))
+	if b.SessionRevision > 0 {
+		t.Then(clientv3.OpDelete(session))
+	}
+	record, alive := t.Else(node), t.Else(session, clientv3.WithKeysOnly())
+	switch err := s.kv.Settle(ctx, t); {
+	case err != nil:
+		return 0, err
+	case t.Done:
+		if b.lease != 0 {
+			s.kv.Revoke(b.lease)
+		}
+		return t.Revision(), nil
+	}
+	if record.Found() && string(record.KVs[0].Value) == kv.Encode(stone) && !alive.Found() {
+		return record.Revision(), nil // ours, by a try whose answer was lost
+	}
+	return 0, &NodeReturnedError{Node: name}
+}
+
+// A NodeReturnedError says that a node has come back while it was being removed. What it got is its own again.
+type NodeReturnedError struct{ Node string }
+
+func (e *NodeReturnedError) Error() string {
+	return fmt.Sprintf("lease: node %q has come back while it was being removed, and settles what it holds: end its agent first", e.Node)
+}
