@@ -8,9 +8,6 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// maxAlias is how many bytes the kernel takes as a link's alias.
-const maxAlias = 255
-
 func TestWordsOfAnyLengthAreReadBackFromAPortAndNeverAnothers(t *testing.T) {
 	k, host := newBridge(t)
 	for n, length := range []int{1, rtnl.MaxAlias, rtnl.MaxAlias + 1, 1000, rtnl.MaxWords} {
