@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,19 +26,35 @@ func (l *lab) idle(node string) (*session.Session, record.Block) {
 	return session, b
 }
 
-// removing begins to remove the pool default, and comes back when the pool is draining.
+// noticed is what a program writes, and whether it has begun to.
+type noticed struct {
+	bytes.Buffer
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (n *noticed) Write(text []byte) (int, error) {
+	n.once.Do(func() { close(n.begun) })
+	return n.Buffer.Write(text)
+}
+
+// removing begins to remove the pool default, and comes back when the pool is draining and is waited for.
 func (l *lab) removing(ctx context.Context) <-chan answer {
 	l.Helper()
 	ended := make(chan answer, 1)
+	diagnostics := &noticed{begun: make(chan struct{})}
 	go func() {
-		var out, diagnostics bytes.Buffer
-		code := run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "remove", "pool", "default"}, nil, &out, &diagnostics)
+		var out bytes.Buffer
+		code := run(ctx, []string{"--run-dir", etcdtest.RunDir, "--etcd-prefix", l.prefix, "remove", "pool", "default"}, nil, &out, diagnostics)
 		ended <- answer{l.T, "berthctl remove pool default", code, out.String(), diagnostics.String()}
 	}()
-	for end := time.Now().Add(time.Minute); !l.config().Pools["default"].Draining; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			l.Fatal("the pool is not drained")
-		}
+	select {
+	case <-diagnostics.begun:
+	case <-time.After(time.Minute):
+		l.Fatal("nobody waits for the pool")
+	}
+	if !l.config().Pools["default"].Draining {
+		l.Error("the pool is not drained")
 	}
 	return ended
 }
