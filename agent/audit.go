@@ -11,7 +11,7 @@ import (
 
 const (
 	auditEvery = 15 * time.Second // how often the records are read through that nobody follows
-	auditShare = 50               // and at most one part in so many of an agent's time goes into it
+	auditShare = 20               // and at most one part in so many of one agent's time goes into it
 	auditTells = 100              // how many damaged records become findings
 )
 
