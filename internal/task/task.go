@@ -28,8 +28,11 @@ func Every(ctx context.Context, interval time.Duration, f func()) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			f()
 		}
+		if ctx.Err() != nil { // both had come
+			return nil
+		}
+		f()
 	}
 }
 
