@@ -252,3 +252,16 @@ func TestAnAnswerIsLaidToTheRequestThatItAnswers(t *testing.T) {
 }
 
 func sender3() []byte { m := sender(3); return m[:] }
+
+func TestAnAddressIsAskedForOfEverybodyAndOfItsHolderInTurns(t *testing.T) {
+	one := target{holder: check.MAC{2, 0, 0, 0, 0, 1}}
+	for n := range 4 {
+		want := check.MAC{}
+		if n%2 == 1 {
+			want = one.holder
+		}
+		if to := one.whom(); to != want {
+			t.Errorf("request %d goes to %v, want %v", n, to, want)
+		}
+	}
+}

@@ -51,6 +51,7 @@ type target struct {
 	until   time.Duration // of interest
 	sent    [slots]time.Duration
 	former  [slots]time.Duration // the round before that with the same slot
+	direct  bool                 // the next request goes to the holder alone
 	due     [slots]bool          // the latest of the slot went to one machine, which has not answered it
 	holder  check.MAC            // who answered last; zero: nobody yet
 }
@@ -203,16 +204,22 @@ func (w *Watcher) send(t *target, slot int) {
 	if t.due[slot] {
 		w.missed[check.Miss{Sent: t.sent[slot], Address: t.address}] = true
 	}
-	// Every other round asks everybody, which finds who else has the address, and fills the queues of a busy machine until it
-	// drops some; the others ask who answered last, whom nothing keeps from an answer.
-	to := check.MAC{}
-	if w.rounds%2 == 1 {
-		to = t.holder
-	}
+	to := t.whom()
 	t.former[slot], t.sent[slot] = t.sent[slot], w.clock()
 	err := unix.Sendto(w.socket, request(t.address, slot, to), 0, &unix.SockaddrLinklayer{Ifindex: w.index})
 	t.due[slot] = err == nil && to != check.MAC{}
 	w.asked++
+}
+
+// whom is who the next request for an address goes to. Every other one asks everybody, which finds who else has it, and fills
+// the queues of a busy machine until it drops some; the others ask who answered last, whom nothing keeps from an answer. It
+// alternates by address: one of no interest is asked for in rounds of one parity alone.
+func (t *target) whom() (to check.MAC) {
+	if t.direct {
+		to = t.holder
+	}
+	t.direct = !t.direct
+	return to
 }
 
 // Missed are the requests to the one who had answered before that nobody answered. The answer to one of the last rounds may
