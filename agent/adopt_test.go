@@ -72,7 +72,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 // generation is the node's, as etcd has it.
 func (r *rig) generation() int64 {
 	r.t.Helper()
-	nodes, err := r.store.Sessions.Nodes(r.t.Context())
+	nodes, err := r.store.Nodes.Nodes(r.t.Context())
 	check(r.t, err)
 	return nodes[0].Revision
 }

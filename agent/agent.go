@@ -35,7 +35,7 @@ import (
 // is derived from the journal, the kernel and etcd, and derived anew when it starts.
 type Agent struct {
 	Options
-	store      *lease.Store
+	store      *lease.Node
 	kernel     *netops.Kernel
 	journal    *journal.Journal
 	metrics    *metrics.Metrics
@@ -139,7 +139,7 @@ func New(o Options) (_ *Agent, err error) {
 	}
 	a.host = host.New(host.Options{Kernel: a.kernel, Journal: a.journal, Config: a.config.Load, Findings: a.findings, Log: o.Log})
 	o.Etcd.Observe, o.Etcd.Access = a.metrics.Transaction, a.hearAccess
-	if a.store, err = lease.Open(o.Etcd); err != nil {
+	if a.store, err = lease.OpenNode(o.Etcd); err != nil {
 		return nil, err
 	}
 	a.store.Sessions.OnStoreReset(a.beginAnew)

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/admin"
 )
 
 const (
@@ -27,7 +28,7 @@ func (a *Agent) audit(ctx context.Context) error {
 			continue
 		}
 		began := time.Now()
-		bad, err := a.store.Admin.Audit(ctx, auditTells)
+		bad, err := admin.Audit(ctx, a.store.KV, auditTells)
 		if err != nil {
 			a.Log.Debug("cannot look for damaged records now", zap.Error(err))
 			continue

@@ -20,7 +20,7 @@ func (a *Agent) freeFormer(ctx context.Context) error {
 		if len(a.config.Load().Former) == 0 || !a.absences.first(a.Node) {
 			return
 		}
-		freed, err := a.store.Editor.FreeFormer(ctx, config.Note{Who: "berthd@" + a.Node, Message: "every node has taken former gateways off"})
+		freed, err := a.store.Former.Free(ctx, config.Note{Who: "berthd@" + a.Node, Message: "every node has taken former gateways off"})
 		if err != nil {
 			a.Log.Debug("former gateways are not free yet", zap.Error(err))
 		} else if freed > 0 {

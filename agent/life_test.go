@@ -23,7 +23,7 @@ func TestARestoreThatIsNoticedWhileANodeJoinsIsMetBeforeAnythingIsBuiltUponIt(t 
 	r.session = 10 * time.Second // longer than joining takes
 	r.apply()
 	r.stop()
-	_, err := r.store.Sessions.Join(t.Context(), record.Node{ // another boot, whose session joining watches for a while
+	_, err := r.peer.Sessions.Join(t.Context(), record.Node{ // another boot, whose session joining watches for a while
 		Name: "n1", Machine: "m1", Boot: "another", Journal: "j", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(4 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
 	})

@@ -26,7 +26,7 @@ const answerPause = 200 * time.Millisecond
 func (a *Agent) followQuestions(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
-	return a.store.Reports.Follow(ctx, func(q record.ReportRequest) {
+	return admin.FollowRequests(ctx, a.store.KV, func(q record.ReportRequest) {
 		answering.Go(func() { a.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
 	})
 }

@@ -156,7 +156,7 @@ func TestTheFenceIsInForceWhileTheNodesKeySaysStrict(t *testing.T) {
 	for _, mode := range []string{record.FencingStrict, record.FencingEvidence, record.FencingStrict} {
 		r.brief(func(c *config.Config) { c.Settings.Fencing = mode })
 		r.until("the fence is as the mode says", func() bool { return fenced() == (mode == record.FencingStrict) })
-		nodes, err := r.store.Sessions.Nodes(t.Context())
+		nodes, err := r.store.Nodes.Nodes(t.Context())
 		check(t, err)
 		if nodes[0].Fencing != mode {
 			t.Errorf("the node's key says %s: want %s", nodes[0].Fencing, mode)

@@ -31,7 +31,7 @@ func (r *rig) settlingFor(d time.Duration, f func()) (letSettle func()) {
 
 func (r *rig) nodeKey() record.Node {
 	r.t.Helper()
-	nodes, err := r.store.Sessions.Nodes(r.t.Context())
+	nodes, err := r.store.Nodes.Nodes(r.t.Context())
 	check(r.t, err)
 	if len(nodes) != 1 {
 		r.t.Fatalf("there are the nodes %+v: want one", nodes)

@@ -40,9 +40,10 @@ type rig struct {
 	t       testing.TB
 	dir     string
 	etcd    *embedded.Server
-	via     []string   // endpoints by which the agent reaches etcd; none: etcd's own
-	as      kv.Options // by whose user the agent reaches etcd
-	store   *lease.Store
+	via     []string        // endpoints by which the agent reaches etcd; none: etcd's own
+	as      kv.Options      // by whose user the agent reaches etcd
+	store   *lease.Operator // a tool's
+	peer    *lease.Node     // another node's
 	agent   *Agent
 	stop    func()
 	spaces  int
@@ -67,9 +68,12 @@ func newRig(t testing.TB) *rig {
 	})
 	r.startEtcd()
 	t.Cleanup(func() { r.etcd.Stop() })
-	r.store, err = lease.Open(kv.Options{Endpoints: r.etcd.Endpoints()})
+	r.store, err = lease.OpenOperator(kv.Options{Endpoints: r.etcd.Endpoints()})
 	check(t, err)
 	t.Cleanup(func() { r.store.KV.Close() })
+	r.peer, err = lease.OpenNode(kv.Options{Endpoints: r.etcd.Endpoints()})
+	check(t, err)
+	t.Cleanup(func() { r.peer.KV.Close() })
 	r.apply(allocator.Pool{
 		Name: "default", CIDRs: prefixes("10.42.0.0/16"), Gateways: []netip.Addr{netip.MustParseAddr("10.42.0.1")},
 		Stateful: prefixes("10.42.0.0/20"),

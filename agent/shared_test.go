@@ -27,7 +27,7 @@ func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Bloc
 		BlockSize: allocator.BlockSize{V4: 28},
 	})
 	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
-	n2, err := r.store.Sessions.Join(t.Context(), record.Node{
+	n2, err := r.peer.Sessions.Join(t.Context(), record.Node{
 		Name: "n2", Machine: "m2", Boot: "b2", Journal: "j2", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(10 * time.Second), AddressLease: allocator.Duration(time.Minute),
 	})

@@ -35,7 +35,7 @@ func (r *rig) reserved(address string) bool {
 // neighbour is another node, which the test plays: it lives as long as it is kept.
 func (r *rig) neighbour(name string, session, right time.Duration) *session.Session {
 	r.t.Helper()
-	x, err := r.store.Sessions.Join(r.t.Context(), record.Node{
+	x, err := r.peer.Sessions.Join(r.t.Context(), record.Node{
 		Name: name, Machine: "machine of " + name, Boot: "b", Journal: "j", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(session), AddressLease: allocator.Duration(right), Started: time.Now(),
 	})
@@ -70,7 +70,7 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 		Container: "x", Interface: "eth0"}, Node: "n2"}
 	check(t, rollout.Publish(t.Context(), n2, rollout.Batch{Blocks: []record.Block{block}, Set: []record.Assignment{published}}))
 	r.until("its session has ended", func() bool {
-		live, err := r.store.Sessions.Sessions(t.Context())
+		live, err := r.store.Nodes.Sessions(t.Context())
 		check(t, err)
 		return len(live) == 1
 	})

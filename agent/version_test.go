@@ -119,7 +119,7 @@ func TestTheTimesOfFencingChangeLive(t *testing.T) {
 	r.session *= 2
 	r.change(func(c *config.Config) { c.Settings.Session = allocator.Duration(r.session) })
 	r.until("the node's key says so", func() bool {
-		nodes, err := r.store.Sessions.Nodes(t.Context())
+		nodes, err := r.store.Nodes.Nodes(t.Context())
 		check(t, err)
 		return nodes[0].Session == allocator.Duration(r.session)
 	})

@@ -23,7 +23,7 @@ import (
 func (l *lab) answering(s *Store, x *joined, a record.NodeReport) {
 	l.Helper()
 	l.beside(func(ctx context.Context) {
-		_ = s.Reports.Follow(ctx, func(q record.ReportRequest) {
+		_ = admin.FollowRequests(ctx, s.KV, func(q record.ReportRequest) {
 			if err := x.Answer(ctx, q, a); err != nil && !errors.Is(err, admin.ErrWithdrawn) && ctx.Err() == nil {
 				l.Error(err)
 			}
@@ -77,7 +77,7 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 		t.Errorf("live are %q", live)
 	}
 	var q record.ReportRequest
-	_, err = s.Reports.ReadQuestions(t.Context(), func(kv *mvccpb.KeyValue) {
+	_, err = admin.ReadQuestions(t.Context(), s.KV, func(kv *mvccpb.KeyValue) {
 		q, err = record.QuestionCodec.Read(s.KV.Keys,
 			kv)
 		q.Lease = kv.Lease

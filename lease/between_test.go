@@ -192,7 +192,7 @@ func TestAFormerGatewayThatANodeStillHasIsNotEvenWrittenAbout(t *testing.T) {
 	l.status(x, base.Revision)
 	after, err := s.Editor.Apply(t.Context(), base, movedTo(base, "10.42.0.9"), config.Note{})
 	l.check(err)
-	if freed, err := s.Editor.FreeFormer(t.Context(), config.Note{}); err != nil || freed != 0 {
+	if freed, err := s.Former.Free(t.Context(), config.Note{}); err != nil || freed != 0 {
 		t.Errorf("%d are free: %v", freed, err)
 	}
 	if now := l.config(s); now.Revision != after.Revision {

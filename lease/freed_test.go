@@ -23,7 +23,7 @@ func (l *lab) withFormer(s *Store) *config.Config {
 // free gives the former gateways free, as an agent does.
 func (l *lab) free(s *Store) {
 	l.Helper()
-	freed, err := s.Editor.FreeFormer(l.Context(), config.Note{Who: "berthd@n1"})
+	freed, err := s.Former.Free(l.Context(), config.Note{Who: "berthd@n1"})
 	l.check(err)
 	if freed == 0 {
 		l.Fatal("there is nothing to free")

@@ -172,11 +172,11 @@ func TestAFormerGatewayIsFreeOnlyWhenEveryNodeHasTakenItOff(t *testing.T) {
 	usable := func() bool { p := l.config(s).Pools["default"]; return p.Usable(former) }
 
 	l.status(x, after.Revision)
-	if freed, err := s.Editor.FreeFormer(t.Context(), config.Note{}); err != nil || freed != 0 || usable() {
+	if freed, err := s.Former.Free(t.Context(), config.Note{}); err != nil || freed != 0 || usable() {
 		t.Errorf("freed %d while n2 has it: %v", freed, err)
 	}
 	l.status(y, after.Revision)
-	freed, err := s.Editor.FreeFormer(t.Context(), config.Note{Who: "n1"})
+	freed, err := s.Former.Free(t.Context(), config.Note{Who: "n1"})
 	l.check(err)
 	if freed != 1 || !usable() {
 		t.Errorf("freed %d: usable %t", freed, usable())
@@ -204,7 +204,7 @@ func TestTheGatewayOfARemovedPoolIsNotGivenOutByTheNextOne(t *testing.T) {
 		t.Error("it may be given out")
 	}
 	l.status(x, after.Revision)
-	_, err = s.Editor.FreeFormer(t.Context(), config.Note{})
+	_, err = s.Former.Free(t.Context(), config.Note{})
 	l.check(err)
 	if p := l.config(s).Pools["next"]; !p.Usable(addr("10.42.0.1")) {
 		t.Error("it stays kept although every node has taken it off")

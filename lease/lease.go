@@ -25,10 +25,23 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// A Store is the cluster's state, by its subjects. It is safe for concurrent use.
-type Store struct {
+// A Node is what an agent has of the cluster's state. It is safe for concurrent use. Of the configuration it changes nothing but
+// the former gateways, and it repairs and removes nothing of others.
+type Node struct {
 	KV           *kv.Client
 	Sessions     *session.Store
+	Blocks       *block.Store
+	Reservations *reservation.Store
+	Config       *config.Store
+	Former       *config.FormerGateways
+	Rollout      *rollout.Store
+}
+
+// An Operator is what a tool has of the cluster's state. It is safe for concurrent use. It is no node: it has no session, and so
+// there is nothing that it could own.
+type Operator struct {
+	KV           *kv.Client
+	Nodes        *session.Directory
 	Blocks       *block.Store
 	Reservations *reservation.Store
 	Config       *config.Store
@@ -38,18 +51,29 @@ type Store struct {
 	Reports      *admin.NodeReports
 }
 
-// Open does not wait for etcd: every call finds out for itself whether etcd answers.
-func Open(o kv.Options) (*Store, error) {
-	client, err := kv.Open(o)
+// OpenNode does not wait for etcd: every call finds out for itself whether etcd answers.
+func OpenNode(o kv.Options) (*Node, error) {
+	c, err := kv.Open(o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		KV: client, Sessions: session.New(client, o.Now), Reservations: reservation.New(client), Config: config.New(client),
-		Reports: admin.NewNodeReports(client),
+	reservations, settings := reservation.New(c), config.New(c)
+	return &Node{
+		KV: c, Sessions: session.New(c, o.Now), Blocks: block.New(c, reservations.LearnBlocks), Reservations: reservations,
+		Config: settings, Former: config.NewFormerGateways(settings), Rollout: rollout.New(c, settings),
+	}, nil
+}
+
+// OpenOperator does not wait for etcd, as OpenNode does not.
+func OpenOperator(o kv.Options) (*Operator, error) {
+	c, err := kv.Open(o)
+	if err != nil {
+		return nil, err
 	}
-	s.Blocks = block.New(client, s.Reservations.LearnBlocks)
-	s.Editor, s.Rollout = config.NewEditor(s.Config), rollout.New(client, s.Config)
-	s.Admin = admin.New(client, s.Sessions, s.Config)
-	return s, nil
+	nodes, settings, reservations := session.NewDirectory(c), config.New(c), reservation.New(c)
+	return &Operator{
+		KV: c, Nodes: nodes, Blocks: block.New(c, reservations.LearnBlocks), Reservations: reservations, Config: settings,
+		Editor: config.NewEditor(settings), Rollout: rollout.New(c, settings), Admin: admin.New(c, nodes, settings),
+		Reports: admin.NewNodeReports(c),
+	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/lease/admin"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -139,7 +140,9 @@ func TestAnAnswerToARequestOfTheFormerLifeSaysNothingOfTheNext(t *testing.T) {
 func TestAQuestionIsHeardInTheNextLifeOfEtcd(t *testing.T) {
 	m, s := goneBack(t)
 	heard := make(chan string, 100)
-	m.beside(func(ctx context.Context) { _ = s.Reports.Follow(ctx, func(q record.ReportRequest) { heard <- q.Who }) })
+	m.beside(func(ctx context.Context) {
+		_ = admin.FollowRequests(ctx, s.KV, func(q record.ReportRequest) { heard <- q.Who })
+	})
 	ask := func(who string) {
 		t.Helper()
 		m.join(m.store(), who) // else nobody is waited for

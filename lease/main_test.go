@@ -11,7 +11,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/internal/etcdtest"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestMain(m *testing.M) { etcdtest.Main(m) }
@@ -43,10 +45,25 @@ func (l *lab) store(change ...func(*kv.Options)) *Store {
 	for _, c := range change {
 		c(&o)
 	}
-	s, err := Open(o)
+	s, err := openStore(o)
 	l.check(err)
 	l.Cleanup(func() { s.KV.Close() })
 	return s
+}
+
+// A Store is all that a node and an operator have, by one client.
+type Store struct {
+	*Operator
+	Sessions *session.Store
+	Former   *config.FormerGateways
+}
+
+func openStore(o kv.Options) (*Store, error) {
+	tool, err := OpenOperator(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{tool, session.New(tool.KV, o.Now), config.NewFormerGateways(tool.Config)}, nil
 }
 
 // raw is an etcd client beside the stores, for what they would not do.

@@ -41,7 +41,7 @@ func TestOptionsThatCannotBeAreToldInWords(t *testing.T) {
 	} {
 		o := l.options
 		change(&o)
-		if _, err := Open(o); err == nil || !contains(err, want) {
+		if _, err := openStore(o); err == nil || !contains(err, want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
 	}

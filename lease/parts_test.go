@@ -58,7 +58,7 @@ func TestAPartMovesWithWhatIsSaidOfIt(t *testing.T) {
 }
 
 func TestABlockIsNotSplitWithoutBound(t *testing.T) {
-	x := &joined{Session: new(session.Store).Entrant(node("n1"), 0)}
+	x := &joined{Session: session.New(nil, nil).Entrant(node("n1"), 0)}
 	b := record.Block{Pool: "default", Prefix: prefix("10.0.0.0/16")}
 	for i := range record.MaxParts - 1 {
 		owner := fmt.Sprint("n", 1+i%2)

@@ -245,13 +245,13 @@ func TestNothingComesBetweenALookAndARemoval(t *testing.T) {
 			l.check(err)
 			if what != "what it owns" {
 				change(l, s)
-				if stone, err := s.Sessions.WriteTombstone(t.Context(), "n1", seen); !isReturned(err) {
+				if stone, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen); !isReturned(err) {
 					t.Errorf("it was buried under %d: %v", stone, err)
 				}
 				seen, err = s.Sessions.Lookup(t.Context(), "n1")
 				l.check(err)
 			}
-			grave, err := s.Sessions.WriteTombstone(t.Context(), "n1", seen)
+			grave, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen)
 			l.check(err)
 			held, err := s.Admin.HeldBy(t.Context(), "n1")
 			l.check(err)

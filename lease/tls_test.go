@@ -90,7 +90,7 @@ func TestWhyTLSDoesNotComeAboutIsTheFirstThingSaid(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			s, err := Open(c.options)
+			s, err := openStore(c.options)
 			if err != nil {
 				t.Fatal(err)
 			}

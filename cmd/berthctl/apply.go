@@ -49,7 +49,7 @@ nothing is written, and the exit code is 4.`,
   berthctl apply -f pools.yaml --message "smaller MTU for the tunnel"
   berthctl get pools -o yaml | sed 's/mtu: 1500/mtu: 1400/' | berthctl apply -f -`,
 		Args: noArgs,
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, _ []string) error {
 			base, err := store.Config.Read(ctx)
 			if err != nil {
 				return err
@@ -105,7 +105,7 @@ func inSteps(words string, steps int) string {
 }
 
 // notesOf says what of a change does not come to be, or not everywhere, and who keeps what.
-func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base, next *config.Config,
+func notesOf(ctx context.Context, store *lease.Operator, m *manifest.Manifest, base, next *config.Config,
 	changes []record.Change) ([]string, error) {
 	notes := append(switchedOff(base, next), outOfReach(base, changes)...)
 	for _, pool := range m.Pools {
@@ -134,8 +134,8 @@ func notesOf(ctx context.Context, store *lease.Store, m *manifest.Manifest, base
 
 // nodesGateways says which gateways that are new are addresses of nodes, as far as the nodes tell: those do not answer as
 // the pool's bridges do.
-func nodesGateways(ctx context.Context, store *lease.Store, base, next *config.Config) (notes []string, err error) {
-	records, err := store.Sessions.Nodes(ctx)
+func nodesGateways(ctx context.Context, store *lease.Operator, base, next *config.Config) (notes []string, err error) {
+	records, err := store.Nodes.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 func (l *lab) join(name string) *session.Session {
 	l.Helper()
 	config := l.config()
-	session, err := l.store.Sessions.Join(l.Context(), record.Node{
+	session, err := l.peer.Sessions.Join(l.Context(), record.Node{
 		Name: name, Machine: "machine-" + name, Boot: "boot-" + name, Journal: "journal-" + name, Address: "192.0.2.1",
 		Version: "v1", Fencing: config.Settings.Fencing, Session: config.Settings.Session,
 		AddressLease: config.Settings.AddressLease, Started: time.Now(),

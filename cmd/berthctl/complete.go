@@ -14,7 +14,7 @@ import (
 )
 
 // A lister gives the words that can stand in a place, as the cluster has them now.
-type lister func(ctx context.Context, store *lease.Store) ([]string, error)
+type lister func(ctx context.Context, store *lease.Operator) ([]string, error)
 
 // complete offers the shell what list gives for each of the first n words (0: for all). While etcd is away it offers nothing.
 func (c *ctl) complete(n int, list lister) cobra.CompletionFunc {
@@ -38,7 +38,7 @@ func (c *ctl) complete(n int, list lister) cobra.CompletionFunc {
 	}
 }
 
-func poolNames(ctx context.Context, store *lease.Store) ([]string, error) {
+func poolNames(ctx context.Context, store *lease.Operator) ([]string, error) {
 	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func poolNames(ctx context.Context, store *lease.Store) ([]string, error) {
 	return slices.Sorted(maps.Keys(config.Pools)), nil
 }
 
-func nodeNames(ctx context.Context, store *lease.Store) ([]string, error) {
-	nodes, err := store.Sessions.Nodes(ctx)
+func nodeNames(ctx context.Context, store *lease.Operator) ([]string, error) {
+	nodes, err := store.Nodes.Nodes(ctx)
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
 		names[i] = n.Name
@@ -55,7 +55,7 @@ func nodeNames(ctx context.Context, store *lease.Store) ([]string, error) {
 	return names, err
 }
 
-func containerIDs(ctx context.Context, store *lease.Store) ([]string, error) {
+func containerIDs(ctx context.Context, store *lease.Operator) ([]string, error) {
 	v, err := store.Rollout.Version(ctx, rollout.Selector{})
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func containerIDs(ctx context.Context, store *lease.Store) ([]string, error) {
 	return slices.Compact(ids), nil
 }
 
-func memberNames(ctx context.Context, store *lease.Store) ([]string, error) {
+func memberNames(ctx context.Context, store *lease.Operator) ([]string, error) {
 	if err := store.Config.Allow(ctx, record.OperationRead); err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ const patience = 5 * time.Second
 const startTime = 30 * time.Second
 
 // A verb is what a command does with the cluster.
-type verb func(ctx context.Context, store *lease.Store, args []string) error
+type verb func(ctx context.Context, store *lease.Operator, args []string) error
 
 // cluster makes the body of a command that needs etcd.
 func (c *ctl) cluster(do verb) func(*cobra.Command, []string) error {
@@ -41,7 +41,7 @@ func (c *ctl) cluster(do verb) func(*cobra.Command, []string) error {
 
 // operation makes the body of a command that does to containers, or tells of them, what the settings can switch off.
 func (c *ctl) operation(operation string, do verb) func(*cobra.Command, []string) error {
-	return c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+	return c.cluster(func(ctx context.Context, store *lease.Operator, args []string) error {
 		if err := store.Config.Allow(ctx, operation); err != nil {
 			return err
 		}
@@ -50,11 +50,11 @@ func (c *ctl) operation(operation string, do verb) func(*cobra.Command, []string
 }
 
 // open connects to etcd, and comes back with an error where etcd does not answer soon.
-func (c *ctl) open(ctx context.Context) (*lease.Store, error) {
+func (c *ctl) open(ctx context.Context) (*lease.Operator, error) {
 	if len(c.etcd.Endpoints) == 0 {
 		c.etcd.Endpoints = []string{"unix://" + flags.EtcdSocket(*c.runDir)}
 	}
-	store, err := lease.Open(*c.etcd)
+	store, err := lease.OpenOperator(*c.etcd)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (c *ctl) open(ctx context.Context) (*lease.Store, error) {
 }
 
 // reach finds out whether etcd answers, and lets this user in. An agent that is about to serve an etcd of its own is waited for.
-func (c *ctl) reach(ctx context.Context, store *lease.Store) error {
+func (c *ctl) reach(ctx context.Context, store *lease.Operator) error {
 	err := answers(ctx, store)
 	by, held := exclusive.Held(*c.runDir)
 	if err == nil || !held || !c.local() || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
@@ -81,13 +81,13 @@ func (c *ctl) reach(ctx context.Context, store *lease.Store) error {
 	return err
 }
 
-func answers(ctx context.Context, store *lease.Store) error {
+func answers(ctx context.Context, store *lease.Operator) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := store.KV.Reach(ctx); err != nil {
 		return err
 	}
-	_, err := store.Sessions.ClusterID(ctx)
+	_, err := store.Nodes.ClusterID(ctx)
 	return err
 }
 

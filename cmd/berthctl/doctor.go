@@ -38,7 +38,7 @@ Exit codes: 0 nothing is wrong, or all was mended; 1 error; 3 something is left.
 		Args: func(cmd *cobra.Command, args []string) error {
 			return cmp.Or(noArgs(cmd, args), positive("--timeout", patience))
 		},
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, _ []string) error {
 			c.examines = true
 			o := doctor.Options{Who: who(), Patience: patience}
 			report, err := doctor.Examine(ctx, store, o)

@@ -47,11 +47,11 @@ func TestTheDoctorTellsWhatItFindsAndMendsWhatItCan(t *testing.T) {
 // expired is a node that holds a block, and whose session is over.
 func (l *lab) expired(name string) {
 	l.Helper()
-	if _, err := l.store.Sessions.Handshake(l.Context(), name, "machine-"+name, session.Past{}); err != nil {
+	if _, err := l.peer.Sessions.Handshake(l.Context(), name, "machine-"+name, session.Past{}); err != nil {
 		l.Fatal(err)
 	}
 	config := l.config()
-	session, err := l.store.Sessions.Join(l.Context(), record.Node{
+	session, err := l.peer.Sessions.Join(l.Context(), record.Node{
 		Name: name, Machine: "machine-" + name, Boot: "b", Journal: "j", Version: "v1", Fencing: config.Settings.Fencing,
 		Session: allocator.Duration(2 * time.Second), AddressLease: allocator.Duration(6 * time.Second), Started: time.Now(),
 	})
@@ -62,7 +62,7 @@ func (l *lab) expired(name string) {
 		l.Fatal(err)
 	}
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		live, err := l.store.Sessions.Sessions(l.Context())
+		live, err := l.store.Nodes.Sessions(l.Context())
 		if err != nil || time.Now().After(end) {
 			l.Fatalf("the session of %s has not expired: %v, %v", name, live, err)
 		}
@@ -101,7 +101,7 @@ func TestALiveNodeIsRemovedByForceAfterItsRiskIsConfirmed(t *testing.T) {
 	l.ctl("node", "remove", "n1").exits(exitError).complains("has a session", "--force", "live twice")
 	l.ctl("node", "remove", "n1", "--force").exits(exitUsage).complains("live twice", "Write n1 to go on", "nothing was done")
 	l.pipe(strings.NewReader("n2\n"), "node", "remove", "n1", "--force").exits(exitUsage).complains("nothing was done")
-	if live, err := l.store.Sessions.Sessions(t.Context()); err != nil || len(live) != 1 {
+	if live, err := l.store.Nodes.Sessions(t.Context()); err != nil || len(live) != 1 {
 		t.Fatalf("sessions are %v, %v", live, err)
 	}
 	confirmed := l.pipe(strings.NewReader("n1\n"), "node", "remove", "n1", "--force", "-o", "json")

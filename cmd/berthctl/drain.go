@@ -12,7 +12,7 @@ import (
 
 // drain stops the allocations from a pool, waits until it is not used any more, and gives the configuration as it is
 // then.
-func (c *ctl) drain(ctx context.Context, store *lease.Store, base *config.Config, pool string, timeout time.Duration,
+func (c *ctl) drain(ctx context.Context, store *lease.Operator, base *config.Config, pool string, timeout time.Duration,
 	note config.Note) (*config.Config, error) {
 	if _, err := store.Editor.Drain(ctx, base, pool, note); err != nil {
 		return nil, err

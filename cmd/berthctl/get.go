@@ -17,7 +17,7 @@ type kind[T any] struct {
 	what    string // what the list holds
 	key     string // what picks one of it
 	example string
-	list    func(ctx context.Context, store *lease.Store) ([]T, error)
+	list    func(ctx context.Context, store *lease.Operator) ([]T, error)
 	keyOf   func(T) string
 	header  []string
 	row     func(T) []string // the cells under the header
@@ -52,7 +52,7 @@ func (k kind[T]) command(c *ctl) *cobra.Command {
 		Long:    fmt.Sprintf("Get %s prints %s: all, or the one of %s.", k.name, k.what, k.key),
 		Example: k.example,
 		Args:    wantArgs(0, 1, "at most one "+k.key),
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, args []string) error {
 			items, err := k.allowed(ctx, store)
 			if err != nil {
 				return err
@@ -98,7 +98,7 @@ func (k kind[T]) table(items []T) table {
 }
 
 // allowed is the list, unless the settings keep it from being told.
-func (k kind[T]) allowed(ctx context.Context, store *lease.Store) ([]T, error) {
+func (k kind[T]) allowed(ctx context.Context, store *lease.Operator) ([]T, error) {
 	if k.named {
 		if err := store.Config.Allow(ctx, record.OperationRead); err != nil {
 			return nil, err
@@ -107,7 +107,7 @@ func (k kind[T]) allowed(ctx context.Context, store *lease.Store) ([]T, error) {
 	return k.list(ctx, store)
 }
 
-func (k kind[T]) keys(ctx context.Context, store *lease.Store) ([]string, error) {
+func (k kind[T]) keys(ctx context.Context, store *lease.Operator) ([]string, error) {
 	items, err := k.allowed(ctx, store)
 	keys := make([]string, len(items))
 	for i, item := range items {

@@ -30,10 +30,12 @@ func (c *ctl) blocks() kind[record.Block] {
 	return kind[record.Block]{
 		name: "blocks", what: "the parts of the pools that have an owner", key: "CIDR",
 		example: "  berthctl get blocks\n  berthctl get blocks 10.42.16.0/26 -o json",
-		list:    func(ctx context.Context, store *lease.Store) ([]record.Block, error) { return store.Blocks.List(ctx) },
-		keyOf:   func(b record.Block) string { return b.Prefix.String() },
-		header:  []string{"BLOCK", "POOL", "OWNER"},
-		row:     func(b record.Block) []string { return []string{b.Prefix.String(), b.Pool, owners(b)} },
+		list: func(ctx context.Context, store *lease.Operator) ([]record.Block, error) {
+			return store.Blocks.List(ctx)
+		},
+		keyOf:  func(b record.Block) string { return b.Prefix.String() },
+		header: []string{"BLOCK", "POOL", "OWNER"},
+		row:    func(b record.Block) []string { return []string{b.Prefix.String(), b.Pool, owners(b)} },
 	}
 }
 
@@ -57,7 +59,7 @@ func (c *ctl) assignments() kind[record.Assignment] {
 	return kind[record.Assignment]{
 		named: true, name: "assignments", what: "the addresses of stateless containers", key: "ADDRESS",
 		example: "  berthctl get assignments\n  berthctl get assignments 10.42.16.9 -o json",
-		list: func(ctx context.Context, store *lease.Store) ([]record.Assignment, error) {
+		list: func(ctx context.Context, store *lease.Operator) ([]record.Assignment, error) {
 			return store.Blocks.Assignments(ctx)
 		},
 		keyOf:  func(a record.Assignment) string { return a.Address.String() },
@@ -75,7 +77,7 @@ func (c *ctl) reservations() kind[record.Reservation] {
 	return kind[record.Reservation]{
 		named: true, name: "reservations", what: "the addresses of the members of stateful apps", key: "ADDRESS",
 		example: "  berthctl get reservations\n  berthctl get reservations 10.42.0.17 -o json",
-		list: func(ctx context.Context, store *lease.Store) ([]record.Reservation, error) {
+		list: func(ctx context.Context, store *lease.Operator) ([]record.Reservation, error) {
 			return store.Reservations.List(ctx)
 		},
 		keyOf:  func(r record.Reservation) string { return r.Address.String() },

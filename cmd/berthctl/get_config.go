@@ -40,7 +40,7 @@ func (c *ctl) pools() kind[poolRow] {
 	}
 }
 
-func poolRows(ctx context.Context, store *lease.Store) ([]poolRow, error) {
+func poolRows(ctx context.Context, store *lease.Operator) ([]poolRow, error) {
 	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (c *ctl) history() kind[record.HistoryEntry] {
 	return kind[record.HistoryEntry]{
 		name: "history", what: "the changes of the configuration", key: "NUMBER",
 		example: "  berthctl get history\n  berthctl get history 12 -o yaml",
-		list: func(ctx context.Context, store *lease.Store) ([]record.HistoryEntry, error) {
+		list: func(ctx context.Context, store *lease.Operator) ([]record.HistoryEntry, error) {
 			return store.Config.History(ctx)
 		},
 		keyOf:  func(h record.HistoryEntry) string { return strconv.FormatInt(h.Number, 10) },
@@ -149,7 +149,7 @@ func (c *ctl) settings() *cobra.Command {
 		Long:    "Get settings prints the settings of the cluster: the operations allowed, the fencing mode, the times.",
 		Example: "  berthctl get settings\n  berthctl get settings -o yaml > settings.yaml",
 		Args:    noArgs,
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, _ []string) error {
 			config, err := store.Config.Read(ctx)
 			if err != nil {
 				return err

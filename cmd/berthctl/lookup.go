@@ -46,7 +46,7 @@ type holding struct {
 }
 
 // lookup finds what a word means: an address, a container, an app or a member of one. Something is found, or it fails.
-func lookup(ctx context.Context, store *lease.Store, word string) ([]holding, error) {
+func lookup(ctx context.Context, store *lease.Operator, word string) ([]holding, error) {
 	if a, err := netip.ParseAddr(word); err == nil {
 		h, err := lookupAddress(ctx, store, a.Unmap())
 		return []holding{h}, err
@@ -87,7 +87,7 @@ func matching(all []holding, word string) []holding {
 }
 
 // holdings are all addresses that are assigned or reserved, in their order.
-func holdings(ctx context.Context, store *lease.Store) ([]holding, error) {
+func holdings(ctx context.Context, store *lease.Operator) ([]holding, error) {
 	assignments, err := store.Blocks.Assignments(ctx)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func reserved(r record.Reservation) holding {
 }
 
 // lookupAddress says of any address of a pool what is the matter with it.
-func lookupAddress(ctx context.Context, store *lease.Store, a netip.Addr) (holding, error) {
+func lookupAddress(ctx context.Context, store *lease.Operator, a netip.Addr) (holding, error) {
 	config, err := store.Config.Read(ctx)
 	if err != nil {
 		return holding{}, err
@@ -143,7 +143,7 @@ func lookupAddress(ctx context.Context, store *lease.Store, a netip.Addr) (holdi
 	return holding{}, fmt.Errorf("no pool has the address %s: %s", a, poolWords(config))
 }
 
-func inPool(ctx context.Context, store *lease.Store, pool allocator.Pool, a netip.Addr) (holding, error) {
+func inPool(ctx context.Context, store *lease.Operator, pool allocator.Pool, a netip.Addr) (holding, error) {
 	reservation, err := store.Reservations.Of(ctx, pool.Name, a)
 	if err != nil {
 		return holding{}, err

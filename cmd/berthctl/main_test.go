@@ -20,18 +20,23 @@ func TestMain(m *testing.M) { etcdtest.Main(m) }
 type lab struct {
 	*testing.T
 	prefix string
-	store  *lease.Store
+	store  *lease.Operator
+	peer   *lease.Node // the nodes'
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{T: t, prefix: etcdtest.Prefix(t)}
-	store, err := lease.Open(kv.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix})
-	if err != nil {
+	options := kv.Options{Endpoints: etcdtest.Endpoints(), Prefix: l.prefix}
+	var err error
+	if l.store, err = lease.OpenOperator(options); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.KV.Close() })
-	l.store = store
+	t.Cleanup(func() { l.store.KV.Close() })
+	if l.peer, err = lease.OpenNode(options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.peer.KV.Close() })
 	return l
 }
 

@@ -50,7 +50,7 @@ address that is live twice: a container that still runs there keeps its address 
 			}
 			return record.ValidNode("node", args[0])
 		},
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, args []string) error {
 			if force { // that may take from containers which run; without it only what is gone loses anything
 				if err := store.Config.Allow(ctx, record.OperationDelete); err != nil {
 					return err
@@ -71,7 +71,7 @@ address that is live twice: a container that still runs there keeps its address 
 	return cmd
 }
 
-func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Store, name string, force bool) error {
+func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Operator, name string, force bool) error {
 	bar := c.progress()
 	var whole time.Duration
 	removal, err := store.Admin.RemoveNode(ctx, name, admin.RemoveOptions{Force: force, Waiting: func(left time.Duration) {
@@ -93,7 +93,7 @@ func (c *ctl) doRemoveNode(ctx context.Context, store *lease.Store, name string,
 }
 
 // explainRemoval adds what can be done.
-func explainRemoval(ctx context.Context, store *lease.Store, name string, err error) error {
+func explainRemoval(ctx context.Context, store *lease.Operator, name string, err error) error {
 	if _, live := errors.AsType[*admin.NodeLiveError](err); live {
 		return fmt.Errorf("%w\nend its agent and wait until the session has expired, or give --force. %s", err, forceWords(name))
 	}

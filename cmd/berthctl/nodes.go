@@ -23,12 +23,12 @@ type node struct {
 }
 
 // nodes joins the records, sessions and reports of all nodes, by name.
-func nodes(ctx context.Context, store *lease.Store) ([]node, error) {
-	records, err := store.Sessions.Nodes(ctx)
+func nodes(ctx context.Context, store *lease.Operator) ([]node, error) {
+	records, err := store.Nodes.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sessions, err := store.Sessions.Sessions(ctx)
+	sessions, err := store.Nodes.Sessions(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func TestEveryVerbPassesTheGateOfItsOperation(t *testing.T) {
 			l.ctl(strings.Fields(line)...).exits(exitError).complains(`operation "`+c.off+`" is switched off`, "valid are "+c.on)
 		}
 	}
-	if nodes, err := l.store.Sessions.Nodes(t.Context()); err != nil || len(nodes) != 1 {
+	if nodes, err := l.store.Nodes.Nodes(t.Context()); err != nil || len(nodes) != 1 {
 		t.Errorf("the nodes are %v, %v", nodes, err)
 	}
 	l.allows("read, insert, delete")

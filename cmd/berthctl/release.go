@@ -26,7 +26,7 @@ It is refused for a member that runs, unless --force is given: then its containe
   berthctl release shop/db/db-2 shop/db/db-3 --network lab-net
   berthctl release shop/db/db-0 --force`,
 		Args: member.args(1, 0),
-		RunE: c.operation(record.OperationDelete, func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.operation(record.OperationDelete, func(ctx context.Context, store *lease.Operator, args []string) error {
 			ids, err := member.identities(args)
 			if err != nil {
 				return err
@@ -45,7 +45,7 @@ It is refused for a member that runs, unless --force is given: then its containe
 }
 
 // endAll ends what is reserved for the members, of each whatever becomes of the others.
-func endAll(ctx context.Context, store *lease.Store, ids []allocator.Identity, force bool) ([]record.Reservation, error) {
+func endAll(ctx context.Context, store *lease.Operator, ids []allocator.Identity, force bool) ([]record.Reservation, error) {
 	var all []record.Reservation
 	var failed []error
 	for _, id := range ids {

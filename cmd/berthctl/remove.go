@@ -47,7 +47,7 @@ the same again to go on. "draining: false" in the file that you apply, or "berth
 		Args: func(cmd *cobra.Command, args []string) error {
 			return cmp.Or(wantArgs(1, 1, "the NAME of a pool")(cmd, args), positive("--timeout", timeout))
 		},
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, args []string) error {
 			base, err := store.Config.Read(ctx)
 			if err != nil {
 				return err
@@ -83,7 +83,7 @@ const idleTime = 20 * time.Second
 
 // removeIdle removes a pool in which nothing is in use but blocks that nodes have ready, by draining it first. Where it
 // cannot, the pool is as it was, and the error is the reason for which it could not be removed at once.
-func (c *ctl) removeIdle(ctx context.Context, store *lease.Store, base *config.Config, pool string, note config.Note,
+func (c *ctl) removeIdle(ctx context.Context, store *lease.Operator, base *config.Config, pool string, note config.Note,
 	reason error) (*config.Config, error) {
 	use, err := store.Editor.Use(ctx, pool)
 	if err != nil {
@@ -124,7 +124,7 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // halfWay says of a removal that has not come to its end whether the pool is left draining.
-func (c *ctl) halfWay(ctx context.Context, store *lease.Store, pool string, err error) error {
+func (c *ctl) halfWay(ctx context.Context, store *lease.Operator, pool string, err error) error {
 	if _, said := errors.AsType[incompleteError](err); said {
 		return err
 	}

@@ -70,7 +70,7 @@ of the pool's stateful ranges. A member that has one already keeps it.`,
 		Args: func(cmd *cobra.Command, words []string) error {
 			return cmp.Or(member.args(1, 1)(cmd, words), ifname.Validate("--interface", member.iface))
 		},
-		RunE: c.operation(record.OperationInsert, func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.operation(record.OperationInsert, func(ctx context.Context, store *lease.Operator, args []string) error {
 			ids, err := member.identities(args)
 			if err != nil {
 				return err

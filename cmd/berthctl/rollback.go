@@ -32,7 +32,7 @@ If someone else changes the configuration meanwhile, nothing is written, and the
 			_, err := changeNumber(words[0])
 			return err
 		},
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, words []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, words []string) error {
 			n, err := changeNumber(words[0])
 			if err != nil {
 				return err
@@ -66,7 +66,7 @@ func changeNumber(word string) (int64, error) {
 }
 
 // rollBack restores the configuration after change n, or says what that would do.
-func rollBack(ctx context.Context, store *lease.Store, n int64, dryRun bool, note config.Note) (applied, error) {
+func rollBack(ctx context.Context, store *lease.Operator, n int64, dryRun bool, note config.Note) (applied, error) {
 	base, err := store.Config.Read(ctx)
 	if err != nil {
 		return applied{}, err

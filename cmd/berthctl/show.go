@@ -34,7 +34,7 @@ has none), or excluded (it is never given out).`,
 			}
 			return wantArgs(1, 1, words)(cmd, args)
 		},
-		RunE: c.operation(record.OperationRead, func(ctx context.Context, store *lease.Store, args []string) error {
+		RunE: c.operation(record.OperationRead, func(ctx context.Context, store *lease.Operator, args []string) error {
 			found, err := lookup(ctx, store, args[0])
 			if err != nil {
 				return err

@@ -65,7 +65,7 @@ configuration is complete is judged as "berthctl version" judges it.`,
   berthctl status -o json
   berthctl --etcd-endpoints http://10.0.0.1:2379 status`,
 		Args: noArgs,
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, _ []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, _ []string) error {
 			s, err := c.readStatus(ctx, store)
 			if err != nil {
 				return err
@@ -75,8 +75,8 @@ configuration is complete is judged as "berthctl version" judges it.`,
 	}
 }
 
-func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error) {
-	id, err := store.Sessions.ClusterID(ctx)
+func (c *ctl) readStatus(ctx context.Context, store *lease.Operator) (status, error) {
+	id, err := store.Nodes.ClusterID(ctx)
 	if err != nil {
 		return status{}, err
 	}
@@ -108,7 +108,7 @@ func (c *ctl) readStatus(ctx context.Context, store *lease.Store) (status, error
 
 // judge fills in how far the configuration has come, as "berthctl version" judges it. It also tells while the settings
 // switch reading off, but names no container then.
-func (s *status) judge(ctx context.Context, store *lease.Store) error {
+func (s *status) judge(ctx context.Context, store *lease.Operator) error {
 	reports, err := store.Rollout.Reports(ctx)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (s *status) judge(ctx context.Context, store *lease.Store) error {
 }
 
 // usages counts what is used of each pool, by family.
-func usages(ctx context.Context, store *lease.Store, config *config.Config) ([]usage, error) {
+func usages(ctx context.Context, store *lease.Operator, config *config.Config) ([]usage, error) {
 	all, err := holdings(ctx, store)
 	if err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ For the version of the program see "berthctl --version".`,
 			_, err := set.selector(words)
 			return cmp.Or(err, positive("--timeout", timeout))
 		},
-		RunE: c.cluster(func(ctx context.Context, store *lease.Store, words []string) error {
+		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, words []string) error {
 			selector, err := set.selector(words)
 			if err != nil {
 				return err
@@ -105,7 +105,7 @@ For the version of the program see "berthctl --version".`,
 }
 
 // readVersion gives the version of a set, with wait the one when it is complete or the time is over.
-func (c *ctl) readVersion(ctx context.Context, store *lease.Store, set rollout.Selector, wait bool,
+func (c *ctl) readVersion(ctx context.Context, store *lease.Operator, set rollout.Selector, wait bool,
 	timeout time.Duration) (*rollout.SetVersion, error) {
 	if !wait {
 		return store.Rollout.Version(ctx, set)

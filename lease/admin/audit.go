@@ -10,14 +10,14 @@ import (
 
 // Audit reads through everything, a page at a time, and returns what cannot be read, as many as most. The configuration is
 // not among it: see Config.Bad.
-func (s *Store) Audit(ctx context.Context, most int) (bad []*kv.DamagedError, err error) {
-	for from := s.kv.Keys.Prefix; ; {
-		response, err := s.kv.Read(ctx, kv.ScanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.kv.Keys.Prefix)),
+func Audit(ctx context.Context, c *kv.Client, most int) (bad []*kv.DamagedError, err error) {
+	for from := c.Keys.Prefix; ; {
+		response, err := c.Read(ctx, kv.ScanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(c.Keys.Prefix)),
 			clientv3.WithLimit(Page))
 		if err != nil {
 			return nil, err
 		}
-		seen := new(State).With(s.kv.Keys)
+		seen := new(State).With(c.Keys)
 		for _, kv := range response.Kvs {
 			seen.take(kv)
 		}

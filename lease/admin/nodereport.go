@@ -10,19 +10,16 @@ import (
 	"strings"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
-	"github.com/berth-ipam/berth/lease/session"
 )
 
-// A NodeReports is what tools ask all nodes, and what they answer.
+// NodeReports are what a tool asks of all nodes.
 type NodeReports struct{ kv *kv.Client }
 
-// NewNodeReports asks, and follows what is asked, by a client.
+// NewNodeReports asks by a client.
 func NewNodeReports(kv *kv.Client) *NodeReports { return &NodeReports{kv} }
 
 const (
@@ -32,9 +29,6 @@ const (
 	// askTime is how long a question stays there beyond the asker's patience, where the asker dies of it.
 	askTime = 30 * time.Second
 )
-
-// ErrWithdrawn says that a question is not there any more: nobody waits for its answer.
-var ErrWithdrawn = errors.New("lease: the question was withdrawn")
 
 // Request asks every agent and waits until each node that had a session has answered, or for as long as patience. It
 // returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in deaf are
@@ -154,104 +148,4 @@ func (s *NodeReports) awaitAnswers(ctx context.Context, slot string, at int64, e
 		s.kv.Changed(ctx, max(at, response.Header.Revision), prefix)
 		_ = kv.Pause(ctx, kv.Gather) // answers come from many nodes
 	}
-}
-
-// Follow calls f with each question that is asked, once, until ctx ends; its error is ctx's.
-func (s *NodeReports) Follow(ctx context.Context, f func(record.ReportRequest)) error {
-	type asked struct {
-		revision int64
-		life     int
-	}
-	seen := map[string]asked{}
-	hear := func(kv *mvccpb.KeyValue, life int) {
-		q, err := record.QuestionCodec.Read(s.kv.Keys, kv)
-		if now := (asked{q.Revision, life}); err == nil && seen[q.Slot] != now {
-			seen[q.Slot], q.Lease = now, kv.Lease
-			f(q)
-		}
-	}
-	return s.kv.EachIncarnation(ctx, func(ctx context.Context, life int) {
-		within := func(kv *mvccpb.KeyValue) { s.kv.Incarnation.Within(life, func() { hear(kv, life) }) }
-		if revision, err := s.ReadQuestions(ctx, within); err == nil {
-			s.watchQuestions(ctx, revision, within)
-		}
-	})
-}
-
-// ReadQuestions gives f all that is asked now, and the revision that it was read at.
-func (s *NodeReports) ReadQuestions(ctx context.Context, hear func(*mvccpb.KeyValue)) (int64, error) {
-	t := kv.Transact("read questions")
-	questions := make([]*kv.Read, AskSlots)
-	for n := range questions {
-		questions[n] = t.Else(s.kv.Keys.Question(strconv.Itoa(n + 1)))
-	}
-	if err := s.kv.Consult(ctx, kv.CallTime, t); err != nil {
-		return 0, err
-	}
-	for _, q := range questions {
-		for _, kv := range q.KVs {
-			hear(kv)
-		}
-	}
-	return t.Revision(), nil
-}
-
-// watchQuestions returns when one of the watches or ctx ends.
-func (s *NodeReports) watchQuestions(ctx context.Context, revision int64, hear func(*mvccpb.KeyValue)) {
-	client, err := s.kv.Etcd()
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	heard := make(chan clientv3.WatchResponse)
-	for n := range AskSlots {
-		watch := client.Watch(ctx, s.kv.Keys.Question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
-		go func() {
-			defer cancel()
-			for response := range watch {
-				select {
-				case heard <- response:
-				case <-ctx.Done():
-				}
-			}
-		}()
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case response := <-heard:
-			if response.Err() != nil {
-				return
-			}
-			for _, e := range response.Events {
-				if e.Type == mvccpb.PUT {
-					hear(e.Kv)
-				}
-			}
-		}
-	}
-}
-
-// Report writes what the node holds, for as long as the question is there. What would be too much for etcd is counted.
-// It fails with ErrWithdrawn where nobody waits any more, with ErrSessionLost or ErrReplaced.
-func Report(ctx context.Context, x *session.Session, q record.ReportRequest, a record.NodeReport) error {
-	if err := answer(ctx, x, q, a); err != nil {
-		return fmt.Errorf("lease: answer for node %q: %w", x.Name(), err)
-	}
-	return nil
-}
-
-func answer(ctx context.Context, x *session.Session, q record.ReportRequest, a record.NodeReport) error {
-	keys := x.KV().Keys
-	a.Node, a.Slot, a.Generation, a.Started = "", "", x.Generation(), x.Node().Started
-	t := x.Fenced("answer")
-	t.IfUnchanged(keys.Question(q.Slot), q.Revision, ErrWithdrawn)
-	t.Then(clientv3.OpPut(keys.Answer(q.Slot, x.Name()), a.Text(), clientv3.WithLease(clientv3.LeaseID(q.Lease))))
-	err := x.KV().Settled(ctx, t)
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return ErrWithdrawn
-	}
-	return err
 }

@@ -63,7 +63,7 @@ func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (R
 
 func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (removal Removal, err error) {
 	removal.Node = name
-	b, err := s.sessions.Lookup(ctx, name)
+	b, err := s.nodes.Lookup(ctx, name)
 	if err != nil {
 		return removal, err
 	}
@@ -84,7 +84,7 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 	}
 	grave := b.NodeRevision
 	if b.Node == nil || b.Node.Removed == nil || b.SessionRevision > 0 {
-		if grave, err = s.sessions.WriteTombstone(ctx, name, b); err != nil {
+		if grave, err = session.WriteTombstone(ctx, s.kv, name, b); err != nil {
 			return removal, err
 		}
 	}
@@ -124,7 +124,7 @@ func (s *Store) waitOut(ctx context.Context, name string, b session.Registration
 		if err := kv.Pause(ctx, min(look, left)); err != nil {
 			return 0, err
 		}
-		now, err := s.sessions.Lookup(ctx, name)
+		now, err := s.nodes.Lookup(ctx, name)
 		switch {
 		case err != nil && !kv.Away(err):
 			return 0, err

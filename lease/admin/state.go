@@ -17,16 +17,16 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// An Store is for who sees to the cluster: all that there is, at once, and its repair.
+// A Store is for who sees to the cluster: all that there is, at once, its repair, and the removal of nodes.
 type Store struct {
-	kv       *kv.Client
-	sessions *session.Store
-	config   *config.Store
+	kv     *kv.Client
+	nodes  *session.Directory
+	config *config.Store
 }
 
-// New is the store of a client, with those of its sessions and its configuration.
-func New(kv *kv.Client, sessions *session.Store, config *config.Store) *Store {
-	return &Store{kv, sessions, config}
+// New is the store of a client, with those of its nodes and its configuration.
+func New(kv *kv.Client, nodes *session.Directory, config *config.Store) *Store {
+	return &Store{kv, nodes, config}
 }
 
 // A State is all that etcd has under the prefix, as it was at one revision, and what of it cannot be read.

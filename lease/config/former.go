@@ -44,23 +44,29 @@ func isFormer(all []record.Former, a netip.Addr) bool {
 	return slices.ContainsFunc(all, func(f record.Former) bool { return f.Address == a })
 }
 
-// FreeFormer gives the former gateways free that every node has taken off, in a change of the configuration of its own. A
+// FormerGateways are the gateways that were, and the one change of the configuration that an agent makes.
+type FormerGateways struct{ editor *Editor }
+
+// NewFormerGateways are those of the configuration that a store reads.
+func NewFormerGateways(s *Store) *FormerGateways { return &FormerGateways{NewEditor(s)} }
+
+// Free gives the former gateways free that every node has taken off, in a change of the configuration of its own. A
 // node that is away counts until it is removed. It reports how many there were.
-func (s *Editor) FreeFormer(ctx context.Context, note Note) (freed int, err error) {
-	base, err := s.Read(ctx)
+func (f *FormerGateways) Free(ctx context.Context, note Note) (freed int, err error) {
+	base, err := f.editor.Read(ctx)
 	if err != nil || len(base.Former) == 0 {
 		return 0, err
 	}
-	applied, err := s.appliedByAll(ctx)
+	applied, err := f.editor.appliedByAll(ctx)
 	if err != nil {
 		return 0, err
 	}
 	next := base.Clone()
-	next.Former = slices.DeleteFunc(next.Former, func(f record.Former) bool { return f.Since < applied })
+	next.Former = slices.DeleteFunc(next.Former, func(g record.Former) bool { return g.Since < applied })
 	if freed = len(base.Former) - len(next.Former); freed == 0 {
 		return 0, nil
 	}
-	_, err = s.Change(ctx, func() (Change, error) { return Change{Base: base, Next: next, Note: note}, nil })
+	_, err = f.editor.Change(ctx, func() (Change, error) { return Change{Base: base, Next: next, Note: note}, nil })
 	return freed, err
 }
 

@@ -52,7 +52,7 @@ func (r *Report) Left() (n int) {
 
 // Examine asks all agents and reads all of etcd, and compares them. It looks again until there is nothing, or for
 // three times, and reports what it has seen each time.
-func Examine(ctx context.Context, s *lease.Store, o Options) (*Report, error) {
+func Examine(ctx context.Context, s *lease.Operator, o Options) (*Report, error) {
 	var report *Report
 	var deaf []string
 	for n := range looks {
@@ -88,7 +88,7 @@ func confirmed(before, now []Finding) []Finding {
 // Fix mends of a report what can be mended safely, looks again, and returns what is left and what was mended. Each
 // repair in etcd is a transaction that compares all that the finding rests upon; repairs on a node are left to its
 // agent.
-func Fix(ctx context.Context, s *lease.Store, found *Report, o Options) (*Report, error) {
+func Fix(ctx context.Context, s *lease.Operator, found *Report, o Options) (*Report, error) {
 	before, report := found.Findings, found
 	for n := 0; n < rounds && slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Fix }); n++ {
 		if err := mend(ctx, s, report, o); err != nil {
@@ -113,7 +113,7 @@ func Fix(ctx context.Context, s *lease.Store, found *Report, o Options) (*Report
 }
 
 // mend carries out the remedies, and then lets the nodes settle that are to.
-func mend(ctx context.Context, s *lease.Store, r *Report, o Options) error {
+func mend(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
 	var ask []string
 	for _, f := range r.Findings {
 		if !f.Fix {

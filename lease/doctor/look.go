@@ -38,7 +38,7 @@ type holder struct {
 }
 
 // observe asks, reads, and arranges. Nodes that did not answer before are not waited for again.
-func observe(ctx context.Context, s *lease.Store, o Options, deaf []string) (*look, error) {
+func observe(ctx context.Context, s *lease.Operator, o Options, deaf []string) (*look, error) {
 	answers, silent, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who}, o.Patience, deaf...)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,8 @@ type lab struct {
 	*testing.T
 	prefix    string
 	endpoints []string
-	store     *lease.Store
+	store     *lease.Operator
+	peer      *lease.Node // the nodes'
 	etcd      *clientv3.Client
 	config    *config.Config
 
@@ -78,7 +79,13 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 	l.etcd, err = clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
 	l.check(err)
 	t.Cleanup(func() { l.etcd.Close() })
-	l.store = l.open()
+	o := kv.Options{Endpoints: endpoints, Prefix: l.prefix}
+	l.store, err = lease.OpenOperator(o)
+	l.check(err)
+	t.Cleanup(func() { l.store.KV.Close() })
+	l.peer, err = lease.OpenNode(o)
+	l.check(err)
+	t.Cleanup(func() { l.peer.KV.Close() })
 	base, err := l.store.Config.Read(t.Context())
 	l.check(err)
 	next := base.Clone()
@@ -89,7 +96,7 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 	}.WithDefaults()
 	l.config, err = l.store.Editor.Apply(t.Context(), base, next, config.Note{Who: "test"})
 	l.check(err)
-	_, err = l.store.Sessions.Handshake(t.Context(), "n1", "machine", session.Past{})
+	_, err = l.peer.Sessions.Handshake(t.Context(), "n1", "machine", session.Past{})
 	l.check(err)
 	for i, name := range []string{"n1", "n2"} {
 		x := l.join(name)
@@ -102,14 +109,6 @@ func newLabAt(t *testing.T, endpoints []string) *lab {
 	return l
 }
 
-func (l *lab) open() *lease.Store {
-	l.Helper()
-	s, err := lease.Open(kv.Options{Endpoints: l.endpoints, Prefix: l.prefix})
-	l.check(err)
-	l.Cleanup(func() { s.KV.Close() })
-	return s
-}
-
 func (l *lab) check(err error) {
 	l.Helper()
 	if err != nil {
@@ -119,7 +118,7 @@ func (l *lab) check(err error) {
 
 func (l *lab) join(name string) *session.Session {
 	l.Helper()
-	x, err := l.store.Sessions.Join(l.Context(), record.Node{
+	x, err := l.peer.Sessions.Join(l.Context(), record.Node{
 		Name: name, Machine: name, Boot: "b", Journal: "j", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(time.Minute), AddressLease: allocator.Duration(time.Hour), Started: time.Now(),
 	})
@@ -135,9 +134,8 @@ func (l *lab) join(name string) *session.Session {
 func (l *lab) follow(name string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
-	store := l.open()
 	done.Go(func() {
-		_ = store.Reports.Follow(ctx, func(q record.ReportRequest) {
+		_ = admin.FollowRequests(ctx, l.peer.KV, func(q record.ReportRequest) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if slices.Contains(q.Mend, name) {

@@ -20,7 +20,7 @@ import (
 const recalled = 200
 
 // recall asks etcd what the damaged records were before, as far as it remembers that.
-func (l *look) recall(ctx context.Context, s *lease.Store) error {
+func (l *look) recall(ctx context.Context, s *lease.Operator) error {
 	for _, b := range l.Bad[:min(len(l.Bad), recalled)] {
 		value := b.Was
 		if value == "" {

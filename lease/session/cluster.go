@@ -33,8 +33,8 @@ type ClusterState struct {
 }
 
 // ClusterID is the id of the etcd cluster that answers, in hexadecimal.
-func (s *Store) ClusterID(ctx context.Context) (string, error) {
-	response, err := s.kv.Get(ctx, s.kv.Keys.Cluster())
+func (d *Directory) ClusterID(ctx context.Context) (string, error) {
+	response, err := d.kv.Get(ctx, d.kv.Keys.Cluster())
 	if err != nil {
 		return "", err
 	}

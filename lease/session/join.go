@@ -87,18 +87,18 @@ type Registration struct {
 }
 
 // Lookup reads what etcd has of a node.
-func (s *Store) Lookup(ctx context.Context, name string) (b Registration, err error) {
+func (d *Directory) Lookup(ctx context.Context, name string) (b Registration, err error) {
 	t := kv.Transact("read node")
-	node, session, cluster := t.Else(s.kv.Keys.Node(name)), t.Else(s.kv.Keys.Session(name)), t.Else(s.kv.Keys.Cluster())
-	if err := s.kv.Consult(ctx, kv.CallTime, t); err != nil {
+	node, session, cluster := t.Else(d.kv.Keys.Node(name)), t.Else(d.kv.Keys.Session(name)), t.Else(d.kv.Keys.Cluster())
+	if err := d.kv.Consult(ctx, kv.CallTime, t); err != nil {
 		return b, err
 	}
 	b.cluster = cluster.Revision()
-	if b.certain, err = Certain(s.kv.Keys, t.Header, cluster.KVs); err != nil {
+	if b.certain, err = Certain(d.kv.Keys, t.Header, cluster.KVs); err != nil {
 		return b, err
 	}
 	if node.Found() {
-		record, err := kv.Recovered(ctx, s.kv, record.NodeCodec, node.KVs[0])
+		record, err := kv.Recovered(ctx, d.kv, record.NodeCodec, node.KVs[0])
 		if err != nil {
 			return b, err // whose the name is, is not known
 		}

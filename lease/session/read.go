@@ -20,23 +20,23 @@ func (s *Store) FollowNodes(ctx context.Context, f func(kv.Update[record.Node]))
 }
 
 // FollowSessions is FollowBlocks for the nodes' sessions.
-func (s *Store) FollowSessions(ctx context.Context, f func(kv.Update[record.Presence])) error {
-	return kv.Follow(ctx, s.kv, record.SessionCodec, f)
+func (d *Directory) FollowSessions(ctx context.Context, f func(kv.Update[record.Presence])) error {
+	return kv.Follow(ctx, d.kv, record.SessionCodec, f)
 }
 
 // Nodes are all nodes that were ever there and were not removed, by name.
-func (s *Store) Nodes(ctx context.Context) ([]record.Node, error) {
-	nodes, err := kv.Readable(ctx, s.kv, record.NodeCodec)
+func (d *Directory) Nodes(ctx context.Context) ([]record.Node, error) {
+	nodes, err := kv.Readable(ctx, d.kv, record.NodeCodec)
 	return slices.DeleteFunc(nodes, func(n record.Node) bool { return n.Removed != nil }), err
 }
 
 // Node is a node's record, or where that cannot be read what it was before; nil if there is none, or it was removed.
-func (s *Store) Node(ctx context.Context, name string) (*record.Node, error) {
-	response, err := s.kv.Get(ctx, s.kv.Keys.Node(name))
+func (d *Directory) Node(ctx context.Context, name string) (*record.Node, error) {
+	response, err := d.kv.Get(ctx, d.kv.Keys.Node(name))
 	if err != nil || len(response.Kvs) == 0 {
 		return nil, err
 	}
-	n, err := kv.Recovered(ctx, s.kv, record.NodeCodec, response.Kvs[0])
+	n, err := kv.Recovered(ctx, d.kv, record.NodeCodec, response.Kvs[0])
 	if err != nil || n.Removed != nil {
 		return nil, err
 	}
@@ -44,9 +44,9 @@ func (s *Store) Node(ctx context.Context, name string) (*record.Node, error) {
 }
 
 // Sessions are the names of the nodes that have a session.
-func (s *Store) Sessions(ctx context.Context) ([]string, error) {
-	prefix := s.kv.Keys.Under(kv.KindSession)
-	response, err := s.kv.Scan(ctx, prefix, clientv3.WithKeysOnly())
+func (d *Directory) Sessions(ctx context.Context) ([]string, error) {
+	prefix := d.kv.Keys.Under(kv.KindSession)
+	response, err := d.kv.Scan(ctx, prefix, clientv3.WithKeysOnly())
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,15 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// A Store is who is alive: nodes and their sessions, and the etcd whose state this is.
+// A Directory is which nodes there are, and which of them have a session, as etcd has it.
+type Directory struct{ kv *kv.Client }
+
+// NewDirectory is the directory of a client.
+func NewDirectory(kv *kv.Client) *Directory { return &Directory{kv} }
+
+// A Store is what a node needs of the directory to be in it itself: it joins, and finds out whose state etcd has.
 type Store struct {
-	kv      *kv.Client
+	*Directory
 	Now     func() time.Duration // the time since boot
 	deleted deletions
 	anew    func(ClusterState) // called when another life of etcd's has begun; nil: nobody wants to know
@@ -19,5 +25,5 @@ func New(kv *kv.Client, now func() time.Duration) *Store {
 	if now == nil {
 		now = Boottime
 	}
-	return &Store{kv: kv, Now: now}
+	return &Store{Directory: NewDirectory(kv), Now: now}
 }

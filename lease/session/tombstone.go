@@ -13,13 +13,13 @@ import (
 
 // WriteTombstone puts a gravestone in the place of a node's record and ends its session, if all is as b says. It returns the
 // gravestone's revision.
-func (s *Store) WriteTombstone(ctx context.Context, name string, b Registration) (int64, error) {
+func WriteTombstone(ctx context.Context, c *kv.Client, name string, b Registration) (int64, error) {
 	now := time.Now().UTC()
 	stone := record.Node{Name: name, Removed: &now}
 	if b.Node != nil {
 		stone.Fencing, stone.Session, stone.AddressLease, stone.Started = b.Node.Fencing, b.Node.Session, b.Node.AddressLease, b.Node.Started
 	}
-	node, session := s.kv.Keys.Node(name), s.kv.Keys.Session(name)
+	node, session := c.Keys.Node(name), c.Keys.Session(name)
 	t := kv.Transact("bury node")
 	t.If(kv.Unchanged(node, b.NodeRevision), kv.Unchanged(session, b.SessionRevision))
 	t.Then(kv.Put(node, stone))
@@ -27,12 +27,12 @@ func (s *Store) WriteTombstone(ctx context.Context, name string, b Registration)
 		t.Then(clientv3.OpDelete(session))
 	}
 	record, alive := t.Else(node), t.Else(session, clientv3.WithKeysOnly())
-	switch err := s.kv.Settle(ctx, t); {
+	switch err := c.Settle(ctx, t); {
 	case err != nil:
 		return 0, err
 	case t.Done:
 		if b.lease != 0 {
-			s.kv.Revoke(b.lease)
+			c.Revoke(b.lease)
 		}
 		return t.Revision(), nil
 	}
