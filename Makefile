@@ -57,7 +57,7 @@ e2e-etcd: ## the leader of a real etcd of the lowest accepted release (ETCD_FLOO
 	@dir=$${XDG_CACHE_HOME:-$$HOME/.cache}/berth/etcd/$(ETCD_FLOOR); test -x $$dir/etcd || { mkdir -p $$dir && cd $$dir && \
 	  printf 'module etcd\n' >go.mod && printf '//go:build tools\n\npackage tools\n\nimport _ "go.etcd.io/etcd/server/v3"\n' >tools.go && \
 	  go get go.etcd.io/etcd/server/v3@v$(ETCD_FLOOR) && go mod tidy && CGO_ENABLED=0 go build -trimpath -o etcd go.etcd.io/etcd/server/v3; } && \
-	cd $(CURDIR) && BERTH_ETCD=$$dir/etcd go test -count=1 -v -timeout 10m -run PausedLeader ./lease
+	cd $(CURDIR) && BERTH_ETCD=$$dir/etcd go test -count=1 -v -timeout 10m -run PausedLeader ./lease/session
 
 e2e-systemd: ## README's installation, pasted line by line, on a machine with a real systemd; needs root, and debootstrap once
 	go run ./e2e/systemd

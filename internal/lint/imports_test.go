@@ -65,6 +65,11 @@ var rules = map[string]rule{
 	"lease/doctor":   {ours: []string{"lease", "lease/admin", "lease/kv", "lease/record", "allocator", "allocator/ipam", "internal/task"}},
 	"lease/embedded": {others: embed},
 	"lease/model":    {},
+	"lease/lab": {
+		ours: []string{"lease", "lease/block", "lease/config", "lease/embedded", "lease/kv", "lease/record", "lease/reservation",
+			"lease/rollout", "lease/session", "allocator", "internal/etcdtest"},
+		others: etcd,
+	},
 	"netops": {
 		ours:   []string{"netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
 		others: []string{"golang.org/x/sys/", "github.com/google/nftables"},

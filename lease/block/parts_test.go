@@ -1,0 +1,27 @@
+package block_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/lab"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+func TestABlockIsNotSplitWithoutBound(t *testing.T) {
+	x := &lab.Joined{Session: session.New(nil, nil).Entrant(lab.Node("n1"), 0)}
+	b := record.Block{Pool: "default", Prefix: lab.Prefix("10.0.0.0/16")}
+	for i := range record.MaxParts - 1 {
+		owner := fmt.Sprint("n", 1+i%2)
+		b.Parts = append(b.Parts, record.Part{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 6), byte(i << 2)}), 30),
+			Owner: owner})
+	}
+	_, err := block.Transfer(t.Context(), x.Session, b, lab.Prefix("10.0.0.1/32"), record.Demand{Pool: "default", Node: "n3"})
+	if !errors.Is(err, block.ErrManyParts) {
+		t.Errorf("a block of %d parts was split: %v", len(b.Parts), err)
+	}
+}

@@ -1,0 +1,96 @@
+package session_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/lab"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// clusterRecord is the cluster's record as it is in etcd, with its mod revision.
+func clusterRecord(l *lab.Lab, s *lab.Store) (record.Cluster, int64) {
+	l.Helper()
+	response, err := s.KV.Get(l.Context(), s.KV.Keys.Cluster())
+	l.Check(err)
+	record, err := record.ClusterCodec.Read(s.KV.Keys, response.Kvs[0])
+	l.Check(err)
+	return record, kv.RevisionOf(response.Kvs)
+}
+
+func TestTheClustersRecordIsRewrittenOnlyAsItWasSeen(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	l.Meet(s, "n1", session.Past{})
+	_, seen := clusterRecord(l, s)
+	l.Void(s)
+	recovering := l.Meet(s, "n1", session.Past{})
+	before, revision := clusterRecord(l, s)
+	l.Check(s.Sessions.RewriteCluster(t.Context(), seen, record.Cluster{ID: "c0ffee"}))
+	if after, now := clusterRecord(l, s); now != revision {
+		t.Errorf("it was %+v, and is %+v", before, after)
+	}
+	// Somebody has voided it anew since: another wait begins, and the end of the former one says nothing.
+	l.Void(s)
+	l.Check(s.Sessions.AcceptCluster(t.Context(), recovering))
+	if met := l.Meet(s, "n1", session.Past{}); !met.Recovering {
+		t.Errorf("a wait from before has ended the recovery: %+v", met)
+	}
+}
+
+func TestWhatWasLearnedIsVoidOnceOthersHaveBegunAnotherLifeOfTheState(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	config := l.Apply(s, lab.Smallest())
+	l.Meet(s, "n1", session.Past{})
+	had := l.Reserve(l.Join(s, "n1"), lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
+	record, _ := clusterRecord(l, s)
+	record.Life++
+	l.Put(s.KV.Keys.Cluster(), kv.Encode(record))
+	if met := l.Meet(s, "n1", session.Past{}); !met.New || met.Life != record.Life {
+		t.Errorf("it met %+v: want another life", met)
+	}
+	if hint := s.Reservations.Cache.Of(had.Identity); len(hint) > 0 {
+		t.Errorf("it still knows of %+v", hint)
+	}
+	if met := l.Meet(s, "n1", session.Past{}); met.New {
+		t.Errorf("and again it met %+v", met)
+	}
+}
+
+// A node that was away for all of a recovery has seen more than etcd has, and that has been dealt with.
+func TestWhoComesBackAfterARecoveryDoesNotBeginAnother(t *testing.T) {
+	m := lab.NewMachine(t)
+	at := m.Meet(m.Store(), "n1", session.Past{})
+	m.Save("early")
+	gone, x := past(at, m.Join(m.Store(), "n1")), m.Join(m.Store(), "n2")
+	m.Back("early")
+	s := m.Store()
+	m.Check(s.Sessions.AcceptCluster(t.Context(), m.Meet(s, "n2", past(at, x))))
+	if met := m.Meet(m.Store(), "n1", gone); met.Recovering || met.Life != 1 {
+		t.Errorf("it met %+v: want the end of the recovery", met)
+	}
+}
+
+func TestAnotherEtcdIsNoticedWhateverItsRevision(t *testing.T) {
+	m := lab.NewMachine(t)
+	s := m.Store()
+	m.Meet(s, "n1", session.Past{})
+	m.Back("")
+	m.Grow(20) // more than the former one had
+	m.Until("it is noticed", func() bool { _, err := s.Config.Read(t.Context()); return errors.Is(err, kv.ErrStoreReset) })
+}
+
+func TestAJournalOfAnotherClusterIsTakenWhereItsMachineIsKnown(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	l.Meet(s, "n1", session.Past{})
+	l.Join(s, "n1")
+	l.Meet(l.Store(), "n1", session.Past{Cluster: "beef", Generation: 7})
+	_, err := l.Store().Sessions.Handshake(t.Context(), "n1", "another machine", session.Past{Cluster: "beef", Generation: 7})
+	if _, foreign := errors.AsType[*session.ClusterError](err); !foreign {
+		t.Errorf("another machine under the name: %v", err)
+	}
+}
