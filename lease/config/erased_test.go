@@ -3,6 +3,7 @@ package config_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -227,6 +228,64 @@ func TestWithoutAHistoryADamagedObjectIsWhatItWasBefore(t *testing.T) {
 			}
 			if len(got.Repairable()) != 2 {
 				t.Errorf("the next change would mend %v: want the pool and the settings", got.Repairable())
+			}
+		})
+	}
+}
+
+// Without any key of it there is no configuration, but where somebody has an address or a block by it.
+func TestAConfigurationOfWhichNoKeyIsLeftIsKnownWhereSomebodyHasSomethingByIt(t *testing.T) {
+	block := kv.Key{Kind: kv.KindBlock, Pool: "default", Address: netip.MustParseAddr("10.0.0.64")}
+	reservation := kv.Key{Kind: kv.KindReservation, Pool: "default", Address: netip.MustParseAddr("10.0.0.9")}
+	for name, c := range map[string]struct {
+		left     []kv.Key
+		forgets  bool // etcd
+		complete bool
+	}{
+		"a block":                            {[]kv.Key{block}, false, true},
+		"a reservation":                      {[]kv.Key{reservation}, false, true},
+		"nothing":                            {nil, false, false},
+		"a block, and etcd has forgotten":    {[]kv.Key{block}, true, false},
+		"nothing, and etcd has forgotten":    {nil, true, false},
+		"both, long after the configuration": {[]kv.Key{block, reservation}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := lab.New(t)
+			l.Own()
+			s := l.Store()
+			want := changedThrice(l, s)
+			for _, key := range c.left {
+				l.Put(s.KV.Keys.Of(key), "whatever it is")
+			}
+			for _, key := range configKeys(s) {
+				l.Delete(key)
+			}
+			for range len(c.left) * 20 { // so that the configuration was there for a shorter time than it is gone
+				l.Put(s.KV.Keys.Of(kv.Key{Kind: kv.KindStatus, Node: "n1"}), "{}")
+			}
+			if c.forgets {
+				forget(l)
+			}
+			got := currentConfig(l, s)
+			if c.complete && (got.Revision != want.Revision || got.Changes != 3 || !reflect.DeepEqual(got.Pools, want.Pools) ||
+				!reflect.DeepEqual(got.Settings, want.Settings) || got.Unsettled) {
+				t.Errorf("it is revision %d of %d changes, %+v, %+v, unsettled: %v; bad are %v",
+					got.Revision, got.Changes, got.Pools, got.Settings, got.Unsettled, got.Bad)
+			}
+			if !c.complete && (got.Revision != 0 || len(got.Pools) > 0) {
+				t.Errorf("it is revision %d, %+v", got.Revision, got.Pools)
+			}
+			keeps := got.KeepKnown(want) // what an agent goes on with
+			if len(c.left) > 0 && (!reflect.DeepEqual(keeps.Pools, want.Pools) || !reflect.DeepEqual(keeps.Settings, want.Settings)) {
+				t.Errorf("an agent goes on with %+v, %+v; bad are %v", keeps.Pools, keeps.Settings, keeps.Bad)
+			}
+			state, err := s.Admin.State(t.Context())
+			l.Check(err)
+			for _, key := range []string{s.KV.Keys.Revision(), s.KV.Keys.Pool("default")} {
+				told := slices.ContainsFunc(state.Bad, func(b admin.BadKey) bool { return b.Text == key })
+				if told != (len(c.left) > 0) {
+					t.Errorf("that %s is gone is told: %v; bad are %v", key, told, state.Bad)
+				}
 			}
 		})
 	}

@@ -178,8 +178,15 @@ func (s *Store) Read(ctx context.Context) (*Config, error) {
 func (s *Store) Of(ctx context.Context, kvs []*mvccpb.KeyValue, history bool, revision int64) (*Config, error) {
 	r := ReadConfig(s.kv.Keys, kvs)
 	r.Read, r.history = revision, history
-	if r.doubtful() {
-		if err := s.completeConfig(ctx, r, kvs); err != nil {
+	var uses []*mvccpb.KeyValue
+	if r.empty() {
+		var err error
+		if uses, err = s.uses(ctx, revision); err != nil {
+			return nil, fmt.Errorf("whether there was a configuration: %w", err)
+		}
+	}
+	if r.doubtful() || len(uses) > 0 {
+		if err := s.completeConfig(ctx, r, kvs, uses); err != nil {
 			return nil, fmt.Errorf("what the configuration is to be: %w", err)
 		}
 	}

@@ -84,19 +84,36 @@ func (r *rawConfig) take(pair *mvccpb.KeyValue) error {
 // doubtful reports whether the history has to be asked what is right.
 func (r *rawConfig) doubtful() bool {
 	if r.count == nil {
-		return r.Revision > 0 || r.pools > 0 || r.settings > 0 || r.history
+		return !r.empty()
 	}
 	return len(r.Bad) > 0 || r.strange || r.Settled && r.settings == 0 || r.count.Pools != nil && *r.count.Pools != r.pools
 }
 
+// empty reports whether there is no key at all.
+func (r *rawConfig) empty() bool {
+	return r.Revision == 0 && r.pools == 0 && r.settings == 0 && !r.history
+}
+
+// uses are the keys of blocks and reservations: without a configuration nobody could have claimed or reserved anything.
+func (s *Store) uses(ctx context.Context, revision int64) (kvs []*mvccpb.KeyValue, err error) {
+	for _, kind := range []kv.Kind{kv.KindBlock, kv.KindReservation} {
+		found, err := s.kv.Scan(ctx, s.kv.Keys.Under(kind), clientv3.WithKeysOnly(), clientv3.WithRev(revision))
+		if err != nil {
+			return nil, err
+		}
+		kvs = append(kvs, found.Kvs...)
+	}
+	return kvs, nil
+}
+
 // completeConfig puts what etcd still tells in the place of what cannot be read, is missing, or was written by hand. kvs are the keys
-// of r.
-func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs []*mvccpb.KeyValue) error {
+// of r; uses are others that were written while there was a configuration.
+func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs, uses []*mvccpb.KeyValue) error {
 	history, err := s.kv.Scan(ctx, s.kv.Keys.Under(kv.KindHistory), clientv3.WithRev(r.Read))
 	if err != nil {
 		return err
 	}
-	there := written(slices.Concat(kvs, history.Kvs))
+	there := written(slices.Concat(kvs, history.Kvs, uses))
 	if r.counted = r.Revision; r.count == nil {
 		count, at, err := s.lastCount(ctx, kvAt(kvs, s.kv.Keys.Revision()), r.Read, there)
 		if err != nil {
@@ -117,8 +134,22 @@ func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs []*mvccpb.
 	if err := s.askForObjects(ctx, r, h, kvs, there); err != nil {
 		return err
 	}
+	r.missUsed(h, uses)
 	r.Complete(h)
 	return nil
+}
+
+// missUsed tells of the pools of which somebody has something and of which nothing tells what they were.
+func (r *rawConfig) missUsed(h *Memory, uses []*mvccpb.KeyValue) {
+	for _, pair := range uses {
+		key, err := r.keys.Parse(string(pair.Key))
+		if err != nil || r.BadPool(key.Pool) != nil {
+			continue
+		}
+		if _, known := h.poolAt(key.Pool); !known {
+			r.missing(kv.Key{Kind: kv.KindPool, Pool: key.Pool}, errors.New("it is missing, somebody has addresses of it, and nothing tells what it was"))
+		}
+	}
 }
 
 // kvAt is the one of a key; nil: there is none.
