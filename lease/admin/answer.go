@@ -34,16 +34,16 @@ func FollowRequests(ctx context.Context, c *kv.Client, f func(record.ReportReque
 	}
 	return c.EachIncarnation(ctx, func(ctx context.Context, life int) {
 		within := func(kv *mvccpb.KeyValue) { c.Incarnation.Within(life, func() { hear(kv, life) }) }
-		if revision, err := ReadQuestions(ctx, c, within); err == nil {
+		if revision, err := readRequests(ctx, c, within); err == nil {
 			watchQuestions(ctx, c, revision, within)
 		}
 	})
 }
 
-// ReadQuestions gives f all that is asked now, and the revision that it was read at.
-func ReadQuestions(ctx context.Context, c *kv.Client, hear func(*mvccpb.KeyValue)) (int64, error) {
+// readRequests gives f all that is asked now, and the revision that it was read at.
+func readRequests(ctx context.Context, c *kv.Client, hear func(*mvccpb.KeyValue)) (int64, error) {
 	t := kv.Transact("read questions")
-	questions := make([]*kv.Read, AskSlots)
+	questions := make([]*kv.Read, slots)
 	for n := range questions {
 		questions[n] = t.Else(c.Keys.Question(strconv.Itoa(n + 1)))
 	}
@@ -67,7 +67,7 @@ func watchQuestions(ctx context.Context, c *kv.Client, revision int64, hear func
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	heard := make(chan clientv3.WatchResponse)
-	for n := range AskSlots {
+	for n := range slots {
 		watch := client.Watch(ctx, c.Keys.Question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
 		go func() {
 			defer cancel()

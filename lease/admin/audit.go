@@ -13,13 +13,13 @@ import (
 func Audit(ctx context.Context, c *kv.Client, most int) (bad []*kv.DamagedError, err error) {
 	for from := c.Keys.Prefix; ; {
 		response, err := c.Read(ctx, kv.ScanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(c.Keys.Prefix)),
-			clientv3.WithLimit(Page))
+			clientv3.WithLimit(pageSize))
 		if err != nil {
 			return nil, err
 		}
-		seen := new(State).With(c.Keys)
+		seen := newState(c.Keys)
 		for _, kv := range response.Kvs {
-			seen.take(kv)
+			seen.learn(kv)
 		}
 		for _, each := range seen.Bad {
 			e := kv.Damage(each.Reason)

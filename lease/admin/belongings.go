@@ -35,8 +35,8 @@ func (b *belongings) all() []belonging {
 	return slices.Concat(b.blocks, b.assignments, b.reservations, b.others)
 }
 
-// HeldBy reads what a node has. Records that cannot be read are nobody's.
-func (s *Store) HeldBy(ctx context.Context, name string) (b belongings, err error) {
+// heldBy reads what a node has. Records that cannot be read are nobody's.
+func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err error) {
 	now := time.Now().UTC()
 	err = errors.Join(
 		kv.Each(ctx, s.kv, record.BlockCodec, func(pair *mvccpb.KeyValue, block record.Block) {

@@ -23,9 +23,9 @@ type NodeReports struct{ kv *kv.Client }
 func NewNodeReports(kv *kv.Client) *NodeReports { return &NodeReports{kv} }
 
 const (
-	// AskSlots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
+	// slots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
 	// answers, too, every agent would get all of them.
-	AskSlots = 4
+	slots = 4
 	// askTime is how long a question stays there beyond the asker's patience, where the asker dies of it.
 	askTime = 30 * time.Second
 )
@@ -41,7 +41,7 @@ func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patie
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
 	}
 	defer s.kv.Revoke(id) // and with it the question and its answers
-	slot, at, live, err := s.Pose(ctx, q, id)
+	slot, at, live, err := s.pose(ctx, q, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
 	}
@@ -74,11 +74,11 @@ func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patie
 	return answers, silent, nil
 }
 
-// Pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
-func (s *NodeReports) Pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
+// pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
+func (s *NodeReports) pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
 	err error) {
 	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
-	for _, n := range rand.Perm(AskSlots) {
+	for _, n := range rand.Perm(slots) {
 		slot = strconv.Itoa(n + 1)
 		p, err := s.poseIn(ctx, slot, q, id, 0)
 		if err != nil {
@@ -102,7 +102,7 @@ func (s *NodeReports) Pose(ctx context.Context, q record.ReportRequest, id clien
 		slices.Sort(live)
 		return slot, p.Revision(), live, nil
 	}
-	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", AskSlots, askTime)
+	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", slots, askTime)
 }
 
 // poseIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may

@@ -78,7 +78,7 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 		t.Errorf("live are %q", live)
 	}
 	var q record.ReportRequest
-	_, err = admin.ReadQuestions(t.Context(), s.KV, func(kv *mvccpb.KeyValue) {
+	_, err = admin.ReadRequests(t.Context(), s.KV, func(kv *mvccpb.KeyValue) {
 		q, err = record.QuestionCodec.Read(s.KV.Keys,
 			kv)
 		q.Lease = kv.Lease
@@ -105,7 +105,7 @@ func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
 func TestTheSlotsBoundHowMuchIsAskedAtOnce(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
-	for range admin.AskSlots {
+	for range admin.Slots {
 		id, err := s.KV.Grant(t.Context(), time.Minute)
 		l.Check(err)
 		_, _, _, err = s.Reports.Pose(t.Context(), record.ReportRequest{}, id)

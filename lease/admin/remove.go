@@ -75,7 +75,7 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 			return removal, err
 		}
 	}
-	held, err := s.HeldBy(ctx, name)
+	held, err := s.heldBy(ctx, name)
 	if err != nil {
 		return removal, err
 	}
@@ -89,7 +89,7 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 		}
 	}
 	for {
-		taken, err := s.TakeAll(ctx, name, grave, held)
+		taken, err := s.removeAll(ctx, name, grave, held)
 		removal.Parts += taken.Parts
 		removal.Assignments += taken.Assignments
 		removal.Reservations += taken.Reservations
@@ -97,7 +97,7 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 			return removal, err
 		}
 		// What the node had sent before the gravestone was written may have come in between.
-		if held, err = s.HeldBy(ctx, name); err != nil || held.empty() {
+		if held, err = s.heldBy(ctx, name); err != nil || held.empty() {
 			return removal, err
 		}
 	}
@@ -150,7 +150,7 @@ func (s *Store) rightOf(ctx context.Context, name string, b session.Registration
 	default:
 		by = record.Settings{Fencing: b.Node.Fencing, Session: b.Node.Session, AddressLease: b.Node.AddressLease}
 	}
-	held, err := s.HeldBy(ctx, name)
+	held, err := s.heldBy(ctx, name)
 	switch {
 	case err != nil:
 		return 0, err
@@ -162,9 +162,9 @@ func (s *Store) rightOf(ctx context.Context, name string, b session.Registration
 	return 0, nil
 }
 
-// TakeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it
+// removeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it
 // is read again.
-func (s *Store) TakeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
+func (s *Store) removeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
 	node, alive := s.kv.Keys.Node(name), s.kv.Keys.Session(name)
 	for chunk := range slices.Chunk(held.all(), kv.MaxOps-2) {
 		t := kv.Transact("remove node")

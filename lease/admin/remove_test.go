@@ -258,7 +258,7 @@ func TestNothingComesBetweenALookAndARemoval(t *testing.T) {
 			held, err := s.Admin.HeldBy(t.Context(), "n1")
 			l.Check(err)
 			change(l, s)
-			taken, err := s.Admin.TakeAll(t.Context(), "n1", grave, held)
+			taken, err := s.Admin.RemoveAll(t.Context(), "n1", grave, held)
 			if taken != (admin.Removal{}) || isReturned(err) != (what != "what it owns") {
 				t.Errorf("taken was %+v: %v", taken, err)
 			}

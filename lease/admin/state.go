@@ -87,8 +87,8 @@ func (s *State) RevisionOf(key kv.Key) int64 { return s.revisions[s.keys.Of(key)
 // Live reports whether a node has a session.
 func (s *State) Live(node string) bool { _, live := s.Sessions[node]; return live }
 
-// Page is how many keys are read at once.
-const Page = 5000
+// pageSize is how many keys are read at once.
+const pageSize = 5000
 
 // stateTries bounds how often etcd may compact what is being read.
 const stateTries = 10
@@ -104,10 +104,10 @@ func (s *Store) State(ctx context.Context) (*State, error) {
 }
 
 func (s *Store) readState(ctx context.Context) (*State, error) {
-	state := new(State).With(s.kv.Keys)
+	state := newState(s.kv.Keys)
 	for from := s.kv.Keys.Prefix; ; {
 		response, err := s.kv.Read(ctx, kv.ScanTime, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.kv.Keys.Prefix)),
-			clientv3.WithLimit(Page), clientv3.WithRev(state.Revision))
+			clientv3.WithLimit(pageSize), clientv3.WithRev(state.Revision))
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (s *Store) readState(ctx context.Context) (*State, error) {
 			state.Revision, state.ClusterID = response.Header.Revision, kv.ClusterID(response.Header.ClusterId)
 		}
 		for _, kv := range response.Kvs {
-			state.take(kv)
+			state.learn(kv)
 		}
 		if !response.More {
 			return state, s.readStateConfig(ctx, state)
@@ -137,34 +137,34 @@ func (s *Store) readStateConfig(ctx context.Context, state *State) error {
 	return s.missHistory(ctx, state)
 }
 
-// take brings one key in.
-func (s *State) take(pair *mvccpb.KeyValue) {
+// learn brings one key in.
+func (s *State) learn(pair *mvccpb.KeyValue) {
 	s.revisions[string(pair.Key)] = pair.ModRevision
 	key, err := s.keys.Parse(string(pair.Key))
-	if s.Is(string(pair.Key), kv.KindHistory) {
+	if s.is(string(pair.Key), kv.KindHistory) {
 		s.history = true
 	} else if strings.HasPrefix(string(pair.Key), s.keys.Prefix+"config/") {
 		s.config = append(s.config, pair)
 		return
 	}
 	if err == nil {
-		err = s.TakeRecord(key, pair)
+		err = s.learnRecord(key, pair)
 	}
 	if err != nil {
 		s.Bad = append(s.Bad, BadKey{Text: string(pair.Key), Key: key, Revision: pair.ModRevision, Added: pair.Version == 1, Reason: err})
 	}
 }
 
-// With is an empty state of keys.
-func (s *State) With(keys kv.Keys) *State {
-	s.keys, s.Settings, s.revisions = keys, record.DefaultSettings(), map[string]int64{}
-	s.Pools, s.Nodes, s.Sessions = map[string]allocator.Pool{}, map[string]record.Node{}, map[string]SessionKey{}
-	s.Statuses, s.Identities = map[string]record.Status{}, map[allocator.Identity]record.IdentityRecord{}
-	return s
+func newState(keys kv.Keys) *State {
+	return &State{
+		keys: keys, Settings: record.DefaultSettings(), revisions: map[string]int64{}, Pools: map[string]allocator.Pool{},
+		Nodes: map[string]record.Node{}, Sessions: map[string]SessionKey{}, Statuses: map[string]record.Status{},
+		Identities: map[allocator.Identity]record.IdentityRecord{},
+	}
 }
 
-// TakeRecord brings in a record whose key can be read.
-func (s *State) TakeRecord(key kv.Key, pair *mvccpb.KeyValue) (err error) {
+// learnRecord brings in a record whose key can be read.
+func (s *State) learnRecord(key kv.Key, pair *mvccpb.KeyValue) (err error) {
 	switch key.Kind {
 	case kv.KindCluster:
 		var c record.Cluster
@@ -219,8 +219,8 @@ func appended[T any](all *[]T, keys kv.Keys, codec kv.Codec[T], kv *mvccpb.KeyVa
 	return err
 }
 
-// Is reports whether a key, as it is written, would be of a kind; it need not be one that can be read.
-func (s *State) Is(text string, kind kv.Kind) bool {
+// is reports whether a key, as it is written, would be of a kind; it need not be one that can be read.
+func (s *State) is(text string, kind kv.Kind) bool {
 	return text == s.keys.Prefix+string(kind) || strings.HasPrefix(text, s.keys.Under(kind))
 }
 
@@ -232,7 +232,7 @@ func (s *Store) Former(ctx context.Context, bad BadKey) (string, error) {
 	if bad.Key.Kind == "" || bad.Revision == 0 {
 		return "", nil
 	}
-	readable := func(kv *mvccpb.KeyValue) bool { return new(State).With(s.kv.Keys).TakeRecord(bad.Key, kv) == nil }
+	readable := func(kv *mvccpb.KeyValue) bool { return newState(s.kv.Keys).learnRecord(bad.Key, kv) == nil }
 	was, err := s.kv.Former(ctx, &mvccpb.KeyValue{Key: []byte(bad.Text), ModRevision: bad.Revision}, readable)
 	if err != nil || was == nil {
 		return "", err

@@ -52,7 +52,7 @@ func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 func TestTheStateIsReadInPages(t *testing.T) {
 	l := lab.New(t)
 	s, raw := l.Store(), l.Raw()
-	const many = 2*admin.Page + 3
+	const many = 2*admin.PageSize + 3
 	for n := 0; n < many; n += kv.MaxOps {
 		var ops []clientv3.Op
 		for i := n; i < min(n+kv.MaxOps, many); i++ {

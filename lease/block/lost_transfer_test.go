@@ -21,33 +21,33 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	l, _, n, b := given(t)
 	w := l.Wire()
 	cut := l.Store(func(o *kv.Options) { o.Endpoints = []string{w.Endpoint} })
-	giver := &lab.Joined{Session: n[0].Over(cut.KV)}
+	donor := l.Join(cut, "n1") // again, and so it still owns the block
 	d := l.Demand(n[1])
 	w.Cut()
 	ctx, cancel := context.WithTimeout(t.Context(), kv.CallTime/50)
 	defer cancel()
-	_, err := block.Transfer(ctx, giver.Session, b, lab.Prefix("10.42.16.32/27"), d)
+	_, err := block.Transfer(ctx, donor.Session, b, lab.Prefix("10.42.16.32/27"), d)
 	if err == nil || errors.Is(err, block.ErrDemandMet) {
 		t.Fatalf("with the wire cut: %v", err)
 	}
-	now, err := block.Settle(t.Context(), n[0].Session, b)
-	l.Check(err)
+	w.Mend()
+	var now record.Block
+	l.Check(l.Insist(func(ctx context.Context) (err error) { now, err = block.Settle(ctx, donor.Session, b); return err }))
 	if now.Revision <= b.Revision || !slices.Equal(now.Parts, b.Parts) {
 		t.Errorf("settled: %+v", now)
 	}
-	w.Mend()
-	_, err = block.Transfer(t.Context(), giver.Session, b, lab.Prefix("10.42.16.32/27"), d)
+	_, err = block.Transfer(t.Context(), donor.Session, b, lab.Prefix("10.42.16.32/27"), d)
 	if _, ok := errors.AsType[*block.LostError](err); !ok {
 		t.Error("a gift from before the settling was carried out after it")
 	}
 	// And one that was carried out, unheard.
-	after, err := block.Transfer(t.Context(), n[0].Session, now, lab.Prefix("10.42.16.32/27"), d)
+	after, err := block.Transfer(t.Context(), donor.Session, now, lab.Prefix("10.42.16.32/27"), d)
 	l.Check(err)
-	if got, err := block.Settle(t.Context(), n[0].Session, now); err != nil || got.Revision != after.Revision ||
+	if got, err := block.Settle(t.Context(), donor.Session, now); err != nil || got.Revision != after.Revision ||
 		got.OwnerOf(lab.Addr("10.42.16.40")) != "n2" {
 		t.Errorf("settled: %+v, %v", got, err)
 	}
-	again, err := block.Transfer(t.Context(), n[0].Session, now, lab.Prefix("10.42.16.32/27"), d)
+	again, err := block.Transfer(t.Context(), donor.Session, now, lab.Prefix("10.42.16.32/27"), d)
 	if err != nil || again.Revision != after.Revision {
 		t.Errorf("repeated: %+v, %v", again, err)
 	}

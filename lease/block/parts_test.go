@@ -9,11 +9,11 @@ import (
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
-	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestABlockIsNotSplitWithoutBound(t *testing.T) {
-	x := &lab.Joined{Session: session.New(nil, nil).Entrant(lab.Node("n1"), 0)}
+	l := lab.New(t)
+	x := l.Join(l.Store(), "n1")
 	b := record.Block{Pool: "default", Prefix: lab.Prefix("10.0.0.0/16")}
 	for i := range record.MaxParts - 1 {
 		owner := fmt.Sprint("n", 1+i%2)

@@ -19,12 +19,12 @@ type Editor struct{ *Store }
 // NewEditor changes the configuration that a store reads.
 func NewEditor(s *Store) *Editor { return &Editor{s} }
 
-// A Change is what one transaction does to the configuration.
-type Change struct {
-	Base, Next *Config
-	Note       Note
-	Pools      []string // that differ, by name
-	Guard
+// A change is what one transaction does to the configuration.
+type change struct {
+	base, next *Config
+	note       Note
+	pools      []string // that differ, by name
+	guard
 }
 
 // RemovePool takes a pool out of the configuration, with the blocks that no node owns. It fails with *InUseError while a
@@ -41,17 +41,17 @@ func (s *Editor) RemovePool(ctx context.Context, base *Config, name string, note
 
 // guarded carries a change out by whatever guards it.
 func (s *Editor) guarded(ctx context.Context, base, next *Config, pools []string, note Note) (*Config, error) {
-	return s.Change(ctx, func() (Change, error) {
-		g, err := s.Guard(ctx, base, next, pools)
-		return Change{Base: base, Next: next, Note: note, Pools: pools, Guard: g}, err
+	return s.commit(ctx, func() (change, error) {
+		g, err := s.guard(ctx, base, next, pools)
+		return change{base: base, next: next, note: note, pools: pools, guard: g}, err
 	})
 }
 
-// Change carries a change out. Every change of the configuration goes through here: one transaction that compares the
+// change carries a change out. Every change of the configuration goes through here: one transaction that compares the
 // revision of the base and writes revision, history and objects. Prepare reads what the change depends on, and is
 // asked again when that has changed meanwhile. Agents that have given former gateways free meanwhile are no conflict: the
 // change is made upon theirs.
-func (s *Editor) Change(ctx context.Context, prepare func() (Change, error)) (*Config, error) {
+func (s *Editor) commit(ctx context.Context, prepare func() (change, error)) (*Config, error) {
 	const patience = 10 // how often what the change depends on may have changed
 	when := time.Now().UTC()
 	var freed *Config // what agents have made of the base
@@ -63,7 +63,7 @@ func (s *Editor) Change(ctx context.Context, prepare func() (Change, error)) (*C
 		if freed != nil {
 			c = c.onto(freed)
 		}
-		after, moved, err := s.CommitChange(ctx, c, when)
+		after, moved, err := s.commitOnce(ctx, c, when)
 		if conflict, is := errors.AsType[*ConflictError](err); is {
 			now, unread := s.freedSince(ctx, c, conflict)
 			if unread != nil {
@@ -82,14 +82,14 @@ func (s *Editor) Change(ctx context.Context, prepare func() (Change, error)) (*C
 	}
 }
 
-// CommitChange reports in moved that the base is still the present configuration, while what else the change depends
+// commitOnce reports in moved that the base is still the present configuration, while what else the change depends
 // on is not as it was.
-func (s *Editor) CommitChange(ctx context.Context, c Change, when time.Time) (after *Config, moved bool, err error) {
-	c.Next.Former = retire(c.Base, c.Next, c.Pools)
+func (s *Editor) commitOnce(ctx context.Context, c change, when time.Time) (after *Config, moved bool, err error) {
+	c.next.Former = retire(c.base, c.next, c.pools)
 	entry := c.entry(when)
 	t := kv.Transact("configure")
-	t.If(kv.Unchanged(s.kv.Keys.Revision(), c.Base.keyAt()), kv.Absent(s.kv.Keys.History(entry.Number)))
-	t.If(c.Compares...)
+	t.If(kv.Unchanged(s.kv.Keys.Revision(), c.base.keyAt()), kv.Absent(s.kv.Keys.History(entry.Number)))
+	t.If(c.compares...)
 	t.Then(s.writes(c, entry)...)
 	t.Then(c.ops...)
 	revision := t.Else(s.kv.Keys.Revision())
@@ -104,10 +104,10 @@ func (s *Editor) CommitChange(ctx context.Context, c Change, when time.Time) (af
 	if t.Done {
 		return c.at(entry.Number, t.Revision()), false, nil
 	}
-	if revision.Revision() == c.Base.keyAt() {
+	if revision.Revision() == c.base.keyAt() {
 		if first.Found() { // the record of the revision says less changes than there were: the history counts
 			var err error
-			if c.Base.Changes, err = s.newestChange(ctx); err != nil {
+			if c.base.Changes, err = s.newestChange(ctx); err != nil {
 				return nil, false, err
 			}
 		}
@@ -127,23 +127,23 @@ func (s *Editor) CommitChange(ctx context.Context, c Change, when time.Time) (af
 }
 
 // entry is the change's record in the history.
-func (c *Change) entry(when time.Time) record.HistoryEntry {
+func (c *change) entry(when time.Time) record.HistoryEntry {
 	e := record.HistoryEntry{
-		Number: c.Base.Changes + 1, Who: c.Note.Who, When: when, Message: c.Note.Message, Changes: differences(c.Base, c.Next, c.Pools),
+		Number: c.base.Changes + 1, Who: c.note.Who, When: when, Message: c.note.Message, Changes: differences(c.base, c.next, c.pools),
 	}
-	for _, f := range c.Base.Former {
-		if !isFormer(c.Next.Former, f.Address) {
+	for _, f := range c.base.Former {
+		if !isFormer(c.next.Former, f.Address) {
 			e.Changes = append(e.Changes, record.Change{Object: record.FormerGateways, Field: "kept from containers", Before: f.Address.String()})
 		}
 	}
 	if c.settingsDiffer() {
-		e.Before.Settings, e.After.Settings = &c.Base.Settings, &c.Next.Settings
+		e.Before.Settings, e.After.Settings = &c.base.Settings, &c.next.Settings
 	}
-	for _, name := range c.Pools {
-		if pool, ok := c.Base.Pools[name]; ok {
+	for _, name := range c.pools {
+		if pool, ok := c.base.Pools[name]; ok {
 			e.Before.Pools = append(e.Before.Pools, pool)
 		}
-		if pool, ok := c.Next.Pools[name]; ok {
+		if pool, ok := c.next.Pools[name]; ok {
 			e.After.Pools = append(e.After.Pools, pool)
 		}
 	}
@@ -151,19 +151,19 @@ func (c *Change) entry(when time.Time) record.HistoryEntry {
 }
 
 // writes are the operations on the configuration's keys.
-func (s *Editor) writes(c Change, entry record.HistoryEntry) []clientv3.Op {
-	pools := len(c.Next.Pools)
+func (s *Editor) writes(c change, entry record.HistoryEntry) []clientv3.Op {
+	pools := len(c.next.Pools)
 	ops := []clientv3.Op{
 		kv.Put(s.kv.Keys.Revision(), record.Changes{
-			Changes: entry.Number, Pools: &pools, Settings: c.Base.Settled || c.settingsDiffer(), Former: c.Next.Former,
+			Changes: entry.Number, Pools: &pools, Settings: c.base.settled || c.settingsDiffer(), Former: c.next.Former,
 		}),
 		kv.Put(s.kv.Keys.History(entry.Number), entry),
 	}
-	if c.settingsDiffer() || slices.Contains(c.Base.Repairable(), kv.Key{Kind: kv.KindSettings}) {
-		ops = append(ops, kv.Put(s.kv.Keys.Settings(), c.Next.Settings))
+	if c.settingsDiffer() || slices.Contains(c.base.repairable(), kv.Key{Kind: kv.KindSettings}) {
+		ops = append(ops, kv.Put(s.kv.Keys.Settings(), c.next.Settings))
 	}
 	for _, name := range c.written() {
-		if pool, stays := c.Next.Pools[name]; stays {
+		if pool, stays := c.next.Pools[name]; stays {
 			ops = append(ops, kv.Put(s.kv.Keys.Pool(name), pool))
 		} else {
 			ops = append(ops, clientv3.OpDelete(s.kv.Keys.Pool(name)))
@@ -172,20 +172,20 @@ func (s *Editor) writes(c Change, entry record.HistoryEntry) []clientv3.Op {
 	return ops
 }
 
-func (c *Change) settingsDiffer() bool {
-	return c.Base.Unsettled && !c.Next.Unsettled || len(diff("", fields(c.Base.Settings), fields(c.Next.Settings))) > 0
+func (c *change) settingsDiffer() bool {
+	return c.base.Unsettled && !c.next.Unsettled || len(diff("", fields(c.base.Settings), fields(c.next.Settings))) > 0
 }
 
 // at is the next configuration once it has been written.
-func (c *Change) at(number, revision int64) *Config {
-	after := c.Next.Clone()
+func (c *change) at(number, revision int64) *Config {
+	after := c.next.Clone()
 	after.Revision, after.Read, after.Changes = revision, revision, number
-	after.keyless, after.Settled = false, c.Base.Settled || c.settingsDiffer()
-	repaired := c.Base.Repairable()
+	after.keyless, after.settled = false, c.base.settled || c.settingsDiffer()
+	repaired := c.base.repairable()
 	if c.settingsDiffer() {
 		repaired = append(repaired, kv.Key{Kind: kv.KindSettings})
 	}
-	after.Bad = slices.DeleteFunc(slices.Clone(c.Base.Bad), func(e *kv.DamagedError) bool { return slices.Contains(repaired, e.At) })
+	after.Bad = slices.DeleteFunc(slices.Clone(c.base.Bad), func(e *kv.DamagedError) bool { return slices.Contains(repaired, e.At) })
 	if after.PoolRevisions == nil {
 		after.PoolRevisions = map[string]int64{}
 	}
@@ -199,9 +199,9 @@ func (c *Change) at(number, revision int64) *Config {
 }
 
 // written are the pools whose records the change writes: those that differ, and those that are to be repaired.
-func (c *Change) written() []string {
-	names := slices.Clone(c.Pools)
-	for _, key := range c.Base.Repairable() {
+func (c *change) written() []string {
+	names := slices.Clone(c.pools)
+	for _, key := range c.base.repairable() {
 		if key.Kind == kv.KindPool && !slices.Contains(names, key.Pool) {
 			names = append(names, key.Pool)
 		}

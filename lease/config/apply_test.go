@@ -132,17 +132,18 @@ func TestAChangeWhoseAnswerWasLostIsNotMadeTwice(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	base := l.Apply(s, lab.Smallest())
-	c := config.Change{Base: base, Next: base.Clone(), Note: config.Note{Who: "tester"}}
-	c.Next.Settings.Session = allocator.Duration(5 * time.Second)
+	next := base.Clone()
+	next.Settings.Session = allocator.Duration(5 * time.Second)
+	c := config.ChangeOf(base, next, config.Note{Who: "tester"}, config.Guard{})
 	when := time.Now().UTC()
-	first, _, err := s.Editor.CommitChange(t.Context(), c, when)
+	first, _, err := s.Editor.CommitOnce(t.Context(), c, when)
 	l.Check(err)
-	again, _, err := s.Editor.CommitChange(t.Context(), c, when)
+	again, _, err := s.Editor.CommitOnce(t.Context(), c, when)
 	l.Check(err)
 	if again.Revision != first.Revision || again.Changes != 2 || len(config.Diff(first, again)) > 0 {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
-	_, _, err = s.Editor.CommitChange(t.Context(), c, when.Add(1))
+	_, _, err = s.Editor.CommitOnce(t.Context(), c, when.Add(1))
 	if conflict, ok := errors.AsType[*config.ConflictError](err); !ok || conflict.Winner.Revision != first.Revision {
 		t.Errorf("another one of the same words: %v", err)
 	}

@@ -34,8 +34,7 @@ func TestNothingComesBetweenTheLookForAGatewaysHoldersAndItsMove(t *testing.T) {
 			free, err := s.Editor.Guard(t.Context(), base, next, []string{"default"})
 			l.Check(err)
 			l.Check(c.hold(l, s, x, b, base))
-			_, moved, err := s.Editor.CommitChange(t.Context(), config.Change{Base: base, Next: next, Pools: []string{"default"}, Guard: free},
-				time.Now())
+			_, moved, err := s.Editor.CommitOnce(t.Context(), config.ChangeOf(base, next, config.Note{}, free, "default"), time.Now())
 			if err != nil || !moved {
 				t.Errorf("the gateway has moved onto who has got the address meanwhile: %v", err)
 			}

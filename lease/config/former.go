@@ -66,7 +66,7 @@ func (f *FormerGateways) Free(ctx context.Context, note Note) (freed int, err er
 	if freed = len(base.Former) - len(next.Former); freed == 0 {
 		return 0, nil
 	}
-	_, err = f.editor.Change(ctx, func() (Change, error) { return Change{Base: base, Next: next, Note: note}, nil })
+	_, err = f.editor.commit(ctx, func() (change, error) { return change{base: base, next: next, note: note}, nil })
 	return freed, err
 }
 
@@ -97,7 +97,7 @@ func (s *Editor) appliedByAll(ctx context.Context) (int64, error) {
 // freedSince is the present configuration, where agents have given former gateways free since a change's base was read, and
 // nobody has done anything else: whoever made the change need not look at it again. nil: it is a conflict. So it is where the
 // change makes a gateway of what was given free, since a node may have given that to a container by now.
-func (s *Editor) freedSince(ctx context.Context, c Change, conflict *ConflictError) (*Config, error) {
+func (s *Editor) freedSince(ctx context.Context, c change, conflict *ConflictError) (*Config, error) {
 	mine := c.entry(conflict.Winner.When)
 	if mine.FreesOnly() || !conflict.Winner.FreesOnly() {
 		return nil, nil
@@ -111,9 +111,9 @@ func (s *Editor) freedSince(ctx context.Context, c Change, conflict *ConflictErr
 			return nil, err
 		}
 	}
-	for _, f := range c.Base.Former {
-		for _, name := range c.Pools {
-			if slices.Contains(c.Next.Pools[name].Gateways, f.Address) && !isFormer(now.Former, f.Address) {
+	for _, f := range c.base.Former {
+		for _, name := range c.pools {
+			if slices.Contains(c.next.Pools[name].Gateways, f.Address) && !isFormer(now.Former, f.Address) {
 				return nil, nil
 			}
 		}
@@ -122,8 +122,8 @@ func (s *Editor) freedSince(ctx context.Context, c Change, conflict *ConflictErr
 }
 
 // onto is the change made upon what agents have made of its base by giving former gateways free.
-func (c Change) onto(now *Config) Change {
-	c.Base, c.Next = now, c.Next.Clone()
-	c.Next.Former = slices.Clone(now.Former)
+func (c change) onto(now *Config) change {
+	c.base, c.next = now, c.next.Clone()
+	c.next.Former = slices.Clone(now.Former)
 	return c
 }

@@ -112,7 +112,8 @@ func TestOfTwoAgentsThatFreeFormerGatewaysOneIsTooLate(t *testing.T) {
 	next := base.Clone()
 	next.Former = nil
 	free(l, l.Store())
-	_, err := s.Editor.Change(t.Context(), func() (config.Change, error) { return config.Change{Base: base, Next: next}, nil })
+	change := config.ChangeOf(base, next, config.Note{}, config.Guard{})
+	_, err := s.Editor.Commit(t.Context(), func() (config.Change, error) { return change, nil })
 	if !isConflict(err) {
 		t.Errorf("the error is %v", err)
 	}

@@ -44,7 +44,7 @@ func (e *UnappliedError) Error() string {
 }
 
 // guardGateways looks whether somebody has, or may yet be given, what becomes a gateway of a pool.
-func (s *Editor) guardGateways(ctx context.Context, base *Config, was, is *allocator.Pool) (g Guard, err error) {
+func (s *Editor) guardGateways(ctx context.Context, base *Config, was, is *allocator.Pool) (g guard, err error) {
 	for _, a := range newGateways(was, is) {
 		if !was.Contains(a) {
 			continue // beyond the pool, and so in none: nobody can have it of a pool
@@ -59,7 +59,7 @@ func (s *Editor) guardGateways(ctx context.Context, base *Config, was, is *alloc
 }
 
 // guardGateway is about one gateway, of a pool at a revision. Excluded says that the pool gives it to nobody anew.
-func (s *Editor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.Addr, revision int64, excluded bool) (g Guard,
+func (s *Editor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.Addr, revision int64, excluded bool) (g guard,
 	err error) {
 	const becomes = "the gateway"
 	keys, prefix := s.kv.Keys, pool.BlockOf(a)
@@ -101,7 +101,7 @@ func (s *Editor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip
 			return g, err
 		}
 	}
-	g.Compares = []clientv3.Cmp{
+	g.compares = []clientv3.Cmp{
 		kv.Absent(keys.Assignment(pool.Name, a)), kv.Absent(keys.Reservation(pool.Name, a)), kv.Unchanged(keys.Block(pool.Name, prefix),
 			block.Revision),
 	}

@@ -156,8 +156,8 @@ func TestNothingComesBetweenTheLookAtAGatewayAndItsMove(t *testing.T) {
 	free, err := s.Editor.Guard(t.Context(), base, next, []string{"default"})
 	l.Check(err)
 	l.Claims(x, base, "10.42.16.0/26")
-	if _, moved, err := s.Editor.CommitChange(t.Context(), config.Change{Base: base, Next: next, Pools: []string{"default"}, Guard: free},
-		time.Now()); err != nil || !moved {
+	_, moved, err := s.Editor.CommitOnce(t.Context(), config.ChangeOf(base, next, config.Note{}, free, "default"), time.Now())
+	if err != nil || !moved {
 		t.Errorf("it moved although its block was claimed meanwhile: %v", err)
 	}
 }

@@ -14,29 +14,29 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A Guard is what a change of the configuration rests upon besides its base: that nobody has, or comes to have, what the
+// A guard is what a change of the configuration rests upon besides its base: that nobody has, or comes to have, what the
 // change takes. Its operations go along with the change.
-type Guard struct {
-	Compares []clientv3.Cmp
+type guard struct {
+	compares []clientv3.Cmp
 	ops      []clientv3.Op
 }
 
-func (g *Guard) join(other Guard) {
-	g.Compares, g.ops = append(g.Compares, other.Compares...), append(g.ops, other.ops...)
+func (g *guard) join(other guard) {
+	g.compares, g.ops = append(g.compares, other.compares...), append(g.ops, other.ops...)
 }
 
-// Guard looks whether a change takes something from somebody, and gives compares that this stays so until it is carried
+// guard looks whether a change takes something from somebody, and gives compares that this stays so until it is carried
 // out. A pool that the change removes is to be unused; of one that stays no gateway moves onto a holder, and no stateful
 // range grows over a node's block or shrinks below a reservation.
-func (s *Editor) Guard(ctx context.Context, base, next *Config, pools []string) (all Guard, err error) {
+func (s *Editor) guard(ctx context.Context, base, next *Config, pools []string) (all guard, err error) {
 	for _, name := range pools {
 		was, known := base.Pools[name]
 		is, stays := next.Pools[name]
-		var g Guard
+		var g guard
 		switch {
 		case !known:
 		case !stays:
-			g, err = s.GuardUnused(ctx, name)
+			g, err = s.guardUnused(ctx, name)
 		default:
 			if g, err = s.guardRanges(ctx, &was, &is); err == nil {
 				all.join(g)
@@ -52,7 +52,7 @@ func (s *Editor) Guard(ctx context.Context, base, next *Config, pools []string) 
 }
 
 // guardRanges is about the stateful ranges of a pool.
-func (s *Editor) guardRanges(ctx context.Context, was, is *allocator.Pool) (g Guard, err error) {
+func (s *Editor) guardRanges(ctx context.Context, was, is *allocator.Pool) (g guard, err error) {
 	grown, shrunk := beyond(is.Stateful, was.Stateful), beyond(was.Stateful, is.Stateful)
 	if len(grown) > 0 {
 		if g, err = s.guardGrowth(ctx, was.Name, grown); err != nil {
@@ -79,7 +79,7 @@ func anyContains(ranges []netip.Prefix, a netip.Addr) bool {
 
 // guardGrowth looks whether a node owns what a stateful range is to grow over. What a node itself has for an address stays
 // its own, in a block that is kept for reservations otherwise.
-func (s *Editor) guardGrowth(ctx context.Context, pool string, grown []netip.Prefix) (g Guard, err error) {
+func (s *Editor) guardGrowth(ctx context.Context, pool string, grown []netip.Prefix) (g guard, err error) {
 	blocks, revision, err := kv.List(ctx, s.kv, record.BlockCodec, pool)
 	if err != nil {
 		return g, err
@@ -97,13 +97,13 @@ func (s *Editor) guardGrowth(ctx context.Context, pool string, grown []netip.Pre
 			g.ops = append(g.ops, kv.Put(s.kv.Keys.Block(pool, b.Prefix), b.Covered(record.OwnerStateful)))
 		}
 	}
-	g.Compares = append(g.Compares, s.untouched(kv.KindBlock, pool, revision))
+	g.compares = append(g.compares, s.untouched(kv.KindBlock, pool, revision))
 	return g, nil
 }
 
 // guardShrinking looks whether a reservation lies in what a pool's stateful ranges are to lose. A reservation that is made
 // meanwhile is a key that is created; that others are attached or detached does not matter.
-func (s *Editor) guardShrinking(ctx context.Context, pool string, shrunk []netip.Prefix, g *Guard) error {
+func (s *Editor) guardShrinking(ctx context.Context, pool string, shrunk []netip.Prefix, g *guard) error {
 	reservations, revision, err := kv.List(ctx, s.kv, record.ReservationCodec, pool)
 	if err != nil {
 		return err
@@ -116,14 +116,14 @@ func (s *Editor) guardShrinking(ctx context.Context, pool string, shrunk []netip
 			}
 		}
 	}
-	g.Compares = append(g.Compares, clientv3.Compare(clientv3.CreateRevision(s.kv.Keys.Under(kv.KindReservation, pool)), "<",
+	g.compares = append(g.compares, clientv3.Compare(clientv3.CreateRevision(s.kv.Keys.Under(kv.KindReservation, pool)), "<",
 		revision+1).WithPrefix())
 	return nil
 }
 
-// FreeShrunk gives back the blocks that were kept for reservations and that no stateful range of their pool has any more. No
+// freeShrunk gives back the blocks that were kept for reservations and that no stateful range of their pool has any more. No
 // reservation lies in them: the change that has taken the range away compared that, and every new one compares the pool.
-func (s *Editor) FreeShrunk(ctx context.Context, pool allocator.Pool, revision int64) error {
+func (s *Editor) freeShrunk(ctx context.Context, pool allocator.Pool, revision int64) error {
 	blocks, err := kv.Readable(ctx, s.kv, record.BlockCodec, pool.Name)
 	if err != nil {
 		return err
@@ -147,8 +147,8 @@ func (s *Editor) FreeShrunk(ctx context.Context, pool allocator.Pool, revision i
 	return nil
 }
 
-// GuardUnused looks whether a pool is in use. What nodes have for addresses of their own is no use of it.
-func (s *Editor) GuardUnused(ctx context.Context, pool string) (g Guard, err error) {
+// guardUnused looks whether a pool is in use. What nodes have for addresses of their own is no use of it.
+func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err error) {
 	const examples = 3
 	use := &InUseError{Pool: pool}
 	tell := func(format string, args ...any) {
@@ -179,7 +179,7 @@ func (s *Editor) GuardUnused(ctx context.Context, pool string) (g Guard, err err
 	if use.Blocks+use.Reservations > 0 {
 		return g, use
 	}
-	g.Compares = []clientv3.Cmp{s.untouched(kv.KindBlock, pool, blocksAt), s.untouched(kv.KindReservation, pool, reservationsAt)}
+	g.compares = []clientv3.Cmp{s.untouched(kv.KindBlock, pool, blocksAt), s.untouched(kv.KindReservation, pool, reservationsAt)}
 	g.ops = []clientv3.Op{clientv3.OpDelete(s.kv.Keys.Under(kv.KindBlock, pool), clientv3.WithPrefix())}
 	return g, nil
 }

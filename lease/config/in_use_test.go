@@ -152,11 +152,10 @@ func TestNothingComesBetweenALookAndAChange(t *testing.T) {
 	_, err = s.Reservations.ReserveFor(t.Context(), base.Pools["small"], base.PoolRevisions["small"], lab.Identity("db", 0), nil)
 	l.Check(err)
 	for what, guards := range map[string][]clientv3.Cmp{
-		"growth": growth.Compares, "shrinking": shrinking.Compares, "blocks": unused.Compares[:1], "reservations": unused.Compares[1:],
+		"growth": growth.Compares(), "shrinking": shrinking.Compares(), "blocks": unused.Compares()[:1], "reservations": unused.Compares()[1:],
 	} {
-		_, moved, err := s.Editor.CommitChange(t.Context(), config.Change{Base: base, Next: next, Pools: []string{"default"},
-			Guard: config.Guard{Compares: guards}},
-			time.Now())
+		c := config.ChangeOf(base, next, config.Note{}, config.GuardOf(guards), "default")
+		_, moved, err := s.Editor.CommitOnce(t.Context(), c, time.Now())
 		if err != nil || !moved {
 			t.Errorf("%s: it went through: %v", what, err)
 		}

@@ -16,15 +16,15 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A Memory is what the history tells of the configuration: what the newest changes wrote, as far back as that is known of all
+// A memory is what the history tells of the configuration: what the newest changes wrote, as far back as that is known of all
 // of them.
-type Memory struct {
+type memory struct {
 	newest   int64 // the number of the newest change
 	revision int64 // and the revision of its key
 	last     int64 // the revision that the newest change made of those that are known
-	Whole    bool  // all changes can be read, from the first one on
+	whole    bool  // all changes can be read, from the first one on
 	settings *record.Settings
-	Pools    map[string]*allocator.Pool    // nil: removed
+	pools    map[string]*allocator.Pool    // nil: removed
 	erased   map[int64]record.HistoryEntry // that somebody has deleted, and that etcd still has
 	lost     []int64                       // and that it has no more
 	// all gateways that ever were one: which of them every node has taken off, only the record of the revision says
@@ -37,8 +37,8 @@ const AskedTries = 64
 // recall makes a memory of the history's keys, as they were at the revision now. Changes is how many there were by the record of
 // the revision, which the last of them wrote at keyAt; where that is not so, the history is believed only as a whole. There are
 // revisions at which entries may have been that are deleted.
-func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, keyAt, now int64, there []int64) (*Memory, error) {
-	m := &Memory{Pools: map[string]*allocator.Pool{}, erased: map[int64]record.HistoryEntry{}}
+func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, keyAt, now int64, there []int64) (*memory, error) {
+	m := &memory{pools: map[string]*allocator.Pool{}, erased: map[int64]record.HistoryEntry{}}
 	entries, touched := map[int64]record.HistoryEntry{}, 0
 	for _, kv := range kvs {
 		key, err := s.kv.Keys.Parse(string(kv.Key))
@@ -77,10 +77,10 @@ func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, key
 			break
 		}
 		m.take(e)
-		m.Whole = n == 1
+		m.whole = n == 1
 	}
 	m.former = formerOf(entries)
-	if !certain && !m.Whole {
+	if !certain && !m.whole {
 		m.forget()
 	}
 	return m, nil
@@ -89,7 +89,7 @@ func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, key
 // askForErased brings in the entries that somebody has deleted, as far as etcd still has them. One of which it does not costs it
 // some thirty reads.
 func (s *Store) askForErased(
-	ctx context.Context, m *Memory, entries map[int64]record.HistoryEntry, changes, keyAt, now int64, there []int64,
+	ctx context.Context, m *memory, entries map[int64]record.HistoryEntry, changes, keyAt, now int64, there []int64,
 ) error {
 	const given = 8               // how many of them may be lost before it is given up
 	top, next := changes, keyAt+1 // a change after the top one made the revision next, or could have
@@ -124,8 +124,8 @@ func (s *Store) askForErased(
 }
 
 // forget leaves nothing of what the changes wrote.
-func (m *Memory) forget() {
-	m.Whole, m.settings, m.Pools = false, nil, map[string]*allocator.Pool{}
+func (m *memory) forget() {
+	m.whole, m.settings, m.pools = false, nil, map[string]*allocator.Pool{}
 }
 
 // asWritten is an entry of the history as its change wrote it, if etcd still has that. Nothing changes one later: what
@@ -167,35 +167,35 @@ func formerOf(entries map[int64]record.HistoryEntry) (former []record.Former) {
 }
 
 // take brings in a change that is older than those before.
-func (m *Memory) take(e record.HistoryEntry) {
+func (m *memory) take(e record.HistoryEntry) {
 	if m.settings == nil {
 		m.settings = e.After.Settings
 	}
 	for _, p := range e.After.Pools {
-		if _, newer := m.Pools[p.Name]; !newer {
-			m.Pools[p.Name] = &p
+		if _, newer := m.pools[p.Name]; !newer {
+			m.pools[p.Name] = &p
 		}
 	}
 	for _, p := range e.Before.Pools {
-		if _, stays := m.Pools[p.Name]; !stays {
-			m.Pools[p.Name] = nil
+		if _, stays := m.pools[p.Name]; !stays {
+			m.pools[p.Name] = nil
 		}
 	}
 }
 
 // settingsAt are the settings; nil: nobody has configured any. It is not known where a change cannot be read.
-func (m *Memory) settingsAt() (s *record.Settings, known bool) {
+func (m *memory) settingsAt() (s *record.Settings, known bool) {
 	if m.settings == nil {
-		return nil, m.Whole
+		return nil, m.whole
 	}
 	return m.settings, m.settings.Validate() == nil
 }
 
 // poolAt is a pool; nil: there is none.
-func (m *Memory) poolAt(name string) (p *allocator.Pool, known bool) {
-	p, known = m.Pools[name]
+func (m *memory) poolAt(name string) (p *allocator.Pool, known bool) {
+	p, known = m.pools[name]
 	if p == nil {
-		return nil, known || m.Whole
+		return nil, known || m.whole
 	}
 	return p, p.Validate() == nil
 }

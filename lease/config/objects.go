@@ -14,7 +14,7 @@ import (
 
 // askForObjects asks etcd for the pools and the settings of which the history does not tell what they are to be: what was there
 // before somebody damaged or deleted it counts.
-func (s *Store) askForObjects(ctx context.Context, r *rawConfig, h *Memory, kvs []*mvccpb.KeyValue, there []int64) error {
+func (s *Store) askForObjects(ctx context.Context, r *rawConfig, h *memory, kvs []*mvccpb.KeyValue, there []int64) error {
 	for _, bad := range r.Bad {
 		if _, known := h.poolAt(bad.At.Pool); bad.At.Kind != kv.KindPool || known {
 			continue
@@ -25,7 +25,7 @@ func (s *Store) askForObjects(ctx context.Context, r *rawConfig, h *Memory, kvs 
 		}
 		s.restore(h, was)
 	}
-	if r.count != nil && r.count.Pools != nil && *r.count.Pools > r.pools && !h.Whole {
+	if r.count != nil && r.count.Pools != nil && *r.count.Pools > r.pools && !h.whole {
 		if err := s.askForPools(ctx, r, h, *r.count.Pools, there); err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (s *Store) askForObjects(ctx context.Context, r *rawConfig, h *Memory, kvs 
 }
 
 // askForPools finds the pools that somebody has deleted: there were so many.
-func (s *Store) askForPools(ctx context.Context, r *rawConfig, h *Memory, many int, there []int64) error {
+func (s *Store) askForPools(ctx context.Context, r *rawConfig, h *memory, many int, there []int64) error {
 	all := func(revision int64) (kvs []*mvccpb.KeyValue, compacted bool, err error) {
 		response, err := s.kv.Scan(ctx, s.kv.Keys.Under(kv.KindPool), clientv3.WithRev(revision))
 		switch {
@@ -89,11 +89,11 @@ func (s *Store) isPool(kv *mvccpb.KeyValue) bool {
 }
 
 // restore lets a memory know what a pool was.
-func (s *Store) restore(h *Memory, was *mvccpb.KeyValue) {
+func (s *Store) restore(h *memory, was *mvccpb.KeyValue) {
 	if was == nil {
 		return
 	}
 	if pool, err := record.PoolCodec.Read(s.kv.Keys, was); err == nil {
-		h.Pools[pool.Name] = &pool
+		h.pools[pool.Name] = &pool
 	}
 }

@@ -39,7 +39,7 @@ type Config struct {
 	Read      int64 // etcd's revision that all this was read at
 
 	keyless bool // the key that every change touches is missing
-	Settled bool // somebody has configured settings
+	settled bool // somebody has configured settings
 }
 
 // keyAt is the mod revision of the key that every change touches.
@@ -67,8 +67,8 @@ func (c *Config) PutPool(pool allocator.Pool) {
 	c.Pools[pool.Name] = pool
 }
 
-// Validate reports the first thing in c that cannot be, whatever was there before.
-func (c *Config) Validate() error {
+// validate reports the first thing in c that cannot be, whatever was there before.
+func (c *Config) validate() error {
 	if err := c.Settings.Validate(); err != nil {
 		return err
 	}
@@ -107,10 +107,10 @@ func strayGateway(pools []allocator.Pool) error {
 	return nil
 }
 
-// ValidateChange reports the first thing that keeps base from becoming next, but for what depends on who owns which
+// validateChange reports the first thing that keeps base from becoming next, but for what depends on who owns which
 // block: that is decided when the change is applied.
-func ValidateChange(base, next *Config) error {
-	if err := next.Validate(); err != nil {
+func validateChange(base, next *Config) error {
+	if err := next.validate(); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(base.Pools)) {
@@ -176,7 +176,7 @@ func (s *Store) Read(ctx context.Context) (*Config, error) {
 
 // Of is the configuration that its keys make, as they were at a revision. History says whether there is one.
 func (s *Store) Of(ctx context.Context, kvs []*mvccpb.KeyValue, history bool, revision int64) (*Config, error) {
-	r := ReadConfig(s.kv.Keys, kvs)
+	r := readConfig(s.kv.Keys, kvs)
 	r.Read, r.history = revision, history
 	var uses []*mvccpb.KeyValue
 	if r.empty() {

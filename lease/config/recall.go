@@ -33,8 +33,8 @@ type rawConfig struct {
 	counted  int64           // the revision that count was written at
 }
 
-// ReadConfig is the configuration as its keys have it.
-func ReadConfig(keys kv.Keys, kvs []*mvccpb.KeyValue) *rawConfig {
+// readConfig is the configuration as its keys have it.
+func readConfig(keys kv.Keys, kvs []*mvccpb.KeyValue) *rawConfig {
 	r := &rawConfig{keys: keys, Config: &Config{Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{},
 		PoolRevisions: map[string]int64{}}}
 	for _, pair := range kvs {
@@ -42,7 +42,7 @@ func ReadConfig(keys kv.Keys, kvs []*mvccpb.KeyValue) *rawConfig {
 			r.Bad = append(r.Bad, kv.Damage(err))
 		}
 	}
-	r.Settled = r.settings > 0 || r.count != nil && r.count.Settings
+	r.settled = r.settings > 0 || r.count != nil && r.count.Settings
 	for name, revision := range r.PoolRevisions {
 		_, readable := r.Pools[name]
 		r.strange = r.strange || readable && revision > r.Revision
@@ -86,7 +86,7 @@ func (r *rawConfig) doubtful() bool {
 	if r.count == nil {
 		return !r.empty()
 	}
-	return len(r.Bad) > 0 || r.strange || r.Settled && r.settings == 0 || r.count.Pools != nil && *r.count.Pools != r.pools
+	return len(r.Bad) > 0 || r.strange || r.settled && r.settings == 0 || r.count.Pools != nil && *r.count.Pools != r.pools
 }
 
 // empty reports whether there is no key at all.
@@ -121,7 +121,7 @@ func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs, uses []*m
 		}
 		if count != nil {
 			r.count, r.counted, r.Changes, r.Former = count, at, count.Changes, count.Former
-			r.Settled = r.Settled || count.Settings
+			r.settled = r.settled || count.Settings
 		}
 	}
 	h, err := s.recall(ctx, history.Kvs, r.Changes, r.counted, r.Read, there)
@@ -135,19 +135,20 @@ func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs, uses []*m
 		return err
 	}
 	r.missUsed(h, uses)
-	r.Complete(h)
+	r.complete(h)
 	return nil
 }
 
 // missUsed tells of the pools of which somebody has something and of which nothing tells what they were.
-func (r *rawConfig) missUsed(h *Memory, uses []*mvccpb.KeyValue) {
+func (r *rawConfig) missUsed(h *memory, uses []*mvccpb.KeyValue) {
 	for _, pair := range uses {
 		key, err := r.keys.Parse(string(pair.Key))
 		if err != nil || r.BadPool(key.Pool) != nil {
 			continue
 		}
 		if _, known := h.poolAt(key.Pool); !known {
-			r.missing(kv.Key{Kind: kv.KindPool, Pool: key.Pool}, errors.New("it is missing, somebody has addresses of it, and nothing tells what it was"))
+			r.missing(kv.Key{Kind: kv.KindPool, Pool: key.Pool},
+				errors.New("it is missing, somebody has addresses of it, and nothing tells what it was"))
 		}
 	}
 }
@@ -160,8 +161,8 @@ func kvAt(kvs []*mvccpb.KeyValue, key string) *mvccpb.KeyValue {
 	return nil
 }
 
-// Complete puts what the history tells in the place of what cannot be read, is missing, or was written by hand.
-func (r *rawConfig) Complete(h *Memory) {
+// complete puts what the history tells in the place of what cannot be read, is missing, or was written by hand.
+func (r *rawConfig) complete(h *memory) {
 	if r.count == nil {
 		r.Changes, r.Former = h.newest, h.former
 	}
@@ -170,11 +171,11 @@ func (r *rawConfig) Complete(h *Memory) {
 		r.missing(kv.Key{Kind: kv.KindRevision}, errors.New("it is missing, and there is a configuration"))
 	}
 	r.completeSettings(h)
-	r.Settled = r.Settled || r.Unsettled || h.settings != nil // what is not known counts as configured
+	r.settled = r.settled || r.Unsettled || h.settings != nil // what is not known counts as configured
 	for _, name := range slices.Sorted(maps.Keys(r.PoolRevisions)) {
 		r.completePool(h, name)
 	}
-	for name := range h.Pools {
+	for name := range h.pools {
 		pool, known := h.poolAt(name)
 		if _, there := r.PoolRevisions[name]; !there && known && pool != nil {
 			r.Pools[name] = *pool
@@ -199,7 +200,7 @@ func (r *rawConfig) missing(key kv.Key, why error) {
 	r.Bad = append(r.Bad, &kv.DamagedError{Key: r.keys.Of(key), At: key, Revision: 0, Err: why})
 }
 
-func (r *rawConfig) completeSettings(h *Memory) {
+func (r *rawConfig) completeSettings(h *memory) {
 	key := kv.Key{Kind: kv.KindSettings}
 	bad := slices.ContainsFunc(r.Bad, func(e *kv.DamagedError) bool { return e.At.Kind == kv.KindSettings })
 	settings, known := h.settingsAt()
@@ -222,7 +223,7 @@ func (r *rawConfig) completeSettings(h *Memory) {
 	}
 	switch {
 	case bad:
-	case r.settings == 0 && !r.Settled && r.Unsettled:
+	case r.settings == 0 && !r.settled && r.Unsettled:
 		r.missing(key, errors.New("it is missing, and nothing tells whether somebody has configured settings"))
 	case r.settings == 0:
 		r.missing(key, errors.New("it is missing, and somebody has configured settings"))
@@ -238,7 +239,7 @@ var (
 	errNoChange = errors.New("no change has made the pool: somebody has written it by hand, and a pool is made with berthctl apply")
 )
 
-func (r *rawConfig) completePool(h *Memory, name string) {
+func (r *rawConfig) completePool(h *memory, name string) {
 	now, readable := r.Pools[name]
 	pool, known := h.poolAt(name)
 	switch {

@@ -67,7 +67,7 @@ func TestSettingsOfWhichNothingTellsAreNotTakenForTheDefaults(t *testing.T) {
 	l.Put(s.KV.Keys.Revision(), "{")
 	l.Delete(s.KV.Keys.Settings())
 	forget(l)
-	if got := currentConfig(l, s); !got.Unsettled || !got.Settled {
-		t.Errorf("unsettled: %v, settled: %v", got.Unsettled, got.Settled)
+	if got := currentConfig(l, s); !got.Unsettled || !got.Settled() {
+		t.Errorf("unsettled: %v, settled: %v", got.Unsettled, got.Settled())
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Repairable are the records of the configuration that are not as they are to be, where that is known: the next change
+// repairable are the records of the configuration that are not as they are to be, where that is known: the next change
 // writes them, whatever else it does. A pool that no change has made is deleted with it.
-func (c *Config) Repairable() (keys []kv.Key) {
+func (c *Config) repairable() (keys []kv.Key) {
 	for _, bad := range c.Bad {
 		_, known := c.Pools[bad.At.Pool]
 		switch {
@@ -48,7 +48,7 @@ func (c *Config) Right(key kv.Key) (value string, known bool) {
 		return kv.Encode(c.Settings), true
 	case key.Kind == kv.KindRevision && c.Changes > 0:
 		pools := len(c.Pools)
-		return kv.Encode(record.Changes{Changes: c.Changes, Pools: &pools, Settings: c.Settled, Former: c.Former}), true
+		return kv.Encode(record.Changes{Changes: c.Changes, Pools: &pools, Settings: c.settled, Former: c.Former}), true
 	}
 	return "", false
 }

@@ -82,7 +82,7 @@ func (s *Editor) Restorable(ctx context.Context, base, then *Config) (next *Conf
 		if _, stays := then.Pools[name]; stays {
 			continue
 		}
-		_, err := s.GuardUnused(ctx, name)
+		_, err := s.guardUnused(ctx, name)
 		if use, ok := errors.AsType[*InUseError](err); ok {
 			kept = append(kept, use)
 			next.Pools[name] = base.Pools[name]
@@ -106,7 +106,7 @@ func (s *Editor) Restorable(ctx context.Context, base, then *Config) (next *Conf
 	return next, kept, nil
 }
 
-// validRestore is ValidateChange, but pools may be missing.
+// validRestore is validateChange, but pools may be missing.
 func validRestore(base, next *Config) error {
 	staying := base.Clone()
 	for name := range base.Pools {
@@ -114,5 +114,5 @@ func validRestore(base, next *Config) error {
 			delete(staying.Pools, name)
 		}
 	}
-	return ValidateChange(staying, next)
+	return validateChange(staying, next)
 }

@@ -86,7 +86,7 @@ func (s *Editor) Plan(ctx context.Context, base, next *Config) (changes int, err
 func (s *Editor) checkSteps(ctx context.Context, base *Config, steps []changeStep) error {
 	at := base
 	for _, step := range steps {
-		if _, err := s.Guard(ctx, at, step.next, step.pools); err != nil {
+		if _, err := s.guard(ctx, at, step.next, step.pools); err != nil {
 			if _, later := errors.AsType[*UnappliedError](err); !later || len(steps) == 1 {
 				return err
 			}
@@ -97,7 +97,7 @@ func (s *Editor) checkSteps(ctx context.Context, base *Config, steps []changeSte
 }
 
 func (s *Editor) plan(ctx context.Context, base, next *Config) ([]changeStep, error) {
-	if err := ValidateChange(base, next); err != nil {
+	if err := validateChange(base, next); err != nil {
 		return nil, fmt.Errorf("lease: apply: %w", err)
 	}
 	if bad := base.unknownPool(); bad != nil {
@@ -107,7 +107,7 @@ func (s *Editor) plan(ctx context.Context, base, next *Config) ([]changeStep, er
 	if err != nil {
 		return nil, fmt.Errorf("lease: apply: %w", err)
 	}
-	if len(steps) == 0 && len(base.Repairable()) > 0 {
+	if len(steps) == 0 && len(base.repairable()) > 0 {
 		steps = append(steps, changeStep{next: base.Clone(), words: "damaged records are written anew"})
 	}
 	return steps, nil
@@ -133,7 +133,7 @@ func (s *Editor) planSteps(ctx context.Context, base, next *Config) (steps []cha
 	if steps, err = chunked(ctx, steps, base, next, slices.Concat(removed, others), ""); err != nil {
 		return nil, err
 	}
-	settings := Change{Base: base, Next: next}
+	settings := change{base: base, next: next}
 	switch differ := settings.settingsDiffer(); {
 	case differ && len(steps) == before:
 		with := base.Clone()
@@ -235,7 +235,7 @@ func (s *Editor) afterStep(ctx context.Context, before, after *Config, pools []s
 		if is.Name == "" || len(beyond(was.Stateful, is.Stateful)) == 0 {
 			continue
 		}
-		if err := s.FreeShrunk(ctx, is, after.PoolRevisions[name]); err != nil {
+		if err := s.freeShrunk(ctx, is, after.PoolRevisions[name]); err != nil {
 			return fmt.Errorf("lease: the change is in, as revision %d; the blocks of pool %q that its stateful ranges have lost could "+
 				"not be freed (berthctl doctor --fix does it): %w", after.Revision, name, err)
 		}

@@ -16,7 +16,7 @@ const (
 	CallTime   = 5 * time.Second       // bounds one call to etcd, whatever its caller's patience
 	ScanTime   = 30 * time.Second      // bounds one that reads every record of a kind
 	TryTime    = time.Second           // what the first try of a call has of that at most; each further one has twice as much
-	HungTry    = TryTime / 5           // the same while a member hangs
+	hungTry    = TryTime / 5           // the same while a member hangs
 	hungFor    = 15 * time.Second      // for how long one is believed to
 	MaxOps     = 128                   // operations, and compares, of one transaction (etcd's default limit)
 	firstPause = 50 * time.Millisecond // and twice as long, at most, after each
@@ -31,7 +31,7 @@ func Insist[T any](ctx context.Context, c *Client, patience time.Duration, call 
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for n, try := 1, min(c.FirstTry(), patience/6); ; n, try = n+1, try*2 {
+	for n, try := 1, min(c.firstTry(), patience/6); ; n, try = n+1, try*2 {
 		began := time.Now()
 		bounded, cancel := context.WithTimeout(ctx, try)
 		answer, err := call(bounded)
@@ -40,24 +40,24 @@ func Insist[T any](ctx context.Context, c *Client, patience time.Duration, call 
 		}
 		late := bounded.Err() != nil
 		cancel()
-		if err == nil && n > 1 && time.Since(began) < HungTry/2 {
+		if err == nil && n > 1 && time.Since(began) < hungTry/2 {
 			c.hung.Store(&began)
 		}
 		if err == nil || !late || ctx.Err() != nil {
 			return answer, err
 		}
-		if c.Login != nil {
-			c.diagnosis.begin(c.Login.Options)
+		if c.login != nil {
+			c.diagnosis.begin(c.login.options)
 		}
 	}
 }
 
-// FirstTry is what the first try of a call has at most. While a member hangs it is less, so that what takes many calls, as a
+// firstTry is what the first try of a call has at most. While a member hangs it is less, so that what takes many calls, as a
 // join does, does not wait for each third of them. That one hangs is known by another that answered the next try at once:
 // where all are slow, calls are not sent more often.
-func (c *Client) FirstTry() time.Duration {
+func (c *Client) firstTry() time.Duration {
 	if at := c.hung.Load(); at != nil && time.Since(*at) < hungFor {
-		return HungTry
+		return hungTry
 	}
 	return TryTime
 }
@@ -86,7 +86,7 @@ func (c *Client) Commit(ctx context.Context, n int, t *Txn) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(CallTime, c.FirstTry()<<(n-1)))
+	ctx, cancel := context.WithTimeout(ctx, min(CallTime, c.firstTry()<<(n-1)))
 	defer cancel()
 	if err := c.send(ctx, t); err != nil {
 		return err

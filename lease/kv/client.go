@@ -19,8 +19,8 @@ import (
 // A login is the client that speaks with etcd, and by what it was let in. It is made when it is first needed, since with a
 // user's name its making asks etcd; and made anew where etcd does not let it in any more, by the password that the file has then.
 type login struct {
-	Options Options
-	Dial    []grpc.DialOption
+	options Options
+	dial    []grpc.DialOption
 
 	mu       sync.Mutex
 	closed   bool
@@ -38,14 +38,14 @@ const (
 )
 
 func newLogin(o Options) *login {
-	l := &login{Options: o}
-	l.Dial = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+	l := &login{options: o}
+	l.dial = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 		// grpc's own waits grow to two minutes: too long after a restart of etcd.
 		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 		MinConnectTimeout: CallTime,
 	})}
 	if o.secure() {
-		l.Dial = append(l.Dial, grpc.WithTransportCredentials(newTransport(o)))
+		l.dial = append(l.dial, grpc.WithTransportCredentials(newTransport(o)))
 	}
 	return l
 }
@@ -60,7 +60,7 @@ func (l *login) in() (*clientv3.Client, error) {
 	if l.closed {
 		return nil, errors.New("lease: the store is closed")
 	}
-	password, err := l.Options.password()
+	password, err := l.options.password()
 	if err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
@@ -68,8 +68,8 @@ func (l *login) in() (*clientv3.Client, error) {
 		return nil, l.refused
 	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: l.Options.Endpoints, Username: l.Options.User, Password: password, Logger: zap.NewNop(),
-		DialTimeout: CallTime, DialKeepAliveTime: 2 * CallTime, DialKeepAliveTimeout: CallTime, DialOptions: l.Dial,
+		Endpoints: l.options.Endpoints, Username: l.options.User, Password: password, Logger: zap.NewNop(),
+		DialTimeout: CallTime, DialKeepAliveTime: 2 * CallTime, DialKeepAliveTimeout: CallTime, DialOptions: l.dial,
 	})
 	switch {
 	case err == nil:
@@ -81,10 +81,10 @@ func (l *login) in() (*clientv3.Client, error) {
 		}
 		l.wait = min(max(2*l.wait, firstLogin), lastLogin)
 		l.again, l.password = time.Now().Add(l.wait), password
-		l.refused = fmt.Errorf("lease: etcd at %s does not let user %q in: %w", strings.Join(l.Options.Endpoints, ", "), l.Options.User, err)
+		l.refused = fmt.Errorf("lease: etcd at %s does not let user %q in: %w", strings.Join(l.options.Endpoints, ", "), l.options.User, err)
 		return nil, l.refused
 	}
-	return nil, fmt.Errorf("lease: reach etcd at %s: %w", strings.Join(l.Options.Endpoints, ", "), err)
+	return nil, fmt.Errorf("lease: reach etcd at %s: %w", strings.Join(l.options.Endpoints, ", "), err)
 }
 
 // out lets go of a client that etcd lets in no more: the password may be another by now. What it has under way ends.

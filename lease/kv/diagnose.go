@@ -32,7 +32,7 @@ func (e *UnreachableError) Unwrap() []error { return e.Each }
 // Reach knocks at all endpoints at once, as etcd's client would. It succeeds when the first one answers, and else fails with
 // *UnreachableError, which has the reason of each.
 func (c *Client) Reach(ctx context.Context) error {
-	return c.Login.Options.reach(ctx)
+	return c.login.options.reach(ctx)
 }
 
 func (o Options) reach(ctx context.Context) error {

@@ -39,7 +39,7 @@ func Follow[T any](ctx context.Context, c *Client, codec Codec[T], f func(Update
 			return
 		}
 		c.Watch(ctx, c.Keys.Under(codec.Kind), revision, func(events []*clientv3.Event) bool {
-			u, ok := UpdateOf(c.Keys, codec, events)
+			u, ok := updateOf(c.Keys, codec, events)
 			return ok && c.Incarnation.Within(life, func() { tell(u) })
 		})
 	})
@@ -94,9 +94,9 @@ func (c *Client) Watch(ctx context.Context, prefix string, revision int64, f fun
 	}
 }
 
-// UpdateOf makes one update of many events: of a key that changed several times the last one counts. It fails where
+// updateOf makes one update of many events: of a key that changed several times the last one counts. It fails where
 // etcd no longer knows what a deleted record was.
-func UpdateOf[T any](keys Keys, codec Codec[T], events []*clientv3.Event) (u Update[T], ok bool) {
+func updateOf[T any](keys Keys, codec Codec[T], events []*clientv3.Event) (u Update[T], ok bool) {
 	last := make(map[string]int, len(events))
 	for i, e := range events {
 		last[string(e.Kv.Key)] = i

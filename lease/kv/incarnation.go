@@ -17,7 +17,7 @@ var ErrStoreReset = errors.New("lease: etcd is not the one it was: it was restor
 // was restored from a snapshot, or made anew, begins another: what was learned in the former says nothing in it. Meet
 // tells where etcd stands then; until it has, every call fails with ErrOtherLife.
 type Incarnation struct {
-	Changing sync.RWMutex // held for reading by whoever tells what was read in this life, for writing while another begins
+	changing sync.RWMutex // held for reading by whoever tells what was read in this life, for writing while another begins
 
 	mu       sync.Mutex
 	number   int    // how many there were before
@@ -99,8 +99,8 @@ func (l *Incarnation) Meet(h *etcdserverpb.ResponseHeader, state int64, goesOn b
 		l.cluster, l.revision = h.ClusterId, max(l.revision, h.Revision) // it may be the first answer of all
 		return
 	}
-	l.Changing.Lock()
-	defer l.Changing.Unlock()
+	l.changing.Lock()
+	defer l.changing.Unlock()
 	l.begin(h, state)
 	forget()
 }
@@ -132,8 +132,8 @@ func (l *Incarnation) during(ctx context.Context) (_ context.Context, number int
 // Within calls f, which tells of what was read in a life, and no other begins meanwhile. Where that life is over it does not,
 // and reports so.
 func (l *Incarnation) Within(number int, f func()) (goesOn bool) {
-	l.Changing.RLock()
-	defer l.Changing.RUnlock()
+	l.changing.RLock()
+	defer l.changing.RUnlock()
 	l.mu.Lock()
 	goesOn = number == l.number
 	l.mu.Unlock()

@@ -88,9 +88,9 @@ func TestAnotherLifeBeginsOnlyWhenNobodyTellsOfTheFormer(t *testing.T) {
 				telling.Store(true)
 				defer telling.Store(false)
 				close(told)
-				for end := time.Now().Add(20 * time.Second); s.KV.Incarnation.Changing.TryRLock() &&
+				for end := time.Now().Add(20 * time.Second); s.KV.Incarnation.Changing().TryRLock() &&
 					time.Now().Before(end); time.Sleep(time.Millisecond) {
-					s.KV.Incarnation.Changing.RUnlock() // nobody waits yet to begin another
+					s.KV.Incarnation.Changing().RUnlock() // nobody waits yet to begin another
 				}
 			})
 		})

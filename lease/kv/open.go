@@ -37,7 +37,7 @@ type Client struct {
 	Reset       []func()                  // called when the store is another: see OnReset
 	hung        atomic.Pointer[time.Time] // when a member of etcd was last known to hang
 
-	Login     *login
+	login     *login
 	access    access
 	diagnosis diagnosis
 }
@@ -48,7 +48,7 @@ func Open(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		Keys: NewKeys(o.Prefix), observe: o.Observe, Unreadable: o.Unreadable, Login: newLogin(o), access: access{tell: o.Access},
+		Keys: NewKeys(o.Prefix), observe: o.Observe, Unreadable: o.Unreadable, login: newLogin(o), access: access{tell: o.Access},
 	}
 	if c.Unreadable == nil {
 		c.Unreadable = func(*DamagedError) {}
@@ -65,16 +65,16 @@ func (c *Client) OnReset(f func()) { c.Reset = append(c.Reset, f) }
 
 // Etcd is the client.
 func (c *Client) Etcd() (*clientv3.Client, error) {
-	client, err := c.Login.in()
+	client, err := c.login.in()
 	c.access.note(TheUser, err)
 	if err != nil && ambiguous(err) {
-		c.diagnosis.begin(c.Login.Options)
+		c.diagnosis.begin(c.login.options)
 	}
 	return client, err
 }
 
 // endpoints are etcd's, in words.
-func (c *Client) endpoints() string { return strings.Join(c.Login.Options.Endpoints, ", ") }
+func (c *Client) endpoints() string { return strings.Join(c.login.options.Endpoints, ", ") }
 
 // heard takes in how something that was asked of etcd ended: whether it lets this process in, and do what it asks for.
 func (c *Client) heard(client *clientv3.Client, what string, err error) {
@@ -82,11 +82,11 @@ func (c *Client) heard(client *clientv3.Client, what string, err error) {
 	switch {
 	case err == nil:
 	case unauthenticated(err):
-		c.Login.out(client)
+		c.login.out(client)
 	case ambiguous(err):
-		c.diagnosis.begin(c.Login.Options)
+		c.diagnosis.begin(c.login.options)
 	}
 }
 
 // Close lets go of etcd. What etcd holds stays as it is: no session is ended.
-func (c *Client) Close() error { return c.Login.close() }
+func (c *Client) Close() error { return c.login.close() }

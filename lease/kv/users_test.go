@@ -59,14 +59,13 @@ type counter struct {
 }
 
 func (c *counter) watch(s *lab.Store) {
-	s.KV.Login.Dial = append(s.KV.Login.Dial,
-		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
-			opts ...grpc.CallOption) error {
-			if strings.HasSuffix(method, c.method) {
-				c.calls.Add(1)
-			}
-			return invoke(ctx, method, req, reply, cc, opts...)
-		}))
+	s.KV.DialWith(grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+		invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if strings.HasSuffix(method, c.method) {
+			c.calls.Add(1)
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}))
 }
 
 // A quiet prover counts the proofs.
@@ -130,7 +129,7 @@ func TestAPasswordThatIsChangedIsReadAgain(t *testing.T) {
 	if got := told.list(); len(got) != 1 || !strings.HasPrefix(got[0], kv.TheUser+": ") {
 		t.Errorf("told %q: want it once, of the user", got)
 	}
-	l.Check(os.WriteFile(s.KV.Login.Options.PasswordFile, []byte("another"), 0o600))
+	l.Check(os.WriteFile(s.KV.Options().PasswordFile, []byte("another"), 0o600))
 	l.Until("it is let in by the password that the file has now", func() bool {
 		_, err := s.Config.Read(t.Context())
 		return err == nil

@@ -20,11 +20,11 @@ import (
 type floor map[int]int
 
 var (
-	// ProofFloor is for what a right rests on: linearizable reads that are never stale, also after the process was paused
+	// proofFloor is for what a right rests on: linearizable reads that are never stale, also after the process was paused
 	// (etcd issue 20418), and leases that a former leader cannot revoke, nor a renewal report alive after they were.
-	ProofFloor = floor{4: 42, 5: 28, 6: 9, 7: 0}
-	// AuthFloor is for clusters with users: GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, CVE-2026-33413. Etcd 3.4 never got there.
-	AuthFloor = floor{5: 33, 6: 14, 7: 1}
+	proofFloor = floor{4: 42, 5: 28, 6: 9, 7: 0}
+	// authFloor is for clusters with users: GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, CVE-2026-33413. Etcd 3.4 never got there.
+	authFloor = floor{5: 33, 6: 14, 7: 1}
 )
 
 // A ReleaseError says that a member of etcd is of a release which no right can rest upon.
@@ -32,7 +32,7 @@ type ReleaseError struct{ Endpoint, Version string }
 
 func (e *ReleaseError) Error() string {
 	return fmt.Sprintf("lease: etcd at %s is of version %s, which can answer reads with what is out of date, and end sessions "+
-		"wrongly: want %s or a later one", e.Endpoint, e.Version, ProofFloor)
+		"wrongly: want %s or a later one", e.Endpoint, e.Version, proofFloor)
 }
 
 // A ReleaseWarning says that a member of etcd is of a release with known faults in its authentication, or that its release is
@@ -47,10 +47,10 @@ func (e *ReleaseWarning) Unwrap() error { return e.Err }
 
 func (e *ReleaseWarning) Error() string {
 	if e.Err != nil {
-		return fmt.Sprintf("lease: etcd at %s does not tell its version (%v): see that it is %s or a later one", e.Endpoint, e.Err, ProofFloor)
+		return fmt.Sprintf("lease: etcd at %s does not tell its version (%v): see that it is %s or a later one", e.Endpoint, e.Err, proofFloor)
 	}
 	return fmt.Sprintf("lease: etcd at %s is of version %s, whose users can be evaded (GHSA-xg4h-6gfc-h4m8, CVE-2026-33343, "+
-		"CVE-2026-33413): want %s or a later one", e.Endpoint, e.Version, AuthFloor)
+		"CVE-2026-33413): want %s or a later one", e.Endpoint, e.Version, authFloor)
 }
 
 // CheckRelease fails with *ReleaseError if one of the endpoints that answer is of a release with known faults in its
@@ -62,7 +62,7 @@ func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, 
 		return nil, err
 	}
 	return Insist(ctx, c, CallTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
-		endpoints := c.Login.Options.Endpoints
+		endpoints := c.login.options.Endpoints
 		versions, errs := make([]string, len(endpoints)), make([]error, len(endpoints))
 		var asked sync.WaitGroup
 		for i, endpoint := range endpoints {
@@ -72,7 +72,7 @@ func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, 
 		if !slices.Contains(errs, nil) && !slices.ContainsFunc(errs, untold) {
 			return nil, errors.Join(errs...)
 		}
-		return c.JudgeReleases(ctx, client, versions, errs)
+		return c.judgeReleases(ctx, client, versions, errs)
 	})
 }
 
@@ -91,28 +91,28 @@ func (c *Client) versionOf(ctx context.Context, client *clientv3.Client, endpoin
 // untold reports that an endpoint answers, and refuses to tell this user its version.
 func untold(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
 
-// JudgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
-func (c *Client) JudgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning,
+// judgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
+func (c *Client) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning,
 	err error) {
-	authenticated := sync.OnceValue(func() bool { return c.Authenticated(ctx, client) })
-	for i, endpoint := range c.Login.Options.Endpoints {
+	authenticated := sync.OnceValue(func() bool { return c.hasUsers(ctx, client) })
+	for i, endpoint := range c.login.options.Endpoints {
 		switch version := versions[i]; {
 		case untold(errs[i]):
 			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Err: errs[i]})
 		case errs[i] != nil:
-		case !ProofFloor.Admits(version):
+		case !proofFloor.admits(version):
 			return nil, &ReleaseError{Endpoint: endpoint, Version: version}
-		case !AuthFloor.Admits(version) && authenticated():
+		case !authFloor.admits(version) && authenticated():
 			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Version: version})
 		}
 	}
 	return warnings, nil
 }
 
-// Authenticated reports whether etcd's authentication is in use: by a name and a password, or by the name in the client's
+// hasUsers reports whether etcd's authentication is in use: by a name and a password, or by the name in the client's
 // certificate. An etcd without it tells everybody so.
-func (c *Client) Authenticated(ctx context.Context, client *clientv3.Client) bool {
-	if c.Login.Options.User != "" {
+func (c *Client) hasUsers(ctx context.Context, client *clientv3.Client) bool {
+	if c.login.options.User != "" {
 		return true
 	}
 	response, err := client.AuthStatus(ctx)
@@ -123,9 +123,9 @@ func (c *Client) Authenticated(ctx context.Context, client *clientv3.Client) boo
 	return response.Enabled
 }
 
-// Admits reads a version as etcd writes it, such as 3.6.9 or 3.7.0-rc.1, which comes before 3.7.0. What it cannot read it does
+// admits reads a version as etcd writes it, such as 3.6.9 or 3.7.0-rc.1, which comes before 3.7.0. What it cannot read it does
 // not admit.
-func (f floor) Admits(version string) bool {
+func (f floor) admits(version string) bool {
 	plain, before, _ := strings.Cut(version, "-")
 	var parts [3]int
 	fields := strings.Split(plain, ".")
@@ -146,14 +146,14 @@ func (f floor) Admits(version string) bool {
 	first, listed := f[minor]
 	switch {
 	case !listed:
-		return minor > f.Newest()
+		return minor > f.newest()
 	case patch == first:
 		return before == ""
 	}
 	return patch > first
 }
 
-func (f floor) Newest() (minor int) {
+func (f floor) newest() (minor int) {
 	for m := range f {
 		minor = max(minor, m)
 	}
@@ -163,7 +163,7 @@ func (f floor) Newest() (minor int) {
 // String names the first release of each minor version.
 func (f floor) String() string {
 	var releases []string
-	for minor := range f.Newest() + 1 {
+	for minor := range f.newest() + 1 {
 		if patch, listed := f[minor]; listed {
 			releases = append(releases, fmt.Sprintf("3.%d.%d", minor, patch))
 		}

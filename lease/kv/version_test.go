@@ -51,7 +51,7 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 	if len(warnings) != 1 || warnings[0].Endpoint != "http://127.0.0.1:2" || !lab.Contains(warnings[0], "does not tell its version") {
 		t.Errorf("without users it warns of %v: want the one that does not tell", warnings)
 	}
-	s.KV.Login.Options.User = "berth"
+	s.KV.Options().User = "berth"
 	warnings, err = s.KV.JudgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, away})
 	l.Check(err)
 	if len(warnings) != 1 || !lab.Contains(warnings[0], "3.6.13") || !lab.Contains(warnings[0], "CVE-2026-33343") ||
@@ -69,7 +69,7 @@ func TestWhetherEtcdHasUsersIsAskedOfEtcd(t *testing.T) {
 	s := l.Store()
 	client, err := s.KV.Etcd()
 	l.Check(err)
-	if s.KV.Authenticated(t.Context(), client) {
+	if s.KV.HasUsers(t.Context(), client) {
 		t.Error("an etcd without users has some")
 	}
 	l.Own()
@@ -77,7 +77,7 @@ func TestWhetherEtcdHasUsersIsAskedOfEtcd(t *testing.T) {
 	s = l.Store()
 	client, err = s.KV.Etcd()
 	l.Check(err)
-	if !s.KV.Authenticated(t.Context(), client) {
+	if !s.KV.HasUsers(t.Context(), client) {
 		t.Error("an etcd with users has none, says who has no name")
 	}
 }

@@ -122,3 +122,13 @@ func (l *Lab) Void(s *Store) {
 	l.Helper()
 	l.Put(s.KV.Keys.Cluster(), kv.Encode(record.Cluster{}))
 }
+
+// ClusterRecord is the cluster's record as it is in etcd, with its mod revision.
+func (l *Lab) ClusterRecord(s *Store) (record.Cluster, int64) {
+	l.Helper()
+	response, err := s.KV.Get(l.Context(), s.KV.Keys.Cluster())
+	l.Check(err)
+	record, err := record.ClusterCodec.Read(s.KV.Keys, response.Kvs[0])
+	l.Check(err)
+	return record, kv.RevisionOf(response.Kvs)
+}

@@ -9,8 +9,6 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease/admin"
-	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -86,20 +84,41 @@ func TestASessionIsThereWhateverIsWrittenIntoItsKey(t *testing.T) {
 	}
 }
 
-// anyRecord reads a record by the form that its key asks for.
+// anyRecord reads a record by the codec that its key asks for.
 func anyRecord(keys kv.Keys, pair *mvccpb.KeyValue) error {
-	switch key, _ := keys.Parse(string(pair.Key)); key.Kind {
+	key, _ := keys.Parse(string(pair.Key))
+	switch key.Kind {
+	case kv.KindCluster:
+		return errorOf(record.ClusterCodec.Read(keys, pair))
 	case kv.KindRevision:
 		return errorOf(record.RevisionCodec.Read(keys, pair))
 	case kv.KindSettings:
 		return errorOf(record.SettingsCodec.Read(keys, pair))
 	case kv.KindPool:
 		return errorOf(record.PoolCodec.Read(keys, pair))
-	case "":
-		return errorOf(record.BlockCodec.Read(keys, pair))
-	default:
-		return new(admin.State).With(keys).TakeRecord(key, pair)
+	case kv.KindHistory:
+		return errorOf(record.HistoryCodec.Read(keys, pair))
+	case kv.KindNode:
+		return errorOf(record.NodeCodec.Read(keys, pair))
+	case kv.KindSession:
+		return errorOf(record.SessionCodec.Read(keys, pair))
+	case kv.KindStatus:
+		return errorOf(record.StatusCodec.Read(keys, pair))
+	case kv.KindAssignment:
+		return errorOf(record.AssignmentCodec.Read(keys, pair))
+	case kv.KindReservation:
+		return errorOf(record.ReservationCodec.Read(keys, pair))
+	case kv.KindIdentity:
+		return errorOf(record.IdentityCodec.Read(keys, pair))
+	case kv.KindDemand:
+		return errorOf(record.DemandCodec.Read(keys, pair))
+	case kv.KindQuestion:
+		if key.Node != "" {
+			return errorOf(record.AnswerCodec.Read(keys, pair))
+		}
+		return errorOf(record.QuestionCodec.Read(keys, pair))
 	}
+	return errorOf(record.BlockCodec.Read(keys, pair))
 }
 
 func errorOf[T any](_ T, err error) error { return err }
@@ -165,11 +184,6 @@ func use(t *testing.T, keys kv.Keys, pair *mvccpb.KeyValue) {
 	}
 	if s, err := record.StatusCodec.Read(keys, pair); err == nil && (s.Batch+1 <= 0 || s.Applied > pair.ModRevision) {
 		t.Errorf("the status is %+v at revision %d", s, pair.ModRevision)
-	}
-	r := config.ReadConfig(keys, []*mvccpb.KeyValue{pair})
-	r.Complete(&config.Memory{Pools: map[string]*allocator.Pool{}, Whole: true})
-	if err := r.Config.Validate(); err != nil {
-		t.Errorf("the configuration that it makes cannot be: %v", err)
 	}
 }
 

@@ -34,11 +34,11 @@ func Assert(ctx context.Context, x *session.Session, a Assertion) (epoch int64, 
 
 func assert(ctx context.Context, x *session.Session, a Assertion) (epoch int64, ok bool, err error) {
 	for range reserveTries {
-		seen, err := SeenBy(ctx, x, a)
+		seen, err := seenBy(ctx, x, a)
 		if err != nil {
 			return 0, false, err
 		}
-		t, ok := seen.Plan()
+		t, ok := seen.plan()
 		if !ok || t == nil {
 			return seen.epoch, ok, nil
 		}

@@ -141,10 +141,9 @@ func TestNothingComesBetweenALookAndAnAssertion(t *testing.T) {
 		"the reservation": s.KV.Keys.Reservation("default", a.Addresses[0]),
 		"the block":       s.KV.Keys.Block("default", pool.BlockOf(a.Addresses[0])),
 	} {
-		seen, err := reservation.SeenBy(t.Context(), x.Session, a)
+		assertion, ok, err := reservation.AssertPlan(t.Context(), x.Session, a)
 		l.Check(err)
 		l.Put(key, "{}")
-		assertion, ok := seen.Plan()
 		if !ok || assertion == nil {
 			t.Fatalf("%s: asserted would be %+v, %v", what, assertion, ok)
 		}

@@ -23,8 +23,8 @@ type asserted struct {
 	unread       error                // a record cannot be read: what it was before tells whose it is, and nothing can be written
 }
 
-// SeenBy reads what etcd has of an assertion.
-func SeenBy(ctx context.Context, x *session.Session, a Assertion) (*asserted, error) {
+// seenBy reads what etcd has of an assertion.
+func seenBy(ctx context.Context, x *session.Session, a Assertion) (*asserted, error) {
 	keys := x.KV().Keys
 	t := kv.Transact("read reservation")
 	identity := t.Else(keys.Identity(a.Identity))
@@ -79,8 +79,8 @@ func (s *asserted) mine(r record.Reservation) bool {
 
 func (s *asserted) holds(r record.Reservation) bool { return r.Holder.Is(s.Attachment, s.x.Name()) }
 
-// Plan is the transaction that makes it so; nil: it is so. It is not ok where something is another's.
-func (s *asserted) Plan() (t *kv.Txn, ok bool) {
+// plan is the transaction that makes it so; nil: it is so. It is not ok where something is another's.
+func (s *asserted) plan() (t *kv.Txn, ok bool) {
 	if s.elsewhere && !s.x.Recovering() {
 		return nil, false
 	}

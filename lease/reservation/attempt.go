@@ -38,7 +38,7 @@ func (m *member) attempt(t *kv.Txn, s step) {
 }
 
 func (m *member) compare(t *kv.Txn) {
-	keys := m.call.Store.kv.Keys
+	keys := m.call.store.kv.Keys
 	if !m.reserved || !m.complete() { // else a compare of its reservations tells of its end, too
 		t.If(kv.Unchanged(keys.Identity(m.Identity), m.identity))
 	}
@@ -49,12 +49,12 @@ func (m *member) compare(t *kv.Txn) {
 		}
 	}
 	if h := m.held().Holder; m.call.attaches() && h != nil && h.Node != m.call.node() {
-		t.If(record.AbsentFor(m.call.Store.kv.Keys, record.Absence{Node: h.Node, Revision: m.holder.nodeRevision})...)
+		t.If(record.AbsentFor(m.call.store.kv.Keys, record.Absence{Node: h.Node, Revision: m.holder.nodeRevision})...)
 	}
 }
 
 func (m *member) write(t *kv.Txn) {
-	keys := m.call.Store.kv.Keys
+	keys := m.call.store.kv.Keys
 	if !m.reserved {
 		t.Then(kv.Put(keys.Identity(m.Identity), record.IdentityRecord{Pool: m.pool, Addresses: m.addresses()}))
 	}
@@ -64,7 +64,7 @@ func (m *member) write(t *kv.Txn) {
 }
 
 func (m *member) read(n *nest) {
-	keys := m.call.Store.kv.Keys
+	keys := m.call.store.kv.Keys
 	n.identity = n.Else(keys.Identity(m.Identity))
 	for _, s := range m.slots {
 		n.spots = append(n.spots, nestedSpot{
@@ -100,7 +100,7 @@ func (m *member) learn() error {
 func (m *member) learnReservation(s *slot, kvs []*mvccpb.KeyValue) (err error) {
 	s.reservation = record.Reservation{}
 	if len(kvs) > 0 {
-		s.reservation, err = record.ReservationCodec.Read(m.call.Store.kv.Keys, kvs[0])
+		s.reservation, err = record.ReservationCodec.Read(m.call.store.kv.Keys, kvs[0])
 	}
 	if err != nil {
 		return m.avoid(s, err)
@@ -125,15 +125,15 @@ func (m *member) avoid(s *slot, err error) error {
 func (m *member) learnBlock(s *slot, kvs []*mvccpb.KeyValue) error {
 	at := blockAt{m.pool, m.Pool.BlockOf(s.address)}
 	if s.block = 0; len(kvs) == 0 {
-		m.call.Store.Cache.forgetBlock(at)
+		m.call.store.cache.forgetBlock(at)
 		return nil
 	}
-	b, err := record.ReadBlock(m.call.Store.kv.Keys, at.pool, at.prefix, kvs)
+	b, err := record.ReadBlock(m.call.store.kv.Keys, at.pool, at.prefix, kvs)
 	if err != nil {
 		m.call.foreign[at] = record.Block{Pool: at.pool, Prefix: at.prefix}
 		return m.avoid(s, err)
 	}
-	m.call.Store.Cache.sawBlock(b)
+	m.call.store.cache.sawBlock(b)
 	if b.Stateful() {
 		s.block = b.Revision
 	} else {
@@ -147,7 +147,7 @@ func (m *member) learnRival(session, node []*mvccpb.KeyValue) error {
 	if len(node) == 0 {
 		return nil
 	}
-	record, err := record.NodeCodec.Read(m.call.Store.kv.Keys, node[0])
+	record, err := record.NodeCodec.Read(m.call.store.kv.Keys, node[0])
 	m.holder.fencing, m.holder.nobody = record.Fencing, record.Removed != nil
 	return err
 }
@@ -157,10 +157,10 @@ func (m *member) learnIdentity(kvs []*mvccpb.KeyValue) error {
 	m.fresh, m.identity = true, kv.RevisionOf(kvs)
 	if len(kvs) == 0 {
 		m.reserved, m.pool = false, m.Pool.Name
-		m.call.Store.Cache.forget(m.Identity)
+		m.call.store.cache.forget(m.Identity)
 		return nil
 	}
-	record, err := record.IdentityCodec.Read(m.call.Store.kv.Keys, kvs[0])
+	record, err := record.IdentityCodec.Read(m.call.store.kv.Keys, kvs[0])
 	if err != nil {
 		return err
 	}

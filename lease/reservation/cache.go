@@ -10,9 +10,9 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Cache are what the Store has last seen of reservations and stateful blocks. They only make the first try of a
+// cache are what the Store has last seen of reservations and stateful blocks. They only make the first try of a
 // transaction the likely one: every transaction compares what it builds upon.
-type Cache struct {
+type cache struct {
 	mu         sync.Mutex
 	identities map[allocator.Identity][]record.Reservation
 	stateful   map[blockAt]statefulBlockSeen // the blocks that OwnerStateful has
@@ -25,7 +25,7 @@ type statefulBlockSeen struct {
 }
 
 // reset forgets all: etcd is another.
-func (h *Cache) reset() {
+func (h *cache) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.identities, h.stateful = nil, nil
@@ -36,7 +36,7 @@ type blockAt struct {
 	prefix netip.Prefix
 }
 
-func (h *Cache) reservations(u kv.Update[record.Reservation]) {
+func (h *cache) reservations(u kv.Update[record.Reservation]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if u.Full {
@@ -55,7 +55,7 @@ func (h *Cache) reservations(u kv.Update[record.Reservation]) {
 	}
 }
 
-func (h *Cache) learn(r record.Reservation) {
+func (h *cache) learn(r record.Reservation) {
 	if h.identities == nil {
 		h.identities = map[allocator.Identity][]record.Reservation{}
 	}
@@ -72,7 +72,7 @@ func (h *Cache) learn(r record.Reservation) {
 }
 
 // saw takes in reservations that a transaction has shown.
-func (h *Cache) saw(reservations ...record.Reservation) {
+func (h *cache) saw(reservations ...record.Reservation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range reservations {
@@ -81,20 +81,20 @@ func (h *Cache) saw(reservations ...record.Reservation) {
 }
 
 // forget drops an identity whose reservations were not as the hints said.
-func (h *Cache) forget(id allocator.Identity) {
+func (h *cache) forget(id allocator.Identity) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.identities, id)
 }
 
-// Of are the reservations of an identity as they were last seen.
-func (h *Cache) Of(id allocator.Identity) []record.Reservation {
+// of are the reservations of an identity as they were last seen.
+func (h *cache) of(id allocator.Identity) []record.Reservation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.identities[id])
 }
 
-func (h *Cache) blocks(u kv.Update[record.Block]) {
+func (h *cache) blocks(u kv.Update[record.Block]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if u.Full {
@@ -108,7 +108,7 @@ func (h *Cache) blocks(u kv.Update[record.Block]) {
 	}
 }
 
-func (h *Cache) learnBlock(b record.Block) {
+func (h *cache) learnBlock(b record.Block) {
 	if h.stateful == nil {
 		h.stateful = map[blockAt]statefulBlockSeen{}
 	}
@@ -121,28 +121,28 @@ func (h *Cache) learnBlock(b record.Block) {
 }
 
 // sawBlock takes in a block that a transaction has shown.
-func (h *Cache) sawBlock(b record.Block) {
+func (h *cache) sawBlock(b record.Block) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.learnBlock(b)
 }
 
 // forgetBlock drops a block that was not as the hints said.
-func (h *Cache) forgetBlock(at blockAt) {
+func (h *cache) forgetBlock(at blockAt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.stateful, at)
 }
 
 // block is the mod revision of a stateful block; 0: nobody is known to own it.
-func (h *Cache) block(at blockAt) int64 {
+func (h *cache) block(at blockAt) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.stateful[at].revision
 }
 
 // machine is the node whose own an address is; empty: it is none's, as far as is known.
-func (h *Cache) machine(at blockAt, a netip.Addr) string {
+func (h *cache) machine(at blockAt, a netip.Addr) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.stateful[at].machines {

@@ -14,7 +14,7 @@ import (
 )
 
 // valid reports the first thing that keeps a set of requests from being tried.
-func (r *Reserving) valid(requests []Request) error {
+func (r *call) valid(requests []Request) error {
 	identities, asked := map[allocator.Identity]bool{}, map[addressAt]bool{}
 	for _, q := range requests {
 		if err := r.validOne(&q); err != nil {
@@ -34,7 +34,7 @@ func (r *Reserving) valid(requests []Request) error {
 	return nil
 }
 
-func (r *Reserving) validOne(q *Request) error {
+func (r *call) validOne(q *Request) error {
 	if err := q.Identity.Validate(); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (r *Reserving) validOne(q *Request) error {
 }
 
 // choose gives a new identity a candidate of each family, where it has none that may still be free.
-func (r *Reserving) choose(ctx context.Context, m *member) error {
+func (r *call) choose(ctx context.Context, m *member) error {
 	if m.tries%refreshAfter == 0 {
 		if err := r.refresh(ctx, m.Pool.Name); err != nil {
 			return err
@@ -82,8 +82,8 @@ func (r *Reserving) choose(ctx context.Context, m *member) error {
 				return err
 			}
 			// The block is known by no later word than what is known of its machines when the address is looked at.
-			s = slot{address: a, block: r.Store.Cache.block(blockAt{m.pool, m.Pool.BlockOf(a)})}
-			if r.Store.Cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) != "" {
+			s = slot{address: a, block: r.store.cache.block(blockAt{m.pool, m.Pool.BlockOf(a)})}
+			if r.store.cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) != "" {
 				return r.choose(ctx, m) // it has become a node's own just now: choose another, or say so
 			}
 		}
@@ -95,7 +95,7 @@ func (r *Reserving) choose(ctx context.Context, m *member) error {
 
 // stillGood finds a family's candidate among the former ones, if nothing is known to be in its way. A reservation of
 // the identity itself is not: then only its record is missing.
-func (r *Reserving) stillGood(m *member, former []slot, f allocator.Family) (slot, bool) {
+func (r *call) stillGood(m *member, former []slot, f allocator.Family) (slot, bool) {
 	for _, s := range former {
 		if allocator.FamilyOf(s.address) == f {
 			return s, r.free(m, s.address)
@@ -105,15 +105,15 @@ func (r *Reserving) stillGood(m *member, former []slot, f allocator.Family) (slo
 }
 
 // free reports whether nothing is known that keeps m from having an address.
-func (r *Reserving) free(m *member, a netip.Addr) bool {
+func (r *call) free(m *member, a netip.Addr) bool {
 	at := addressAt{m.pool, a}
 	_, foreign := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]
 	rival := r.picked[at]
 	_, taken := r.taken[at]
-	return !taken && !foreign && (rival == nil || rival == m) && r.Store.Cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) == ""
+	return !taken && !foreign && (rival == nil || rival == m) && r.store.cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) == ""
 }
 
-func (r *Reserving) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
+func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
 	for _, a := range m.Addresses {
 		if allocator.FamilyOf(a) == f {
 			return a, r.mayAsk(m, a)
@@ -139,7 +139,7 @@ func (r *Reserving) candidate(ctx context.Context, m *member, f allocator.Family
 }
 
 // mayAsk says why the member cannot have the address that was asked for, if that is known.
-func (r *Reserving) mayAsk(m *member, a netip.Addr) error {
+func (r *call) mayAsk(m *member, a netip.Addr) error {
 	at := addressAt{m.pool, a}
 	if err := r.damaged[at]; err != nil {
 		return err
@@ -147,7 +147,7 @@ func (r *Reserving) mayAsk(m *member, a netip.Addr) error {
 	if b, ok := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]; ok && len(b.Parts) > 0 {
 		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.OwnersInWords())
 	}
-	if node := r.Store.Cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a); node != "" {
+	if node := r.store.cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a); node != "" {
 		return fmt.Errorf("lease: address %s was asked for, and it is one of node %s itself: ask for another one", a, node)
 	}
 	if other := r.picked[at]; other != nil && other != m {
@@ -160,11 +160,11 @@ func (r *Reserving) mayAsk(m *member, a netip.Addr) error {
 }
 
 // refresh reads which addresses of a pool are reserved, once a round.
-func (r *Reserving) refresh(ctx context.Context, pool string) error {
+func (r *call) refresh(ctx context.Context, pool string) error {
 	if r.listed[pool] == r.rounds {
 		return nil
 	}
-	response, err := r.Store.kv.Scan(ctx, r.Store.kv.Keys.Under(kv.KindReservation, pool), clientv3.WithKeysOnly())
+	response, err := r.store.kv.Scan(ctx, r.store.kv.Keys.Under(kv.KindReservation, pool), clientv3.WithKeysOnly())
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (r *Reserving) refresh(ctx context.Context, pool string) error {
 		}
 	}
 	for _, kv := range response.Kvs {
-		if key, err := r.Store.kv.Keys.Parse(string(kv.Key)); err == nil {
+		if key, err := r.store.kv.Keys.Parse(string(kv.Key)); err == nil {
 			at := addressAt{pool, key.Address}
 			r.taken[at] = former[at]
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// DetachOps is how many detachments share a transaction: each has two operations at most, nested.
-const DetachOps = kv.MaxOps - 2
+// detachOps is how many detachments share a transaction: each has two operations at most, nested.
+const detachOps = kv.MaxOps - 2
 
 // A Detachment says that an attachment has let go of its reservation, or of both in a pool of two families.
 type Detachment struct {
@@ -39,8 +39,8 @@ func (d *Detachment) has(r record.Reservation) bool {
 // the records of some cannot be read, it fails with *DetachError once all others are detached.
 func (s *Store) Detach(ctx context.Context, all []Detachment) error {
 	now, failed := time.Now().UTC(), map[int]error{}
-	for at := 0; at < len(all); at += DetachOps {
-		group := all[at:min(at+DetachOps, len(all))]
+	for at := 0; at < len(all); at += detachOps {
+		group := all[at:min(at+detachOps, len(all))]
 		if err := s.detach(ctx, group, now, func(n int, err error) { failed[at+n] = err }); err != nil {
 			return fmt.Errorf("lease: detach %s: %w", group[0].Identity, err)
 		}
@@ -66,7 +66,7 @@ type detaching struct {
 func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, bad func(n int, err error)) error {
 	pending := make([]*detaching, len(group))
 	for i, d := range group {
-		pending[i] = &detaching{Detachment: d, place: i, seen: s.Cache.Of(d.Identity)}
+		pending[i] = &detaching{Detachment: d, place: i, seen: s.cache.of(d.Identity)}
 	}
 	for n := 1; len(pending) > 0; n++ {
 		if n > reserveTries {
@@ -154,7 +154,7 @@ func (d *detaching) take(s *Store, revision int64) error {
 			d.seen = append(d.seen, read...)
 		}
 	}
-	s.Cache.saw(d.seen...)
+	s.cache.saw(d.seen...)
 	return nil
 }
 

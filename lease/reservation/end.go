@@ -33,13 +33,13 @@ func (s *Store) EndIf(ctx context.Context, id allocator.Identity, may func(recor
 	if err != nil {
 		return nil, fmt.Errorf("lease: end reservation of %s: %w", id, err)
 	}
-	s.Cache.forget(id)
+	s.cache.forget(id)
 	return ended, nil
 }
 
 func (s *Store) end(ctx context.Context, id allocator.Identity, may func(record.Reservation) error) ([]record.Reservation, error) {
 	for n := 1; ; n++ {
-		t, err := s.Ending(ctx, id)
+		t, err := s.ending(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -66,8 +66,8 @@ type ending struct {
 	reservations []record.Reservation
 }
 
-// Ending reads what an identity has, and ends it if it stays so.
-func (s *Store) Ending(ctx context.Context, id allocator.Identity) (e ending, err error) {
+// ending reads what an identity has, and ends it if it stays so.
+func (s *Store) ending(ctx context.Context, id allocator.Identity) (e ending, err error) {
 	key := s.kv.Keys.Identity(id)
 	response, err := s.kv.Get(ctx, key)
 	if err != nil {

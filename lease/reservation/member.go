@@ -15,7 +15,7 @@ import (
 // try either writes by comparing all that it builds upon, or brings back what the next one needs.
 type member struct {
 	Request
-	call     *Reserving
+	call     *call
 	reserved bool          // the identity has a record, and the spots are what it says; else they are candidates
 	identity int64         // that record's mod revision, where a reservation of it is missing; 0: there is none
 	pool     string        // where the identity's addresses are
@@ -54,9 +54,9 @@ const (
 	keep              // what there is, is what was asked for
 )
 
-func (r *Reserving) newMember(request Request) *member {
+func (r *call) newMember(request Request) *member {
 	m := &member{Request: request, call: r, pool: request.Pool.Name}
-	for _, hint := range r.Store.Cache.Of(request.Identity) {
+	for _, hint := range r.store.cache.of(request.Identity) {
 		if hint.Pool == m.pool && m.Pool.Contains(hint.Address) {
 			m.slots = append(m.slots, slot{address: hint.Address, reservation: hint})
 		}

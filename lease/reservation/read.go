@@ -11,24 +11,24 @@ import (
 // A Store is whose a reservation is and who holds it.
 type Store struct {
 	kv    *kv.Client
-	Cache Cache
+	cache cache
 }
 
 // New is the store of a client.
 func New(kv *kv.Client) *Store {
 	s := &Store{kv: kv}
-	kv.OnReset(s.Cache.reset)
+	kv.OnReset(s.cache.reset)
 	return s
 }
 
-// LearnBlocks takes in which blocks are kept for reservations, so that Reserve finds a free address at once.
-func (s *Store) LearnBlocks(u kv.Update[record.Block]) { s.Cache.blocks(u) }
+// LearnBlocks takes in which blocks are kept for reservations, so that reserve finds a free address at once.
+func (s *Store) LearnBlocks(u kv.Update[record.Block]) { s.cache.blocks(u) }
 
 // Follow is FollowBlocks for reservations. While it runs the Store knows which addresses identities have,
-// so that Reserve needs one transaction for a known one, too.
+// so that reserve needs one transaction for a known one, too.
 func (s *Store) Follow(ctx context.Context, f func(kv.Update[record.Reservation])) error {
 	return kv.Follow(ctx, s.kv, record.ReservationCodec, func(u kv.Update[record.Reservation]) {
-		s.Cache.reservations(u)
+		s.cache.reservations(u)
 		f(u)
 	})
 }

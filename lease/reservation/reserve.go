@@ -31,7 +31,7 @@ type Request struct {
 	Fencing      string                    // the cluster's mode: what counts of a node without a record, whose Absence has revision 0
 }
 
-// Reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
+// reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
 // free address of the pool's stateful ranges, a known one its own with the epoch raised. Members share transactions,
 // but each is reserved or not by itself: what was done is returned beside the error, for the caller to undo.
 //
@@ -42,7 +42,7 @@ func (s *Store) Reserve(ctx context.Context, x *session.Session, requests []Requ
 	if err := x.Entitled(); err != nil {
 		return nil, err
 	}
-	return Reserve(ctx, &Reserving{Store: s, session: x}, requests)
+	return reserve(ctx, &call{store: s, session: x}, requests)
 }
 
 // ReserveFor reserves an address for a member before it runs. One that has its reservation keeps it.
@@ -60,14 +60,14 @@ func (s *Store) ReserveFor(ctx context.Context, pool allocator.Pool, poolRevisio
 		return nil, err
 	}
 	request := Request{Pool: pool, PoolRevision: poolRevision, Identity: id, Addresses: asked}
-	return Reserve(ctx, &Reserving{Store: s, Cluster: kv.RevisionOf(response.Kvs)}, []Request{request})
+	return reserve(ctx, &call{store: s, cluster: kv.RevisionOf(response.Kvs)}, []Request{request})
 }
 
-// Reserving is one call.
-type Reserving struct {
-	Store   *Store
+// call is one call.
+type call struct {
+	store   *Store
 	session *session.Session // nil: nobody is attached
-	Cluster int64            // without a session: the mod revision of the cluster's record
+	cluster int64            // without a session: the mod revision of the cluster's record
 	members []*member
 	rounds  int
 	picked  map[addressAt]*member            // who of the call has, or wants, an address
@@ -77,18 +77,18 @@ type Reserving struct {
 	damaged map[addressAt]error              // addresses of which a record cannot be read
 }
 
-func (r *Reserving) attaches() bool { return r.session != nil }
+func (r *call) attaches() bool { return r.session != nil }
 
 // node is the name of the one that reserves.
-func (r *Reserving) node() string {
+func (r *call) node() string {
 	if r.session == nil {
 		return ""
 	}
 	return r.session.Name()
 }
 
-// Reserve carries a call out.
-func Reserve(ctx context.Context, r *Reserving, requests []Request) ([]record.Reservation, error) {
+// reserve carries a call out.
+func reserve(ctx context.Context, r *call, requests []Request) ([]record.Reservation, error) {
 	r.picked, r.taken = map[addressAt]*member{}, map[addressAt]record.Reservation{}
 	r.listed, r.foreign, r.damaged = map[string]int{}, map[blockAt]record.Block{}, map[addressAt]error{}
 	if err := r.valid(requests); err != nil {
@@ -107,13 +107,13 @@ func Reserve(ctx context.Context, r *Reserving, requests []Request) ([]record.Re
 	return done, err
 }
 
-func (r *Reserving) run(ctx context.Context) error {
+func (r *call) run(ctx context.Context) error {
 	for lost := 1; ; {
 		tries, t, err := r.round(ctx)
 		if err != nil || len(tries) == 0 {
 			return err
 		}
-		err = r.Store.kv.Commit(ctx, lost, t)
+		err = r.store.kv.Commit(ctx, lost, t)
 		switch {
 		case err != nil && kv.Again(ctx, lost, err):
 			lost++
@@ -137,7 +137,7 @@ type try struct {
 }
 
 // round makes one transaction of as many members that are not settled as it can hold.
-func (r *Reserving) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
+func (r *call) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
 	r.rounds++
 	t = r.fenced()
 	claims := map[blockAt]bool{}
@@ -163,7 +163,7 @@ func (r *Reserving) round(ctx context.Context) (tries []try, t *kv.Txn, err erro
 		m.attempt(t.Nest(), s)
 	}
 	for at := range claims {
-		key, claim := r.Store.kv.Keys.Block(at.pool, at.prefix), t.Nest()
+		key, claim := r.store.kv.Keys.Block(at.pool, at.prefix), t.Nest()
 		claim.If(kv.Absent(key))
 		claim.Then(kv.Put(key, statefulBlock(at)))
 	}
@@ -176,7 +176,7 @@ func statefulBlock(at blockAt) record.Block {
 	return record.Block{Pool: at.pool, Prefix: at.prefix, Parts: []record.Part{{Prefix: at.prefix, Owner: record.OwnerStateful}}}
 }
 
-func (r *Reserving) decide(ctx context.Context, m *member) (step, error) {
+func (r *call) decide(ctx context.Context, m *member) (step, error) {
 	if m.tries++; m.tries > reserveTries {
 		return look, fmt.Errorf("lease: reserve for %s: others keep coming between: try again", m.Identity)
 	}
@@ -207,19 +207,19 @@ func (m *member) unclaimed(s step, claims map[blockAt]bool) (blocks []blockAt) {
 }
 
 // fenced begins a transaction that compares the session or, where nobody is attached, the cluster.
-func (r *Reserving) fenced() *kv.Txn {
+func (r *call) fenced() *kv.Txn {
 	if r.session != nil {
 		return r.session.Fenced("reserve")
 	}
 	t := kv.Transact("reserve")
-	t.IfUnchanged(r.Store.kv.Keys.Cluster(), r.Cluster, session.ErrClusterChanged)
+	t.IfUnchanged(r.store.kv.Keys.Cluster(), r.cluster, session.ErrClusterChanged)
 	return t
 }
 
 // samePools makes the transaction compare the pools that its members were chosen by.
-func (r *Reserving) samePools(tries []try, t *kv.Txn) {
+func (r *call) samePools(tries []try, t *kv.Txn) {
 	for _, m := range oneOfEachPool(tries) {
-		t.IfUnchanged(r.Store.kv.Keys.Pool(m.Pool.Name), m.PoolRevision, fmt.Errorf("%w (pool %q)", record.ErrStaleConfig, m.Pool.Name))
+		t.IfUnchanged(r.store.kv.Keys.Pool(m.Pool.Name), m.PoolRevision, fmt.Errorf("%w (pool %q)", record.ErrStaleConfig, m.Pool.Name))
 	}
 }
 
@@ -240,7 +240,7 @@ func oneOfEachPool(tries []try) (each []*member) {
 }
 
 // take brings in what a round has come to.
-func (r *Reserving) take(tries []try, revision int64) error {
+func (r *call) take(tries []try, revision int64) error {
 	for _, m := range tries {
 		if !m.now.Done || m.step == look {
 			if err := m.learn(); err != nil {
@@ -255,10 +255,10 @@ func (r *Reserving) take(tries []try, revision int64) error {
 			if m.slots[j].reservation.Revision == 0 && m.slots[j].block == 0 {
 				claimed := statefulBlock(at)
 				claimed.Revision = revision
-				r.Store.Cache.sawBlock(claimed)
+				r.store.cache.sawBlock(claimed)
 			}
 		}
-		r.Store.Cache.saw(m.done...)
+		r.store.cache.saw(m.done...)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 func TestAMemberKeepsItsAddressOnWhateverNode(t *testing.T) {
@@ -180,5 +181,18 @@ func TestReservingBeforeAMemberRuns(t *testing.T) {
 	}
 	if left, err := s.Reservations.List(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	config := l.Apply(s, lab.Smallest())
+	decided := l.Meet(s, "n1", session.Past{}).Revision
+	l.Void(s)
+	ask := lab.Asking(config, "default", lab.Identity("db", 0), "")
+	done, err := s.Reservations.ReserveIn(t.Context(), decided, []reservation.Request{ask})
+	if !errors.Is(err, session.ErrClusterChanged) {
+		t.Errorf("after the cluster's record was voided: %+v, %v", done, err)
 	}
 }

@@ -71,7 +71,7 @@ func TestAStatefulAddIsOneTransaction(t *testing.T) {
 	moved := l.Reserve(other, lab.Asking(config, "default", lab.Identity("db", 0), "c2"))[0]
 	l.Check(other.Store.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(moved)}))
 	l.Until("the first node has heard of the move", func() bool {
-		known := s.Reservations.Cache.Of(lab.Identity("db", 0))
+		known := s.Reservations.Cached(lab.Identity("db", 0))
 		return len(known) == 1 && known[0].Epoch == 2 && known[0].Holder == nil
 	})
 	l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c3"))

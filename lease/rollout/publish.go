@@ -41,8 +41,8 @@ type publisher struct {
 	batch     int64         // the number of the last batch that was tried
 }
 
-// PublisherOf is the one publisher that a session has.
-func PublisherOf(x *session.Session) *publisher {
+// publisherOf is the one publisher that a session has.
+func publisherOf(x *session.Session) *publisher {
 	return x.Beside(func() any {
 		p := &publisher{session: x}
 		p.learn(x.Status())
@@ -55,10 +55,10 @@ func PublisherOf(x *session.Session) *publisher {
 // publishing counter, which it raises: a batch whose answer was lost can neither be carried out twice nor come late. It
 // fails with *LostBlockError, ErrSessionLost or ErrReplaced; a part may have been written then, and repeating is safe.
 func Publish(ctx context.Context, x *session.Session, batch Batch) error {
-	p := PublisherOf(x)
+	p := publisherOf(x)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pieces, err := p.Pieces(batch)
+	pieces, err := p.pieces(batch)
 	for i := 0; err == nil && i < len(pieces); i++ {
 		err = p.publish(ctx, pieces[i])
 	}
@@ -71,7 +71,7 @@ func Publish(ctx context.Context, x *session.Session, batch Batch) error {
 // Shows reports whether etcd has a status of the node's, as a session wrote it last and as the last proof has seen it, that says
 // what status says.
 func Shows(x *session.Session, status record.Status) bool {
-	p := PublisherOf(x)
+	p := publisherOf(x)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	status.Batch = p.published.Batch
@@ -91,7 +91,7 @@ type addressWrite struct {
 	op      clientv3.Op
 }
 
-func (p *publisher) Pieces(batch Batch) ([]piece, error) {
+func (p *publisher) pieces(batch Batch) ([]piece, error) {
 	writes, blocks := addressWrites(p.session.KV().Keys, batch), slices.Clone(batch.Blocks)
 	record.SortBy(blocks, func(b record.Block) (string, netip.Addr) { return b.Pool, b.Prefix.Addr() })
 	var pieces []piece
@@ -138,7 +138,7 @@ func (p *publisher) publish(ctx context.Context, next piece) error {
 	p.batch++
 	next.status.Batch = p.batch
 	for n := 1; ; n++ {
-		t := p.Publication(next)
+		t := p.publication(next)
 		if err := p.session.KV().Settled(ctx, t.Txn); err != nil {
 			return err
 		}
@@ -167,8 +167,8 @@ type publication struct {
 	blocks []*kv.Read // those of the piece, in its order
 }
 
-// Publication is a piece as a transaction, by the counter as it is known.
-func (p *publisher) Publication(next piece) publication {
+// publication is a piece as a transaction, by the counter as it is known.
+func (p *publisher) publication(next piece) publication {
 	keys, status := p.session.KV().Keys, p.session.KV().Keys.Status(p.session.Name())
 	t := publication{Txn: p.session.Fenced("publish")}
 	t.If(kv.Unchanged(status, p.counter))

@@ -141,11 +141,10 @@ func TestABatchThatComesLateChangesNothing(t *testing.T) {
 	l.Apply(s, lab.Smallest())
 	x, b := publishing(l, s, lab.Prefix("10.42.16.0/26"))
 	a := lab.Assignments(lab.Addr("10.42.16.1"), 1)
-	pieces, err := rollout.PublisherOf(x.Session).Pieces(rollout.Batch{Blocks: []record.Block{b}, Set: a})
+	late, err := rollout.FirstPublication(x.Session, rollout.Batch{Blocks: []record.Block{b}, Set: a})
 	l.Check(err)
-	late := rollout.PublisherOf(x.Session).Publication(pieces[0])
 	l.Check(rollout.Publish(t.Context(), x.Session, rollout.Batch{Blocks: []record.Block{b}, Clear: a}))
-	l.Check(s.KV.Commit(t.Context(), 1, late.Txn))
+	l.Check(s.KV.Commit(t.Context(), 1, late))
 	if got, err := s.Blocks.Assignments(t.Context()); err != nil || late.Done || len(got) > 0 {
 		t.Errorf("it was carried out: %v, %v", got, err)
 	}

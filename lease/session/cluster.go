@@ -57,7 +57,7 @@ func (s *Store) Handshake(ctx context.Context, node, machine string, past Past) 
 			return ClusterState{}, err
 		}
 		if next != nil {
-			if err := s.RewriteCluster(ctx, m.revision, *next); err != nil {
+			if err := s.rewriteCluster(ctx, m.revision, *next); err != nil {
 				return ClusterState{}, err
 			}
 			continue // what is there now was written by us or by another
@@ -82,9 +82,9 @@ func (s *Store) forget(at ClusterState) {
 	}
 }
 
-// RewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look tells: the record is
+// rewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look tells: the record is
 // the only thing that it compares.
-func (s *Store) RewriteCluster(ctx context.Context, revision int64, next record.Cluster) error {
+func (s *Store) rewriteCluster(ctx context.Context, revision int64, next record.Cluster) error {
 	key := s.kv.Keys.Cluster()
 	t := kv.Transact("rewrite cluster")
 	t.If(kv.Unchanged(key, revision))

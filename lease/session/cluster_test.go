@@ -166,18 +166,6 @@ func TestWhoRecoversIsGivenNothing(t *testing.T) {
 	}
 }
 
-func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testing.T) {
-	l := lab.New(t)
-	s := l.Store()
-	config := l.Apply(s, lab.Smallest())
-	decided := &reservation.Reserving{Store: s.Reservations, Cluster: l.Meet(s, "n1", session.Past{}).Revision}
-	l.Void(s)
-	done, err := reservation.Reserve(t.Context(), decided, []reservation.Request{lab.Asking(config, "default", lab.Identity("db", 0), "")})
-	if !errors.Is(err, session.ErrClusterChanged) {
-		t.Errorf("after the cluster's record was voided: %+v, %v", done, err)
-	}
-}
-
 func TestAJournalOfAnotherClusterIsRefused(t *testing.T) {
 	l := lab.New(t)
 	l.Meet(l.Store(), "n1", session.Past{})

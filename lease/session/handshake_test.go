@@ -10,26 +10,16 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// clusterRecord is the cluster's record as it is in etcd, with its mod revision.
-func clusterRecord(l *lab.Lab, s *lab.Store) (record.Cluster, int64) {
-	l.Helper()
-	response, err := s.KV.Get(l.Context(), s.KV.Keys.Cluster())
-	l.Check(err)
-	record, err := record.ClusterCodec.Read(s.KV.Keys, response.Kvs[0])
-	l.Check(err)
-	return record, kv.RevisionOf(response.Kvs)
-}
-
 func TestTheClustersRecordIsRewrittenOnlyAsItWasSeen(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	l.Meet(s, "n1", session.Past{})
-	_, seen := clusterRecord(l, s)
+	_, seen := l.ClusterRecord(s)
 	l.Void(s)
 	recovering := l.Meet(s, "n1", session.Past{})
-	before, revision := clusterRecord(l, s)
+	before, revision := l.ClusterRecord(s)
 	l.Check(s.Sessions.RewriteCluster(t.Context(), seen, record.Cluster{ID: "c0ffee"}))
-	if after, now := clusterRecord(l, s); now != revision {
+	if after, now := l.ClusterRecord(s); now != revision {
 		t.Errorf("it was %+v, and is %+v", before, after)
 	}
 	// Somebody has voided it anew since: another wait begins, and the end of the former one says nothing.
@@ -37,26 +27,6 @@ func TestTheClustersRecordIsRewrittenOnlyAsItWasSeen(t *testing.T) {
 	l.Check(s.Sessions.AcceptCluster(t.Context(), recovering))
 	if met := l.Meet(s, "n1", session.Past{}); !met.Recovering {
 		t.Errorf("a wait from before has ended the recovery: %+v", met)
-	}
-}
-
-func TestWhatWasLearnedIsVoidOnceOthersHaveBegunAnotherLifeOfTheState(t *testing.T) {
-	l := lab.New(t)
-	s := l.Store()
-	config := l.Apply(s, lab.Smallest())
-	l.Meet(s, "n1", session.Past{})
-	had := l.Reserve(l.Join(s, "n1"), lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
-	record, _ := clusterRecord(l, s)
-	record.Life++
-	l.Put(s.KV.Keys.Cluster(), kv.Encode(record))
-	if met := l.Meet(s, "n1", session.Past{}); !met.New || met.Life != record.Life {
-		t.Errorf("it met %+v: want another life", met)
-	}
-	if hint := s.Reservations.Cache.Of(had.Identity); len(hint) > 0 {
-		t.Errorf("it still knows of %+v", hint)
-	}
-	if met := l.Meet(s, "n1", session.Past{}); met.New {
-		t.Errorf("and again it met %+v", met)
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 	if err := validNode(me); err != nil {
 		return nil, err
 	}
-	x := s.Entrant(me, 0)
+	x := s.entrant(me, 0)
 	defer func() {
 		if session == nil && x.lease != 0 {
 			s.kv.Revoke(x.lease)
@@ -50,7 +50,7 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 				return nil, err
 			}
 		}
-		joined, err := x.Enter(ctx, n, before)
+		joined, err := x.enter(ctx, n, before)
 		switch {
 		case joined:
 			if before.lease != 0 && before.lease != x.lease {
@@ -65,9 +65,9 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 	}
 }
 
-// Entrant is a session that has not joined yet: see enter.
-func (s *Store) Entrant(me record.Node, lease clientv3.LeaseID) *Session {
-	return &Session{kv: s.kv, now: s.Now, node: me, lease: lease, hurry: make(chan struct{}, 1)}
+// entrant is a session that has not joined yet: see enter.
+func (s *Store) entrant(me record.Node, lease clientv3.LeaseID) *Session {
+	return &Session{kv: s.kv, now: s.now, node: me, lease: lease, hurry: make(chan struct{}, 1)}
 }
 
 func validNode(me record.Node) error {
@@ -156,9 +156,9 @@ func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.
 	return false, nil
 }
 
-// Enter writes the node's key and the session's, if they are as before says. It also reads the node's status: no earlier
+// enter writes the node's key and the session's, if they are as before says. It also reads the node's status: no earlier
 // session can write it from then on.
-func (x *Session) Enter(ctx context.Context, n int, b Registration) (joined bool, err error) {
+func (x *Session) enter(ctx context.Context, n int, b Registration) (joined bool, err error) {
 	keys, name := x.kv.Keys, x.node.Name
 	t := kv.Transact("join")
 	t.If(kv.Unchanged(keys.Node(name), b.NodeRevision), kv.Unchanged(keys.Session(name), b.SessionRevision), kv.Unchanged(keys.Cluster(),

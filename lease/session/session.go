@@ -66,9 +66,9 @@ func (x *Session) Cluster() int64 { return x.cluster }
 // asserts what its node holds. It ends with ErrClusterChanged when the recovery does.
 func (x *Session) Recovering() bool { return x.recovering }
 
-// Owner compares that the node is still this session's, and the state that of the same cluster. It is for transactions
+// owner compares that the node is still this session's, and the state that of the same cluster. It is for transactions
 // that give the node something, or publish for it.
-func (x *Session) Owner() []clientv3.Cmp {
+func (x *Session) owner() []clientv3.Cmp {
 	if broken.Generation {
 		return nil
 	}
@@ -84,13 +84,13 @@ func (x *Session) Owner() []clientv3.Cmp {
 // of the session: nil, or what SessionOver knows.
 func (x *Session) Fenced(operation string) *kv.Txn {
 	t := kv.Transact(operation)
-	t.If(x.Owner()...)
-	x.Judge(t)
+	t.If(x.owner()...)
+	x.judge(t)
 	return t
 }
 
-// Judge has a transaction's verdict ask what has become of the session.
-func (x *Session) Judge(t *kv.Txn) {
+// judge has a transaction's verdict ask what has become of the session.
+func (x *Session) judge(t *kv.Txn) {
 	keys, name := x.kv.Keys, x.node.Name
 	over := func(end error) error { return fmt.Errorf("%w (node %q)", end, name) }
 	t.Judge(keys.Node(name), func(now int64) error {
@@ -137,11 +137,6 @@ func (x *Session) WroteStatus(revision int64) { x.shown.Store(revision) }
 func (x *Session) Beside(make func() any) any {
 	x.once.Do(func() { x.beside = make() })
 	return x.beside
-}
-
-// Over is the same session by another way to etcd.
-func (x *Session) Over(kv *kv.Client) *Session {
-	return &Session{kv: kv, now: x.now, node: x.node, generation: x.generation, lease: x.lease, cluster: x.cluster, recovering: x.recovering}
 }
 
 // A Prover hears of each proof that the session lives: Arm before the read is sent that is to prove it, and Proven when
@@ -219,7 +214,7 @@ func (x *Session) prove(ctx context.Context, renewal *kv.Renewal, prover Prover,
 	}
 	sent = x.now()
 	t := kv.Transact("prove session")
-	x.Judge(t)
+	x.judge(t)
 	status := t.Else(x.kv.Keys.Status(x.node.Name), clientv3.WithKeysOnly())
 	if err := x.kv.Consult(ctx, patience, t); err != nil {
 		return 0, err

@@ -15,7 +15,7 @@ func NewDirectory(kv *kv.Client) *Directory { return &Directory{kv} }
 // A Store is what a node needs of the directory to be in it itself: it joins, and finds out whose state etcd has.
 type Store struct {
 	*Directory
-	Now     func() time.Duration // the time since boot
+	now     func() time.Duration // the time since boot
 	deleted deletions
 	anew    func(ClusterState) // called when another life of etcd's has begun; nil: nobody wants to know
 }
@@ -23,7 +23,7 @@ type Store struct {
 // New counts rights by now, the time since boot, CLOCK_BOOTTIME; nil: the machine's.
 func New(kv *kv.Client, now func() time.Duration) *Store {
 	if now == nil {
-		now = Boottime
+		now = boottime
 	}
-	return &Store{Directory: NewDirectory(kv), Now: now}
+	return &Store{Directory: NewDirectory(kv), now: now}
 }

@@ -1,0 +1,33 @@
+package admin
+
+import (
+	"context"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+const (
+	Slots    = slots
+	PageSize = pageSize
+)
+
+func (s *NodeReports) Pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
+	err error) {
+	return s.pose(ctx, q, id)
+}
+
+func ReadRequests(ctx context.Context, c *kv.Client, f func(*mvccpb.KeyValue)) (int64, error) {
+	return readRequests(ctx, c, f)
+}
+
+func (s *Store) HeldBy(ctx context.Context, name string) (belongings, error) {
+	return s.heldBy(ctx, name)
+}
+
+func (s *Store) RemoveAll(ctx context.Context, name string, tombstone int64, held belongings) (Removal, error) {
+	return s.removeAll(ctx, name, tombstone, held)
+}

@@ -1,0 +1,43 @@
+package kv
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+const HungTry = hungTry
+
+var (
+	ProofFloor = proofFloor
+	AuthFloor  = authFloor
+)
+
+func (f floor) Admits(version string) bool { return f.admits(version) }
+
+func (f floor) Newest() int { return f.newest() }
+
+func (c *Client) FirstTry() time.Duration { return c.firstTry() }
+
+// Options are those by which the client logs in.
+func (c *Client) Options() *Options { return &c.login.options }
+
+// DialWith makes connections with one more option.
+func (c *Client) DialWith(o grpc.DialOption) { c.login.dial = append(c.login.dial, o) }
+
+func (c *Client) HasUsers(ctx context.Context, client *clientv3.Client) bool {
+	return c.hasUsers(ctx, client)
+}
+
+func (c *Client) JudgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) ([]*ReleaseWarning, error) {
+	return c.judgeReleases(ctx, client, versions, errs)
+}
+
+func (i *Incarnation) Changing() *sync.RWMutex { return &i.changing }
+
+func UpdateOf[T any](keys Keys, codec Codec[T], events []*clientv3.Event) (Update[T], bool) {
+	return updateOf(keys, codec, events)
+}
