@@ -1,0 +1,107 @@
+package record_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+func pairOf(key, value string) *mvccpb.KeyValue {
+	return &mvccpb.KeyValue{Key: []byte("/berth/v1/" + key), Value: []byte(value), ModRevision: 7}
+}
+
+// What a record need not have, and what is right only beside something else, is no damage.
+func TestARecordThatIsRightIsRead(t *testing.T) {
+	keys := kv.NewKeys("")
+	const attachment = `{"network":"net","container":"c","interface":"eth0"}`
+	const identity = `{"namespace":"ns","app":"db","member":"db-0","network":"net","interface":"eth0"}`
+	for _, c := range []struct{ key, value string }{
+		{"cluster", `{"id":"","life":2,"former":["a"]}`}, // voided
+		{"config/revision", `{"changes":1}`},
+		{"config/revision", `{"changes":1,"pools":0}`},
+		{"config/settings", `{"operations":["read"],"fencing":"strict","session":"15s","addressLease":"1h"}`},
+		{"config/settings", `{"operations":[],"fencing":"evidence","probe":"uplink","session":"15s","addressLease":"1h"}`},
+		{"config/settings", `{"operations":[],"fencing":"evidence","probe":"off","session":"15s","addressLease":"1h"}`},
+		{"nodes/n1", `{"name":"n1","machine":"","boot":"","journal":"","removed":"2026-01-01T00:00:00Z"}`},
+		{"status/n1", `{"applied":7,"revision":7}`},
+		{"blocks/p/10.0.0.0", `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`},
+		{"blocks/p/10.0.0.0", `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.9/32","owner":"machine","node":"n2"}]}`},
+		{"assignments/p/10.0.0.9", `{"address":"10.0.0.9","attachment":` + attachment + `,"node":"n1"}`},
+		{"reservations/p/10.0.0.9", `{"identity":` + identity + `}`},
+		{"reservations/p/10.0.0.9", `{"identity":` + identity + `,"holder":{"node":"n1","attachment":` + attachment + `}}`},
+		{"questions/1/n1", `{"spaces":[{"pool":"p","parts":["10.0.0.0/8"]}]}`},
+	} {
+		if err := anyRecord(keys, pairOf(c.key, c.value)); err != nil {
+			t.Errorf("%s as %s: %v", c.key, c.value, err)
+		}
+	}
+}
+
+// Some are right in each part and too large in the whole.
+func TestARecordThatIsTooLargeIsRefused(t *testing.T) {
+	keys := kv.NewKeys("")
+	parts := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`{"prefix":"10.0.%d.%d/32","owner":"n1"}`, i>>8, i&255))
+		}
+		return `{"prefix":"10.0.0.0/16","parts":[` + strings.Join(all, ",") + `]}`
+	}
+	pool := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`"10.%d.%d.%d"`, i>>16, i>>8&255, i&255))
+		}
+		return `{"name":"p","cidrs":["10.0.0.0/8"],"exclude":[` + strings.Join(all, ",") + `],"blockSize":{"v4":26,"v6":122}}`
+	}
+	for _, c := range []struct {
+		key        string
+		value      func(n int) string
+		most, over int
+		says       string
+	}{
+		{"blocks/p/10.0.0.0", parts, 4 * record.MaxParts, 4*record.MaxParts + 1, "4096 at most"},
+		{"config/pools/p", pool, 1000, 30_000, "262144 at most"},
+	} {
+		if err := anyRecord(keys, pairOf(c.key, c.value(c.most))); err != nil {
+			t.Errorf("%s with %d: %v", c.key, c.most, err)
+		}
+		if err := anyRecord(keys, pairOf(c.key, c.value(c.over))); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s with %d: %v, want %q", c.key, c.over, err, c.says)
+		}
+	}
+}
+
+// An entry of the history says which revision its change made; what it cannot have made, it does not say.
+func TestAnEntryOfTheHistoryThatWasPutBackKeepsItsRevisionAndNoneThatCannotBe(t *testing.T) {
+	for said, want := range map[int64]int64{-1: 7, 0: 7, 3: 3, 7: 7, 8: 7} {
+		h, err := record.HistoryCodec.Read(kv.NewKeys(""), pairOf("config/history/3", fmt.Sprintf(`{"number":3,"revision":%d}`, said)))
+		if err != nil || h.Revision != want {
+			t.Errorf("of one that says %d it is %d, %v: want %d", said, h.Revision, err, want)
+		}
+	}
+}
+
+func TestABlockIsNobodysOnlyWhereThereIsNoRecord(t *testing.T) {
+	keys, block := kv.NewKeys(""), netip.MustParsePrefix("10.0.0.0/26")
+	if b, err := record.ReadBlock(keys, "p", block, nil); err != nil || b.Revision != 0 || b.Prefix != block || b.Pool != "p" || len(b.Parts) > 0 {
+		t.Errorf("without a record it is %+v, %v", b, err)
+	}
+	right := `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`
+	if b, err := record.ReadBlock(keys, "p", block, []*mvccpb.KeyValue{pairOf("blocks/p/10.0.0.0", right)}); err != nil || b.Revision != 7 ||
+		b.OwnerOf(block.Addr()) != "n1" {
+		t.Errorf("it is %+v, %v", b, err)
+	}
+	for _, wrong := range []string{"{", `{"prefix":"10.0.0.0/27","parts":[{"prefix":"10.0.0.0/27","owner":"n1"}]}`} {
+		b, err := record.ReadBlock(keys, "p", block, []*mvccpb.KeyValue{pairOf("blocks/p/10.0.0.0", wrong)})
+		if d := kv.Damage(err); d == nil || d.Key != "/berth/v1/blocks/p/10.0.0.0" || len(b.Parts) > 0 {
+			t.Errorf("as %s it is %+v, %v", wrong, b, err)
+		}
+	}
+}
