@@ -4,7 +4,7 @@ package model
 func (x reservationsTurn) commits() {
 	me := x.me()
 	if me.add.phase == reserving {
-		x.then("Reserve is carried out", func(s *reservationsState, me *reservationsNode) {
+		x.then("reservation.Reserve is carried out", func(s *reservationsState, me *reservationsNode) {
 			attached := x.attach(s, me.add.reserve)
 			switch {
 			case !attached:
@@ -18,14 +18,14 @@ func (x reservationsTurn) commits() {
 		})
 	}
 	if me.late.sent {
-		x.then("a late Reserve is carried out", func(s *reservationsState, me *reservationsNode) {
+		x.then("reservation.Reserve, late, is carried out", func(s *reservationsState, me *reservationsNode) {
 			x.attach(s, me.late)
 			me.late = attaching{}
 		})
-		x.then("a late Reserve is lost", func(_ *reservationsState, me *reservationsNode) { me.late = attaching{} })
+		x.then("reservation.Reserve, late, is lost", func(_ *reservationsState, me *reservationsNode) { me.late = attaching{} })
 	}
 	if me.detach.sent {
-		x.then("Detach is carried out", func(s *reservationsState, me *reservationsNode) {
+		x.then("reservation.Detach is carried out", func(s *reservationsState, me *reservationsNode) {
 			if s.record == me.detach.expect || x.m.Breach == NoEpoch && s.record.node == x.self() {
 				s.record.node = 0
 			}
@@ -62,7 +62,7 @@ func (x reservationsTurn) letGo() {
 	if r.node != x.self() || me.pending&(1<<r.epoch) == 0 && x.m.Breach != NoEpoch {
 		x.then("sees that it has let go", func(_ *reservationsState, me *reservationsNode) { me.pending = 0 })
 	} else if !me.detach.sent {
-		x.then("Detach", func(_ *reservationsState, me *reservationsNode) { me.detach = detaching{true, r} })
+		x.then("reservation.Detach", func(_ *reservationsState, me *reservationsNode) { me.detach = detaching{true, r} })
 	}
 }
 

@@ -64,7 +64,7 @@ func (x reservationsTurn) self() int8 { return int8(x.n + 1) }
 
 // suffer is what befalls A. B sees when A's right has run out; A's return is the veto.
 func (x reservationsTurn) suffer() {
-	x.then("Restart", func(_ *reservationsState, me *reservationsNode) {
+	x.then("the agent restarts", func(_ *reservationsState, me *reservationsNode) {
 		if me.add.phase == reserving {
 			me.late = me.add.reserve
 		}
@@ -74,7 +74,7 @@ func (x reservationsTurn) suffer() {
 		}
 	})
 	if x.s.keys.session {
-		x.then("Expire", func(s *reservationsState, _ *reservationsNode) { s.keys.session = false })
+		x.then("the session ends", func(s *reservationsState, _ *reservationsNode) { s.keys.session = false })
 	} else {
 		x.then("the right has run out", func(s *reservationsState, _ *reservationsNode) {
 			s.fenced, s.waited = true, s.keys.generation
@@ -86,16 +86,16 @@ func (x reservationsTurn) suffer() {
 func (x reservationsTurn) session() {
 	me, generation := x.me(), x.s.keys.generation
 	if generation < x.m.Joins {
-		x.then("Join", func(s *reservationsState, me *reservationsNode) {
+		x.then("session.Join", func(s *reservationsState, me *reservationsNode) {
 			s.keys = nodeKeys{generation: generation + 1, session: true}
 			me.joined, me.viewed, me.view = generation+1, false, attachedTo{}
 		})
 	}
 	if me.joined > 0 && me.settled != me.joined && !me.viewed {
-		x.then("Settle reads", func(s *reservationsState, me *reservationsNode) { me.viewed, me.view = true, s.record })
+		x.then("the agent settles: it reads", func(s *reservationsState, me *reservationsNode) { me.viewed, me.view = true, s.record })
 	}
 	if me.viewed {
-		x.then("Settle", func(_ *reservationsState, me *reservationsNode) {
+		x.then("the agent has settled", func(_ *reservationsState, me *reservationsNode) {
 			x.compareHolder(me, me.view)
 			switch own := me.view.node == x.self(); {
 			case own && me.entry.life != 0 && me.view.epoch >= me.entry.epoch:
@@ -107,7 +107,7 @@ func (x reservationsTurn) session() {
 		})
 	}
 	if x.s.fenced && me.settled == generation && x.s.keys.session {
-		x.then("Arm, Prove, Open", func(s *reservationsState, _ *reservationsNode) { s.fenced = false })
+		x.then("session.Arm, session.Proven, and the kernel lets the right pass", func(s *reservationsState, _ *reservationsNode) { s.fenced = false })
 	}
 }
 
@@ -119,7 +119,7 @@ func (x reservationsTurn) runtime() {
 		x.then("ADD", func(_ *reservationsState, me *reservationsNode) { me.life, me.add.phase = me.life+1, begun })
 	}
 	if me.live != 0 && x.n == taker {
-		x.then("DEL and Detach", func(s *reservationsState, me *reservationsNode) {
+		x.then("DEL, and reservation.Detach", func(s *reservationsState, me *reservationsNode) {
 			if s.record.node == x.self() && s.record.epoch == me.entry.epoch {
 				s.record.node = 0
 			}
@@ -169,7 +169,7 @@ func (x reservationsTurn) insert() {
 			x.then("ADD fails: no answer", func(_ *reservationsState, me *reservationsNode) {
 				me.late, me.add = me.add.reserve, adding{}
 			})
-			x.then("Reserve is repeated", func(_ *reservationsState, me *reservationsNode) { me.late = me.add.reserve })
+			x.then("reservation.Reserve is repeated", func(_ *reservationsState, me *reservationsNode) { me.late = me.add.reserve })
 		}
 	case reserved:
 		x.then("the answer arrives", func(_ *reservationsState, me *reservationsNode) { me.add.phase = told })
@@ -215,5 +215,5 @@ func (x reservationsTurn) reserve() {
 		}
 		t.rival = x.s.waited
 	}
-	x.then("Reserve", func(_ *reservationsState, me *reservationsNode) { me.add.phase, me.add.reserve = reserving, t })
+	x.then("reservation.Reserve", func(_ *reservationsState, me *reservationsNode) { me.add.phase, me.add.reserve = reserving, t })
 }

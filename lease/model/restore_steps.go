@@ -20,7 +20,7 @@ func (m Restore) Steps(s restoreState, do func(Step, restoreState)) {
 	if s.snapshot.id != 0 {
 		m.restore(s, do)
 	}
-	do(Step{"Tick", -1}, m.tick(s))
+	do(Step{"time passes", -1}, m.tick(s))
 }
 
 func (m Restore) restore(s restoreState, do func(Step, restoreState)) {
@@ -77,7 +77,7 @@ func (x restoreTurn) self() int8       { return int8(x.n + 1) }
 func (x restoreTurn) session() {
 	me := x.me()
 	if !x.s.meets(x.n) || me.settled != me.joined {
-		x.then("Join", func(s *restoreState, me *restoreNode) {
+		x.then("session.Join", func(s *restoreState, me *restoreNode) {
 			back := s.id == me.id && s.now < me.seen
 			if back || s.recorded != s.id && s.recorded != 0 && x.m.Breach != NoVoid {
 				s.recorded, s.cluster = 0, s.put()
@@ -96,10 +96,10 @@ func (x restoreTurn) session() {
 		})
 	}
 	if me.settled != me.joined && x.s.meets(x.n) {
-		x.then("Settle", x.settle)
+		x.then("the agent has settled", x.settle)
 	}
 	if x.s.session[x.n] && x.n == 1 { // one node's is enough
-		x.then("Expire", func(s *restoreState, _ *restoreNode) { s.session[x.n] = false })
+		x.then("the session ends", func(s *restoreState, _ *restoreNode) { s.session[x.n] = false })
 	}
 }
 
@@ -121,7 +121,7 @@ func (x restoreTurn) accept() {
 	me := x.me()
 	waited := me.wait == 1 || x.m.Breach == AcceptAtOnce && me.wait > 0
 	if me.recovery && waited && me.cluster == x.s.cluster && x.s.recorded != me.id {
-		x.then("AcceptCluster", func(s *restoreState, me *restoreNode) {
+		x.then("session.AcceptCluster", func(s *restoreState, me *restoreNode) {
 			s.recorded, s.cluster = me.id, s.put()
 			x.m.sees(me, s.now)
 		})
@@ -140,7 +140,7 @@ func (x restoreTurn) prove() {
 	}
 	own := x.s.generation[x.n] == me.joined && x.s.session[x.n]
 	if own && (x.s.meets(x.n) || x.m.Breach == ProofOfAnyCluster) {
-		x.then("Prove", func(s *restoreState, me *restoreNode) { me.right = 1; x.m.sees(me, s.now) })
+		x.then("session.Proven", func(s *restoreState, me *restoreNode) { me.right = 1; x.m.sees(me, s.now) })
 	}
 }
 
@@ -173,9 +173,9 @@ func (x restoreTurn) claim() {
 	case t.generation != 0:
 		x.then("a transaction is lost", func(_ *restoreState, me *restoreNode) { me.sent = claiming{} })
 		if x.free(t) && x.fenced(t) {
-			name := "Claim is carried out"
+			name := "block.Claim is carried out"
 			if t.other != 0 {
-				name = "Take is carried out"
+				name = "block.TakeOver is carried out"
 			}
 			x.then(name, func(s *restoreState, me *restoreNode) {
 				s.owner = x.self()
@@ -183,11 +183,11 @@ func (x restoreTurn) claim() {
 			})
 		}
 	case ready && !me.own:
-		x.then("Claim", func(_ *restoreState, me *restoreNode) {
+		x.then("block.Claim", func(_ *restoreState, me *restoreNode) {
 			me.sent = claiming{generation: me.settled, cluster: me.cluster}
 		})
 		if me.absent.generation > 0 && me.absent.wait == 0 {
-			x.then("Take", func(_ *restoreState, me *restoreNode) {
+			x.then("block.TakeOver", func(_ *restoreState, me *restoreNode) {
 				me.sent = claiming{generation: me.settled, cluster: me.cluster, other: me.absent.generation}
 			})
 		}
@@ -197,7 +197,7 @@ func (x restoreTurn) claim() {
 	}
 	t := claiming{generation: me.settled, cluster: me.cluster}
 	if ready && me.own && !me.has && s.owner == x.self() && x.fenced(t) {
-		x.then("Release", func(s *restoreState, me *restoreNode) {
+		x.then("block.Release", func(s *restoreState, me *restoreNode) {
 			s.owner, me.own = 0, false
 			x.m.sees(me, s.put())
 		})

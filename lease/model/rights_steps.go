@@ -23,7 +23,7 @@ func (m Rights) Steps(s rightsState, do func(Step, rightsState)) {
 		urgent = urgent || x.urgent()
 	}
 	if !m.Evidence || !urgent {
-		do(Step{"Tick", -1}, m.tick(s))
+		do(Step{"time passes", -1}, m.tick(s))
 	}
 }
 
@@ -63,7 +63,7 @@ func (x rightsTurn) owns() bool       { return x.s.owner == int8(x.n+1) }
 // suffer is what befalls A. Its session may end at any time: it may be revoked wrongly, and how long etcd's own leases
 // last counts for nothing. A new agent finds the kernel's side as it was, and what is in flight stays so.
 func (x rightsTurn) suffer() {
-	x.then("Restart", func(_ *rightsState, me *rightsNode) {
+	x.then("the agent restarts", func(_ *rightsState, me *rightsNode) {
 		sent := me.sent
 		if sent.done {
 			sent = giving{}
@@ -72,10 +72,10 @@ func (x rightsTurn) suffer() {
 		*me = rightsNode{cut: me.cut, sent: sent, port: me.port, slots: me.slots}
 	})
 	if x.keys().session {
-		x.then("Expire", func(s *rightsState, _ *rightsNode) { s.keys[x.n].session = false })
+		x.then("the session ends", func(s *rightsState, _ *rightsNode) { s.keys[x.n].session = false })
 	}
 	if x.m.Evidence {
-		x.then("Cut", func(_ *rightsState, me *rightsNode) { me.cut = !me.cut })
+		x.then("the node is cut off, or no more", func(_ *rightsState, me *rightsNode) { me.cut = !me.cut })
 	}
 }
 
@@ -87,7 +87,7 @@ func (x rightsTurn) commits() {
 	}
 }
 
-var commitNames = [...]string{claim: "Claim is carried out", take: "Take is carried out", release: "Release is carried out"}
+var commitNames = [...]string{claim: "block.Claim is carried out", take: "block.TakeOver is carried out", release: "block.Release is carried out"}
 
 // commit carries a giving transaction out, or not if what it compares has changed.
 func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
@@ -114,16 +114,16 @@ func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
 func (x rightsTurn) session() {
 	me := x.me()
 	if x.keys().generation < x.m.Joins {
-		x.join("Join", false, true)
-		x.join("Join, with an answer that is lost", false, false)
+		x.join("session.Join", false, true)
+		x.join("session.Join, with an answer that is lost", false, false)
 		if !x.m.Evidence {
-			x.join("Join by a shorter right", true, true)
-			x.join("Join by a shorter right, with an answer that is lost", true, false)
+			x.join("session.Join by a shorter right", true, true)
+			x.join("session.Join by a shorter right, with an answer that is lost", true, false)
 		}
 	}
 	reads := me.joined > 0 && me.settled != me.joined || x.m.Breach == SettleBeforeJoin
 	if reads && me.view == unread {
-		x.then("Settle reads", func(_ *rightsState, me *rightsNode) {
+		x.then("the agent settles: it reads", func(_ *rightsState, me *rightsNode) {
 			me.view = theirs
 			if x.owns() {
 				me.view = mine
@@ -131,7 +131,7 @@ func (x rightsTurn) session() {
 		})
 	}
 	if me.view != unread && me.settled != me.joined {
-		x.then("Settle", func(_ *rightsState, me *rightsNode) {
+		x.then("the agent has settled", func(_ *rightsState, me *rightsNode) {
 			me.own = me.view == mine
 			me.port = me.port && (me.own || x.m.Breach == NoIsolation)
 			me.settled, me.view = me.joined, unread
@@ -169,9 +169,9 @@ func (x rightsTurn) prove() {
 	}
 	switch me.proof.phase {
 	case idle:
-		x.then("Arm", x.arm)
+		x.then("session.Arm", x.arm)
 	case armed:
-		x.then("Prove", func(_ *rightsState, me *rightsNode) {
+		x.then("session.Proven", func(_ *rightsState, me *rightsNode) {
 			saw := x.keys().generation == me.joined && x.keys().session
 			if saw || x.m.Breach == RenewalIsProof {
 				me.proof.phase = seen
@@ -179,10 +179,10 @@ func (x rightsTurn) prove() {
 				me.giveUp()
 			}
 		})
-		x.then("Prove is lost", func(_ *rightsState, me *rightsNode) { me.giveUp() })
+		x.then("session.Proven: the answer is lost", func(_ *rightsState, me *rightsNode) { me.giveUp() })
 	case seen:
 		if me.settled == me.joined || x.m.Breach == OpenUnsettled {
-			x.then("Open", x.open)
+			x.then("the kernel lets the right pass", x.open)
 		}
 	}
 }
@@ -253,16 +253,16 @@ func (x rightsTurn) give() {
 	switch s.owner {
 	case 0:
 		t.kind = claim
-		x.then("Claim", func(_ *rightsState, me *rightsNode) { me.sent = t })
+		x.then("block.Claim", func(_ *rightsState, me *rightsNode) { me.sent = t })
 	case int8(x.n + 1):
 		if me.own && !me.port {
 			t.kind = release
-			x.then("Release", func(_ *rightsState, me *rightsNode) { me.own, me.sent = false, t })
+			x.then("block.Release", func(_ *rightsState, me *rightsNode) { me.own, me.sent = false, t })
 		}
 	default:
 		if me.absent.generation > 0 && me.absent.wait == 0 {
 			t.kind, t.other = take, me.absent.generation
-			x.then("Take", func(_ *rightsState, me *rightsNode) { me.sent = t })
+			x.then("block.TakeOver", func(_ *rightsState, me *rightsNode) { me.sent = t })
 		}
 	}
 }

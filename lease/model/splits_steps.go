@@ -38,7 +38,7 @@ func (x splitsTurn) restart() {
 	if late := x.s.nodes[x.n]; late.sent.phase == sent && late.late.phase != none {
 		return // one late transaction a node has to do
 	}
-	x.then("Restart", func(s *splitsState, me *splitsNode) {
+	x.then("the agent restarts", func(s *splitsState, me *splitsNode) {
 		late := me.late
 		if me.sent.phase == sent {
 			late = me.sent
@@ -55,7 +55,7 @@ func (x splitsTurn) restart() {
 func (x splitsTurn) session() {
 	me := x.s.nodes[x.n]
 	if x.s.generation[x.n] < x.m.Joins {
-		x.then("Join", func(s *splitsState, me *splitsNode) {
+		x.then("session.Join", func(s *splitsState, me *splitsNode) {
 			s.generation[x.n]++
 			me.joined = s.generation[x.n]
 			if x.m.Breach != SettleBeforeJoin {
@@ -65,10 +65,10 @@ func (x splitsTurn) session() {
 	}
 	unsettled := me.joined != me.settled
 	if me.view == 0 && (unsettled || x.m.Breach == SettleBeforeJoin) {
-		x.then("Settle reads", func(s *splitsState, me *splitsNode) { me.view = s.now + 1 })
+		x.then("the agent settles: it reads", func(s *splitsState, me *splitsNode) { me.view = s.now + 1 })
 	}
 	if me.view != 0 && unsettled {
-		x.then("Settle", func(s *splitsState, me *splitsNode) {
+		x.then("the agent has settled", func(s *splitsState, me *splitsNode) {
 			version := me.view - 1
 			if x.m.Breach != SettleGoesBack {
 				version = max(version, me.known)
@@ -120,16 +120,16 @@ func (x splitsTurn) change() {
 		if me.free&mask != mask {
 			continue
 		}
-		x.send("Release", is.with(mask, 0), mask)
+		x.send("block.Release", is.with(mask, 0), mask)
 		if mask&(mask-1) == 0 {
-			x.send("Give", is.with(mask, int8(2-x.n)), mask)
+			x.send("block.Transfer", is.with(mask, int8(2-x.n)), mask)
 		}
 	}
 	if uncovered := is.of(-1); uncovered != 0 {
-		x.send("Claim", is.with(uncovered, self), 0)
+		x.send("block.Claim", is.with(uncovered, self), 0)
 	}
 	if me.doubt != 0 {
-		x.send("Touch", is, 0)
+		x.send("block.Settle", is, 0)
 	}
 }
 
@@ -192,7 +192,7 @@ func (x splitsTurn) hear() {
 		}
 	}
 	if me.watched < x.s.now {
-		x.then("the watch tells", func(s *splitsState, me *splitsNode) {
+		x.then("the watch notifies", func(s *splitsState, me *splitsNode) {
 			me.watched++
 			if x.m.Breach == WatchGivesNothing {
 				me.free &= s.versions[me.watched].of(x.n)
