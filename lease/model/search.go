@@ -1,5 +1,6 @@
 // Package model searches small models of what the cluster agrees on, through every interleaving up to a stated bound:
-// rights and taking, reservations, splits, and an etcd that was restored. A step that is a function of the code is called what the function is.
+// rights and takeovers, reservations, splits, and an etcd that was restored. A step that is a function of the code has the
+// function's name.
 //
 // A model says what can happen next, never what does: an agent may be paused or killed, and a message lost or late,
 // between any two steps. Each model can be broken in the ways in which the code could be; a test shows that each
