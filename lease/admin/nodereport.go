@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -146,6 +147,6 @@ func (s *NodeReports) awaitAnswers(ctx context.Context, slot string, at int64, e
 			return names, nil
 		}
 		s.kv.Changed(ctx, max(at, response.Header.Revision), prefix)
-		_ = kv.Pause(ctx, kv.Gather) // answers come from many nodes
+		_ = task.Pause(ctx, kv.Gather) // answers come from many nodes
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -121,7 +122,7 @@ func (s *Store) waitOut(ctx context.Context, name string, b session.Registration
 		if waiting != nil {
 			waiting(left)
 		}
-		if err := kv.Pause(ctx, min(look, left)); err != nil {
+		if err := task.Pause(ctx, min(look, left)); err != nil {
 			return 0, err
 		}
 		now, err := s.nodes.Lookup(ctx, name)

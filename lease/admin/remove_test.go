@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/admin"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -198,7 +199,7 @@ func TestWhatAReturningNodeSettlesIsNotTakenFromIt(t *testing.T) {
 		})
 		both.Go(func() {
 			own := l.Store()
-			_ = kv.Pause(t.Context(), time.Duration(round)*time.Millisecond)
+			_ = task.Pause(t.Context(), time.Duration(round)*time.Millisecond)
 			back, err := own.Join(context.Background(), lab.Brief(name))
 			if err != nil {
 				t.Error(err)

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
-	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -33,7 +33,7 @@ func TestAfterLostAnswersABlockHasOneOwnerAtATime(t *testing.T) {
 						return err
 					})
 					if errors.Is(err, block.ErrTaken) {
-						_ = kv.Pause(t.Context(), time.Millisecond)
+						_ = task.Pause(t.Context(), time.Millisecond)
 						continue
 					}
 					turn++
@@ -46,7 +46,7 @@ func TestAfterLostAnswersABlockHasOneOwnerAtATime(t *testing.T) {
 						t.Error("two nodes own the block")
 					}
 					mu.Unlock()
-					_ = kv.Pause(t.Context(), time.Millisecond)
+					_ = task.Pause(t.Context(), time.Millisecond)
 					mu.Lock()
 					owners--
 					mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -65,7 +66,7 @@ func (s *Editor) WaitDrained(ctx context.Context, name string, progress func(Poo
 		case !kv.Away(err):
 			return last, err
 		}
-		_ = kv.Pause(ctx, kv.Gather)
+		_ = task.Pause(ctx, kv.Gather)
 	}
 }
 

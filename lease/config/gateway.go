@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -174,7 +175,7 @@ func whenApplied(ctx context.Context, waiting func(error), try func() error) err
 		if waiting != nil {
 			waiting(err)
 		}
-		if err := kv.Pause(ctx, kv.Gather); err != nil {
+		if err := task.Pause(ctx, kv.Gather); err != nil {
 			return fmt.Errorf("%w, and then: %w", unapplied, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/task"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -185,7 +186,7 @@ func Again(ctx context.Context, n int, err error) bool {
 	if n >= repeats || !ambiguous(err) {
 		return false
 	}
-	return Pause(ctx, rand.N(firstPause<<n)) == nil
+	return task.Pause(ctx, rand.N(firstPause<<n)) == nil
 }
 
 // Away reports whether an error of the Store's says that etcd did not answer.
@@ -200,16 +201,4 @@ func ambiguous(err error) bool {
 		return true
 	}
 	return false
-}
-
-// Pause waits for d; its error is ctx's, if that ends first.
-func Pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

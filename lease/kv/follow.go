@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -53,7 +54,7 @@ func (c *Client) EachIncarnation(ctx context.Context, f func(ctx context.Context
 		within, life, end := c.Incarnation.during(ctx)
 		f(within, life)
 		end()
-		_ = Pause(ctx, rand.N(rereadWithin))
+		_ = task.Pause(ctx, rand.N(rereadWithin))
 	}
 	return ctx.Err()
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
@@ -73,9 +74,9 @@ func TestCallsAreSentMoreOftenOnlyWhileOthersAnswerAtOnce(t *testing.T) {
 		s, n := new(kv.Client), 0
 		_, err := kv.Insist(t.Context(), s, kv.CallTime, func(ctx context.Context) (any, error) {
 			if n++; n == 1 {
-				return nil, kv.Pause(ctx, kv.CallTime)
+				return nil, task.Pause(ctx, kv.CallTime)
 			}
-			return nil, kv.Pause(ctx, c.second)
+			return nil, task.Pause(ctx, c.second)
 		})
 		if got := s.FirstTry(); got != c.want || err != nil {
 			t.Errorf("%s: the next call is first tried for %s, want %s: %v", what, got, c.want, err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -123,11 +124,11 @@ func (s *asserted) write() *kv.Txn {
 	if s.identity == 0 {
 		t.Then(kv.Put(keys.Identity(s.Identity), record.IdentityRecord{Pool: s.Pool.Name, Addresses: s.Addresses}))
 	}
-	written := map[blockAt]bool{}
+	written := map[ipam.BlockID]bool{}
 	for i, r := range s.reservations {
 		key, b := keys.Reservation(r.Pool, r.Address), s.blocks[i]
 		t.If(kv.Unchanged(key, r.Revision), kv.Unchanged(keys.Block(b.Pool, b.Prefix), b.Revision))
-		if at := (blockAt{b.Pool, b.Prefix}); b.Revision == 0 && !written[at] {
+		if at := (ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix}); b.Revision == 0 && !written[at] {
 			written[at] = true
 			t.Then(kv.Put(keys.Block(b.Pool, b.Prefix), statefulBlock(at)))
 		}

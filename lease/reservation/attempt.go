@@ -106,7 +106,7 @@ func (m *member) learnReservation(s *slot, kvs []*mvccpb.KeyValue) (err error) {
 		return m.avoid(s, err)
 	}
 	if s.reservation.Revision > 0 && s.reservation.Identity != m.Identity {
-		m.call.taken[addressAt{m.pool, s.address}] = s.reservation
+		m.call.taken[m.at(s.address)] = s.reservation
 	}
 	return nil
 }
@@ -114,8 +114,8 @@ func (m *member) learnReservation(s *slot, kvs []*mvccpb.KeyValue) (err error) {
 // avoid lets a member that looks for an address pass over one of which a record cannot be read: it is somebody's, and
 // whose is not known. To a member that has, or asks for, this very address it is an error.
 func (m *member) avoid(s *slot, err error) error {
-	m.call.taken[addressAt{m.pool, s.address}] = record.Reservation{}
-	m.call.damaged[addressAt{m.pool, s.address}] = err
+	m.call.taken[m.at(s.address)] = record.Reservation{}
+	m.call.damaged[m.at(s.address)] = err
 	if m.reserved || slices.Contains(m.Addresses, s.address) {
 		return err
 	}
@@ -123,14 +123,14 @@ func (m *member) avoid(s *slot, err error) error {
 }
 
 func (m *member) learnBlock(s *slot, kvs []*mvccpb.KeyValue) error {
-	at := blockAt{m.pool, m.Pool.BlockOf(s.address)}
+	at := m.blockOf(s.address)
 	if s.block = 0; len(kvs) == 0 {
 		m.call.store.cache.forgetBlock(at)
 		return nil
 	}
-	b, err := record.ReadBlock(m.call.store.kv.Keys, at.pool, at.prefix, kvs)
+	b, err := record.ReadBlock(m.call.store.kv.Keys, at.Pool, at.Prefix, kvs)
 	if err != nil {
-		m.call.foreign[at] = record.Block{Pool: at.pool, Prefix: at.prefix}
+		m.call.foreign[at] = record.Block{Pool: at.Pool, Prefix: at.Prefix}
 		return m.avoid(s, err)
 	}
 	m.call.store.cache.sawBlock(b)

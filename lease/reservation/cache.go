@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -15,7 +16,7 @@ import (
 type cache struct {
 	mu         sync.Mutex
 	identities map[allocator.Identity][]record.Reservation
-	stateful   map[blockAt]statefulBlockSeen // the blocks that OwnerStateful has
+	stateful   map[ipam.BlockID]statefulBlockSeen // the blocks that OwnerStateful has
 }
 
 // A statefulBlockSeen is what a stateful block was like when it was seen last.
@@ -29,11 +30,6 @@ func (h *cache) reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.identities, h.stateful = nil, nil
-}
-
-type blockAt struct {
-	pool   string
-	prefix netip.Prefix
 }
 
 func (h *cache) reservations(u kv.Update[record.Reservation]) {
@@ -104,15 +100,15 @@ func (h *cache) blocks(u kv.Update[record.Block]) {
 		h.learnBlock(b)
 	}
 	for _, gone := range u.Gone {
-		delete(h.stateful, blockAt{gone.Pool, gone.Prefix})
+		delete(h.stateful, ipam.BlockID{Pool: gone.Pool, Prefix: gone.Prefix})
 	}
 }
 
 func (h *cache) learnBlock(b record.Block) {
 	if h.stateful == nil {
-		h.stateful = map[blockAt]statefulBlockSeen{}
+		h.stateful = map[ipam.BlockID]statefulBlockSeen{}
 	}
-	at := blockAt{b.Pool, b.Prefix}
+	at := ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix}
 	if !b.Stateful() {
 		delete(h.stateful, at)
 	} else if h.stateful[at].revision < b.Revision {
@@ -128,21 +124,21 @@ func (h *cache) sawBlock(b record.Block) {
 }
 
 // forgetBlock drops a block that was not as the hints said.
-func (h *cache) forgetBlock(at blockAt) {
+func (h *cache) forgetBlock(at ipam.BlockID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.stateful, at)
 }
 
 // block is the mod revision of a stateful block; 0: nobody is known to own it.
-func (h *cache) block(at blockAt) int64 {
+func (h *cache) block(at ipam.BlockID) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.stateful[at].revision
 }
 
 // machine is the node whose own an address is; empty: it is none's, as far as is known.
-func (h *cache) machine(at blockAt, a netip.Addr) string {
+func (h *cache) machine(at ipam.BlockID, a netip.Addr) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.stateful[at].machines {
@@ -151,9 +147,4 @@ func (h *cache) machine(at blockAt, a netip.Addr) string {
 		}
 	}
 	return ""
-}
-
-type addressAt struct {
-	pool    string
-	address netip.Addr
 }

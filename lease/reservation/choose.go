@@ -9,13 +9,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
 // valid reports the first thing that keeps a set of requests from being tried.
 func (r *call) valid(requests []Request) error {
-	identities, asked := map[allocator.Identity]bool{}, map[addressAt]bool{}
+	identities, asked := map[allocator.Identity]bool{}, map[ipam.Address]bool{}
 	for _, q := range requests {
 		if err := r.validOne(&q); err != nil {
 			return err
@@ -25,10 +26,10 @@ func (r *call) valid(requests []Request) error {
 		}
 		identities[q.Identity] = true
 		for _, a := range q.Addresses {
-			if asked[addressAt{q.Pool.Name, a}] {
+			if asked[ipam.Address{Pool: q.Pool.Name, Addr: a}] {
 				return fmt.Errorf("address %s is asked for twice in the set", a)
 			}
-			asked[addressAt{q.Pool.Name, a}] = true
+			asked[ipam.Address{Pool: q.Pool.Name, Addr: a}] = true
 		}
 	}
 	return nil
@@ -82,8 +83,8 @@ func (r *call) choose(ctx context.Context, m *member) error {
 				return err
 			}
 			// The block is known by no later word than what is known of its machines when the address is looked at.
-			s = slot{address: a, block: r.store.cache.block(blockAt{m.pool, m.Pool.BlockOf(a)})}
-			if r.store.cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) != "" {
+			s = slot{address: a, block: r.store.cache.block(m.blockOf(a))}
+			if r.store.cache.machine(m.blockOf(a), a) != "" {
 				return r.choose(ctx, m) // it has become a node's own just now: choose another, or say so
 			}
 		}
@@ -106,11 +107,11 @@ func (r *call) stillGood(m *member, former []slot, f allocator.Family) (slot, bo
 
 // free reports whether nothing is known that keeps m from having an address.
 func (r *call) free(m *member, a netip.Addr) bool {
-	at := addressAt{m.pool, a}
-	_, foreign := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]
+	at := m.at(a)
+	_, foreign := r.foreign[m.blockOf(a)]
 	rival := r.picked[at]
 	_, taken := r.taken[at]
-	return !taken && !foreign && (rival == nil || rival == m) && r.store.cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a) == ""
+	return !taken && !foreign && (rival == nil || rival == m) && r.store.cache.machine(m.blockOf(a), a) == ""
 }
 
 func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
@@ -140,14 +141,14 @@ func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (ne
 
 // mayAsk says why the member cannot have the address that was asked for, if that is known.
 func (r *call) mayAsk(m *member, a netip.Addr) error {
-	at := addressAt{m.pool, a}
+	at := m.at(a)
 	if err := r.damaged[at]; err != nil {
 		return err
 	}
-	if b, ok := r.foreign[blockAt{m.pool, m.Pool.BlockOf(a)}]; ok && len(b.Parts) > 0 {
+	if b, ok := r.foreign[m.blockOf(a)]; ok && len(b.Parts) > 0 {
 		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.OwnersInWords())
 	}
-	if node := r.store.cache.machine(blockAt{m.pool, m.Pool.BlockOf(a)}, a); node != "" {
+	if node := r.store.cache.machine(m.blockOf(a), a); node != "" {
 		return fmt.Errorf("lease: address %s was asked for, and it is one of node %s itself: ask for another one", a, node)
 	}
 	if other := r.picked[at]; other != nil && other != m {
@@ -169,15 +170,15 @@ func (r *call) refresh(ctx context.Context, pool string) error {
 		return err
 	}
 	former := r.taken
-	r.taken = map[addressAt]record.Reservation{}
+	r.taken = map[ipam.Address]record.Reservation{}
 	for at, reservation := range former {
-		if at.pool != pool {
+		if at.Pool != pool {
 			r.taken[at] = reservation
 		}
 	}
 	for _, kv := range response.Kvs {
 		if key, err := r.store.kv.Keys.Parse(string(kv.Key)); err == nil {
-			at := addressAt{pool, key.Address}
+			at := ipam.Address{Pool: pool, Addr: key.Address}
 			r.taken[at] = former[at]
 		}
 	}

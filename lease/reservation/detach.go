@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -94,15 +95,15 @@ func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, b
 
 // apart takes those that one transaction can hold: of several that speak of one address, the first.
 func apart(pending []*detaching) (round, rest []*detaching) {
-	busy := map[addressAt]bool{}
+	busy := map[ipam.Address]bool{}
 	for _, d := range pending {
-		if slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return busy[addressAt{d.Pool, a}] }) {
+		if slices.ContainsFunc(d.Addresses, func(a netip.Addr) bool { return busy[ipam.Address{Pool: d.Pool, Addr: a}] }) {
 			rest = append(rest, d)
 			continue
 		}
 		round = append(round, d)
 		for _, a := range d.Addresses {
-			busy[addressAt{d.Pool, a}] = true
+			busy[ipam.Address{Pool: d.Pool, Addr: a}] = true
 		}
 	}
 	return round, rest

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -72,7 +73,7 @@ func (r *call) newMember(request Request) *member {
 func (m *member) arrange() {
 	slices.SortFunc(m.slots, func(a, b slot) int { return int(allocator.FamilyOf(a.address)) - int(allocator.FamilyOf(b.address)) })
 	for _, s := range m.slots {
-		m.call.picked[addressAt{m.pool, s.address}] = m
+		m.call.picked[m.at(s.address)] = m
 	}
 }
 
@@ -195,4 +196,10 @@ func (m *member) wanted(now time.Time) []record.Reservation {
 		wanted[i] = r
 	}
 	return wanted
+}
+
+func (m *member) at(a netip.Addr) ipam.Address { return ipam.Address{Pool: m.pool, Addr: a} }
+
+func (m *member) blockOf(a netip.Addr) ipam.BlockID {
+	return ipam.BlockID{Pool: m.pool, Prefix: m.Pool.BlockOf(a)}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
@@ -20,13 +21,9 @@ func agree(l *lab.Lab, s *lab.Store, said ...record.Reservation) {
 	l.Check(err)
 	blocks, err := s.Blocks.List(l.Context())
 	l.Check(err)
-	type addressAt struct {
-		pool    string
-		address netip.Addr
-	}
-	byAddress, owners := map[addressAt]record.Reservation{}, map[allocator.Identity]int{}
+	byAddress, owners := map[ipam.Address]record.Reservation{}, map[allocator.Identity]int{}
 	for _, r := range all {
-		byAddress[addressAt{r.Pool, r.Address}] = r
+		byAddress[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 		owners[r.Identity]++
 		inside := 0
 		for _, b := range blocks {
@@ -44,7 +41,7 @@ func agree(l *lab.Lab, s *lab.Store, said ...record.Reservation) {
 		}
 	}
 	for _, r := range said {
-		got, there := byAddress[addressAt{r.Pool, r.Address}]
+		got, there := byAddress[ipam.Address{Pool: r.Pool, Addr: r.Address}]
 		if !there || got.Identity != r.Identity || got.Epoch != r.Epoch || got.Revision != r.Revision ||
 			(got.Holder == nil) != (r.Holder == nil) {
 			l.Errorf("said was %+v, etcd has %+v", r, got)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -70,11 +71,11 @@ type call struct {
 	cluster int64            // without a session: the mod revision of the cluster's record
 	members []*member
 	rounds  int
-	picked  map[addressAt]*member            // who of the call has, or wants, an address
-	taken   map[addressAt]record.Reservation // for others, as this call has seen; of some the key alone is known
-	listed  map[string]int                   // pools of which taken has all, and in which round they were read
-	foreign map[blockAt]record.Block         // in the stateful ranges, and not stateful; without parts: it cannot be read
-	damaged map[addressAt]error              // addresses of which a record cannot be read
+	picked  map[ipam.Address]*member            // who of the call has, or wants, an address
+	taken   map[ipam.Address]record.Reservation // for others, as this call has seen; of some the key alone is known
+	listed  map[string]int                      // pools of which taken has all, and in which round they were read
+	foreign map[ipam.BlockID]record.Block       // in the stateful ranges, and not stateful; without parts: it cannot be read
+	damaged map[ipam.Address]error              // addresses of which a record cannot be read
 }
 
 func (r *call) attaches() bool { return r.session != nil }
@@ -89,8 +90,8 @@ func (r *call) node() string {
 
 // reserve carries a call out.
 func reserve(ctx context.Context, r *call, requests []Request) ([]record.Reservation, error) {
-	r.picked, r.taken = map[addressAt]*member{}, map[addressAt]record.Reservation{}
-	r.listed, r.foreign, r.damaged = map[string]int{}, map[blockAt]record.Block{}, map[addressAt]error{}
+	r.picked, r.taken = map[ipam.Address]*member{}, map[ipam.Address]record.Reservation{}
+	r.listed, r.foreign, r.damaged = map[string]int{}, map[ipam.BlockID]record.Block{}, map[ipam.Address]error{}
 	if err := r.valid(requests); err != nil {
 		return nil, fmt.Errorf("lease: reserve: %w", err)
 	}
@@ -140,7 +141,7 @@ type try struct {
 func (r *call) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
 	r.rounds++
 	t = r.fenced()
-	claims := map[blockAt]bool{}
+	claims := map[ipam.BlockID]bool{}
 	for _, m := range r.members {
 		if m.settled {
 			continue
@@ -163,7 +164,7 @@ func (r *call) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
 		m.attempt(t.Nest(), s)
 	}
 	for at := range claims {
-		key, claim := r.store.kv.Keys.Block(at.pool, at.prefix), t.Nest()
+		key, claim := r.store.kv.Keys.Block(at.Pool, at.Prefix), t.Nest()
 		claim.If(kv.Absent(key))
 		claim.Then(kv.Put(key, statefulBlock(at)))
 	}
@@ -172,8 +173,8 @@ func (r *call) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
 }
 
 // statefulBlock is a block kept for reservations. It is claimed with the first one in it.
-func statefulBlock(at blockAt) record.Block {
-	return record.Block{Pool: at.pool, Prefix: at.prefix, Parts: []record.Part{{Prefix: at.prefix, Owner: record.OwnerStateful}}}
+func statefulBlock(at ipam.BlockID) record.Block {
+	return record.Block{Pool: at.Pool, Prefix: at.Prefix, Parts: []record.Part{{Prefix: at.Prefix, Owner: record.OwnerStateful}}}
 }
 
 func (r *call) decide(ctx context.Context, m *member) (step, error) {
@@ -196,9 +197,9 @@ func (r *call) decide(ctx context.Context, m *member) (step, error) {
 }
 
 // unclaimed are the blocks that the member's new reservations lie in, and that nobody owns nor is about to claim.
-func (m *member) unclaimed(s step, claims map[blockAt]bool) (blocks []blockAt) {
+func (m *member) unclaimed(s step, claims map[ipam.BlockID]bool) (blocks []ipam.BlockID) {
 	for _, spot := range m.slots {
-		at := blockAt{m.pool, m.Pool.BlockOf(spot.address)}
+		at := m.blockOf(spot.address)
 		if s == write && spot.reservation.Revision == 0 && spot.block == 0 && !claims[at] {
 			blocks = append(blocks, at)
 		}
@@ -251,7 +252,7 @@ func (r *call) take(tries []try, revision int64) error {
 		m.settled = true
 		for j := range m.done {
 			m.done[j].Revision = revision
-			at := blockAt{m.pool, m.Pool.BlockOf(m.done[j].Address)}
+			at := m.blockOf(m.done[j].Address)
 			if m.slots[j].reservation.Revision == 0 && m.slots[j].block == 0 {
 				claimed := statefulBlock(at)
 				claimed.Revision = revision

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 )
@@ -109,6 +110,6 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 		case !kv.Away(err):
 			return last, err
 		}
-		_ = kv.Pause(ctx, kv.Gather)
+		_ = task.Pause(ctx, kv.Gather)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -119,7 +120,7 @@ func (s *Store) erased(ctx context.Context, node string, generation, now int64) 
 	})
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
-		_ = kv.Pause(ctx, deletionTime) // the watch may be about to tell
+		_ = task.Pause(ctx, deletionTime) // the watch may be about to tell
 		return s.deleted.is(node, generation), nil
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		return false, nil

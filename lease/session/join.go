@@ -8,6 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -139,7 +140,7 @@ func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.
 		return false, err
 	}
 	for passed := time.Duration(0); first > 0 && passed < interval+2*grain; passed = time.Since(began) {
-		if err := kv.Pause(ctx, interval/4); err != nil {
+		if err := task.Pause(ctx, interval/4); err != nil {
 			return false, err
 		}
 		asked := time.Since(began)

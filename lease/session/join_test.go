@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -20,7 +20,7 @@ func TestALeaseThatANewLeaderExtendsIsNoSignOfLife(t *testing.T) {
 	x, err := s.Join(t.Context(), former)
 	l.Check(err)
 	l.Beside(func(ctx context.Context) {
-		if kv.Pause(ctx, 1500*time.Millisecond) == nil { // while the next boot watches
+		if task.Pause(ctx, 1500*time.Millisecond) == nil { // while the next boot watches
 			_, err := l.Raw().KeepAliveOnce(ctx, x.Lease())
 			l.Check(err)
 		}
