@@ -87,7 +87,9 @@ func (x rightsTurn) commits() {
 	}
 }
 
-var commitNames = [...]string{claim: "block.Claim is carried out", take: "block.TakeOver is carried out", release: "block.Release is carried out"}
+var commitNames = [...]string{
+	claim: "block.Claim is carried out", take: "block.TakeOver is carried out", release: "block.Release is carried out",
+}
 
 // commit carries a giving transaction out, or not if what it compares has changed.
 func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
