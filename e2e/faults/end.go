@@ -56,7 +56,7 @@ func (w *world) conclude(ctx context.Context, before lab.Census) (violations []c
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.history.Missed = history.Missed
+	w.history.Missed, w.history.Turns = history.Missed, history.Turns
 	return append(violations, ends(w.exits, w.history.Faults)...), undecided
 }
 

@@ -73,6 +73,8 @@ func (w *world) report(out io.Writer, v Verdict) {
 	}
 	missed, asked := check.Unanswered(&w.history, w.rules)
 	fmt.Fprintf(out, "of %d requests to containers that have their right, %d were not answered\n", asked, missed)
+	mean, most := check.Slowness(&w.history)
+	fmt.Fprintf(out, "programs took %.1f times as long as alone on the machine, %.1f times at most\n", mean, most)
 	for _, e := range w.exits {
 		fmt.Fprintf(out, "%8.3fs %s ended by itself: %s\n", e.at.Seconds(), e.node, e.log[strings.LastIndex(strings.TrimSpace(e.log), "\n")+1:])
 	}

@@ -134,6 +134,7 @@ func (w *world) soFar(sightings bool) *check.History {
 	if h.End == 0 {
 		h.End = w.now()
 	}
+	h.Turns = w.watcher.Turns()
 	if h.Sightings = nil; sightings {
 		h.Sightings = slices.Clone(w.history.Sightings)
 	}

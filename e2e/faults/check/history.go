@@ -89,11 +89,12 @@ type Reboot struct {
 // A Restore brought etcd back to what it held at Taken.
 type Restore struct{ Taken, At time.Duration }
 
-// A History is all that happened. Its slices need no order.
+// A History is all that happened. Its slices need no order, but Turns.
 type History struct {
 	Operations  []Operation
 	Sightings   []Sighting
 	Missed      []Miss
+	Turns       []Turn // in their order
 	Absences    []Absence
 	Revocations []Revocation
 	Sessionless []Absence // when etcd had no session of a node, whatever the cause

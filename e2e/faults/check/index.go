@@ -46,7 +46,7 @@ func newIndex(h *History, rules Rules) *index {
 	for _, s := range slices.SortedFunc(slices.Values(h.Sightings), func(a, b Sighting) int { return cmp.Compare(a.At, b.At) }) {
 		x.seen[s.Address] = append(x.seen[s.Address], s)
 	}
-	x.absent = joined(h.Absences)
+	x.absent = x.joined()
 	return x
 }
 
@@ -76,11 +76,11 @@ func (x *index) enter(o Operation) {
 
 // joined gives each node's absences, those with less than the grace between them as one, as the node may not have come
 // to itself in so short a time.
-func joined(all []Absence) map[string][]Absence {
+func (x *index) joined() map[string][]Absence {
 	absent := map[string][]Absence{}
-	for _, a := range slices.SortedFunc(slices.Values(all), func(a, b Absence) int { return cmp.Compare(a.Begin, b.Begin) }) {
+	for _, a := range slices.SortedFunc(slices.Values(x.Absences), func(a, b Absence) int { return cmp.Compare(a.Begin, b.Begin) }) {
 		have := absent[a.Node]
-		if n := len(have); n > 0 && a.Begin < have[n-1].End+grace {
+		if n := len(have); n > 0 && a.Begin < x.grace(a.Node, have[n-1].End) {
 			if a.End > have[n-1].End {
 				have[n-1].End = a.End
 			}

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// grace is how long a node that is back may need until it has isolated what it lost.
-const grace = 2 * time.Second
-
 // A class is one of those that have a right each.
 type class string
 
@@ -53,12 +50,12 @@ func (x *index) losing(node string, c class) (spans []span) {
 	}
 	for _, a := range x.absent[node] {
 		if out := a.Begin + x.rules.right(c) - x.rules.proof(); out <= a.End {
-			add(span{out, a.End + grace})
+			add(span{out, x.grace(node, a.End)})
 		}
 	}
 	for _, r := range x.Revocations {
 		if r.Node == node && c == stateful {
-			add(span{r.At, x.back(node, r.At) + grace})
+			add(span{r.At, x.grace(node, x.back(node, r.At))})
 		}
 	}
 	return spans
@@ -78,7 +75,7 @@ func (x *index) takable(node string, c class) []span {
 	}
 	for _, a := range x.Sessionless {
 		if a.Node == node && a.End-a.Begin >= wait {
-			spans = append(spans, span{a.Begin + wait, a.End + grace})
+			spans = append(spans, span{a.Begin + wait, x.grace(node, a.End)})
 		}
 	}
 	return spans
@@ -87,7 +84,7 @@ func (x *index) takable(node string, c class) []span {
 // back is when a node that something befell is there again: at once, unless it is away or about to be.
 func (x *index) back(node string, at time.Duration) time.Duration {
 	for _, a := range x.absent[node] {
-		if a.Begin <= at+grace && a.End >= at {
+		if a.Begin <= x.grace(node, at) && a.End >= at {
 			return a.End
 		}
 	}

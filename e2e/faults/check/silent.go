@@ -126,19 +126,19 @@ func (x *index) excuses(l *life) (spans []span) {
 			continue
 		}
 		if out := a.Begin + x.rules.right(l.class()) - x.rules.proof(); out <= a.End {
-			spans = append(spans, span{out, a.End + grace})
+			spans = append(spans, span{out, x.grace(l.node, a.End)})
 		}
 		if a.Reason == reasonClock {
-			spans = append(spans, span{a.Begin, a.End + grace})
+			spans = append(spans, span{a.Begin, x.grace(l.node, a.End)})
 		}
 	}
 	for _, r := range x.Revocations {
 		if r.Node == l.node {
-			spans = append(spans, span{r.At, x.back(l.node, r.At) + grace})
+			spans = append(spans, span{r.At, x.grace(l.node, x.back(l.node, r.At))})
 		}
 	}
 	for _, r := range x.Restores {
-		spans = append(spans, span{r.At, r.At + 2*max(x.rules.AddressLease, x.rules.Session) + grace})
+		spans = append(spans, span{r.At, x.grace(l.node, r.At+2*max(x.rules.AddressLease, x.rules.Session))})
 	}
 	return spans
 }

@@ -99,7 +99,7 @@ func (x *index) evidence(at time.Duration, lives ...*life) []string {
 	for _, r := range x.Restores {
 		events = append(events, event{r.At, "etcd was brought back to " + clock(r.Taken)})
 	}
-	events = slices.DeleteFunc(events, func(e event) bool { return e.at > at+grace })
+	events = slices.DeleteFunc(events, func(e event) bool { return e.at > at+soon })
 	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	events = slices.CompactFunc(events, func(a, b event) bool { return a.text == b.text })
 	var lines []string

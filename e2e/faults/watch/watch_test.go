@@ -265,3 +265,23 @@ func TestAnAddressIsAskedForOfEverybodyAndOfItsHolderInTurns(t *testing.T) {
 		}
 	}
 }
+
+func TestTheGaugeTellsHowLongItsWorkTook(t *testing.T) {
+	begin := time.Now()
+	w := &Watcher{clock: func() time.Duration { return time.Since(begin) }}
+	ctx, stop := context.WithCancel(context.Background())
+	var gauging sync.WaitGroup
+	gauging.Go(func() { w.gauge(ctx) })
+	for len(w.Turns()) < 3 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	gauging.Wait()
+	last := time.Duration(0)
+	for _, turn := range w.Turns() {
+		if turn.Begin < last || turn.End-turn.Begin < turn.Work || turn.Work < gaugeWork {
+			t.Errorf("a turn from %v to %v, after one until %v, is said to have worked for %v", turn.Begin, turn.End, last, turn.Work)
+		}
+		last = turn.End
+	}
+}

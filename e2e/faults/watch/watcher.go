@@ -40,6 +40,7 @@ type Watcher struct {
 	byName  map[netip.Addr]*target
 	rounds  int
 	turn    int
+	turns   []check.Turn
 	asked   int
 	answers int
 	missed  map[check.Miss]bool // requests to one machine whose slot came round before an answer
@@ -164,8 +165,12 @@ func (w *Watcher) Counts() (asked, answers int) {
 // Run asks and listens until ctx ends, and closes the watcher.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer unix.Close(w.socket)
+	ctx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- w.listen(ctx) }()
+	var gauge sync.WaitGroup
+	defer func() { stop(); gauge.Wait() }()
+	gauge.Go(func() { w.gauge(ctx) })
 	tick := time.NewTicker(round)
 	defer tick.Stop()
 	for {
