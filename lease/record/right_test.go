@@ -90,7 +90,8 @@ func TestAnEntryOfTheHistoryThatWasPutBackKeepsItsRevisionAndNoneThatCannotBe(t 
 
 func TestABlockIsNobodysOnlyWhereThereIsNoRecord(t *testing.T) {
 	keys, block := kv.NewKeys(""), netip.MustParsePrefix("10.0.0.0/26")
-	if b, err := record.ReadBlock(keys, "p", block, nil); err != nil || b.Revision != 0 || b.Prefix != block || b.Pool != "p" || len(b.Parts) > 0 {
+	b, err := record.ReadBlock(keys, "p", block, nil)
+	if err != nil || b.Revision != 0 || b.Prefix != block || b.Pool != "p" || len(b.Parts) > 0 {
 		t.Errorf("without a record it is %+v, %v", b, err)
 	}
 	right := `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`
