@@ -2,7 +2,7 @@
 // configuration, and who is alive. All of it is in etcd. Its subjects are packages of their own:
 //
 //	kv           the way to etcd: retry, incarnation of the store, keys, codecs, fenced transactions, watch
-//	record       what the keys hold, and what a record has to be so that it can be built upon
+//	record       what the keys hold, and what makes a record valid
 //	session      who is alive: join, proofs, rights, node records, tombstones; the handshake with etcd
 //	block        who owns which block: claim, release, transfer, take over, assert
 //	reservation  whose an address is and who holds it: reserve, detach, end, assert
@@ -10,9 +10,9 @@
 //	rollout      how far the configuration has come: publish, the version of a set
 //	admin        all that there is at once, its repair, node reports, the removal of nodes
 //
-// Every transaction that gives something to a node compares the node's generation and session, and every transaction
-// is safe to repeat. One whose answer was lost is settled by another that changes what it compares: no read can tell
-// that it will not be carried out yet.
+// Every transaction that gives a node something compares the node's generation and session, and every transaction is safe to
+// repeat. The outcome of one whose answer was lost is resolved by another that changes what the first one compares: a read
+// cannot, since the first one may still be carried out after it.
 package lease
 
 import (

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	Slots    = slots
+	Slots    = requestSlots
 	PageSize = pageSize
 )
 
 func (s *NodeReports) Pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
 	err error) {
-	return s.pose(ctx, q, id)
+	return s.place(ctx, q, id)
 }
 
 func ReadRequests(ctx context.Context, c *kv.Client, f func(*mvccpb.KeyValue)) (int64, error) {

@@ -24,32 +24,31 @@ type NodeReports struct{ kv *kv.Client }
 func NewNodeReports(kv *kv.Client) *NodeReports { return &NodeReports{kv} }
 
 const (
-	// slots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
+	// requestSlots is how many questions there can be at a time. Agents watch one key for each: of a prefix that held the
 	// answers, too, every agent would get all of them.
-	slots = 4
-	// askTime is how long a question stays there beyond the asker's patience, where the asker dies of it.
-	askTime = 30 * time.Second
+	requestSlots = 4
+	// requestTime is how long a question stays there beyond the asker's patience, where the asker dies of it.
+	requestTime = 30 * time.Second
 )
 
 // Request asks every agent and waits until each node that had a session has answered, or for as long as patience. It
-// returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in deaf are
-// asked, but not waited for.
+// returns the answers by name, and the names of the nodes that had a session and did not answer. The nodes in
+// unawaited are asked, but not waited for.
 func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patience time.Duration,
-	deaf ...string) (answers []record.NodeReport, silent []string,
-	err error) {
-	id, err := s.kv.Grant(ctx, patience+askTime)
+	unawaited ...string) (answers []record.NodeReport, silent []string, err error) {
+	id, err := s.kv.Grant(ctx, patience+requestTime)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
 	}
 	defer s.kv.Revoke(id) // and with it the question and its answers
-	slot, at, live, err := s.pose(ctx, q, id)
+	slot, at, live, err := s.place(ctx, q, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	names, err := s.awaitAnswers(bounded, slot, at,
-		slices.DeleteFunc(slices.Clone(live), func(n string) bool { return slices.Contains(deaf, n) }))
+	names, err := s.awaitReports(bounded, slot, at,
+		slices.DeleteFunc(slices.Clone(live), func(n string) bool { return slices.Contains(unawaited, n) }))
 	if ctx.Err() != nil || err != nil {
 		return nil, nil, fmt.Errorf("lease: ask: %w", errors.Join(ctx.Err(), err))
 	}
@@ -75,19 +74,19 @@ func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patie
 	return answers, silent, nil
 }
 
-// pose puts the question into a free slot, and returns which nodes had a session at the revision of that.
-func (s *NodeReports) pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
+// place puts the question into a free slot, and returns which nodes had a session at the revision of that.
+func (s *NodeReports) place(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
 	err error) {
 	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
-	for _, n := range rand.Perm(slots) {
+	for _, n := range rand.Perm(requestSlots) {
 		slot = strconv.Itoa(n + 1)
-		p, err := s.poseIn(ctx, slot, q, id, 0)
+		p, err := s.placeIn(ctx, slot, q, id, 0)
 		if err != nil {
 			return "", 0, nil, err
 		}
 		if !p.Done && p.there() && p.former.KVs[0].Lease == 0 {
 			// It would never end: nobody asks without a lease.
-			if p, err = s.poseIn(ctx, slot, q, id, p.former.Revision()); err != nil {
+			if p, err = s.placeIn(ctx, slot, q, id, p.former.Revision()); err != nil {
 				return "", 0, nil, err
 			}
 		}
@@ -103,34 +102,34 @@ func (s *NodeReports) pose(ctx context.Context, q record.ReportRequest, id clien
 		slices.Sort(live)
 		return slot, p.Revision(), live, nil
 	}
-	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", slots, askTime)
+	return "", 0, nil, fmt.Errorf("%d questions are being asked already: try again in %s", requestSlots, requestTime)
 }
 
-// poseIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may
+// placeIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may
 // have been left there.
-func (s *NodeReports) poseIn(ctx context.Context, slot string, q record.ReportRequest, id clientv3.LeaseID, revision int64) (posing,
+func (s *NodeReports) placeIn(ctx context.Context, slot string, q record.ReportRequest, id clientv3.LeaseID, revision int64) (placement,
 	error) {
 	key := s.kv.Keys.Question(slot)
-	p := posing{Txn: kv.Transact("ask")}
+	p := placement{Txn: kv.Transact("ask")}
 	p.If(kv.Unchanged(key, revision))
 	p.Then(kv.Put(key, q, clientv3.WithLease(id)), clientv3.OpDelete(key+"/", clientv3.WithPrefix()))
 	p.former = p.Else(key)
 	p.sessions = p.Read(s.kv.Keys.Under(kv.KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	p.nodes = p.Read(s.kv.Keys.Under(kv.KindNode), clientv3.WithPrefix(), clientv3.WithKeysOnly())
-	return p, s.kv.Settle(ctx, p.Txn)
+	return p, s.kv.Execute(ctx, p.Txn)
 }
 
 // A posing is the transaction that puts a question into a slot, and what it reads.
-type posing struct {
+type placement struct {
 	*kv.Txn
 	former          *kv.Read // the question that was there before
 	sessions, nodes *kv.Read
 }
 
-func (p posing) there() bool { return p.former.Found() }
+func (p placement) there() bool { return p.former.Found() }
 
-// awaitAnswers waits until all who are expected have answered, or ctx ends, and returns who has.
-func (s *NodeReports) awaitAnswers(ctx context.Context, slot string, at int64, expected []string) (names []string, err error) {
+// awaitReports waits until all who are expected have answered, or ctx ends, and returns who has.
+func (s *NodeReports) awaitReports(ctx context.Context, slot string, at int64, expected []string) (names []string, err error) {
 	prefix := s.kv.Keys.Question(slot) + "/"
 	for {
 		response, err := s.kv.Scan(context.WithoutCancel(ctx), prefix, clientv3.WithKeysOnly())
@@ -147,6 +146,6 @@ func (s *NodeReports) awaitAnswers(ctx context.Context, slot string, at int64, e
 			return names, nil
 		}
 		s.kv.Changed(ctx, max(at, response.Header.Revision), prefix)
-		_ = task.Pause(ctx, kv.Gather) // answers come from many nodes
+		_ = task.Pause(ctx, kv.GatherTime) // answers come from many nodes
 	}
 }

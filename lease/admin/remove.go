@@ -43,13 +43,13 @@ func (e *NodeLiveError) Error() string {
 }
 
 // RemoveNode takes from a node that is gone whatever it has: its parts of blocks are nobody's, its reservations are
-// attached to nobody, its assignments and its status go. A gravestone stays in the place of its record, so that any
+// attached to nobody, its assignments and its status go. A tombstone stays in the place of its record, so that any
 // machine may join under the name and nobody waits for the node's rights. It waits before, on this process' clock, for
 // as long as the node may still use what it holds: the right's time and a tenth from when its session was first seen
 // absent.
 //
-// The gravestone is written first: a node that returns then rewrites its key, and every transaction that follows
-// compares the gravestone. So what a returning node settles is not taken from it. Repeating is harmless. It fails with
+// The tombstone is written first: a node that returns then rewrites its key, and every transaction that follows compares
+// the tombstone. So what a returning node settles is not removed from it. Repeating is harmless. It fails with
 // *UnknownNodeError, *NodeLiveError and *session.NodeReturnedError.
 func (s *Store) RemoveNode(ctx context.Context, name string, o RemoveOptions) (Removal, error) {
 	if err := record.ValidNode("node", name); err != nil {
@@ -83,21 +83,21 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 	if b.Node == nil && held.empty() {
 		return removal, &UnknownNodeError{Node: name}
 	}
-	grave := b.NodeRevision
+	tombstone := b.NodeRevision
 	if b.Node == nil || b.Node.Removed == nil || b.SessionRevision > 0 {
-		if grave, err = session.WriteTombstone(ctx, s.kv, name, b); err != nil {
+		if tombstone, err = session.WriteTombstone(ctx, s.kv, name, b); err != nil {
 			return removal, err
 		}
 	}
 	for {
-		taken, err := s.removeAll(ctx, name, grave, held)
-		removal.Parts += taken.Parts
-		removal.Assignments += taken.Assignments
-		removal.Reservations += taken.Reservations
+		removed, err := s.removeAll(ctx, name, tombstone, held)
+		removal.Parts += removed.Parts
+		removal.Assignments += removed.Assignments
+		removal.Reservations += removed.Reservations
 		if err != nil {
 			return removal, err
 		}
-		// What the node had sent before the gravestone was written may have come in between.
+		// What the node had sent before the tombstone was written may have been carried out in between.
 		if held, err = s.heldBy(ctx, name); err != nil || held.empty() {
 			return removal, err
 		}
@@ -135,8 +135,8 @@ func (s *Store) waitOut(ctx context.Context, name string, b session.Registration
 	}
 }
 
-// rightOf is the longest right that the node had over anything that it holds. One without a record fenced by the
-// settings, in all likelihood.
+// rightOf is the longest right that the node had to anything that it holds. A node without a record is removed to have fenced as the
+// settings say.
 func (s *Store) rightOf(ctx context.Context, name string, b session.Registration) (time.Duration, error) {
 	var by record.Settings
 	switch {
@@ -163,28 +163,28 @@ func (s *Store) rightOf(ctx context.Context, name string, b session.Registration
 	return 0, nil
 }
 
-// removeAll takes what the node was read to have, in as many transactions as it takes. What has changed since stays: it
-// is read again.
-func (s *Store) removeAll(ctx context.Context, name string, grave int64, held belongings) (taken Removal, err error) {
+// removeAll removes what the node was read to have, in as many transactions as it takes. What has changed since stays, and is
+// read again.
+func (s *Store) removeAll(ctx context.Context, name string, tombstone int64, held belongings) (removed Removal, err error) {
 	node, alive := s.kv.Keys.Node(name), s.kv.Keys.Session(name)
 	for chunk := range slices.Chunk(held.all(), kv.MaxOps-2) {
 		t := kv.Transact("remove node")
-		t.IfUnchanged(node, grave, &session.NodeReturnedError{Node: name})
+		t.IfUnchanged(node, tombstone, &session.NodeReturnedError{Node: name})
 		t.IfUnchanged(alive, 0, &session.NodeReturnedError{Node: name})
 		for _, b := range chunk {
 			t.If(kv.Unchanged(b.key, b.revision))
 			t.Then(b.op)
 		}
-		if err := s.kv.Settled(ctx, t); err != nil {
-			return taken, err
+		if err := s.kv.Require(ctx, t); err != nil {
+			return removed, err
 		}
 		if t.Done {
 			for _, b := range chunk {
-				taken.Parts += b.counts.Parts
-				taken.Assignments += b.counts.Assignments
-				taken.Reservations += b.counts.Reservations
+				removed.Parts += b.counts.Parts
+				removed.Assignments += b.counts.Assignments
+				removed.Reservations += b.counts.Reservations
 			}
 		}
 	}
-	return taken, nil
+	return removed, nil
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// A Repair is one transaction that mends what a State shows. It is carried out only while every key that it names, to
-// write it, to delete it or because the decision rests on it, is as the State has it; a key that the State does not
-// have is to be absent still.
+// A Repair is one transaction that repairs what a State shows. It is carried out only while every key that it names, to write
+// it, to delete it or because the decision relies on it, is as the State has it; a key that the State does not have has to be
+// absent still.
 type Repair struct {
 	Same   []kv.Key
 	Delete []string // as they are written: also what cannot be read is deleted
@@ -24,7 +24,7 @@ type Record struct {
 	Value any // one of the records
 }
 
-// Repair carries a remedy out, and reports whether it did: else something that it rests upon has changed since.
+// Repair carries a repair out, and reports whether it did: else something that it relies on has changed since.
 func (s *Store) Repair(ctx context.Context, state *State, r Repair) (done bool, err error) {
 	t := kv.Transact("mend")
 	compared := map[string]bool{}
@@ -46,9 +46,9 @@ func (s *Store) Repair(ctx context.Context, state *State, r Repair) (done bool, 
 		compare(key)
 		t.Then(kv.Put(key, record.Value))
 	}
-	// A try whose answer was lost makes the next one fail: what is there then is found when it is looked again.
-	if err := s.kv.Settle(ctx, t); err != nil {
-		return false, fmt.Errorf("lease: mend: %w", err)
+	// A try whose answer was lost makes the next one fail: the next look finds what is there then.
+	if err := s.kv.Execute(ctx, t); err != nil {
+		return false, fmt.Errorf("lease: repair: %w", err)
 	}
 	return t.Done, nil
 }

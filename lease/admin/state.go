@@ -39,7 +39,7 @@ type State struct {
 	Pools     map[string]allocator.Pool
 	Config    *config.Config // what Changed, Settings and Pools are of: see Config.Bad
 
-	Nodes        map[string]record.Node // gravestones, too
+	Nodes        map[string]record.Node // tombstones, too
 	Sessions     map[string]SessionKey
 	Statuses     map[string]record.Status
 	Blocks       []KeyedBlock
@@ -58,7 +58,7 @@ type State struct {
 // A SessionKey is what a session's key says beside its record.
 type SessionKey struct{ Lasting bool } // no lease: it does not end by itself
 
-// A KeyedBlock is a block and its key, which may say otherwise than the record.
+// A KeyedBlock is a block and its key, which may contradict the record.
 type KeyedBlock struct {
 	record.Block
 	Key kv.Key
@@ -137,7 +137,7 @@ func (s *Store) readStateConfig(ctx context.Context, state *State) error {
 	return s.missHistory(ctx, state)
 }
 
-// learn brings one key in.
+// learn adds one key.
 func (s *State) learn(pair *mvccpb.KeyValue) {
 	s.revisions[string(pair.Key)] = pair.ModRevision
 	key, err := s.keys.Parse(string(pair.Key))
@@ -163,7 +163,7 @@ func newState(keys kv.Keys) *State {
 	}
 }
 
-// learnRecord brings in a record whose key can be read.
+// learnRecord adds a record whose key can be read.
 func (s *State) learnRecord(key kv.Key, pair *mvccpb.KeyValue) (err error) {
 	switch key.Kind {
 	case kv.KindCluster:
@@ -219,7 +219,7 @@ func appended[T any](all *[]T, keys kv.Keys, codec kv.Codec[T], kv *mvccpb.KeyVa
 	return err
 }
 
-// is reports whether a key, as it is written, would be of a kind; it need not be one that can be read.
+// is reports whether a key, as it is written, is of a kind. It need not be one that can be read.
 func (s *State) is(text string, kind kv.Kind) bool {
 	return text == s.keys.Prefix+string(kind) || strings.HasPrefix(text, s.keys.Under(kind))
 }
@@ -245,7 +245,7 @@ var (
 	errLost   = errors.New("it is missing: somebody has deleted it, and etcd has compacted what it was")
 )
 
-// missHistory tells of the entries of the history that somebody has deleted.
+// missHistory adds the entries of the history that somebody has deleted to Bad.
 func (s *Store) missHistory(ctx context.Context, state *State) error {
 	missing := func(n int64) bool { return !state.Has(kv.Key{Kind: kv.KindHistory, Number: n}) }
 	n := state.Config.Changes

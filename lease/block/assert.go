@@ -12,9 +12,8 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// Assert makes the node the owner of those parts of a block that nobody owns: what the node holds and etcd has no
-// record of. Missing is not lost; another's record stays as it is. It needs no certain state, and returns the block as
-// it is then.
+// Assert makes the node the owner of those parts of a block that the node holds and that have no owner in etcd. Another node's
+// record stays as it is. It works during a recovery, too, and returns the block as it is then.
 func Assert(ctx context.Context, x *session.Session, pool string, block netip.Prefix, parts []netip.Prefix) (record.Block, error) {
 	b, err := assert(ctx, x, pool, block, parts)
 	if err != nil {
@@ -40,7 +39,7 @@ func assert(ctx context.Context, x *session.Session, pool string, block netip.Pr
 		t.If(kv.Unchanged(key, now.Revision))
 		t.Then(kv.Put(key, next))
 		present := t.Else(key)
-		if err := x.KV().Settled(ctx, t); err != nil {
+		if err := x.KV().Require(ctx, t); err != nil {
 			return record.Block{}, err
 		}
 		if t.Done {
@@ -51,7 +50,7 @@ func assert(ctx context.Context, x *session.Session, pool string, block netip.Pr
 		if now, err = record.ReadBlock(x.KV().Keys, pool, block, present.KVs); err != nil {
 			return record.Block{}, err
 		}
-		if n == blockTries {
+		if n == maxTries {
 			return now, ErrTaken
 		}
 	}

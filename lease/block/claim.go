@@ -13,13 +13,12 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// blockTries bounds how often a block may change under a claim.
-const blockTries = 10
+// maxTries bounds how often a block may change under a claim.
+const maxTries = 10
 
-// Claim makes the node the owner of what of a block has none. PoolRevision is the mod revision of the pool's key
-// that the choice was made by. Where the node has a part and nothing is left it succeeds, too. It fails with ErrTaken,
-// and then Block is what the owners have, with ErrStaleConfig, ErrRecovering, or an error that ends the
-// session.
+// Claim makes the node the owner of what nobody owns of a block. PoolRevision is the mod revision of the pool's key that the
+// choice was made by. Where the node has a part and nothing is left it succeeds, too. It fails with ErrTaken, and then returns
+// what the owners have, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
 func Claim(ctx context.Context, x *session.Session, pool string, poolRevision int64, block netip.Prefix) (record.Block, error) {
 	b, err := claim(ctx, x, pool, poolRevision, block)
 	if err != nil {
@@ -44,7 +43,7 @@ func claim(ctx context.Context, x *session.Session, pool string, poolRevision in
 		t.If(kv.Unchanged(key, revision))
 		t.Then(kv.Put(key, want))
 		present := t.Else(key)
-		if err := x.KV().Settled(ctx, t); err != nil {
+		if err := x.KV().Require(ctx, t); err != nil {
 			return record.Block{}, err
 		}
 		if t.Done {
@@ -56,18 +55,18 @@ func claim(ctx context.Context, x *session.Session, pool string, poolRevision in
 			return record.Block{}, err
 		}
 		revision, want = b.Revision, b.Covered(x.Name())
-		// What is ours already may be so by a claim whose answer was lost, or a release may be on its way: only writing
-		// it settles which.
-		if len(want.Of(x.Name())) == 0 || n == blockTries {
+		// The node may own a part by a claim whose answer was lost, or may have a release under way: only writing the block
+		// resolves which.
+		if len(want.Of(x.Name())) == 0 || n == maxTries {
 			return b, ErrTaken
 		}
 	}
 }
 
-// Release gives up what of part, a block or a part of one, is the node's. The block is to be as b says. It returns
-// what the block is then; its Revision is that of the release, also where nobody owns anything of it any more. Where
-// the node has nothing of part any more it succeeds. With a *LostBlockError, ErrSessionLost or ErrReplaced nothing was
-// released, and will not be; any other error leaves it in doubt until SettleBlock.
+// Release gives up what the node owns of part, a block or a part of one. The block has to be as b says. It returns the block
+// afterwards, at the revision of the release, also where it has no owner any more. Where the node owns nothing of part it
+// succeeds. With a *LostError, session.ErrLost or session.ErrReplaced nothing was released, and nothing will be; after any other
+// error the outcome is unknown until Resolve.
 func Release(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix) (record.Block, error) {
 	after, err := release(ctx, x, b, part)
 	if err != nil {
@@ -86,7 +85,7 @@ func release(ctx context.Context, x *session.Session, b record.Block, part netip
 	t.If(kv.Unchanged(key, b.Revision))
 	t.Then(op)
 	present := t.Else(key)
-	if err := x.KV().Settle(ctx, t); err != nil {
+	if err := x.KV().Execute(ctx, t); err != nil {
 		return b, err
 	}
 	if t.Done {
@@ -107,16 +106,16 @@ func release(ctx context.Context, x *session.Session, b record.Block, part netip
 	return now, nil
 }
 
-// Settle writes a block that is as b says once more, so that no transaction about it whose answer was lost can be
-// carried out any more. It returns what the block is then; Revision 0: it has no record. It fails with an error that
-// ends the session.
+// Settle resolves an unknown outcome: it writes a block that is as b says once more, so that no transaction about it whose answer
+// was lost can be carried out any more. It returns the block afterwards; Revision 0: it has no record. It fails with an error
+// that ends the session.
 func Settle(ctx context.Context, x *session.Session, b record.Block) (record.Block, error) {
 	key := x.KV().Keys.Block(b.Pool, b.Prefix)
 	t := x.Fenced("settle")
 	t.If(kv.Unchanged(key, b.Revision))
 	t.Then(kv.Put(key, b))
 	present := t.Else(key)
-	if err := x.KV().Settled(ctx, t); err != nil {
+	if err := x.KV().Require(ctx, t); err != nil {
 		return b, fmt.Errorf("lease: settle block %s in pool %q for node %q: %w", b.Prefix, b.Pool, x.Name(), err)
 	}
 	if t.Done {

@@ -10,7 +10,7 @@ import (
 var (
 	// ErrTaken says that the block has an owner already.
 	ErrTaken = errors.New("lease: the block has an owner")
-	// ErrDemandMet says that nobody waits any more for what was to be given: the demand, or its node's session, has ended.
+	// ErrDemandMet says that the demand, or its node's session, has ended.
 	ErrDemandMet = errors.New("lease: the demand has been met or has ended")
 	// ErrManyParts says that a block is split into so many parts that it cannot be split further.
 	ErrManyParts = errors.New("lease: the block has too many parts")

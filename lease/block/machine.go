@@ -13,11 +13,11 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// ClaimMachine makes an address the node's own, as one that the machine has on an interface: nobody is given it then. It
-// succeeds where nobody owns the address, where it is kept for reservations and not reserved, where another node had it as its
-// own, since an address can move between machines, and with own where it is the node's to hand out and out of its allocator.
-// It fails with *TakenError where it is reserved, with ErrTaken where a node may hand it out, and then Block is what the owners
-// have, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
+// ClaimMachine makes an address the node's own, as one that the machine has on an interface: no container is given it then. It
+// succeeds where nobody owns the address; where it is kept for reservations and not reserved; where another node had it as its
+// own, since an address can move between machines; and, with own, where it is the node's to hand out and out of its allocator.
+// It fails with *TakenError where it is reserved; with ErrTaken where a node may hand it out, and then returns what the owners
+// have; with ErrStaleConfig, ErrRecovering, or an error that ends the session.
 func ClaimMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (record.Block,
 	error) {
 	b, err := claimMachine(ctx, x, pool, poolRevision, a, own)
@@ -65,20 +65,19 @@ func ReleaseMachine(ctx context.Context, x *session.Session, pool allocator.Pool
 	return b, nil
 }
 
-// rewriteBlock changes the block of an address, by what the block and the address's reservation are, until nothing comes
-// between. It compares the pool's revision.
+// rewriteBlock changes the block of an address, by what the block and the address's reservation are, and tries again when they
+// have changed meanwhile. It compares the pool's revision.
 func rewriteBlock(ctx context.Context, x *session.Session, what string, pool allocator.Pool, poolRevision int64, a netip.Addr,
-	change func(record.Block,
-		*record.Reservation) (record.Block, error)) (record.Block, error) {
+	change func(record.Block, *record.Reservation) (record.Block, error)) (record.Block, error) {
 	keys, prefix := x.KV().Keys, pool.BlockOf(a)
 	key, reserved := keys.Block(pool.Name, prefix), keys.Reservation(pool.Name, a)
 	if poolRevision <= 0 || !prefix.IsValid() {
 		return record.Block{}, record.ErrStaleConfig
 	}
-	for range blockTries {
+	for range maxTries {
 		seen := kv.Transact("read block")
 		block, held := seen.Else(key), seen.Else(reserved)
-		if err := x.KV().Consult(ctx, kv.CallTime, seen); err != nil {
+		if err := x.KV().Query(ctx, kv.CallTime, seen); err != nil {
 			return record.Block{}, err
 		}
 		now, err := record.ReadBlock(x.KV().Keys, pool.Name, prefix, block.KVs)
@@ -108,10 +107,10 @@ func rewriteBlock(ctx context.Context, x *session.Session, what string, pool all
 		if reservation == nil {
 			t.If(kv.Absent(reserved))
 		}
-		if now.OwnerOf(a) == x.Name() { // what is published of it is out of date, and nobody would say so any more
+		if now.OwnerOf(a) == x.Name() { // its assignment is out of date, and nobody else would remove it
 			t.Then(clientv3.OpDelete(keys.Assignment(pool.Name, a)))
 		}
-		if err := x.KV().Settled(ctx, t); err != nil {
+		if err := x.KV().Require(ctx, t); err != nil {
 			return record.Block{}, err
 		}
 		if t.Done {

@@ -14,7 +14,7 @@ type Store struct {
 	learn func(kv.Update[record.Block])
 }
 
-// New has learn called with all that FollowBlocks reads, before anybody else; nil: nobody learns.
+// New calls learn with each update of Follow, before the follower; nil: not called.
 func New(pair *kv.Client, learn func(kv.Update[record.Block])) *Store {
 	if learn == nil {
 		learn = func(kv.Update[record.Block]) {}
@@ -23,8 +23,8 @@ func New(pair *kv.Client, learn func(kv.Update[record.Block])) *Store {
 }
 
 // Follow calls f with all blocks, and then with whatever changes, until ctx ends; its error is ctx's. After a
-// compaction, or a time without etcd that etcd cannot bridge, f gets all again. So it does in each life of etcd's, and it
-// never gets what was read in a former one: see OnAnotherLife.
+// compaction, or a time without etcd that etcd cannot bridge, f gets all again. So it does in each incarnation of the store, and
+// it never gets what was read in a former one: see session.Store.OnStoreReset.
 func (s *Store) Follow(ctx context.Context, f func(kv.Update[record.Block])) error {
 	return kv.Follow(ctx, s.kv, record.BlockCodec, func(u kv.Update[record.Block]) {
 		s.learn(u)
@@ -32,7 +32,7 @@ func (s *Store) Follow(ctx context.Context, f func(kv.Update[record.Block])) err
 	})
 }
 
-// Before is a block, or where its record cannot be read what it was before.
+// Before is a block or, where its record cannot be read, its former value.
 func (s *Store) Before(ctx context.Context, pool string, block netip.Prefix) (record.Block, error) {
 	response, err := s.kv.Get(ctx, s.kv.Keys.Block(pool, block))
 	if err != nil || len(response.Kvs) == 0 {

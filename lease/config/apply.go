@@ -47,14 +47,13 @@ func (s *Editor) guarded(ctx context.Context, base, next *Config, pools []string
 	})
 }
 
-// change carries a change out. Every change of the configuration goes through here: one transaction that compares the
-// revision of the base and writes revision, history and objects. Prepare reads what the change depends on, and is
-// asked again when that has changed meanwhile. Agents that have given former gateways free meanwhile are no conflict: the
-// change is made upon theirs.
+// commit carries a change out. Every change of the configuration goes through here: one transaction that compares the revision of
+// the base and writes revision, history and objects. Prepare reads what the change depends on, and is called again when that has
+// changed meanwhile. Former gateways that agents have freed meanwhile are no conflict: the change is rebased.
 func (s *Editor) commit(ctx context.Context, prepare func() (change, error)) (*Config, error) {
 	const patience = 10 // how often what the change depends on may have changed
 	when := time.Now().UTC()
-	var freed *Config // what agents have made of the base
+	var freed *Config // the base after agents have freed former gateways
 	for try := 1; ; try++ {
 		c, err := prepare()
 		if err != nil {
@@ -98,7 +97,7 @@ func (s *Editor) commitOnce(ctx context.Context, c change, when time.Time) (afte
 		return nil, false, fmt.Errorf("lease: change the configuration: it takes %d operations, and one transaction of etcd has %d: "+
 			"change fewer things at once", ops, kv.MaxOps)
 	}
-	if err := s.kv.Settle(ctx, t); err != nil {
+	if err := s.kv.Execute(ctx, t); err != nil {
 		return nil, false, err
 	}
 	if t.Done {

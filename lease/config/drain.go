@@ -61,12 +61,12 @@ func (s *Editor) WaitDrained(ctx context.Context, name string, progress func(Poo
 			if pool, err := kv.One(ctx, s.kv, record.PoolCodec, s.kv.Keys.Pool(name)); err == nil && (pool == nil || !pool.Draining) {
 				return use, fmt.Errorf("lease: pool %q: %w", name, ErrNotDraining)
 			}
-			s.kv.Changed(ctx, at, s.kv.Keys.Under(kv.KindBlock, name), s.kv.Keys.Under(kv.KindAssignment, name), s.kv.Keys.Under(kv.KindReservation,
-				name))
+			keys := s.kv.Keys
+			s.kv.Changed(ctx, at, keys.Under(kv.KindBlock, name), keys.Under(kv.KindAssignment, name), keys.Under(kv.KindReservation, name))
 		case !kv.Away(err):
 			return last, err
 		}
-		_ = task.Pause(ctx, kv.Gather)
+		_ = task.Pause(ctx, kv.GatherTime)
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Whoever deletes a key takes away what it says, and not what it said: etcd has that until it is compacted. But etcd is asked
-// by a revision, and when the key was deleted is not known: so it is looked for by halves.
+// Etcd keeps the values of a deleted key until it compacts them. It has to be asked by a revision, and the revision of the deletion
+// is not known: so it is searched for by halving.
 
-// asOf is what was at a key at a revision; nil: nothing. It reports in compacted that etcd does not know any more.
+// asOf is the value of a key at a revision; nil: there was none. Compacted: etcd does not have that revision any more.
 func (s *Store) asOf(ctx context.Context, key string, revision int64) (pair *mvccpb.KeyValue, compacted bool, err error) {
 	if revision <= 0 {
 		return nil, true, nil
@@ -34,9 +34,9 @@ func (s *Store) asOf(ctx context.Context, key string, revision int64) (pair *mvc
 	return response.Kvs[0], false, nil
 }
 
-// lastWhen is the last revision at which something was that is not at gone; 0: etcd does not know any more, or it never was. It is
-// looked for behind gone, each time twice as far: so whatever was there for as long as it is gone is found; and then at those in
-// there, the newest first. was asks for one revision.
+// lastWhen is the last revision at which something was there that is not there at gone; 0: etcd does not have it any more, or it
+// never was there. It looks before gone, each time twice as far back, which finds whatever was there for at least as long as it is
+// gone; and then at the revisions in there, the newest first. was asks for one revision.
 func lastWhen(gone int64, there []int64, was func(revision int64) (is, compacted bool, err error)) (last int64, err error) {
 	var back []int64
 	for distance := int64(1); distance < gone; distance *= 2 {
@@ -65,7 +65,7 @@ func lastWhen(gone int64, there []int64, was func(revision int64) (is, compacted
 	return 0, nil
 }
 
-// halve finds the last revision at which something was between low, where it was or etcd does not know, and high, where it is not.
+// halve searches between low, where something was there or etcd does not know, and high, where it is not.
 func halve(low, high int64, was func(revision int64) (is, compacted bool, err error)) (last int64, err error) {
 	for low+1 < high {
 		middle := low + (high-low)/2

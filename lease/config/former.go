@@ -9,7 +9,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// spreadFormer lets each pool know which of the former gateways lie in it.
+// spreadFormer sets each pool's own former gateways.
 func (c *Config) spreadFormer() {
 	for name, pool := range c.Pools {
 		before := len(pool.Former)
@@ -25,7 +25,7 @@ func (c *Config) spreadFormer() {
 	}
 }
 
-// retire is what a change makes of the former gateways: those of base, and the gateways that no pool of next has any more.
+// retire is the list of former gateways after a change: those of base, and the gateways that no pool of next has any more.
 func retire(base, next *Config, pools []string) []record.Former {
 	former := slices.Clone(next.Former)
 	for _, name := range pools {

@@ -44,7 +44,7 @@ func (e *UnappliedError) Error() string {
 		"applied revision %d, which excludes it: look at its log, then apply again", e.Pool, e.Address, e.Node, e.Revision)
 }
 
-// guardGateways looks whether somebody has, or may yet be given, what becomes a gateway of a pool.
+// guardGateways checks that nobody has, or may still be given, what becomes a gateway of a pool.
 func (s *Editor) guardGateways(ctx context.Context, base *Config, was, is *allocator.Pool) (g guard, err error) {
 	for _, a := range newGateways(was, is) {
 		if !was.Contains(a) {
@@ -60,14 +60,15 @@ func (s *Editor) guardGateways(ctx context.Context, base *Config, was, is *alloc
 }
 
 // guardGateway is about one gateway, of a pool at a revision. Excluded says that the pool gives it to nobody anew.
-func (s *Editor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip.Addr, revision int64, excluded bool) (g guard,
-	err error) {
+func (s *Editor) guardGateway(
+	ctx context.Context, pool *allocator.Pool, a netip.Addr, revision int64, excluded bool,
+) (g guard, err error) {
 	const becomes = "the gateway"
 	keys, prefix := s.kv.Keys, pool.BlockOf(a)
 	t := kv.Transact("read holders")
-	assigned, reserved, in := t.Else(keys.Assignment(pool.Name, a)), t.Else(keys.Reservation(pool.Name, a)), t.Else(keys.Block(pool.Name,
-		prefix))
-	if err := s.kv.Consult(ctx, kv.CallTime, t); err != nil {
+	assigned, reserved := t.Else(keys.Assignment(pool.Name, a)), t.Else(keys.Reservation(pool.Name, a))
+	in := t.Else(keys.Block(pool.Name, prefix))
+	if err := s.kv.Query(ctx, kv.CallTime, t); err != nil {
 		return g, err
 	}
 	taken := &record.TakenError{Pool: pool.Name, What: becomes, Address: a}
@@ -103,8 +104,8 @@ func (s *Editor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip
 		}
 	}
 	g.compares = []clientv3.Cmp{
-		kv.Absent(keys.Assignment(pool.Name, a)), kv.Absent(keys.Reservation(pool.Name, a)), kv.Unchanged(keys.Block(pool.Name, prefix),
-			block.Revision),
+		kv.Absent(keys.Assignment(pool.Name, a)), kv.Absent(keys.Reservation(pool.Name, a)),
+		kv.Unchanged(keys.Block(pool.Name, prefix), block.Revision),
 	}
 	return g, nil
 }
@@ -114,7 +115,7 @@ func (s *Editor) guardGateway(ctx context.Context, pool *allocator.Pool, a netip
 func (s *Editor) appliedBy(ctx context.Context, pool string, a netip.Addr, node string, revision int64, excluded bool) error {
 	t := kv.Transact("read status")
 	said, session := t.Else(s.kv.Keys.Status(node)), t.Else(s.kv.Keys.Session(node), clientv3.WithKeysOnly())
-	err := s.kv.Consult(ctx, kv.CallTime, t)
+	err := s.kv.Query(ctx, kv.CallTime, t)
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *Editor) excluding(ctx context.Context, base, next *Config, pools []stri
 // appliesWithin is how long a change waits for the owners of what becomes a gateway.
 const appliesWithin = 30 * time.Second
 
-// whenApplied calls try until no owner that lives has a revision yet to apply, or too much time has passed.
+// whenApplied calls try until every live owner has applied the revision that it waits for, or until appliesWithin has passed.
 func whenApplied(ctx context.Context, waiting func(error), try func() error) error {
 	for end := time.Now().Add(appliesWithin); ; {
 		err := try()
@@ -175,7 +176,7 @@ func whenApplied(ctx context.Context, waiting func(error), try func() error) err
 		if waiting != nil {
 			waiting(err)
 		}
-		if err := task.Pause(ctx, kv.Gather); err != nil {
+		if err := task.Pause(ctx, kv.GatherTime); err != nil {
 			return fmt.Errorf("%w, and then: %w", unapplied, err)
 		}
 	}

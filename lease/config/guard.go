@@ -14,8 +14,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A guard is what a change of the configuration rests upon besides its base: that nobody has, or comes to have, what the
-// change takes. Its operations go along with the change.
+// A guard is what a change of the configuration relies on besides its base: that nobody has, or gets, what the change takes away.
+// Its operations are part of the change's transaction.
 type guard struct {
 	compares []clientv3.Cmp
 	ops      []clientv3.Op
@@ -25,7 +25,7 @@ func (g *guard) join(other guard) {
 	g.compares, g.ops = append(g.compares, other.compares...), append(g.ops, other.ops...)
 }
 
-// guard looks whether a change takes something from somebody, and gives compares that this stays so until it is carried
+// guard checks that a change takes nothing from anybody, and returns the compares that keep this true until it is carried
 // out. A pool that the change removes is to be unused; of one that stays no gateway moves onto a holder, and no stateful
 // range grows over a node's block or shrinks below a reservation.
 func (s *Editor) guard(ctx context.Context, base, next *Config, pools []string) (all guard, err error) {
@@ -77,8 +77,8 @@ func anyContains(ranges []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(a) })
 }
 
-// guardGrowth looks whether a node owns what a stateful range is to grow over. What a node itself has for an address stays
-// its own, in a block that is kept for reservations otherwise.
+// guardGrowth checks that no node owns what a stateful range is to grow over. A node's own address stays its own, in a block that is
+// kept for reservations otherwise.
 func (s *Editor) guardGrowth(ctx context.Context, pool string, grown []netip.Prefix) (g guard, err error) {
 	blocks, revision, err := kv.List(ctx, s.kv, record.BlockCodec, pool)
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *Editor) guardGrowth(ctx context.Context, pool string, grown []netip.Pre
 	return g, nil
 }
 
-// guardShrinking looks whether a reservation lies in what a pool's stateful ranges are to lose. A reservation that is made
+// guardShrinking checks that no reservation lies in what a pool's stateful ranges are to lose. A reservation that is made
 // meanwhile is a key that is created; that others are attached or detached does not matter.
 func (s *Editor) guardShrinking(ctx context.Context, pool string, shrunk []netip.Prefix, g *guard) error {
 	reservations, revision, err := kv.List(ctx, s.kv, record.ReservationCodec, pool)
@@ -140,18 +140,18 @@ func (s *Editor) freeShrunk(ctx context.Context, pool allocator.Pool, revision i
 		t := kv.Transact("free range")
 		t.If(kv.Unchanged(s.kv.Keys.Pool(pool.Name), revision), kv.Unchanged(key, b.Revision))
 		t.Then(op)
-		if err := s.kv.Settle(ctx, t); err != nil {
+		if err := s.kv.Execute(ctx, t); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// guardUnused looks whether a pool is in use. What nodes have for addresses of their own is no use of it.
+// guardUnused checks that a pool is not in use. Nodes' own addresses are no use of it.
 func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err error) {
 	const examples = 3
 	use := &InUseError{Pool: pool}
-	tell := func(format string, args ...any) {
+	example := func(format string, args ...any) {
 		if len(use.Examples) < examples {
 			use.Examples = append(use.Examples, fmt.Sprintf(format, args...))
 		}
@@ -164,7 +164,7 @@ func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err err
 		for _, part := range b.Parts {
 			if part.Owner != record.OwnerStateful && part.Owner != record.OwnerMachine {
 				use.Blocks++
-				tell("block %s of node %s", part.Prefix, part.Owner)
+				example("block %s of node %s", part.Prefix, part.Owner)
 			}
 		}
 	}
@@ -174,7 +174,7 @@ func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err err
 	}
 	for _, r := range reservations {
 		use.Reservations++
-		tell("%s for %s", r.Address, r.Identity)
+		example("%s for %s", r.Address, r.Identity)
 	}
 	if use.Blocks+use.Reservations > 0 {
 		return g, use
@@ -193,7 +193,7 @@ func (s *Editor) untouched(kind kv.Kind, pool string, revision int64) clientv3.C
 // how many there are in all.
 func (s *Editor) Excluded(ctx context.Context, base, next *Config) (words []string, count int, err error) {
 	const named = 5
-	tell := func(format string, args ...any) {
+	example := func(format string, args ...any) {
 		if count++; count <= named {
 			words = append(words, fmt.Sprintf(format, args...))
 		}
@@ -211,7 +211,7 @@ func (s *Editor) Excluded(ctx context.Context, base, next *Config) (words []stri
 		}
 		for _, a := range assignments {
 			if newly(a.Address) {
-				tell("%s stays with container %s on node %s", a.Address, strings.TrimSpace(a.App.String()+" "+a.Attachment.Container), a.Node)
+				example("%s stays with container %s on node %s", a.Address, strings.TrimSpace(a.App.String()+" "+a.Attachment.Container), a.Node)
 			}
 		}
 		reservations, _, err := kv.List(ctx, s.kv, record.ReservationCodec, name)
@@ -220,7 +220,7 @@ func (s *Editor) Excluded(ctx context.Context, base, next *Config) (words []stri
 		}
 		for _, r := range reservations {
 			if newly(r.Address) {
-				tell("%s stays reserved for %s", r.Address, r.Identity)
+				example("%s stays reserved for %s", r.Address, r.Identity)
 			}
 		}
 	}

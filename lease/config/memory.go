@@ -31,7 +31,7 @@ type memory struct {
 	former []record.Former
 }
 
-// AskedTries bounds for how many entries that somebody has touched or deleted etcd is asked what their changes wrote.
+// AskedTries bounds for how many changed or deleted entries etcd is asked what their changes wrote.
 const AskedTries = 64
 
 // recall makes a memory of the history's keys, as they were at the revision now. Changes is how many there were by the record of
@@ -123,7 +123,7 @@ func (s *Store) askForErased(
 	return nil
 }
 
-// forget leaves nothing of what the changes wrote.
+// forget drops what the changes wrote.
 func (m *memory) forget() {
 	m.whole, m.settings, m.pools = false, nil, map[string]*allocator.Pool{}
 }
@@ -166,7 +166,7 @@ func formerOf(entries map[int64]record.HistoryEntry) (former []record.Former) {
 	return slices.DeleteFunc(former, func(f record.Former) bool { return now[f.Address] })
 }
 
-// take brings in a change that is older than those before.
+// learn adds a change that is older than those before.
 func (m *memory) take(e record.HistoryEntry) {
 	if m.settings == nil {
 		m.settings = e.After.Settings

@@ -31,9 +31,9 @@ type Config struct {
 	PoolRevisions map[string]int64 // the mod revision of each pool's key
 	Former        []record.Former  // gateways that were, and that some node may still have
 
-	// Bad are the records that cannot be read or that no change has written. In their place counts what the history says
-	// that the last change wrote. Where the history does not tell that, a pool is missing in Pools, and Settings are the
-	// defaults while Unsettled is set: then what the reader has known until now goes on.
+	// Bad are the records that cannot be read or that no change has written. What the last change wrote, by the history, counts
+	// instead. Where the history does not have that, a pool is missing in Pools; or Unsettled is set and Settings are the
+	// defaults: then the reader goes on with what it knows.
 	Bad       []*kv.DamagedError
 	Unsettled bool
 	Read      int64 // etcd's revision that all this was read at
@@ -67,7 +67,7 @@ func (c *Config) PutPool(pool allocator.Pool) {
 	c.Pools[pool.Name] = pool
 }
 
-// validate reports the first thing in c that cannot be, whatever was there before.
+// validate reports the first thing in c that is not valid, whatever was there before.
 func (c *Config) validate() error {
 	if err := c.Settings.Validate(); err != nil {
 		return err
@@ -135,8 +135,8 @@ func (c *Config) BadPool(name string) *kv.DamagedError {
 	return nil
 }
 
-// KeepKnown is c with what is not known of it as it was before: a pool, the settings. A pool of which the record cannot be
-// read has no revision then, so that nothing new is claimed of it.
+// KeepKnown is c with the pools and settings that it does not know as they were before. A pool whose record cannot be read has no
+// revision then, so that nothing new is claimed of it.
 func (c *Config) KeepKnown(before *Config) *Config {
 	next := c.Clone()
 	for _, bad := range c.Bad {
@@ -168,7 +168,7 @@ func (s *Store) Read(ctx context.Context) (*Config, error) {
 	below := t.Else(all, clientv3.WithRange(history))
 	above := t.Else(clientv3.GetPrefixRangeEnd(history), clientv3.WithRange(clientv3.GetPrefixRangeEnd(all)))
 	changed := t.Else(history, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
-	if err := s.kv.Consult(ctx, kv.CallTime, t); err != nil {
+	if err := s.kv.Query(ctx, kv.CallTime, t); err != nil {
 		return nil, err
 	}
 	return s.Of(ctx, slices.Concat(below.KVs, above.KVs), changed.Found(), t.Revision())
@@ -194,13 +194,13 @@ func (s *Store) Of(ctx context.Context, kvs []*mvccpb.KeyValue, history bool, re
 	return r.Config, nil
 }
 
-// Follow calls f with the present configuration, and then with newer ones; of several that follow each other
-// fast f may get the last one alone. A record that is damaged or repaired makes a new one, too. read is told of each attempt
-// to read it, with its error or nil. It returns only when ctx ends, with ctx's error.
+// Follow calls f with the present configuration, and then with newer ones; of several in quick succession f may get the last one
+// alone. A record that is damaged or repaired makes a new one, too. It calls read after each try to read it, with the error or
+// nil. It returns only when ctx ends, with ctx's error.
 func (s *Store) Follow(ctx context.Context, f func(*Config), read func(error)) error {
-	var last *Config // that f has got
-	of := 0          // the life that it is of
-	news := func(ctx context.Context, life int) (*Config, error) {
+	var last *Config // that f was called with
+	of := 0          // the incarnation that it is of
+	update := func(ctx context.Context, incarnation int) (*Config, error) {
 		c, err := s.Read(ctx)
 		if ctx.Err() == nil {
 			read(err)
@@ -208,9 +208,9 @@ func (s *Store) Follow(ctx context.Context, f func(*Config), read func(error)) e
 		if err != nil {
 			return nil, err
 		}
-		goesOn := s.kv.Incarnation.Within(life, func() {
-			if last == nil || life != of || !c.Same(last) {
-				last, of = c, life
+		goesOn := s.kv.Incarnation.Within(incarnation, func() {
+			if last == nil || incarnation != of || !c.Same(last) {
+				last, of = c, incarnation
 				f(c)
 			}
 		})
@@ -219,13 +219,13 @@ func (s *Store) Follow(ctx context.Context, f func(*Config), read func(error)) e
 		}
 		return c, nil
 	}
-	return s.kv.EachIncarnation(ctx, func(ctx context.Context, life int) {
-		c, err := news(ctx, life)
+	return s.kv.EachIncarnation(ctx, func(ctx context.Context, incarnation int) {
+		c, err := update(ctx, incarnation)
 		if err != nil {
 			return
 		}
 		s.kv.Watch(ctx, s.kv.Keys.Under("config"), c.Read, func([]*clientv3.Event) bool {
-			_, err := news(ctx, life)
+			_, err := update(ctx, incarnation)
 			return err == nil
 		})
 	})

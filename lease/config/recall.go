@@ -19,7 +19,7 @@ import (
 )
 
 // Every change of the configuration writes its objects, the key of the revision and a line of the history in one
-// transaction. So the history tells what each object is to be, wherever somebody has written or deleted one by hand.
+// transaction. So the history has what each object is to be, wherever somebody has written or deleted one by hand.
 
 // A rawConfig is the configuration as its keys have it, before it is completed from the history.
 type rawConfig struct {
@@ -81,7 +81,7 @@ func (r *rawConfig) take(pair *mvccpb.KeyValue) error {
 	return err
 }
 
-// doubtful reports whether the history has to be asked what is right.
+// doubtful reports whether the history has to be read.
 func (r *rawConfig) doubtful() bool {
 	if r.count == nil {
 		return !r.empty()
@@ -106,7 +106,7 @@ func (s *Store) uses(ctx context.Context, revision int64) (kvs []*mvccpb.KeyValu
 	return kvs, nil
 }
 
-// completeConfig puts what etcd still tells in the place of what cannot be read, is missing, or was written by hand. kvs are the keys
+// completeConfig replaces what cannot be read, is missing, or was written by hand by what etcd still has of it. kvs are the keys
 // of r; uses are others that were written while there was a configuration.
 func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs, uses []*mvccpb.KeyValue) error {
 	history, err := s.kv.Scan(ctx, s.kv.Keys.Under(kv.KindHistory), clientv3.WithRev(r.Read))
@@ -139,7 +139,7 @@ func (s *Store) completeConfig(ctx context.Context, r *rawConfig, kvs, uses []*m
 	return nil
 }
 
-// missUsed tells of the pools of which somebody has something and of which nothing tells what they were.
+// missUsed adds the pools of which somebody has something, and of which neither history nor etcd has what they were, to Bad.
 func (r *rawConfig) missUsed(h *memory, uses []*mvccpb.KeyValue) {
 	for _, pair := range uses {
 		key, err := r.keys.Parse(string(pair.Key))
@@ -161,7 +161,7 @@ func kvAt(kvs []*mvccpb.KeyValue, key string) *mvccpb.KeyValue {
 	return nil
 }
 
-// complete puts what the history tells in the place of what cannot be read, is missing, or was written by hand.
+// complete replaces what cannot be read, is missing, or was written by hand by what the history has.
 func (r *rawConfig) complete(h *memory) {
 	if r.count == nil {
 		r.Changes, r.Former = h.newest, h.former

@@ -33,8 +33,8 @@ func (c *Config) unknownPool() *kv.DamagedError {
 	return nil
 }
 
-// Stray reports whether a key is that of a pool that no change has made.
-func (c *Config) Stray(key kv.Key) bool {
+// NeverMade reports whether a key is that of a pool that no change has made.
+func (c *Config) NeverMade(key kv.Key) bool {
 	return slices.ContainsFunc(c.Bad, func(e *kv.DamagedError) bool { return e.At == key && errors.Is(e.Err, errNoChange) })
 }
 

@@ -24,11 +24,11 @@ type changeStep struct {
 	words string   // what is special about it
 }
 
-// An Applying says how ApplyInSteps goes on.
+// An Applying has ApplyInSteps' note and callbacks.
 type Applying struct {
 	Note
-	Done    func(step, steps int, after *Config) // called after each step; nil: nobody looks
-	Waiting func(why error)                      // called again and again while a node is waited for; nil: nobody looks
+	Done    func(step, steps int, after *Config) // called after each step; nil: not called
+	Waiting func(why error)                      // called repeatedly while a node is waited for; nil: not called
 }
 
 // A PartialError says that the first of a change's steps are in, and why the others are not.
@@ -64,7 +64,7 @@ func (s *Editor) Apply(ctx context.Context, base, next *Config, note Note) (*Con
 	return s.ApplyInSteps(ctx, base, next, Applying{Note: note})
 }
 
-// ApplyInSteps is Apply, and tells how it goes on.
+// ApplyInSteps is Apply with callbacks.
 func (s *Editor) ApplyInSteps(ctx context.Context, base, next *Config, how Applying) (*Config, error) {
 	steps, err := s.plan(ctx, base, next)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Editor) Plan(ctx context.Context, base, next *Config) (changes int, err
 	return len(steps), s.checkSteps(ctx, base, steps)
 }
 
-// checkSteps looks whether each step could be carried out now.
+// checkSteps checks that each step could be carried out now.
 func (s *Editor) checkSteps(ctx context.Context, base *Config, steps []changeStep) error {
 	at := base
 	for _, step := range steps {

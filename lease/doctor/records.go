@@ -79,7 +79,7 @@ func (l *look) repair(b admin.BadKey, f *Finding) {
 		f.Mend = fmt.Sprintf("berthctl doctor --fix, or %s (%s)", putKey(b.Text, value), origin)
 		return
 	}
-	if l.Config.Stray(b.Key) || l.addedInVain(b) {
+	if l.Config.NeverMade(b.Key) || l.addedInVain(b) {
 		f.remedy = &admin.Repair{Delete: []string{b.Text}}
 		f.remedy.Same = l.guards()
 		f.Mend = fmt.Sprintf("nothing was there before, and nobody uses it: berthctl doctor --fix, or %s", deleteKey(b.Text))

@@ -8,43 +8,43 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// access remembers what etcd refuses this process, and tells of each change once, however often it is tried.
+// access remembers what etcd refuses this process, and notifies once of each change.
 type access struct {
-	tell func(what string, err error)
+	notify func(what string, err error)
 
 	mu      sync.Mutex
 	refused map[string]refusal // by what was tried
 }
 
-// A refusal is the words of one, and when they were last heard.
+// A refusal is its text, and when etcd last gave it.
 type refusal struct {
-	words string
-	last  time.Time
+	text string
+	last time.Time
 }
 
-// refusedFor is how long a refusal is believed that was not heard again: what is tried seldom may have been granted since.
+// refusedFor is how long a refusal counts that was not repeated: what is tried seldom may have been granted since.
 const refusedFor = 10 * time.Minute
 
-// TheUser is what Access is told of where etcd does not let the user in at all.
+// TheUser is what Access is called with where etcd does not let the user in at all.
 const TheUser = "the user"
 
-// note takes in how a try ended. An error that is no refusal says nothing of access.
+// note records how a call ended. An error that is no refusal says nothing about access.
 func (a *access) note(what string, err error) {
-	if a.tell == nil || err != nil && !Refused(err) {
+	if a.notify == nil || err != nil && !Refused(err) {
 		return
 	}
 	if unauthenticated(err) {
 		what = TheUser
 	}
 	if plain, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		err = plain // without what was tried, which has many words
+		err = plain // without the call's own text
 	}
 	begun, ended := a.learn(what, err, time.Now())
 	for _, what := range ended {
-		a.tell(what, nil)
+		a.notify(what, nil)
 	}
 	if begun {
-		a.tell(what, err)
+		a.notify(what, err)
 	}
 }
 
@@ -55,11 +55,11 @@ func (a *access) learn(what string, err error, now time.Time) (begun bool, ended
 		if a.refused == nil {
 			a.refused = map[string]refusal{}
 		}
-		begun = a.refused[what].words != err.Error()
+		begun = a.refused[what].text != err.Error()
 		a.refused[what] = refusal{err.Error(), now}
 	}
 	for known, r := range a.refused {
-		answered := err == nil && (known == what || known == TheUser) // who is answered was let in
+		answered := err == nil && (known == what || known == TheUser) // an answer proves that the user was let in
 		if answered || now.Sub(r.last) > refusedFor {
 			delete(a.refused, known)
 			ended = append(ended, known)

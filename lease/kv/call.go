@@ -24,9 +24,9 @@ const (
 	repeats    = 5                     // how often a transaction whose answer was lost is sent in all
 )
 
-// Insist makes a call that may be made again, and again where a try has no answer, for as long as patience or ctx lasts. One
+// Retry repeats an idempotent call while it has no answer, for as long as patience or ctx lasts. One
 // member of etcd may hang while the others answer, and the client sends each try to the next one.
-func Insist[T any](ctx context.Context, c *Client, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
+func Retry[T any](ctx context.Context, c *Client, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
 	if end, bounded := ctx.Deadline(); bounded {
 		patience = min(patience, time.Until(end))
 	}
@@ -53,9 +53,9 @@ func Insist[T any](ctx context.Context, c *Client, patience time.Duration, call 
 	}
 }
 
-// firstTry is what the first try of a call has at most. While a member hangs it is less, so that what takes many calls, as a
-// join does, does not wait for each third of them. That one hangs is known by another that answered the next try at once:
-// where all are slow, calls are not sent more often.
+// firstTry is the timeout of a call's first try. It is shorter while a member hangs, so that a join, which takes many calls,
+// does not wait for a third of them. A member counts as hung where another one answered the next try at once: where all are
+// slow, calls are not sent more often.
 func (c *Client) firstTry() time.Duration {
 	if at := c.hung.Load(); at != nil && time.Since(*at) < hungFor {
 		return hungTry
@@ -63,25 +63,25 @@ func (c *Client) firstTry() time.Duration {
 	return TryTime
 }
 
-// Consult reads in one transaction, linearizably.
-func (c *Client) Consult(ctx context.Context, patience time.Duration, t *Txn) error {
+// Query reads in one linearizable transaction.
+func (c *Client) Query(ctx context.Context, patience time.Duration, t *Txn) error {
 	known, err := c.Incarnation.known()
 	if err != nil {
 		return err
 	}
-	if err := c.InsistOn(ctx, patience, t); err != nil {
+	if err := c.RetryTxn(ctx, patience, t); err != nil {
 		return err
 	}
 	return c.Incarnation.witness(known, t.Header)
 }
 
-// InsistOn sends a transaction that may be sent again, until it is answered.
-func (c *Client) InsistOn(ctx context.Context, patience time.Duration, t *Txn) error {
-	_, err := Insist(ctx, c, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.send(ctx, t) })
+// RetryTxn is Retry for an idempotent transaction. It does not check the incarnation.
+func (c *Client) RetryTxn(ctx context.Context, patience time.Duration, t *Txn) error {
+	_, err := Retry(ctx, c, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.send(ctx, t) })
 	return err
 }
 
-// Commit sends a transaction for the nth time, from 1.
+// Commit sends a transaction once, as the nth try, from 1.
 func (c *Client) Commit(ctx context.Context, n int, t *Txn) error {
 	known, err := c.Incarnation.known()
 	if err != nil {
@@ -95,25 +95,25 @@ func (c *Client) Commit(ctx context.Context, n int, t *Txn) error {
 	return c.Incarnation.witness(known, t.Header)
 }
 
-// Settle commits a transaction, and commits the very same again while its answer is lost.
-func (c *Client) Settle(ctx context.Context, t *Txn) error {
+// Execute commits a transaction, and commits the same one again while its answer is lost.
+func (c *Client) Execute(ctx context.Context, t *Txn) error {
 	for n := 1; ; n++ {
 		err := c.Commit(ctx, n, t)
-		if err == nil || !Again(ctx, n, err) {
+		if err == nil || !ShouldRetry(ctx, n, err) {
 			return err
 		}
 	}
 }
 
-// Settled is settle for a transaction that means nothing where it is not carried out but what its verdict says.
-func (c *Client) Settled(ctx context.Context, t *Txn) error {
-	if err := c.Settle(ctx, t); err != nil || t.Done {
+// Require is Execute for a transaction that has to be carried out: else it fails with the verdict, if there is one.
+func (c *Client) Require(ctx context.Context, t *Txn) error {
+	if err := c.Execute(ctx, t); err != nil || t.Done {
 		return err
 	}
 	return t.Verdict()
 }
 
-// send sends a transaction once, whatever life of etcd's answers.
+// send sends a transaction once, whichever incarnation answers.
 func (c *Client) send(ctx context.Context, t *Txn) error {
 	client, err := c.Etcd()
 	if err != nil {
@@ -127,7 +127,7 @@ func (c *Client) send(ctx context.Context, t *Txn) error {
 		t.learn(response.Succeeded, response.Responses)
 	}
 	c.observe(t.operation, time.Since(began), err == nil && t.conflicted(), err)
-	c.heard(client, t.operation, err)
+	c.noteOutcome(client, t.operation, err)
 	if err != nil {
 		return c.Failed(t.operation, err)
 	}
@@ -155,10 +155,10 @@ func (c *Client) Read(ctx context.Context, patience time.Duration, key string, o
 	if err != nil {
 		return nil, err
 	}
-	response, err := Insist(ctx, c, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
+	response, err := Retry(ctx, c, patience, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		return client.Get(ctx, key, options...)
 	})
-	c.heard(client, "read "+c.Keys.part(key), err)
+	c.noteOutcome(client, "read "+c.Keys.part(key), err)
 	if err != nil {
 		return nil, c.Failed("read "+key, err)
 	}
@@ -168,8 +168,7 @@ func (c *Client) Read(ctx context.Context, patience time.Duration, key string, o
 	return response, nil
 }
 
-// Failed puts an error of the client's into words. Where etcd did not answer, its own say little: the reason leads, where it is
-// known.
+// Failed names the operation in an error of the client's. Where etcd did not answer, the diagnosis comes first, if there is one.
 func (c *Client) Failed(operation string, err error) error {
 	if !ambiguous(err) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("lease: %s: %w", operation, err)
@@ -180,16 +179,16 @@ func (c *Client) Failed(operation string, err error) error {
 	return fmt.Errorf("lease: %s: etcd at %s does not answer: %w", operation, c.endpoints(), err)
 }
 
-// Again reports whether a transaction that failed for the nth time, from 1, is to be sent once more, and pauses
-// before it is: after errors that leave open whether it was, or still will be, carried out.
-func Again(ctx context.Context, n int, err error) bool {
+// ShouldRetry reports whether a transaction that failed for the nth time, from 1, is to be sent again: after errors that leave
+// open whether it was, or still will be, carried out. It pauses before it returns true.
+func ShouldRetry(ctx context.Context, n int, err error) bool {
 	if n >= repeats || !ambiguous(err) {
 		return false
 	}
 	return task.Pause(ctx, rand.N(firstPause<<n)) == nil
 }
 
-// Away reports whether an error of the Store's says that etcd did not answer.
+// Away reports whether an error says that etcd did not answer.
 func Away(err error) bool { return err != nil && ambiguous(err) }
 
 func ambiguous(err error) bool {

@@ -14,7 +14,7 @@ import (
 // transactions alike, so that a record which somebody has damaged is an error of that record and of nothing else.
 type Codec[T any] struct {
 	Kind  Kind
-	Check func(record *T, key Key, revision int64) error // what keeps the record from being built upon; see valid.go
+	Check func(record *T, key Key, revision int64) error // why the record cannot be used; see record/valid.go
 	Fill  func(record *T, key Key, revision int64)       // sets what the key and its mod revision say; may be nil
 	Needs []string                                       // fields that are never left out when it is written
 	Fresh func() T                                       // what counts for the other fields where they are left out; nil: the zero record
@@ -32,7 +32,7 @@ func (c Codec[T]) Read(keys Keys, kv *mvccpb.KeyValue) (T, error) {
 		return record, &DamagedError{Key: string(kv.Key), Revision: kv.ModRevision, Err: cmp.Or(errors.Unwrap(err), err)}
 	}
 	if record, err = c.decode(key, kv); err != nil {
-		var none T // nothing of it is to be built upon
+		var none T // nothing of it is to be used
 		if record = none; !c.Keyed || key.Kind != c.Kind {
 			return none, &DamagedError{Key: string(kv.Key), At: key, Revision: kv.ModRevision, Err: err}
 		}
@@ -69,7 +69,7 @@ func (c Codec[T]) decode(key Key, kv *mvccpb.KeyValue) (record T, err error) {
 	return record, nil
 }
 
-// complete looks whether a record has the fields that it needs.
+// complete checks that a record has the fields that it needs.
 func (c Codec[T]) complete(value []byte) error {
 	if len(c.Needs) == 0 {
 		return nil
@@ -95,7 +95,7 @@ func excerpt(value []byte) string {
 	return fmt.Sprintf("%q", value)
 }
 
-// ReadAll reads what can be read, and tells what cannot.
+// ReadAll separates the records that can be read from those that cannot.
 func (c Codec[T]) ReadAll(keys Keys, kvs []*mvccpb.KeyValue) (records []T, bad []*DamagedError) {
 	records = make([]T, 0, len(kvs))
 	for _, kv := range kvs {

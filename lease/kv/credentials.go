@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// Check tells what can never be at once: whoever has a command line to refuse need not open a store for it.
+// Check finds options that can never work, so that a command line can be refused before a store is opened.
 func (o Options) Check() error {
 	if err := o.check(); err != nil {
 		return fmt.Errorf("lease: open: %w", err)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A DamagedError says that a record cannot be read, or cannot be as it is: somebody has written it by hand. It is not
-// read as absent: whose it is, is not known.
+// A DamagedError says that a record cannot be read, or is not valid: somebody has written it by hand. The record does not count
+// as absent: whose it is, is not known.
 type DamagedError struct {
 	Key      string // as it is written
 	At       Key    // the zero one where Key cannot be read
@@ -20,7 +20,7 @@ func (e *DamagedError) Error() string {
 
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// Damage is an error of read's; nil where err is another.
+// Damage is the *DamagedError in err; nil: there is none.
 func Damage(err error) *DamagedError {
 	e, _ := errors.AsType[*DamagedError](err)
 	return e

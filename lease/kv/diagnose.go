@@ -29,7 +29,7 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() []error { return e.Each }
 
-// Reach knocks at all endpoints at once, as etcd's client would. It succeeds when the first one answers, and else fails with
+// Reach connects to all endpoints at once, as etcd's client would. It succeeds when the first one answers, and else fails with
 // *UnreachableError, which has the reason of each.
 func (c *Client) Reach(ctx context.Context) error {
 	return c.login.options.reach(ctx)
@@ -38,17 +38,17 @@ func (c *Client) Reach(ctx context.Context) error {
 func (o Options) reach(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type knock struct {
+	type probed struct {
 		at  int
 		err error
 	}
-	knocks := make(chan knock, len(o.Endpoints))
+	probes := make(chan probed, len(o.Endpoints))
 	for i, endpoint := range o.Endpoints {
-		go func() { knocks <- knock{i, o.knock(ctx, endpoint)} }()
+		go func() { probes <- probed{i, o.probe(ctx, endpoint)} }()
 	}
 	failed := &UnreachableError{Each: make([]error, len(o.Endpoints))}
 	for range o.Endpoints {
-		k := <-knocks
+		k := <-probes
 		if k.err == nil {
 			return nil
 		}
@@ -57,8 +57,8 @@ func (o Options) reach(ctx context.Context) error {
 	return failed
 }
 
-// knock says why etcd cannot be reached at an endpoint, or nil.
-func (o Options) knock(ctx context.Context, endpoint string) error {
+// probe says why etcd cannot be reached at an endpoint, or nil.
+func (o Options) probe(ctx context.Context, endpoint string) error {
 	network, address, name := dialable(endpoint)
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
@@ -203,7 +203,7 @@ func dialable(endpoint string) (network, address, name string) {
 	return "tcp", address, name
 }
 
-// A diagnosis is the latest answer to why etcd is not reached. It is found out beside the calls, which it holds up in nothing.
+// A diagnosis is why etcd was last not reached. It is found out in the background, and delays no call.
 type diagnosis struct {
 	mu    sync.Mutex
 	busy  bool
@@ -211,13 +211,13 @@ type diagnosis struct {
 	cause error
 }
 
-// How long a diagnosis takes at most, and for how long it is believed.
+// How long a diagnosis takes at most, and for how long it counts.
 const (
 	diagnoseTime = 2 * time.Second
 	diagnoseFor  = 10 * time.Second
 )
 
-// begin looks into it, unless that was done of late.
+// begin probes the endpoints, unless that was done a moment ago.
 func (d *diagnosis) begin(o Options) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// reachable tells what can never be an etcd, or its keys, from what does not answer yet.
+// reachable finds endpoints and prefixes that can never work.
 func (o Options) reachable() error {
 	if len(o.Endpoints) == 0 {
 		return errors.New("no etcd endpoints: want at least one URL")

@@ -52,7 +52,7 @@ func TestWhileOneMemberOfEtcdHangsTheOthersAnswer(t *testing.T) {
 
 func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
 	tries := 0
-	answer, err := kv.Insist(t.Context(), new(kv.Client), kv.CallTime, func(context.Context) (string, error) {
+	answer, err := kv.Retry(t.Context(), new(kv.Client), kv.CallTime, func(context.Context) (string, error) {
 		if tries++; tries == 1 {
 			return "", status.Error(codes.DeadlineExceeded, "stream terminated by RST_STREAM with error code: CANCEL")
 		}
@@ -72,7 +72,7 @@ func TestCallsAreSentMoreOftenOnlyWhileOthersAnswerAtOnce(t *testing.T) {
 		"all are slow": {kv.HungTry, kv.TryTime},
 	} {
 		s, n := new(kv.Client), 0
-		_, err := kv.Insist(t.Context(), s, kv.CallTime, func(ctx context.Context) (any, error) {
+		_, err := kv.Retry(t.Context(), s, kv.CallTime, func(ctx context.Context) (any, error) {
 			if n++; n == 1 {
 				return nil, task.Pause(ctx, kv.CallTime)
 			}

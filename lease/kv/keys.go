@@ -48,7 +48,7 @@ const (
 	KindQuestion    Kind = "questions"
 )
 
-// A Key is what a key says. Which fields it has, its Kind tells.
+// A Key is a key in its parts. Which fields are set depends on its Kind.
 type Key struct {
 	Kind     Kind
 	Number   int64              // KindHistory

@@ -9,12 +9,12 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// FormerTries bounds how many damaged values of one key are gone back over.
+// FormerTries bounds how many damaged values of one key are skipped on the way back.
 const FormerTries = 16
 
-// Former is what a key had last that could be read, before it came to be as kv has it; nil: etcd does not keep it any
-// more, or there was nothing. Whoever changes a record compares what he has read, and nobody builds upon what he cannot
-// read: so since the value that is found nothing but the damage has happened to the key. That makes it safe to put back.
+// Former is the last readable value of a key before the one in kv; nil: there was none, or etcd has compacted it. It is safe to
+// put back: whoever changes a record compares what he has read, and nobody changes what he cannot read, so since that value
+// nothing but the damage has happened to the key.
 func (c *Client) Former(ctx context.Context, kv *mvccpb.KeyValue, readable func(*mvccpb.KeyValue) bool) (*mvccpb.KeyValue, error) {
 	key, at := string(kv.Key), kv.ModRevision
 	for range FormerTries {
@@ -34,19 +34,18 @@ func (c *Client) Former(ctx context.Context, kv *mvccpb.KeyValue, readable func(
 	return nil, nil
 }
 
-// Recovered reads a record, and where it is damaged what it was before; the error is that of the damage where that is not
-// known.
-func Recovered[T any](ctx context.Context, c *Client, f Codec[T], kv *mvccpb.KeyValue) (T, error) {
-	record, err := f.Read(c.Keys, kv)
+// Recovered reads a record or, where it is damaged, its former value. Where that is not known the error is that of the damage.
+func Recovered[T any](ctx context.Context, c *Client, codec Codec[T], kv *mvccpb.KeyValue) (T, error) {
+	record, err := codec.Read(c.Keys, kv)
 	if err == nil {
 		return record, nil
 	}
-	was, failed := c.Former(ctx, kv, func(kv *mvccpb.KeyValue) bool { _, err := f.Read(c.Keys, kv); return err == nil })
+	was, failed := c.Former(ctx, kv, func(kv *mvccpb.KeyValue) bool { _, err := codec.Read(c.Keys, kv); return err == nil })
 	switch {
 	case failed != nil:
 		return record, errors.Join(err, failed)
 	case was == nil:
 		return record, err
 	}
-	return f.Read(c.Keys, was)
+	return codec.Read(c.Keys, was)
 }

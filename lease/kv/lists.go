@@ -6,33 +6,32 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// List reads all records of a kind, of one pool if it is given, and fails where one of them cannot be read: it is for
-// who decides by all of them. The revision is the one that they were read at.
-func List[T any](ctx context.Context, c *Client, f Codec[T], pool ...string) (records []T, revision int64, err error) {
-	response, err := c.Scan(ctx, c.Keys.Under(f.Kind, pool...))
+// List reads all records of a kind, of one pool if it is given, and fails where one of them cannot be read: it is for a
+// decision that needs all of them. The revision is etcd's at the read.
+func List[T any](ctx context.Context, c *Client, codec Codec[T], pool ...string) (records []T, revision int64, err error) {
+	response, err := c.Scan(ctx, c.Keys.Under(codec.Kind, pool...))
 	if err != nil {
 		return nil, 0, err
 	}
-	records, bad := f.ReadAll(c.Keys, response.Kvs)
+	records, bad := codec.ReadAll(c.Keys, response.Kvs)
 	if len(bad) > 0 {
 		err = bad[0]
 	}
 	return records, response.Header.Revision, err
 }
 
-// Readable is list, but passes over what cannot be read, and tells of it: one record that somebody has damaged keeps no
-// node from settling, and no person from seeing the others.
-func Readable[T any](ctx context.Context, c *Client, f Codec[T], pool ...string) (records []T, err error) {
-	response, err := c.Scan(ctx, c.Keys.Under(f.Kind, pool...))
+// Readable is List, but skips what cannot be read, and calls Client.Unreadable with it: one damaged record keeps no node from
+// settling, and no person from seeing the others.
+func Readable[T any](ctx context.Context, c *Client, codec Codec[T], pool ...string) (records []T, err error) {
+	response, err := c.Scan(ctx, c.Keys.Under(codec.Kind, pool...))
 	if err != nil {
 		return nil, err
 	}
-	records, bad := f.ReadAll(c.Keys, response.Kvs)
+	records, bad := codec.ReadAll(c.Keys, response.Kvs)
 	c.passOver(bad)
 	return records, nil
 }
 
-// passOver tells of records that cannot be read.
 func (c *Client) passOver(bad []*DamagedError) {
 	for _, each := range bad {
 		c.Unreadable(each)
@@ -40,12 +39,12 @@ func (c *Client) passOver(bad []*DamagedError) {
 }
 
 // One reads one record; nil if there is none.
-func One[T any](ctx context.Context, c *Client, f Codec[T], key string) (*T, error) {
+func One[T any](ctx context.Context, c *Client, codec Codec[T], key string) (*T, error) {
 	response, err := c.Get(ctx, key)
 	if err != nil || len(response.Kvs) == 0 {
 		return nil, err
 	}
-	record, err := f.Read(c.Keys, response.Kvs[0])
+	record, err := codec.Read(c.Keys, response.Kvs[0])
 	return &record, err
 }
 

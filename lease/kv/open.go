@@ -15,16 +15,16 @@ type Options struct {
 	CACert, Cert, Key string               // files, which are read anew for each connection, so they can be renewed
 	User              string               // with PasswordFile: etcd's own authentication
 	PasswordFile      string               // read anew where etcd does not let the user in any more
-	Observe           Observer             // nil: nobody does
-	Access            Access               // nil: nobody hears of it
-	Unreadable        func(*DamagedError)  // hears of each record that a list passes over; nil: nobody does
+	Observe           Observer             // nil: not called
+	Access            Access               // nil: not called
+	Unreadable        func(*DamagedError)  // called with each record that Readable skips; nil: not called
 	Now               func() time.Duration // the time since boot, CLOCK_BOOTTIME; nil: the machine's
 }
 
-// An Observer hears of each transaction: what it was for, how long it took, whether a compare failed, and the error.
+// An Observer is called after each transaction: what it was for, how long it took, whether a compare failed, and the error.
 type Observer func(operation string, took time.Duration, conflict bool, err error)
 
-// Access hears when etcd begins to refuse something, and with a nil error when it does no more. What says what was tried:
+// Access is called when etcd begins to refuse something, and with a nil error when it does no more. What is what was tried, in
 // the same words each time. See Refused.
 type Access func(what string, err error)
 
@@ -34,7 +34,7 @@ type Client struct {
 	observe     Observer
 	Unreadable  func(*DamagedError)
 	Incarnation Incarnation
-	Reset       []func()                  // called when the store is another: see OnReset
+	Reset       []func()                  // called when another incarnation begins: see OnReset
 	hung        atomic.Pointer[time.Time] // when a member of etcd was last known to hang
 
 	login     *login
@@ -48,7 +48,7 @@ func Open(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		Keys: NewKeys(o.Prefix), observe: o.Observe, Unreadable: o.Unreadable, login: newLogin(o), access: access{tell: o.Access},
+		Keys: NewKeys(o.Prefix), observe: o.Observe, Unreadable: o.Unreadable, login: newLogin(o), access: access{notify: o.Access},
 	}
 	if c.Unreadable == nil {
 		c.Unreadable = func(*DamagedError) {}
@@ -59,8 +59,8 @@ func Open(o Options) (*Client, error) {
 	return c, nil
 }
 
-// OnReset has f called when the incarnation of the store ends that this process has known, and what was learned in it is void. It
-// is to be set before anything is asked of the store.
+// OnReset registers f, which is called when the incarnation of the store has ended, and what was learned in it is void. It is to
+// be called before the client is used.
 func (c *Client) OnReset(f func()) { c.Reset = append(c.Reset, f) }
 
 // Etcd is the client.
@@ -76,8 +76,8 @@ func (c *Client) Etcd() (*clientv3.Client, error) {
 // endpoints are etcd's, in words.
 func (c *Client) endpoints() string { return strings.Join(c.login.options.Endpoints, ", ") }
 
-// heard takes in how something that was asked of etcd ended: whether it lets this process in, and do what it asks for.
-func (c *Client) heard(client *clientv3.Client, what string, err error) {
+// noteOutcome records how a call ended: whether etcd let this process in and let it do what it asked for.
+func (c *Client) noteOutcome(client *clientv3.Client, what string, err error) {
 	c.access.note(what, err)
 	switch {
 	case err == nil:
@@ -88,5 +88,5 @@ func (c *Client) heard(client *clientv3.Client, what string, err error) {
 	}
 }
 
-// Close lets go of etcd. What etcd holds stays as it is: no session is ended.
+// Close closes the connections. It ends no session.
 func (c *Client) Close() error { return c.login.close() }

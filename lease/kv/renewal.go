@@ -68,7 +68,7 @@ func (r *Renewal) open(ctx context.Context) error {
 	}
 	if err != nil {
 		end()
-		r.client.heard(client, "renew the session", rpctypes.Error(err))
+		r.client.noteOutcome(client, "renew the session", rpctypes.Error(err))
 		return inTime(ctx, err)
 	}
 	r.stream, r.end = stream, end
@@ -97,10 +97,10 @@ func (c *Client) Remaining(ctx context.Context, id clientv3.LeaseID) (time.Durat
 	if err != nil {
 		return 0, err
 	}
-	response, err := Insist(ctx, c, CallTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
+	response, err := Retry(ctx, c, CallTime, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
 		return client.TimeToLive(ctx, id)
 	})
-	c.heard(client, "read a lease", err)
+	c.noteOutcome(client, "read a lease", err)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return 0, nil
 	}
@@ -117,10 +117,10 @@ func (c *Client) Grant(ctx context.Context, session time.Duration) (clientv3.Lea
 		return 0, err
 	}
 	// One that a lost answer granted holds no key, and ends by itself.
-	response, err := Insist(ctx, c, CallTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
+	response, err := Retry(ctx, c, CallTime, func(ctx context.Context) (*clientv3.LeaseGrantResponse, error) {
 		return client.Grant(ctx, int64((session+time.Second-1)/time.Second))
 	})
-	c.heard(client, "grant a lease", err)
+	c.noteOutcome(client, "grant a lease", err)
 	if err != nil {
 		return 0, c.Failed(fmt.Sprintf("grant a lease of %s", session), err)
 	}
@@ -133,7 +133,7 @@ func (c *Client) Revoke(id clientv3.LeaseID) {
 	if err != nil {
 		return
 	}
-	_, _ = Insist(context.Background(), c, CallTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+	_, _ = Retry(context.Background(), c, CallTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
 		return client.Revoke(ctx, id)
 	})
 }

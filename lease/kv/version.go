@@ -16,7 +16,7 @@ import (
 
 // A floor is the first release of each minor version of etcd 3 that lacks certain faults, by its patch number. Minor
 // versions after the listed ones lack them from their beginning, those before have them for ever. docs/etcd.md says which
-// faults they are, and when the floors were last held against etcd's own list.
+// faults they are, and when the floors were last compared with etcd's own list.
 type floor map[int]int
 
 var (
@@ -55,13 +55,13 @@ func (e *ReleaseWarning) Error() string {
 
 // CheckRelease fails with *ReleaseError if one of the endpoints that answer is of a release with known faults in its
 // reads or leases. One that does not answer is passed over, unless none does. It warns of releases with known faults in their
-// authentication, where that is in use, and of those that are not told.
+// authentication, where that is in use, and of members that do not tell theirs.
 func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, err error) {
 	client, err := c.Etcd()
 	if err != nil {
 		return nil, err
 	}
-	return Insist(ctx, c, CallTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
+	return Retry(ctx, c, CallTime, func(ctx context.Context) ([]*ReleaseWarning, error) {
 		endpoints := c.login.options.Endpoints
 		versions, errs := make([]string, len(endpoints)), make([]error, len(endpoints))
 		var asked sync.WaitGroup
@@ -69,7 +69,7 @@ func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, 
 			asked.Go(func() { versions[i], errs[i] = c.versionOf(ctx, client, endpoint) })
 		}
 		asked.Wait()
-		if !slices.Contains(errs, nil) && !slices.ContainsFunc(errs, untold) {
+		if !slices.Contains(errs, nil) && !slices.ContainsFunc(errs, versionRefused) {
 			return nil, errors.Join(errs...)
 		}
 		return c.judgeReleases(ctx, client, versions, errs)
@@ -80,7 +80,7 @@ func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, 
 func (c *Client) versionOf(ctx context.Context, client *clientv3.Client, endpoint string) (string, error) {
 	response, err := client.Status(ctx, endpoint)
 	switch {
-	case untold(err):
+	case versionRefused(err):
 		return "", err
 	case err != nil:
 		return "", c.Failed("ask "+endpoint+" for its version", err)
@@ -88,16 +88,16 @@ func (c *Client) versionOf(ctx context.Context, client *clientv3.Client, endpoin
 	return response.Version, nil
 }
 
-// untold reports that an endpoint answers, and refuses to tell this user its version.
-func untold(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
+// versionRefused reports that an endpoint answers, and refuses to tell this user its version.
+func versionRefused(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
 
-// judgeReleases is what the endpoints' answers come to. One that does not answer has neither a version nor refuses.
+// judgeReleases decides by the endpoints' answers. An endpoint that did not answer has an error and is passed over.
 func (c *Client) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning,
 	err error) {
 	authenticated := sync.OnceValue(func() bool { return c.hasUsers(ctx, client) })
 	for i, endpoint := range c.login.options.Endpoints {
 		switch version := versions[i]; {
-		case untold(errs[i]):
+		case versionRefused(errs[i]):
 			warnings = append(warnings, &ReleaseWarning{Endpoint: endpoint, Err: errs[i]})
 		case errs[i] != nil:
 		case !proofFloor.admits(version):

@@ -107,7 +107,7 @@ func (x reservationsTurn) session() {
 		})
 	}
 	if x.s.fenced && me.settled == generation && x.s.keys.session {
-		x.then("session.Arm, session.Proven, and the kernel lets the right pass", func(s *reservationsState, _ *reservationsNode) { s.fenced = false })
+		x.then("session.Arm, session.Proven, and the kernel opens", func(s *reservationsState, _ *reservationsNode) { s.fenced = false })
 	}
 }
 

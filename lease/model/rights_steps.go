@@ -184,7 +184,7 @@ func (x rightsTurn) prove() {
 		x.then("session.Proven: the answer is lost", func(_ *rightsState, me *rightsNode) { me.giveUp() })
 	case seen:
 		if me.settled == me.joined || x.m.Breach == OpenUnsettled {
-			x.then("the kernel lets the right pass", x.open)
+			x.then("the kernel opens", x.open)
 		}
 	}
 }

@@ -1,3 +1,3 @@
-// Package record has the records that the keys hold, and says what each has to be so that it can be built upon: anybody who may write
-// to etcd can have written it.
+// Package record has the records that the keys hold, and says what makes each of them valid: anybody who may write to etcd can have
+// written it.
 package record

@@ -27,12 +27,12 @@ func ValidNode(what, name string) error {
 	return allocator.ValidName(what, name)
 }
 
-// A Cluster says which etcd cluster the state belongs to. Its key's mod revision is compared by whatever gives a node
-// something: while the id is not that of the etcd which answers, nobody is given anything.
+// A Cluster says which etcd cluster the state belongs to. Every transaction that gives a node something compares its key's mod
+// revision. While the id is not that of the etcd that answers, nobody is given anything.
 type Cluster struct {
 	ID       string    `json:"id"` // etcd's own cluster id, in hexadecimal; empty: it was voided, since etcd had gone back
 	Accepted time.Time `json:"accepted"`
-	Life     int64     `json:"life,omitempty"`   // how often the state began anew, after a restore
+	Life     int64     `json:"life,omitempty"`   // the incarnation of the state: how often it began anew, after a restore
 	Former   []string  `json:"former,omitempty"` // the ids before: a journal of theirs is of this state
 }
 
@@ -41,18 +41,18 @@ type Cluster struct {
 type Node struct {
 	Name    string `json:"name"`
 	Machine string `json:"machine"` // the one machine that may use this name
-	Boot    string `json:"boot"`    // the life of its containers
+	Boot    string `json:"boot"`    // its containers live as long
 	Journal string `json:"journal"` // the id of the journal that the agent writes
 	Address string `json:"address,omitempty"`
 	Version string `json:"version,omitempty"`
 
-	// How the node fences itself: what counts for whoever waits for its rights to run out.
+	// How the node fences itself: another node that waits for its rights to run out counts by this.
 	Fencing      string             `json:"fencing"`
 	Session      allocator.Duration `json:"session"`
 	AddressLease allocator.Duration `json:"addressLease"`
 
 	Started  time.Time  `json:"started"`
-	Removed  *time.Time `json:"removed,omitempty"` // a gravestone: since then no machine has the name, and any may have it
+	Removed  *time.Time `json:"removed,omitempty"` // a tombstone: since then the name is free
 	Revision int64      `json:"revision,omitempty"`
 }
 
@@ -64,7 +64,7 @@ type Status struct {
 	Version      string `json:"version,omitempty"`
 	Applied      int64  `json:"applied"`        // the newest configuration revision that every container has
 	Live         int64  `json:"live,omitempty"` // the newest one that every container has as far as a running one can get it
-	Revision     int64  `json:"revision"`       // the one that Lagging tells of: every container has it but for those
+	Revision     int64  `json:"revision"`       // the one that Lagging is about: every container has it but for those
 	Containers   int    `json:"containers"`
 	Lagging      []Lag  `json:"lagging,omitempty"` // not all of them, if they are many
 	LaggingCount int    `json:"laggingCount"`
@@ -75,7 +75,7 @@ type Status struct {
 	FindingsCount int           `json:"findingsCount,omitempty"`
 }
 
-// A NodeFinding is something that is wrong on a node, and stands until it is mended.
+// A NodeFinding is something that is wrong on a node, until it is repaired.
 type NodeFinding struct {
 	Kind    string    `json:"kind"`
 	Subject string    `json:"subject"`          // what it is about: a key, a link, an address

@@ -14,15 +14,15 @@ type ReportRequest struct {
 	Asked    time.Time `json:"asked"`
 	Mend     []string  `json:"mend,omitempty"`     // the nodes that are to settle anew, and repair their kernels, before they answer
 	Slot     string    `json:"slot,omitempty"`     // in the key
-	Revision int64     `json:"revision,omitempty"` // of the key: it tells two questions in one slot apart
+	Revision int64     `json:"revision,omitempty"` // of the key: it distinguishes two requests in one slot
 	Lease    int64     `json:"-"`                  // etcd's, which ends the question and its answers
 }
 
-// An NodeReport is what a node holds by its own word, at one instant.
+// A NodeReport is what a node says that it holds, at one instant.
 type NodeReport struct {
 	Node       string    `json:"node,omitempty"` // in the key
 	Slot       string    `json:"slot,omitempty"` // in the key
-	Generation int64     `json:"generation"`     // of the session that it was written under; Session.Answer sets it
+	Generation int64     `json:"generation"`     // of the session that it was written under; Report sets it
 	Version    string    `json:"version"`        // the agent's program
 	Started    time.Time `json:"started"`        // when it joined under this generation
 	Applied    int64     `json:"applied"`        // the newest configuration revision that every container has
@@ -37,7 +37,7 @@ type NodeReport struct {
 	More       More `json:"more,omitzero"`
 }
 
-// More counts what an answer had no room for.
+// More counts what a report had no room for.
 type More struct {
 	Attachments int `json:"attachments,omitempty"`
 	Ports       int `json:"ports,omitempty"`

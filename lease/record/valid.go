@@ -11,8 +11,8 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// maxParts bounds the parts of a block, and so its record: it stays far below what etcd takes. Gifts keep to it; a record
-// may have some more, by claims and assertions of what is nobody's.
+// maxParts bounds the parts of a block, and so its record: it stays far below what etcd takes. Transfers keep to it; a
+// record may have some more, by claims and assertions of what is nobody's.
 const (
 	MaxParts      = 1024
 	maxPartsFound = 4 * MaxParts
@@ -60,7 +60,7 @@ func validRecordOfNode(n *Node, key kv.Key, _ int64) error {
 		return err
 	}
 	if n.Removed != nil {
-		return nil // a gravestone has no machine, and nobody waits for its rights
+		return nil // a tombstone has no machine, and nobody waits for its rights
 	}
 	if n.Machine == "" {
 		return errors.New("machine is missing")

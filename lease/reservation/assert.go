@@ -20,10 +20,10 @@ type Assertion struct {
 	Epoch      int64
 }
 
-// Assert makes etcd know again what an attachment of this node has: the identity's reservations, attached
-// to it. A record that is missing is made, one that nobody holds is attached, and so is one of an earlier epoch while
-// the session is recovering; another's stays as it is, and then ok is false: so does what the identity has got since.
-// It needs no certain state. It returns the epoch by which etcd attaches them.
+// Assert restores in etcd what an attachment of this node has: the identity's reservations, attached to it. A record that is
+// missing is made; one that nobody holds is attached, and so is one of an earlier epoch while the session is recovering. Another's
+// stays as it is, and then ok is false; so it is where the identity has got other addresses since. It works during a recovery,
+// too. It returns the epoch by which etcd attaches the reservations.
 func Assert(ctx context.Context, x *session.Session, a Assertion) (epoch int64, ok bool, err error) {
 	epoch, ok, err = assert(ctx, x, a)
 	if err != nil {
@@ -45,7 +45,7 @@ func assert(ctx context.Context, x *session.Session, a Assertion) (epoch int64, 
 		if seen.unread != nil {
 			return 0, false, seen.unread
 		}
-		if err := x.KV().Settled(ctx, t); err != nil {
+		if err := x.KV().Require(ctx, t); err != nil {
 			return 0, false, err
 		}
 		if t.Done {

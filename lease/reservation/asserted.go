@@ -12,7 +12,7 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// asserted is what etcd has where an assertion speaks of, as it was read at once.
+// asserted is what etcd has of an assertion, read in one transaction.
 type asserted struct {
 	Assertion
 	x            *session.Session
@@ -21,7 +21,7 @@ type asserted struct {
 	reservations []record.Reservation // one of each address; Revision 0: there is none
 	blocks       []record.Block       // likewise, those that the addresses lie in
 	epoch        int64                // by which the attachment has them, once they are asserted
-	unread       error                // a record cannot be read: what it was before tells whose it is, and nothing can be written
+	unread       error                // a record cannot be read: its former value says whose it is, and nothing can be written
 }
 
 // seenBy reads what etcd has of an assertion.
@@ -33,7 +33,7 @@ func seenBy(ctx context.Context, x *session.Session, a Assertion) (*asserted, er
 	for i, addr := range a.Addresses {
 		reservations[i], blocks[i] = t.Else(keys.Reservation(a.Pool.Name, addr)), t.Else(keys.Block(a.Pool.Name, a.Pool.BlockOf(addr)))
 	}
-	err := x.KV().Consult(ctx, kv.CallTime, t)
+	err := x.KV().Query(ctx, kv.CallTime, t)
 	if err != nil {
 		return nil, err
 	}
@@ -68,9 +68,8 @@ func has(r *record.IdentityRecord, a Assertion) bool {
 		!slices.ContainsFunc(a.Addresses, func(addr netip.Addr) bool { return !slices.Contains(r.Addresses, addr) })
 }
 
-// mine reports whether a reservation that is there may be, or become, the attachment's. An earlier epoch is one that
-// etcd has gone back to only while all recover: else the identity's reservation has ended meanwhile, and its epochs
-// count from one again.
+// mine reports whether a reservation may be, or become, the attachment's. An earlier epoch counts only during a recovery, where
+// etcd has gone back to it: else the identity's reservation has ended meanwhile, and its epochs count from one again.
 func (s *asserted) mine(r record.Reservation) bool {
 	if r.Revision == 0 {
 		return true
@@ -80,7 +79,7 @@ func (s *asserted) mine(r record.Reservation) bool {
 
 func (s *asserted) holds(r record.Reservation) bool { return r.Holder.Is(s.Attachment, s.x.Name()) }
 
-// plan is the transaction that makes it so; nil: it is so. It is not ok where something is another's.
+// plan is the transaction that carries the assertion out; nil: nothing is missing. It is not ok where something is another's.
 func (s *asserted) plan() (t *kv.Txn, ok bool) {
 	if s.elsewhere && !s.x.Recovering() {
 		return nil, false
@@ -94,7 +93,7 @@ func (s *asserted) plan() (t *kv.Txn, ok bool) {
 		switch {
 		case s.holds(r):
 			s.epoch = max(s.epoch, r.Epoch)
-		case r.Revision > 0 && r.Epoch >= s.epoch: // somebody had it meanwhile, and has let go of it
+		case r.Revision > 0 && r.Epoch >= s.epoch: // somebody had it meanwhile, and has given it up
 			s.epoch = r.Epoch + 1
 		}
 		complete = complete && s.holds(r) && b.Revision > 0

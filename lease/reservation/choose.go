@@ -76,16 +76,16 @@ func (r *call) choose(ctx context.Context, m *member) error {
 	former := m.slots
 	m.slots = nil
 	for _, f := range m.Pool.Families() {
-		s, ok := r.stillGood(m, former, f)
+		s, ok := r.stillFree(m, former, f)
 		if !ok {
 			a, err := r.candidate(ctx, m, f)
 			if err != nil {
 				return err
 			}
-			// The block is known by no later word than what is known of its machines when the address is looked at.
+			// The block's revision is read before its machines' addresses are: so a later change of those fails the compare.
 			s = slot{address: a, block: r.store.cache.block(m.blockOf(a))}
 			if r.store.cache.machine(m.blockOf(a), a) != "" {
-				return r.choose(ctx, m) // it has become a node's own just now: choose another, or say so
+				return r.choose(ctx, m) // it has become a node's own just now: choose another one, or fail
 			}
 		}
 		m.slots = append(m.slots, s)
@@ -94,9 +94,9 @@ func (r *call) choose(ctx context.Context, m *member) error {
 	return nil
 }
 
-// stillGood finds a family's candidate among the former ones, if nothing is known to be in its way. A reservation of
-// the identity itself is not: then only its record is missing.
-func (r *call) stillGood(m *member, former []slot, f allocator.Family) (slot, bool) {
+// stillFree finds a family's candidate among the former ones, if it is still free. A reservation of the identity itself does not
+// count against it: then only the identity's record is missing.
+func (r *call) stillFree(m *member, former []slot, f allocator.Family) (slot, bool) {
 	for _, s := range former {
 		if allocator.FamilyOf(s.address) == f {
 			return s, r.free(m, s.address)
@@ -109,9 +109,9 @@ func (r *call) stillGood(m *member, former []slot, f allocator.Family) (slot, bo
 func (r *call) free(m *member, a netip.Addr) bool {
 	at := m.at(a)
 	_, foreign := r.foreign[m.blockOf(a)]
-	rival := r.picked[at]
+	other := r.picked[at]
 	_, taken := r.taken[at]
-	return !taken && !foreign && (rival == nil || rival == m) && r.store.cache.machine(m.blockOf(a), a) == ""
+	return !taken && !foreign && (other == nil || other == m) && r.store.cache.machine(m.blockOf(a), a) == ""
 }
 
 func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
@@ -139,7 +139,7 @@ func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (ne
 	return a, nil
 }
 
-// mayAsk says why the member cannot have the address that was asked for, if that is known.
+// mayAsk fails where the member cannot have the address that was asked for, as far as is known.
 func (r *call) mayAsk(m *member, a netip.Addr) error {
 	at := m.at(a)
 	if err := r.damaged[at]; err != nil {

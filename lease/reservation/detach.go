@@ -18,7 +18,7 @@ import (
 // detachOps is how many detachments share a transaction: each has two operations at most, nested.
 const detachOps = kv.MaxOps - 2
 
-// A Detachment says that an attachment has let go of its reservation, or of both in a pool of two families.
+// A Detachment says that an attachment has given up its reservation, or both in a pool of two families.
 type Detachment struct {
 	Pool       string
 	Addresses  []netip.Addr
@@ -35,9 +35,9 @@ func (d *Detachment) has(r record.Reservation) bool {
 	return r.Holder != nil && r.Identity == d.Identity && r.Holder.Attachment == d.Attachment && r.Epoch == d.Epoch
 }
 
-// Detach leaves reservations to whoever attaches next. One that is another attachment's by now, or has another epoch,
-// stays as it is, and that is a success. Detaching gives nobody anything, so it needs no session and may come late. Where
-// the records of some cannot be read, it fails with *DetachError once all others are detached.
+// Detach leaves reservations to whoever attaches next. A reservation that is another attachment's by now, or has another epoch,
+// stays as it is; that is a success. Detaching gives nobody anything, so it needs no session and may come late. Where records
+// cannot be read it fails with *DetachError once all others are detached.
 func (s *Store) Detach(ctx context.Context, all []Detachment) error {
 	now, failed := time.Now().UTC(), map[int]error{}
 	for at := 0; at < len(all); at += detachOps {
@@ -57,9 +57,9 @@ type detaching struct {
 	Detachment
 	place int // in its group
 	seen  []record.Reservation
-	read  bool                 // within this call: else by a hint
-	done  []record.Reservation // what the last attempt writes
-	txn   *kv.Txn              // the last attempt: its part of a transaction
+	read  bool                 // within this call: else it is cached
+	done  []record.Reservation // what the last transaction writes
+	txn   *kv.Txn              // its part of the last transaction
 	now   []*kv.Read           // what that reads where it does not write
 }
 
@@ -76,13 +76,13 @@ func (s *Store) detach(ctx context.Context, group []Detachment, now time.Time, b
 		round, more := apart(pending)
 		t := kv.Transact("detach")
 		for _, d := range round {
-			d.attempt(t.Nest(), s.kv.Keys, now)
+			d.transact(t.Nest(), s.kv.Keys, now)
 		}
-		if err := s.kv.Settle(ctx, t); err != nil {
+		if err := s.kv.Execute(ctx, t); err != nil {
 			return err
 		}
 		for _, d := range round {
-			if err := d.take(s, t.Revision()); err != nil {
+			if err := d.learn(s, t.Revision()); err != nil {
 				bad(d.place, err)
 			} else if len(d.ours()) > 0 {
 				more = append(more, d)
@@ -109,7 +109,7 @@ func apart(pending []*detaching) (round, rest []*detaching) {
 	return round, rest
 }
 
-// ours are the reservations that the attachment still has; by a hint they count only if it has all.
+// ours are the reservations that the attachment still has. Cached ones count only if it has all of them.
 func (d *detaching) ours() (ours []record.Reservation) {
 	for _, r := range d.seen {
 		if r.Pool == d.Pool && slices.Contains(d.Addresses, r.Address) && d.has(r) {
@@ -122,8 +122,8 @@ func (d *detaching) ours() (ours []record.Reservation) {
 	return ours
 }
 
-// attempt is the detachment's part of the transaction: it writes what is unchanged, or reads.
-func (d *detaching) attempt(t *kv.Txn, keys kv.Keys, now time.Time) {
+// transact is the detachment's part of the transaction: it writes what is unchanged, or reads.
+func (d *detaching) transact(t *kv.Txn, keys kv.Keys, now time.Time) {
 	d.txn, d.now, d.done = t, nil, d.ours()
 	for i := range d.done {
 		r := &d.done[i]
@@ -137,8 +137,8 @@ func (d *detaching) attempt(t *kv.Txn, keys kv.Keys, now time.Time) {
 	}
 }
 
-// take brings in what an attempt has come to.
-func (d *detaching) take(s *Store, revision int64) error {
+// learn takes over what the transaction has written or read.
+func (d *detaching) learn(s *Store, revision int64) error {
 	d.read = true
 	if wrote := d.txn.Done && len(d.done) > 0; wrote {
 		for i := range d.done {
@@ -155,20 +155,20 @@ func (d *detaching) take(s *Store, revision int64) error {
 			d.seen = append(d.seen, read...)
 		}
 	}
-	s.cache.saw(d.seen...)
+	s.cache.learnAll(d.seen...)
 	return nil
 }
 
 // errKept says that a reservation is not to end.
 var errKept = errors.New("lease: the reservation stays")
 
-// EndMade undoes an attachment that nobody was ever told of: what it has made anew ends, in one transaction and only as it
-// made it, so that no reservation is left of a member that never was. What was there before it is detached.
+// EndMade undoes an attachment that was never answered. A reservation that it has made ends, in one transaction and only if it is
+// as it was made, so that none is left of a member that never ran. A reservation that was there before is detached.
 func (s *Store) EndMade(ctx context.Context, d Detachment) error {
 	return s.endOf(ctx, d, func(r record.Reservation) bool { return d.has(r) && r.Epoch == 1 && r.Holder.Since.Equal(r.Since) })
 }
 
-// EndHeld gives up what an attachment has, or had as the last one. What another has attached since is left alone.
+// EndHeld ends the reservations that an attachment has, or had as the last one. What another one has attached since stays.
 func (s *Store) EndHeld(ctx context.Context, d Detachment) error {
 	return s.endOf(ctx, d, func(r record.Reservation) bool { return d.has(r) || r.Holder == nil && r.Epoch == d.Epoch })
 }

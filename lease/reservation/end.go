@@ -22,8 +22,7 @@ func (s *Store) End(ctx context.Context, id allocator.Identity, force bool) ([]r
 	})
 }
 
-// EndIf is EndReservation, but whether each of the reservations may end is decided by what etcd has of it in
-// the very transaction that ends it. An error of may's keeps all.
+// EndIf is End, but may decides about each reservation, as it is in the transaction that ends it. An error of may's keeps all.
 func (s *Store) EndIf(ctx context.Context, id allocator.Identity, may func(record.Reservation) error) ([]record.Reservation,
 	error) {
 	if err := id.Validate(); err != nil {
@@ -48,10 +47,10 @@ func (s *Store) end(ctx context.Context, id allocator.Identity, may func(record.
 				return nil, err
 			}
 		}
-		switch err := s.kv.Settle(ctx, t.Txn); {
+		switch err := s.kv.Execute(ctx, t.Txn); {
 		case err != nil:
 			return nil, err
-		case t.Done, !t.record.Found(): // this one, or one whose answer was lost
+		case t.Done, !t.record.Found(): // by this try, or by one whose answer was lost
 			return t.reservations, nil
 		case n == reserveTries:
 			return nil, fmt.Errorf("it keeps changing: try again")

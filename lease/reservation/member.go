@@ -12,17 +12,17 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A member is one request on its way to its reservations: what is known of it so far, which may be out of date. Each
-// try either writes by comparing all that it builds upon, or brings back what the next one needs.
+// A member is one request under way: what is known of its reservations so far, which may be out of date. Each try either writes,
+// and compares all that it relies on, or reads what the next try needs.
 type member struct {
 	Request
 	call     *call
-	reserved bool          // the identity has a record, and the spots are what it says; else they are candidates
+	reserved bool          // the identity has a record, which names the slots; else they are candidates
 	identity int64         // that record's mod revision, where a reservation of it is missing; 0: there is none
 	pool     string        // where the identity's addresses are
 	slots    []slot        // one of each family
-	fresh    bool          // all this was read within the call: a refusal may build upon it
-	looked   string        // the node whose session and record the last try reads
+	fresh    bool          // all this was read within the call: a refusal may rely on it
+	lookedUp string        // the node whose session and record the last try reads
 	holder   currentHolder // what such a try has brought
 	tries    int
 	now      nest                 // the last try: its part of a transaction
@@ -51,15 +51,15 @@ type step int
 
 const (
 	look  step = iota // read what the decision needs
-	write             // by comparing what it builds upon
-	keep              // what there is, is what was asked for
+	write             // and compare what the decision relies on
+	keep              // the reservations are as the request wants them
 )
 
 func (r *call) newMember(request Request) *member {
 	m := &member{Request: request, call: r, pool: request.Pool.Name}
-	for _, hint := range r.store.cache.of(request.Identity) {
-		if hint.Pool == m.pool && m.Pool.Contains(hint.Address) {
-			m.slots = append(m.slots, slot{address: hint.Address, reservation: hint})
+	for _, cached := range r.store.cache.of(request.Identity) {
+		if cached.Pool == m.pool && m.Pool.Contains(cached.Address) {
+			m.slots = append(m.slots, slot{address: cached.Address, reservation: cached})
 		}
 	}
 	if m.reserved = len(m.slots) == len(m.Pool.Families()); !m.reserved {
@@ -69,7 +69,7 @@ func (r *call) newMember(request Request) *member {
 	return m
 }
 
-// arrange orders the spots by family, and tells the call's other members that they are in use.
+// arrange orders the slots by family, and marks them as picked for the call's other members.
 func (m *member) arrange() {
 	slices.SortFunc(m.slots, func(a, b slot) int { return int(allocator.FamilyOf(a.address)) - int(allocator.FamilyOf(b.address)) })
 	for _, s := range m.slots {
@@ -106,9 +106,9 @@ func (m *member) next() (step, error) {
 	return write, nil
 }
 
-// gone reports whether the node's right to what it holds is over: without a session at once, in the mode of evidence or
-// where nobody has the name any more; in the strict one once somebody has waited for it. Where the node's record is
-// missing, the cluster's mode counts: somebody may have deleted it.
+// gone reports whether the current holder's node has no right to the reservation any more. In evidence mode, and where the node
+// was removed, that is as soon as it has no session; in strict mode only once its right was waited for. Where the node's record is
+// missing, since somebody may have deleted it, the cluster's mode counts.
 func (m *member) gone() bool {
 	r := &m.holder
 	switch {
@@ -150,7 +150,7 @@ func (m *member) refused() error {
 	return nil
 }
 
-// complete reports whether every spot's reservation is known.
+// complete reports whether every slot's reservation is known.
 func (m *member) complete() bool {
 	return !slices.ContainsFunc(m.slots, func(s slot) bool { return s.reservation.Revision == 0 })
 }
@@ -178,7 +178,7 @@ func (m *member) wanted(now time.Time) []record.Reservation {
 	for _, s := range m.slots {
 		epoch = max(epoch, s.reservation.Epoch)
 	}
-	if m.reserved && epoch == 0 && !m.complete() { // it is made again of a member that was: no late word of its former epochs counts for it
+	if m.reserved && epoch == 0 && !m.complete() { // it is made again: nothing late of its former epochs may count for it
 		epoch = max(m.identity, 1)
 	}
 	wanted := make([]record.Reservation, len(m.slots))
@@ -189,7 +189,7 @@ func (m *member) wanted(now time.Time) []record.Reservation {
 		}
 		r.Ended, r.Epoch = nil, epoch
 		if m.call.attaches() {
-			// The same attachment again is a new one, too: whatever is still on its way to detach the former is late.
+			// The same attachment again gets a new epoch, too: a detachment of the former one that is still under way comes late.
 			r.LastDel, r.Epoch = nil, epoch+1
 			r.Holder = &record.Holder{Attachment: m.Attachment, Workload: m.Workload, Node: m.call.node(), Since: now}
 		}

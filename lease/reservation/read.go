@@ -21,11 +21,11 @@ func New(kv *kv.Client) *Store {
 	return s
 }
 
-// LearnBlocks takes in which blocks are kept for reservations, so that reserve finds a free address at once.
+// LearnBlocks caches which blocks are kept for reservations, so that Reserve finds a free address at once.
 func (s *Store) LearnBlocks(u kv.Update[record.Block]) { s.cache.blocks(u) }
 
-// Follow is FollowBlocks for reservations. While it runs the Store knows which addresses identities have,
-// so that reserve needs one transaction for a known one, too.
+// Follow follows the reservations: see kv.Follow. While it runs they are cached, so that Reserve needs one transaction for a known
+// identity, too.
 func (s *Store) Follow(ctx context.Context, f func(kv.Update[record.Reservation])) error {
 	return kv.Follow(ctx, s.kv, record.ReservationCodec, func(u kv.Update[record.Reservation]) {
 		s.cache.reservations(u)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	reserveTries = 64 // how often one member of a call may meet a conflict
+	reserveTries = 64 // how many conflicts one member of a call may have
 	refreshAfter = 4  // conflicts after which all of the pool's reservations are read, to choose better
 )
 
@@ -32,7 +32,7 @@ type Request struct {
 	Fencing      string                    // the cluster's mode: what counts of a node without a record, whose Absence has revision 0
 }
 
-// reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
+// Reserve attaches the reservations of a set of members here, and makes those that are missing. A new identity gets a
 // free address of the pool's stateful ranges, a known one its own with the epoch raised. Members share transactions,
 // but each is reserved or not by itself: what was done is returned beside the error, for the caller to undo.
 //
@@ -116,7 +116,7 @@ func (r *call) run(ctx context.Context) error {
 		}
 		err = r.store.kv.Commit(ctx, lost, t)
 		switch {
-		case err != nil && kv.Again(ctx, lost, err):
+		case err != nil && kv.ShouldRetry(ctx, lost, err):
 			lost++
 			continue
 		case err != nil:
@@ -125,7 +125,7 @@ func (r *call) run(ctx context.Context) error {
 			return cmp.Or(t.Verdict(), error(record.ErrStaleConfig))
 		}
 		lost = 1
-		if err := r.take(tries, t.Revision()); err != nil {
+		if err := r.learn(tries, t.Revision()); err != nil {
 			return err
 		}
 	}
@@ -154,14 +154,14 @@ func (r *call) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
 			continue
 		}
 		blocks := m.unclaimed(s, claims)
-		if len(tries)+1+len(claims)+len(blocks) > kv.MaxOps-attemptOps {
+		if len(tries)+1+len(claims)+len(blocks) > kv.MaxOps-memberOps {
 			break
 		}
 		for _, at := range blocks {
 			claims[at] = true
 		}
 		tries = append(tries, try{m, s})
-		m.attempt(t.Nest(), s)
+		m.transact(t.Nest(), s)
 	}
 	for at := range claims {
 		key, claim := r.store.kv.Keys.Block(at.Pool, at.Prefix), t.Nest()
@@ -189,8 +189,8 @@ func (r *call) decide(ctx context.Context, m *member) (step, error) {
 	s, err := m.next()
 	if err == nil && s == keep {
 		m.settled, m.done = true, nil
-		for _, spot := range m.slots {
-			m.done = append(m.done, spot.reservation)
+		for _, s := range m.slots {
+			m.done = append(m.done, s.reservation)
 		}
 	}
 	return s, err
@@ -198,9 +198,9 @@ func (r *call) decide(ctx context.Context, m *member) (step, error) {
 
 // unclaimed are the blocks that the member's new reservations lie in, and that nobody owns nor is about to claim.
 func (m *member) unclaimed(s step, claims map[ipam.BlockID]bool) (blocks []ipam.BlockID) {
-	for _, spot := range m.slots {
-		at := m.blockOf(spot.address)
-		if s == write && spot.reservation.Revision == 0 && spot.block == 0 && !claims[at] {
+	for _, slot := range m.slots {
+		at := m.blockOf(slot.address)
+		if s == write && slot.reservation.Revision == 0 && slot.block == 0 && !claims[at] {
 			blocks = append(blocks, at)
 		}
 	}
@@ -240,8 +240,8 @@ func oneOfEachPool(tries []try) (each []*member) {
 	return each
 }
 
-// take brings in what a round has come to.
-func (r *call) take(tries []try, revision int64) error {
+// learn takes over what a round has written or read.
+func (r *call) learn(tries []try, revision int64) error {
 	for _, m := range tries {
 		if !m.now.Done || m.step == look {
 			if err := m.learn(); err != nil {
@@ -256,10 +256,10 @@ func (r *call) take(tries []try, revision int64) error {
 			if m.slots[j].reservation.Revision == 0 && m.slots[j].block == 0 {
 				claimed := statefulBlock(at)
 				claimed.Revision = revision
-				r.store.cache.sawBlock(claimed)
+				r.store.cache.learnBlockRecord(claimed)
 			}
 		}
-		r.store.cache.saw(m.done...)
+		r.store.cache.learnAll(m.done...)
 	}
 	return nil
 }

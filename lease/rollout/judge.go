@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Version is the one judgement over a set: every way of asking comes to it.
+// Version decides about a set. Every way of asking uses it.
 func (r *Reports) Version(set Selector) (*SetVersion, error) { return r.version(set, r.config, false) }
 
 // Overview is the version of the set of all, for who sees to the cluster, whatever the settings switch off. Where that is
@@ -72,7 +72,7 @@ func (r *Reports) judge(set Selector, revision int64) (*SetVersion, error) {
 	return v, nil
 }
 
-// concerns reports whether containers of the set can be on a node that no record tells of yet.
+// concerns reports whether containers of the set may be on a node without a record of them yet.
 func (r *Reports) concerns(set Selector, node string) bool {
 	return len(set.Containers) == 0 && (set.Node == "" || set.Node == node)
 }
@@ -106,7 +106,7 @@ func (r *Reports) judgeOne(v *ContainerVersion, revision int64, live bool) {
 	case applied >= 0 && v.Applied >= revision:
 		v.UpToDate = true
 		if live && lag.Remake {
-			v.Reason, v.Remake = lag.Reason, true // it is told all the same
+			v.Reason, v.Remake = lag.Reason, true // it is reported all the same
 		}
 	case !slices.Contains(r.live, v.Node):
 		v.Reason = fmt.Sprintf("node %s is away", v.Node)

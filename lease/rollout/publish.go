@@ -43,7 +43,7 @@ type publisher struct {
 
 // publisherOf is the one publisher that a session has.
 func publisherOf(x *session.Session) *publisher {
-	return x.Beside(func() any {
+	return x.Extra(func() any {
 		p := &publisher{session: x}
 		p.learn(x.Status())
 		return p
@@ -53,7 +53,7 @@ func publisherOf(x *session.Session) *publisher {
 // Publish writes a batch, in as many transactions as it takes; Status goes into the last one, so that it never says
 // more than what is published. Each compares the session, the blocks that its addresses lie in, and the node's
 // publishing counter, which it raises: a batch whose answer was lost can neither be carried out twice nor come late. It
-// fails with *LostBlockError, ErrSessionLost or ErrReplaced; a part may have been written then, and repeating is safe.
+// fails with *block.LostError, session.ErrLost or session.ErrReplaced; a part may have been written then, and repeating is safe.
 func Publish(ctx context.Context, x *session.Session, batch Batch) error {
 	p := publisherOf(x)
 	p.mu.Lock()
@@ -68,8 +68,7 @@ func Publish(ctx context.Context, x *session.Session, batch Batch) error {
 	return nil
 }
 
-// Shows reports whether etcd has a status of the node's, as a session wrote it last and as the last proof has seen it, that says
-// what status says.
+// Shows reports whether the node's status in etcd, as the session wrote it last and as the last proof has seen it, is status.
 func Shows(x *session.Session, status record.Status) bool {
 	p := publisherOf(x)
 	p.mu.Lock()
@@ -133,13 +132,13 @@ func addressWrites(keys kv.Keys, batch Batch) []addressWrite {
 }
 
 // publish writes one piece. The session alone writes the node's status, and each piece under a number of its own: if
-// the counter has moved, the number tells whether this piece was written, or one before it whose answer was lost.
+// the counter has moved, the number says whether this piece was written, or one before it whose answer was lost.
 func (p *publisher) publish(ctx context.Context, next piece) error {
 	p.batch++
 	next.status.Batch = p.batch
 	for n := 1; ; n++ {
 		t := p.publication(next)
-		if err := p.session.KV().Settled(ctx, t.Txn); err != nil {
+		if err := p.session.KV().Require(ctx, t.Txn); err != nil {
 			return err
 		}
 		if t.Done {
@@ -198,7 +197,7 @@ func lostBlock(keys kv.Keys, blocks []record.Block, present []*kv.Read) error {
 	return nil
 }
 
-// learn takes in the node's status as it is in etcd. One that cannot be read is overwritten.
+// learn takes over the node's status from etcd. One that cannot be read is overwritten.
 func (p *publisher) learn(status *kv.Read) {
 	p.counter, p.published = status.Revision(), record.Status{}
 	if status.Found() {

@@ -46,7 +46,7 @@ func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) 
 	pools := t.Else(s.kv.Keys.Under(kv.KindPool), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	assignments := t.Else(s.kv.Keys.Under(kv.KindAssignment, of...), clientv3.WithPrefix())
 	reservations := t.Else(s.kv.Keys.Under(kv.KindReservation, of...), clientv3.WithPrefix())
-	err := s.kv.Consult(ctx, kv.ScanTime, t)
+	err := s.kv.Query(ctx, kv.ScanTime, t)
 	if err != nil {
 		return nil, err
 	}

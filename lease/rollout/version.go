@@ -20,7 +20,7 @@ type Store struct {
 // New is the store of a client, with that of its configuration.
 func New(kv *kv.Client, config *config.Store) *Store { return &Store{kv, config} }
 
-// A SetVersion tells whether a set of containers has completed its configuration update: the version. It is what
+// A SetVersion says whether a set of containers has completed its configuration update: the version. It is what
 // `berthctl version -o json`, the agent's socket and GET /v1/version answer.
 //
 // A set that is named by its containers is complete when all of them have the revision. One that is named by app or
@@ -72,7 +72,7 @@ type NodeVersion struct {
 	Applied int64  `json:"applied"`
 }
 
-// Version tells how far the present configuration has come in a set of containers, all of it read at one revision of
+// Version says how far the present configuration has come in a set of containers, all of it read at one revision of
 // etcd. It fails with *SelectorError where the set names nothing, and with *OperationError where the settings switch
 // reading off.
 func (s *Store) Version(ctx context.Context, set Selector) (*SetVersion, error) {
@@ -110,6 +110,6 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 		case !kv.Away(err):
 			return last, err
 		}
-		_ = task.Pause(ctx, kv.Gather)
+		_ = task.Pause(ctx, kv.GatherTime)
 	}
 }

@@ -13,23 +13,23 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// meetTries bounds how often others may change the cluster's record while it is looked at.
-const meetTries = 10
+// handshakeTries bounds how often others may change the cluster's record while it is looked at.
+const handshakeTries = 10
 
-// A Past is what an agent remembers of the cluster that it was part of; the zero one: nothing.
+// A Past is what an agent remembers of the cluster that it was part of. The zero value remembers nothing.
 type Past struct {
 	Cluster    string // etcd's id of itself, in hexadecimal
-	Life       int64  // of the state: Cluster.Life
+	Life       int64  // of the state, by the cluster's record
 	Generation int64  // the last one that it joined with
 }
 
-// A ClusterState says how the etcd that answers and the state in it stand to each other.
+// A ClusterState says how the etcd that answers and the state in it belong together.
 type ClusterState struct {
 	Cluster    string // etcd's own id
-	Life       int64  // of the state
+	Life       int64  // the incarnation of the state
 	Revision   int64  // the mod revision of the cluster's record
 	Recovering bool   // the state is another etcd's, or one that went back: only what journals and kernels hold is certain
-	New        bool   // since this process saw etcd last another life has begun: what it has learned is void
+	New        bool   // another incarnation has begun since this process last saw etcd: what it has learned is void
 }
 
 // ClusterID is the id of the etcd cluster that answers, in hexadecimal.
@@ -41,13 +41,12 @@ func (d *Directory) ClusterID(ctx context.Context) (string, error) {
 	return kv.ClusterID(response.Header.ClusterId), nil
 }
 
-// Handshake finds out where etcd stands, and comes before anything that builds upon the state. Who meets a fresh etcd
-// writes its id into the cluster's record. Who finds that the id is another's, that revisions went back, or that keys
-// which he wrote are missing, voids what is recorded, so that everybody recovers: see AcceptCluster. It fails with
-// *ClusterError where a past,
-// me's, is of a cluster that this state does not come from.
+// Handshake finds out whether the state belongs to the etcd that answers. It comes before anything that relies on the state. On
+// a fresh etcd it writes etcd's id into the cluster's record. Where the recorded id is another's, where revisions went back,
+// or where keys are missing that this node has written, it voids the recorded id, so that all nodes recover: see
+// AcceptCluster. It fails with *ClusterError where past is of a cluster that this state does not come from.
 func (s *Store) Handshake(ctx context.Context, node, machine string, past Past) (ClusterState, error) {
-	for range meetTries {
+	for range handshakeTries {
 		m, err := s.look(ctx, node, machine, past)
 		if err != nil {
 			return ClusterState{}, err
@@ -65,49 +64,48 @@ func (s *Store) Handshake(ctx context.Context, node, machine string, past Past) 
 		at := ClusterState{
 			Cluster: m.actual, Life: m.record.Life, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
 		}
-		s.kv.Incarnation.Meet(m.header, m.record.Life, m.goesOn, func() { s.forget(at) })
+		s.kv.Incarnation.Adopt(m.header, m.record.Life, m.goesOn, func() { s.forget(at) })
 		return at, nil
 	}
 	return ClusterState{}, errors.New("lease: the record of the cluster keeps changing: try again")
 }
 
-// forget drops what was learned in the former life.
+// forget drops what was learned in the former incarnation.
 func (s *Store) forget(at ClusterState) {
 	s.deleted.reset()
 	for _, f := range s.kv.Reset {
 		f()
 	}
-	if s.anew != nil {
-		s.anew(at)
+	if s.onReset != nil {
+		s.onReset(at)
 	}
 }
 
-// rewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look tells: the record is
-// the only thing that it compares.
+// rewriteCluster writes the cluster's record if it is as it was read. Whether it did, the next look finds out.
 func (s *Store) rewriteCluster(ctx context.Context, revision int64, next record.Cluster) error {
 	key := s.kv.Keys.Cluster()
 	t := kv.Transact("rewrite cluster")
 	t.If(kv.Unchanged(key, revision))
 	t.Then(kv.Put(key, next))
-	return s.kv.InsistOn(ctx, kv.CallTime, t)
+	return s.kv.RetryTxn(ctx, kv.CallTime, t)
 }
 
-// AcceptCluster ends a recovery: the state is that of the etcd which answers from now on. Whoever calls it has waited
-// since it first met this etcd for the longest right that any node can have, and a tenth, so that what no one has
-// asserted by then is nobody's. A standing that others have ended already is a success.
+// AcceptCluster ends a recovery: from now on the state belongs to the etcd that answers. The caller has waited, since its first
+// handshake with this etcd, for the longest right that any node can have, and a tenth: what no node has asserted by then is
+// nobody's. Where others have ended the recovery already it succeeds.
 func (s *Store) AcceptCluster(ctx context.Context, at ClusterState) error {
 	record, err := kv.One(ctx, s.kv, record.ClusterCodec, s.kv.Keys.Cluster())
 	if err != nil || record == nil || record.ID == at.Cluster {
 		return err
 	}
-	next := became(*record, at.Cluster)
+	next := withID(*record, at.Cluster)
 	t := kv.Transact("accept cluster")
 	t.If(kv.Unchanged(s.kv.Keys.Cluster(), at.Revision))
 	t.Then(kv.Put(s.kv.Keys.Cluster(), next))
-	return s.kv.Settle(ctx, t)
+	return s.kv.Execute(ctx, t)
 }
 
-// Certain reports whether the state is that of the etcd which answered, by the cluster's record; without one it is.
+// Certain reports whether the state belongs to the etcd that answered, by the cluster's record. Without a record it does.
 func Certain(keys kv.Keys, h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValue) (bool, error) {
 	if len(kvs) == 0 {
 		return true, nil
@@ -116,8 +114,8 @@ func Certain(keys kv.Keys, h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValu
 	return record.ID == kv.ClusterID(h.ClusterId), err
 }
 
-// became is the record once the state is that of an etcd; without an id, once it is nobody's for certain.
-func became(c record.Cluster, id string) record.Cluster {
+// withID is the record once the state is that of an etcd; without an id, once it is nobody's for certain.
+func withID(c record.Cluster, id string) record.Cluster {
 	next := record.Cluster{ID: id, Accepted: time.Now().UTC(), Life: c.Life, Former: slices.Clone(c.Former)}
 	if c.ID != "" && !slices.Contains(next.Former, c.ID) {
 		next.Former = append(next.Former, c.ID)
@@ -125,7 +123,7 @@ func became(c record.Cluster, id string) record.Cluster {
 	return next
 }
 
-// OnStoreReset has f called when Meet finds that another life of etcd's has begun, where Standing.New is true: what was
-// learned by then is void. No follower's function runs beside f; each begins anew after it, and so f may not wait for
-// one, and none of them may call Meet. It is to be set before anything is asked of the Store.
-func (s *Store) OnStoreReset(f func(ClusterState)) { s.anew = f }
+// OnStoreReset registers f, which is called when Handshake finds another incarnation of the store, where ClusterState.New is
+// true: what was learned by then is void. No follower's function runs while f does, so f may not wait for one, and none of
+// them may call Handshake. Each follower begins anew afterwards. It is to be called before the Store is used.
+func (s *Store) OnStoreReset(f func(ClusterState)) { s.onReset = f }

@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A handshake is what Meet sees when it looks at etcd, beside what this process and its node remember.
+// A handshake is what Handshake reads from etcd, and what this process and its node remember.
 type handshake struct {
 	past    Past
 	machine string
@@ -25,23 +25,23 @@ type handshake struct {
 	actual   string // etcd's own id
 	record   record.Cluster
 	revision int64 // the record's mod revision; 0: there is none
-	damaged  bool  // it could not be read, and record is what it was before
-	unknown  bool  // not even that is known
+	damaged  bool  // it could not be read, and record is its former value
+	unknown  bool  // the former value is not known either
 	node     *record.Node
 	nodeAt   int64 // the node key's mod revision
 	erased   bool  // somebody has deleted that key
 
-	lived  string // the id of the etcd that this process has lived with; empty: with none
-	back   bool   // the revisions of that etcd have gone back
-	goesOn bool   // this is the life of etcd's that the process knew
+	knownCluster string // the id of the etcd that this process has known; empty: none
+	back         bool   // that etcd's revisions have gone back
+	goesOn       bool   // this is the incarnation that the process knows
 }
 
-// look reads without building upon anything that was known.
+// look reads without relying on anything that was known.
 func (s *Store) look(ctx context.Context, node, machine string, past Past) (*handshake, error) {
 	known := s.kv.Incarnation.Highest()
 	t := kv.Transact("meet")
 	cluster, own := t.Else(s.kv.Keys.Cluster()), t.Else(s.kv.Keys.Node(node))
-	err := s.kv.InsistOn(ctx, kv.CallTime, t)
+	err := s.kv.RetryTxn(ctx, kv.CallTime, t)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*han
 		}
 	}
 	if own.Found() {
-		// Whose the name is, Join decides: it fails where that is not known.
+		// Join decides whose the name is: it fails where that is not known.
 		if record, err := record.NodeCodec.Read(s.kv.Keys, own.KVs[0]); err == nil {
 			m.node = &record
 		}
@@ -66,20 +66,20 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*han
 			return nil, err
 		}
 	}
-	m.goesOn, m.back, m.lived = s.kv.Incarnation.Compare(known, m.header, m.record.Life)
+	m.goesOn, m.back, m.knownCluster = s.kv.Incarnation.Compare(known, m.header, m.record.Life)
 	return m, nil
 }
 
-// deletionTime is how long the watch has to tell of a deletion that a read has shown.
+// deletionTime is how long the watch has to notify of a deletion that a read has shown.
 const deletionTime = 500 * time.Millisecond
 
-// deletions are the node keys whose deletion the watch has told of, in this life of etcd's, and what they were.
+// deletions are the generations of the nodes whose keys were seen to be deleted, in this incarnation of the store.
 type deletions struct {
 	mu    sync.Mutex
 	nodes map[string]int64
 }
 
-func (d *deletions) take(u kv.Update[record.Node]) {
+func (d *deletions) apply(u kv.Update[record.Node]) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.nodes == nil {
@@ -102,7 +102,7 @@ func (d *deletions) reset() {
 	d.nodes = nil
 }
 
-// erased reports whether etcd remembers the node's key as it was written at a generation, though it is missing now: then
+// erased reports whether etcd's history has the node's key as it was written at a generation, though it is missing now: then
 // somebody has deleted it, and etcd has not gone back.
 func (s *Store) erased(ctx context.Context, node string, generation, now int64) (bool, error) {
 	if generation <= 0 || generation > now {
@@ -115,12 +115,12 @@ func (s *Store) erased(ctx context.Context, node string, generation, now int64) 
 	if err != nil {
 		return false, err
 	}
-	response, err := kv.Insist(ctx, s.kv, kv.CallTime, func(ctx context.Context) (*clientv3.GetResponse, error) {
+	response, err := kv.Retry(ctx, s.kv, kv.CallTime, func(ctx context.Context) (*clientv3.GetResponse, error) {
 		return client.Get(ctx, s.kv.Keys.Node(node), clientv3.WithRev(generation))
 	})
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
-		_ = task.Pause(ctx, deletionTime) // the watch may be about to tell
+		_ = task.Pause(ctx, deletionTime) // the watch may be about to notify
 		return s.deleted.is(node, generation), nil
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		return false, nil
@@ -130,22 +130,22 @@ func (s *Store) erased(ctx context.Context, node string, generation, now int64) 
 	return kv.RevisionOf(response.Kvs) == generation, nil
 }
 
-// verdict is what the cluster's record is to become; nil: what it is.
+// verdict is what the cluster's record is to become; nil: it stays.
 func (m *handshake) verdict() (*record.Cluster, error) {
 	switch {
 	case m.revision == 0 && (m.past.Cluster == "" || m.past.Cluster == m.actual && !m.lost()):
-		return &record.Cluster{ID: m.actual, Accepted: became(m.record, "").Accepted}, nil // the first to come
+		return &record.Cluster{ID: m.actual, Accepted: withID(m.record, "").Accepted}, nil // the first to come
 	case m.revision == 0:
-		return m.void(), nil // made anew, while there are containers of before
+		return m.void(), nil // etcd was made anew, and containers still run
 	case m.unknown:
-		return m.void(), nil // whether the state is this etcd's is not known: all assert what they hold
-	case m.foreign() && m.lived == "":
+		return m.void(), nil // it is not known whether the state belongs to this etcd: all nodes assert what they hold
+	case m.foreign() && m.knownCluster == "":
 		return nil, &ClusterError{Recorded: m.past.Cluster, Actual: m.actual}
 	case m.record.ID == m.actual && (m.foreign() || m.lost()):
 		return m.void(), nil
 	case m.record.ID != "" && m.record.ID != m.actual:
-		// A restored etcd may give revisions again that the former one has given: what was sent to that one and is still
-		// on its way must not find the key as it compares it.
+		// A restored etcd may give the same revisions again. A transaction that was sent to the former etcd and is still
+		// under way must not find the key as it compares it.
 		return m.void(), nil
 	case m.damaged:
 		return &m.record, nil
@@ -162,8 +162,8 @@ func (m *handshake) foreign() bool {
 	return m.node == nil || m.node.Machine != m.machine
 }
 
-// lost reports that etcd has gone back to before something that this process or its node has seen, and that nobody has
-// noticed yet: whoever did has begun another life of the state.
+// lost reports that etcd has gone back to before something that this process or its node has seen, and that no node has
+// noticed yet: the first one to notice begins another incarnation of the state.
 func (m *handshake) lost() bool {
 	if m.revision != 0 && m.record.Life > m.past.Life {
 		return false
@@ -175,7 +175,7 @@ func (m *handshake) lost() bool {
 }
 
 func (m *handshake) void() *record.Cluster {
-	next := became(m.record, "")
+	next := withID(m.record, "")
 	next.Life = max(m.record.Life, m.past.Life) + 1
 	if c := m.past.Cluster; c != "" && c != m.actual && !slices.Contains(next.Former, c) {
 		next.Former = append(next.Former, c)

@@ -58,7 +58,7 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 				s.kv.Revoke(before.lease) // it holds no key any more
 			}
 			return x, nil
-		case err != nil && !kv.Again(ctx, n, err):
+		case err != nil && !kv.ShouldRetry(ctx, n, err):
 			return nil, err
 		case n == joinTries:
 			return nil, errors.New("another agent keeps joining under the same name: give each its own node name")
@@ -68,7 +68,7 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 
 // entrant is a session that has not joined yet: see enter.
 func (s *Store) entrant(me record.Node, lease clientv3.LeaseID) *Session {
-	return &Session{kv: s.kv, now: s.now, node: me, lease: lease, hurry: make(chan struct{}, 1)}
+	return &Session{kv: s.kv, now: s.now, node: me, lease: lease, soon: make(chan struct{}, 1)}
 }
 
 func validNode(me record.Node) error {
@@ -91,7 +91,7 @@ type Registration struct {
 func (d *Directory) Lookup(ctx context.Context, name string) (b Registration, err error) {
 	t := kv.Transact("read node")
 	node, session, cluster := t.Else(d.kv.Keys.Node(name)), t.Else(d.kv.Keys.Session(name)), t.Else(d.kv.Keys.Cluster())
-	if err := d.kv.Consult(ctx, kv.CallTime, t); err != nil {
+	if err := d.kv.Query(ctx, kv.CallTime, t); err != nil {
 		return b, err
 	}
 	b.cluster = cluster.Revision()

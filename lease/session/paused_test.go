@@ -182,7 +182,7 @@ func proveBy(l *lab.Lab, stores []*lab.Store, x *lab.Joined, pause, resume func(
 					sent := session.Boottime()
 					t := kv.Transact("prove session")
 					x.Judge(t)
-					if s.KV.Consult(ctx, kv.CallTime, t) != nil {
+					if s.KV.Query(ctx, kv.CallTime, t) != nil {
 						continue
 					}
 					mu.Lock()

@@ -11,15 +11,15 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// FollowNodes is FollowBlocks for nodes, each with the mod revision of its key.
+// FollowNodes follows the nodes, each with its generation: see kv.Follow.
 func (s *Store) FollowNodes(ctx context.Context, f func(kv.Update[record.Node])) error {
 	return kv.Follow(ctx, s.kv, record.NodeCodec, func(u kv.Update[record.Node]) {
-		s.deleted.take(u)
+		s.deleted.apply(u)
 		f(u)
 	})
 }
 
-// FollowSessions is FollowBlocks for the nodes' sessions.
+// FollowSessions follows the nodes' sessions: see kv.Follow.
 func (d *Directory) FollowSessions(ctx context.Context, f func(kv.Update[record.Presence])) error {
 	return kv.Follow(ctx, d.kv, record.SessionCodec, f)
 }

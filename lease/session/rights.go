@@ -7,9 +7,9 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// Rights is what a node may do with what it holds, and for how long yet. It counts from the sending of the last
-// linearizable read in which the node saw its own session, so that whoever sees the session gone, and waits the whole
-// time, can be sure that the right has run out. It is safe for concurrent use.
+// Rights are a node's rights to what it holds, one for each class of addresses. A right lasts for a time from the sending of the
+// last linearizable read in which the node saw its own session. So another node that sees the session absent, and waits for
+// that time and a tenth, can be sure that the right has run out. Rights is safe for concurrent use.
 type Rights struct {
 	now func() time.Duration
 
@@ -24,8 +24,8 @@ func NewRights(now func() time.Duration) *Rights {
 	return &Rights{now: now, sent: map[allocator.Class]time.Duration{}}
 }
 
-// Prove counts the rights from a read that was sent at sent, by the times in the node's key. A proof that is older
-// than one that is known changes nothing.
+// Prove lets the rights last from a read that was sent at sent, for the times in the node's key. A proof that is older than a
+// known one changes nothing.
 func (r *Rights) Prove(sent, session, addressLease time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -36,8 +36,8 @@ func (r *Rights) Prove(sent, session, addressLease time.Duration) {
 	r.sent[allocator.Stateless], r.sent[allocator.Stateful] = sent, sent
 }
 
-// Extend counts the rights that have not run out from a newer read, and revives none: it is for a session whose node has not
-// found out yet what it has lost. While a right has not run out nobody has taken anything.
+// Extend lets the rights that have not run out last from a newer read, and revives none: it is for a session whose node has not
+// settled yet. While a right has not run out nobody has taken anything over.
 func (r *Rights) Extend(sent time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,8 +48,8 @@ func (r *Rights) Extend(sent time.Duration) {
 	}
 }
 
-// Limit shortens the rights to times that are about to be written into the node's key: others may count by them as
-// soon as they are there. Longer times count only once they are proven. It reports whether a right has become shorter.
+// Limit shortens the rights to the times that are about to be written into the node's key: other nodes count by those as soon
+// as they are there. Longer times count only once they are proven. It reports whether a right has become shorter.
 func (r *Rights) Limit(session, addressLease time.Duration) (shorter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

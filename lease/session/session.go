@@ -20,7 +20,7 @@ import (
 // renewals is how often a session is renewed within its time.
 const renewals = 5
 
-// A Session is a node's life in the cluster from one Join to the next. It is safe for concurrent use.
+// A Session is a node's membership of the cluster, from one Join to the next. It is safe for concurrent use.
 type Session struct {
 	kv         *kv.Client
 	now        func() time.Duration // the time since boot
@@ -30,20 +30,20 @@ type Session struct {
 	cluster    int64 // the mod revision of the cluster's record
 	recovering bool  // it is not that of the etcd which answers
 	former     int64 // the mod revision that the node's key had until this session wrote it; 0: there was none
-	hurry      chan struct{}
+	soon       chan struct{}
 
-	shown atomic.Int64 // the mod revision of the node's status as the last proof has seen it; 0: there was none
+	statusSeen atomic.Int64 // the mod revision of the node's status as the last proof has seen it; 0: there was none
 
 	status *kv.Read // the node's status as the session began
 	once   sync.Once
-	beside any // see Beside
+	extra  any // see Extra
 }
 
 // Generation is the mod revision of the node's key as this session wrote it.
 func (x *Session) Generation() int64 { return x.generation }
 
-// Former is the generation that this session has followed upon; 0: the node had none. Where it is the one that the agent knows
-// as its own, nobody has written the node's key in between.
+// Former is the generation before this session's; 0: the node had none. Where it is the one that the agent knows as its own,
+// nobody has written the node's key in between.
 func (x *Session) Former() int64 { return x.former }
 
 // Name is the node's.
@@ -58,16 +58,16 @@ func (x *Session) KV() *kv.Client { return x.kv }
 // Node is the node's record as this session wrote it.
 func (x *Session) Node() record.Node { return x.node }
 
-// Cluster is the mod revision of the cluster's record under which the session began. Where it is not that of the Standing
-// which Meet found, the record was rewritten in between, and what Meet has found is void.
+// Cluster is the mod revision of the cluster's record when the session began. Where it is not ClusterState.Revision of the
+// handshake, the record was rewritten in between, and what the handshake found is void.
 func (x *Session) Cluster() int64 { return x.cluster }
 
-// Recovering reports whether the session began while etcd's state was not certain: then it is given nothing, and only
-// asserts what its node holds. It ends with ErrClusterChanged when the recovery does.
+// Recovering reports whether the session began during a recovery: then it is given nothing, and only asserts what its node
+// holds. It ends with ErrClusterChanged when the recovery does.
 func (x *Session) Recovering() bool { return x.recovering }
 
-// owner compares that the node is still this session's, and the state that of the same cluster. It is for transactions
-// that give the node something, or publish for it.
+// owner returns the compares that fence a transaction: the node's key and its session's are as this session wrote them, and the
+// cluster's record is unchanged.
 func (x *Session) owner() []clientv3.Cmp {
 	if broken.Generation {
 		return nil
@@ -80,8 +80,8 @@ func (x *Session) owner() []clientv3.Cmp {
 	}
 }
 
-// Fenced begins a transaction that gives the node something, or publishes for it: see Owner. Its verdict is what has become
-// of the session: nil, or what SessionOver knows.
+// Fenced begins a transaction that gives the node something, or publishes for it. It is carried out only while the session
+// lives; its verdict says how the session has ended, with an error for which Over is true.
 func (x *Session) Fenced(operation string) *kv.Txn {
 	t := kv.Transact(operation)
 	t.If(x.owner()...)
@@ -89,13 +89,13 @@ func (x *Session) Fenced(operation string) *kv.Txn {
 	return t
 }
 
-// judge has a transaction's verdict ask what has become of the session.
+// judge lets a transaction's verdict say how the session has ended.
 func (x *Session) judge(t *kv.Txn) {
 	keys, name := x.kv.Keys, x.node.Name
 	over := func(end error) error { return fmt.Errorf("%w (node %q)", end, name) }
 	t.Judge(keys.Node(name), func(now int64) error {
 		switch {
-		case now < x.generation: // what this session wrote is not there: nobody could take it away but a restore
+		case now < x.generation: // only a restore can have taken back what this session wrote
 			return over(kv.ErrStoreReset)
 		case now > x.generation:
 			return over(ErrReplaced)
@@ -116,7 +116,7 @@ func (x *Session) judge(t *kv.Txn) {
 	})
 }
 
-// Entitled reports why the session may be given nothing, whatever its node asks for.
+// Entitled fails with ErrRecovering where the session may be given nothing.
 func (x *Session) Entitled() error {
 	if x.recovering {
 		return ErrRecovering
@@ -124,31 +124,31 @@ func (x *Session) Entitled() error {
 	return nil
 }
 
-// Status is the node's status as it was when the session began: only the session has written it since.
+// Status is the node's status as it was when the session began. Only the session has written it since.
 func (x *Session) Status() *kv.Read { return x.status }
 
 // StatusSeen is the mod revision of the node's status as the last proof has seen it, or as it was written since.
-func (x *Session) StatusSeen() int64 { return x.shown.Load() }
+func (x *Session) StatusSeen() int64 { return x.statusSeen.Load() }
 
-// WroteStatus tells the mod revision of the node's status as the session has written it.
-func (x *Session) WroteStatus(revision int64) { x.shown.Store(revision) }
+// WroteStatus sets StatusSeen to what the session has just written.
+func (x *Session) WroteStatus(revision int64) { x.statusSeen.Store(revision) }
 
-// Beside is what another part of the program keeps for as long as the session: it is made once.
-func (x *Session) Beside(make func() any) any {
-	x.once.Do(func() { x.beside = make() })
-	return x.beside
+// Extra is what another part of the program keeps for as long as the session: it is made once.
+func (x *Session) Extra(make func() any) any {
+	x.once.Do(func() { x.extra = make() })
+	return x.extra
 }
 
-// A Prover hears of each proof that the session lives: Arm before the read is sent that is to prove it, and Proven when
-// it has, with the time since boot just before it was sent. Where Arm fails the proof is left for later.
+// A Prover is called for each proof that the session lives: Arm before the proving read is sent, and Proven once it has
+// succeeded, with the time since boot just before it was sent. Where Arm fails the proof is left for later.
 type Prover interface {
 	Arm() error
 	Proven(sent time.Duration)
 }
 
 // Keep renews the session until it ends or ctx does. After each renewal it reads, linearizably, that the session is
-// still this one: an answered renewal alone would prove nothing. While etcd is away it keeps trying. Its error is
-// ErrSessionLost, ErrReplaced, ErrClusterChanged, ErrOtherLife or ctx's.
+// still this one: an answered renewal alone proves nothing. While etcd is away it keeps trying. Its error is ErrLost,
+// ErrReplaced, ErrClusterChanged, kv.ErrStoreReset or ctx's.
 func (x *Session) Keep(ctx context.Context, prover Prover) error {
 	interval := time.Duration(x.node.Session) / renewals
 	renewal := kv.NewRenewal(x.kv, x.lease)
@@ -173,7 +173,7 @@ func (x *Session) Keep(ctx context.Context, prover Prover) error {
 // ProveSoon has Keep prove the session at once, or again where a proof is under way.
 func (x *Session) ProveSoon() {
 	select {
-	case x.hurry <- struct{}{}:
+	case x.soon <- struct{}{}:
 	default:
 	}
 }
@@ -185,14 +185,14 @@ func (x *Session) rest(ctx context.Context, d time.Duration) error {
 	select {
 	case <-due.C:
 		return nil
-	case <-x.hurry:
+	case <-x.soon:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// Over reports whether an error says that the session is over: nothing is done under it any more, nor will be.
+// Over reports whether an error says that the session has ended: no transaction of it is carried out any more.
 func Over(err error) bool {
 	for _, end := range []error{ErrLost, ErrReplaced, ErrClusterChanged, kv.ErrStoreReset} {
 		if errors.Is(err, end) {
@@ -205,7 +205,7 @@ func Over(err error) bool {
 func (x *Session) prove(ctx context.Context, renewal *kv.Renewal, prover Prover, patience time.Duration) (sent time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, renewed := kv.Insist(ctx, x.kv, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, renewal.Once(ctx) })
+	_, renewed := kv.Retry(ctx, x.kv, patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, renewal.Once(ctx) })
 	if renewed != nil && !errors.Is(renewed, rpctypes.ErrLeaseNotFound) {
 		return 0, x.kv.Failed("renew the session", renewed)
 	}
@@ -216,7 +216,7 @@ func (x *Session) prove(ctx context.Context, renewal *kv.Renewal, prover Prover,
 	t := kv.Transact("prove session")
 	x.judge(t)
 	status := t.Else(x.kv.Keys.Status(x.node.Name), clientv3.WithKeysOnly())
-	if err := x.kv.Consult(ctx, patience, t); err != nil {
+	if err := x.kv.Query(ctx, patience, t); err != nil {
 		return 0, err
 	}
 	if err := t.Verdict(); err != nil {
@@ -225,6 +225,6 @@ func (x *Session) prove(ctx context.Context, renewal *kv.Renewal, prover Prover,
 	if renewed != nil {
 		return 0, fmt.Errorf("%w (node %q)", ErrLost, x.node.Name)
 	}
-	x.shown.Store(status.Revision())
+	x.statusSeen.Store(status.Revision())
 	return sent, nil
 }

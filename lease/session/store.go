@@ -17,7 +17,7 @@ type Store struct {
 	*Directory
 	now     func() time.Duration // the time since boot
 	deleted deletions
-	anew    func(ClusterState) // called when another life of etcd's has begun; nil: nobody wants to know
+	onReset func(ClusterState) // called when another incarnation has begun; nil: not called
 }
 
 // New counts rights by now, the time since boot, CLOCK_BOOTTIME; nil: the machine's.

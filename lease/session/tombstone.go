@@ -11,23 +11,24 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// WriteTombstone puts a gravestone in the place of a node's record and ends its session, if all is as b says. It returns the
-// gravestone's revision.
+// WriteTombstone replaces a node's record by a tombstone and ends its session, if both are as b says. It returns the tombstone's
+// revision.
 func WriteTombstone(ctx context.Context, c *kv.Client, name string, b Registration) (int64, error) {
 	now := time.Now().UTC()
-	stone := record.Node{Name: name, Removed: &now}
+	tombstone := record.Node{Name: name, Removed: &now}
 	if b.Node != nil {
-		stone.Fencing, stone.Session, stone.AddressLease, stone.Started = b.Node.Fencing, b.Node.Session, b.Node.AddressLease, b.Node.Started
+		tombstone.Fencing, tombstone.Started = b.Node.Fencing, b.Node.Started
+		tombstone.Session, tombstone.AddressLease = b.Node.Session, b.Node.AddressLease
 	}
 	node, session := c.Keys.Node(name), c.Keys.Session(name)
 	t := kv.Transact("bury node")
 	t.If(kv.Unchanged(node, b.NodeRevision), kv.Unchanged(session, b.SessionRevision))
-	t.Then(kv.Put(node, stone))
+	t.Then(kv.Put(node, tombstone))
 	if b.SessionRevision > 0 {
 		t.Then(clientv3.OpDelete(session))
 	}
 	record, alive := t.Else(node), t.Else(session, clientv3.WithKeysOnly())
-	switch err := c.Settle(ctx, t); {
+	switch err := c.Execute(ctx, t); {
 	case err != nil:
 		return 0, err
 	case t.Done:
@@ -36,7 +37,7 @@ func WriteTombstone(ctx context.Context, c *kv.Client, name string, b Registrati
 		}
 		return t.Revision(), nil
 	}
-	if record.Found() && string(record.KVs[0].Value) == kv.Encode(stone) && !alive.Found() {
+	if record.Found() && string(record.KVs[0].Value) == kv.Encode(tombstone) && !alive.Found() {
 		return record.Revision(), nil // ours, by a try whose answer was lost
 	}
 	return 0, &NodeReturnedError{Node: name}

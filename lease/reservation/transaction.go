@@ -12,22 +12,22 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// attemptOps is how many operations, compares or reads a member's part of a transaction has at most. Etcd counts what
-// is nested against the limit of the whole.
-const attemptOps = 7
+// memberOps is how many operations, compares or reads a member's part of a transaction has at most. Etcd counts nested ones
+// against the limit of the whole transaction.
+const memberOps = 7
 
-// A nest is a member's part of the call's transaction: a nested one, so that one member's conflict is no other's. Where it
-// does not write it reads all that the next step may need.
+// A nest is a member's part of the call's transaction. It is nested, so that one member's conflict does not stop the others. Where
+// it does not write it reads all that the next step may need.
 type nest struct {
 	*kv.Txn
 	identity      *kv.Read
-	spots         []nestedSpot // as the member's
-	session, node *kv.Read     // of the node that has the reservation; nil: nobody has it
+	slots         []slotReads // as the member's
+	session, node *kv.Read    // of the node that has the reservation; nil: nobody has it
 }
 
-type nestedSpot struct{ reservation, block *kv.Read }
+type slotReads struct{ reservation, block *kv.Read }
 
-func (m *member) attempt(t *kv.Txn, s step) {
+func (m *member) transact(t *kv.Txn, s step) {
 	m.now = nest{Txn: t}
 	if s == write {
 		m.done = m.wanted(time.Now().UTC())
@@ -39,7 +39,7 @@ func (m *member) attempt(t *kv.Txn, s step) {
 
 func (m *member) compare(t *kv.Txn) {
 	keys := m.call.store.kv.Keys
-	if !m.reserved || !m.complete() { // else a compare of its reservations tells of its end, too
+	if !m.reserved || !m.complete() { // else the compares of its reservations fail where it has ended, too
 		t.If(kv.Unchanged(keys.Identity(m.Identity), m.identity))
 	}
 	for _, s := range m.slots {
@@ -67,20 +67,20 @@ func (m *member) read(n *nest) {
 	keys := m.call.store.kv.Keys
 	n.identity = n.Else(keys.Identity(m.Identity))
 	for _, s := range m.slots {
-		n.spots = append(n.spots, nestedSpot{
+		n.slots = append(n.slots, slotReads{
 			n.Else(keys.Reservation(m.pool, s.address)), n.Else(keys.Block(m.pool, m.Pool.BlockOf(s.address))),
 		})
 	}
-	m.looked = ""
+	m.lookedUp = ""
 	if h := m.held().Holder; h != nil {
-		m.looked = h.Node
+		m.lookedUp = h.Node
 		n.session, n.node = n.Else(keys.Session(h.Node), clientv3.WithKeysOnly()), n.Else(keys.Node(h.Node))
 	}
 }
 
-// learn takes in what the part has read.
+// learn takes over what the transaction has read.
 func (m *member) learn() error {
-	for i, s := range m.now.spots {
+	for i, s := range m.now.slots {
 		if err := m.learnReservation(&m.slots[i], s.reservation.KVs); err != nil {
 			return err
 		}
@@ -88,9 +88,9 @@ func (m *member) learn() error {
 			return err
 		}
 	}
-	m.holder = currentHolder{node: m.looked}
-	if m.looked != "" {
-		if err := m.learnRival(m.now.session.KVs, m.now.node.KVs); err != nil {
+	m.holder = currentHolder{node: m.lookedUp}
+	if m.lookedUp != "" {
+		if err := m.learnHolder(m.now.session.KVs, m.now.node.KVs); err != nil {
 			return err
 		}
 	}
@@ -111,8 +111,8 @@ func (m *member) learnReservation(s *slot, kvs []*mvccpb.KeyValue) (err error) {
 	return nil
 }
 
-// avoid lets a member that looks for an address pass over one of which a record cannot be read: it is somebody's, and
-// whose is not known. To a member that has, or asks for, this very address it is an error.
+// avoid excludes an address of which a record cannot be read from the choice: it is somebody's, and whose is not known. For a
+// member that has, or asks for, this address it is an error.
 func (m *member) avoid(s *slot, err error) error {
 	m.call.taken[m.at(s.address)] = record.Reservation{}
 	m.call.damaged[m.at(s.address)] = err
@@ -133,7 +133,7 @@ func (m *member) learnBlock(s *slot, kvs []*mvccpb.KeyValue) error {
 		m.call.foreign[at] = record.Block{Pool: at.Pool, Prefix: at.Prefix}
 		return m.avoid(s, err)
 	}
-	m.call.store.cache.sawBlock(b)
+	m.call.store.cache.learnBlockRecord(b)
 	if b.Stateful() {
 		s.block = b.Revision
 	} else {
@@ -142,7 +142,7 @@ func (m *member) learnBlock(s *slot, kvs []*mvccpb.KeyValue) error {
 	return nil
 }
 
-func (m *member) learnRival(session, node []*mvccpb.KeyValue) error {
+func (m *member) learnHolder(session, node []*mvccpb.KeyValue) error {
 	m.holder.session, m.holder.nodeRevision = len(session) > 0, kv.RevisionOf(node)
 	if len(node) == 0 {
 		return nil
@@ -152,7 +152,7 @@ func (m *member) learnRival(session, node []*mvccpb.KeyValue) error {
 	return err
 }
 
-// learnIdentity makes the spots what the identity's record says. Without a record they are candidates.
+// learnIdentity sets the slots by the identity's record. Without a record they are candidates.
 func (m *member) learnIdentity(kvs []*mvccpb.KeyValue) error {
 	m.fresh, m.identity = true, kv.RevisionOf(kvs)
 	if len(kvs) == 0 {
