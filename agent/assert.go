@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -20,7 +21,7 @@ import (
 )
 
 // holdings are the stateless addresses that this node holds by what it knows itself, as prefixes in each block.
-type holdings map[blockKey][]netip.Prefix
+type holdings map[ipam.BlockID][]netip.Prefix
 
 // held is what the journal's containers have, with the parts around it that the allocator owns. With freed it is also the
 // addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
@@ -35,7 +36,7 @@ func (a *Agent) held(freed bool) holdings {
 			return
 		}
 		seen[ownPart{pool, part}] = true
-		k := blockKey{pool, p.BlockOf(addr)}
+		k := ipam.BlockID{Pool: pool, Prefix: p.BlockOf(addr)}
 		h[k] = append(h[k], part)
 	}
 	for _, e := range a.journal.Entries() {
@@ -60,11 +61,11 @@ type ownPart struct {
 }
 
 // alleged is what of the blocks etcd says to be a node's and is not among the holdings; with nil holdings, nothing is.
-func (h holdings) alleged(blocks []record.Block, node string) map[blockKey][]netip.Prefix {
+func (h holdings) alleged(blocks []record.Block, node string) map[ipam.BlockID][]netip.Prefix {
 	if h == nil {
 		return nil
 	}
-	alleged := map[blockKey][]netip.Prefix{}
+	alleged := map[ipam.BlockID][]netip.Prefix{}
 	for _, b := range blocks {
 		for _, p := range b.Of(node) {
 			alleged[keyOf(b)] = append(alleged[keyOf(b)], allocator.Subtract(p.Prefix, h[keyOf(b)])...)
@@ -76,7 +77,7 @@ func (h holdings) alleged(blocks []record.Block, node string) map[blockKey][]net
 // assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
 // they are then.
 func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
-	byKey := map[blockKey]int{}
+	byKey := map[ipam.BlockID]int{}
 	for i, b := range blocks {
 		byKey[keyOf(b)] = i
 	}
@@ -85,7 +86,7 @@ func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []r
 		if known && !uncovered(blocks[i], prefixes) {
 			continue
 		}
-		b, err := block.Assert(ctx, s, k.pool, k.prefix, prefixes)
+		b, err := block.Assert(ctx, s, k.Pool, k.Prefix, prefixes)
 		if a.damaged(err) {
 			if err := a.recallBlock(ctx, k, err); err != nil {
 				return nil, err
@@ -95,7 +96,7 @@ func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []r
 		if err != nil {
 			return nil, err
 		}
-		a.Log.Warn("etcd had no record of what this node holds of a block", zap.String("pool", k.pool), zap.Stringer("block", k.prefix))
+		a.Log.Warn("etcd had no record of what this node holds of a block", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix))
 		if known {
 			blocks[i] = b
 		} else {
@@ -106,8 +107,8 @@ func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []r
 }
 
 // recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
-func (a *Agent) recallBlock(ctx context.Context, k blockKey, damage error) error {
-	before, err := a.store.Blocks.Before(ctx, k.pool, k.prefix)
+func (a *Agent) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
+	before, err := a.store.Blocks.Before(ctx, k.Pool, k.Prefix)
 	_, unknown := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !unknown {
 		return err
@@ -117,7 +118,7 @@ func (a *Agent) recallBlock(ctx context.Context, k blockKey, damage error) error
 		return nil
 	}
 	for _, e := range a.journal.Entries() {
-		if e.Pool == k.pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.prefix.Contains) {
+		if e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains) {
 			a.unsure.add(e.Attachment, damage)
 		}
 	}
@@ -138,9 +139,9 @@ const assertTime = 5 * time.Second
 // assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
 // whose address is another's by now. It reports whether it has asserted any, or tried to.
 func (a *Agent) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
-	in := map[poolAddress]record.Reservation{}
+	in := map[ipam.Address]record.Reservation{}
 	for _, r := range all {
-		in[poolAddress{r.Pool, r.Address}] = r
+		in[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
 	for _, e := range a.journal.Entries() {
 		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || a.attached(e, in) {
@@ -155,9 +156,9 @@ func (a *Agent) assertReservations(ctx context.Context, s *session.Session, all 
 }
 
 // attached reports whether records attach to an entry all that it has.
-func (a *Agent) attached(e *journal.Entry, in map[poolAddress]record.Reservation) bool {
+func (a *Agent) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
 	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
-		r, there := in[poolAddress{e.Pool, addr}]
+		r, there := in[ipam.Address{Pool: e.Pool, Addr: addr}]
 		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Node
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -14,20 +15,15 @@ import (
 // follows; of others' it only guides choices, and every claim is decided by etcd.
 type blocks struct {
 	mu     sync.Mutex
-	all    map[blockKey]record.Block
-	first  map[poolAddress]netip.Prefix // the prefixes of those that all has, by their first addresses
+	all    map[ipam.BlockID]record.Block
+	first  map[ipam.Address]netip.Prefix // the prefixes of those that all has, by their first addresses
 	hidden hidden
-	gone   map[blockKey]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
-	seen   int64              // the revision up to which the watch has told
-	read   int64              // the one since which settling has read all
+	gone   map[ipam.BlockID]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
+	seen   int64                  // the revision up to which the watch has told
+	read   int64                  // the one since which settling has read all
 }
 
-type blockKey struct {
-	pool   string
-	prefix netip.Prefix
-}
-
-func keyOf(b record.Block) blockKey { return blockKey{b.Pool, b.Prefix} }
+func keyOf(b record.Block) ipam.BlockID { return ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix} }
 
 // A change is a block that the watch has told of, as it is and as it was known before.
 type change struct{ now, former record.Block }
@@ -50,17 +46,17 @@ func (c change) giver(node string) string {
 
 // take brings in what the watch says. It returns the blocks that are news, those that are gone, and those whose records are
 // mended.
-func (b *blocks) take(u kv.Update[record.Block]) (news []change, gone []blockKey, mended []poolAddress) {
+func (b *blocks) take(u kv.Update[record.Block]) (news []change, gone []ipam.BlockID, mended []ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	mended = b.hidden.take(u)
 	before, floor := b.all, b.read
 	if u.Full {
-		b.all, b.first = map[blockKey]record.Block{}, map[poolAddress]netip.Prefix{}
+		b.all, b.first = map[ipam.BlockID]record.Block{}, map[ipam.Address]netip.Prefix{}
 		for k, old := range before {
 			// What cannot be read is not gone: what was known of it stays.
-			if old.Revision > u.Revision || b.hidden.unread[poolAddress{k.pool, k.prefix.Addr()}] {
-				b.all[k], b.first[poolAddress{k.pool, k.prefix.Addr()}] = old, k.prefix
+			if old.Revision > u.Revision || b.hidden.unread[ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}] {
+				b.all[k], b.first[ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}] = old, k.Prefix
 			}
 		}
 		if u.Revision >= b.read {
@@ -97,13 +93,13 @@ func (b *blocks) take(u kv.Update[record.Block]) (news []change, gone []blockKey
 func (b *blocks) settle(all []record.Block, generation int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	there := map[blockKey]bool{}
+	there := map[ipam.BlockID]bool{}
 	for _, block := range all {
 		there[keyOf(block)] = true
 		b.learn(block, 0)
 	}
 	for k, old := range b.all {
-		if !there[k] && old.Revision <= generation && !b.hidden.unread[poolAddress{k.pool, k.prefix.Addr()}] {
+		if !there[k] && old.Revision <= generation && !b.hidden.unread[ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}] {
 			b.drop(k)
 		}
 	}
@@ -134,23 +130,23 @@ func (b *blocks) ended(block record.Block) {
 	}
 	b.drop(k)
 	if b.gone == nil {
-		b.gone = map[blockKey]int64{}
+		b.gone = map[ipam.BlockID]int64{}
 	}
 	if b.seen < block.Revision {
 		b.gone[k] = block.Revision
 	}
 }
 
-func (b *blocks) drop(k blockKey) {
+func (b *blocks) drop(k ipam.BlockID) {
 	delete(b.all, k)
-	delete(b.first, poolAddress{k.pool, k.prefix.Addr()})
+	delete(b.first, ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()})
 }
 
 // learn takes in a block unless something newer is known; a block that is not known it takes only if it is newer than
 // floor. It reports whether the block is as it is known to be.
 func (b *blocks) learn(block record.Block, floor int64) bool {
 	if b.all == nil {
-		b.all = map[blockKey]record.Block{}
+		b.all = map[ipam.BlockID]record.Block{}
 	}
 	k := keyOf(block)
 	old, ok := b.all[k]
@@ -162,12 +158,12 @@ func (b *blocks) learn(block record.Block, floor int64) bool {
 	}
 	delete(b.gone, k)
 	if b.first == nil {
-		b.first = map[poolAddress]netip.Prefix{}
+		b.first = map[ipam.Address]netip.Prefix{}
 	}
-	if at := (poolAddress{k.pool, k.prefix.Addr()}); !ok && b.first[at].IsValid() {
-		delete(b.all, blockKey{k.pool, b.first[at]}) // one key has one record
+	if at := (ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}); !ok && b.first[at].IsValid() {
+		delete(b.all, ipam.BlockID{Pool: k.Pool, Prefix: b.first[at]}) // one key has one record
 	}
-	b.all[k], b.first[poolAddress{k.pool, k.prefix.Addr()}] = block, k.prefix
+	b.all[k], b.first[ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}] = block, k.Prefix
 	return true
 }
 
@@ -183,14 +179,14 @@ func (b *blocks) in(k spaceKey) (all []record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, block := range b.all {
-		if key.pool == k.pool && allocator.FamilyOf(key.prefix.Addr()) == k.family {
+		if key.Pool == k.pool && allocator.FamilyOf(key.Prefix.Addr()) == k.family {
 			all = append(all, block)
 		}
 	}
 	return all
 }
 
-func (b *blocks) at(k blockKey) (record.Block, bool) {
+func (b *blocks) at(k ipam.BlockID) (record.Block, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	block, ok := b.all[k]
@@ -200,7 +196,7 @@ func (b *blocks) at(k blockKey) (record.Block, bool) {
 // used tells of the pool's blocks in which no usable address is nobody's.
 func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool {
-		block, ok := b.at(blockKey{pool.Name, p})
+		block, ok := b.at(ipam.BlockID{Pool: pool.Name, Prefix: p})
 		if b.isHidden(pool.Name, p) {
 			return true
 		}
@@ -218,5 +214,5 @@ func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 
 // of is the block that an address lies in.
 func (b *blocks) of(pool *allocator.Pool, a netip.Addr) (record.Block, bool) {
-	return b.at(blockKey{pool.Name, pool.BlockOf(a)})
+	return b.at(ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)})
 }

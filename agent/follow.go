@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -92,7 +93,7 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 		news, keys, mended := a.blocks.take(u)
 		gone := slices.Clone(keys)
 		a.tellMisfits(u.Set)
-		changes := map[blockKey]change{}
+		changes := map[ipam.BlockID]change{}
 		for _, c := range news {
 			changes[keyOf(c.now)] = c
 			keys = append(keys, keyOf(c.now))
@@ -100,7 +101,7 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 		if broken.Settling {
 			return // the watch would settle in its stead
 		}
-		var gained []blockKey
+		var gained []ipam.BlockID
 		a.gate.Shared(func() { gained = a.reconcile(keys...) })
 		a.gainedAgain(gained)
 		a.assertGone(gone)
@@ -108,7 +109,7 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 		for _, k := range gained {
 			if from := changes[k].giver(a.Node); from != "" {
 				a.metrics.Gift("received")
-				a.Log.Info("received addresses", zap.String("pool", k.pool), zap.Stringer("block", k.prefix), zap.String("from", from))
+				a.Log.Info("received addresses", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix), zap.String("from", from))
 			}
 		}
 		a.waiters.wakeAll() // a block may be free
@@ -117,14 +118,14 @@ func (a *Agent) followBlocks(ctx context.Context) error {
 
 // gainedAgain brings back to etcd's knowledge what is held of blocks that have come in: while a block's record could not be
 // read, nothing of it was published, and who was found cut in it stayed so.
-func (a *Agent) gainedAgain(gained []blockKey) {
+func (a *Agent) gainedAgain(gained []ipam.BlockID) {
 	for _, k := range gained {
-		for _, e := range a.journal.Within(k.pool, k.prefix) {
+		for _, e := range a.journal.Within(k.Pool, k.Prefix) {
 			if e.Class == allocator.Stateless {
 				a.backlog.add(e.Pool, e.Addresses)
 			}
 		}
-		if a.cutOff.any(func(at poolAddress) bool { return at.pool == k.pool && k.prefix.Contains(at.addr) }) {
+		if a.cutOff.any(func(at ipam.Address) bool { return at.Pool == k.Pool && k.Prefix.Contains(at.Addr) }) {
 			a.reassert.Raise()
 		}
 	}
@@ -132,7 +133,7 @@ func (a *Agent) gainedAgain(gained []blockKey) {
 
 // awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
 func (a *Agent) awaited(r record.Reservation) bool {
-	return a.unread.has(r.Holder.Attachment) || a.cutOff.any(func(at poolAddress) bool { return at == poolAddress{r.Pool, r.Address} })
+	return a.unread.has(r.Holder.Attachment) || a.cutOff.any(func(at ipam.Address) bool { return at == ipam.Address{Pool: r.Pool, Addr: r.Address} })
 }
 
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.

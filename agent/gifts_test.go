@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
@@ -87,7 +88,7 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "large", V4: 1})
 	check(t, err)
 	r.until("n2 has got addresses of the whole one", func() bool {
-		b, _ := r.agent.blocks.at(blockKey{"large", whole})
+		b, _ := r.agent.blocks.at(ipam.BlockID{Pool: "large", Prefix: whole})
 		return len(b.Of("n2")) > 0
 	})
 	if c := r.agent.pools.counts(spaceKey{"large", allocator.V4}); c.Free < 1024-1 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -21,9 +22,9 @@ import (
 // a block of another size. Somebody owns them, and it is not known who: nobody claims them, and nothing is published of
 // them until the record is mended. Its owner goes on with what it knows.
 type hidden struct {
-	unread map[poolAddress]bool                     // by their first addresses
-	parked map[poolAddress]map[poolAddress]struct{} // what is to be published of each once it is mended
-	left   map[poolAddress]time.Time                // blocks of others whose keys are gone, and since when
+	unread map[ipam.Address]bool                      // by their first addresses
+	parked map[ipam.Address]map[ipam.Address]struct{} // what is to be published of each once it is mended
+	left   map[ipam.Address]time.Time                 // blocks of others whose keys are gone, and since when
 }
 
 // leftTime is how long a block is not claimed, while there are others, after its key has gone without a word of ours: where
@@ -31,20 +32,20 @@ type hidden struct {
 const leftTime = 5 * time.Second
 
 // take brings in what the watch says; the blocks' lock is held. Mended are the blocks that can be read again, or are gone.
-func (h *hidden) take(u kv.Update[record.Block]) (mended []poolAddress) {
+func (h *hidden) take(u kv.Update[record.Block]) (mended []ipam.Address) {
 	if u.Full || h.unread == nil {
-		h.unread = map[poolAddress]bool{}
+		h.unread = map[ipam.Address]bool{}
 	}
 	for _, e := range u.Mended {
-		at := poolAddress{e.At.Pool, e.At.Address}
+		at := ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}
 		delete(h.unread, at)
 		mended = append(mended, at)
 	}
 	for _, e := range u.Bad {
-		h.unread[poolAddress{e.At.Pool, e.At.Address}] = true
+		h.unread[ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}] = true
 	}
 	if h.left == nil {
-		h.left = map[poolAddress]time.Time{}
+		h.left = map[ipam.Address]time.Time{}
 	}
 	for at, since := range h.left {
 		if time.Since(since) > leftTime {
@@ -52,7 +53,7 @@ func (h *hidden) take(u kv.Update[record.Block]) (mended []poolAddress) {
 		}
 	}
 	for _, b := range u.Set {
-		at := poolAddress{b.Pool, b.Prefix.Addr()}
+		at := ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}
 		delete(h.left, at)
 		if h.unread[at] { // a transaction has come upon it, and the watch has not seen it
 			delete(h.unread, at)
@@ -60,7 +61,7 @@ func (h *hidden) take(u kv.Update[record.Block]) (mended []poolAddress) {
 		}
 	}
 	for _, b := range u.Gone {
-		h.left[poolAddress{b.Pool, b.Prefix.Addr()}] = time.Now()
+		h.left[ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}] = time.Now()
 	}
 	return mended
 }
@@ -70,10 +71,10 @@ func (b *blocks) spoil(e *kv.DamagedError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.hidden.unread == nil {
-		b.hidden.unread = map[poolAddress]bool{}
+		b.hidden.unread = map[ipam.Address]bool{}
 	}
 	if e.At.Kind == kv.KindBlock {
-		b.hidden.unread[poolAddress{e.At.Pool, e.At.Address}] = true
+		b.hidden.unread[ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}] = true
 	}
 }
 
@@ -85,7 +86,7 @@ func (b *blocks) isHidden(pool string, block netip.Prefix) bool {
 }
 
 func (b *blocks) hides(pool string, block netip.Prefix) bool {
-	at := poolAddress{pool, block.Addr()}
+	at := ipam.Address{Pool: pool, Addr: block.Addr()}
 	written, known := b.first[at]
 	return b.hidden.unread[at] || known && written != block
 }
@@ -96,7 +97,7 @@ func (b *blocks) hiddenIn(name string, c *config.Config) (all []netip.Prefix) {
 	defer b.mu.Unlock()
 	pool := c.Pools[name]
 	for at := range b.hidden.unread {
-		if block := pool.BlockOf(at.addr); at.pool == name && block.IsValid() {
+		if block := pool.BlockOf(at.Addr); at.Pool == name && block.IsValid() {
 			all = append(all, block)
 		}
 	}
@@ -107,26 +108,26 @@ func (b *blocks) hiddenIn(name string, c *config.Config) (all []netip.Prefix) {
 func (b *blocks) hasLeft(pool string, block netip.Prefix) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	since, there := b.hidden.left[poolAddress{pool, block.Addr()}]
+	since, there := b.hidden.left[ipam.Address{Pool: pool, Addr: block.Addr()}]
 	return there && time.Since(since) <= leftTime
 }
 
 // park keeps an address whose assignment cannot be published until its block is mended.
-func (b *blocks) park(block netip.Prefix, d poolAddress) {
+func (b *blocks) park(block netip.Prefix, d ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	at := poolAddress{d.pool, block.Addr()}
+	at := ipam.Address{Pool: d.Pool, Addr: block.Addr()}
 	if b.hidden.parked == nil {
-		b.hidden.parked = map[poolAddress]map[poolAddress]struct{}{}
+		b.hidden.parked = map[ipam.Address]map[ipam.Address]struct{}{}
 	}
 	if b.hidden.parked[at] == nil {
-		b.hidden.parked[at] = map[poolAddress]struct{}{}
+		b.hidden.parked[at] = map[ipam.Address]struct{}{}
 	}
 	b.hidden.parked[at][d] = struct{}{}
 }
 
 // unpark gives back what was kept of a block.
-func (b *blocks) unpark(at poolAddress) map[poolAddress]struct{} {
+func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	kept := b.hidden.parked[at]
@@ -135,10 +136,10 @@ func (b *blocks) unpark(at poolAddress) map[poolAddress]struct{} {
 }
 
 // unhide publishes what could not be published of blocks whose records are mended.
-func (a *Agent) unhide(mended []poolAddress) {
+func (a *Agent) unhide(mended []ipam.Address) {
 	for _, at := range mended {
 		for d := range a.blocks.unpark(at) {
-			a.backlog.add(d.pool, []netip.Addr{d.addr})
+			a.backlog.add(d.Pool, []netip.Addr{d.Addr})
 		}
 	}
 	a.settleUnsure(len(mended) > 0)
@@ -163,23 +164,23 @@ func (a *Agent) tellMisfits(set []record.Block) {
 }
 
 // assertGone makes etcd know again what this node owns of blocks whose keys somebody has deleted.
-func (a *Agent) assertGone(gone []blockKey) {
+func (a *Agent) assertGone(gone []ipam.BlockID) {
 	for _, k := range gone {
-		pool, known := a.config.Load().Pools[k.pool]
-		if !known || pool.BlockOf(k.prefix.Addr()) != k.prefix {
+		pool, known := a.config.Load().Pools[k.Pool]
+		if !known || pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
 			continue
 		}
 		var own []netip.Prefix
-		a.pools.with(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())}, func(s *allocator.Space) {
+		a.pools.with(spaceKey{k.Pool, allocator.FamilyOf(k.Prefix.Addr())}, func(s *allocator.Space) {
 			for _, p := range s.Parts() {
-				if k.prefix.Contains(p.Addr()) {
+				if k.Prefix.Contains(p.Addr()) {
 					own = append(own, p)
 				}
 			}
 		})
 		// What nobody uses is anybody's again, as a block is that this node has given up.
 		if len(own) > 0 && slices.ContainsFunc(a.journal.Entries(), func(e *journal.Entry) bool {
-			return e.Pool == k.pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.prefix.Contains)
+			return e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains)
 		}) {
 			a.background.Go(func() { a.assertBlock(k, own) })
 		}
@@ -187,22 +188,22 @@ func (a *Agent) assertGone(gone []blockKey) {
 }
 
 // assertBlock makes etcd know again what this node owns of one block. Where it cannot, the next settling does.
-func (a *Agent) assertBlock(k blockKey, own []netip.Prefix) {
+func (a *Agent) assertBlock(k ipam.BlockID, own []netip.Prefix) {
 	session, err := a.holding(allocator.Stateless)
 	if err != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := block.Assert(ctx, session, k.pool, k.prefix, own)
+	b, err := block.Assert(ctx, session, k.Pool, k.Prefix, own)
 	if err == nil {
-		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.pool),
-			zap.Stringer("block", k.prefix))
+		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.Pool),
+			zap.Stringer("block", k.Prefix))
 		err = a.own(session, b)
 	}
 	if err != nil && !a.damaged(err) {
-		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.pool),
-			zap.Stringer("block", k.prefix), zap.Error(err))
+		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.Pool),
+			zap.Stringer("block", k.Prefix), zap.Error(err))
 		a.reassert.Raise()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/config"
@@ -28,8 +29,8 @@ const machineHeld = "machine-address-held"
 // A machine is what keepMachine knows of the host's own addresses. Only its task uses it.
 type machine struct {
 	look task.Signal
-	seen map[poolAddress]bool      // those that the host had in a pool when it was looked at last
-	gone map[poolAddress]time.Time // since when the host has not had what etcd says to be its own
+	seen map[ipam.Address]bool      // those that the host had in a pool when it was looked at last
+	gone map[ipam.Address]time.Time // since when the host has not had what etcd says to be its own
 }
 
 // keepMachine keeps the addresses that this host itself has, and that lie in a pool, from being given to anybody: each is a part
@@ -64,16 +65,16 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 	if err != nil || config.Revision == 0 {
 		return err // what is not known gives up nothing
 	}
-	has, links := map[poolAddress]bool{}, map[poolAddress]int{}
+	has, links := map[ipam.Address]bool{}, map[ipam.Address]int{}
 	for _, h := range host {
 		for name, pool := range config.Pools {
 			if pool.Contains(h.Address) && !slices.Contains(pool.Gateways, h.Address) && !slices.Contains(pool.Former, h.Address) {
-				at := poolAddress{name, h.Address}
+				at := ipam.Address{Pool: name, Addr: h.Address}
 				has[at], links[at] = true, h.Index
 			}
 		}
 	}
-	ask, subjects := map[poolAddress]bool{}, []string{}
+	ask, subjects := map[ipam.Address]bool{}, []string{}
 	var failed []error
 	for at := range has {
 		kept, asked, err := a.keepOwn(ctx, session, config, at, links[at])
@@ -84,7 +85,7 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 			ask[at] = true
 		}
 		if !kept {
-			subjects = append(subjects, at.addr.String())
+			subjects = append(subjects, at.Addr.String())
 		}
 	}
 	a.machine.seen = has
@@ -102,31 +103,31 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
 
 // keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
-func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at poolAddress,
+func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
 	index int) (kept, asked bool, err error) {
-	pool := config.Pools[at.pool]
-	b, _ := a.blocks.of(&pool, at.addr)
-	owner := b.OwnerOf(at.addr)
+	pool := config.Pools[at.Pool]
+	b, _ := a.blocks.of(&pool, at.Addr)
+	owner := b.OwnerOf(at.Addr)
 	var out *outgoing
 	switch owner {
 	case record.OwnerMachine:
 		if a.machine.seen[at] || slices.ContainsFunc(b.Machines(),
-			func(p record.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.addr) }) {
+			func(p record.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.Addr) }) {
 			return true, false, nil
 		}
 	case a.Node:
-		if e := a.journal.Holder(at.pool, at.addr); e != nil {
+		if e := a.journal.Holder(at.Pool, at.Addr); e != nil {
 			a.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = a.takeOutAddress(at.pool, at.addr); out == nil {
-			return false, false, fmt.Errorf("address %s is in use on this node just now", at.addr)
+		if out = a.takeOutAddress(at.Pool, at.Addr); out == nil {
+			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:
 	default:
 		return a.askOwner(ctx, at, index, owner)
 	}
-	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr, out != nil)
+	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr, out != nil)
 	if out != nil {
 		if err != nil && !definite(err) && !errors.Is(err, block.ErrTaken) && !errors.Is(err, record.ErrStaleConfig) {
 			a.doubt(out)
@@ -135,22 +136,22 @@ func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *c
 		a.arrived(out, now)
 	} else if err == nil || errors.Is(err, block.ErrTaken) {
 		a.blocks.put(now)
-		a.gate.Shared(func() { a.reconcile(blockKey{at.pool, pool.BlockOf(at.addr)}) })
+		a.gate.Shared(func() { a.reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
 	}
 	if taken, is := errors.AsType[*record.TakenError](err); is {
 		a.tellHeld(at, index, taken.Holder)
 		return false, false, nil
 	}
 	if err == nil {
-		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.pool),
-			zap.Stringer("address", at.addr))
+		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.Pool),
+			zap.Stringer("address", at.Addr))
 	}
 	return err == nil, false, err
 }
 
 // askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
-func (a *Agent) askOwner(ctx context.Context, at poolAddress, index int, owner string) (kept, asked bool, err error) {
-	s, err := a.store.Blocks.Assignment(ctx, at.pool, at.addr)
+func (a *Agent) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
+	s, err := a.store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil {
 		return false, true, err
 	}
@@ -159,7 +160,7 @@ func (a *Agent) askOwner(ctx context.Context, at poolAddress, index int, owner s
 	} else {
 		a.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
 	}
-	err = a.takeAddressBlock(ctx, spaceKey{at.pool, allocator.FamilyOf(at.addr)}, at.addr)
+	err = a.takeAddressBlock(ctx, spaceKey{at.Pool, allocator.FamilyOf(at.Addr)}, at.Addr)
 	if errors.Is(err, errNoBlock) {
 		err = nil
 	}
@@ -167,40 +168,40 @@ func (a *Agent) askOwner(ctx context.Context, at poolAddress, index int, owner s
 }
 
 // tellHeld says that somebody has an address of this machine's.
-func (a *Agent) tellHeld(at poolAddress, index int, holder string) {
+func (a *Agent) tellHeld(at ipam.Address, index int, holder string) {
 	link, err := a.kernel.LinkName(index)
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
 	}
-	a.findings.Set(machineHeld, at.addr.String(),
-		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Node, at.addr, link, at.pool, holder),
+	a.findings.Set(machineHeld, at.Addr.String(),
+		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Node, at.Addr, link, at.Pool, holder),
 		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
 }
 
 // giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
-func (a *Agent) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[poolAddress]bool) error {
+func (a *Agent) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
 	var failed []error
 	for _, at := range a.machine.lost(a.blocks.machines(a.Node), has, time.Now()) {
-		pool, known := config.Pools[at.pool]
+		pool, known := config.Pools[at.Pool]
 		if !known {
 			continue
 		}
-		now, err := block.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.pool], at.addr)
+		now, err := block.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr)
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
 		delete(a.machine.gone, at)
 		a.blocks.ended(now)
-		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.pool),
-			zap.Stringer("address", at.addr))
+		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.Pool),
+			zap.Stringer("address", at.Addr))
 	}
 	return errors.Join(failed...)
 }
 
 // lost takes in what of the machine's own addresses it has, and returns those that it has not had for long.
-func (m *machine) lost(own []poolAddress, has map[poolAddress]bool, now time.Time) (all []poolAddress) {
-	gone := map[poolAddress]time.Time{}
+func (m *machine) lost(own []ipam.Address, has map[ipam.Address]bool, now time.Time) (all []ipam.Address) {
+	gone := map[ipam.Address]time.Time{}
 	for _, at := range own {
 		if has[at] {
 			continue
@@ -219,7 +220,7 @@ func (m *machine) lost(own []poolAddress, has map[poolAddress]bool, now time.Tim
 }
 
 // machines are the addresses that are a node's own by what is known of blocks.
-func (b *blocks) machines(node string) (all []poolAddress) {
+func (b *blocks) machines(node string) (all []ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for k, block := range b.all {
@@ -228,7 +229,7 @@ func (b *blocks) machines(node string) (all []poolAddress) {
 		}
 		for _, p := range block.Parts {
 			if p.Owner == record.OwnerMachine && p.Node == node {
-				all = append(all, poolAddress{k.pool, p.Prefix.Addr()})
+				all = append(all, ipam.Address{Pool: k.Pool, Addr: p.Prefix.Addr()})
 			}
 		}
 	}

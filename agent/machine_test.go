@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -190,25 +191,25 @@ func (r *rig) isolations() (n int) {
 
 func TestAnAddressIsLostOnlyWhenTheHostHasNotHadItForAWhile(t *testing.T) {
 	var m machine
-	kept := poolAddress{"tiny", netip.MustParseAddr("10.7.0.5")}
-	moved := poolAddress{"tiny", netip.MustParseAddr("10.7.0.6")}
-	own := []poolAddress{kept, moved}
+	kept := ipam.Address{Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.5")}
+	moved := ipam.Address{Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.6")}
+	own := []ipam.Address{kept, moved}
 	start := time.Now()
 	for _, step := range []struct {
 		after time.Duration
-		has   []poolAddress
-		lost  []poolAddress
+		has   []ipam.Address
+		lost  []ipam.Address
 	}{
 		{0, own, nil},
 		{time.Hour, own, nil}, // a host that has it for long has not lost it
-		{time.Hour + time.Second, []poolAddress{kept}, nil},
-		{time.Hour + machineGone/2, []poolAddress{kept}, nil},
+		{time.Hour + time.Second, []ipam.Address{kept}, nil},
+		{time.Hour + machineGone/2, []ipam.Address{kept}, nil},
 		{time.Hour + machineGone, own, nil}, // it has come back, and the time begins anew
-		{time.Hour + 2*machineGone, []poolAddress{kept}, nil},
-		{time.Hour + 3*machineGone, []poolAddress{kept}, []poolAddress{moved}},
-		{time.Hour + 4*machineGone, []poolAddress{kept}, []poolAddress{moved}}, // until it was given up
+		{time.Hour + 2*machineGone, []ipam.Address{kept}, nil},
+		{time.Hour + 3*machineGone, []ipam.Address{kept}, []ipam.Address{moved}},
+		{time.Hour + 4*machineGone, []ipam.Address{kept}, []ipam.Address{moved}}, // until it was given up
 	} {
-		has := map[poolAddress]bool{}
+		has := map[ipam.Address]bool{}
 		for _, at := range step.has {
 			has[at] = true
 		}
@@ -233,8 +234,8 @@ func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
 		block("10.7.0.32/28", part("10.7.0.33/32", record.OwnerMachine, "n1")),
 	}})
 	all := b.machines("n1")
-	slices.SortFunc(all, func(x, y poolAddress) int { return x.addr.Compare(y.addr) })
-	want := []poolAddress{{"tiny", netip.MustParseAddr("10.7.0.4")}, {"tiny", netip.MustParseAddr("10.7.0.33")}}
+	slices.SortFunc(all, func(x, y ipam.Address) int { return x.Addr.Compare(y.Addr) })
+	want := []ipam.Address{{Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.4")}, {Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.33")}}
 	if !slices.Equal(all, want) {
 		t.Errorf("they are %v, want %v", all, want)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -19,17 +20,17 @@ import (
 // them; reservations and assignments are those that were read.
 type named struct {
 	agent        *Agent
-	reservations map[poolAddress]record.Reservation
-	assignments  map[poolAddress]record.Assignment
+	reservations map[ipam.Address]record.Reservation
+	assignments  map[ipam.Address]record.Assignment
 }
 
 func newNamed(a *Agent, reservations []record.Reservation, assignments []record.Assignment) *named {
-	n := &named{a, map[poolAddress]record.Reservation{}, map[poolAddress]record.Assignment{}}
+	n := &named{a, map[ipam.Address]record.Reservation{}, map[ipam.Address]record.Assignment{}}
 	for _, r := range reservations {
-		n.reservations[poolAddress{r.Pool, r.Address}] = r
+		n.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
 	for _, s := range assignments {
-		n.assignments[poolAddress{s.Pool, s.Address}] = s
+		n.assignments[ipam.Address{Pool: s.Pool, Addr: s.Address}] = s
 	}
 	return n
 }
@@ -40,7 +41,7 @@ func (n *named) exactly(e *journal.Entry) bool {
 		return n.agent.attached(e, n.reservations)
 	}
 	return n.owned(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
-		s := n.assignments[poolAddress{e.Pool, addr}]
+		s := n.assignments[ipam.Address{Pool: e.Pool, Addr: addr}]
 		return s.Node != n.agent.Node || s.Attachment != e.Attachment
 	})
 }
@@ -76,7 +77,7 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 		a.settleAgain()
 		return
 	}
-	waiting := map[poolAddress]bool{}
+	waiting := map[ipam.Address]bool{}
 	var cut []string
 	for _, e := range a.journal.Entries() {
 		port := e.Wiring.Port
@@ -110,19 +111,19 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 	a.cutOff.Store(&waiting)
 }
 
-func await(waiting map[poolAddress]bool, e *journal.Entry) {
+func await(waiting map[ipam.Address]bool, e *journal.Entry) {
 	for _, addr := range e.Addresses {
-		waiting[poolAddress{e.Pool, addr}] = true
+		waiting[ipam.Address{Pool: e.Pool, Addr: addr}] = true
 	}
 }
 
 // cutOff are the addresses of containers that are cut until etcd names them.
 type cutOff struct {
-	atomic.Pointer[map[poolAddress]bool]
+	atomic.Pointer[map[ipam.Address]bool]
 }
 
 // any reports whether one of them is among those that f picks.
-func (c *cutOff) any(f func(poolAddress) bool) bool {
+func (c *cutOff) any(f func(ipam.Address) bool) bool {
 	all := c.Load()
 	if all == nil {
 		return false

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -30,7 +31,7 @@ func (a *Agent) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix,
 	if !ok {
 		return nil
 	}
-	block, ok := a.blocks.at(blockKey{k.pool, s.BlockOf(part.Addr())})
+	block, ok := a.blocks.at(ipam.BlockID{Pool: k.pool, Prefix: s.BlockOf(part.Addr())})
 	if !ok {
 		return nil // etcd has no record of it: it is not this node's to give, nor to use
 	}
@@ -73,7 +74,7 @@ func (a *Agent) doubts() []*outgoing {
 // may have handed out of it, or only an etcd that recovers says so. A doubt ends with a word of the block that is newer than
 // what was compared: no
 // transaction that compares less can be carried out any more. The lock is held.
-func (p *pools) kept(k blockKey, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
+func (p *pools) kept(k ipam.BlockID, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
 	p.out = slices.DeleteFunc(p.out, func(o *outgoing) bool {
 		return o.inDoubt && keyOf(o.block) == k && now.Revision != o.block.Revision
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -19,7 +20,7 @@ type pools struct {
 	spaces  map[spaceKey]*allocator.Space
 	out     []*outgoing
 	shunned shunned
-	alleged map[blockKey][]netip.Prefix // only an etcd that recovers says that they are this node's
+	alleged map[ipam.BlockID][]netip.Prefix // only an etcd that recovers says that they are this node's
 }
 
 type spaceKey struct {
@@ -61,13 +62,13 @@ func (p *pools) settle(blocks []record.Block, node string, held holdings, forgot
 	if forgotten {
 		p.shunned.all(blocks, node)
 	}
-	there := map[blockKey]bool{}
+	there := map[ipam.BlockID]bool{}
 	for _, b := range blocks {
 		there[keyOf(b)] = true
 	}
 	for k, s := range p.spaces {
 		for _, block := range s.Blocks() {
-			if !there[blockKey{k.pool, block}] {
+			if !there[ipam.BlockID{Pool: k.pool, Prefix: block}] {
 				s.Drop(block) // etcd has no record of it any more, and nothing of it is in use
 			}
 		}

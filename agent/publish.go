@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
@@ -23,30 +24,25 @@ import (
 // the journal says at that time, so that a batch can be repeated, and many changes of one address cost one write.
 type backlog struct {
 	mu     sync.Mutex
-	dirty  map[poolAddress]struct{}
-	sent   map[poolAddress]struct{} // those that were taken, while it is not known that etcd has them
+	dirty  map[ipam.Address]struct{}
+	sent   map[ipam.Address]struct{} // those that were taken, while it is not known that etcd has them
 	signal task.Signal
-}
-
-type poolAddress struct {
-	pool string
-	addr netip.Addr
 }
 
 func (b *backlog) add(pool string, addresses []netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.dirty == nil {
-		b.dirty = map[poolAddress]struct{}{}
+		b.dirty = map[ipam.Address]struct{}{}
 	}
 	for _, a := range addresses {
-		b.dirty[poolAddress{pool, a}] = struct{}{}
+		b.dirty[ipam.Address{Pool: pool, Addr: a}] = struct{}{}
 	}
 	b.signal.Raise()
 }
 
 // take empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
-func (b *backlog) take() map[poolAddress]struct{} {
+func (b *backlog) take() map[ipam.Address]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	dirty := b.dirty
@@ -106,7 +102,7 @@ func (a *Agent) publishAll(ctx context.Context) error {
 		err := a.publish(ctx, status, dirty)
 		if err != nil {
 			for d := range dirty {
-				a.backlog.add(d.pool, []netip.Addr{d.addr})
+				a.backlog.add(d.Pool, []netip.Addr{d.Addr})
 			}
 		}
 		a.backlog.done()
@@ -118,37 +114,37 @@ func (a *Agent) publishAll(ctx context.Context) error {
 	}
 }
 
-func (a *Agent) publish(ctx context.Context, status record.Status, dirty map[poolAddress]struct{}) error {
+func (a *Agent) publish(ctx context.Context, status record.Status, dirty map[ipam.Address]struct{}) error {
 	session, err := a.holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
 	batch := rollout.Batch{Status: status}
-	compared := map[blockKey]bool{}
+	compared := map[ipam.BlockID]bool{}
 	for d := range dirty {
-		pool, _, err := a.pool(d.pool)
+		pool, _, err := a.pool(d.Pool)
 		if err != nil {
 			continue // the pool is gone, and with it what was published
 		}
-		if prefix := pool.BlockOf(d.addr); a.blocks.isHidden(d.pool, prefix) {
+		if prefix := pool.BlockOf(d.Addr); a.blocks.isHidden(d.Pool, prefix) {
 			a.blocks.park(prefix, d) // until its record is mended
 			continue
 		}
-		block, ok := a.blocks.of(pool, d.addr)
-		if !ok || block.OwnerOf(d.addr) != a.Node {
+		block, ok := a.blocks.of(pool, d.Addr)
+		if !ok || block.OwnerOf(d.Addr) != a.Node {
 			continue // lost: its new owner publishes
 		}
-		if k := (blockKey{block.Pool, block.Prefix}); !compared[k] {
+		if k := (ipam.BlockID{Pool: block.Pool, Prefix: block.Prefix}); !compared[k] {
 			compared[k] = true
 			batch.Blocks = append(batch.Blocks, block)
 		}
-		assignment := record.Assignment{Pool: d.pool, Address: d.addr}
-		e := a.journal.Holder(d.pool, d.addr)
+		assignment := record.Assignment{Pool: d.Pool, Address: d.Addr}
+		e := a.journal.Holder(d.Pool, d.Addr)
 		if e != nil && e.Isolated != nil {
 			continue // whose the address is, is for etcd to say, not for this node
 		}
 		if e != nil && e.Answered != 0 {
-			batch.Set = append(batch.Set, a.assignment(e, d.addr))
+			batch.Set = append(batch.Set, a.assignment(e, d.Addr))
 		} else {
 			batch.Clear = append(batch.Clear, assignment)
 		}
@@ -171,16 +167,16 @@ func (a *Agent) assignment(e *journal.Entry, addr netip.Addr) record.Assignment 
 
 // republish puts every address into the backlog whose assignment in etcd differs from the journal.
 func (a *Agent) republish(assignments []record.Assignment) {
-	in := map[poolAddress]record.Assignment{}
+	in := map[ipam.Address]record.Assignment{}
 	for _, s := range assignments {
-		in[poolAddress{s.Pool, s.Address}] = s
+		in[ipam.Address{Pool: s.Pool, Addr: s.Address}] = s
 		if a.stale(s) {
 			a.backlog.add(s.Pool, []netip.Addr{s.Address})
 		}
 	}
 	for _, e := range a.journal.Entries() {
 		for _, addr := range e.Addresses {
-			if s, ok := in[poolAddress{e.Pool, addr}]; e.Class == allocator.Stateless && (!ok || s.Attachment != e.Attachment || s.Node != a.Node) {
+			if s, ok := in[ipam.Address{Pool: e.Pool, Addr: addr}]; e.Class == allocator.Stateless && (!ok || s.Attachment != e.Attachment || s.Node != a.Node) {
 				a.backlog.add(e.Pool, []netip.Addr{addr})
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -14,7 +15,7 @@ import (
 // reconcile brings the allocator to what is known of blocks: it owns what is this node's, but for what is on its way
 // out or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
 // addresses have come in. The gate is held, so that settling does not come between.
-func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
+func (a *Agent) reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 	if broken.Settling && a.unsettled.Load() {
 		return nil
 	}
@@ -26,7 +27,7 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 		if a.reconcileSpace(k) > 0 {
 			gained = append(gained, k)
 			a.foreign.asking.Raise()
-			a.freed(spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())})
+			a.freed(spaceKey{k.Pool, allocator.FamilyOf(k.Prefix.Addr())})
 		}
 	}
 	a.keepShunned()
@@ -35,8 +36,8 @@ func (a *Agent) reconcile(keys ...blockKey) (gained []blockKey) {
 
 // reconcileSpace reads what is known of the block under the allocator's lock: what left the allocator by an older word
 // does not come back.
-func (a *Agent) reconcileSpace(k blockKey) (gained int) {
-	if pool, _, err := a.pool(k.pool); err == nil && pool.BlockOf(k.prefix.Addr()) != k.prefix {
+func (a *Agent) reconcileSpace(k ipam.BlockID) (gained int) {
+	if pool, _, err := a.pool(k.Pool); err == nil && pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
 		return 0 // it is no block of the pool: somebody has written it by hand
 	}
 	p := &a.pools
@@ -49,11 +50,11 @@ func (a *Agent) reconcileSpace(k blockKey) (gained int) {
 		ours[i] = part.Prefix
 	}
 	kept := p.kept(k, b, ours)
-	s := p.spaces[spaceKey{k.pool, allocator.FamilyOf(k.prefix.Addr())}]
+	s := p.spaces[spaceKey{k.Pool, allocator.FamilyOf(k.Prefix.Addr())}]
 	if !known || s == nil {
 		return 0 // missing is not lost
 	}
-	for _, part := range allocator.Subtract(k.prefix, ours) {
+	for _, part := range allocator.Subtract(k.Prefix, ours) {
 		s.Drop(part)
 	}
 	if a.gate.SessionLocked() == nil {
@@ -61,7 +62,7 @@ func (a *Agent) reconcileSpace(k blockKey) (gained int) {
 	}
 	for _, part := range own {
 		for _, gain := range allocator.Subtract(part.Prefix, kept) {
-			gained += a.gain(s, k.pool, gain, part.Taken)
+			gained += a.gain(s, k.Pool, gain, part.Taken)
 		}
 	}
 	return gained

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -30,9 +31,9 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 }
 
 func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
-	k := blockKey{"tiny", netip.MustParsePrefix("10.7.0.0/28")}
+	k := ipam.BlockID{Pool: "tiny", Prefix: netip.MustParsePrefix("10.7.0.0/28")}
 	block := func(revision int64) record.Block {
-		return record.Block{Pool: k.pool, Prefix: k.prefix, Revision: revision, Parts: []record.Part{{Prefix: k.prefix, Owner: "n1"}}}
+		return record.Block{Pool: k.Pool, Prefix: k.Prefix, Revision: revision, Parts: []record.Part{{Prefix: k.Prefix, Owner: "n1"}}}
 	}
 	for _, full := range []bool{false, true} {
 		word := func(revision int64) kv.Update[record.Block] {
@@ -40,7 +41,7 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
 		}
 		var b blocks
 		b.put(block(5)) // claimed, and released at 6, before the watch has told of anything
-		b.ended(record.Block{Pool: k.pool, Prefix: k.prefix, Revision: 6})
+		b.ended(record.Block{Pool: k.Pool, Prefix: k.Prefix, Revision: 6})
 		if b.take(word(5)); len(b.all) > 0 {
 			t.Errorf("full %v: the word from before the release counts: %v", full, b.all)
 		}

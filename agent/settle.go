@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/reservation"
 	"github.com/berth-ipam/berth/lease/session"
@@ -71,7 +72,7 @@ func (a *Agent) settle(ctx context.Context, s *session.Session) error {
 func (a *Agent) settleParts(blocks []record.Block, generation int64, held holdings) {
 	a.blocks.settle(blocks, generation)
 	a.pools.settle(blocks, a.Node, held, a.journal.Forgot())
-	keys := make([]blockKey, len(blocks))
+	keys := make([]ipam.BlockID, len(blocks))
 	for i, b := range blocks {
 		keys[i] = keyOf(b)
 	}

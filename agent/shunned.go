@@ -8,13 +8,14 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
 // shunned are the parts of which another journal of this boot may have handed out: an address in the IPAM role leaves no
 // trace in the kernel. They are this node's and in no allocator until the next boot; the journal keeps them till then.
 type shunned struct {
-	parts   map[blockKey][]netip.Prefix
+	parts   map[ipam.BlockID][]netip.Prefix
 	changed bool // and the journal does not know yet
 }
 
@@ -28,9 +29,9 @@ func (s *shunned) all(blocks []record.Block, node string) {
 	}
 }
 
-func (s *shunned) add(k blockKey, parts ...netip.Prefix) {
+func (s *shunned) add(k ipam.BlockID, parts ...netip.Prefix) {
 	if s.parts == nil {
-		s.parts = map[blockKey][]netip.Prefix{}
+		s.parts = map[ipam.BlockID][]netip.Prefix{}
 	}
 	for _, part := range parts {
 		s.parts[k] = append(s.parts[k], allocator.Subtract(part, s.parts[k])...)
@@ -38,9 +39,9 @@ func (s *shunned) add(k blockKey, parts ...netip.Prefix) {
 }
 
 // of is what of a block is shunned. What is not the node's own any more was given up, and is as new when it comes back.
-func (s *shunned) of(k blockKey, own []netip.Prefix) (still []netip.Prefix) {
+func (s *shunned) of(k ipam.BlockID, own []netip.Prefix) (still []netip.Prefix) {
 	for _, part := range s.parts[k] {
-		still = append(still, allocator.Subtract(part, allocator.Subtract(k.prefix, own))...)
+		still = append(still, allocator.Subtract(part, allocator.Subtract(k.Prefix, own))...)
 	}
 	if slices.Equal(still, s.parts[k]) {
 		return still
@@ -68,7 +69,7 @@ func (a *Agent) noteForgotten(me, former *record.Node) {
 // recallShunned takes over what the journal says to be shunned.
 func (a *Agent) recallShunned() {
 	for _, s := range a.journal.Shunned() {
-		a.pools.shunned.add(blockKey{s.Pool, s.Block}, s.Parts...)
+		a.pools.shunned.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
 	}
 }
 
@@ -82,7 +83,7 @@ func (a *Agent) keepShunned() {
 	}
 	var all []journal.Shunned
 	for k, parts := range p.shunned.parts {
-		all = append(all, journal.Shunned{Pool: k.pool, Block: k.prefix, Parts: parts})
+		all = append(all, journal.Shunned{Pool: k.Pool, Block: k.Prefix, Parts: parts})
 	}
 	a.journal.SetShunned(all)
 	p.shunned.changed = false

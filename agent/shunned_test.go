@@ -5,13 +5,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
 func TestWhatIsShunnedIsSoUntilThisNodeHasGivenItUp(t *testing.T) {
 	whole := netip.MustParsePrefix("10.7.0.0/28")
 	lower, upper := netip.MustParsePrefix("10.7.0.0/29"), netip.MustParsePrefix("10.7.0.8/29")
-	k := blockKey{"tiny", whole}
+	k := ipam.BlockID{Pool: "tiny", Prefix: whole}
 	var s shunned
 	for range 2 { // twice is as once
 		s.all([]record.Block{{Pool: "tiny", Prefix: whole, Parts: []record.Part{{Prefix: lower, Owner: "n1"}, {Prefix: upper, Owner: "n2"}}}},

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -18,7 +19,7 @@ const strayEvery = time.Second
 // those of ADDs that are under way, and what ADDs have left behind that failed without etcd's answer.
 type strays struct {
 	mu  sync.Mutex
-	all map[poolAddress]record.Reservation
+	all map[ipam.Address]record.Reservation
 }
 
 // take brings in what the watch says. Known tells whether the journal has the holder.
@@ -26,15 +27,15 @@ func (s *strays) take(u kv.Update[record.Reservation], node string, known func(r
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.Full || s.all == nil {
-		s.all = map[poolAddress]record.Reservation{}
+		s.all = map[ipam.Address]record.Reservation{}
 	}
 	for _, r := range u.Gone {
-		delete(s.all, poolAddress{r.Pool, r.Address})
+		delete(s.all, ipam.Address{Pool: r.Pool, Addr: r.Address})
 	}
 	for _, r := range u.Set {
-		delete(s.all, poolAddress{r.Pool, r.Address})
+		delete(s.all, ipam.Address{Pool: r.Pool, Addr: r.Address})
 		if r.Holder != nil && r.Holder.Node == node && !known(r) {
-			s.all[poolAddress{r.Pool, r.Address}] = r
+			s.all[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 		}
 	}
 }
@@ -52,7 +53,7 @@ func (s *strays) list() (all []record.Reservation) {
 func (s *strays) drop(r record.Reservation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := poolAddress{r.Pool, r.Address}
+	at := ipam.Address{Pool: r.Pool, Addr: r.Address}
 	if s.all[at].Revision == r.Revision {
 		delete(s.all, at)
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
@@ -22,23 +23,23 @@ import (
 // the machine itself has.
 type wanted struct {
 	mu      sync.Mutex
-	adds    map[poolAddress][]task.Signal
-	machine map[poolAddress]bool
+	adds    map[ipam.Address][]task.Signal
+	machine map[ipam.Address]bool
 }
 
 // join says that an ADD waits for an address. Its signal says that something has changed.
-func (w *wanted) join(at poolAddress) task.Signal {
+func (w *wanted) join(at ipam.Address) task.Signal {
 	me := task.NewSignal()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.adds == nil {
-		w.adds = map[poolAddress][]task.Signal{}
+		w.adds = map[ipam.Address][]task.Signal{}
 	}
 	w.adds[at] = append(w.adds[at], me)
 	return me
 }
 
-func (w *wanted) leave(at poolAddress, me task.Signal) {
+func (w *wanted) leave(at ipam.Address, me task.Signal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.adds[at] = slices.DeleteFunc(w.adds[at], func(each task.Signal) bool { return each == me }); len(w.adds[at]) == 0 {
@@ -51,7 +52,7 @@ func (w *wanted) wake(pool string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for at, all := range w.adds {
-		if at.pool == pool {
+		if at.Pool == pool {
 			for _, each := range all {
 				each.Raise()
 			}
@@ -60,7 +61,7 @@ func (w *wanted) wake(pool string) {
 }
 
 // setMachine replaces the addresses of the machine's that others own, and reports whether they were others.
-func (w *wanted) setMachine(all map[poolAddress]bool) (news bool) {
+func (w *wanted) setMachine(all map[ipam.Address]bool) (news bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	news = len(all) != len(w.machine)
@@ -79,18 +80,18 @@ func (w *wanted) into(demands map[string]record.Demand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for at := range w.adds {
-		d := demands[at.pool]
-		if d.Pool = at.pool; len(d.Addresses) < demandedAtOnce {
-			d.Addresses = append(d.Addresses, at.addr)
+		d := demands[at.Pool]
+		if d.Pool = at.Pool; len(d.Addresses) < demandedAtOnce {
+			d.Addresses = append(d.Addresses, at.Addr)
 		}
-		demands[at.pool] = d
+		demands[at.Pool] = d
 	}
 	for at := range w.machine {
-		d := demands[at.pool]
-		if d.Pool = at.pool; len(d.Machine) < demandedAtOnce {
-			d.Machine = append(d.Machine, at.addr)
+		d := demands[at.Pool]
+		if d.Pool = at.Pool; len(d.Machine) < demandedAtOnce {
+			d.Machine = append(d.Machine, at.Addr)
 		}
-		demands[at.pool] = d
+		demands[at.Pool] = d
 	}
 }
 
@@ -144,7 +145,7 @@ func (a *Agent) takeOutAddress(pool string, addr netip.Addr) *outgoing {
 
 // awaitAddress waits until an address that was asked for is this node's, which another owns. Whoever has it is named at once.
 func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) error {
-	at := poolAddress{k.pool, addr}
+	at := ipam.Address{Pool: k.pool, Addr: addr}
 	me := a.wanted.join(at)
 	a.waiters.signal.Raise()
 	defer func() {
@@ -182,13 +183,13 @@ func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) e
 }
 
 // heldElsewhere says who has an address, by what is published.
-func (a *Agent) heldElsewhere(ctx context.Context, at poolAddress) error {
-	s, err := a.store.Blocks.Assignment(ctx, at.pool, at.addr)
+func (a *Agent) heldElsewhere(ctx context.Context, at ipam.Address) error {
+	s, err := a.store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil || s == nil {
 		//lint:ignore nilerr the address is asked for anyway, and its owner knows
 		return nil
 	}
-	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.addr, s.Attachment, s.Node)
+	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.Addr, s.Attachment, s.Node)
 }
 
 // takeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
