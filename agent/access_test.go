@@ -48,8 +48,8 @@ func (r *rig) users() *clientv3.Client {
 
 // refusals are the findings about what etcd refuses.
 func (r *rig) refusals() (subjects []string) {
-	for _, f := range r.agent.findings.List() {
-		if f.Kind == etcdAccess {
+	for _, f := range r.agent.Findings.List() {
+		if f.Kind == "etcd-access" {
 			subjects = append(subjects, f.Subject)
 		}
 	}
@@ -69,7 +69,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 	r.until("the finding is there", func() bool { return len(r.refusals()) > 0 })
 	answer := httptest.NewRecorder()
 	r.agent.web.WriteReady(answer, true)
-	if body := answer.Body.String(); !strings.Contains(body, etcdAccess) || !strings.Contains(body, "permission denied") ||
+	if body := answer.Body.String(); !strings.Contains(body, "etcd-access") || !strings.Contains(body, "permission denied") ||
 		!strings.Contains(body, "docs/etcd.md") {
 		t.Errorf("/readyz says %q, want what is refused, why, and what to do", body)
 	}
@@ -82,7 +82,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 	r.until("the finding names the user", func() bool { return strings.Contains(strings.Join(r.refusals(), " "), kv.TheUser) })
 	check(t, os.WriteFile(r.as.PasswordFile, []byte("another\n"), 0o600))
 	r.until("the findings have ended", func() bool { return len(r.refusals()) == 0 })
-	r.until("the node serves", func() bool { return r.agent.NotReady() == nil })
+	r.until("the node serves", func() bool { return r.agent.reporter.NotReady() == nil })
 	r.add(r.stateless("c1", "web"))
 }
 

@@ -13,11 +13,11 @@ func TestAnAgentThatDiedBeforeItTookInWhatTheKernelKnowsLeavesItToTheNext(t *tes
 	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	addrA, addrB := r.add(a), r.add(b)
 	r.stop()
-	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, os.Remove(r.agent.Journal.Path()))
 	r.open() // it has begun a journal, and dies
 	r.stop()
 	r.start()
-	if n := len(r.agent.journal.Entries()); n != 2 {
+	if n := len(r.agent.Journal.Entries()); n != 2 {
 		t.Fatalf("%d attachments are known: want the two that run", n)
 	}
 	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
@@ -31,9 +31,9 @@ func TestAPortThatTheJournalOfThisBootDoesNotKnowIsRemovedAtStart(t *testing.T) 
 	r.stop()
 	r.stray()
 	r.start()
-	ports, err := r.agent.kernel.Ports()
+	ports, err := r.agent.Kernel.Ports()
 	check(t, err)
-	if len(ports) != 1 || len(r.agent.journal.Entries()) != 1 {
+	if len(ports) != 1 || len(r.agent.Journal.Entries()) != 1 {
 		t.Errorf("there are the ports %+v: want that of the container alone", ports)
 	}
 }
@@ -47,7 +47,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 	addr := r.add(r.stateless("a", "web"))
 	reserved := r.add(r.stateful("b", "db", "db-0"))
 	r.stop()
-	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, os.Remove(r.agent.Journal.Path()))
 	for _, key := range []string{"reservations/default/" + reserved.String(), "identities/"} {
 		_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/"+key, withPrefix)
 		check(t, err)
@@ -55,7 +55,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 	p.stick()
 	r.begin()
 	// Settling is to assert b's reservation under b's lock, and gives up.
-	unlock, err := r.agent.locks.Lock(t.Context(), allocator.Attachment{Network: "net", Container: "b", Interface: "eth0"})
+	unlock, err := r.agent.Locks.Lock(t.Context(), allocator.Attachment{Network: "net", Container: "b", Interface: "eth0"})
 	check(t, err)
 	p.unstick()
 	before := r.generation()
@@ -63,7 +63,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 	joined := r.generation()
 	r.until("it has joined anew, since it could not settle", func() bool { return r.generation() > joined })
 	unlock()
-	r.until("the agent is ready", func() bool { return r.agent.NotReady() == nil })
+	r.until("the agent is ready", func() bool { return r.agent.reporter.NotReady() == nil })
 	if next := r.add(r.stateless("c", "")); sameBlock(next, addr) {
 		t.Errorf("%s was handed out from the block of the lost journal", next)
 	}

@@ -27,7 +27,7 @@ func TestADeleteThatBeganBeforeARepeatedAddSparesIt(t *testing.T) {
 		check(t, err)
 		_, err = r.send(since(late, wire.Delete, c))
 		check(t, err)
-		if r.agent.journal.Get(attachmentOf(c)) == nil {
+		if r.agent.Journal.Get(attachmentOf(c)) == nil {
 			t.Errorf("%s was deleted by a DEL of its former life", c.ID)
 		}
 		r.del(c)
@@ -46,8 +46,8 @@ func TestEvidenceFromBeforeARepeatedAddSparesIt(t *testing.T) {
 		gone := func(string) evidence {
 			return evidence{"test", before, func(e *journal.Entry) bool { return true }}
 		}
-		check(t, r.agent.collect(t.Context(), attachmentOf(c), gone("")))
-		if r.agent.journal.Get(attachmentOf(c)) == nil {
+		check(t, r.agent.detacher.collect(t.Context(), attachmentOf(c), gone("")))
+		if r.agent.Journal.Get(attachmentOf(c)) == nil {
 			t.Errorf("%s: it was collected by evidence of its former life", role)
 		}
 	}
@@ -57,14 +57,14 @@ func TestEvidenceIsLookedAtAgainUnderTheAttachmentsLock(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)
-	e := r.agent.journal.Get(attachmentOf(c))
+	e := r.agent.Journal.Get(attachmentOf(c))
 	// News of a port's end that is told only after the container has a new one.
-	r.agent.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
+	r.agent.detacher.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
 	asked := 0
-	gone := func(e *journal.Entry) bool { asked++; return !r.agent.lives(e) }
-	check(t, r.agent.collect(t.Context(), e.Attachment, evidence{"test", wire.Boottime(), gone}))
-	if asked != 1 || r.agent.journal.Get(e.Attachment) == nil {
-		t.Errorf("asked %d times, and it was collected: %v", asked, r.agent.journal.Get(e.Attachment) == nil)
+	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.lives(e) }
+	check(t, r.agent.detacher.collect(t.Context(), e.Attachment, evidence{"test", wire.Boottime(), gone}))
+	if asked != 1 || r.agent.Journal.Get(e.Attachment) == nil {
+		t.Errorf("asked %d times, and it was collected: %v", asked, r.agent.Journal.Get(e.Attachment) == nil)
 	}
 }
 
@@ -79,12 +79,12 @@ func TestANamespaceThatIsMadeAnewKeepsWhatItsRepeatedAddAnswered(t *testing.T) {
 		check(t, sandbox.Remove(c.Netns))
 		check(t, sandbox.Namespace(c.Netns))
 		again := r.add(c)
-		if entry := r.agent.journal.Get(attachmentOf(c)); entry == nil {
+		if entry := r.agent.Journal.Get(attachmentOf(c)); entry == nil {
 			t.Fatalf("round %d: what was answered is not held", i)
 		}
-		r.agent.sweep(t.Context())
-		r.until("no request is under way", func() bool { return r.agent.locks.Count() == 0 })
-		if e := r.agent.journal.Get(attachmentOf(c)); e == nil || e.Addresses[0] != again {
+		r.agent.detacher.sweep(t.Context())
+		r.until("no request is under way", func() bool { return r.agent.Locks.Count() == 0 })
+		if e := r.agent.Journal.Get(attachmentOf(c)); e == nil || e.Addresses[0] != again {
 			t.Fatalf("round %d: it had %s, was answered %s, and has nothing any more", i, addr, again)
 		}
 		if c.Role == wire.Interface {
@@ -106,11 +106,11 @@ func TestARepeatedAddAsksForTheSameRightSessionAndSettlingAsTheFirst(t *testing.
 	r.until("it is published", func() bool { return r.agent.backlog.len() == 0 })
 	session, adds := r.uncommitted(member)
 	r.regain()
-	if err := r.agent.commit(session, adds); err == nil {
+	if err := r.agent.attacher.commit(session, adds); err == nil {
 		t.Error("a repeated ADD commits by a session that is over")
 	}
 	r.etcd.Stop() // else the next proof brings the right back
-	r.agent.rights.Limit(0, 0)
+	r.agent.Rights.Limit(0, 0)
 	for _, c := range []wire.Container{plain, member} {
 		if _, err := r.ask(wire.Insert, c); err == nil {
 			t.Errorf("%s is answered without a right", c.ID)
@@ -135,13 +135,13 @@ func TestAnIsolationSurvivesTheAgentAndARecordThatCannotBeRead(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	addr := r.add(c)
 	at := attachmentOf(c)
-	port := r.agent.journal.Get(at).Wiring.Port
+	port := r.agent.Journal.Get(at).Wiring.Port
 	steal(t, r, "default", addr)
-	r.until("it is isolated", func() bool { return r.agent.journal.Isolation(at) != nil })
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolation(at) != nil })
 	r.stop()
 	r.put("reservations/default/"+addr.String(), "{") // nothing tells any more whose the address is
 	r.start()
-	if r.passes(port) || r.agent.journal.Isolation(at) == nil {
+	if r.passes(port) || r.agent.Journal.Isolation(at) == nil {
 		t.Error("it passes, since it cannot be read who has its address")
 	}
 	_, err := r.ask(wire.Insert, c)
@@ -156,10 +156,10 @@ func TestAPortThatIsFoundCutStaysSoUntilEtcdNamesIt(t *testing.T) {
 	plain, member := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	_, reserved := r.add(plain), r.add(member)
 	at := attachmentOf(member)
-	port := r.agent.journal.Get(at).Wiring.Port
+	port := r.agent.Journal.Get(at).Wiring.Port
 	// The agent ends between a cut and the note of it.
-	check(t, r.agent.kernel.Leave(port))
-	check(t, r.agent.kernel.Leave(r.agent.journal.Get(attachmentOf(plain)).Wiring.Port))
+	check(t, r.agent.Kernel.Leave(port))
+	check(t, r.agent.Kernel.Leave(r.agent.Journal.Get(attachmentOf(plain)).Wiring.Port))
 	r.stop()
 	key := "reservations/default/" + reserved.String()
 	got, err := r.etcdctl().Get(t.Context(), "/berth/v1/"+key)
@@ -169,7 +169,7 @@ func TestAPortThatIsFoundCutStaysSoUntilEtcdNamesIt(t *testing.T) {
 	if r.passes(port) || !r.found(findingCut) {
 		t.Errorf("it passes: %v; told: %v", r.passes(port), r.found(findingCut))
 	}
-	if e := r.agent.journal.Get(attachmentOf(plain)); !r.passes(e.Wiring.Port) {
+	if e := r.agent.Journal.Get(attachmentOf(plain)); !r.passes(e.Wiring.Port) {
 		t.Error("who etcd names does not pass")
 	}
 	r.put(key, string(got.Kvs[0].Value))
@@ -185,11 +185,11 @@ func TestAnIsolationEndsWhenEtcdNamesTheAttachmentAgain(t *testing.T) {
 	got, err := r.etcdctl().Get(t.Context(), "/berth/v1/"+key)
 	check(t, err)
 	steal(t, r, "default", addr)
-	r.until("it is isolated", func() bool { return r.agent.journal.Isolation(at) != nil })
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolation(at) != nil })
 	r.put(key, string(got.Kvs[0].Value))
 	r.regain()
 	r.until("it passes", func() bool {
-		e := r.agent.journal.Get(at)
+		e := r.agent.Journal.Get(at)
 		return e.Isolated == nil && r.passes(e.Wiring.Port)
 	})
 	r.del(c)
@@ -202,11 +202,11 @@ func TestAnAddThatGetsItsReservationBackEndsItsIsolation(t *testing.T) {
 	addr := r.add(c)
 	at := attachmentOf(c)
 	steal(t, r, "default", addr) // on n2, which has no session and fences by evidence
-	r.until("it is isolated", func() bool { return r.agent.journal.Isolation(at) != nil })
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolation(at) != nil })
 	if again := r.add(c); again != addr {
 		t.Errorf("it has %s, want %s", again, addr)
 	}
-	e := r.agent.journal.Get(at)
+	e := r.agent.Journal.Get(at)
 	if e.Isolated != nil || !r.passes(e.Wiring.Port) {
 		t.Errorf("it is isolated: %v, passes: %v", e.Isolated, r.passes(e.Wiring.Port))
 	}
@@ -220,8 +220,8 @@ func TestARepeatedAddOfAnIsolatedStatelessContainerIsRefusedUntilItIsDeleted(t *
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	had := r.add(c)
-	at := r.agent.journal.Entries()[0].Attachment
-	r.agent.isolate(at, func(*journal.Entry) *journal.Isolation {
+	at := r.agent.Journal.Entries()[0].Attachment
+	r.agent.isolator.isolate(at, func(*journal.Entry) *journal.Isolation {
 		return &journal.Isolation{Epoch: journal.Never, Reason: "its block is another's"}
 	})
 	for _, word := range []string{"its block is another's", "delete it first"} {
@@ -229,12 +229,12 @@ func TestARepeatedAddOfAnIsolatedStatelessContainerIsRefusedUntilItIsDeleted(t *
 			t.Errorf("the refusal does not say %q: %v", word, e)
 		}
 	}
-	if e := r.agent.journal.Get(at); e == nil || e.Isolated == nil || e.Addresses[0] != had || r.passes(e.Wiring.Port) {
+	if e := r.agent.Journal.Get(at); e == nil || e.Isolated == nil || e.Addresses[0] != had || r.passes(e.Wiring.Port) {
 		t.Errorf("the refusal has changed it: %+v", e)
 	}
 	r.del(c)
 	r.add(c)
-	if e := r.agent.journal.Get(at); e.Isolated != nil || !r.passes(e.Wiring.Port) {
+	if e := r.agent.Journal.Get(at); e.Isolated != nil || !r.passes(e.Wiring.Port) {
 		t.Errorf("deleted and added again it is %+v", e)
 	}
 }

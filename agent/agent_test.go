@@ -57,7 +57,7 @@ func TestWithoutEtcdStatelessAddAndDeleteGoOn(t *testing.T) {
 	r.del(goes)
 	r.del(member)
 	r.startEtcd()
-	r.until("etcd shows what happened", func() bool { return r.assigned(addr) != nil && len(r.agent.journal.Pending()) == 0 })
+	r.until("etcd shows what happened", func() bool { return r.assigned(addr) != nil && len(r.agent.Journal.Pending()) == 0 })
 	r.del(kept)
 	r.empty()
 }

@@ -60,7 +60,7 @@ func (r *rig) send(q *wire.Request) (*wire.Response, error) {
 			c.NetnsFile = len(files)
 		}
 	}
-	response, err := wire.Call(r.t.Context(), r.agent.Socket(), 5*time.Second, q, files)
+	response, err := wire.Call(r.t.Context(), r.agent.socket.Path, 5*time.Second, q, files)
 	check(r.t, err)
 	if response.Error != nil {
 		return response, response.Error

@@ -3,10 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -16,7 +14,6 @@ import (
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
-	"github.com/berth-ipam/berth/lease/reservation"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
@@ -26,8 +23,8 @@ type holdings map[ipam.BlockID][]netip.Prefix
 // held is what the journal's containers have, with the parts around it that the allocator owns. With freed it is also the
 // addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
 // while etcd recovers.
-func (a *Agent) held(freed bool) holdings {
-	h, own, pools := holdings{}, a.pools.parts(), a.config.Load().Pools
+func (a *manager) held(freed bool) holdings {
+	h, own, pools := holdings{}, a.pools.parts(), a.Config().Pools
 	seen := map[ownPart]bool{}
 	add := func(pool string, addr netip.Addr) {
 		p, ok := pools[pool]
@@ -39,7 +36,7 @@ func (a *Agent) held(freed bool) holdings {
 		k := ipam.BlockID{Pool: pool, Prefix: p.BlockOf(addr)}
 		h[k] = append(h[k], part)
 	}
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		if e.Class == allocator.Stateless && e.Isolated == nil {
 			for _, addr := range e.Addresses {
 				add(e.Pool, addr)
@@ -47,7 +44,7 @@ func (a *Agent) held(freed bool) holdings {
 		}
 	}
 	if freed {
-		for _, f := range a.journal.Freed(func(journal.Freed) bool { return true }) {
+		for _, f := range a.Journal.Freed(func(journal.Freed) bool { return true }) {
 			add(f.Pool, f.Address)
 		}
 	}
@@ -76,7 +73,7 @@ func (h holdings) alleged(blocks []record.Block, node string) map[ipam.BlockID][
 
 // assertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
 // they are then.
-func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
+func (a *manager) assertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
 	byKey := map[ipam.BlockID]int{}
 	for i, b := range blocks {
 		byKey[keyOf(b)] = i
@@ -87,7 +84,7 @@ func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []r
 			continue
 		}
 		b, err := block.Assert(ctx, s, k.Pool, k.Prefix, prefixes)
-		if a.damaged(err) {
+		if a.Damaged(err) {
 			if err := a.recallBlock(ctx, k, err); err != nil {
 				return nil, err
 			}
@@ -107,8 +104,8 @@ func (a *Agent) assertBlocks(ctx context.Context, s *session.Session, blocks []r
 }
 
 // recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
-func (a *Agent) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
-	before, err := a.store.Blocks.Before(ctx, k.Pool, k.Prefix)
+func (a *manager) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
+	before, err := a.Store.Blocks.Before(ctx, k.Pool, k.Prefix)
 	_, unknown := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !unknown {
 		return err
@@ -117,9 +114,9 @@ func (a *Agent) recallBlock(ctx context.Context, k ipam.BlockID, damage error) e
 		a.isolateLost(before)
 		return nil
 	}
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		if e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains) {
-			a.unsure.add(e.Attachment, damage)
+			a.isolator.unsure.add(e.Attachment, damage)
 		}
 	}
 	return nil
@@ -131,68 +128,4 @@ func uncovered(b record.Block, prefixes []netip.Prefix) bool {
 		covered = append(covered, p.Prefix)
 	}
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return len(allocator.Subtract(p, covered)) > 0 })
-}
-
-// assertTime bounds the wait for a request that is under way for a container whose reservation is to be asserted.
-const assertTime = 5 * time.Second
-
-// assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
-// whose address is another's by now. It reports whether it has asserted any, or tried to.
-func (a *Agent) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
-	in := map[ipam.Address]record.Reservation{}
-	for _, r := range all {
-		in[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
-	}
-	for _, e := range a.journal.Entries() {
-		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || a.attached(e, in) {
-			continue
-		}
-		asserted = true
-		if err := a.assertReservation(ctx, s, e.Attachment); err != nil {
-			return asserted, err
-		}
-	}
-	return asserted, nil
-}
-
-// attached reports whether records attach to an entry all that it has.
-func (a *Agent) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
-	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
-		r, there := in[ipam.Address{Pool: e.Pool, Addr: addr}]
-		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Node
-	})
-}
-
-func (a *Agent) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
-	ctx, cancel := context.WithTimeout(ctx, assertTime)
-	defer cancel()
-	unlock, err := a.locks.Lock(ctx, at) // else a DEL could come between
-	if err != nil {
-		return fmt.Errorf("agent: assert the reservation of %s: a request for it is under way: %w", at, err)
-	}
-	defer unlock()
-	e := a.journal.Get(at)
-	if e == nil {
-		return nil
-	}
-	pool, _, err := a.pool(e.Pool)
-	if err != nil {
-		return nil // the pool is gone, and with it what could be asserted
-	}
-	epoch, ok, err := reservation.Assert(ctx, s, reservation.Assertion{
-		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
-	})
-	switch {
-	case a.damaged(err):
-		a.unsure.add(at, err)
-		return nil
-	case err != nil:
-		return err
-	case !ok:
-		a.isolate(at, lostFor(e, "its reservation is another's now"))
-		return nil
-	}
-	a.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
-	a.journal.Adopt(at, epoch)
-	return nil
 }

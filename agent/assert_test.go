@@ -40,7 +40,7 @@ func TestWhatAnIsolatedContainerHasIsNotAssertedAgain(t *testing.T) {
 	block := pool.BlockOf(addr)
 	r.put("blocks/default/"+block.Addr().String(), `{"prefix":"`+block.String()+`","parts":[{"prefix":"`+block.String()+`","owner":"n2"}]}`)
 	steal(t, r, "default", reserved)
-	r.until("both are isolated", func() bool { return r.agent.journal.Isolated() == 2 })
+	r.until("both are isolated", func() bool { return r.agent.Journal.Isolated() == 2 })
 	r.put("blocks/default/"+block.Addr().String(), "") // their new owners have given them up
 	r.put("reservations/default/"+reserved.String(), "")
 	r.regain()
@@ -63,20 +63,20 @@ func TestAMemberWhoseAddressIsInAnothersBlockIsIsolated(t *testing.T) {
 	block := pool.BlockOf(addr)
 	r.put("blocks/default/"+block.Addr().String(), `{"prefix":"`+block.String()+`","parts":[{"prefix":"`+block.String()+`","owner":"n2"}]}`)
 	r.put("reservations/default/"+addr.String(), "")
-	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolated() == 1 })
 }
 
 func TestAnAddUnderWayHoldsUpNoSettling(t *testing.T) {
 	r := newRig(t)
 	c := r.stateful("a", "db", "db-0")
 	addr := r.add(c)
-	e := r.agent.journal.Entries()[0]
-	unlock, err := r.agent.locks.Lock(t.Context(), e.Attachment) // which the ADD has until it is answered
+	e := r.agent.Journal.Entries()[0]
+	unlock, err := r.agent.Locks.Lock(t.Context(), e.Attachment) // which the ADD has until it is answered
 	check(t, err)
 	underWay := *e
 	underWay.Answered = 0
-	check(t, r.agent.journal.Hold(&underWay))
-	check(t, r.agent.kernel.Leave(e.Wiring.Port))
+	check(t, r.agent.Journal.Hold(&underWay))
+	check(t, r.agent.Kernel.Leave(e.Wiring.Port))
 	r.put("reservations/default/"+addr.String(), "")
 	r.regain()
 	if r.passes(e.Wiring.Port) {
@@ -92,15 +92,15 @@ func TestTheEpochByWhichEtcdAttachesAMemberIsThatOfItsDelete(t *testing.T) {
 	r := newRig(t)
 	c := r.stateful("a", "db", "db-0")
 	addr := r.add(c)
-	e := *r.agent.journal.Entries()[0]
+	e := *r.agent.Journal.Entries()[0]
 	e.Epoch += 7 // the journal's is of a history that etcd has lost
-	check(t, r.agent.journal.Hold(&e))
+	check(t, r.agent.Journal.Hold(&e))
 	r.put("reservations/default/"+addr.String(), "")
 	r.regain()
 	r.until("it is attached again", func() bool { return r.reserved(addr.String()) })
 	other := e
 	other.Epoch -= 3
-	check(t, r.agent.journal.Hold(&other))
+	check(t, r.agent.Journal.Hold(&other))
 	r.regain()
 	r.del(c)
 	r.empty()
@@ -118,7 +118,7 @@ func TestADamagedRecordOfWhatRunsHereKeepsNothingElseFromSettling(t *testing.T) 
 	if next := r.add(r.stateless("d", "web")); pool.BlockOf(next) == pool.BlockOf(plain) {
 		t.Errorf("%s was handed out of a block that may be another's", next)
 	}
-	if n := r.agent.journal.Isolated(); n != 0 {
+	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody has what they have", n)
 	}
 }

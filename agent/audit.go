@@ -6,9 +6,18 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/admin"
 )
+
+// A caretaker does what one node of the cluster does for all.
+type caretaker struct{ *node.Node }
+
+// Run does what is to be done, until ctx ends.
+func (a *caretaker) Run(ctx context.Context) error {
+	return task.All(ctx, a.audit, a.endRetained, a.freeFormer)
+}
 
 const (
 	auditEvery = 15 * time.Second // how often the records are read through that nobody follows
@@ -18,22 +27,22 @@ const (
 
 // audit reads through all of etcd's records and tells of those that cannot be read: nobody follows the assignments, the
 // identities, the history and what nobody knows. One agent does it for all; who joins later comes upon them in its turn.
-func (a *Agent) audit(ctx context.Context) error {
+func (a *caretaker) audit(ctx context.Context) error {
 	wait := auditEvery
 	for ctx.Err() == nil {
 		task.Pause(ctx, wait)
 		wait = auditEvery
-		if !a.absences.first(a.Node) {
-			a.tellBad("audit", nil)
+		if !a.Absences.First(a.Name) {
+			a.TellBad("audit", nil)
 			continue
 		}
 		began := time.Now()
-		bad, err := admin.Audit(ctx, a.store.KV, auditTells)
+		bad, err := admin.Audit(ctx, a.Store.KV, auditTells)
 		if err != nil {
 			a.Log.Debug("cannot look for damaged records now", zap.Error(err))
 			continue
 		}
-		a.tellBad("audit", bad)
+		a.TellBad("audit", bad)
 		wait = max(auditEvery, auditShare*time.Since(began))
 	}
 	return nil

@@ -20,7 +20,7 @@ const sleepEvery = 200 * time.Millisecond
 var errShaken = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
 
 // watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
-func (a *Agent) watchSleep(ctx context.Context) error {
+func (a *keeper) watchSleep(ctx context.Context) error {
 	slept := netops.Suspended()
 	return task.Every(ctx, sleepEvery, func() {
 		if now := netops.Suspended(); now > slept+sleepEvery/2 {
@@ -33,42 +33,42 @@ func (a *Agent) watchSleep(ctx context.Context) error {
 
 // shake closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the
 // kernel's timers then, and rights count the time asleep.
-func (a *Agent) shake() {
+func (a *keeper) shake() {
 	if a.closeFence() {
-		a.shaken.Raise()
+		a.Shaken.Raise()
 	}
 }
 
 // cloned voids all rights until the next proof, also those that no kernel counts: the clocks of a machine that was restored
 // from a snapshot do not tell how long it was away.
-func (a *Agent) cloned() {
+func (a *keeper) cloned() {
 	a.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
-	a.rights.Limit(0, 0)
+	a.Rights.Limit(0, 0)
 	a.closeFence()
-	a.shaken.Raise()
+	a.Shaken.Raise()
 }
 
 // closeFence closes both classes, and reports whether there is a fence, or may be.
-func (a *Agent) closeFence() bool {
-	if fenced, err := a.kernel.Fenced(); err == nil && !fenced {
+func (a *keeper) closeFence() bool {
+	if fenced, err := a.Kernel.Fenced(); err == nil && !fenced {
 		return false
 	}
-	if err := a.kernel.CloseAll(); err != nil {
+	if err := a.Kernel.CloseAll(); err != nil {
 		a.Log.Error("cannot close the fence", zap.Error(err))
 	}
 	return true
 }
 
 // restoreTable puts the table back that another has changed. In strict mode it is closed then, until the next proof.
-func (a *Agent) restoreTable() {
+func (a *keeper) restoreTable() {
 	const kind, table = "table-changed", "bridge berth"
 	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
-	a.findings.Set(kind, table, text, findings.ByItself)
-	if err := a.kernel.EnsureTable(); err != nil {
-		a.findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
+	a.Findings.Set(kind, table, text, findings.ByItself)
+	if err := a.Kernel.EnsureTable(); err != nil {
+		a.Findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
 			"see the cause; the agent tries again with the next change, and with berthctl doctor --fix")
 	} else {
-		a.findings.Clear(kind, table)
+		a.Findings.Clear(kind, table)
 	}
 	a.shake()
 }

@@ -19,7 +19,7 @@ func (r *rig) proven() {
 	p := r.joins()
 	check(r.t, p.Arm())
 	p.Proven(wire.Boottime())
-	if len(r.agent.shaken) != 0 || r.agent.rights.Left(allocator.Stateless) <= 0 {
+	if len(r.agent.Shaken) != 0 || r.agent.Rights.Left(allocator.Stateless) <= 0 {
 		r.t.Fatal("it is shaken already, or has no right")
 	}
 }
@@ -28,22 +28,22 @@ func TestAMachineThatWasShakenClosesItsFenceAndJoinsAnew(t *testing.T) {
 	r := newRig(t)
 	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
-	r.agent.shake()
-	if got := r.passing(); len(got) != 0 || len(r.agent.shaken) != 1 {
-		t.Errorf("%v pass still; to join anew it was told %d times", got, len(r.agent.shaken))
+	r.agent.keeper.shake()
+	if got := r.passing(); len(got) != 0 || len(r.agent.Shaken) != 1 {
+		t.Errorf("%v pass still; to join anew it was told %d times", got, len(r.agent.Shaken))
 	}
 	r.stop()
 	r.start()
 	before := r.generation()
-	r.agent.shake()
+	r.agent.keeper.shake()
 	r.until("it has joined anew, and both classes pass", func() bool { return r.generation() > before && len(r.passing()) == 2 })
 }
 
 func TestWithoutAFenceASleepChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.proven()
-	r.agent.shake()
-	if len(r.agent.shaken) != 0 {
+	r.agent.keeper.shake()
+	if len(r.agent.Shaken) != 0 {
 		t.Error("it joins anew, though its rights have counted the sleep")
 	}
 }
@@ -54,11 +54,11 @@ func TestAClonedMachineHasNoRightBeforeItsNextProof(t *testing.T) {
 			r := newRig(t)
 			r.change(func(c *config.Config) { c.Settings.Fencing = mode })
 			r.proven()
-			r.agent.heed(t.Context(), netops.Event{Kind: netops.Cloned})
-			if left := r.agent.rights.Left(allocator.Stateless); left > 0 || r.agent.unbroken()[allocator.Stateless] || len(r.passing()) != 0 {
+			r.agent.detacher.heed(t.Context(), netops.Event{Kind: netops.Cloned})
+			if left := r.agent.Rights.Left(allocator.Stateless); left > 0 || r.agent.keeper.unbroken()[allocator.Stateless] || len(r.passing()) != 0 {
 				t.Errorf("%s are left of its right, by clocks that stood still unnoticed, and %v pass", left.Round(time.Second), r.passing())
 			}
-			if len(r.agent.shaken) != 1 {
+			if len(r.agent.Shaken) != 1 {
 				t.Error("it does not join anew")
 			}
 		})
@@ -69,8 +69,8 @@ func TestATableThatAnotherHasChangedIsBackAndClosedInStrictMode(t *testing.T) {
 	r := newRig(t)
 	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
-	r.agent.heed(t.Context(), netops.Event{Kind: netops.TableChanged})
-	if fenced, err := r.agent.kernel.Fenced(); err != nil || !fenced || len(r.passing()) != 0 || len(r.agent.shaken) != 1 {
-		t.Errorf("it is fenced: %v, %v; %v pass; to join anew it was told %d times", fenced, err, r.passing(), len(r.agent.shaken))
+	r.agent.detacher.heed(t.Context(), netops.Event{Kind: netops.TableChanged})
+	if fenced, err := r.agent.Kernel.Fenced(); err != nil || !fenced || len(r.passing()) != 0 || len(r.agent.Shaken) != 1 {
+		t.Errorf("it is fenced: %v, %v; %v pass; to join anew it was told %d times", fenced, err, r.passing(), len(r.agent.Shaken))
 	}
 }

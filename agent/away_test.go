@@ -30,11 +30,11 @@ func TestNotesAreDoneAtOnceWhileEtcdIsAway(t *testing.T) {
 	r.stop()
 	r.etcd.Stop()
 	for _, c := range all {
-		check(t, wire.WriteNote(r.agent.spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
+		check(t, wire.WriteNote(r.agent.Spool, wire.Note{Started: int64(wire.Boottime()), Container: c}))
 	}
 	r.begin()
 	r.until("every note is done", func() bool {
-		left, err := os.ReadDir(r.agent.spool())
+		left, err := os.ReadDir(r.agent.Spool)
 		check(t, err)
 		return len(left) == 0
 	})
@@ -51,7 +51,7 @@ func TestGarbageCollectionIsDoneAtOnceWhileEtcdIsAway(t *testing.T) {
 	r.etcd.Stop()
 	ended := make(chan error, 1)
 	go func() {
-		response, err := wire.Call(t.Context(), r.agent.Socket(), 0, &wire.Request{Operation: wire.GC, Network: "net"}, nil)
+		response, err := wire.Call(t.Context(), r.agent.socket.Path, 0, &wire.Request{Operation: wire.GC, Network: "net"}, nil)
 		if err == nil && response.Error != nil {
 			err = response.Error
 		}
@@ -67,10 +67,10 @@ func TestNobodyWhoHasGoneIsIsolated(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)
-	e := r.agent.journal.Entries()[0]
+	e := r.agent.Journal.Entries()[0]
 	r.del(c)
-	r.agent.isolate(e.Attachment, lostFor(e, "its block was lost, and it went in that moment"))
-	if n := r.agent.journal.Isolated(); n != 0 {
+	r.agent.isolator.isolate(e.Attachment, lostFor(e, "its block was lost, and it went in that moment"))
+	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
 	r.add(c)
@@ -79,7 +79,7 @@ func TestNobodyWhoHasGoneIsIsolated(t *testing.T) {
 func TestAnAddressThatStillRestsIsWaitedForAlsoWhileEtcdIsAway(t *testing.T) {
 	r := newRig(t)
 	r.apply(allocator.Pool{Name: "small", CIDRs: prefixes("10.43.0.0/24"), BlockSize: allocator.BlockSize{V4: 29}})
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("small"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("small"); return err == nil })
 	plain := func(id string) wire.Container {
 		c := r.stateless(id, "")
 		c.Role, c.Pool = wire.IPAM, "small"
@@ -87,11 +87,11 @@ func TestAnAddressThatStillRestsIsWaitedForAlsoWhileEtcdIsAway(t *testing.T) {
 	}
 	k := spaceKey{"small", allocator.V4}
 	r.add(plain("first"))
-	r.until("the next block is claimed ahead of need", func() bool { return r.agent.pools.counts(k).Free > 8 })
+	r.until("the next block is claimed ahead of need", func() bool { return r.agent.addresses.pools.counts(k).Free > 8 })
 	r.etcd.Stop()
 	defer r.startEtcd()
 	last := plain("last")
-	for i := 0; r.agent.pools.counts(k).Free > 1; i++ {
+	for i := 0; r.agent.addresses.pools.counts(k).Free > 1; i++ {
 		r.add(plain(fmt.Sprint(i)))
 	}
 	addr := r.add(last)

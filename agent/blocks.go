@@ -1,14 +1,50 @@
 package agent
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
+
+// A manager knows which addresses are this node's: the parts of blocks that it owns, as etcd says, with what the journal says
+// of each. It is brought into agreement with both whenever either changes.
+type manager struct {
+	*node.Node
+	isolator *isolator
+	backlog  *backlog
+
+	pools    pools
+	blocks   blocks
+	waiters  waiters
+	wanted   wanted
+	vain     vain
+	reserved reserved
+
+	giving task.Signal // there may be something to give to another node
+	gained task.Signal // addresses have come in
+}
+
+func newManager(n *node.Node, i *isolator, b *backlog) *manager {
+	m := &manager{Node: n, isolator: i, backlog: b, giving: task.NewSignal(), gained: task.NewSignal()}
+	m.waiters.signal = task.NewSignal()
+	m.recallShunned()
+	n.On(node.Hooks{
+		ConfigLocked: []func(*config.Config){m.pools.configure},
+		ResetLocked:  []func(){m.blocks.reset},
+	})
+	return m
+}
+
+// Run follows the cluster's blocks, until ctx ends.
+func (a *manager) Run(ctx context.Context) error { return a.followBlocks(ctx) }
 
 // blocks is what this node knows of the cluster's blocks, its own among them. It can be behind etcd, and never goes
 // back: what is known is newer than all that was known before. What it says of this node's own parts the allocator

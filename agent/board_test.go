@@ -12,22 +12,22 @@ func TestAFindingIsShownByTheNodesStatusUntilItEnds(t *testing.T) {
 	shown := func() (subjects []string) {
 		statuses, err := r.store.Rollout.Statuses(t.Context())
 		check(t, err)
-		for _, f := range statuses[r.agent.Node].Findings {
+		for _, f := range statuses[r.agent.Name].Findings {
 			if f.Kind == "test-kind" {
 				subjects = append(subjects, f.Subject)
 			}
 		}
 		return subjects
 	}
-	r.agent.findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
+	r.agent.Findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
 	r.until("the status shows it", func() bool { return strings.Join(shown(), " ") == "berth0" })
-	r.agent.findings.Clear("test-kind", "berth0")
+	r.agent.Findings.Clear("test-kind", "berth0")
 	r.until("the status shows it no more", func() bool { return len(shown()) == 0 })
 }
 
 func TestReadyzNamesWhatIsWrongAndStaysReady(t *testing.T) {
 	r := newRig(t)
-	r.agent.findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
+	r.agent.Findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
 	answer := httptest.NewRecorder()
 	r.agent.web.WriteReady(answer, true)
 	if answer.Code != http.StatusOK ||

@@ -17,11 +17,11 @@ import (
 )
 
 // read is CNI CHECK for a set; without containers it is only the version.
-func (a *Agent) read(ctx context.Context, r *wire.Request, files []*os.File) (*wire.Revision, error) {
+func (a *attacher) read(ctx context.Context, r *wire.Request, files []*os.File) (*wire.Revision, error) {
 	if r.Operation == wire.Read && len(r.Containers) == 0 {
-		return a.revision(), a.allowed(r.Operation)
+		return a.updater.revision(), a.Allowed(r.Operation)
 	}
-	set, err := a.members(r, files)
+	set, err := members(a.Node, r, files)
 	if err != nil {
 		return nil, err
 	}
@@ -30,33 +30,33 @@ func (a *Agent) read(ctx context.Context, r *wire.Request, files []*os.File) (*w
 			return nil, err
 		}
 	}
-	return a.revision(), nil
+	return a.updater.revision(), nil
 }
 
 // check compares one attachment with what ADD answered, with the journal and with the kernel (CNI specification
 // 1.1.0, "CHECK"). It names everything that is missing; what later plugins of the chain added is not its business.
-func (a *Agent) check(ctx context.Context, m *member) error {
-	unlock, err := a.locks.Lock(ctx, m.attachment)
+func (a *attacher) check(ctx context.Context, m *member) error {
+	unlock, err := a.Locks.Lock(ctx, m.attachment)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
 	}
 	defer unlock()
-	release, err := a.slots.Acquire(ctx)
+	release, err := a.Slots.Acquire(ctx)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
 	defer release()
-	e := a.journal.Get(m.attachment)
+	e := a.Journal.Get(m.attachment)
 	if e == nil {
 		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.attachment)
 	}
 	var missing []string
-	if reason := isolationOf(e); reason != "" {
+	if reason := e.IsolatedWhy(); reason != "" {
 		missing = append(missing, "it is isolated: "+reason)
 	}
 	missing = append(missing, differences(e, m.Previous)...)
 	if e.Wiring.Port != "" {
-		pool, _, err := a.pool(e.Pool)
+		pool, _, err := a.Pool(e.Pool)
 		if err != nil {
 			return err
 		}
@@ -65,10 +65,10 @@ func (a *Agent) check(ctx context.Context, m *member) error {
 		if m.Previous != nil {
 			chained(&p, e, m.Previous)
 		}
-		if err := a.kernel.Check(p); err != nil {
+		if err := a.Kernel.Check(p); err != nil {
 			missing = append(missing, err.Error())
 		}
-		classes, err := a.kernel.Classes()
+		classes, err := a.Kernel.Classes()
 		if err != nil {
 			return wire.Errorf(wire.CodeIO, "%w", err)
 		}

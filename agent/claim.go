@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
@@ -21,6 +23,18 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
+// A chooser gives ADDs their stateless addresses, and claims blocks for that.
+type chooser struct {
+	*node.Node
+	addresses *manager
+
+	claims    singleflight.Group
+	warming   sync.Map // the space keys for which a block is being claimed ahead of need
+	unclaimed sync.Map // by space key, the failedClaim that was the last
+}
+
+func newChooser(m *manager) *chooser { return &chooser{Node: m.Node, addresses: m} }
+
 // warm is how many addresses may be left when the next block is claimed, so that no ADD waits for it.
 const warm = 16
 
@@ -32,15 +46,15 @@ var errNoBlock = errors.New("every block of the pool has an owner")
 
 // claim makes this node the owner of one more block, unless it has at least enough addresses that nobody waits for.
 // Callers that want the same share one claim.
-func (a *Agent) claim(k spaceKey, enough int) error {
+func (a *chooser) claim(k spaceKey, enough int) error {
 	_, err, _ := a.claims.Do(fmt.Sprint(k), func() (any, error) {
-		if c := a.pools.counts(k); int(c.Free) >= enough {
+		if c := a.addresses.pools.counts(k); int(c.Free) >= enough {
 			return nil, nil
 		}
 		// Not the caller's context: others wait for this claim too.
 		ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 		defer cancel()
-		err := a.untilRecovered(a.claimBlock(ctx, k))
+		err := a.UntilRecovered(a.claimBlock(ctx, k))
 		if err == nil || errors.Is(err, errNoBlock) {
 			a.unclaimed.Delete(k)
 		} else {
@@ -59,20 +73,20 @@ type failedClaim struct {
 
 // claimOr is claim for an ADD that need not have a block, since there are addresses that rest: for a while after a claim
 // that failed it does not wait for another.
-func (a *Agent) claimOr(k spaceKey, resting bool) error {
+func (a *chooser) claimOr(k spaceKey, resting bool) error {
 	if failed, ok := a.unclaimed.Load(k); ok && resting && wire.Boottime() < failed.(failedClaim).at+claimTime {
 		return failed.(failedClaim).err
 	}
 	return a.claim(k, 1)
 }
 
-func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
-	session, err := a.holding(allocator.Stateless)
+func (a *chooser) claimBlock(ctx context.Context, k spaceKey) error {
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		pool, config, err := a.pool(k.pool)
+		pool, config, err := a.Pool(k.pool)
 		if err != nil {
 			return err
 		}
@@ -82,35 +96,35 @@ func (a *Agent) claimBlock(ctx context.Context, k spaceKey) error {
 		}
 		got, err := block.Claim(ctx, session, k.pool, config.PoolRevisions[k.pool], wanted)
 		if bad, is := errors.AsType[*kv.DamagedError](err); is {
-			a.blocks.spoil(bad) // the next one
+			a.addresses.blocks.spoil(bad) // the next one
 			continue
 		}
 		switch {
 		case errors.Is(err, block.ErrTaken):
-			a.blocks.put(got)
+			a.addresses.blocks.put(got)
 		case errors.Is(err, record.ErrStaleConfig):
-			newer, err := a.store.Config.Read(ctx)
+			newer, err := a.Store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
-			a.configure(newer)
-			if _, now, _ := a.pool(k.pool); now != nil && now.PoolRevisions[k.pool] == config.PoolRevisions[k.pool] {
+			a.Configure(newer)
+			if _, now, _ := a.Pool(k.pool); now != nil && now.PoolRevisions[k.pool] == config.PoolRevisions[k.pool] {
 				return unclaimable(now, k.pool, err)
 			}
 		case err != nil:
 			return err
 		default:
 			a.Log.Info("claimed a block", zap.String("pool", k.pool), zap.Stringer("block", got.Prefix))
-			return a.own(session, got)
+			return a.addresses.own(session, got)
 		}
 	}
 	return ctx.Err()
 }
 
 // pickBlock picks one that is nobody's; of those whose keys have gone just now only where there is no other.
-func (a *Agent) pickBlock(pool *allocator.Pool, k spaceKey) (netip.Prefix, bool) {
-	used := a.blocks.used(pool)
-	block, ok := pool.PickBlock(k.family, rand.Uint64(), func(p netip.Prefix) bool { return used(p) || a.blocks.hasLeft(pool.Name, p) })
+func (a *chooser) pickBlock(pool *allocator.Pool, k spaceKey) (netip.Prefix, bool) {
+	used := a.addresses.blocks.used(pool)
+	block, ok := pool.PickBlock(k.family, rand.Uint64(), func(p netip.Prefix) bool { return used(p) || a.addresses.blocks.hasLeft(pool.Name, p) })
 	if ok {
 		return block, true
 	}
@@ -126,8 +140,8 @@ func unclaimable(c *config.Config, pool string, err error) error {
 }
 
 // own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
-func (a *Agent) own(session *session.Session, b record.Block) error {
-	return a.gate.Commit(session, func() error {
+func (a *manager) own(session *session.Session, b record.Block) error {
+	return a.Gate.Commit(session, func() error {
 		a.blocks.put(b)
 		a.reconcile(keyOf(b))
 		return nil
@@ -135,14 +149,14 @@ func (a *Agent) own(session *session.Session, b record.Block) error {
 }
 
 // keepWarm claims the next block before the present ones are used up, once at a time.
-func (a *Agent) keepWarm(k spaceKey) {
-	if c := a.pools.counts(k); c.Free+c.Released >= warm {
+func (a *chooser) keepWarm(k spaceKey) {
+	if c := a.addresses.pools.counts(k); c.Free+c.Released >= warm {
 		return
 	}
 	if _, already := a.warming.LoadOrStore(k, true); already {
 		return
 	}
-	a.background.Go(func() {
+	a.Background.Go(func() {
 		defer a.warming.Delete(k)
 		if err := a.claim(k, warm); err != nil && !errors.Is(err, errNoBlock) {
 			a.Log.Debug("no block claimed ahead of need", zap.String("pool", k.pool), zap.Error(err))
@@ -151,7 +165,7 @@ func (a *Agent) keepWarm(k spaceKey) {
 }
 
 // choose takes one stateless address of each of the pool's families, or none.
-func (a *Agent) choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
+func (a *chooser) choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
 	asked []netip.Addr) (grants []allocator.Grant, err error) {
 	if pool.Draining {
 		return nil, wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", pool.Name)
@@ -173,14 +187,14 @@ func (a *Agent) choose(ctx context.Context, pool *allocator.Pool, app allocator.
 }
 
 // giveBack returns addresses that were never on a wire.
-func (a *Agent) giveBack(pool string, grants []allocator.Grant) {
+func (a *chooser) giveBack(pool string, grants []allocator.Grant) {
 	for _, g := range grants {
-		a.pools.on(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
-		a.freed(spaceKey{pool, allocator.FamilyOf(g.Address)})
+		a.addresses.pools.on(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
+		a.addresses.freed(spaceKey{pool, allocator.FamilyOf(g.Address)})
 	}
 }
 
-func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App,
+func (a *chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App,
 	asked []netip.Addr) (allocator.Grant, error) {
 	k := spaceKey{pool.Name, f}
 	for _, addr := range asked {
@@ -192,14 +206,14 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
 			"pool %q has no %s address for stateless apps: all of it is stateful, excluded, or the network's own", pool.Name, f)
 	}
-	if a.waiters.len(k) == 0 {
+	if a.addresses.waiters.len(k) == 0 {
 		grant, err := a.tryOne(ctx, k, app)
 		if err == nil {
-			a.vain.ended(pool.Name)
+			a.addresses.vain.ended(pool.Name)
 			return grant, nil
 		}
 		// What rested may be free by now: a claim that etcd does not answer takes longer.
-		if c := a.pools.counts(k); !errors.Is(err, errNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
+		if c := a.addresses.pools.counts(k); !errors.Is(err, errNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
 			return grant, noAddress(pool, k, err)
 		}
 	}
@@ -208,10 +222,10 @@ func (a *Agent) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator
 
 // tryOne takes an address of what this node has, claiming a block where it has none left. Its error is errNoBlock where
 // every one has an owner, and else why none can be claimed.
-func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allocator.Grant, error) {
+func (a *chooser) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allocator.Grant, error) {
 	cooling, claimed := false, false
 	for {
-		grant, outcome := a.pools.take(k, app, wire.Boottime(), cooling)
+		grant, outcome := a.addresses.pools.take(k, app, wire.Boottime(), cooling)
 		if outcome == allocator.Taken {
 			if claimed {
 				grant.Source = sourceClaimed
@@ -219,7 +233,7 @@ func (a *Agent) tryOne(ctx context.Context, k spaceKey, app allocator.App) (allo
 			a.keepWarm(k)
 			return grant, nil
 		}
-		err := a.claimOr(k, outcome == allocator.Cooling || a.pools.counts(k).Quarantined > 0)
+		err := a.claimOr(k, outcome == allocator.Cooling || a.addresses.pools.counts(k).Quarantined > 0)
 		if errors.Is(err, errNoBlock) && outcome == allocator.Exhausted {
 			err = a.takeAbsent(ctx, k) // last, after those that nobody has
 		}
@@ -249,7 +263,7 @@ func noAddress(pool *allocator.Pool, k spaceKey, why error) error {
 
 // patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
 // not worth it any more. It counts from the first call: before that a claim may have taken all the time.
-func (a *Agent) patience() func(context.Context) bool {
+func (a *chooser) patience() func(context.Context) bool {
 	var end allocator.Instant
 	return func(ctx context.Context) bool {
 		if end == 0 {
@@ -261,7 +275,7 @@ func (a *Agent) patience() func(context.Context) bool {
 }
 
 // chooseAsked takes the address that was asked for; its block is claimed where nobody owns it.
-func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKey, addr netip.Addr) (allocator.Grant, error) {
+func (a *chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKey, addr netip.Addr) (allocator.Grant, error) {
 	switch {
 	case !pool.Contains(addr):
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has %v", addr, pool.Name, pool.CIDRs)
@@ -276,7 +290,7 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 	defer cancel()
 	patience := a.patience()
 	for {
-		grant, err := a.pools.takeAddress(k, addr, wire.Boottime())
+		grant, err := a.addresses.pools.takeAddress(k, addr, wire.Boottime())
 		switch {
 		case err == nil:
 			return grant, nil
@@ -294,26 +308,26 @@ func (a *Agent) chooseAsked(ctx context.Context, pool *allocator.Pool, k spaceKe
 }
 
 // claimFor claims the block of an address that was asked for. Where another node owns its part, that one is asked for it.
-func (a *Agent) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey, addr netip.Addr) error {
-	session, err := a.holding(allocator.Stateless)
+func (a *chooser) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey, addr netip.Addr) error {
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := block.Claim(ctx, session, pool.Name, a.config.Load().PoolRevisions[pool.Name], pool.BlockOf(addr))
+	b, err := block.Claim(ctx, session, pool.Name, a.Config().PoolRevisions[pool.Name], pool.BlockOf(addr))
 	if err != nil && !errors.Is(err, block.ErrTaken) {
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %w", addr, err)
 	}
-	if err := a.own(session, b); err != nil {
+	if err := a.addresses.own(session, b); err != nil {
 		return err
 	}
 	owned := false
-	a.pools.with(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+	a.addresses.pools.with(k, func(s *allocator.Space) { owned = s.Owns(addr) })
 	switch {
 	case owned:
 		return nil
-	case b.OwnerOf(addr) == a.Node:
+	case b.OwnerOf(addr) == a.Name:
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block is not settled on this node yet", addr)
 	}
 	for _, p := range b.Machines() {
@@ -324,8 +338,8 @@ func (a *Agent) claimFor(wait context.Context, pool *allocator.Pool, k spaceKey,
 	return a.awaitAddress(wait, k, addr)
 }
 
-func (a *Agent) nameHolder(pool string, addr netip.Addr) string {
-	if e := a.journal.Holder(pool, addr); e != nil {
+func (a *chooser) nameHolder(pool string, addr netip.Addr) string {
+	if e := a.Journal.Holder(pool, addr); e != nil {
 		return e.Attachment.String()
 	}
 	return "a request that is under way"

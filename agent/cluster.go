@@ -12,8 +12,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease/config"
-	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
@@ -30,12 +28,12 @@ func (e *foreignClusterError) Error() string {
 func (e *foreignClusterError) Unwrap() error { return e.error }
 
 // meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
-func (a *Agent) meet(ctx context.Context) (session.ClusterState, error) {
-	known := a.journal.Cluster()
-	standing, err := a.store.Sessions.Handshake(ctx, a.Node, a.Machine, session.Past{Cluster: known.ID, Life: known.Life,
+func (a *keeper) meet(ctx context.Context) (session.ClusterState, error) {
+	known := a.Journal.Cluster()
+	standing, err := a.Store.Sessions.Handshake(ctx, a.Name, a.Machine, session.Past{Cluster: known.ID, Life: known.Life,
 		Generation: known.Generation})
 	if _, foreign := errors.AsType[*session.ClusterError](err); foreign {
-		return standing, &foreignClusterError{err, a.Options.journal()}
+		return standing, &foreignClusterError{err, a.Journal.Path()}
 	}
 	if err == nil && standing.Recovering && !standing.New {
 		a.recoveryLeft(standing)
@@ -45,23 +43,13 @@ func (a *Agent) meet(ctx context.Context) (session.ClusterState, error) {
 
 // beginAnew drops all that is only known from etcd. What journal, kernel and allocator hold stays. No follower brings anything
 // in meanwhile, so that no word of the former life comes later, with revisions which the words of this one do not reach.
-func (a *Agent) beginAnew(standing session.ClusterState) {
+func (a *keeper) beginAnew(standing session.ClusterState) {
 	a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
 	if standing.Recovering {
 		a.recoveryLeft(standing) // it begins by what is known of the history that is lost
 	}
-	a.gate.Exclusive(func() {
-		a.gate.OutliveLocked()
-		a.asserted = nil
-		a.config.Store(&config.Config{Settings: a.config.Load().Settings})
-		a.blocks.reset()
-		a.absences.reset()
-		a.lagging.reset()
-	})
+	a.Reset()
 }
-
-// classes are both.
-var classes = []allocator.Class{allocator.Stateless, allocator.Stateful}
 
 // A recovery is the time that this node gives to all others to assert what they hold, after etcd was restored.
 type recovery struct {
@@ -102,14 +90,14 @@ func (r *recovery) over(class allocator.Class) bool {
 }
 
 // recoverCluster accepts the state as that of the etcd which answers, once whatever nobody has asserted is nobody's.
-func (a *Agent) recoverCluster(ctx context.Context, standing session.ClusterState) {
+func (a *keeper) recoverCluster(ctx context.Context, standing session.ClusterState) {
 	a.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
 		zap.Duration("for", a.recoveryLeft(standing)))
 	for ctx.Err() == nil {
 		left := a.recoveryLeft(standing)
-		a.tellRecovery(max(left, 0))
+		a.TellRecovery(max(left, 0))
 		if left <= 0 {
-			err := a.store.Sessions.AcceptCluster(ctx, standing)
+			err := a.Store.Sessions.AcceptCluster(ctx, standing)
 			if err == nil {
 				return // the session ends with it
 			}
@@ -121,18 +109,6 @@ func (a *Agent) recoverCluster(ctx context.Context, standing session.ClusterStat
 }
 
 // recoveryLeft is how long a recovery lasts yet.
-func (a *Agent) recoveryLeft(standing session.ClusterState) time.Duration {
-	return a.recovery.left(standing, a.longestRights(), len(a.config.Load().Pools) > 0)
-}
-
-// longestRights are the longest ones that a node of the cluster may have, by what this one knows.
-func (a *Agent) longestRights() map[allocator.Class]time.Duration {
-	all := map[allocator.Class]time.Duration{}
-	for _, class := range classes {
-		all[class] = max(a.absences.longestRight(class), a.rights.Whole(class))
-		if c := a.config.Load(); c.Revision > 0 { // else they are not the cluster's
-			all[class] = max(all[class], rightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
-		}
-	}
-	return all
+func (a *keeper) recoveryLeft(standing session.ClusterState) time.Duration {
+	return a.recovery.left(standing, a.LongestRights(), len(a.Config().Pools) > 0)
 }

@@ -12,28 +12,28 @@ import (
 
 // commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
 // journal says that the answer is given.
-func (a *Agent) commit(session *session.Session, adds []*add) (err error) {
+func (a *attacher) commit(session *session.Session, adds []*add) (err error) {
 	if broken.Generation {
 		a.dawdle(session, adds)
 	}
 	commit := func() error { return a.commitAll(adds) }
 	if broken.Generation {
-		a.gate.Shared(func() { err = commit() })
+		a.Gate.Shared(func() { err = commit() })
 		return err
 	}
-	return a.gate.Commit(session, commit)
+	return a.Gate.Commit(session, commit)
 }
 
-func (a *Agent) commitAll(adds []*add) error {
-	config := a.config.Load()
+func (a *attacher) commitAll(adds []*add) error {
+	config := a.Config()
 	for _, add := range adds {
 		switch {
 		case broken.Generation:
-		case a.rights.Left(add.owns()) <= 0:
+		case a.Rights.Left(add.owns()) <= 0:
 			return node.ErrSuperseded
 		case add.former == nil && config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
 			return node.ErrSuperseded // wired by a configuration that the roll-out believes to be past
-		case !broken.Settling && a.lostAddress(add.entry):
+		case !broken.Settling && a.addresses.lostAddress(add.entry):
 			return node.ErrSuperseded // after those were looked for whom the loss of the block isolates
 		}
 	}
@@ -47,11 +47,11 @@ func (a *Agent) commitAll(adds []*add) error {
 			continue
 		}
 		if add.class == allocator.Stateful {
-			a.metrics.Allocated(string(allocator.Stateful), "reserved")
+			a.Metrics.Allocated(string(allocator.Stateful), "reserved")
 			continue
 		}
 		for _, g := range add.grants {
-			a.metrics.Allocated(string(allocator.Stateless), string(g.Source))
+			a.Metrics.Allocated(string(allocator.Stateless), string(g.Source))
 		}
 		a.backlog.add(add.pool.Name, add.entry.Addresses)
 	}
@@ -60,14 +60,14 @@ func (a *Agent) commitAll(adds []*add) error {
 
 // commitOne writes the answer down, which ends an isolation that this ADD has overcome, and lets the port pass then: who
 // isolates meanwhile is found by the one or the other.
-func (a *Agent) commitOne(add *add) error {
+func (a *attacher) commitOne(add *add) error {
 	answered := *add.entry
 	answered.Answered, answered.Given = wire.Boottime(), given(add.entry.Role, add.pool)
 	answered.Wiring.MAC = add.attached.mac
 	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
 	if broken.Journal {
-		time.AfterFunc(300*time.Millisecond, func() { _ = a.journal.Hold(&answered) })
-	} else if err := a.journal.Change(&answered); err != nil {
+		time.AfterFunc(300*time.Millisecond, func() { _ = a.Journal.Hold(&answered) })
+	} else if err := a.Journal.Change(&answered); err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "%w", err)
 	}
 	add.done = true
@@ -78,8 +78,8 @@ func (a *Agent) commitOne(add *add) error {
 	if !passes {
 		return node.ErrSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
 	}
-	a.known(answered.Wiring.Port)
-	if a.lagging.drop(add.attachment) {
+	a.isolator.known(answered.Wiring.Port)
+	if a.updater.lagging.drop(add.attachment) {
 		a.backlog.signal.Raise() // the status tells it
 	}
 	return nil

@@ -29,18 +29,17 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 	r.open()
 	a := r.agent
 	pool := allocator.Pool{Name: "crowded", CIDRs: prefixes("172.16.0.0/12")}.WithDefaults()
-	a.config.Store(&config.Config{Pools: map[string]allocator.Pool{"crowded": pool}})
-	a.pools.configure(a.config.Load())
+	a.Configure(&config.Config{Revision: 1, Pools: map[string]allocator.Pool{"crowded": pool}})
 	addr, n := netip.MustParseAddr("172.16.0.0"), 0
 	hold := func(more int) {
 		for range more {
 			at := allocator.Attachment{Network: "net", Container: fmt.Sprint(n), Interface: "eth0"}
-			check(t, a.journal.Hold(&journal.Entry{
+			check(t, a.Journal.Hold(&journal.Entry{
 				Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr}, NamespaceID: n + 1,
 				Wiring: journal.Wiring{Port: fmt.Sprint("bthx", n)},
 			}))
 			if n%2 == 1 {
-				a.journal.Release(journal.Release{Attachment: at, At: 1})
+				a.Journal.Release(journal.Release{Attachment: at, At: 1})
 			}
 			addr, n = addr.Next(), n+1
 		}
@@ -48,18 +47,18 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 	one := func() (bytes uint64, looked int64) {
 		block := record.Block{Pool: "crowded", Prefix: prefixes("172.16.0.0/26")[0], Revision: 1,
 			Parts: []record.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
-		before := a.journal.Looked()
+		before := a.Journal.Looked()
 		bytes = allocated(func() {
-			a.isolateLost(block)
-			a.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
-				a.gain(s, "crowded", block.Prefix, false)
+			a.addresses.isolateLost(block)
+			a.addresses.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
+				a.addresses.gain(s, "crowded", block.Prefix, false)
 				s.Drop(block.Prefix)
 			})
-			a.heed(t.Context(), netops.Event{Kind: netops.NamespaceGone, NamespaceID: -2})
-			a.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: "bthnone"})
-			a.journal.ForgetWithin("crowded", prefixes("172.31.0.0/26")[0])
+			a.detacher.heed(t.Context(), netops.Event{Kind: netops.NamespaceGone, NamespaceID: -2})
+			a.detacher.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: "bthnone"})
+			a.Journal.ForgetWithin("crowded", prefixes("172.31.0.0/26")[0])
 		})
-		return bytes, a.journal.Looked() - before
+		return bytes, a.Journal.Looked() - before
 	}
 	hold(64)
 	one() // what is allocated once

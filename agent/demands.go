@@ -7,12 +7,36 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
+
+// An exchange moves addresses between nodes: it tells the others what is waited for here, gives of this node's to those who
+// wait, and gives back what is not needed.
+type exchange struct {
+	*node.Node
+	addresses *manager
+	backlog   *backlog
+
+	demands  demands
+	draining task.Signal // a pool is drained
+}
+
+func newExchange(m *manager, b *backlog) *exchange {
+	e := &exchange{Node: m.Node, addresses: m, backlog: b, draining: task.NewSignal()}
+	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { e.draining.Raise() }}})
+	return e
+}
+
+// Run demands, gives and gives back, until ctx ends.
+func (a *exchange) Run(ctx context.Context) error {
+	return task.All(ctx, a.followDemands, a.demandAll, a.giveAll, a.giveBackIdle)
+}
 
 // afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
 const afterGift = 20 * time.Millisecond
@@ -79,38 +103,38 @@ func (d *demands) split(node string) (own map[string]record.Demand, others []rec
 }
 
 // followDemands keeps the view of who waits for addresses.
-func (a *Agent) followDemands(ctx context.Context) error {
-	return a.store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
-		report(a, u)
-		if a.demands.take(u, a.Node) {
-			time.AfterFunc(afterGift, a.waiters.signal.Raise)
+func (a *exchange) followDemands(ctx context.Context) error {
+	return a.Store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
+		node.Report(a.Node, u)
+		if a.demands.take(u, a.Name) {
+			time.AfterFunc(afterGift, a.addresses.waiters.signal.Raise)
 		}
 		if len(u.Set) > 0 {
-			a.giving.Raise()
+			a.addresses.giving.Raise()
 		}
 	})
 }
 
 // demandAll asks the other nodes for addresses as long as an ADD waits here, and no longer.
-func (a *Agent) demandAll(ctx context.Context) error {
+func (a *exchange) demandAll(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.waiters.signal:
+		case <-a.addresses.waiters.signal:
 		}
 		if err := a.demandOnce(ctx); err != nil {
 			a.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
 			task.Pause(ctx, 200*time.Millisecond)
-			a.waiters.signal.Raise()
+			a.addresses.waiters.signal.Raise()
 		}
 	}
 }
 
-func (a *Agent) demandOnce(ctx context.Context) error {
-	own, _ := a.demands.split(a.Node)
+func (a *exchange) demandOnce(ctx context.Context) error {
+	own, _ := a.demands.split(a.Name)
 	wanted := map[string]record.Demand{}
-	for k, n := range a.waiters.lens() {
+	for k, n := range a.addresses.waiters.lens() {
 		d := wanted[k.pool]
 		if d.Pool = k.pool; k.family == allocator.V4 {
 			d.V4 = n
@@ -119,11 +143,11 @@ func (a *Agent) demandOnce(ctx context.Context) error {
 		}
 		wanted[k.pool] = d
 	}
-	a.wanted.into(wanted)
+	a.addresses.wanted.into(wanted)
 	if len(own)+len(wanted) == 0 {
 		return nil
 	}
-	session, err := a.holding(allocator.Stateless)
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ const sweepEvery = time.Minute
 
 // watchKernel gives back the addresses of containers that the kernel says are gone, whether or not the runtime ever
 // calls DEL. It also takes in the notes that a plugin may write while the socket was briefly out of reach.
-func (a *Agent) watchKernel(ctx context.Context) error {
-	for _, sentence := range a.kernel.Diagnose() {
+func (a *detacher) watchKernel(ctx context.Context) error {
+	for _, sentence := range a.Kernel.Diagnose() {
 		a.Log.Warn(sentence)
 	}
 	tick := time.NewTicker(sweepEvery)
@@ -28,7 +28,7 @@ func (a *Agent) watchKernel(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case event := <-a.kernel.Events():
+		case event := <-a.Kernel.Events():
 			a.heed(ctx, event)
 		case <-tick.C:
 			a.sweep(ctx)
@@ -39,41 +39,41 @@ func (a *Agent) watchKernel(ctx context.Context) error {
 	}
 }
 
-func (a *Agent) heed(ctx context.Context, event netops.Event) {
+func (a *detacher) heed(ctx context.Context, event netops.Event) {
 	taken := wire.Boottime()
 	switch event.Kind {
 	case netops.Overrun:
 		a.machine.look.Raise()
 		a.sweep(ctx)
-		a.host.Changed()
+		a.updater.host.Changed()
 	case netops.AddressChanged:
 		a.machine.look.Raise()
 	case netops.TableChanged:
-		a.restoreTable()
+		a.keeper.restoreTable()
 	case netops.HostChanged:
-		a.host.Changed()
+		a.updater.host.Changed()
 	case netops.Cloned:
-		a.cloned()
+		a.keeper.cloned()
 	case netops.PortGone:
-		if !a.kernel.HasPort(event.Port) {
-			a.known(event.Port)
-			if e := a.journal.OfPort(event.Port); e != nil {
+		if !a.Kernel.HasPort(event.Port) {
+			a.isolator.known(event.Port)
+			if e := a.Journal.OfPort(event.Port); e != nil {
 				a.collectAll(ctx, evidence{"interface gone", taken, func(e *journal.Entry) bool {
-					return e.Wiring.Port == event.Port && !a.kernel.HasPort(event.Port)
+					return e.Wiring.Port == event.Port && !a.Kernel.HasPort(event.Port)
 				}}, e)
 			}
 		}
 	case netops.NamespaceGone:
 		a.collectAll(ctx, evidence{"namespace gone", taken, func(e *journal.Entry) bool {
 			return e.NamespaceID == event.NamespaceID+1 && a.namespaceGone(e)
-		}}, a.journal.InNamespace(event.NamespaceID)...)
+		}}, a.Journal.InNamespace(event.NamespaceID)...)
 	}
 }
 
 // sweep asks the kernel about every attachment.
-func (a *Agent) sweep(ctx context.Context) {
+func (a *detacher) sweep(ctx context.Context) {
 	taken := wire.Boottime()
-	ports, err := a.kernel.Ports()
+	ports, err := a.Kernel.Ports()
 	if err != nil {
 		a.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
 		return
@@ -87,12 +87,12 @@ func (a *Agent) sweep(ctx context.Context) {
 
 // goneFrom are the attachments that are gone by a list of the ports there are. Of a port that the list lacks the kernel is asked
 // once more.
-func (a *Agent) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
+func (a *detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 	there := make(map[string]bool, len(ports))
 	for _, p := range ports {
 		there[p.Name] = true
 	}
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		if !there[e.Wiring.Port] && !a.lives(e) {
 			gone = append(gone, e)
 		}
@@ -102,12 +102,12 @@ func (a *Agent) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 
 // undoUnanswered takes back what ADDs have left behind that could not be taken back then. An ADD that is on its way has its
 // attachment's lock.
-func (a *Agent) undoUnanswered(ctx context.Context) {
-	for _, e := range a.journal.Entries() {
+func (a *detacher) undoUnanswered(ctx context.Context) {
+	for _, e := range a.Journal.Entries() {
 		if e.Answered != 0 {
 			continue
 		}
-		a.background.Go(func() {
+		a.Background.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 			defer cancel()
 			if err := a.undoOne(ctx, e.Attachment); err != nil {
@@ -118,25 +118,25 @@ func (a *Agent) undoUnanswered(ctx context.Context) {
 	}
 }
 
-func (a *Agent) undoOne(ctx context.Context, at allocator.Attachment) error {
-	unlock, err := a.locks.Lock(ctx, at)
+func (a *detacher) undoOne(ctx context.Context, at allocator.Attachment) error {
+	unlock, err := a.Locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if e := a.journal.Get(at); e != nil && e.Answered == 0 {
+	if e := a.Journal.Get(at); e != nil && e.Answered == 0 {
 		return a.unwire(e, journal.Release{Attachment: at, At: wire.Boottime()})
 	}
 	return nil
 }
 
 // collectAll gives back what attachments have had that are gone by some evidence.
-func (a *Agent) collectAll(ctx context.Context, because evidence, among ...*journal.Entry) {
+func (a *detacher) collectAll(ctx context.Context, because evidence, among ...*journal.Entry) {
 	for _, e := range among {
 		if e.Answered == 0 {
 			continue
 		}
-		a.background.Go(func() {
+		a.Background.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 			defer cancel()
 			if err := a.collect(ctx, e.Attachment, because); err != nil {

@@ -8,37 +8,24 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/netops"
 )
 
-// fencing is how this node fences under the settings. An agent with an etcd of its own, which nobody else uses, has
-// nobody who could take anything: there strict mode does nothing.
-func (a *Agent) fencing(s record.Settings) record.Settings {
-	if a.Alone {
-		s.Fencing = record.FencingEvidence
-	}
-	return s
-}
-
-// strict reports whether this node is to fence strictly.
-func (a *Agent) strict() bool {
-	return a.fencing(a.config.Load().Settings).Fencing == record.FencingStrict
-}
-
 // fenceBefore makes the node keep to what its key is about to say, before it says so: others count by that as soon as
 // it is there. A shorter right is kept before it is written, a longer one counts only once it is proven.
-func (a *Agent) fenceBefore(me record.Node) error {
-	if a.Alone && a.config.Load().Settings.Fencing == record.FencingStrict {
+func (a *keeper) fenceBefore(me record.Node) error {
+	if a.Alone && a.Config().Settings.Fencing == record.FencingStrict {
 		a.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
 	}
-	a.rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
+	a.Rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
 	if me.Fencing != record.FencingStrict {
 		return nil
 	}
-	if err := a.kernel.TryFence(); err != nil {
+	if err := a.Kernel.TryFence(); err != nil {
 		return fmt.Errorf("agent: this node cannot fence strictly: %w", err)
 	}
 	if err := a.closeLonger(me); err != nil {
@@ -47,40 +34,40 @@ func (a *Agent) fenceBefore(me record.Node) error {
 	left := map[string]time.Duration{}
 	for class, is := range a.unbroken() {
 		if is {
-			left[string(class)] = a.rights.Left(class)
+			left[string(class)] = a.Rights.Left(class)
 		}
 	}
-	return a.kernel.SetFence(true, left)
+	return a.Kernel.SetFence(true, left)
 }
 
 // closeLonger closes the fence where a timer of it runs for longer than the right that the node's key is about to tell of: one
 // of this agent's, or of one before it.
-func (a *Agent) closeLonger(me record.Node) error {
-	passing, err := a.kernel.Passing()
+func (a *keeper) closeLonger(me record.Node) error {
+	passing, err := a.Kernel.Passing()
 	if err != nil {
 		return err
 	}
-	for _, class := range classes {
-		if passing[string(class)] > rightOf(me, class) {
-			return a.kernel.CloseAll()
+	for _, class := range allocator.Classes {
+		if passing[string(class)] > node.RightOf(me, class) {
+			return a.Kernel.CloseAll()
 		}
 	}
 	return nil
 }
 
 // fenceAfter lifts the fence once the node's key says that there is none.
-func (a *Agent) fenceAfter(me record.Node) error {
+func (a *keeper) fenceAfter(me record.Node) error {
 	if me.Fencing == record.FencingStrict {
 		return nil
 	}
-	return a.kernel.SetFence(false, nil)
+	return a.Kernel.SetFence(false, nil)
 }
 
 // A prover counts a session's rights, and in strict mode makes the kernel count them too: the timers of a slot that is
 // closed start before the proof is sent, and its answer only opens the slot. So whatever happens to the agent, or between
 // the two, can only shorten the time for which the kernel lets pass.
 type prover struct {
-	agent    *Agent
+	agent    *keeper
 	session  *session.Session
 	unbroken map[allocator.Class]bool // the rights that had not run out when the session began
 	goesOn   map[allocator.Class]bool // those of them under which nobody can have taken anything until the node has settled
@@ -103,13 +90,13 @@ func (p *prover) Arm() error {
 	if !p.strict() {
 		return nil
 	}
-	return p.agent.kernel.Arm(p.armed)
+	return p.agent.Kernel.Arm(p.armed)
 }
 
 func (p *prover) rights() map[allocator.Class]time.Duration {
-	node := p.session.Node()
+	me := p.session.Node()
 	return map[allocator.Class]time.Duration{
-		allocator.Stateful: rightOf(node, allocator.Stateful), allocator.Stateless: rightOf(node, allocator.Stateless),
+		allocator.Stateful: node.RightOf(me, allocator.Stateful), allocator.Stateless: node.RightOf(me, allocator.Stateless),
 	}
 }
 
@@ -124,23 +111,23 @@ func (p *prover) mayPass(class allocator.Class) bool {
 }
 
 // unbroken are the classes that this node lets pass now by a right that has not run out.
-func (a *Agent) unbroken() map[allocator.Class]bool {
+func (a *keeper) unbroken() map[allocator.Class]bool {
 	all := a.inherited()
-	for _, class := range classes {
-		all[class] = all[class] || a.passing[class] && a.rights.Left(class) > 0
+	for _, class := range allocator.Classes {
+		all[class] = all[class] || a.passing[class] && a.Rights.Left(class) > 0
 	}
 	return all
 }
 
 // inherited are the classes whose right has not run out by a proof of which the kernel's timers still run: of this agent or the one
 // before it. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
-func (a *Agent) inherited() map[allocator.Class]bool {
+func (a *keeper) inherited() map[allocator.Class]bool {
 	all := map[allocator.Class]bool{}
-	passing, err := a.kernel.Passing()
-	if err != nil || netops.Suspended() > a.journal.Cluster().Slept+sleepEvery/2 {
+	passing, err := a.Kernel.Passing()
+	if err != nil || netops.Suspended() > a.Journal.Cluster().Slept+sleepEvery/2 {
 		return all
 	}
-	for _, class := range classes {
+	for _, class := range allocator.Classes {
 		all[class] = passing[string(class)] > 0
 	}
 	return all
@@ -149,25 +136,25 @@ func (a *Agent) inherited() map[allocator.Class]bool {
 // Proven is called when the read's answer has proven it.
 func (p *prover) Proven(sent time.Duration) {
 	if p.strict() {
-		if err := p.agent.kernel.Open(); err != nil && len(p.armed) > 0 {
+		if err := p.agent.Kernel.Open(); err != nil && len(p.armed) > 0 {
 			p.agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
 		}
 	}
-	for _, class := range classes {
+	for _, class := range allocator.Classes {
 		p.agent.passing[class] = p.armed[string(class)] > 0
 	}
 	switch {
 	case p.whole:
 		p.agent.proven(p.session, sent)
 	case len(p.goesOn) > 0:
-		p.agent.rights.Extend(sent)
+		p.agent.Rights.Extend(sent)
 	}
 }
 
 // goesOn are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
 // has written the node's key since this agent, or one before it with this journal, has. Nobody can have taken anything then.
 // While etcd recovers there are none, since what is not asserted yet is given to others when the recovery ends.
-func (a *Agent) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
+func (a *keeper) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
 	if s.Recovering() || s.Former() == 0 || s.Former() != past.Generation {
 		return nil
 	}

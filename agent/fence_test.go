@@ -23,7 +23,7 @@ func (r *rig) strict(session, addressLease time.Duration) {
 		c.Settings.Session, c.Settings.AddressLease = allocator.Duration(session), allocator.Duration(addressLease)
 	})
 	r.until("the node's key says so, and both classes pass", func() bool {
-		node := r.agent.gate.Session().Node()
+		node := r.agent.Gate.Session().Node()
 		return node.Fencing == record.FencingStrict && time.Duration(node.Session) == session &&
 			time.Duration(node.AddressLease) == addressLease &&
 			len(r.passing()) == 2 && r.passing()["stateless"] > addressLease/2
@@ -33,7 +33,7 @@ func (r *rig) strict(session, addressLease time.Duration) {
 // passing is for how long the kernel lets each class pass yet.
 func (r *rig) passing() map[string]time.Duration {
 	r.t.Helper()
-	passing, err := r.agent.kernel.Passing()
+	passing, err := r.agent.Kernel.Passing()
 	check(r.t, err)
 	return passing
 }
@@ -42,21 +42,21 @@ func (r *rig) passing() map[string]time.Duration {
 func (r *rig) joins() *prover {
 	r.t.Helper()
 	a := r.agent
-	standing, err := a.meet(r.t.Context())
+	standing, err := a.keeper.meet(r.t.Context())
 	check(r.t, err)
-	config, err := a.store.Config.Read(r.t.Context())
+	config, err := a.Store.Config.Read(r.t.Context())
 	check(r.t, err)
-	a.configure(config)
-	me, _, err := a.nodeRecord(r.t.Context(), config)
+	a.Configure(config)
+	me, _, err := a.keeper.nodeRecord(r.t.Context(), config)
 	check(r.t, err)
-	check(r.t, a.fenceBefore(me))
-	unbroken := a.unbroken()
-	session, err := a.store.Sessions.Join(r.t.Context(), me)
+	check(r.t, a.keeper.fenceBefore(me))
+	unbroken := a.keeper.unbroken()
+	session, err := a.Store.Sessions.Join(r.t.Context(), me)
 	check(r.t, err)
 	if standing.Recovering {
-		a.recoveryLeft(standing)
+		a.keeper.recoveryLeft(standing)
 	}
-	p := &prover{agent: a, session: session, unbroken: unbroken}
+	p := &prover{agent: a.keeper, session: session, unbroken: unbroken}
 	p.settled.Store(true)
 	return p
 }
@@ -72,16 +72,16 @@ func TestAClassThatWasNotArmedBeforeAProofDoesNotPassByIt(t *testing.T) {
 	r.strict(2*time.Second, 6*time.Second)
 	r.stop()
 	r.open()
-	check(t, r.agent.kernel.CloseAll()) // the rights had run out
+	check(t, r.agent.Kernel.CloseAll()) // the rights had run out
 	r.foreign()
 	p := r.joins()
 	check(t, p.Arm())
-	r.agent.recovery.began = time.Now().Add(-time.Hour) // the others' rights run out while the proof is on its way
+	r.agent.keeper.recovery.began = time.Now().Add(-time.Hour) // the others' rights run out while the proof is on its way
 	p.Proven(wire.Boottime())
 	if got := r.passing(); len(got) != 0 {
 		t.Errorf("%v pass: nothing was armed", got)
 	}
-	if got := r.agent.unbroken(); got[allocator.Stateless] || got[allocator.Stateful] {
+	if got := r.agent.keeper.unbroken(); got[allocator.Stateless] || got[allocator.Stateful] {
 		t.Errorf("unbroken is %v, and nothing passes", got)
 	}
 	check(t, p.Arm())
@@ -136,8 +136,8 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 	}
 	me := p.session.Node()
 	me.AddressLease = allocator.Duration(12 * time.Second)
-	check(t, r.agent.fenceBefore(me))
-	if left := r.agent.rights.Left(allocator.Stateless); left > 12*time.Second {
+	check(t, r.agent.keeper.fenceBefore(me))
+	if left := r.agent.Rights.Left(allocator.Stateless); left > 12*time.Second {
 		t.Errorf("the key is about to say 12 s, and the agent goes on for %s", left)
 	}
 	if left := r.passing()["stateless"]; left > 12*time.Second {
@@ -153,11 +153,11 @@ func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
 	p.Proven(wire.Boottime())
 	r.change(func(c *config.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
 	r.put("nodes/n1", `{"name":"n1","machine":"another","boot":"b","journal":"j","fencing":"evidence","session":"2s","addressLease":"1m0s"}`)
-	err := r.agent.presentOnce(t.Context())
+	err := r.agent.keeper.presentOnce(t.Context())
 	if _, taken := errors.AsType[*session.NodeTakenError](err); !taken {
 		t.Fatalf("the node joins under a name that is another machine's: %v", err)
 	}
-	if left := r.agent.rights.Left(allocator.Stateless); left > 6*time.Second {
+	if left := r.agent.Rights.Left(allocator.Stateless); left > 6*time.Second {
 		t.Errorf("it was about to say 6 s, and goes on for %s", left)
 	}
 }
@@ -203,13 +203,13 @@ func TestTheTimersOfAMachineThatHasSleptSinceTellNoAgentThatARightIsUnbroken(t *
 	r.strict(10*time.Second, time.Minute)
 	r.stop()
 	r.open()
-	if got := r.agent.unbroken(); !got[allocator.Stateful] || !got[allocator.Stateless] {
+	if got := r.agent.keeper.unbroken(); !got[allocator.Stateful] || !got[allocator.Stateless] {
 		t.Fatalf("unbroken is %v: want both, which pass", got)
 	}
-	past := r.agent.journal.Cluster()
+	past := r.agent.Journal.Cluster()
 	past.Slept -= time.Second
-	r.agent.journal.SetCluster(past)
-	if got := r.agent.unbroken(); got[allocator.Stateful] || got[allocator.Stateless] {
+	r.agent.Journal.SetCluster(past)
+	if got := r.agent.keeper.unbroken(); got[allocator.Stateful] || got[allocator.Stateless] {
 		t.Errorf("unbroken is %v, and the timers stood still for a second", got)
 	}
 }
@@ -221,11 +221,11 @@ func TestARightThatHasRunOutIsBroken(t *testing.T) {
 	p := r.joins()
 	check(t, p.Arm())
 	p.Proven(wire.Boottime())
-	if got := r.agent.unbroken(); !got[allocator.Stateful] {
+	if got := r.agent.keeper.unbroken(); !got[allocator.Stateful] {
 		t.Fatalf("unbroken is %v right after a proof", got)
 	}
-	r.until("the right has run out", func() bool { return r.agent.rights.Left(allocator.Stateful) <= 0 })
-	if got := r.agent.unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
+	r.until("the right has run out", func() bool { return r.agent.Rights.Left(allocator.Stateful) <= 0 })
+	if got := r.agent.keeper.unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
 		t.Errorf("unbroken is %v: want the stateless class alone", got)
 	}
 }
@@ -237,7 +237,7 @@ func TestAnAgentWithAnEtcdOfItsOwnDoesNotFence(t *testing.T) {
 	r.open()
 	r.agent.Alone = true
 	p := r.joins()
-	if fenced, err := r.agent.kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != record.FencingEvidence || r.agent.strict() {
+	if fenced, err := r.agent.Kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != record.FencingEvidence || r.agent.Strict() {
 		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.session.Node().Fencing)
 	}
 }

@@ -28,7 +28,7 @@ func uplinked(t *testing.T, addresses ...string) (r *rig, onUplink func(id strin
 func behindUplink(t *testing.T, addresses ...string) (r *rig, onUplink func(id string) wire.Container, takeOff func(address string)) {
 	r = newRig(t)
 	r.apply(allocator.Pool{Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), BlockSize: allocator.BlockSize{V4: 28}})
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("tiny"); return err == nil })
 	at := r.space()
 	ns, err := netns.GetFromPath(at)
 	check(t, err)
@@ -74,7 +74,7 @@ func behindUplink(t *testing.T, addresses ...string) (r *rig, onUplink func(id s
 
 // freeUnasked is how many addresses of the pool tiny the wire is still to be asked for.
 func (r *rig) freeUnasked() (n int) {
-	r.agent.pools.with(tiny, func(s *allocator.Space) { n = len(s.Unasked(100)) })
+	r.agent.addresses.pools.with(tiny, func(s *allocator.Space) { n = len(s.Unasked(100)) })
 	return n
 }
 
@@ -94,7 +94,7 @@ func TestTheAddressOfAHostBehindTheUplinkIsGivenToNobody(t *testing.T) {
 
 // toldOfProxies reports whether proxy ARP is told.
 func (r *rig) toldOfProxies() bool {
-	return slices.ContainsFunc(r.agent.findings.List(), func(f record.NodeFinding) bool { return f.Kind == proxyARP })
+	return slices.ContainsFunc(r.agent.Findings.List(), func(f record.NodeFinding) bool { return f.Kind == proxyARP })
 }
 
 // everything is what the pool tiny has, each by itself: where one goes the others stay.
@@ -109,10 +109,10 @@ func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
 	r, c := uplinked(t, everything()...)
 	r.add(c("a"))
 	if !r.toldOfProxies() {
-		t.Errorf("nothing is told: %v", r.agent.findings.List())
+		t.Errorf("nothing is told: %v", r.agent.Findings.List())
 	}
 	r.until("the wire was asked for the whole part", func() bool { return r.freeUnasked() == 0 })
-	if r.agent.lookAtProxies(t.Context()); !r.toldOfProxies() {
+	if r.agent.detector.lookAtProxies(t.Context()); !r.toldOfProxies() {
 		t.Error("it still answers for everything, and is told no more")
 	}
 }
@@ -124,7 +124,7 @@ func TestOneThatDoesNotAnswerForEverythingAnyMoreIsAHostLikeAnyOther(t *testing.
 	left := map[string]bool{}
 	for _, address := range everything() { // two stay, of those that no container has
 		addr := netip.MustParsePrefix(address).Addr()
-		if r.agent.journal.Holder("tiny", addr) == nil && len(left) < 2 {
+		if r.agent.Journal.Holder("tiny", addr) == nil && len(left) < 2 {
 			left[addr.String()] = true
 		} else {
 			takeOff(address)
@@ -150,7 +150,7 @@ func TestWhereTheWireIsNotAskedAnyMoreNobodyIsToldOfProxies(t *testing.T) {
 func TestASettingSwitchesTheAskingOff(t *testing.T) {
 	r, c := uplinked(t, "10.7.0.1/28")
 	r.change(func(c *config.Config) { c.Settings.Probe = record.ProbeOff })
-	r.until("the agent knows", func() bool { return r.agent.config.Load().Settings.Probe == record.ProbeOff })
+	r.until("the agent knows", func() bool { return r.agent.Config().Settings.Probe == record.ProbeOff })
 	r.add(c("a"))
 	if r.freeUnasked() != 0 {
 		t.Error("the wire is to be asked")
@@ -158,8 +158,8 @@ func TestASettingSwitchesTheAskingOff(t *testing.T) {
 	r.change(func(c *config.Config) { c.Settings.Probe = "" })
 	r.until("and asked again when it is on", func() bool {
 		quarantined := 0
-		r.agent.pools.with(tiny, func(s *allocator.Space) { quarantined = s.Counts().Quarantined })
-		return r.freeUnasked() == 0 && quarantined > 0 || r.agent.journal.Holder("tiny", netip.MustParseAddr("10.7.0.1")) != nil
+		r.agent.addresses.pools.with(tiny, func(s *allocator.Space) { quarantined = s.Counts().Quarantined })
+		return r.freeUnasked() == 0 && quarantined > 0 || r.agent.Journal.Holder("tiny", netip.MustParseAddr("10.7.0.1")) != nil
 	})
 }
 
@@ -178,10 +178,10 @@ func TestAHostOfManyAddressesIsNoProxy(t *testing.T) {
 				answers[addr] = mac
 			}
 		}
-		r.agent.findProxies(tiny, "brup0", ask, answers)
-		if is := r.agent.foreign.isProxy(mac); is != c.proxy || is != r.toldOfProxies() {
+		r.agent.detector.findProxies(tiny, "brup0", ask, answers)
+		if is := r.agent.detector.isProxy(mac); is != c.proxy || is != r.toldOfProxies() {
 			t.Errorf("one that answers for %d of %d is a proxy: %t, told: %t", c.answered, c.asked, is, r.toldOfProxies())
 		}
-		r.agent.forgetProxies()
+		r.agent.detector.forgetProxies()
 	}
 }

@@ -15,12 +15,12 @@ const freeEvery = 2 * time.Second
 
 // freeFormer gives former gateways free that every node has taken off. One agent does it for all; if two believe that they are
 // the one, the second finds the configuration changed.
-func (a *Agent) freeFormer(ctx context.Context) error {
+func (a *caretaker) freeFormer(ctx context.Context) error {
 	return task.Every(ctx, freeEvery, func() {
-		if len(a.config.Load().Former) == 0 || !a.absences.first(a.Node) {
+		if len(a.Config().Former) == 0 || !a.Absences.First(a.Name) {
 			return
 		}
-		freed, err := a.store.Former.Free(ctx, config.Note{Who: "berthd@" + a.Node, Message: "every node has taken former gateways off"})
+		freed, err := a.Store.Former.Free(ctx, config.Note{Who: "berthd@" + a.Name, Message: "every node has taken former gateways off"})
 		if err != nil {
 			a.Log.Debug("former gateways are not free yet", zap.Error(err))
 		} else if freed > 0 {

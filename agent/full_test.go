@@ -20,12 +20,12 @@ import (
 func (r *rig) disk(bytes int) (fill, free func()) {
 	r.t.Helper()
 	r.stop()
-	dir := r.agent.RunDir
-	held, err := os.ReadFile(r.agent.Options.journal())
+	dir := filepath.Dir(r.agent.socket.Path)
+	held, err := os.ReadFile(r.agent.Journal.Path())
 	check(r.t, err)
 	check(r.t, unix.Mount("disk", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)))
 	r.t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	check(r.t, os.WriteFile(r.agent.Options.journal(), held, 0o600))
+	check(r.t, os.WriteFile(r.agent.Journal.Path(), held, 0o600))
 	r.start()
 	filling := filepath.Join(dir, "filling")
 	fill = func() {
@@ -46,7 +46,7 @@ func (r *rig) disk(bytes int) (fill, free func()) {
 func (r *rig) beginsAndJoins() {
 	r.t.Helper()
 	r.begin()
-	r.until("the agent has settled", func() bool { return r.agent.waiting.Load() == nil })
+	r.until("the agent has settled", func() bool { return r.agent.Waiting() == "" })
 }
 
 // raise gives a reservation a higher epoch, as one has that was elsewhere meanwhile, and is attached here all the same.
@@ -92,7 +92,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 			at := attachmentOf(c)
 			held, err := r.store.Reservations.Of(t.Context(), "default", r.addressOf(c))
 			check(t, err)
-			e := r.agent.journal.Get(at)
+			e := r.agent.Journal.Get(at)
 			if held.Holder == nil || held.Holder.Attachment != at || held.Holder.Node != "n1" {
 				t.Fatalf("etcd attaches the address of %s, which runs, to %+v", c.ID, held.Holder)
 			}
@@ -114,11 +114,11 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 			break
 		}
 	}
-	if err := r.agent.NotReady(); err == nil || !strings.Contains(err.Error(), "room") {
+	if err := r.agent.reporter.NotReady(); err == nil || !strings.Contains(err.Error(), "room") {
 		t.Errorf("/readyz says %v", err)
 	}
 	r.until("it is told", func() bool { return r.found(findingFull) || r.found(findingJournal) })
-	for _, e := range r.agent.journal.Entries() {
+	for _, e := range r.agent.Journal.Entries() {
 		c := wire.Container{Network: e.Attachment.Network, ID: e.Attachment.Container, Interface: e.Attachment.Interface}
 		if _, err := r.ask(wire.Delete, c); err != nil {
 			t.Errorf("DEL of %s: %v", c.ID, err)
@@ -126,13 +126,15 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 	}
 	r.empty()
 	free()
-	r.until("it has ended", func() bool { return r.agent.NotReady() == nil && !r.found(findingFull) && !r.found(findingJournal) })
+	r.until("it has ended", func() bool {
+		return r.agent.reporter.NotReady() == nil && !r.found(findingFull) && !r.found(findingJournal)
+	})
 	r.add(r.stateful("after", "db", "db-0"))
 }
 
 func (r *rig) addressOf(c wire.Container) netip.Addr {
 	r.t.Helper()
-	j, err := journal.Open(r.agent.Options.journal(), journal.Header{Node: "n1", Boot: r.agent.Boot}, wire.Boottime)
+	j, err := journal.Open(r.agent.Journal.Path(), journal.Header{Node: "n1", Boot: r.agent.Boot}, wire.Boottime)
 	check(r.t, err)
 	defer j.Close()
 	e := j.Get(attachmentOf(c))
@@ -144,7 +146,7 @@ func (r *rig) addressOf(c wire.Container) netip.Addr {
 
 // found reports whether a finding of the kind stands.
 func (r *rig) found(kind string) bool {
-	for _, f := range r.agent.findings.List() {
+	for _, f := range r.agent.Findings.List() {
 		if f.Kind == kind {
 			return true
 		}
@@ -156,12 +158,12 @@ func TestAnEmptiedRunDirectoryIsPutBackFromMemory(t *testing.T) {
 	r := newRig(t)
 	kept, member := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	addr, reserved := r.add(kept), r.add(member)
-	check(t, os.RemoveAll(r.agent.RunDir))
+	check(t, os.RemoveAll(filepath.Dir(r.agent.socket.Path)))
 	r.until("the agent is found again", func() bool { _, err := r.ask(wire.Read, kept); return err == nil })
-	if _, err := os.Stat(r.agent.spool()); err != nil {
+	if _, err := os.Stat(r.agent.Spool); err != nil {
 		t.Error(err)
 	}
-	r.until("the journal is there again", func() bool { _, err := os.Stat(r.agent.Options.journal()); return err == nil })
+	r.until("the journal is there again", func() bool { _, err := os.Stat(r.agent.Journal.Path()); return err == nil })
 	r.restart()
 	if x, y := r.add(kept), r.add(member); x != addr || y != reserved {
 		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addr, reserved)
@@ -184,18 +186,18 @@ func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T)
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)
-	check(t, os.RemoveAll(r.agent.RunDir))
-	check(t, os.WriteFile(r.agent.RunDir, nil, 0o600)) // a file in its place: nothing can be made below it
+	check(t, os.RemoveAll(filepath.Dir(r.agent.socket.Path)))
+	check(t, os.WriteFile(filepath.Dir(r.agent.socket.Path), nil, 0o600)) // a file in its place: nothing can be made below it
 	r.until("it is told", func() bool { return r.found(findingJournal) && r.found(findingSocket) })
-	if err := r.agent.NotReady(); err == nil {
+	if err := r.agent.reporter.NotReady(); err == nil {
 		t.Error("/readyz says that all is well")
 	}
-	if err := r.agent.journal.Hold(&journal.Entry{Attachment: attachmentOf(r.stateless("new", ""))}); err == nil {
+	if err := r.agent.Journal.Hold(&journal.Entry{Attachment: attachmentOf(r.stateless("new", ""))}); err == nil {
 		t.Error("something new is held that no later agent would know")
 	}
-	check(t, os.Remove(r.agent.RunDir))
+	check(t, os.Remove(filepath.Dir(r.agent.socket.Path)))
 	r.until("all is back", func() bool {
-		return r.agent.NotReady() == nil && !r.found(findingJournal) && !r.found(findingSocket)
+		return r.agent.reporter.NotReady() == nil && !r.found(findingJournal) && !r.found(findingSocket)
 	})
 	r.del(c)
 	r.empty()

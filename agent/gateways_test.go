@@ -41,7 +41,7 @@ func withTiny(t *testing.T) *rig {
 		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")},
 		BlockSize: allocator.BlockSize{V4: 28},
 	})
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("tiny"); return err == nil })
 	return r
 }
 
@@ -72,11 +72,11 @@ func TestAGatewayThatMovedIsTheOnlyOneOnTheBridgeAndTheFormerOneIsFreeThen(t *te
 	r.until("only the present gateway is on the bridge", r.has(to))
 	former := netip.MustParseAddr("10.7.0.1")
 	r.until("the former one is free", func() bool {
-		p := r.agent.config.Load().Pools["tiny"]
+		p := r.agent.Config().Pools["tiny"]
 		return p.Usable(former)
 	})
 	r.until("the container has the new gateway", func() bool {
-		routes := r.agent.journal.Entries()[0].Wiring.Gateways
+		routes := r.agent.Journal.Entries()[0].Wiring.Gateways
 		return slices.Equal(routes, []netip.Addr{netip.MustParseAddr(to)})
 	})
 	c := r.tiny("b")

@@ -16,7 +16,7 @@ const young = allocator.Instant(time.Minute)
 
 // gc is CNI GC (CNI specification 1.1.0, "GC"): it ends this network's attachments on this node that are not among
 // the valid ones. It never ends a reservation, only its attachment.
-func (a *Agent) gc(ctx context.Context, r *wire.Request) error {
+func (a *detacher) gc(ctx context.Context, r *wire.Request) error {
 	if err := allocator.ValidName("network", r.Network); err != nil {
 		return wire.Errorf(wire.CodeConfig, "%w", err)
 	}
@@ -29,7 +29,7 @@ func (a *Agent) gc(ctx context.Context, r *wire.Request) error {
 		taken = wire.Boottime()
 	}
 	var failed []error
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		at := e.Attachment
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
@@ -46,23 +46,23 @@ func (a *Agent) gc(ctx context.Context, r *wire.Request) error {
 }
 
 // lives asks the kernel whether the entry's container is still there. Where nothing tells, it is.
-func (a *Agent) lives(e *journal.Entry) bool {
+func (a *detacher) lives(e *journal.Entry) bool {
 	if e.Wiring.Port != "" {
-		return a.kernel.HasPort(e.Wiring.Port)
+		return a.Kernel.HasPort(e.Wiring.Port)
 	}
 	return !a.namespaceGone(e)
 }
 
 // namespaceGone reports that the kernel does not know the entry's namespace any more, or knows another by its id. An
 // id that was the kernel's own choice is used again: there the address tells, once the plugin above has surely set it.
-func (a *Agent) namespaceGone(e *journal.Entry) bool {
+func (a *detacher) namespaceGone(e *journal.Entry) bool {
 	if e.NamespaceID == 0 {
 		return false
 	}
 	id := e.NamespaceID - 1
-	alive, err := a.kernel.NamespaceAlive(id)
+	alive, err := a.Kernel.NamespaceAlive(id)
 	if alive && !netops.LastingID(id) && wire.Boottime()-e.Answered > young {
-		alive, err = a.kernel.NamespaceHas(id, e.Addresses[0])
+		alive, err = a.Kernel.NamespaceHas(id, e.Addresses[0])
 	}
 	return err == nil && !alive
 }

@@ -26,19 +26,19 @@ const (
 
 // giveAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
 // address was freed, a quarantine has ended. It also settles what is in doubt.
-func (a *Agent) giveAll(ctx context.Context) error {
+func (a *exchange) giveAll(ctx context.Context) error {
 	timer := time.NewTimer(settleEvery)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.giving:
+		case <-a.addresses.giving:
 		case <-timer.C:
 		}
 		a.settleDoubts(ctx)
 		wait := settleEvery
-		if _, others := a.demands.split(a.Node); len(others) > 0 {
+		if _, others := a.demands.split(a.Name); len(others) > 0 {
 			task.Pause(ctx, rand.N(startWithin))
 			wait = a.meetDemands(ctx)
 		}
@@ -47,13 +47,13 @@ func (a *Agent) giveAll(ctx context.Context) error {
 }
 
 // meetDemands gives what it can, and returns when to look again.
-func (a *Agent) meetDemands(ctx context.Context) time.Duration {
+func (a *exchange) meetDemands(ctx context.Context) time.Duration {
 	wait := settleEvery
-	session, err := a.holding(allocator.Stateless)
-	if err != nil || broken.Settling && a.unsettled.Load() {
+	session, err := a.Holding(allocator.Stateless)
+	if err != nil || broken.Settling && a.Unsettled.Load() {
 		return wait
 	}
-	_, others := a.demands.split(a.Node)
+	_, others := a.demands.split(a.Name)
 	for _, d := range others {
 		if a.giveAsked(ctx, session, d) {
 			continue // the demand is met: what is still waited for is demanded anew
@@ -66,18 +66,18 @@ func (a *Agent) meetDemands(ctx context.Context) time.Duration {
 			if a.give(ctx, session, d, k) {
 				break // the demand is met: what is still waited for is demanded anew
 			}
-			wait = min(wait, a.untilRested(k))
+			wait = min(wait, a.addresses.untilRested(k))
 		}
 	}
 	return wait
 }
 
 // give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
-func (a *Agent) give(ctx context.Context, session *session.Session, d record.Demand, k spaceKey) (ended bool) {
-	full := a.blocks.hiddenIn(k.pool, a.config.Load()) // and blocks that cannot be split further
+func (a *exchange) give(ctx context.Context, session *session.Session, d record.Demand, k spaceKey) (ended bool) {
+	full := a.addresses.blocks.hiddenIn(k.pool, a.Config()) // and blocks that cannot be split further
 	for range giveTries {
-		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
-			return s.Half(wire.Boottime(), a.waiters.len(k), full...)
+		o := a.addresses.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+			return s.Half(wire.Boottime(), a.addresses.waiters.len(k), full...)
 		})
 		if o == nil {
 			return false
@@ -85,13 +85,13 @@ func (a *Agent) give(ctx context.Context, session *session.Session, d record.Dem
 		after, err := block.Transfer(ctx, session, o.block, o.part, d)
 		if err != nil && !definite(err) {
 			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.part), zap.Error(err))
-			a.doubt(o)
+			a.addresses.doubt(o)
 			return false
 		}
-		a.arrived(o, after)
+		a.addresses.arrived(o, after)
 		switch _, changed := errors.AsType[*block.LostError](err); {
 		case err == nil:
-			a.metrics.Gift("given")
+			a.Metrics.Gift("given")
 			a.Log.Info("gave addresses", zap.String("pool", k.pool), zap.Stringer("part", o.part), zap.String("to", d.Node))
 			a.demands.drop(d)
 			return true
@@ -117,9 +117,9 @@ func definite(err error) bool {
 
 // settleDoubts finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
 // was not carried out by then never is.
-func (a *Agent) settleDoubts(ctx context.Context) {
-	for _, o := range a.doubts() {
-		session, err := a.holding(allocator.Stateless)
+func (a *exchange) settleDoubts(ctx context.Context) {
+	for _, o := range a.addresses.doubts() {
+		session, err := a.Holding(allocator.Stateless)
 		if err != nil {
 			return
 		}
@@ -128,7 +128,7 @@ func (a *Agent) settleDoubts(ctx context.Context) {
 			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			continue
 		}
-		a.arrived(o, now)
+		a.addresses.arrived(o, now)
 		a.Log.Info("settled what was in doubt", zap.Stringer("part", o.part), zap.String("owner", now.OwnerOf(o.part.Addr())))
 	}
 }

@@ -22,7 +22,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 		check(t, err)
 		r.until("the demand is met", func() bool { all, err := r.store.Blocks.Demands(t.Context()); return err == nil && len(all) == 0 })
 		r.agrees()
-		c := r.agent.pools.counts(tiny)
+		c := r.agent.addresses.pools.counts(tiny)
 		if left := c.Free + c.Released + c.Held; left >= before || before-left > max(1, (before-1)/2) {
 			t.Errorf("of %d addresses, one of them held, %d are left", before, left)
 		} else {
@@ -38,7 +38,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 	r.del(wire.Container{Network: "net", ID: "a", Interface: "eth0"})
 	r.until("the last one is given", func() bool { b := r.block(); return b.OwnerOf(held) == "n2" })
 	r.agrees()
-	if n := r.agent.journal.Isolated(); n > 0 {
+	if n := r.agent.Journal.Isolated(); n > 0 {
 		t.Errorf("%d containers are isolated", n)
 	}
 	r.until("nothing is assigned", func() bool { return r.assigned(held) == nil })
@@ -47,9 +47,9 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	me := r.agent.waiters.join(tiny) // as many as there are addresses
+	me := r.agent.addresses.waiters.join(tiny) // as many as there are addresses
 	for range 11 {
-		r.agent.waiters.join(tiny)
+		r.agent.addresses.waiters.join(tiny)
 	}
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
@@ -58,8 +58,8 @@ func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 	if b := r.block(); len(b.Of("n2")) > 0 {
 		t.Errorf("the block is %+v, and all of it is waited for", b)
 	}
-	r.agent.waiters.leave(tiny, me)
-	r.agent.freed(tiny)
+	r.agent.addresses.waiters.leave(tiny, me)
+	r.agent.addresses.freed(tiny)
 	r.until("the one that nobody waits for is given", func() bool {
 		b := r.block()
 		theirs := b.Of("n2")
@@ -70,7 +70,7 @@ func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.apply(allocator.Pool{Name: "large", CIDRs: prefixes("10.9.0.0/20"), BlockSize: allocator.BlockSize{V4: 21}})
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("large"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("large"); return err == nil })
 	split := []record.Part{{Prefix: netip.MustParsePrefix("10.9.0.0/22"), Owner: "n1"}}
 	for addr := netip.MustParseAddr("10.9.4.0"); len(split) < 1024; addr = addr.Next() { // as many as a block may have
 		split = append(split, record.Part{Prefix: netip.PrefixFrom(addr, 32), Owner: []string{"n2", "n3"}[len(split)%2]})
@@ -83,15 +83,15 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 		check(t, err)
 	}
 	r.until("the agent has its parts of both", func() bool {
-		return r.agent.pools.counts(spaceKey{"large", allocator.V4}).Free == 1024-1+2048-1
+		return r.agent.addresses.pools.counts(spaceKey{"large", allocator.V4}).Free == 1024-1+2048-1
 	})
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "large", V4: 1})
 	check(t, err)
 	r.until("n2 has got addresses of the whole one", func() bool {
-		b, _ := r.agent.blocks.at(ipam.BlockID{Pool: "large", Prefix: whole})
+		b, _ := r.agent.addresses.blocks.at(ipam.BlockID{Pool: "large", Prefix: whole})
 		return len(b.Of("n2")) > 0
 	})
-	if c := r.agent.pools.counts(spaceKey{"large", allocator.V4}); c.Free < 1024-1 {
+	if c := r.agent.addresses.pools.counts(spaceKey{"large", allocator.V4}); c.Free < 1024-1 {
 		t.Errorf("of the one that was not given of, addresses are lost: %+v", c)
 	}
 }

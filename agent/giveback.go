@@ -20,7 +20,7 @@ const (
 // giveBackIdle returns the blocks in which nothing is held or kept for its app, beyond what one block has to spare; of a
 // pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand. Those of a pool
 // that is drained it returns at once.
-func (a *Agent) giveBackIdle(ctx context.Context) error {
+func (a *exchange) giveBackIdle(ctx context.Context) error {
 	for last := time.Now(); ; {
 		wait := giveBackEvery - time.Since(last)
 		if a.drains() {
@@ -35,7 +35,7 @@ func (a *Agent) giveBackIdle(ctx context.Context) error {
 			timer.Stop()
 		case <-timer.C:
 		}
-		drained := func(pool string) bool { p, there := a.config.Load().Pools[pool]; return !there || p.Draining }
+		drained := func(pool string) bool { p, there := a.Config().Pools[pool]; return !there || p.Draining }
 		if time.Since(last) >= giveBackEvery {
 			last, drained = time.Now(), func(string) bool { return true }
 		}
@@ -44,17 +44,17 @@ func (a *Agent) giveBackIdle(ctx context.Context) error {
 }
 
 // drains reports whether this node has something of a pool that is drained.
-func (a *Agent) drains() (drains bool) {
-	pools := a.config.Load().Pools
-	a.pools.each(func(k spaceKey, s *allocator.Space) {
+func (a *exchange) drains() (drains bool) {
+	pools := a.Config().Pools
+	a.addresses.pools.each(func(k spaceKey, s *allocator.Space) {
 		drains = drains || pools[k.pool].Draining && s.OwnsAny()
 	})
 	return drains
 }
 
 // giveBackBlocks returns what is idle of the pools that it is to look at.
-func (a *Agent) giveBackBlocks(ctx context.Context, looked func(pool string) bool) {
-	session, err := a.holding(allocator.Stateless)
+func (a *exchange) giveBackBlocks(ctx context.Context, looked func(pool string) bool) {
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil || a.backlog.len() > 0 {
 		return // what etcd shows of a block is to be right before its owner changes
 	}
@@ -62,10 +62,10 @@ func (a *Agent) giveBackBlocks(ctx context.Context, looked func(pool string) boo
 		after, err := block.Release(ctx, session, o.block, o.part)
 		if err != nil && !definite(err) {
 			a.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.part), zap.Error(err))
-			a.doubt(o)
+			a.addresses.doubt(o)
 			continue
 		}
-		a.arrived(o, after)
+		a.addresses.arrived(o, after)
 		if err != nil {
 			a.Log.Warn("cannot give a block back", zap.Stringer("block", o.part), zap.Error(err))
 			continue
@@ -75,17 +75,17 @@ func (a *Agent) giveBackBlocks(ctx context.Context, looked func(pool string) boo
 }
 
 // idle takes at most one part of each space out of the allocator: one that leaves a block's worth of free addresses.
-func (a *Agent) idle(looked func(pool string) bool) (all []*outgoing) {
-	now, pools := wire.Boottime(), a.config.Load().Pools
-	for _, k := range a.pools.keys() {
+func (a *exchange) idle(looked func(pool string) bool) (all []*outgoing) {
+	now, pools := wire.Boottime(), a.Config().Pools
+	for _, k := range a.addresses.pools.keys() {
 		if !looked(k.pool) {
 			continue
 		}
 		p, wanted := pools[k.pool]
-		o := a.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+		o := a.addresses.takeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()
 			for _, part := range s.Idle(now) {
-				if wanted && a.blocks.isHidden(k.pool, p.BlockOf(part.Addr())) {
+				if wanted && a.addresses.blocks.isHidden(k.pool, p.BlockOf(part.Addr())) {
 					continue // nobody can write what its record is to be
 				}
 				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < addresses(part)+addresses(p.BlockOf(part.Addr())) {

@@ -30,7 +30,7 @@ func given(role string, pool *allocator.Pool) *journal.Given {
 
 // outdated are the containers that lack something of the configuration which only a new container can get, with the
 // reasons. Of those whose journal does not say what they were given, etcd's history is asked.
-func (a *Agent) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
+func (a *updater) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
 	reasons := map[allocator.Attachment]string{}
 	var unrecorded []*journal.Entry
 	for _, e := range entries {
@@ -95,8 +95,8 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 
 // recallGiven finds out by etcd's history what containers were given of which the journal does not say it: it is of an
 // older release, or was lost. It records that in the journal and returns the new entries.
-func (a *Agent) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
-	history, err := a.store.Config.History(ctx)
+func (a *updater) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
+	history, err := a.Store.Config.History(ctx)
 	damaged, bad := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !bad {
 		return nil, err
@@ -121,20 +121,20 @@ func (a *Agent) recallGiven(ctx context.Context, entries []*journal.Entry) (map[
 
 // recordGiven writes into the journal what a container was given, unless an ADD has done so meanwhile. It returns nil where
 // the container has gone.
-func (a *Agent) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
-	unlock, err := a.locks.Lock(ctx, e.Attachment)
+func (a *updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
+	unlock, err := a.Locks.Lock(ctx, e.Attachment)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	var now *journal.Entry
-	a.gate.Shared(func() {
-		if now = a.journal.Get(e.Attachment); now == nil || now.Given != nil {
+	a.Gate.Shared(func() {
+		if now = a.Journal.Get(e.Attachment); now == nil || now.Given != nil {
 			return
 		}
 		next := *now
 		next.Given, now = g, &next
-		err = a.journal.Change(&next)
+		err = a.Journal.Change(&next)
 	})
 	return now, err
 }

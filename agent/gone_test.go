@@ -39,7 +39,7 @@ func TestAContainerThatWentWhileNoAgentRanGivesItsAddressBack(t *testing.T) {
 		check(t, sandbox.Remove(c.Netns))
 	}
 	r.start()
-	r.until("only one is left", func() bool { return len(r.agent.journal.Entries()) == 1 })
+	r.until("only one is left", func() bool { return len(r.agent.Journal.Entries()) == 1 })
 	if again := r.add(stays); again != addr {
 		t.Errorf("the one that stayed has %s, want %s", again, addr)
 	}
@@ -58,14 +58,14 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 		Valid: []wire.Attachment{{Container: "valid", Interface: "eth0"}}}
 	_, err := r.send(gc)
 	check(t, err)
-	if n := len(r.agent.journal.Entries()); n != 3 {
+	if n := len(r.agent.Journal.Entries()); n != 3 {
 		t.Fatalf("%d entries: a young container that lives was collected", n)
 	}
 	age(t, r, "invalid")
 	_, err = r.send(gc)
 	check(t, err)
-	if r.agent.journal.Get(allocator.Attachment{Network: "net", Container: "invalid", Interface: "eth0"}) != nil ||
-		len(r.agent.journal.Entries()) != 2 {
+	if r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: "invalid", Interface: "eth0"}) != nil ||
+		len(r.agent.Journal.Entries()) != 2 {
 		t.Error("what is not valid was not collected, or more than that")
 	}
 }
@@ -73,7 +73,7 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 // age makes an entry older than GC spares.
 func age(t *testing.T, r *rig, id string) {
 	t.Helper()
-	old := *r.agent.journal.Get(allocator.Attachment{Network: "net", Container: id, Interface: "eth0"})
+	old := *r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: id, Interface: "eth0"})
 	old.Answered -= 2 * young
-	check(t, r.agent.journal.Hold(&old))
+	check(t, r.agent.Journal.Hold(&old))
 }

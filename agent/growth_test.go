@@ -35,7 +35,7 @@ func (r *rig) churn(from, to int) {
 				}
 				for _, operation := range []string{wire.Insert, wire.Delete} {
 					q := &wire.Request{Operation: operation, Verb: operation, Started: int64(wire.Boottime()), Containers: []wire.Container{c}}
-					response, err := wire.Call(context.Background(), r.agent.Socket(), 0, q, nil)
+					response, err := wire.Call(context.Background(), r.agent.socket.Path, 0, q, nil)
 					if err == nil && response.Error != nil {
 						err = response.Error
 					}
@@ -59,8 +59,8 @@ func (r *rig) wide() {
 		c.Pools["wide"] = allocator.Pool{Name: "wide", CIDRs: prefixes("10.64.0.0/16"), BlockSize: allocator.BlockSize{V4: 19}}.WithDefaults()
 	})
 	r.until("the agent fences by the new times", func() bool {
-		_, _, err := r.agent.pool("wide")
-		return err == nil && r.agent.rights.Left(allocator.Stateless) > 30*time.Minute
+		_, _, err := r.agent.Pool("wide")
+		return err == nil && r.agent.Rights.Left(allocator.Stateless) > 30*time.Minute
 	})
 }
 
@@ -83,15 +83,15 @@ func TestWhileEtcdIsAwayNothingGrowsWithTheContainersThatComeAndGo(t *testing.T)
 	r.etcd.Stop()
 	defer r.startEtcd()
 	r.churn(0, some) // as many as the agent may remember for a while
-	before, journal := heap(), r.agent.journal.Bytes()
+	before, journal := heap(), r.agent.Journal.Bytes()
 	r.churn(some, 3*some)
 	after, goroutines := heap(), runtime.NumGoroutine()
 	t.Logf("heap %d KB, after %d more ADD and DEL %d KB; journal %d KB and %d KB; %d addresses to publish; %d goroutines",
-		before>>10, 2*some, after>>10, journal>>10, r.agent.journal.Bytes()>>10, r.agent.backlog.len(), goroutines)
+		before>>10, 2*some, after>>10, journal>>10, r.agent.Journal.Bytes()>>10, r.agent.backlog.len(), goroutines)
 	if grown := after - before; grown > 4<<20 {
 		t.Errorf("the heap has grown by %d KB for %d containers that are gone", grown>>10, 2*some)
 	}
-	if size := r.agent.journal.Bytes(); size > 16<<20 {
+	if size := r.agent.Journal.Bytes(); size > 16<<20 {
 		t.Errorf("the journal has %d KB for one container", size>>10)
 	}
 	if n := r.agent.backlog.len(); n > 1<<13 {
@@ -165,7 +165,7 @@ func (r *rig) callersGo(times int) {
 		check(r.t, err)
 		ctx, cancel := context.WithTimeout(r.t.Context(), time.Duration(i%50)*100*time.Microsecond)
 		q := &wire.Request{Operation: wire.Insert, Verb: "ADD", Started: int64(wire.Boottime()), Containers: []wire.Container{c}}
-		if _, err := wire.Call(ctx, r.agent.Socket(), 0, q, []*os.File{f}); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := wire.Call(ctx, r.agent.socket.Path, 0, q, []*os.File{f}); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			r.t.Fatal(err)
 		}
 		cancel()
@@ -179,7 +179,7 @@ func TestTheSpoolAndTheRunDirectoryKeepNothing(t *testing.T) {
 	r.wide()
 	r.churn(0, 200)
 	r.empty()
-	files, err := filepath.Glob(filepath.Join(r.agent.RunDir, "*", "*"))
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(r.agent.socket.Path), "*", "*"))
 	check(t, err)
 	if len(files) > 0 {
 		t.Errorf("%v are left", files)

@@ -136,37 +136,37 @@ func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
 }
 
 // unhide publishes what could not be published of blocks whose records are mended.
-func (a *Agent) unhide(mended []ipam.Address) {
+func (a *manager) unhide(mended []ipam.Address) {
 	for _, at := range mended {
 		for d := range a.blocks.unpark(at) {
 			a.backlog.add(d.Pool, []netip.Addr{d.Addr})
 		}
 	}
-	a.settleUnsure(len(mended) > 0)
+	a.isolator.settleUnsure(len(mended) > 0)
 }
 
 // tellMisfits tells of the blocks that are of another size than their pool's.
-func (a *Agent) tellMisfits(set []record.Block) {
-	pools := a.config.Load().Pools
+func (a *manager) tellMisfits(set []record.Block) {
+	pools := a.Config().Pools
 	for _, b := range set {
 		pool, known := pools[b.Pool]
 		if want := pool.BlockOf(b.Prefix.Addr()); known && want != b.Prefix {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			a.foundBad(&kv.DamagedError{
-				Key: kv.NewKeys(a.Etcd.Prefix).Of(key), At: key, Revision: b.Revision,
+			a.FoundBad(&kv.DamagedError{
+				Key: a.Key(key), At: key, Revision: b.Revision,
 				Err: fmt.Errorf("prefix %s: want %s, as the blocks of pool %q are", b.Prefix, want, b.Pool),
 			})
 		} else if known {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			a.findings.Clear(recordDamaged, kv.NewKeys(a.Etcd.Prefix).Of(key))
+			a.MendedBad(a.Key(key))
 		}
 	}
 }
 
 // assertGone makes etcd know again what this node owns of blocks whose keys somebody has deleted.
-func (a *Agent) assertGone(gone []ipam.BlockID) {
+func (a *manager) assertGone(gone []ipam.BlockID) {
 	for _, k := range gone {
-		pool, known := a.config.Load().Pools[k.Pool]
+		pool, known := a.Config().Pools[k.Pool]
 		if !known || pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
 			continue
 		}
@@ -179,17 +179,17 @@ func (a *Agent) assertGone(gone []ipam.BlockID) {
 			}
 		})
 		// What nobody uses is anybody's again, as a block is that this node has given up.
-		if len(own) > 0 && slices.ContainsFunc(a.journal.Entries(), func(e *journal.Entry) bool {
+		if len(own) > 0 && slices.ContainsFunc(a.Journal.Entries(), func(e *journal.Entry) bool {
 			return e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains)
 		}) {
-			a.background.Go(func() { a.assertBlock(k, own) })
+			a.Background.Go(func() { a.assertBlock(k, own) })
 		}
 	}
 }
 
 // assertBlock makes etcd know again what this node owns of one block. Where it cannot, the next settling does.
-func (a *Agent) assertBlock(k ipam.BlockID, own []netip.Prefix) {
-	session, err := a.holding(allocator.Stateless)
+func (a *manager) assertBlock(k ipam.BlockID, own []netip.Prefix) {
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil {
 		return
 	}
@@ -201,9 +201,9 @@ func (a *Agent) assertBlock(k ipam.BlockID, own []netip.Prefix) {
 			zap.Stringer("block", k.Prefix))
 		err = a.own(session, b)
 	}
-	if err != nil && !a.damaged(err) {
+	if err != nil && !a.Damaged(err) {
 		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.Pool),
 			zap.Stringer("block", k.Prefix), zap.Error(err))
-		a.reassert.Raise()
+		a.Reassert.Raise()
 	}
 }

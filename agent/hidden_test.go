@@ -13,16 +13,16 @@ func TestAClaimGoesOnToTheNextBlockWhereARecordIsDamaged(t *testing.T) {
 		r.put("blocks/tiny/"+block, "{")
 	}
 	r.apply(allocator.Pool{Name: "tiny", CIDRs: prefixes("10.43.0.0/24")})
-	r.until("the agent knows the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
+	r.until("the agent knows the pool", func() bool { _, _, err := r.agent.Pool("tiny"); return err == nil })
 	addr := r.add(r.ofTiny("a"))
 	if !netip.MustParsePrefix("10.43.0.128/26").Contains(addr) {
 		t.Errorf("it got %s, of a block whose record cannot be read", addr)
 	}
 	for _, block := range []string{"10.43.0.0", "10.43.0.64", "10.43.0.192"} {
 		key := "blocks/tiny/" + block
-		r.until("it is told", func() bool { return r.finding(recordDamaged, "/berth/v1/"+key) != "" })
+		r.until("it is told", func() bool { return r.finding("record-damaged", "/berth/v1/"+key) != "" })
 		r.put(key, "")
-		r.until("it is told no more", func() bool { return r.finding(recordDamaged, "/berth/v1/"+key) == "" })
+		r.until("it is told no more", func() bool { return r.finding("record-damaged", "/berth/v1/"+key) == "" })
 	}
 }
 

@@ -16,17 +16,17 @@ import (
 func crowded(b *testing.B) (r *rig, blocks []record.Block) {
 	r = newRig(b)
 	b.Cleanup(func() {
-		r.agent.gate.Exclusive(func() { r.agent.journal.Forget(func(journal.Freed) bool { return true }) })
+		r.agent.Gate.Exclusive(func() { r.agent.Journal.Forget(func(journal.Freed) bool { return true }) })
 	})
 	pool := allocator.Pool{Name: "crowded", CIDRs: prefixes("10.80.0.0/18")}.WithDefaults()
 	r.apply(pool)
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("crowded"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("crowded"); return err == nil })
 	for i, addr := 0, netip.MustParseAddr("10.80.0.0"); pool.Contains(addr); i, addr = i+1, addr.Next() {
 		at := allocator.Attachment{Network: "net", Container: fmt.Sprint(i), Interface: "eth0"}
-		check(b, r.agent.journal.Hold(&journal.Entry{Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr},
+		check(b, r.agent.Journal.Hold(&journal.Entry{Attachment: at, Class: allocator.Stateless, Pool: "crowded", Addresses: []netip.Addr{addr},
 			Answered: 1}))
 		if i%2 == 0 {
-			r.agent.journal.Release(journal.Release{Attachment: at, At: time.Duration(i)})
+			r.agent.Journal.Release(journal.Release{Attachment: at, At: time.Duration(i)})
 		}
 		if prefix := pool.BlockOf(addr); prefix.Addr() == addr {
 			blocks = append(blocks, record.Block{Pool: "crowded", Prefix: prefix, Revision: 1, Parts: []record.Part{{Prefix: prefix, Owner: "n1"}}})
@@ -37,10 +37,10 @@ func crowded(b *testing.B) (r *rig, blocks []record.Block) {
 
 func BenchmarkANodeFindsOutWhatItHolds(b *testing.B) {
 	r, blocks := crowded(b)
-	defer inside(r.agent.gate.Exclusive)()
-	r.agent.settleParts(blocks, 1, nil)
+	defer inside(r.agent.Gate.Exclusive)()
+	r.agent.addresses.settleParts(blocks, 1, nil)
 	for b.Loop() {
-		if n := len(r.agent.held(true)); n != len(blocks) {
+		if n := len(r.agent.addresses.held(true)); n != len(blocks) {
 			b.Fatalf("something is held of %d blocks, want %d", n, len(blocks))
 		}
 	}
@@ -48,15 +48,15 @@ func BenchmarkANodeFindsOutWhatItHolds(b *testing.B) {
 
 func BenchmarkANodeSettlesItsParts(b *testing.B) {
 	r, blocks := crowded(b)
-	defer inside(r.agent.gate.Exclusive)()
+	defer inside(r.agent.Gate.Exclusive)()
 	for b.Loop() {
-		r.agent.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
+		r.agent.addresses.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
 			for _, block := range blocks {
 				s.Drop(block.Prefix)
 			}
 		})
-		r.agent.settleParts(blocks, 1, nil)
-		if c := r.agent.pools.counts(spaceKey{"crowded", allocator.V4}); c.Held != 64*128 || c.Free > 0 {
+		r.agent.addresses.settleParts(blocks, 1, nil)
+		if c := r.agent.addresses.pools.counts(spaceKey{"crowded", allocator.V4}); c.Held != 64*128 || c.Free > 0 {
 			b.Fatalf("after settling %+v", c)
 		}
 	}

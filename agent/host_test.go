@@ -22,7 +22,7 @@ import (
 
 // wrong are the kinds of what the node says is wrong, with their subjects.
 func (r *rig) wrong() (all []string) {
-	for _, f := range r.agent.findings.List() {
+	for _, f := range r.agent.Findings.List() {
 		all = append(all, f.Kind+" "+f.Subject)
 	}
 	return all
@@ -30,7 +30,7 @@ func (r *rig) wrong() (all []string) {
 
 // stood reports whether a finding of a kind has ever stood.
 func (r *rig) stood(kind string) bool {
-	_, ever := r.agent.findings.Counts()[kind]
+	_, ever := r.agent.Findings.Counts()[kind]
 	return ever
 }
 
@@ -47,9 +47,9 @@ func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 	c := r.stateless("a", "")
 	c.IPMasq = true
 	r.add(c)
-	e := r.agent.journal.Entries()[0]
+	e := r.agent.Journal.Entries()[0]
 	port := e.Wiring.Port
-	r.until("the host was looked at", func() bool { return !r.agent.host.Look() })
+	r.until("the host was looked at", func() bool { return !r.agent.updater.host.Look() })
 	for kind, spoil := range map[string]func() error{
 		"bridge-gone":    func() error { return netlink.LinkDel(link(t, "berth0")) },
 		"bridge-down":    func() error { return netlink.LinkSetDown(link(t, "berth0")) },
@@ -69,7 +69,7 @@ func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 		check(t, spoil())
 		r.until(kind+" was told", func() bool { return r.stood(kind) })
 		r.until(kind+": all is well again", func() bool { return len(r.wrong()) == 0 && r.checks(c) == nil })
-		classes, err := r.agent.kernel.Classes()
+		classes, err := r.agent.Kernel.Classes()
 		check(t, err)
 		if classes[port] != string(allocator.Stateless) {
 			t.Errorf("%s: the port is in class %q", kind, classes[port])
@@ -124,7 +124,7 @@ func TestAChangedConfigurationThatContradictsIsAFinding(t *testing.T) {
 	second := allocator.Pool{Name: "second", CIDRs: prefixes("10.43.0.0/24"), Gateways: []netip.Addr{netip.MustParseAddr("10.43.0.1")},
 		MTU: 1400}
 	r.apply(second)
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("second"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("second"); return err == nil })
 	r.add(r.stateless("a", ""))
 	b := r.stateless("b", "")
 	b.Network, b.Pool = "other", "second"
@@ -136,7 +136,7 @@ func TestAChangedConfigurationThatContradictsIsAFinding(t *testing.T) {
 		c.Pools["default"] = p
 	})
 	r.until("the contradiction is told", func() bool { return slices.Contains(r.wrong(), "bridge-contradiction berth0") })
-	if f := r.agent.findings.List()[0]; !strings.Contains(f.Text, `"net"`) || !strings.Contains(f.Text, `"other"`) || f.Advice == "" {
+	if f := r.agent.Findings.List()[0]; !strings.Contains(f.Text, `"net"`) || !strings.Contains(f.Text, `"other"`) || f.Advice == "" {
 		t.Errorf("the finding is %+v", f)
 	}
 	if mtu := link(t, "berth0").Attrs().MTU; mtu != before { // 1400 for one network, 1300 for the other
@@ -174,11 +174,11 @@ func TestAContainerThatWasRearrangedLagsWithTheReasonAndIsTriedOnce(t *testing.T
 	})
 	var lag record.Lag
 	r.until("the other has it, and this one lags", func() bool {
-		status := r.agent.status()
+		status := r.agent.updater.status()
 		if len(status.Lagging) == 1 {
 			lag = status.Lagging[0]
 		}
-		return len(status.Lagging) == 1 && status.Revision == r.agent.config.Load().Revision
+		return len(status.Lagging) == 1 && status.Revision == r.agent.Config().Revision
 	})
 	if lag.Attachment.Container != "b" || !strings.Contains(lag.Reason, "eth0-nic") || !strings.Contains(lag.Reason, "made anew") {
 		t.Errorf("it lags: %+v", lag)
@@ -186,7 +186,7 @@ func TestAContainerThatWasRearrangedLagsWithTheReasonAndIsTriedOnce(t *testing.T
 	if mtu := link(t, port).Attrs().MTU; mtu != before {
 		t.Errorf("half of it was done: the port has MTU %d, it was %d", mtu, before)
 	}
-	if n := r.agent.lagging.rearranged.count(); n != 1 {
+	if n := r.agent.updater.lagging.rearranged.count(); n != 1 {
 		t.Errorf("%d containers are known not to be reached", n)
 	}
 }

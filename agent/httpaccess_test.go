@@ -73,7 +73,7 @@ func TestOnAnAddressThatIsNoLoopbackOnlyHealthAndMetricsAreOpen(t *testing.T) {
 	if e := refusedInJSON(t, status, 403, body); !strings.Contains(e.Message, "--listen-token-file") {
 		t.Errorf("the refusal does not say what would be right: %s", body)
 	}
-	r.agent.findings.Set("test-kind", "10.42.64.7", "container a has it", "delete it")
+	r.agent.Findings.Set("test-kind", "10.42.64.7", "container a has it", "delete it")
 	if _, body := r.reach(http.DefaultClient, "/readyz"); strings.Contains(body, "10.42") || !strings.Contains(body, "test-kind: 1") {
 		t.Errorf("/readyz tells everybody %q", body)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/plan"
@@ -20,17 +21,35 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
+// An attacher gives containers their addresses and wires them.
+type attacher struct {
+	*node.Node
+	isolator  *isolator
+	addresses *manager
+	chooser   *chooser
+	detector  *detector
+	publisher *publisher
+	updater   *updater
+	backlog   *backlog
+	host      *host.Keeper
+	detacher  *detacher
+}
+
+func newAttacher(c *chooser, d *detector, e *detacher) *attacher {
+	return &attacher{
+		Node: c.Node, isolator: e.isolator, addresses: c.addresses, chooser: c, detector: d, publisher: e.publisher, updater: e.updater,
+		backlog: e.backlog, host: e.host, detacher: e,
+	}
+}
+
 // insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
 // does. The order is choose, journal, wire, commit, answer.
-func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
-	if err := a.awaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+func (a *attacher) insert(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
+	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return nil, err
 	}
-	set, err := a.members(r, files)
+	set, err := members(a.Node, r, files)
 	if err != nil {
-		return nil, err
-	}
-	if err := a.awaitSettled(ctx, allocator.Instant(r.Started)); err != nil {
 		return nil, err
 	}
 	unlock, err := a.lockAll(ctx, set)
@@ -54,7 +73,7 @@ func (a *Agent) insert(ctx context.Context, r *wire.Request, files []*os.File) (
 }
 
 // insertSet inserts a set, as a whole or not at all, anew while the session changes under it.
-func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.Instant) ([]wire.Result, error) {
+func (a *attacher) insertSet(ctx context.Context, set []*member, began allocator.Instant) ([]wire.Result, error) {
 	for {
 		results, err := a.insertOnce(ctx, set, began)
 		if !errors.Is(err, node.ErrSuperseded) {
@@ -68,7 +87,7 @@ func (a *Agent) insertSet(ctx context.Context, set []*member, began allocator.In
 }
 
 // lockAll takes the locks of a set in one order, so that two sets never wait for each other.
-func (a *Agent) lockAll(ctx context.Context, set []*member) (unlock func(), err error) {
+func (a *attacher) lockAll(ctx context.Context, set []*member) (unlock func(), err error) {
 	order := slices.Clone(set)
 	slices.SortFunc(order, func(x, y *member) int { return cmp.Compare(x.attachment.String(), y.attachment.String()) })
 	var held []func()
@@ -78,7 +97,7 @@ func (a *Agent) lockAll(ctx context.Context, set []*member) (unlock func(), err 
 		}
 	}
 	for _, m := range order {
-		one, err := a.locks.Lock(ctx, m.attachment)
+		one, err := a.Locks.Lock(ctx, m.attachment)
 		if err != nil {
 			unlock()
 			return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
@@ -120,7 +139,7 @@ func (add *add) reserves() bool {
 	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
 }
 
-func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.Instant) (_ []wire.Result, err error) {
+func (a *attacher) insertOnce(ctx context.Context, set []*member, began allocator.Instant) (_ []wire.Result, err error) {
 	adds := make([]*add, 0, len(set))
 	defer func() {
 		if err != nil {
@@ -155,7 +174,7 @@ func (a *Agent) insertOnce(ctx context.Context, set []*member, began allocator.I
 		if add.entry.Wiring.Port != "" {
 			p := plan.Port(add.entry, add.pool)
 			p.Netns = add.netns
-			a.kernel.Announce(p) // now that its frames pass
+			a.Kernel.Announce(p) // now that its frames pass
 		}
 	}
 	return results, nil
@@ -166,16 +185,16 @@ var errStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (
 	"interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
 
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
-func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (*add, error) {
-	if began != 0 && a.journal.Overtaken(m.attachment, began) {
+func (a *attacher) begin(ctx context.Context, m *member, began allocator.Instant) (*add, error) {
+	if began != 0 && a.Journal.Overtaken(m.attachment, began) {
 		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.attachment)
 	}
-	e := a.journal.Get(m.attachment)
+	e := a.Journal.Get(m.attachment)
 	if e != nil && e.Isolated != nil && e.Isolated.Epoch == journal.Never {
 		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.attachment, e.Isolated.Reason)
 	}
 	if e != nil && e.Answered == 0 { // what an ADD has left behind that could not be taken back
-		if err := a.unwire(e, journal.Release{Attachment: m.attachment, At: wire.Boottime()}); err != nil {
+		if err := a.detacher.unwire(e, journal.Release{Attachment: m.attachment, At: wire.Boottime()}); err != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.attachment, err)
 		}
 		e = nil
@@ -184,11 +203,11 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 	name := m.Pool
 	if e != nil {
 		add.former, name = e, e.Pool
-	} else if m.Role == wire.IPAM && a.strict() {
+	} else if m.Role == wire.IPAM && a.Strict() {
 		return nil, errStrictIPAM
 	}
 	var err error
-	if add.pool, add.config, err = a.poolNow(ctx, name); err != nil {
+	if add.pool, add.config, err = a.PoolNow(ctx, name); err != nil {
 		return nil, err
 	}
 	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
@@ -210,7 +229,7 @@ func (a *Agent) begin(ctx context.Context, m *member, began allocator.Instant) (
 
 // chooseAll gives each new member its addresses and writes them into the journal. The reservations of a set share
 // transactions.
-func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Instant) (*session.Session, error) {
+func (a *attacher) chooseAll(ctx context.Context, adds []*add, began allocator.Instant) (*session.Session, error) {
 	var stateful []*add
 	classes := map[allocator.Class]bool{}
 	for _, add := range adds {
@@ -219,7 +238,7 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 	var session *session.Session
 	for class := range classes {
 		var err error
-		if session, err = a.holding(class); err != nil {
+		if session, err = a.Holding(class); err != nil {
 			return nil, err
 		}
 	}
@@ -246,7 +265,7 @@ func (a *Agent) chooseAll(ctx context.Context, adds []*add, began allocator.Inst
 }
 
 // hold writes what was chosen into the journal, before the kernel learns of it.
-func (a *Agent) hold(add *add, session *session.Session, began allocator.Instant) error {
+func (a *attacher) hold(add *add, session *session.Session, began allocator.Instant) error {
 	if add.former != nil {
 		return a.holdAgain(add, session, began)
 	}
@@ -264,7 +283,7 @@ func (a *Agent) hold(add *add, session *session.Session, began allocator.Instant
 		e.Wiring = wiring(add, e)
 	}
 	add.entry = e
-	if err := a.journal.Hold(e); err != nil {
+	if err := a.Journal.Hold(e); err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "%w", err)
 	}
 	add.held = true
@@ -272,7 +291,7 @@ func (a *Agent) hold(add *add, session *session.Session, began allocator.Instant
 }
 
 // holdAgain begins the new life of what was answered before. The journal learns of it with the answer.
-func (a *Agent) holdAgain(add *add, session *session.Session, began allocator.Instant) error {
+func (a *attacher) holdAgain(add *add, session *session.Session, began allocator.Instant) error {
 	next := *add.former
 	next.Generation, next.Began = session.Generation(), max(began, add.former.Began)
 	if next.Began == add.former.Began {
@@ -281,7 +300,7 @@ func (a *Agent) holdAgain(add *add, session *session.Session, began allocator.In
 	if r := add.reserved; r != nil {
 		if !slices.Equal(r.Addresses, next.Addresses) {
 			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.attachment,
-				isolationOf(add.former), joined(r.Addresses))
+				add.former.IsolatedWhy(), r.AddressList())
 		}
 		next.Epoch = r.Epoch
 	}
@@ -290,7 +309,7 @@ func (a *Agent) holdAgain(add *add, session *session.Session, began allocator.In
 }
 
 // undo takes an add back, last step first. What it cannot take back now is in the journal and is taken back later.
-func (a *Agent) undo(add *add) {
+func (a *attacher) undo(add *add) {
 	if add.former != nil {
 		if !add.done {
 			a.unreserve(add)
@@ -298,7 +317,7 @@ func (a *Agent) undo(add *add) {
 		return
 	}
 	if !add.held {
-		a.giveBack(add.pool.Name, add.grants)
+		a.chooser.giveBack(add.pool.Name, add.grants)
 		a.unreserve(add)
 		return
 	}
@@ -306,7 +325,7 @@ func (a *Agent) undo(add *add) {
 	if !add.wired {
 		e.Wiring.Port = "" // it may be another's
 	}
-	if err := a.unwire(&e, journal.Release{Attachment: add.attachment, At: wire.Boottime()}); err != nil {
+	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.attachment, At: wire.Boottime()}); err != nil {
 		// Its address stays held meanwhile.
 		a.Log.Error("cannot take back an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.attachment), zap.Error(err))
 	}

@@ -17,7 +17,7 @@ func TestADeleteOlderThanTheAddChangesNothing(t *testing.T) {
 	r.add(c)
 	_, err := r.send(&wire.Request{Operation: wire.Delete, Started: before, Containers: []wire.Container{c}})
 	check(t, err)
-	if len(r.agent.journal.Entries()) != 1 {
+	if len(r.agent.Journal.Entries()) != 1 {
 		t.Error("a DEL of the container's former life has ended its present one")
 	}
 }
@@ -105,7 +105,7 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 	r := newRig(t)
 	small := allocator.Pool{Name: "small", CIDRs: prefixes("10.43.0.0/30"), BlockSize: allocator.BlockSize{V4: 30}}
 	r.apply(small)
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("small"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("small"); return err == nil })
 	plain := func(id string, asked ...string) wire.Container {
 		c := r.stateless(id, "")
 		c.Role, c.Pool, c.Addresses = wire.IPAM, "small", asked
@@ -116,7 +116,7 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 	other := r.add(second)
 	r.refused(wire.CodeTryAgain, plain("c")) // nothing rests: no wait
 	r.del(first)
-	if c := r.agent.pools.counts(spaceKey{"small", allocator.V4}); c.Quarantined != 1 {
+	if c := r.agent.addresses.pools.counts(spaceKey{"small", allocator.V4}); c.Quarantined != 1 {
 		t.Errorf("after a DEL in the IPAM role %+v: want one that rests", c)
 	}
 	if got := r.add(plain("d")); got != addr {
@@ -132,7 +132,7 @@ func TestAPoolThatHasNoStatelessAddressRefusesInsteadOfWaiting(t *testing.T) {
 	r := newRig(t)
 	r.apply(allocator.Pool{Name: "all", CIDRs: prefixes("10.44.0.0/28"), Stateful: prefixes("10.44.0.0/28"),
 		BlockSize: allocator.BlockSize{V4: 28}})
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("all"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("all"); return err == nil })
 	c := r.stateless("a", "")
 	c.Pool = "all"
 	if e := r.refused(wire.CodeConfig, c); !strings.Contains(e.Message, "stateful") {

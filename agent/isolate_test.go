@@ -11,7 +11,7 @@ import (
 
 func (r *rig) passes(port string) bool {
 	r.t.Helper()
-	classes, err := r.agent.kernel.Classes()
+	classes, err := r.agent.Kernel.Classes()
 	check(r.t, err)
 	return classes[port] != ""
 }
@@ -19,16 +19,16 @@ func (r *rig) passes(port string) bool {
 func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
-	r.agent.isolate(adds[0].attachment, lostFor(adds[0].entry, "its address is another's by now"))
-	if err := r.agent.commit(session, adds); err == nil {
+	r.agent.isolator.isolate(adds[0].attachment, lostFor(adds[0].entry, "its address is another's by now"))
+	if err := r.agent.attacher.commit(session, adds); err == nil {
 		t.Error("it is answered with an address that is another's")
 	}
 	if r.passes(adds[0].entry.Wiring.Port) {
 		t.Error("its port passes")
 	}
-	r.agent.undo(adds[0])
+	r.agent.attacher.undo(adds[0])
 	r.empty()
-	if n := r.agent.journal.Isolated(); n != 0 {
+	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
 }
@@ -37,26 +37,26 @@ func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
 	addr := adds[0].entry.Addresses[0]
-	block, ok := r.agent.blocks.of(adds[0].pool, addr)
+	block, ok := r.agent.addresses.blocks.of(adds[0].pool, addr)
 	if !ok {
 		t.Fatal("its block is not known")
 	}
 	block.Parts = []record.Part{{Prefix: block.Prefix, Owner: "n2"}}
 	block.Revision = 1 << 40
-	r.agent.blocks.put(block) // the view is news first; the allocator and who is isolated follow
-	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
+	r.agent.addresses.blocks.put(block) // the view is news first; the allocator and who is isolated follow
+	if err := r.agent.attacher.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit of %s, which is n2's: %v", addr, err)
 	}
-	r.agent.undo(adds[0])
+	r.agent.attacher.undo(adds[0])
 }
 
 func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
-	e := r.agent.journal.Entries()[0]
-	r.agent.isolate(e.Attachment, lostFor(e, "its address is another's"))
-	check(t, r.agent.kernel.Join(e.Wiring.Port, string(e.Class)))
-	r.agent.isolate(e.Attachment, lostFor(e, "its address is another's still"))
+	e := r.agent.Journal.Entries()[0]
+	r.agent.isolator.isolate(e.Attachment, lostFor(e, "its address is another's"))
+	check(t, r.agent.Kernel.Join(e.Wiring.Port, string(e.Class)))
+	r.agent.isolator.isolate(e.Attachment, lostFor(e, "its address is another's still"))
 	if r.passes(e.Wiring.Port) {
 		t.Error("who is isolated once is cut only once")
 	}
@@ -65,25 +65,25 @@ func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateful("a", "db", "db-0"))
-	e := *r.agent.journal.Entries()[0]
+	e := *r.agent.Journal.Entries()[0]
 	e.Epoch = 9
-	check(t, r.agent.journal.Hold(&e))
+	check(t, r.agent.Journal.Hold(&e))
 	word := record.Reservation{
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 8, Identity: e.Identity(),
 		Holder: &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
 	}
-	r.agent.compareHolder(word)
-	if r.agent.journal.Isolated() != 0 {
+	r.agent.keeper.compareHolder(word)
+	if r.agent.Journal.Isolated() != 0 {
 		t.Error("it is isolated by an epoch before its own")
 	}
-	if before := r.generation(); !r.agent.older(word) {
+	if before := r.generation(); !r.agent.keeper.older(word) {
 		t.Error("it is not seen to be older")
-	} else if r.agent.lookAgain(t.Context(), word); len(r.agent.reassert) > 0 || r.generation() != before {
+	} else if r.agent.keeper.lookAgain(t.Context(), word); len(r.agent.Reassert) > 0 || r.generation() != before {
 		t.Error("the node joins anew for a word that is only late")
 	}
 	word.Epoch = 10
-	r.agent.compareHolder(word)
-	if r.agent.journal.Isolated() != 1 {
+	r.agent.keeper.compareHolder(word)
+	if r.agent.Journal.Isolated() != 1 {
 		t.Error("it has moved on, and is not isolated")
 	}
 }

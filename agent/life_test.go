@@ -57,20 +57,20 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
 	check(t, err)
 	r.apply() // an address lease of a minute
-	r.until("the node has proven a right of a minute", func() bool { return r.agent.rights.Whole(allocator.Stateless) == time.Minute })
+	r.until("the node has proven a right of a minute", func() bool { return r.agent.Rights.Whole(allocator.Stateless) == time.Minute })
 	_, err = r.etcdctl().Txn(t.Context()).Then( // at once, as a restore does it
 		clientv3.OpPut("/berth/v1/config/settings", string(short.Kvs[0].Value)),
 		clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value)),
 		clientv3.OpPut("/berth/v1/cluster", `{"id": "c0ffee"}`)).Commit()
 	check(t, err)
 	r.until("the agent recovers by the former times", func() bool {
-		s := r.agent.gate.Session()
+		s := r.agent.Gate.Session()
 		return s.Recovering() && time.Duration(s.Node().AddressLease) == 6*time.Second
 	})
 	left := func() time.Duration {
-		standing, err := r.agent.meet(t.Context())
+		standing, err := r.agent.keeper.meet(t.Context())
 		check(t, err)
-		return r.agent.recoveryLeft(standing)
+		return r.agent.keeper.recoveryLeft(standing)
 	}
 	if now := left(); now < 30*time.Second {
 		t.Errorf("the recovery is over in %s: a node may have had a right of a minute", now)
@@ -82,28 +82,28 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	r.stop()
 	r.open()
 	a := r.agent
-	_, err := a.meet(t.Context())
+	_, err := a.keeper.meet(t.Context())
 	check(t, err)
-	_, err = a.store.Config.Read(t.Context())
+	_, err = a.Store.Config.Read(t.Context())
 	check(t, err)
 	const late = 1 << 40 // revisions that the restored etcd will not reach
 	pool := r.pool()
 	block := record.Block{Pool: "default", Prefix: pool.BlockOf(netip.MustParseAddr("10.42.200.1")), Revision: late}
-	a.configure(&config.Config{Revision: late, Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
-	a.blocks.put(block)
-	a.absences.takeNodes(kv.Update[record.Node]{Full: true, Revision: late,
+	a.Configure(&config.Config{Revision: late, Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
+	a.addresses.blocks.put(block)
+	a.Absences.TakeNodes(kv.Update[record.Node]{Full: true, Revision: late,
 		Set: []record.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
-	a.rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
-	a.lagging.set(late, true, nil)
+	a.Rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
+	a.updater.lagging.set(late, true, nil)
 	r.foreign()
-	standing, err := a.meet(t.Context())
+	standing, err := a.keeper.meet(t.Context())
 	check(t, err)
-	if _, known := a.blocks.at(keyOf(block)); known || a.config.Load().Revision != 0 || a.absences.longestRight(allocator.Stateful) != 0 ||
-		a.lagging.revision() != 0 {
+	if _, known := a.addresses.blocks.at(keyOf(block)); known || a.Config().Revision != 0 || a.Absences.LongestRight(allocator.Stateful) != 0 ||
+		a.updater.lagging.revision() != 0 {
 		t.Errorf("at %+v it still builds upon a block, a configuration, a node or a status of before", standing)
 	}
-	if left := a.recoveryLeft(standing); left < 2*time.Hour || a.recovery.longest[allocator.Stateful] < time.Hour {
-		t.Errorf("the recovery is over in %s, by %v: this node had a right of two hours, and n2 one of an hour", left, a.recovery.longest)
+	if left := a.keeper.recoveryLeft(standing); left < 2*time.Hour || a.keeper.recovery.longest[allocator.Stateful] < time.Hour {
+		t.Errorf("the recovery is over in %s, by %v: this node had a right of two hours, and n2 one of an hour", left, a.keeper.recovery.longest)
 	}
 }
 
@@ -113,12 +113,12 @@ func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesL
 	pool := r.pool()
 	block := pool.BlockOf(netip.MustParseAddr("10.42.200.1"))
 	got := record.Block{Pool: "default", Prefix: block, Revision: 1 << 40, Parts: []record.Part{{Prefix: block, Owner: "n1"}}}
-	own := a.gate.Session()
-	a.beginAnew(session.ClusterState{Cluster: "c"})
-	if err := a.own(own, got); !errors.Is(err, node.ErrSuperseded) {
+	own := a.Gate.Session()
+	a.keeper.beginAnew(session.ClusterState{Cluster: "c"})
+	if err := a.addresses.own(own, got); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("it is taken in: %v", err)
 	}
-	if _, known := a.blocks.at(keyOf(got)); known {
+	if _, known := a.addresses.blocks.at(keyOf(got)); known {
 		t.Error("by its revision no word of this life would count")
 	}
 }

@@ -27,7 +27,7 @@ func (r *rig) door(l server.Limits) string {
 	check(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	socket := &server.Socket{Limits: l, Handle: r.agent.respond, Observe: r.agent.metrics.Request, Log: r.agent.Log}
+	socket := &server.Socket{Limits: l, Handle: r.agent.respond, Observe: r.agent.Metrics.Request, Log: r.agent.Log}
 	go func() { ended <- socket.Serve(ctx, listener) }()
 	r.t.Cleanup(func() {
 		cancel()
@@ -213,22 +213,22 @@ func TestRequestsThatEtcdKeepsWaitingHoldUpNoOthers(t *testing.T) {
 	r.add(plain)
 	proxy.stick()
 
-	const stuck = 2 * parallel
+	stuck := 2 * cap(r.agent.Slots)
 	ended := make(chan *wire.Response, stuck)
 	for i := range stuck {
 		c := wire.Container{Network: "net", ID: fmt.Sprint("db-", i), Interface: "eth0", Role: wire.IPAM, Class: string(allocator.Stateful),
 			Namespace: "ns", App: "db", Member: fmt.Sprint("db-", i)}
 		go func() {
-			response, _ := wire.Call(context.Background(), r.agent.Socket(), 0,
+			response, _ := wire.Call(context.Background(), r.agent.socket.Path, 0,
 				&wire.Request{Operation: wire.Insert, Verb: "ADD", Containers: []wire.Container{c}}, nil)
 			ended <- response
 		}()
 	}
-	r.until("all wait for etcd", func() bool { return r.agent.locks.Count() == stuck })
+	r.until("all wait for etcd", func() bool { return r.agent.Locks.Count() == stuck })
 	for range 20 {
 		r.del(plain)
 		r.add(plain)
-		served(t, r.agent.Socket())
+		served(t, r.agent.socket.Path)
 	}
 	if n := len(ended); n > 0 {
 		t.Errorf("%d of %d requests were over before the others were served", n, stuck)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -28,7 +29,7 @@ func (r *rig) loseJournal() {
 	r.t.Helper()
 	r.until("all is published", func() bool { return r.agent.backlog.len() == 0 })
 	r.stop()
-	check(r.t, os.Remove(r.agent.Options.journal()))
+	check(r.t, os.Remove(r.agent.Journal.Path()))
 }
 
 func TestALostJournalLosesNobodyHoweverLongTheNames(t *testing.T) {
@@ -38,8 +39,8 @@ func TestALostJournalLosesNobodyHoweverLongTheNames(t *testing.T) {
 	r.loseJournal()
 	r.begin()
 	for _, c := range []wire.Container{a, b} {
-		r.until("it is taken in", func() bool { return r.agent.journal.Get(attachmentOf(c)) != nil })
-		e := r.agent.journal.Get(attachmentOf(c))
+		r.until("it is taken in", func() bool { return r.agent.Journal.Get(attachmentOf(c)) != nil })
+		e := r.agent.Journal.Get(attachmentOf(c))
 		if e == nil || !r.passes(e.Wiring.Port) {
 			t.Fatalf("%.20s is %v", c.ID, e)
 		}
@@ -82,7 +83,7 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 	r.begin()
 	r.until("all are cut and told", func() bool {
 		told := 0
-		for _, f := range r.agent.findings.List() {
+		for _, f := range r.agent.Findings.List() {
 			if f.Kind == findingUnread {
 				told++
 			}
@@ -90,34 +91,34 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 		return told == len(ports)
 	})
 	for _, port := range ports {
-		if !r.agent.kernel.HasPort(port) || r.passes(port) {
-			t.Errorf("%s is there: %v, passes: %v", port, r.agent.kernel.HasPort(port), r.passes(port))
+		if !r.agent.Kernel.HasPort(port) || r.passes(port) {
+			t.Errorf("%s is there: %v, passes: %v", port, r.agent.Kernel.HasPort(port), r.passes(port))
 		}
 	}
 	r.startEtcd()
-	r.until("the agent is ready", func() bool { return r.agent.NotReady() == nil })
+	r.until("the agent is ready", func() bool { return r.agent.reporter.NotReady() == nil })
 	for _, named := range []wire.Container{a, b} {
-		if e := r.agent.journal.Get(attachmentOf(named)); e == nil || !r.passes(e.Wiring.Port) {
+		if e := r.agent.Journal.Get(attachmentOf(named)); e == nil || !r.passes(e.Wiring.Port) {
 			t.Errorf("etcd names %s, and it is %v", named.ID, e)
 		}
 	}
 	if held, err := r.store.Reservations.Of(t.Context(), "default", addrB); err != nil || held.Holder == nil {
 		t.Errorf("the member that runs was let go of: %+v, %v", held, err)
 	}
-	unread := portOf(attachmentOf(c))
-	if !r.agent.kernel.HasPort(unread) || r.passes(unread) || !r.found(findingUnread) {
-		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.kernel.HasPort(unread), r.passes(unread),
+	unread := plan.PortName(attachmentOf(c))
+	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) || !r.found(findingUnread) {
+		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.Kernel.HasPort(unread), r.passes(unread),
 			r.found(findingUnread))
 	}
 	r.restart()
-	if !r.agent.kernel.HasPort(unread) || r.passes(unread) {
+	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) {
 		t.Error("after a restart it is removed, or passes")
 	}
 	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
 		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
 	}
 	r.del(c)
-	if r.agent.kernel.HasPort(unread) || r.found(findingUnread) {
+	if r.agent.Kernel.HasPort(unread) || r.found(findingUnread) {
 		t.Error("its DEL has left it")
 	}
 	r.del(a)
@@ -149,7 +150,7 @@ func TestWhoWasCutWhenTheJournalWasLostStaysSoUntilEtcdNamesIt(t *testing.T) {
 	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	addrA, addrB := r.add(a), r.add(b)
 	for _, c := range []wire.Container{a, b} {
-		check(t, r.agent.kernel.Leave(portOf(attachmentOf(c))))
+		check(t, r.agent.Kernel.Leave(plan.PortName(attachmentOf(c))))
 	}
 	r.loseJournal()
 	for key, value := range map[string]string{"assignments/default/" + addrA.String(): "", "reservations/default/" + addrB.String(): "{"} {
@@ -158,7 +159,7 @@ func TestWhoWasCutWhenTheJournalWasLostStaysSoUntilEtcdNamesIt(t *testing.T) {
 	r.start()
 	r.regain()
 	for _, c := range []wire.Container{a, b} {
-		if r.passes(portOf(attachmentOf(c))) {
+		if r.passes(plan.PortName(attachmentOf(c))) {
 			t.Errorf("%s passes, and etcd does not name it", c.ID)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
@@ -28,40 +29,54 @@ const machineHeld = "machine-address-held"
 
 // A machine is what keepMachine knows of the host's own addresses. Only its task uses it.
 type machine struct {
+	*node.Node
+	addresses *manager
+	chooser   *chooser
+	exchange  *exchange
+
 	look task.Signal
 	seen map[ipam.Address]bool      // those that the host had in a pool when it was looked at last
 	gone map[ipam.Address]time.Time // since when the host has not had what etcd says to be its own
 }
 
+func newMachine(m *manager, c *chooser, e *exchange) *machine {
+	own := &machine{Node: m.Node, addresses: m, chooser: c, exchange: e, look: task.NewSignal()}
+	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { own.look.Raise() }}})
+	return own
+}
+
+// Run keeps the machine's own addresses from being given to anybody, until ctx ends.
+func (a *machine) Run(ctx context.Context) error { return a.keepMachine(ctx) }
+
 // keepMachine keeps the addresses that this host itself has, and that lie in a pool, from being given to anybody: each is a part
 // of its block whose owner is the machine. What a node may hand out is asked of it; who has it is found, and stands as a finding until
 // he is gone.
-func (a *Agent) keepMachine(ctx context.Context) error {
+func (a *machine) keepMachine(ctx context.Context) error {
 	tick := time.NewTicker(machineEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.machine.look:
+		case <-a.look:
 		case <-tick.C:
 		}
 		if err := a.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
 			a.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
 			task.Pause(ctx, time.Second)
-			a.machine.look.Raise()
+			a.look.Raise()
 		}
 	}
 }
 
 // lookAtMachine compares what the host has with what etcd says to be its own.
-func (a *Agent) lookAtMachine(ctx context.Context) error {
-	session, err := a.holding(allocator.Stateless)
+func (a *machine) lookAtMachine(ctx context.Context) error {
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil || session == nil || session.Recovering() {
 		return err
 	}
-	config := a.config.Load()
-	host, err := a.kernel.HostAddresses()
+	config := a.Config()
+	host, err := a.Kernel.HostAddresses()
 	if err != nil || config.Revision == 0 {
 		return err // what is not known gives up nothing
 	}
@@ -88,10 +103,10 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 			subjects = append(subjects, at.Addr.String())
 		}
 	}
-	a.machine.seen = has
-	a.findings.Keep(machineHeld, subjects...)
-	if a.wanted.setMachine(ask) {
-		a.waiters.signal.Raise()
+	a.seen = has
+	a.Findings.Keep(machineHeld, subjects...)
+	if a.addresses.wanted.setMachine(ask) {
+		a.addresses.waiters.signal.Raise()
 	}
 	if len(ask) > 0 || len(subjects) > 0 {
 		failed = append(failed, errMachineAsked)
@@ -103,24 +118,24 @@ func (a *Agent) lookAtMachine(ctx context.Context) error {
 var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
 
 // keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
-func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
+func (a *machine) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
 	index int) (kept, asked bool, err error) {
 	pool := config.Pools[at.Pool]
-	b, _ := a.blocks.of(&pool, at.Addr)
+	b, _ := a.addresses.blocks.of(&pool, at.Addr)
 	owner := b.OwnerOf(at.Addr)
 	var out *outgoing
 	switch owner {
 	case record.OwnerMachine:
-		if a.machine.seen[at] || slices.ContainsFunc(b.Machines(),
-			func(p record.Part) bool { return p.Node == a.Node && p.Prefix.Contains(at.Addr) }) {
+		if a.seen[at] || slices.ContainsFunc(b.Machines(),
+			func(p record.Part) bool { return p.Node == a.Name && p.Prefix.Contains(at.Addr) }) {
 			return true, false, nil
 		}
-	case a.Node:
-		if e := a.journal.Holder(at.Pool, at.Addr); e != nil {
+	case a.Name:
+		if e := a.Journal.Holder(at.Pool, at.Addr); e != nil {
 			a.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = a.takeOutAddress(at.Pool, at.Addr); out == nil {
+		if out = a.exchange.takeOutAddress(at.Pool, at.Addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:
@@ -130,13 +145,13 @@ func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *c
 	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr, out != nil)
 	if out != nil {
 		if err != nil && !definite(err) && !errors.Is(err, block.ErrTaken) && !errors.Is(err, record.ErrStaleConfig) {
-			a.doubt(out)
+			a.addresses.doubt(out)
 			return false, false, err
 		}
-		a.arrived(out, now)
+		a.addresses.arrived(out, now)
 	} else if err == nil || errors.Is(err, block.ErrTaken) {
-		a.blocks.put(now)
-		a.gate.Shared(func() { a.reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
+		a.addresses.blocks.put(now)
+		a.Gate.Shared(func() { a.addresses.reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
 	}
 	if taken, is := errors.AsType[*record.TakenError](err); is {
 		a.tellHeld(at, index, taken.Holder)
@@ -150,8 +165,8 @@ func (a *Agent) keepOwn(ctx context.Context, session *session.Session, config *c
 }
 
 // askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
-func (a *Agent) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
-	s, err := a.store.Blocks.Assignment(ctx, at.Pool, at.Addr)
+func (a *machine) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
+	s, err := a.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil {
 		return false, true, err
 	}
@@ -160,7 +175,7 @@ func (a *Agent) askOwner(ctx context.Context, at ipam.Address, index int, owner 
 	} else {
 		a.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
 	}
-	err = a.takeAddressBlock(ctx, spaceKey{at.Pool, allocator.FamilyOf(at.Addr)}, at.Addr)
+	err = a.chooser.takeAddressBlock(ctx, spaceKey{at.Pool, allocator.FamilyOf(at.Addr)}, at.Addr)
 	if errors.Is(err, errNoBlock) {
 		err = nil
 	}
@@ -168,20 +183,20 @@ func (a *Agent) askOwner(ctx context.Context, at ipam.Address, index int, owner 
 }
 
 // tellHeld says that somebody has an address of this machine's.
-func (a *Agent) tellHeld(at ipam.Address, index int, holder string) {
-	link, err := a.kernel.LinkName(index)
+func (a *machine) tellHeld(at ipam.Address, index int, holder string) {
+	link, err := a.Kernel.LinkName(index)
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
 	}
-	a.findings.Set(machineHeld, at.Addr.String(),
-		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Node, at.Addr, link, at.Pool, holder),
+	a.Findings.Set(machineHeld, at.Addr.String(),
+		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Name, at.Addr, link, at.Pool, holder),
 		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
 }
 
 // giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
-func (a *Agent) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
+func (a *machine) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
 	var failed []error
-	for _, at := range a.machine.lost(a.blocks.machines(a.Node), has, time.Now()) {
+	for _, at := range a.lost(a.addresses.blocks.machines(a.Name), has, time.Now()) {
 		pool, known := config.Pools[at.Pool]
 		if !known {
 			continue
@@ -191,8 +206,8 @@ func (a *Agent) giveMachineBack(ctx context.Context, session *session.Session, c
 			failed = append(failed, err)
 			continue
 		}
-		delete(a.machine.gone, at)
-		a.blocks.ended(now)
+		delete(a.gone, at)
+		a.addresses.blocks.ended(now)
 		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.Pool),
 			zap.Stringer("address", at.Addr))
 	}

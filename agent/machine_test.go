@@ -41,7 +41,7 @@ func (r *rig) own(node, address string) func() bool {
 }
 
 func (r *rig) finding(kind, subject string) (text string) {
-	for _, f := range r.agent.findings.List() {
+	for _, f := range r.agent.Findings.List() {
 		if f.Kind == kind && f.Subject == subject {
 			text = f.Text
 		}
@@ -181,8 +181,8 @@ func TestANodeGivesTheAddressThatAnotherOneAsksForIfItIsFreeHere(t *testing.T) {
 
 // isolations are how many containers here are isolated.
 func (r *rig) isolations() (n int) {
-	for _, e := range r.agent.journal.Entries() {
-		if isolationOf(e) != "" {
+	for _, e := range r.agent.Journal.Entries() {
+		if e.IsolatedWhy() != "" {
 			n++
 		}
 	}

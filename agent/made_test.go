@@ -35,7 +35,7 @@ func TestAFailedSetLeavesNoReservationOfAMemberThatNeverWas(t *testing.T) {
 	held := r.add(r.stateful("c", "db", "db-1"))
 	again := r.stateful("d", "db", "db-1")
 	r.refused(wire.CodeTryAgain, again) // another container has it
-	if !r.kept()["db-1"] || r.agent.journal.Holder("default", held) == nil {
+	if !r.kept()["db-1"] || r.agent.Journal.Holder("default", held) == nil {
 		t.Error("a refused ADD has ended the reservation of a member that runs")
 	}
 }
@@ -44,9 +44,9 @@ func TestAnADDThatWasNeverAnsweredLeavesNoReservation(t *testing.T) {
 	r := newRig(t)
 	c := r.stateful("a", "db", "db-0")
 	r.add(c)
-	unanswered := *r.agent.journal.Entries()[0]
+	unanswered := *r.agent.Journal.Entries()[0]
 	unanswered.Answered = 0
-	check(t, r.agent.journal.Hold(&unanswered))
+	check(t, r.agent.Journal.Hold(&unanswered))
 	r.restart() // as after a kill in the middle of the ADD
 	r.until("its reservation is ended", func() bool { return !r.kept()["db-0"] })
 }

@@ -13,70 +13,60 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// errMend says that somebody asked this node to settle anew.
-var errMend = errors.New("agent: asked to settle anew")
-
 // settleTime bounds the wait for what a settling leaves to do.
 const settleTime = 5 * time.Second
 
 // mend brings kernel, journal and etcd into agreement, as a start of the agent would: the table is put back, what is
 // gone is given back, ports that nobody knows are removed, and then the node joins and settles anew. It returns when
 // etcd knows the outcome, or after a while.
-func (a *Agent) mend(ctx context.Context) {
-	if err := errors.Join(a.kernel.EnsureTable(), a.removeStrayPorts(ctx), a.takeNotes()); err != nil {
+func (a *detacher) mend(ctx context.Context) {
+	if err := errors.Join(a.Kernel.EnsureTable(), a.removeStrayPorts(ctx), a.takeNotes()); err != nil {
 		a.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
 	}
-	a.host.Look()
-	a.lagging.rearranged.forget()
-	a.rollout.Raise()
+	a.updater.host.Look()
+	a.updater.lagging.rearranged.forget()
+	a.updater.rollout.Raise()
 	a.sweep(ctx)
-	before := a.generation()
-	a.mending.Raise()
+	before := a.Generation()
+	a.Mending.Raise()
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	for ctx.Err() == nil && (a.generation() == before || a.backlog.len() > 0 || len(a.journal.Pending()) > 0) {
+	for ctx.Err() == nil && (a.Generation() == before || a.backlog.len() > 0 || len(a.Journal.Pending()) > 0) {
 		task.Pause(ctx, answerPause/4)
 	}
 	task.Pause(ctx, answerPause) // the last batch may be on its way
 }
 
-func (a *Agent) generation() int64 {
-	if s := a.gate.Session(); s != nil {
-		return s.Generation()
-	}
-	return 0
-}
-
 // removeStrayPorts removes the ports that no attachment has, under the lock of the one that the port's alias names: an
 // ADD of that one would be on its way. A port without an alias of ours is left to a person.
-func (a *Agent) removeStrayPorts(ctx context.Context) error {
-	ports, err := a.kernel.Ports()
+func (a *detacher) removeStrayPorts(ctx context.Context) error {
+	ports, err := a.Kernel.Ports()
 	if err != nil {
 		return err
 	}
 	known := map[string]bool{}
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		known[e.Wiring.Port] = true
 	}
 	var failed []error
 	for _, p := range ports {
-		if e, err := plan.ParseAlias(p); err == nil && !known[p.Name] && !a.unread.hasPort(p.Name) {
+		if e, err := plan.ParseAlias(p); err == nil && !known[p.Name] && !a.isolator.unread.hasPort(p.Name) {
 			failed = append(failed, a.removeStray(ctx, p, e))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (a *Agent) removeStray(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
+func (a *detacher) removeStray(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
 	at := named.Attachment
-	unlock, err := a.locks.Lock(ctx, at)
+	unlock, err := a.Locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if p.Name == portOf(at) && a.journal.Get(at) != nil {
+	if p.Name == plan.PortName(at) && a.Journal.Get(at) != nil {
 		return nil // it came just now; under any other name an attachment has no port
 	}
 	a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
-	return a.kernel.Detach(p.Name)
+	return a.Kernel.Detach(p.Name)
 }

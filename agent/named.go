@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -19,12 +16,12 @@ import (
 // named is whom etcd names as the holders of addresses, as settling has read it. Blocks are this node's by what it knows of
 // them; reservations and assignments are those that were read.
 type named struct {
-	agent        *Agent
+	agent        *keeper
 	reservations map[ipam.Address]record.Reservation
 	assignments  map[ipam.Address]record.Assignment
 }
 
-func newNamed(a *Agent, reservations []record.Reservation, assignments []record.Assignment) *named {
+func newNamed(a *keeper, reservations []record.Reservation, assignments []record.Assignment) *named {
 	n := &named{a, map[ipam.Address]record.Reservation{}, map[ipam.Address]record.Assignment{}}
 	for _, r := range reservations {
 		n.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
@@ -42,7 +39,7 @@ func (n *named) exactly(e *journal.Entry) bool {
 	}
 	return n.owned(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		s := n.assignments[ipam.Address{Pool: e.Pool, Addr: addr}]
-		return s.Node != n.agent.Node || s.Attachment != e.Attachment
+		return s.Node != n.agent.Name || s.Attachment != e.Attachment
 	})
 }
 
@@ -56,41 +53,32 @@ func (n *named) allows(e *journal.Entry) bool {
 }
 
 func (n *named) owned(e *journal.Entry) bool {
-	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.agent.ownerOf(e.Pool, addr) != n.agent.Node })
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.agent.addresses.ownerOf(e.Pool, addr) != n.agent.Name })
 }
-
-const (
-	findingCut    = "container-cut"
-	cutAdvice     = "nothing, where etcd gets the record again: the container passes then; else delete it"
-	findingUnread = "port-unread"
-)
-
-// settleAgain has the node settle once more, soon: something could not be done for now.
-func (a *Agent) settleAgain() { time.AfterFunc(time.Second, a.reassert.Raise) }
 
 // settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
 // so until etcd names it, and while etcd recovers its word alone ends no isolation.
-func (a *Agent) settlePorts(etcd *named, recovering bool) {
-	classes, err := a.kernel.Classes()
+func (a *keeper) settlePorts(etcd *named, recovering bool) {
+	classes, err := a.Kernel.Classes()
 	if err != nil {
 		a.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
-		a.settleAgain()
+		a.SettleAgain()
 		return
 	}
 	waiting := map[ipam.Address]bool{}
 	var cut []string
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		port := e.Wiring.Port
 		if e.Isolated != nil && !recovering && etcd.exactly(e) {
 			a.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment),
 				zap.Stringers("addresses", e.Addresses))
-			a.journal.Lift(e.Attachment)
+			a.Journal.Lift(e.Attachment)
 		} else if e.Isolated != nil {
-			a.cut(e)
+			a.isolator.cut(e)
 			await(waiting, e)
 			continue
 		}
-		if a.holdBack(e) != nil {
+		if a.isolator.holdBack(e) != nil {
 			cut = append(cut, e.Attachment.String())
 			await(waiting, e)
 			continue
@@ -100,46 +88,13 @@ func (a *Agent) settlePorts(etcd *named, recovering bool) {
 		}
 		if !etcd.allows(e) {
 			cut = append(cut, e.Attachment.String())
-			a.findings.Set(findingCut, e.Attachment.String(),
-				fmt.Sprintf("its port %s is cut, and etcd does not say that %s is its", port, joined(e.Addresses)), cutAdvice)
+			a.Findings.Set(findingCut, e.Attachment.String(),
+				fmt.Sprintf("its port %s is cut, and etcd does not say that %s is its", port, e.AddressList()), cutAdvice)
 			await(waiting, e)
 			continue
 		}
-		a.uncut(e.Attachment)
+		a.isolator.uncut(e.Attachment)
 	}
-	a.findings.Keep(findingCut, cut...)
-	a.cutOff.Store(&waiting)
-}
-
-func await(waiting map[ipam.Address]bool, e *journal.Entry) {
-	for _, addr := range e.Addresses {
-		waiting[ipam.Address{Pool: e.Pool, Addr: addr}] = true
-	}
-}
-
-// cutOff are the addresses of containers that are cut until etcd names them.
-type cutOff struct {
-	atomic.Pointer[map[ipam.Address]bool]
-}
-
-// any reports whether one of them is among those that f picks.
-func (c *cutOff) any(f func(ipam.Address) bool) bool {
-	all := c.Load()
-	if all == nil {
-		return false
-	}
-	for at := range *all {
-		if f(at) {
-			return true
-		}
-	}
-	return false
-}
-
-func joined(addresses []netip.Addr) string {
-	var all []string
-	for _, a := range addresses {
-		all = append(all, a.String())
-	}
-	return strings.Join(all, ", ")
+	a.Findings.Keep(findingCut, cut...)
+	a.isolator.cutOff.Store(&waiting)
 }

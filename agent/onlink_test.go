@@ -20,7 +20,7 @@ func onLink(name, cidr string, gateways ...string) allocator.Pool {
 func TestAPoolMayHaveItsGatewayOnTheLinkAlone(t *testing.T) {
 	r := newRig(t)
 	r.apply(onLink("far", "10.43.0.0/16", "169.254.1.1"))
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("far"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("far"); return err == nil })
 	c := r.stateless("a", "")
 	c.Pool, c.Bridge = "far", "far0"
 	response, err := r.ask(wire.Insert, c)
@@ -45,11 +45,11 @@ func TestAPoolMayHaveItsGatewayOnTheLinkAlone(t *testing.T) {
 			change(&p)
 			config.Pools["far"] = p
 		})
-		r.until("the change is applied", func() bool { v := r.agent.revision(); return v.Complete && v.Revision == r.revision() })
+		r.until("the change is applied", func() bool { v := r.agent.updater.revision(); return v.Complete && v.Revision == r.revision() })
 		_, err = r.ask(wire.Read, c)
 		check(t, err)
 	}
-	e := r.agent.journal.Entries()[0]
+	e := r.agent.Journal.Entries()[0]
 	if len(e.Wiring.Routes) != 0 {
 		t.Errorf("the container has the routes %v: want none", e.Wiring.Routes)
 	}

@@ -36,7 +36,8 @@ type Options struct {
 func (o *Options) Socket() string { return filepath.Join(o.RunDir, "berth.sock") }
 
 func (o *Options) journal() string { return filepath.Join(o.RunDir, "journal") }
-func (o *Options) spool() string   { return filepath.Join(o.RunDir, "spool") }
+
+func (o *Options) spool() string { return filepath.Join(o.RunDir, "spool") }
 
 // Machine identifies this machine: its machine id (machine-id(5)) with its product UUID, so that the clones of one
 // disk image differ. A machine that has neither is known by its host name.

@@ -58,7 +58,7 @@ func TestAContainerThatLacksWhatOnlyNewOnesGetIsNotUpToDateBeforeItIsMadeAnew(t 
 	pool.MTU, pool.Routes = 1400, []allocator.Route{{To: netip.MustParsePrefix("192.0.2.0/24"), Via: netip.MustParseAddr("10.42.0.1")}}
 	r.apply(pool)
 	r.lacking(map[string]string{"a": "dns", "b": "dns, mtu, routes"})
-	if v := r.agent.revision(); v.Complete || v.Applied >= v.Revision {
+	if v := r.agent.updater.revision(); v.Complete || v.Applied >= v.Revision {
 		t.Errorf("VERSION says %+v", v)
 	}
 
@@ -85,7 +85,7 @@ func TestWhatAnOlderJournalDoesNotSayIsAskedOfTheHistory(t *testing.T) {
 	}
 	forget := func() {
 		r.stop()
-		j, err := journal.Open(r.agent.Options.journal(), journal.Header{Node: "n1", Boot: r.agent.Boot}, wire.Boottime)
+		j, err := journal.Open(r.agent.Journal.Path(), journal.Header{Node: "n1", Boot: r.agent.Boot}, wire.Boottime)
 		check(t, err)
 		for _, e := range j.Entries() {
 			older := *e

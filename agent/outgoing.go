@@ -19,7 +19,7 @@ type outgoing struct {
 }
 
 // takeOut takes a part out of the allocator, which chooses it, and notes that it is on its way; nil: there is none.
-func (a *Agent) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *outgoing {
+func (a *manager) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *outgoing {
 	p := &a.pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,29 +42,29 @@ func (a *Agent) takeOut(k spaceKey, choose func(*allocator.Space) (netip.Prefix,
 
 // arrived ends a part's way: what the block is now, or what is known of it that is newer, decides whose it is. The
 // gate is not held.
-func (a *Agent) arrived(o *outgoing, now record.Block) {
+func (a *manager) arrived(o *outgoing, now record.Block) {
 	if now.Revision == 0 {
 		now.Revision = o.block.Revision // it has no record, and no word of it up to there counts any more
 	}
 	a.blocks.ended(now)
-	if now.OwnerOf(o.part.Addr()) != a.Node {
-		a.journal.ForgetWithin(o.space.pool, o.part)
+	if now.OwnerOf(o.part.Addr()) != a.Name {
+		a.Journal.ForgetWithin(o.space.pool, o.part)
 	}
 	a.pools.mu.Lock()
 	a.pools.out = slices.DeleteFunc(a.pools.out, func(each *outgoing) bool { return each == o })
 	a.pools.mu.Unlock()
-	a.gate.Shared(func() { a.reconcile(keyOf(o.block)) })
+	a.Gate.Shared(func() { a.reconcile(keyOf(o.block)) })
 }
 
 // doubt keeps a part out until it is settled what has become of it.
-func (a *Agent) doubt(o *outgoing) {
+func (a *manager) doubt(o *outgoing) {
 	a.pools.mu.Lock()
 	defer a.pools.mu.Unlock()
 	o.inDoubt = true
 }
 
 // doubts are the parts of which it is not known what has become of them.
-func (a *Agent) doubts() []*outgoing {
+func (a *manager) doubts() []*outgoing {
 	a.pools.mu.Lock()
 	defer a.pools.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(a.pools.out), func(o *outgoing) bool { return !o.inDoubt })

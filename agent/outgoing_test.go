@@ -20,20 +20,20 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "nothing", V4: 1}) // of a pool that the agent has nothing of
 	check(t, err)
 	d.Pool = "tiny"
-	session, err := r.agent.holding(allocator.Stateless)
+	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	before := r.owns()
 	r.etcd.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if r.agent.give(ctx, session, d, tiny) {
+	if r.agent.exchange.give(ctx, session, d, tiny) {
 		t.Error("without etcd the demand has been met")
 	}
-	if out := r.agent.doubts(); len(out) != 1 || slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(out[0].part) }) {
+	if out := r.agent.addresses.doubts(); len(out) != 1 || slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(out[0].part) }) {
 		t.Errorf("in doubt are %v, owned %v", out, r.owns())
 	}
 	r.startEtcd()
-	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 && slices.Equal(r.owns(), before) })
+	r.until("it is settled", func() bool { return len(r.agent.addresses.doubts()) == 0 && slices.Equal(r.owns(), before) })
 }
 
 func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
@@ -41,13 +41,13 @@ func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
 	r.add(r.tiny("a"))
 	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 	check(t, err)
-	session, err := r.agent.holding(allocator.Stateless)
+	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
-	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	o := r.agent.addresses.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	_, err = block.Transfer(t.Context(), session, o.block, o.part, d)
 	check(t, err)
-	r.agent.doubt(o)
-	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
+	r.agent.addresses.doubt(o)
+	r.until("it is settled", func() bool { return len(r.agent.addresses.doubts()) == 0 })
 	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
 		t.Errorf("the agent owns %v, and has given %v", r.owns(), o.part)
 	}
@@ -64,14 +64,14 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 	})
 	before := r.owns()
 	r.etcd.Stop()
-	drains := r.agent.config.Load().Clone() // of which the agent hears in the last moment, and gives the block back
+	drains := r.agent.Config().Clone() // of which the agent hears in the last moment, and gives the block back
 	p := drains.Pools["tiny"]
 	p.Reuse, p.Cooldown, p.Draining = 0, 0, true
 	drains.Pools["tiny"], drains.Revision = p, drains.Revision+1
-	r.agent.configure(drains)
-	r.until("its release is in doubt", func() bool { return len(r.agent.doubts()) == 1 && len(r.owns()) == 0 })
+	r.agent.Configure(drains)
+	r.until("its release is in doubt", func() bool { return len(r.agent.addresses.doubts()) == 1 && len(r.owns()) == 0 })
 	r.startEtcd()
-	r.until("it is settled", func() bool { return len(r.agent.doubts()) == 0 })
+	r.until("it is settled", func() bool { return len(r.agent.addresses.doubts()) == 0 })
 	r.agrees()
 	if b := r.block(); len(b.Of("n1")) > 0 && !slices.Equal(r.owns(), before) {
 		t.Errorf("the agent owns %v of %+v", r.owns(), b)
@@ -84,10 +84,10 @@ func TestWhatIsNotGivenComesBack(t *testing.T) {
 	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 	check(t, err)
 	check(t, block.Withdraw(t.Context(), n2, "tiny"))
-	session, err := r.agent.holding(allocator.Stateless)
+	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	before := r.owns()
-	if !r.agent.give(t.Context(), session, d, tiny) {
+	if !r.agent.exchange.give(t.Context(), session, d, tiny) {
 		t.Error("a demand that is withdrawn counts as one that waits")
 	}
 	if own := r.owns(); !slices.Equal(own, before) {

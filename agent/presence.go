@@ -10,15 +10,54 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/netops"
 )
+
+// A keeper keeps this node a member of the cluster: it joins, settles what the node holds, keeps the session and its rights, and
+// does so again whenever etcd has ended it.
+type keeper struct {
+	*node.Node
+	isolator  *isolator
+	addresses *manager
+	publisher *publisher
+	backlog   *backlog
+	ready     func() // called whenever the node has become able to serve
+
+	recovery recovery
+	asserted *config.Config           // of whose pools all that is held here is asserted, or will be by the settling under way; nil: it has not begun
+	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
+	resettle task.Signal              // the times or the mode by which this node fences are to change
+}
+
+func newKeeper(m *manager, i *isolator, p *publisher, b *backlog, ready func()) *keeper {
+	k := &keeper{
+		Node: m.Node, isolator: i, addresses: m, publisher: p, backlog: b, ready: ready,
+		passing: map[allocator.Class]bool{}, resettle: task.NewSignal(),
+	}
+	k.On(node.Hooks{
+		ConfigLocked: []func(*config.Config){k.reassertLocked},
+		ConfigChanged: []func(former, now *config.Config){func(former, now *config.Config) {
+			if !record.SameTimes(now.Settings, former.Settings) {
+				k.resettle.Raise()
+			}
+		}},
+		ResetLocked: []func(){func() { k.asserted = nil }},
+	})
+	k.Store.Sessions.OnStoreReset(k.beginAnew)
+	return k
+}
+
+// Run keeps the node a member, and what it knows of etcd up to date, until ctx ends.
+func (a *keeper) Run(ctx context.Context) error {
+	return task.All(ctx, a.keepPresence, a.followConfig, a.followReservations, a.followNodes, a.followSessions, a.watchSleep)
+}
 
 // errTimesChanged says that the settings want this node to fence by other times or in another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
@@ -28,8 +67,8 @@ var errUnasserted = errors.New("agent: a pool of this node's containers is known
 
 // keepPresence joins the cluster, settles, and keeps the session; when etcd has ended the session it does so again.
 // Meanwhile the node goes on with what it has, as long as its rights last.
-func (a *Agent) keepPresence(ctx context.Context) error {
-	a.wait("waiting for etcd at %s", strings.Join(a.Etcd.Endpoints, ", "))
+func (a *keeper) keepPresence(ctx context.Context) error {
+	a.Wait("waiting for etcd at %s", strings.Join(a.Etcd, ", "))
 	var again rejoin
 	for ctx.Err() == nil {
 		err := a.present(ctx)
@@ -52,8 +91,8 @@ func (a *Agent) keepPresence(ctx context.Context) error {
 			a.Log.Info("joining again", zap.Error(err))
 			continue
 		}
-		if a.waiting.Load() != nil {
-			a.wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
+		if a.Waiting() != "" {
+			a.Wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
 		}
 		again.failed(ctx, a.Log, err)
 	}
@@ -69,42 +108,42 @@ func fatal(err error) bool {
 }
 
 // present is one session from its beginning to its end.
-func (a *Agent) present(ctx context.Context) error {
+func (a *keeper) present(ctx context.Context) error {
 	err := a.presentOnce(ctx)
 	if bad, is := errors.AsType[*kv.DamagedError](err); is {
-		a.tellBad("joining", []*kv.DamagedError{bad})
+		a.TellBad("joining", []*kv.DamagedError{bad})
 	}
 	return err
 }
 
-func (a *Agent) presentOnce(ctx context.Context) error {
-	warnings, err := a.store.KV.CheckRelease(ctx)
+func (a *keeper) presentOnce(ctx context.Context) error {
+	warnings, err := a.Store.KV.CheckRelease(ctx)
 	if err != nil {
 		return err
 	}
-	a.warnOfReleases(warnings)
+	a.WarnOfReleases(warnings)
 	standing, err := a.meet(ctx)
 	if err != nil {
 		return err
 	}
-	config, err := a.store.Config.Read(ctx)
+	config, err := a.Store.Config.Read(ctx)
 	if err != nil {
 		return err
 	}
-	a.configure(config)
-	config = config.KeepKnown(a.config.Load())
-	a.reassert.Lower() // settling does it
-	a.lost.Lower()
+	a.Configure(config)
+	config = config.KeepKnown(a.Config())
+	a.Reassert.Lower() // settling does it
+	a.Lost.Lower()
 	me, former, err := a.nodeRecord(ctx, config)
 	if err != nil {
 		return err
 	}
-	a.noteForgotten(&me, former)
+	a.addresses.noteForgotten(&me, former)
 	if err := a.fenceBefore(me); err != nil {
 		return err
 	}
-	unbroken, slept, known := a.unbroken(), netops.Suspended(), a.journal.Cluster()
-	own, err := a.store.Sessions.Join(ctx, me)
+	unbroken, slept, known := a.unbroken(), netops.Suspended(), a.Journal.Cluster()
+	own, err := a.Store.Sessions.Join(ctx, me)
 	if err != nil {
 		return err
 	}
@@ -112,17 +151,17 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: own.Generation(), Slept: slept}
-	a.journal.SetCluster(past)
-	a.tellBad("joining", nil)
+	a.Journal.SetCluster(past)
+	a.TellBad("joining", nil)
 	return a.keep(ctx, &prover{agent: a, session: own, unbroken: unbroken, goesOn: a.goesOn(own, known, unbroken)}, standing)
 }
 
 // rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
 // another agent either: it cannot be read, or says the same of this very start.
-func (a *Agent) rewrittenByHand(ctx context.Context) bool {
-	session := a.gate.Session()
+func (a *keeper) rewrittenByHand(ctx context.Context) bool {
+	session := a.Gate.Session()
 	for session != nil && ctx.Err() == nil {
-		now, err := a.store.Sessions.Node(ctx, a.Node)
+		now, err := a.Store.Sessions.Node(ctx, a.Name)
 		if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
 			return true
 		}
@@ -137,7 +176,7 @@ func (a *Agent) rewrittenByHand(ctx context.Context) bool {
 
 // keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
 // settling takes, the session is renewed, and the rights that have not run out go on.
-func (a *Agent) keep(ctx context.Context, p *prover, standing session.ClusterState) error {
+func (a *keeper) keep(ctx context.Context, p *prover, standing session.ClusterState) error {
 	s := p.session
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
@@ -151,7 +190,7 @@ func (a *Agent) keep(ctx context.Context, p *prover, standing session.ClusterSta
 		a.recoveryLeft(standing) // its time begins before the first proof
 		beside.Go(func() { a.recoverCluster(ctx, standing) })
 	} else {
-		a.recovered()
+		a.Recovered()
 	}
 	beside.Go(func() {
 		if err := a.settleUnder(ctx, p); err != nil {
@@ -168,7 +207,7 @@ func (a *Agent) keep(ctx context.Context, p *prover, standing session.ClusterSta
 }
 
 // settleUnder settles what the node holds under a new session, and has it proven as a whole then.
-func (a *Agent) settleUnder(ctx context.Context, p *prover) error {
+func (a *keeper) settleUnder(ctx context.Context, p *prover) error {
 	if err := a.settleUnlessBroken(ctx, p.session); err != nil {
 		return err
 	}
@@ -182,14 +221,14 @@ func (a *Agent) settleUnder(ctx context.Context, p *prover) error {
 
 // watchOver ends a session, by cancel, for reasons that are not etcd's. What only wants the node to settle anew waits until it has
 // settled.
-func (a *Agent) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
+func (a *keeper) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
 	for settling := true; settling; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.lost:
+		case <-a.Lost:
 			cancel(session.ErrLost)
-		case <-a.shaken:
+		case <-a.Shaken:
 			cancel(errShaken)
 		case <-settled:
 			settling = false
@@ -199,17 +238,17 @@ func (a *Agent) watchOver(ctx context.Context, s *session.Session, settled <-cha
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.lost:
+		case <-a.Lost:
 			cancel(session.ErrLost)
-		case <-a.shaken:
+		case <-a.Shaken:
 			cancel(errShaken)
-		case <-a.mending:
+		case <-a.Mending:
 			cancel(errMend)
-		case <-a.reassert:
+		case <-a.Reassert:
 			cancel(errUnasserted)
 		case <-a.resettle:
 			node := s.Node()
-			if !sameTimes(a.fencing(a.config.Load().Settings),
+			if !record.SameTimes(a.Fencing(a.Config().Settings),
 				record.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
 				cancel(errTimesChanged)
 			}
@@ -218,23 +257,20 @@ func (a *Agent) watchOver(ctx context.Context, s *session.Session, settled <-cha
 }
 
 // proven counts the rights anew from a read, begun at sent, that has seen this node's session.
-func (a *Agent) proven(s *session.Session, sent time.Duration) {
+func (a *keeper) proven(s *session.Session, sent time.Duration) {
 	node := s.Node()
-	a.rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
-	if a.waiting.Swap(nil) != nil {
+	a.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
+	if a.Ready() {
 		a.Log.Info("ready", zap.Int64("generation", s.Generation()))
-		if a.Ready != nil {
-			a.Ready()
-		}
+		a.ready()
 		a.backlog.signal.Raise()
-		a.machine.look.Raise()
 	}
 }
 
 // nodeRecord is what this agent writes into the node's key, and what the one before it wrote. Where the settings are not
 // known the node fences on as it did.
-func (a *Agent) nodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
-	if former, err = a.store.Sessions.Node(ctx, a.Node); err != nil {
+func (a *keeper) nodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
+	if former, err = a.Store.Sessions.Node(ctx, a.Name); err != nil {
 		return me, nil, err
 	}
 	s := config.Settings
@@ -245,19 +281,10 @@ func (a *Agent) nodeRecord(ctx context.Context, config *config.Config) (me recor
 		s.Fencing, s.Session, s.AddressLease = former.Fencing, former.Session, former.AddressLease
 	}
 	return record.Node{
-		Name: a.Node, Machine: a.Machine, Boot: a.Boot, Journal: a.journal.ID(), Address: a.Address, Version: a.Version,
-		Fencing: a.fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
+		Name: a.Name, Machine: a.Machine, Boot: a.Boot, Journal: a.Journal.ID(), Address: a.Address, Version: a.Version,
+		Fencing: a.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
 	}, former, nil
 }
 
-// holding is the session under which an ADD may choose, or the reason why there is none.
-func (a *Agent) holding(class allocator.Class) (*session.Session, error) {
-	if reason := a.waiting.Load(); reason != nil {
-		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", a.Node, *reason)
-	}
-	if a.rights.Left(class) <= 0 {
-		return nil, wire.Errorf(wire.CodeTryAgain,
-			"node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", a.Node, class)
-	}
-	return a.gate.Session(), nil
-}
+// errMend says that somebody asked this node to settle anew.
+var errMend = errors.New("agent: asked to settle anew")

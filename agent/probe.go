@@ -5,25 +5,21 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// suspectFor is how long nobody is given an address that somebody on the wire turned out to have.
-const suspectFor = time.Minute
-
 // chooseFor gives a stateless add its addresses. One that was another node's, and has not been in use here since, is
 // asked for on the wire first: that node's container may still be there, if it is cut off from etcd and not from others. So is
 // one behind an uplink that was not asked for ahead of need. In the IPAM role the wire is another plugin's, and not known here.
-func (a *Agent) chooseFor(ctx context.Context, add *add) (err error) {
+func (a *attacher) chooseFor(ctx context.Context, add *add) (err error) {
 	if add.Uplink != "" && add.Role != wire.IPAM {
-		a.behindUplink(add.pool.Name, cmp.Or(add.Bridge, defaultBridge))
+		a.detector.behindUplink(add.pool.Name, cmp.Or(add.Bridge, defaultBridge))
 	}
 	for {
-		if add.grants, err = a.choose(ctx, add.pool, add.app, add.asked); err != nil {
+		if add.grants, err = a.chooser.choose(ctx, add.pool, add.app, add.asked); err != nil {
 			return err
 		}
 		occupied, err := a.occupied(ctx, add)
@@ -34,7 +30,7 @@ func (a *Agent) chooseFor(ctx context.Context, add *add) (err error) {
 			return nil
 		}
 		for _, g := range add.grants {
-			a.pools.on(add.pool.Name, g.Address, func(s *allocator.Space) {
+			a.addresses.pools.on(add.pool.Name, g.Address, func(s *allocator.Space) {
 				if occupied[g.Address] {
 					s.Suspect(g.Address, wire.Boottime(), suspectFor)
 				} else {
@@ -47,7 +43,7 @@ func (a *Agent) chooseFor(ctx context.Context, add *add) (err error) {
 }
 
 // occupied are those of an add's addresses that somebody on the wire has.
-func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, error) {
+func (a *attacher) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, error) {
 	var ask []netip.Addr
 	e := &journal.Entry{Attachment: add.attachment}
 	for _, g := range add.grants {
@@ -60,7 +56,7 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 		return nil, nil
 	}
 	e.Pool, e.Wiring = add.pool.Name, wiring(add, e)
-	if _, err := a.host.Ensure(e, add.pool); err != nil {
+	if _, err := a.updater.host.Ensure(e, add.pool); err != nil {
 		return nil, bridgeError(err)
 	}
 	occupied := map[netip.Addr]bool{}
@@ -71,8 +67,8 @@ func (a *Agent) occupied(ctx context.Context, add *add) (map[netip.Addr]bool, er
 			continue
 		}
 		// What else is to be asked for takes no more time, and shows whether one MAC answers for all.
-		a.pools.with(k, func(s *allocator.Space) { part = append(part, s.Unasked(askedAtOnce-len(part))...) })
-		answered, err := a.askWire(ctx, k, e.Wiring.Bridge, part)
+		a.addresses.pools.with(k, func(s *allocator.Space) { part = append(part, s.Unasked(askedAtOnce-len(part))...) })
+		answered, err := a.detector.askWire(ctx, k, e.Wiring.Bridge, part)
 		if err != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "cannot ask the wire whether somebody has the address: %w", err)
 		}

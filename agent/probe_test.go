@@ -65,7 +65,7 @@ func TestATableThatWasFlushedWhileNoAgentRanComesBack(t *testing.T) {
 	r.stop()
 	flushTable(t)
 	r.start()
-	if !r.passes(r.agent.journal.Entries()[0].Wiring.Port) {
+	if !r.passes(r.agent.Journal.Entries()[0].Wiring.Port) {
 		t.Error("a container that has kept its address does not pass")
 	}
 }
@@ -73,11 +73,11 @@ func TestATableThatWasFlushedWhileNoAgentRanComesBack(t *testing.T) {
 func TestAFlushedTableComesBack(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", ""))
-	before, err := r.agent.kernel.Classes()
+	before, err := r.agent.Kernel.Classes()
 	check(t, err)
 	flushTable(t)
 	r.until("its ports are in their classes again", func() bool {
-		now, err := r.agent.kernel.Classes()
+		now, err := r.agent.Kernel.Classes()
 		return err == nil && len(now) == len(before)
 	})
 }

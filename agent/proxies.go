@@ -28,7 +28,7 @@ type proxyMAC struct {
 }
 
 // findProxies looks among answers for MACs that answer for too many of the asked addresses to be hosts, and tells of them.
-func (a *Agent) findProxies(k spaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
+func (a *detector) findProxies(k spaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
 	by := map[string][]netip.Addr{}
 	for addr, mac := range answers {
 		by[mac.String()] = append(by[mac.String()], addr)
@@ -37,8 +37,8 @@ func (a *Agent) findProxies(k spaceKey, bridge string, ask []netip.Addr, answers
 		if len(answered) < proxyAt || len(answered) <= len(ask)/2 {
 			continue
 		}
-		a.foreign.setProxy(mac, proxyMAC{k, bridge, answered})
-		a.findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
+		a.setProxy(mac, proxyMAC{k, bridge, answered})
+		a.Findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
 			"its answers are ignored", mac, bridge),
 			"switch proxy ARP off on that router, or set probe to off in the settings: hosts behind it cannot be told from free addresses")
 	}
@@ -46,16 +46,16 @@ func (a *Agent) findProxies(k spaceKey, bridge string, ask []netip.Addr, answers
 
 // lookAtProxies asks the wire again for what proxies have answered for. One that does not any more is no proxy, and who else has
 // those addresses is asked anew.
-func (a *Agent) lookAtProxies(ctx context.Context) {
-	for mac, p := range a.foreign.allProxies() {
-		held := func(addr netip.Addr) bool { return a.journal.Holder(p.space.pool, addr) != nil }
+func (a *detector) lookAtProxies(ctx context.Context) {
+	for mac, p := range a.allProxies() {
+		held := func(addr netip.Addr) bool { return a.Journal.Holder(p.space.pool, addr) != nil }
 		ask := slices.DeleteFunc(slices.Clone(p.answered), held)
 		switch {
-		case !a.kernel.HasPort(p.bridge): // nobody is on it, so nothing is given out behind it
+		case !a.Kernel.HasPort(p.bridge): // nobody is on it, so nothing is given out behind it
 		case len(ask) == 0:
 			continue // what containers here have tells nothing
 		default:
-			answers, err := a.kernel.Probe(ctx, p.bridge, ask)
+			answers, err := a.Kernel.Probe(ctx, p.bridge, ask)
 			if err != nil {
 				a.Log.Debug("the wire cannot be asked whether somebody still answers for all; it is tried again",
 					zap.String("bridge", p.bridge), zap.Error(err))
@@ -66,48 +66,48 @@ func (a *Agent) lookAtProxies(ctx context.Context) {
 				continue
 			}
 		}
-		a.foreign.forgetProxy(mac)
-		a.findings.Clear(proxyARP, mac)
-		a.pools.with(p.space, func(s *allocator.Space) {
+		a.forgetProxy(mac)
+		a.Findings.Clear(proxyARP, mac)
+		a.addresses.pools.with(p.space, func(s *allocator.Space) {
 			s.Ask(false)
-			s.Ask(a.config.Load().Settings.Probe != record.ProbeOff)
+			s.Ask(a.Config().Settings.Probe != record.ProbeOff)
 		})
-		a.foreign.asking.Raise()
+		a.addresses.gained.Raise()
 	}
 }
 
 // forgetProxies is for when the wire is not asked any more.
-func (a *Agent) forgetProxies() {
-	for mac := range a.foreign.allProxies() {
-		a.foreign.forgetProxy(mac)
-		a.findings.Clear(proxyARP, mac)
+func (a *detector) forgetProxies() {
+	for mac := range a.allProxies() {
+		a.forgetProxy(mac)
+		a.Findings.Clear(proxyARP, mac)
 	}
 }
 
-func (f *foreign) setProxy(mac string, p proxyMAC) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.proxies == nil {
-		f.proxies = map[string]proxyMAC{}
+func (a *detector) setProxy(mac string, p proxyMAC) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.proxies == nil {
+		a.proxies = map[string]proxyMAC{}
 	}
-	f.proxies[mac] = p
+	a.proxies[mac] = p
 }
 
-func (f *foreign) forgetProxy(mac string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.proxies, mac)
+func (a *detector) forgetProxy(mac string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.proxies, mac)
 }
 
-func (f *foreign) allProxies() map[string]proxyMAC {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return maps.Clone(f.proxies)
+func (a *detector) allProxies() map[string]proxyMAC {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.proxies)
 }
 
-func (f *foreign) isProxy(mac net.HardwareAddr) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, is := f.proxies[mac.String()]
+func (a *detector) isProxy(mac net.HardwareAddr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, is := a.proxies[mac.String()]
 	return is
 }

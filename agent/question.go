@@ -23,21 +23,21 @@ import (
 const answerPause = 200 * time.Millisecond
 
 // followQuestions answers whatever an operator's tool asks all agents.
-func (a *Agent) followQuestions(ctx context.Context) error {
+func (a *reporter) followQuestions(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
-	return admin.FollowRequests(ctx, a.store.KV, func(q record.ReportRequest) {
+	return admin.FollowRequests(ctx, a.Store.KV, func(q record.ReportRequest) {
 		answering.Go(func() { a.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
 	})
 }
 
 // answerQuestion answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
-func (a *Agent) answerQuestion(ctx context.Context, q record.ReportRequest) {
+func (a *reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
 	ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 	defer cancel()
-	if slices.Contains(q.Mend, a.Node) {
+	if slices.Contains(q.Mend, a.Name) {
 		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
-		a.mend(ctx)
+		a.detacher.mend(ctx)
 	}
 	for ctx.Err() == nil {
 		session, answer, err := a.holdingsNow()
@@ -56,17 +56,17 @@ func (a *Agent) answerQuestion(ctx context.Context, q record.ReportRequest) {
 
 // holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is given back or settles
 // meanwhile.
-func (a *Agent) holdingsNow() (session *session.Session, answer record.NodeReport, err error) {
-	a.gate.Exclusive(func() {
-		session = a.gate.SessionLocked()
+func (a *reporter) holdingsNow() (session *session.Session, answer record.NodeReport, err error) {
+	a.Gate.Exclusive(func() {
+		session = a.Gate.SessionLocked()
 		answer, err = a.holdingsAlone()
 	})
 	return session, answer, err
 }
 
-func (a *Agent) holdingsAlone() (record.NodeReport, error) {
-	answer := record.NodeReport{Version: a.Version, Applied: a.lagging.revision(), Unpublished: a.backlog.len(),
-		Undetached: len(a.journal.Pending())}
+func (a *reporter) holdingsAlone() (record.NodeReport, error) {
+	answer := record.NodeReport{Version: a.Version, Applied: a.updater.lagging.revision(), Unpublished: a.backlog.len(),
+		Undetached: len(a.Journal.Pending())}
 	answer.Attachments = a.heldAttachments()
 	var err error
 	if answer.Ports, err = a.heldPorts(answer.Attachments); err != nil {
@@ -77,12 +77,12 @@ func (a *Agent) holdingsAlone() (record.NodeReport, error) {
 	return answer, err
 }
 
-func (a *Agent) heldAttachments() []record.HeldAttachment {
+func (a *reporter) heldAttachments() []record.HeldAttachment {
 	all := []record.HeldAttachment{}
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		all = append(all, record.HeldAttachment{
 			Attachment: e.Attachment, Role: e.Role, Class: e.Class, Pool: e.Pool, Addresses: e.Addresses, App: e.App, Member: e.Member,
-			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: isolationOf(e),
+			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: e.IsolatedWhy(),
 		})
 	}
 	slices.SortFunc(all, func(x, y record.HeldAttachment) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
@@ -90,12 +90,12 @@ func (a *Agent) heldAttachments() []record.HeldAttachment {
 }
 
 // heldPorts joins the links with the classes' members. What no attachment is to have, its alias tells of.
-func (a *Agent) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
-	links, err := a.kernel.Ports()
+func (a *reporter) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
+	links, err := a.Kernel.Ports()
 	if err != nil {
 		return nil, err
 	}
-	classes, err := a.kernel.Classes()
+	classes, err := a.Kernel.Classes()
 	if err != nil {
 		return nil, err
 	}
@@ -119,9 +119,9 @@ func (a *Agent) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPor
 	return all, nil
 }
 
-func (a *Agent) heldSpaces() []record.HeldSpace {
+func (a *reporter) heldSpaces() []record.HeldSpace {
 	all := []record.HeldSpace{}
-	a.pools.each(func(k spaceKey, s *allocator.Space) {
+	a.addresses.pools.each(func(k spaceKey, s *allocator.Space) {
 		c := s.Counts()
 		all = append(all, record.HeldSpace{
 			Pool: k.pool, Family: k.family.String(), Parts: s.Parts(),
@@ -134,8 +134,8 @@ func (a *Agent) heldSpaces() []record.HeldSpace {
 	return all
 }
 
-func (a *Agent) badNotes() (bad []record.BadNote, err error) {
-	notes, err := wire.ReadNotes(a.spool())
+func (a *reporter) badNotes() (bad []record.BadNote, err error) {
+	notes, err := wire.ReadNotes(a.Spool)
 	for _, n := range notes {
 		if n.Err != nil {
 			bad = append(bad, record.BadNote{Path: n.Path, Reason: n.Err.Error()})

@@ -27,8 +27,8 @@ func (r *rig) asked(mend ...string) record.NodeReport {
 func TestAnAgentAnswersWhatItHolds(t *testing.T) {
 	r := newRig(t)
 	addr, reserved := r.add(r.stateless("a", "web")), r.add(r.stateful("b", "db", "db-0"))
-	check(t, os.MkdirAll(r.agent.spool(), 0o700))
-	check(t, os.WriteFile(filepath.Join(r.agent.spool(), "1.del"), []byte("{"), 0o600))
+	check(t, os.MkdirAll(r.agent.Spool, 0o700))
+	check(t, os.WriteFile(filepath.Join(r.agent.Spool, "1.del"), []byte("{"), 0o600))
 	answer := r.asked()
 	if len(answer.Attachments) != 2 || len(answer.Ports) != 2 || len(answer.Notes) != 1 {
 		t.Fatalf("the answer is %+v", answer)
@@ -47,8 +47,8 @@ func TestAnAgentAnswersWhatItHolds(t *testing.T) {
 	if s := answer.Spaces; len(s) != 1 || len(s[0].Parts) != 1 || !s[0].Parts[0].Contains(addr) || s[0].Held != 1 {
 		t.Errorf("of the allocator it says %+v", answer.Spaces)
 	}
-	if answer.Generation != r.agent.generation() {
-		t.Errorf("the answer is of generation %d, the session of %d", answer.Generation, r.agent.generation())
+	if answer.Generation != r.agent.Generation() {
+		t.Errorf("the answer is of generation %d, the session of %d", answer.Generation, r.agent.Generation())
 	}
 }
 
@@ -92,5 +92,5 @@ func TestAnAgentThatIsAskedToMendSettlesAnewAndRepairsItsKernel(t *testing.T) {
 		t.Errorf("one that it does not have is assigned still: %+v", a)
 	}
 	check(t, sandbox.Remove(c.Netns))
-	r.until("the container's end is seen", func() bool { return len(r.agent.journal.Entries()) == 0 })
+	r.until("the container's end is seen", func() bool { return len(r.agent.Journal.Entries()) == 0 })
 }

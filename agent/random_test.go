@@ -134,7 +134,7 @@ func (r *rig) attempt(q *wire.Request, null *os.File) (problem string) {
 			return "it cannot be taken back: " + e.Error()
 		}
 	}
-	if a.locks.Count() > 0 {
+	if a.Locks.Count() > 0 {
 		return "a lock is kept"
 	}
 	return ""

@@ -18,21 +18,21 @@ const statefulPatience = time.Minute
 // service for its error, and orchestrators evict all that runs there: so it fails only for what keeps this node from serving
 // the network at all. A pool that is full is full on every node, and one container's trouble is told by CHECK, the log and the
 // metrics; neither is a reason.
-func (a *Agent) statusOf(ctx context.Context, r *wire.Request) error {
-	if err := a.awaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+func (a *reporter) statusOf(ctx context.Context, r *wire.Request) error {
+	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return unavailable(err)
 	}
 	if err := a.serving(); err != nil {
 		return unavailable(err)
 	}
-	if r.Role == wire.IPAM && a.strict() {
+	if r.Role == wire.IPAM && a.Strict() {
 		return unavailable(errStrictIPAM)
 	}
 	name := r.Pool
 	if name == "" {
 		name = wire.DefaultPool
 	}
-	pool, config, err := a.poolNow(ctx, name)
+	pool, config, err := a.PoolNow(ctx, name)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -41,7 +41,7 @@ func (a *Agent) statusOf(ctx context.Context, r *wire.Request) error {
 			return unavailable(err)
 		}
 	}
-	if config.Settings.StatusExhausted && a.vain.lately(name) {
+	if config.Settings.StatusExhausted && a.addresses.vain.lately(name) {
 		return unavailable(fmt.Errorf("pool %q is exhausted: an ADD on this node has waited for an address in vain within the last minute", name))
 	}
 	return nil
@@ -50,29 +50,29 @@ func (a *Agent) statusOf(ctx context.Context, r *wire.Request) error {
 func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%w", err) }
 
 // serving says why this node can serve no ADD at all, or nil.
-func (a *Agent) serving() error {
-	if reason := a.waiting.Load(); reason != nil {
-		return errors.New(*reason)
+func (a *reporter) serving() error {
+	if reason := a.Waiting(); reason != "" {
+		return errors.New(reason)
 	}
-	if reason := a.unreadable.Load(); reason != nil {
-		return fmt.Errorf("the configuration cannot be read: %s", *reason)
+	if reason := a.Unreadable(); reason != "" {
+		return fmt.Errorf("the configuration cannot be read: %s", reason)
 	}
-	if left := a.rights.Left(allocator.Stateless); left <= 0 {
+	if left := a.Rights.Left(allocator.Stateless); left <= 0 {
 		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than "+
 			"its address lease lasts", (-left).Round(time.Second))
 	}
-	if err := a.journal.Room(); err != nil {
+	if err := a.Journal.Room(); err != nil {
 		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
 	}
 	return nil
 }
 
 // NotReady says why this node can serve no ADD of a class that its pools have, or nil.
-func (a *Agent) NotReady() error {
+func (a *reporter) NotReady() error {
 	if err := a.serving(); err != nil {
 		return err
 	}
-	for _, pool := range a.config.Load().Pools {
+	for _, pool := range a.Config().Pools {
 		if len(pool.Stateful) > 0 {
 			return a.statefulReady()
 		}
@@ -81,11 +81,11 @@ func (a *Agent) NotReady() error {
 }
 
 // statefulReady says why no stateful ADD has been possible for long, or nil.
-func (a *Agent) statefulReady() error {
-	if left := a.rights.Left(allocator.Stateful); left < -statefulPatience {
+func (a *reporter) statefulReady() error {
+	if left := a.Rights.Left(allocator.Stateful); left < -statefulPatience {
 		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over "+
 			"stateful addresses lasts (stateless ones go on for %s)",
-			(-left).Round(time.Second), a.rights.Left(allocator.Stateless).Round(time.Second))
+			(-left).Round(time.Second), a.Rights.Left(allocator.Stateless).Round(time.Second))
 	}
 	return nil
 }

@@ -53,8 +53,8 @@ func TestNeitherAFullPoolNorAnIsolatedContainerMakesStatusFail(t *testing.T) {
 	r := newRig(t)
 	r.crowdedOut(func(*record.Settings) {})
 	r.add(r.stateless("a", "web"))
-	for _, e := range r.agent.journal.Entries() {
-		r.agent.isolate(e.Attachment, func(*journal.Entry) *journal.Isolation {
+	for _, e := range r.agent.Journal.Entries() {
+		r.agent.isolator.isolate(e.Attachment, func(*journal.Entry) *journal.Isolation {
 			return &journal.Isolation{Epoch: journal.Never, Reason: "its address is another's"}
 		})
 	}
@@ -95,8 +95,8 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 	a := r.agent
 	config, err := r.store.Config.Read(t.Context())
 	check(t, err)
-	a.configure(config)
-	a.waiting.Store(nil)
+	a.Configure(config)
+	a.Ready()
 	readyz := func() (int, string) {
 		w := httptest.NewRecorder()
 		a.web.WriteReady(w, true)
@@ -111,9 +111,9 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Hour, says: "no stateful"},
 		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Minute, says: "stateless or stateful"},
 	} {
-		a.rights = session.NewRights(wire.Boottime)
-		a.rights.Prove(wire.Boottime()-c.ago, c.session, c.addressLease)
-		err := a.statusOf(t.Context(), &wire.Request{Operation: wire.Status})
+		a.Rights = session.NewRights(wire.Boottime)
+		a.Rights.Prove(wire.Boottime()-c.ago, c.session, c.addressLease)
+		err := a.reporter.statusOf(t.Context(), &wire.Request{Operation: wire.Status})
 		code, body := readyz()
 		if c.says == "" {
 			if err != nil || code != http.StatusOK {
@@ -138,16 +138,16 @@ func TestStatusOfAnIPAMNetworkFailsWhereStrictFencingRefusesEachAdd(t *testing.T
 
 func TestAConfigurationThatCannotBeReadIsToldByStatusAndReadyz(t *testing.T) {
 	r := newRig(t)
-	r.agent.configRead(errors.New("no answer makes sense"))
+	r.agent.ConfigRead(errors.New("no answer makes sense"))
 	if why := r.status("default", wire.Interface); !strings.Contains(why, "no answer makes sense") {
 		t.Errorf("STATUS says %q", why)
 	}
 	w := httptest.NewRecorder()
 	r.agent.web.WriteReady(w, true)
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), configurationUnreadable) {
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "configuration-unreadable") {
 		t.Errorf("/readyz says %d %s", w.Code, w.Body)
 	}
-	r.agent.configRead(nil)
+	r.agent.ConfigRead(nil)
 	if why := r.status("default", wire.Interface); why != "" {
 		t.Errorf("it can be read again, and STATUS says %q", why)
 	}

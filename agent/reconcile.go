@@ -15,8 +15,8 @@ import (
 // reconcile brings the allocator to what is known of blocks: it owns what is this node's, but for what is on its way
 // out or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
 // addresses have come in. The gate is held, so that settling does not come between.
-func (a *Agent) reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
-	if broken.Settling && a.unsettled.Load() {
+func (a *manager) reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
+	if broken.Settling && a.Unsettled.Load() {
 		return nil
 	}
 	for _, k := range keys {
@@ -26,7 +26,7 @@ func (a *Agent) reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 		}
 		if a.reconcileSpace(k) > 0 {
 			gained = append(gained, k)
-			a.foreign.asking.Raise()
+			a.gained.Raise()
 			a.freed(spaceKey{k.Pool, allocator.FamilyOf(k.Prefix.Addr())})
 		}
 	}
@@ -36,15 +36,15 @@ func (a *Agent) reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 
 // reconcileSpace reads what is known of the block under the allocator's lock: what left the allocator by an older word
 // does not come back.
-func (a *Agent) reconcileSpace(k ipam.BlockID) (gained int) {
-	if pool, _, err := a.pool(k.Pool); err == nil && pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
+func (a *manager) reconcileSpace(k ipam.BlockID) (gained int) {
+	if pool, _, err := a.Pool(k.Pool); err == nil && pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
 		return 0 // it is no block of the pool: somebody has written it by hand
 	}
 	p := &a.pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, known := a.blocks.at(k)
-	own := b.Of(a.Node)
+	own := b.Of(a.Name)
 	ours := make([]netip.Prefix, len(own))
 	for i, part := range own {
 		ours[i] = part.Prefix
@@ -57,7 +57,7 @@ func (a *Agent) reconcileSpace(k ipam.BlockID) (gained int) {
 	for _, part := range allocator.Subtract(k.Prefix, ours) {
 		s.Drop(part)
 	}
-	if a.gate.SessionLocked() == nil {
+	if a.Gate.SessionLocked() == nil {
 		return 0 // nothing is this node's before it has settled
 	}
 	for _, part := range own {
@@ -69,19 +69,19 @@ func (a *Agent) reconcileSpace(k ipam.BlockID) (gained int) {
 }
 
 // gain adds a part to the allocator, with what the journal knows of its addresses. The allocator's lock is held.
-func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe bool) int {
-	freed := slices.DeleteFunc(a.journal.FreedWithin(pool, part), func(f journal.Freed) bool { return s.Owns(f.Address) })
+func (a *manager) gain(s *allocator.Space, pool string, part netip.Prefix, probe bool) int {
+	freed := slices.DeleteFunc(a.Journal.FreedWithin(pool, part), func(f journal.Freed) bool { return s.Owns(f.Address) })
 	added := s.Add(part, probe)
-	for _, e := range a.journal.Within(pool, part) {
+	for _, e := range a.Journal.Within(pool, part) {
 		for _, addr := range e.Addresses {
 			// The journal is asked anew: a DEL may have come since, which found nothing to give back.
-			if part.Contains(addr) && !s.Holds(addr) && a.journal.Holder(pool, addr) != nil {
+			if part.Contains(addr) && !s.Holds(addr) && a.Journal.Holder(pool, addr) != nil {
 				_ = s.Hold(addr) // owned: cannot fail
 			}
 		}
 	}
 	for _, f := range freed {
-		if a.journal.Holder(pool, f.Address) == nil && s.Hold(f.Address) == nil {
+		if a.Journal.Holder(pool, f.Address) == nil && s.Hold(f.Address) == nil {
 			s.Release(f.Address, f.App, f.At, f.Quarantine)
 		}
 	}
@@ -89,27 +89,63 @@ func (a *Agent) gain(s *allocator.Space, pool string, part netip.Prefix, probe b
 }
 
 // isolateLost isolates whoever has an address in a part of b that is another's.
-func (a *Agent) isolateLost(b record.Block) {
-	if slices.ContainsFunc(b.Parts, func(p record.Part) bool { return p.Owner != a.Node }) {
+func (a *manager) isolateLost(b record.Block) {
+	if slices.ContainsFunc(b.Parts, func(p record.Part) bool { return p.Owner != a.Name }) {
 		a.isolateWithin(b)
 	}
 }
 
-func (a *Agent) isolateWithin(b record.Block) {
+func (a *manager) isolateWithin(b record.Block) {
 	lost := func(e *journal.Entry) *journal.Isolation {
 		if e.Pool != b.Pool || e.Class != allocator.Stateless {
 			return nil
 		}
 		for _, addr := range e.Addresses {
-			if owner := b.OwnerOf(addr); b.Prefix.Contains(addr) && owner != "" && owner != a.Node {
+			if owner := b.OwnerOf(addr); b.Prefix.Contains(addr) && owner != "" && owner != a.Name {
 				return &journal.Isolation{Epoch: journal.Never, Reason: fmt.Sprintf("address %s of block %s belongs to %s now", addr, b.Prefix, owner)}
 			}
 		}
 		return nil
 	}
-	for _, e := range a.journal.Within(b.Pool, b.Prefix) {
+	for _, e := range a.Journal.Within(b.Pool, b.Prefix) {
 		if lost(e) != nil {
-			a.isolate(e.Attachment, lost)
+			a.isolator.isolate(e.Attachment, lost)
 		}
 	}
+}
+
+// settleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody
+// else's. Where held is not nil, etcd's word counts only as far as it is among that. What was on its way out under a
+// former session is decided by now. It runs under the gate.
+func (a *manager) settleParts(blocks []record.Block, generation int64, held holdings) {
+	a.blocks.settle(blocks, generation)
+	a.pools.settle(blocks, a.Name, held, a.Journal.Forgot())
+	keys := make([]ipam.BlockID, len(blocks))
+	for i, b := range blocks {
+		keys[i] = keyOf(b)
+	}
+	a.reconcile(keys...)
+	a.Journal.Forget(func(f journal.Freed) (gone bool) {
+		gone = true // if it is not even of a pool that there is
+		a.pools.on(f.Pool, f.Address, func(s *allocator.Space) { gone = !s.Owns(f.Address) })
+		return gone
+	})
+}
+
+// lostAddress reports whether an entry has an address in a part that is known to be another's.
+func (a *manager) lostAddress(e *journal.Entry) bool {
+	return e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		owner := a.ownerOf(e.Pool, addr)
+		return owner != "" && owner != a.Name
+	})
+}
+
+// ownerOf is who owns the part of an address, by what is known; empty: nobody, or it is not known.
+func (a *manager) ownerOf(poolName string, addr netip.Addr) string {
+	pool, _, err := a.Pool(poolName)
+	if err != nil {
+		return ""
+	}
+	b, _ := a.blocks.of(pool, addr)
+	return b.OwnerOf(addr)
 }

@@ -68,8 +68,8 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
 func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	r, _, _ := shared(t)
 	r.add(r.tiny("a"))
-	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
-	session, err := r.agent.holding(allocator.Stateless)
+	o := r.agent.addresses.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	now, err := block.Settle(t.Context(), session, o.block)
 	check(t, err)
@@ -78,24 +78,24 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 		t.Errorf("the agent owns %v, and %v is on its way out", r.owns(), o.part)
 	}
 	// In doubt it comes back with the first word that is newer than what was compared.
-	r.agent.doubt(o)
+	r.agent.addresses.doubt(o)
 	now, err = block.Settle(t.Context(), session, now)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
-	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.doubts()) > 0 {
-		t.Errorf("the agent owns %v, and in doubt are %v", own, r.agent.doubts())
+	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.addresses.doubts()) > 0 {
+		t.Errorf("the agent owns %v, and in doubt are %v", own, r.agent.addresses.doubts())
 	}
 }
 
 func TestWhatWasGivenIsOutBeforeTheWatchTells(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	session, err := r.agent.holding(allocator.Stateless)
+	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	for range 5 {
 		d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 		check(t, err)
-		if !r.agent.give(t.Context(), session, d, tiny) {
+		if !r.agent.exchange.give(t.Context(), session, d, tiny) {
 			t.Fatal("nothing was given")
 		}
 		own, b := r.owns(), r.block()

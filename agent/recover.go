@@ -17,8 +17,8 @@ import (
 
 // recover brings journal and kernel into agreement before anything is handed out or released: what was never answered
 // is undone, what is gone is given back, and what only the kernel remembers is taken in.
-func (a *Agent) recover() error {
-	ports, err := a.kernel.Ports()
+func (a *detacher) recover() error {
+	ports, err := a.Kernel.Ports()
 	if err != nil {
 		return fmt.Errorf("agent: read this node's ports: %w", err)
 	}
@@ -26,12 +26,12 @@ func (a *Agent) recover() error {
 	for _, p := range ports {
 		byName[p.Name] = p
 	}
-	classes, err := a.kernel.Classes()
+	classes, err := a.Kernel.Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
 	started := wire.Boottime()
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		_, there := byName[e.Wiring.Port]
 		delete(byName, e.Wiring.Port)
 		if err := a.recoverEntry(e, there, started); err != nil {
@@ -57,7 +57,7 @@ func (a *Agent) recover() error {
 }
 
 // recoverEntry undoes what was never answered, gives back what is gone, and cuts off who is isolated.
-func (a *Agent) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
+func (a *detacher) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
 	switch {
 	case e.Answered == 0:
 		return a.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
@@ -65,23 +65,23 @@ func (a *Agent) recoverEntry(e *journal.Entry, there bool, started allocator.Ins
 		gone := func(e *journal.Entry) bool { return !a.lives(e) || a.namespaceGone(e) }
 		return a.collect(context.Background(), e.Attachment, evidence{"agent start", started, gone})
 	case e.Isolated != nil:
-		a.cut(e)
+		a.isolator.cut(e)
 	}
 	return nil
 }
 
 // forgetPorts takes the ports that are gone out of their classes. It excludes commits, so that no port joins meanwhile.
-func (a *Agent) forgetPorts() (err error) {
-	a.gate.Exclusive(func() { err = a.forgetPortsAlone() })
+func (a *detacher) forgetPorts() (err error) {
+	a.Gate.Exclusive(func() { err = a.forgetPortsAlone() })
 	return err
 }
 
-func (a *Agent) forgetPortsAlone() error {
-	classes, err := a.kernel.Classes()
+func (a *detacher) forgetPortsAlone() error {
+	classes, err := a.Kernel.Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
-	ports, err := a.kernel.Ports()
+	ports, err := a.Kernel.Ports()
 	if err != nil {
 		return fmt.Errorf("agent: read this node's ports: %w", err)
 	}
@@ -89,10 +89,10 @@ func (a *Agent) forgetPortsAlone() error {
 		delete(classes, p.Name)
 	}
 	for port := range classes {
-		if a.kernel.HasPort(port) {
+		if a.Kernel.HasPort(port) {
 			continue
 		}
-		if err := a.kernel.Leave(port); err != nil {
+		if err := a.Kernel.Leave(port); err != nil {
 			return fmt.Errorf("agent: forget port %s: %w", port, err)
 		}
 	}
@@ -102,23 +102,23 @@ func (a *Agent) forgetPortsAlone() error {
 // recoverPort decides over a port that the journal does not know. A journal that has served this boot from its
 // beginning would know it, so the port is a remainder; a new one takes in what the port's alias says. One that was cut may have
 // been isolated: it stays so until etcd names it. One whose alias cannot be read is set aside.
-func (a *Agent) recoverPort(p netops.PortInfo, cut bool) {
+func (a *detacher) recoverPort(p netops.PortInfo, cut bool) {
 	e, err := plan.ParseAlias(p)
 	switch {
 	case err != nil:
-		a.setAside(p, err.Error())
-	case a.adopt && portOf(e.Attachment) != p.Name:
-		a.setAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, portOf(e.Attachment)))
+		a.isolator.setAside(p, err.Error())
+	case a.adopt && plan.PortName(e.Attachment) != p.Name:
+		a.isolator.setAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, plan.PortName(e.Attachment)))
 	case a.adopt:
 		if cut {
 			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet",
 				Epoch: journal.Never}
 		}
-		a.takeIn(p, e)
+		a.keeper.takeIn(p, e)
 	default:
 		a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
-		if err := a.kernel.Detach(p.Name); err != nil {
-			a.setAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
+		if err := a.Kernel.Detach(p.Name); err != nil {
+			a.isolator.setAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
 		}
 	}
 }
@@ -131,12 +131,12 @@ const unfinished = time.Minute
 
 // takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
 // them afterwards. A note that cannot be done now stays, and hides no other.
-func (a *Agent) takeNotes() error {
-	notes, err := wire.ReadNotes(a.spool())
+func (a *detacher) takeNotes() error {
+	notes, err := wire.ReadNotes(a.Spool)
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
 	}
-	failed := []error{wire.RemoveUnfinished(a.spool(), int64(wire.Boottime()-unfinished))}
+	failed := []error{wire.RemoveUnfinished(a.Spool, int64(wire.Boottime()-unfinished))}
 	for _, n := range notes {
 		if n.Err != nil {
 			a.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
@@ -149,7 +149,7 @@ func (a *Agent) takeNotes() error {
 	return errors.Join(failed...)
 }
 
-func (a *Agent) takeNote(n wire.NoteFile) error {
+func (a *detacher) takeNote(n wire.NoteFile) error {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
 	defer cancel()
 	c := n.Note.Container

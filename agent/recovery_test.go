@@ -22,7 +22,7 @@ func (r *rig) restored(damage func()) {
 }
 
 func (r *rig) recovering() bool {
-	return r.agent.gate.Session() != nil && r.agent.gate.Session().Recovering()
+	return r.agent.Gate.Session() != nil && r.agent.Gate.Session().Recovering()
 }
 
 // brief makes rights as short as they can be.
@@ -36,9 +36,9 @@ func (r *rig) brief(change ...func(*config.Config)) {
 	})
 	revision := r.config().Revision
 	r.until("the agent has it", func() bool {
-		node := r.agent.gate.Session().Node()
-		return r.agent.config.Load().Revision == revision && time.Duration(node.AddressLease) == 6*time.Second &&
-			node.Fencing == r.agent.config.Load().Settings.Fencing
+		node := r.agent.Gate.Session().Node()
+		return r.agent.Config().Revision == revision && time.Duration(node.AddressLease) == 6*time.Second &&
+			node.Fencing == r.agent.Config().Settings.Fencing
 	})
 }
 
@@ -149,7 +149,7 @@ func TestAnIPAMContainerIsRefusedUnderStrictFencing(t *testing.T) {
 func TestTheFenceIsInForceWhileTheNodesKeySaysStrict(t *testing.T) {
 	r := newRig(t)
 	fenced := func() bool {
-		is, err := r.agent.kernel.Fenced()
+		is, err := r.agent.Kernel.Fenced()
 		check(t, err)
 		return is
 	}
@@ -173,8 +173,8 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 	running, ended := r.stateful("a", "db", "db-0"), r.stateful("b", "db", "db-1")
 	kept, over := r.add(running), r.add(ended)
 	r.del(ended)
-	r.until("this node is the first of those that live", func() bool { return r.agent.absences.first("n1") })
-	r.agent.endOver(t.Context(), time.Now().Add(time.Hour))
+	r.until("this node is the first of those that live", func() bool { return r.agent.Absences.First("n1") })
+	r.agent.caretaker.endOver(t.Context(), time.Now().Add(time.Hour))
 	has := func(what string, addr, want bool) {
 		t.Helper()
 		if addr != want {
@@ -187,10 +187,10 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 		p.Retain = allocator.Duration(30 * time.Minute)
 		c.Pools["default"] = p
 	})
-	r.until("the agent knows", func() bool { return r.agent.retains() })
-	r.agent.endOver(t.Context(), time.Now().Add(10*time.Minute))
+	r.until("the agent knows", func() bool { return r.agent.caretaker.retains() })
+	r.agent.caretaker.endOver(t.Context(), time.Now().Add(10*time.Minute))
 	has("within the time", r.reserved(over.String()), true)
-	r.agent.endOver(t.Context(), time.Now().Add(time.Hour))
+	r.agent.caretaker.endOver(t.Context(), time.Now().Add(time.Hour))
 	has("after the time", r.reserved(over.String()), false)
 	has("of a container that runs", r.reserved(kept.String()), true)
 	identities, err := r.etcdctl().Get(t.Context(), "/berth/v1/identities/", withPrefix)
@@ -230,17 +230,18 @@ func TestARecoveryIsVisibleAndSaysUntilWhen(t *testing.T) {
 		statuses, err := r.store.Rollout.Statuses(t.Context())
 		check(t, err)
 		for _, f := range statuses["n1"].Findings {
-			if f.Kind == etcdRecovery {
+			if f.Kind == "recovery" {
 				text = f.Text
 			}
 		}
 		return text != ""
 	})
 	answer := httptest.NewRecorder()
-	if r.agent.web.WriteReady(answer, true); !strings.Contains(answer.Body.String(), etcdRecovery+" etcd: ") {
+	if r.agent.web.WriteReady(answer, true); !strings.Contains(answer.Body.String(), "recovery"+" etcd: ") {
 		t.Errorf("/readyz says %q", answer.Body)
 	}
-	until := r.agent.recovers.Load().Format(time.RFC3339)
+	at, _ := r.agent.Recovery()
+	until := at.Format(time.RFC3339)
 	for _, c := range []wire.Container{r.stateful("d", "db", "db-1"), r.stateless("a", "web")} {
 		if refusal := r.refused(wire.CodeTryAgain, c); !strings.Contains(refusal.Error(), until) || !strings.Contains(text, until) {
 			t.Errorf("the refusal says %v, the status %q: want both to say until when, %s", refusal, text, until)
@@ -253,9 +254,10 @@ func TestARecoveryThatIsOverIsNotToldAnyMore(t *testing.T) {
 	r.brief()
 	r.restored(func() {})
 	r.until("it is over, and nothing is told of it any more", func() bool {
-		return !r.recovering() && r.agent.recovers.Load() == nil && r.agent.findings.Counts()[etcdRecovery] == 0
+		_, recovers := r.agent.Recovery()
+		return !r.recovering() && !recovers && r.agent.Findings.Counts()["recovery"] == 0
 	})
-	if _, stood := r.agent.findings.Counts()[etcdRecovery]; !stood {
+	if _, stood := r.agent.Findings.Counts()["recovery"]; !stood {
 		t.Error("it was never told")
 	}
 }

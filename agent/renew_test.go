@@ -17,7 +17,7 @@ func (r *rig) settlingFor(d time.Duration, f func()) (letSettle func()) {
 	}
 	before := r.nodeKey().Revision
 	r.open()
-	letSettle, err := r.agent.locks.Lock(r.t.Context(), allocator.Attachment{Network: "net", Container: "member", Interface: "eth0"})
+	letSettle, err := r.agent.Locks.Lock(r.t.Context(), allocator.Attachment{Network: "net", Container: "member", Interface: "eth0"})
 	check(r.t, err)
 	r.run()
 	r.until("it has joined", func() bool { return r.nodeKey().Revision > before })
@@ -44,14 +44,14 @@ func TestASessionIsRenewedHoweverLongItsNodeTakesToSettle(t *testing.T) {
 	r.add(r.stateful("member", "db", "db-0"))
 	r.stop()
 	letSettle := r.settlingFor(3*time.Second, func() {
-		if r.agent.NotReady() == nil {
+		if r.agent.reporter.NotReady() == nil {
 			t.Fatal("it is ready, and has not settled")
 		}
 	})
 	joined := r.nodeKey().Revision
 	letSettle()
-	r.until("it is ready", func() bool { return r.agent.NotReady() == nil })
-	if generation := r.agent.generation(); generation != joined {
+	r.until("it is ready", func() bool { return r.agent.reporter.NotReady() == nil })
+	if generation := r.agent.Generation(); generation != joined {
 		t.Errorf("it had joined with generation %d, and is ready with %d: the session was lost on the way", joined, generation)
 	}
 }
@@ -67,7 +67,7 @@ func TestARightThatHasNotRunOutGoesOnWhileItsNodeSettles(t *testing.T) {
 		}
 	})
 	letSettle()
-	r.until("it is ready", func() bool { return r.agent.NotReady() == nil })
+	r.until("it is ready", func() bool { return r.agent.reporter.NotReady() == nil })
 }
 
 func TestARightThatHasRunOutDoesNotBeginAgainBeforeItsNodeHasSettled(t *testing.T) {
@@ -79,7 +79,7 @@ func TestARightThatHasRunOutDoesNotBeginAgainBeforeItsNodeHasSettled(t *testing.
 	r.until("the right has run out", func() bool { return r.passing()["stateful"] == 0 })
 	r.stop()
 	letSettle := r.settlingFor(2*time.Second, func() {
-		if got := r.passing(); got["stateful"] != 0 || r.agent.rights.Left(allocator.Stateful) > 0 {
+		if got := r.passing(); got["stateful"] != 0 || r.agent.Rights.Left(allocator.Stateful) > 0 {
 			t.Fatalf("%v pass before it is known what was lost meanwhile", got)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/ifname"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -35,8 +36,8 @@ func (m *member) identity() allocator.Identity {
 }
 
 // members checks a set as a whole, before anything is done for any of it.
-func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
-	if err := a.allowed(r.Operation); err != nil {
+func members(n *node.Node, r *wire.Request, files []*os.File) ([]*member, error) {
+	if err := n.Allowed(r.Operation); err != nil {
 		return nil, err
 	}
 	switch {
@@ -62,15 +63,6 @@ func (a *Agent) members(r *wire.Request, files []*os.File) ([]*member, error) {
 		set[i] = m
 	}
 	return set, nil
-}
-
-// allowed refuses an operation that is unknown, or that the settings switch off.
-func (a *Agent) allowed(operation string) error {
-	settings := a.config.Load().Settings
-	if err := settings.Allow(operation); err != nil {
-		return wire.Errorf(wire.CodeOperation, "%w", err)
-	}
-	return nil
 }
 
 func newMember(c wire.Container, files []*os.File) (*member, error) {

@@ -13,18 +13,18 @@ func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) 
 	var err error
 	switch r.Operation {
 	case wire.Status:
-		err = a.statusOf(ctx, r)
+		err = a.reporter.statusOf(ctx, r)
 	case wire.GC:
-		err = a.gc(ctx, r)
+		err = a.detacher.gc(ctx, r)
 	case wire.Insert:
-		response.Results, err = a.insert(ctx, r, files)
+		response.Results, err = a.attacher.insert(ctx, r, files)
 	case wire.Delete:
-		response.Results, err = a.delete(ctx, r, files)
+		response.Results, err = a.detacher.delete(ctx, r, files)
 	default: // read, and what is refused as unknown
 		if r.Select == nil {
-			response.Revision, err = a.read(ctx, r, files)
-		} else if err = a.allowed(r.Operation); err == nil {
-			response.Set, err = a.readSelected(ctx, r.Select)
+			response.Revision, err = a.attacher.read(ctx, r, files)
+		} else if err = a.Allowed(r.Operation); err == nil {
+			response.Set, err = a.reporter.readSelected(ctx, r.Select)
 		}
 	}
 	if err != nil {

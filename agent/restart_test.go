@@ -3,6 +3,7 @@ package agent
 import (
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -14,10 +15,10 @@ func TestANoteInTheSpoolIsDoneBeforeAnythingIsHandedOut(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	r.add(c)
 	r.stop()
-	check(t, wire.WriteNote(r.agent.spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
+	check(t, wire.WriteNote(r.agent.Spool, wire.Note{Started: int64(wire.Boottime()), Container: c}))
 	r.start()
 	r.empty()
-	left, err := os.ReadDir(r.agent.spool())
+	left, err := os.ReadDir(r.agent.Spool)
 	check(t, err)
 	if len(left) != 0 {
 		t.Errorf("the spool still has %v", left)
@@ -29,9 +30,9 @@ func TestAnAddThatWasNeverAnsweredIsUndoneAtStart(t *testing.T) {
 	c := r.stateless("a", "web")
 	r.add(c)
 	at := allocator.Attachment{Network: "net", Container: "a", Interface: "eth0"}
-	unanswered := *r.agent.journal.Get(at)
+	unanswered := *r.agent.Journal.Get(at)
 	unanswered.Answered = 0
-	check(t, r.agent.journal.Hold(&unanswered))
+	check(t, r.agent.Journal.Hold(&unanswered))
 	r.restart()
 	r.empty()
 }
@@ -41,7 +42,7 @@ func TestAnAgentThatLostItsJournalTakesInWhatTheKernelKnows(t *testing.T) {
 	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	addrA, addrB := r.add(a), r.add(b)
 	r.stop()
-	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, os.Remove(r.agent.Journal.Path()))
 	r.start()
 	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
 		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
@@ -60,7 +61,7 @@ func TestTheBlocksOfALostJournalStayUnusedUntilTheNextBoot(t *testing.T) {
 	ipam.Role = wire.IPAM // the kernel knows nothing of it
 	addr := r.add(ipam)
 	r.stop()
-	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, os.Remove(r.agent.Journal.Path()))
 	r.start()
 	for _, id := range []string{"b", "c", "d"} {
 		fresh := r.add(r.stateless(id, ""))
@@ -83,14 +84,14 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	r := newRig(t)
 	addr := r.add(r.stateless("a", "web"))
 	r.stop()
-	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, os.Remove(r.agent.Journal.Path()))
 	r.open()
-	_, err := r.agent.meet(t.Context())
+	_, err := r.agent.keeper.meet(t.Context())
 	check(t, err)
-	me, former, err := r.agent.nodeRecord(t.Context(), r.config())
+	me, former, err := r.agent.keeper.nodeRecord(t.Context(), r.config())
 	check(t, err)
-	r.agent.noteForgotten(&me, former)
-	_, err = r.agent.store.Sessions.Join(t.Context(), me)
+	r.agent.addresses.noteForgotten(&me, former)
+	_, err = r.agent.Store.Sessions.Join(t.Context(), me)
 	check(t, err)
 	r.stop()
 	r.start()
@@ -103,12 +104,12 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 func (r *rig) nextBoot() {
 	r.t.Helper()
 	r.boot = "another"
-	check(r.t, os.RemoveAll(r.agent.RunDir))
+	check(r.t, os.RemoveAll(filepath.Dir(r.agent.socket.Path)))
 }
 
 // owned reports whether the allocator has an address.
 func (r *rig) owned(addr netip.Addr) (owned bool) {
-	r.agent.pools.on("default", addr, func(s *allocator.Space) { owned = s.Owns(addr) })
+	r.agent.addresses.pools.on("default", addr, func(s *allocator.Space) { owned = s.Owns(addr) })
 	return owned
 }
 

@@ -19,17 +19,17 @@ const retainEvery = time.Minute
 // endRetained ends the reservations that nobody has had for longer than their pool's retain time: one agent does it for
 // all, and if two believe that they are the one, each compares what it ends. The time is policy, not safety: it is that
 // of the records' wall clocks.
-func (a *Agent) endRetained(ctx context.Context) error {
+func (a *caretaker) endRetained(ctx context.Context) error {
 	return task.Every(ctx, retainEvery, func() {
-		if a.absences.first(a.Node) && a.retains() {
+		if a.Absences.First(a.Name) && a.retains() {
 			a.endOver(ctx, time.Now())
 		}
 	})
 }
 
 // retains reports whether any pool ends reservations at all.
-func (a *Agent) retains() bool {
-	for _, p := range a.config.Load().Pools {
+func (a *caretaker) retains() bool {
+	for _, p := range a.Config().Pools {
 		if p.Retain > 0 {
 			return true
 		}
@@ -37,13 +37,13 @@ func (a *Agent) retains() bool {
 	return false
 }
 
-func (a *Agent) endOver(ctx context.Context, now time.Time) {
-	all, err := a.store.Reservations.List(ctx)
+func (a *caretaker) endOver(ctx context.Context, now time.Time) {
+	all, err := a.Store.Reservations.List(ctx)
 	if err != nil {
 		a.Log.Warn("cannot look for reservations that are over", zap.Error(err))
 		return
 	}
-	pools := a.config.Load().Pools
+	pools := a.Config().Pools
 	for _, r := range all {
 		may := func(r record.Reservation) error {
 			if !isOver(r, pools[r.Pool].Retain, now) {
@@ -54,7 +54,7 @@ func (a *Agent) endOver(ctx context.Context, now time.Time) {
 		if may(r) != nil {
 			continue
 		}
-		switch _, err := a.store.Reservations.EndIf(ctx, r.Identity, may); {
+		switch _, err := a.Store.Reservations.EndIf(ctx, r.Identity, may); {
 		case err == nil:
 			a.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity),
 				zap.Stringer("address", r.Address))

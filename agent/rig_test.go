@@ -116,7 +116,7 @@ func (r *rig) change(f func(*config.Config)) {
 func (r *rig) start() {
 	r.t.Helper()
 	r.begin()
-	r.until("the agent is ready", func() bool { return r.agent.NotReady() == nil })
+	r.until("the agent is ready", func() bool { return r.agent.reporter.NotReady() == nil })
 }
 
 // open makes an agent that does not run.
@@ -162,7 +162,7 @@ func (r *rig) run() {
 		r.stop = func() {}
 	}
 	r.until("the agent listens", func() bool {
-		conn, err := net.Dial("unix", a.Socket())
+		conn, err := net.Dial("unix", a.socket.Path)
 		if err == nil {
 			conn.Close()
 		}

@@ -12,17 +12,44 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 )
+
+// An updater brings running containers to each new configuration, and knows which lag behind it.
+type updater struct {
+	*node.Node
+	backlog *backlog
+	host    *host.Keeper
+
+	lagging lagging
+	rollout task.Signal // the configuration is newer
+}
+
+func newUpdater(n *node.Node, b *backlog, h *host.Keeper) *updater {
+	u := &updater{Node: n, backlog: b, host: h, rollout: task.NewSignal()}
+	n.On(node.Hooks{
+		ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { u.rollout.Raise() }},
+		ResetLocked:   []func(){u.lagging.reset},
+	})
+	return u
+}
+
+// Run brings containers to each new configuration, until ctx ends.
+func (a *updater) Run(ctx context.Context) error { return a.rollOut(ctx) }
 
 const (
 	rolloutParallel = 8 // containers that are brought to a new configuration at once
 	rolloutRetry    = time.Second
 	namedLaggards   = 200 // how many containers that lag the node's status names
+	namedFindings   = 50  // how many findings it names: the value of a key in etcd is bounded
 )
 
 // lagging are the containers that have not got the present configuration, and the last revision that all of them had.
@@ -109,8 +136,8 @@ func remakes(reasons map[allocator.Attachment]record.Lag) (n int) {
 
 // status is what the node tells the cluster of itself. Of many containers that lag it names first those that a running
 // one could follow.
-func (a *Agent) status() record.Status {
-	s := record.Status{Address: a.Address, Version: a.Version, Containers: a.journal.Len()}
+func (a *updater) status() record.Status {
+	s := record.Status{Address: a.Address, Version: a.Version, Containers: a.Journal.Len()}
 	l := &a.lagging
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,8 +154,14 @@ func (a *Agent) status() record.Status {
 	return s
 }
 
+// addFindings puts what stands into the node's status.
+func (a *updater) addFindings(s *record.Status) {
+	all := a.Findings.List()
+	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
+}
+
 // rollOut brings the running containers to each new configuration, and tries those that lag again.
-func (a *Agent) rollOut(ctx context.Context) error {
+func (a *updater) rollOut(ctx context.Context) error {
 	var retry <-chan time.Time
 	for {
 		select {
@@ -137,9 +170,9 @@ func (a *Agent) rollOut(ctx context.Context) error {
 		case <-a.rollout:
 		case <-retry:
 		}
-		config := a.config.Load()
+		config := a.Config()
 		reasons := map[allocator.Attachment]record.Lag{}
-		for at, reason := range a.outdated(ctx, a.journal.Entries(), config) {
+		for at, reason := range a.outdated(ctx, a.Journal.Entries(), config) {
 			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: true}
 		}
 		for at, reason := range a.bringTo(ctx, config) {
@@ -160,13 +193,13 @@ func (a *Agent) rollOut(ctx context.Context) error {
 }
 
 // bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
-func (a *Agent) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
+func (a *updater) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
 	a.host.Look() // its bridges come first
 	reasons := map[allocator.Attachment]string{}
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(rolloutParallel)
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		pool, ok := config.Pools[e.Pool]
 		if !ok || e.Answered == 0 || current(e, &pool) {
 			continue
@@ -193,7 +226,7 @@ func (a *Agent) bringTo(ctx context.Context, config *config.Config) map[allocato
 }
 
 // logLagging names the first of the containers that lag.
-func (a *Agent) logLagging(revision int64, reasons map[allocator.Attachment]record.Lag) {
+func (a *updater) logLagging(revision int64, reasons map[allocator.Attachment]record.Lag) {
 	const most = 5
 	named := 0
 	for at, lag := range reasons {
@@ -213,13 +246,13 @@ func current(e *journal.Entry, pool *allocator.Pool) bool {
 	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
 }
 
-func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
-	unlock, err := a.locks.Lock(ctx, at)
+func (a *updater) bringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
+	unlock, err := a.Locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	e := a.journal.Get(at)
+	e := a.Journal.Get(at)
 	if e == nil {
 		return nil // it has gone meanwhile
 	}
@@ -238,9 +271,15 @@ func (a *Agent) bringOne(ctx context.Context, at allocator.Attachment, config *c
 	}
 	to, from := plan.Port(&next, &pool), plan.Port(e, &pool)
 	to.Netns, from.Netns = ns, ns
-	if err := a.kernel.Update(to, from); err != nil {
+	if err := a.Kernel.Update(to, from); err != nil {
 		return err
 	}
-	a.gate.Shared(func() { err = a.journal.Change(&next) })
+	a.Gate.Shared(func() { err = a.Journal.Change(&next) })
 	return err
+}
+
+// revision is the version as this node knows it.
+func (a *updater) revision() *wire.Revision {
+	revision, applied := a.Config().Revision, a.lagging.revision()
+	return &wire.Revision{Revision: revision, Applied: applied, Complete: applied == revision}
 }

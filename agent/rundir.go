@@ -10,8 +10,27 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/internal/task"
 )
+
+// An upkeep puts back what somebody has removed of the run directory, and tells what has changed in the settings' file.
+type upkeep struct {
+	*node.Node
+	isolator     *isolator
+	socket       *server.Socket
+	settingsFile string
+}
+
+func newUpkeep(i *isolator, s *server.Socket, settings string) *upkeep {
+	return &upkeep{Node: i.Node, isolator: i, socket: s, settingsFile: settings}
+}
+
+// Run keeps the run directory, until ctx ends.
+func (a *upkeep) Run(ctx context.Context) error {
+	return task.All(ctx, a.keepRunDir, a.watchSettings)
+}
 
 // runDirEvery is how often the agent looks whether its run directory is as it has left it.
 const runDirEvery = time.Second
@@ -24,9 +43,9 @@ const (
 
 // keepRunDir puts back what somebody has removed of the run directory while the agent runs, from what it has in memory, and
 // tells what cannot be put back. It also does again what has failed of isolating containers.
-func (a *Agent) keepRunDir(ctx context.Context) error {
+func (a *upkeep) keepRunDir(ctx context.Context) error {
 	return task.Every(ctx, runDirEvery, func() {
-		a.cutAgain()
+		a.isolator.cutAgain()
 		a.keepJournal()
 		a.keepSocket(ctx)
 		a.missEtcd()
@@ -34,63 +53,63 @@ func (a *Agent) keepRunDir(ctx context.Context) error {
 }
 
 // missEtcd tells that the socket of this machine's own etcd is gone, which only that etcd can make.
-func (a *Agent) missEtcd() {
-	for _, endpoint := range a.Etcd.Endpoints {
+func (a *upkeep) missEtcd() {
+	for _, endpoint := range a.Etcd {
 		path, is := strings.CutPrefix(endpoint, "unix://")
 		if !is {
 			continue
 		}
 		var s unix.Stat_t
 		if err := unix.Stat(path, &s); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			a.findings.Set(findingSocket, path,
+			a.Findings.Set(findingSocket, path,
 				"somebody has removed the socket of etcd: berthctl does not reach it, nor does this agent once its connection ends",
 				"restart berthd, or whoever runs that etcd; the containers stay as they are")
 		} else {
-			a.findings.Clear(findingSocket, path)
+			a.Findings.Clear(findingSocket, path)
 		}
 	}
 }
 
 // keepJournal writes the journal anew where its file is gone or lacks something.
-func (a *Agent) keepJournal() {
-	wrong, err := a.journal.CatchUp()
+func (a *upkeep) keepJournal() {
+	wrong, err := a.Journal.CatchUp()
 	switch {
 	case err != nil:
-		a.findings.Set(findingJournal, a.Options.journal(),
+		a.Findings.Set(findingJournal, a.Journal.Path(),
 			fmt.Sprintf("the journal lacks what this agent knows (%v), and cannot be written anew: %v; new ADDs are refused", wrong, err),
 			"make room in the run directory, and let the agent write there; do not restart it before")
 		return
 	case wrong != nil:
-		a.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", a.Options.journal()),
+		a.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", a.Journal.Path()),
 			zap.Error(wrong))
 	}
-	a.findings.Clear(findingJournal, a.Options.journal())
-	if err := a.journal.Room(); err != nil {
-		a.findings.Set(findingFull, a.Options.journal(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err),
+	a.Findings.Clear(findingJournal, a.Journal.Path())
+	if err := a.Journal.Room(); err != nil {
+		a.Findings.Set(findingFull, a.Journal.Path(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err),
 			"make room in the run directory")
 		return
 	}
-	a.findings.Clear(findingFull, a.Options.journal())
+	a.Findings.Clear(findingFull, a.Journal.Path())
 }
 
 // keepSocket has the socket listen anew where its file is gone or another's, and the spool's directory made.
-func (a *Agent) keepSocket(ctx context.Context) {
+func (a *upkeep) keepSocket(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // the agent is ending, and so is its socket
 	}
 	l, err := a.socket.Mend()
 	if err != nil {
-		a.findings.Set(findingSocket, a.Socket(),
+		a.Findings.Set(findingSocket, a.socket.Path,
 			fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),
 			"make room in the run directory, and let the agent write there")
 		return
 	}
-	a.findings.Clear(findingSocket, a.Socket())
+	a.Findings.Clear(findingSocket, a.socket.Path)
 	if l == nil {
 		return
 	}
-	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.Socket()))
-	a.background.Go(func() {
+	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.socket.Path))
+	a.Background.Go(func() {
 		if err := a.socket.Serve(ctx, l); err != nil {
 			a.Log.Error("cannot serve on the socket that was made anew; it is made again", zap.Error(err))
 		}

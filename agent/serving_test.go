@@ -21,7 +21,7 @@ func TestAnAddAndAStatusWaitForAnAgentThatHasJustStarted(t *testing.T) {
 		_, err := r.send(&wire.Request{Operation: wire.Status, Started: int64(wire.Boottime())})
 		ended <- err
 	}()
-	r.until("both are there", func() bool { return r.agent.locks.Count() == 0 && r.agent.waiting.Load() != nil })
+	r.until("both are there", func() bool { return r.agent.Locks.Count() == 0 && r.agent.Waiting() != "" })
 	r.startEtcd()
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -35,7 +35,7 @@ func TestACallerIsToldWhatTheAgentWaitsForWhenItsPatienceIsOver(t *testing.T) {
 	r.stop()
 	r.etcd.Stop()
 	r.begin()
-	early := int64(wire.Boottime() - startPatience + 100*time.Millisecond) // it has waited for the socket already
+	early := int64(wire.Boottime() - 5*time.Second + 100*time.Millisecond) // it has waited for the socket already
 	for operation, code := range map[string]int{wire.Insert: wire.CodeTryAgain, wire.Status: wire.CodeUnavailable} {
 		q := &wire.Request{Operation: operation, Started: early}
 		if operation == wire.Insert {
@@ -51,23 +51,23 @@ func TestACallerIsToldWhatTheAgentWaitsForWhenItsPatienceIsOver(t *testing.T) {
 
 func TestAPoolThatApplyHasJustAnsweredIsKnownToAnAgentWhoseWatchLags(t *testing.T) {
 	r := newRig(t)
-	leave := inside(r.agent.gate.Shared) // the watch's news waits for it
+	leave := inside(r.agent.Gate.Shared) // the watch's news waits for it
 	r.apply(allocator.Pool{Name: "fresh", CIDRs: prefixes("10.77.0.0/24")})
 	config, err := r.store.Config.Read(t.Context())
 	check(t, err)
 	got := make(chan error, 1)
-	go func() { _, _, err := r.agent.poolNow(t.Context(), "fresh"); got <- err }()
+	go func() { _, _, err := r.agent.PoolNow(t.Context(), "fresh"); got <- err }()
 	leave()
 	check(t, <-got)
-	if c := r.agent.config.Load(); c.Revision < config.Revision {
+	if c := r.agent.Config(); c.Revision < config.Revision {
 		t.Errorf("revision %d is known: want %d", c.Revision, config.Revision)
 	}
-	if _, _, err := r.agent.poolNow(t.Context(), "nosuch"); err == nil || wire.AsError(err).Code != wire.CodeConfig {
+	if _, _, err := r.agent.PoolNow(t.Context(), "nosuch"); err == nil || wire.AsError(err).Code != wire.CodeConfig {
 		t.Errorf("of a pool that there is not it says: %v", err)
 	}
 	r.etcd.Stop()
 	defer r.startEtcd()
-	if _, _, err := r.agent.poolNow(t.Context(), "nosuch"); err == nil || wire.AsError(err).Code != wire.CodeTryAgain {
+	if _, _, err := r.agent.PoolNow(t.Context(), "nosuch"); err == nil || wire.AsError(err).Code != wire.CodeTryAgain {
 		t.Errorf("while etcd is away it says of a pool that it does not know: %v, want that it cannot be asked", err)
 	}
 }

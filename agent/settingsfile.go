@@ -18,11 +18,11 @@ const settingsChanged = "settings-changed"
 const settingsEvery = 10 * time.Second
 
 // watchSettings tells when a file that this agent got its settings from was changed after it has started: they are read once.
-func (a *Agent) watchSettings(ctx context.Context) error {
-	if a.SettingsFile == "" {
+func (a *upkeep) watchSettings(ctx context.Context) error {
+	if a.settingsFile == "" {
 		return nil
 	}
-	then, err := stateOf(a.SettingsFile)
+	then, err := stateOf(a.settingsFile)
 	if err != nil {
 		a.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file",
 			zap.Error(err))
@@ -31,14 +31,14 @@ func (a *Agent) watchSettings(ctx context.Context) error {
 }
 
 // compareSettings compares the file with what it was when this agent started. One that cannot be read now tells nothing.
-func (a *Agent) compareSettings(then fileState) {
-	now, err := stateOf(a.SettingsFile)
+func (a *upkeep) compareSettings(then fileState) {
+	now, err := stateOf(a.settingsFile)
 	switch {
 	case err != nil:
 	case now == then:
-		a.findings.Clear(settingsChanged, a.SettingsFile)
+		a.Findings.Clear(settingsChanged, a.settingsFile)
 	default:
-		a.findings.Set(settingsChanged, a.SettingsFile,
+		a.Findings.Set(settingsChanged, a.settingsFile,
 			fmt.Sprintf("it was changed at %s, and this agent goes by what it said when it started", now.changed.Format(time.RFC3339)),
 			"restart the agent (systemctl restart berthd, or kubectl rollout restart its DaemonSet): that ends no container")
 	}

@@ -30,7 +30,7 @@ func (r *rig) etcdctl() *clientv3.Client {
 func (r *rig) regain() {
 	r.t.Helper()
 	generation := func() int64 {
-		return r.agent.gate.Session().Generation()
+		return r.agent.Gate.Session().Generation()
 	}
 	before := generation()
 	_, err := r.etcdctl().Delete(context.Background(), "/berth/v1/sessions/n1")
@@ -59,7 +59,7 @@ func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(
 	_, err := r.etcdctl().Put(t.Context(), key,
 		`{"prefix":"`+pool.BlockOf(addr).String()+`","parts":[{"prefix":"`+pool.BlockOf(addr).String()+`","owner":"n2"}]}`)
 	check(t, err)
-	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolated() == 1 })
 	if next := r.add(r.stateless("b", "")); pool.BlockOf(next) == pool.BlockOf(addr) {
 		t.Errorf("%s was handed out of n2's block", next)
 	}
@@ -74,7 +74,7 @@ func TestABlockThatEtcdLostAndNobodyUsesIsNotHandedOutOf(t *testing.T) {
 	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/blocks/", clientv3.WithPrefix())
 	check(t, err)
 	r.regain()
-	r.agent.pools.with(spaceKey{"default", allocator.V4}, func(s *allocator.Space) {
+	r.agent.addresses.pools.with(spaceKey{"default", allocator.V4}, func(s *allocator.Space) {
 		if parts := s.Parts(); len(parts) != 0 {
 			t.Errorf("it still hands out of %v", parts)
 		}
@@ -87,14 +87,14 @@ func TestTheJournalForgetsWhatWasReleasedInABlockThatIsAnothersNow(t *testing.T)
 	addr := r.add(c)
 	r.del(c)
 	all := func(journal.Freed) bool { return true }
-	if n := len(r.agent.journal.Freed(all)); n != 1 {
+	if n := len(r.agent.Journal.Freed(all)); n != 1 {
 		t.Fatalf("%d released addresses are known: want one", n)
 	}
 	pool := r.pool()
 	block := pool.BlockOf(addr).String()
 	r.put("blocks/default/"+pool.BlockOf(addr).Addr().String(), `{"prefix":"`+block+`","parts":[{"prefix":"`+block+`","owner":"n2"}]}`)
 	r.regain()
-	if freed := r.agent.journal.Freed(all); len(freed) != 0 {
+	if freed := r.agent.Journal.Freed(all); len(freed) != 0 {
 		t.Errorf("it would claim %v in a recovery", freed)
 	}
 }
@@ -104,7 +104,7 @@ func TestAReservationThatEtcdAttachesHereAndNobodyHasIsDetached(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	addr := r.add(c)
 	r.stop()
-	check(t, os.Remove(r.agent.Options.journal()))
+	check(t, os.Remove(r.agent.Journal.Path()))
 	check(t, sandbox.Remove(c.Netns))
 	r.start()
 	r.until("it is detached", func() bool {
@@ -138,13 +138,13 @@ func (r *rig) uncommitted(c wire.Container) (*session.Session, []*add) {
 	check(r.t, err)
 	r.t.Cleanup(func() { ns.Close() })
 	c.NetnsFile = 1
-	set, err := r.agent.members(&wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
+	set, err := members(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
 	check(r.t, err)
-	begun, err := r.agent.begin(r.t.Context(), set[0], wire.Boottime())
+	begun, err := r.agent.attacher.begin(r.t.Context(), set[0], wire.Boottime())
 	check(r.t, err)
-	session, err := r.agent.chooseAll(r.t.Context(), []*add{begun}, wire.Boottime())
+	session, err := r.agent.attacher.chooseAll(r.t.Context(), []*add{begun}, wire.Boottime())
 	check(r.t, err)
-	check(r.t, r.agent.wire(begun))
+	check(r.t, r.agent.attacher.wire(begun))
 	return session, []*add{begun}
 }
 
@@ -152,10 +152,10 @@ func TestNothingCommitsThatAFormerSessionChose(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
 	r.regain()
-	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
+	if err := r.agent.attacher.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit under a former session: %v", err)
 	}
-	r.agent.undo(adds[0])
+	r.agent.attacher.undo(adds[0])
 	r.empty()
 }
 
@@ -165,20 +165,20 @@ func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
 	pool := r.pool()
 	pool.MTU = 1400
 	r.apply(pool)
-	r.until("the agent has the configuration", func() bool { p, _, err := r.agent.pool("default"); return err == nil && p.MTU == 1400 })
-	if err := r.agent.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
+	r.until("the agent has the configuration", func() bool { p, _, err := r.agent.Pool("default"); return err == nil && p.MTU == 1400 })
+	if err := r.agent.attacher.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit under a former configuration: %v", err)
 	}
-	r.agent.undo(adds[0])
+	r.agent.attacher.undo(adds[0])
 	r.empty()
 }
 
 func TestAPortThatWentWhileNoAgentRanIsInNoClass(t *testing.T) {
 	r := newRig(t)
 	const gone = "bth000000000000"
-	check(t, r.agent.kernel.Join(gone, "stateless"))
+	check(t, r.agent.Kernel.Join(gone, "stateless"))
 	r.restart()
-	classes, err := r.agent.kernel.Classes()
+	classes, err := r.agent.Kernel.Classes()
 	check(t, err)
 	if class, ok := classes[gone]; ok {
 		t.Errorf("a port that does not exist is in class %s", class)

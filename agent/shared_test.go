@@ -26,7 +26,7 @@ func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Bloc
 		Name: "tiny", CIDRs: prefixes("10.7.0.0/28"), Gateways: []netip.Addr{netip.MustParseAddr("10.7.0.1")},
 		BlockSize: allocator.BlockSize{V4: 28},
 	})
-	r.until("the agent has the pool", func() bool { _, _, err := r.agent.pool("tiny"); return err == nil })
+	r.until("the agent has the pool", func() bool { _, _, err := r.agent.Pool("tiny"); return err == nil })
 	n2, err := r.peer.Sessions.Join(t.Context(), record.Node{
 		Name: "n2", Machine: "m2", Boot: "b2", Journal: "j2", Fencing: record.FencingEvidence,
 		Session: allocator.Duration(10 * time.Second), AddressLease: allocator.Duration(time.Minute),
@@ -38,10 +38,10 @@ func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Bloc
 	t.Cleanup(func() { cancel(); kept.Wait() })
 	return r, n2, func() record.Block {
 		t.Helper()
-		b, err := block.Claim(t.Context(), n2, "tiny", r.agent.config.Load().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
+		b, err := block.Claim(t.Context(), n2, "tiny", r.agent.Config().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
 		check(t, err)
 		r.until("the agent knows who owns the block", func() bool {
-			now, ok := r.agent.blocks.at(keyOf(b))
+			now, ok := r.agent.addresses.blocks.at(keyOf(b))
 			return ok && now.Revision >= b.Revision
 		})
 		return b
@@ -62,7 +62,7 @@ func (r *rig) waiting(c wire.Container) (ended chan *wire.Response) {
 		response, _ := r.ask(wire.Insert, c)
 		ended <- response
 	}()
-	r.until("the ADD waits", func() bool { return r.agent.waiters.len(tiny) > 0 })
+	r.until("the ADD waits", func() bool { return r.agent.addresses.waiters.len(tiny) > 0 })
 	return ended
 }
 
@@ -100,7 +100,7 @@ func (r *rig) undemanded() {
 
 // owns are the parts that the agent's allocator has of the pool tiny.
 func (r *rig) owns() (parts []netip.Prefix) {
-	r.agent.pools.with(tiny, func(s *allocator.Space) { parts = s.Parts() })
+	r.agent.addresses.pools.with(tiny, func(s *allocator.Space) { parts = s.Parts() })
 	return parts
 }
 
@@ -130,11 +130,11 @@ func (r *rig) agrees() {
 
 // word is what the watch would say.
 func (r *rig) word(u kv.Update[record.Block]) {
-	news, keys, _ := r.agent.blocks.take(u)
+	news, keys, _ := r.agent.addresses.blocks.take(u)
 	for _, c := range news {
 		keys = append(keys, keyOf(c.now))
 	}
-	r.agent.gate.Shared(func() { r.agent.reconcile(keys...) })
+	r.agent.Gate.Shared(func() { r.agent.addresses.reconcile(keys...) })
 }
 
 // silent keeps a session and nothing else.

@@ -56,25 +56,25 @@ func (s *shunned) of(k ipam.BlockID, own []netip.Prefix) (still []netip.Prefix) 
 // noteForgotten finds out by what this node's key says whether another journal has served this boot. The journal has it
 // before the key says otherwise, so that it is not forgotten whatever comes between: as long as the disk does not take it, the
 // key goes on to name the other journal.
-func (a *Agent) noteForgotten(me, former *record.Node) {
-	if former == nil || former.Boot != a.Boot || former.Journal == a.journal.ID() {
+func (a *manager) noteForgotten(me, former *record.Node) {
+	if former == nil || former.Boot != a.Boot || former.Journal == a.Journal.ID() {
 		return
 	}
-	if err := a.journal.SetForgot(); err != nil {
+	if err := a.Journal.SetForgot(); err != nil {
 		a.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
 		me.Journal = former.Journal
 	}
 }
 
 // recallShunned takes over what the journal says to be shunned.
-func (a *Agent) recallShunned() {
-	for _, s := range a.journal.Shunned() {
+func (a *manager) recallShunned() {
+	for _, s := range a.Journal.Shunned() {
 		a.pools.shunned.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
 	}
 }
 
 // keepShunned lets the journal know what is shunned by now.
-func (a *Agent) keepShunned() {
+func (a *manager) keepShunned() {
 	p := &a.pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,6 +85,6 @@ func (a *Agent) keepShunned() {
 	for k, parts := range p.shunned.parts {
 		all = append(all, journal.Shunned{Pool: k.Pool, Block: k.Prefix, Parts: parts})
 	}
-	a.journal.SetShunned(all)
+	a.Journal.SetShunned(all)
 	p.shunned.changed = false
 }

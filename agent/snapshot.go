@@ -8,23 +8,23 @@ import (
 )
 
 // snapshot is what the gauges show, read when they are scraped.
-func (a *Agent) snapshot() metrics.Snapshot {
+func (a *reporter) snapshot() metrics.Snapshot {
 	s := metrics.Snapshot{
 		Attachments: map[string]int{}, Rights: map[string]time.Duration{},
-		Backlog: a.backlog.len(), Isolated: a.journal.Isolated(), Waiting: a.waiters.count(), Revision: a.config.Load().Revision,
-		Journal: a.journal.Bytes(),
-		Applied: a.lagging.revision(), Live: a.lagging.liveRevision(), Outdated: a.lagging.outdated(), Findings: a.findings.Counts(),
+		Backlog: a.backlog.len(), Isolated: a.Journal.Isolated(), Waiting: a.addresses.waiters.count(), Revision: a.Config().Revision,
+		Journal: a.Journal.Bytes(),
+		Applied: a.updater.lagging.revision(), Live: a.updater.lagging.liveRevision(), Outdated: a.updater.lagging.outdated(), Findings: a.Findings.Counts(),
 	}
-	session := a.gate.Session()
+	session := a.Gate.Session()
 	s.Recovering = session != nil && session.Recovering()
 	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
 		s.Attachments[string(class)] = 0
-		s.Rights[string(class)] = a.rights.Left(class)
+		s.Rights[string(class)] = a.Rights.Left(class)
 	}
-	for _, e := range a.journal.Entries() {
+	for _, e := range a.Journal.Entries() {
 		s.Attachments[string(e.Class)]++
 	}
-	a.pools.each(func(k spaceKey, space *allocator.Space) {
+	a.addresses.pools.each(func(k spaceKey, space *allocator.Space) {
 		c := space.Counts()
 		s.Pools = append(s.Pools, metrics.Pool{
 			Name: k.pool, Family: k.family.String(), Blocks: len(space.Parts()),

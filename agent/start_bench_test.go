@@ -32,7 +32,7 @@ func (r *rig) holdMany(n int) {
 	addr := netip.MustParseAddr("172.16.0.0")
 	for i := range n {
 		at := allocator.Attachment{Network: "net", Container: fmt.Sprint("many-", i), Interface: "eth0"}
-		check(r.t, r.agent.journal.Hold(&journal.Entry{
+		check(r.t, r.agent.Journal.Hold(&journal.Entry{
 			Attachment: at, Role: wire.IPAM, Class: allocator.Stateless, App: allocator.App{Namespace: "ns", Name: "web"},
 			Pool: "crowded", Addresses: []netip.Addr{addr}, Began: 1, Answered: 1,
 		}))

@@ -20,7 +20,7 @@ func (r *rig) count() [4]int {
 		}
 	}
 	held := 0
-	r.agent.pools.each(func(_ spaceKey, s *allocator.Space) { held += s.Counts().Held })
+	r.agent.addresses.pools.each(func(_ spaceKey, s *allocator.Space) { held += s.Counts().Held })
 	attached := 0
 	reservations, err := r.store.Reservations.List(r.t.Context())
 	check(r.t, err)
@@ -29,7 +29,7 @@ func (r *rig) count() [4]int {
 			attached++
 		}
 	}
-	return [4]int{n, len(r.agent.journal.Entries()), held, attached}
+	return [4]int{n, len(r.agent.Journal.Entries()), held, attached}
 }
 
 // empty fails unless nothing is held or assigned any more, in the journal, the kernel and etcd.
@@ -39,9 +39,9 @@ func (r *rig) empty() {
 		assignments, err := r.store.Blocks.Assignments(r.t.Context())
 		check(r.t, err)
 		c := r.count()
-		return len(assignments) == 0 && c[1]+c[2]+c[3] == 0 && len(r.agent.journal.Pending()) == 0
+		return len(assignments) == 0 && c[1]+c[2]+c[3] == 0 && len(r.agent.Journal.Pending()) == 0
 	})
-	ports, err := r.agent.kernel.Ports()
+	ports, err := r.agent.Kernel.Ports()
 	check(r.t, err)
 	if len(ports) > 0 {
 		r.t.Errorf("ports %v are left", ports)

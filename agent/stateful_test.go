@@ -32,13 +32,13 @@ func TestWhoseReservationMovedOnIsIsolated(t *testing.T) {
 	elsewhere, err := r.store.Reservations.Of(t.Context(), "default", addr)
 	check(t, err)
 	steal(t, r, elsewhere.Pool, addr)
-	port := r.agent.journal.Entries()[0].Wiring.Port
+	port := r.agent.Journal.Entries()[0].Wiring.Port
 	r.until("it is isolated", func() bool { return !r.passes(port) })
 	if _, err := r.ask(wire.Read, c); err == nil || !strings.Contains(err.Error(), "isolated") {
 		t.Errorf("CHECK says %v", err)
 	}
 	r.restart()
-	if r.passes(port) || r.agent.journal.Isolated() != 1 {
+	if r.passes(port) || r.agent.Journal.Isolated() != 1 {
 		t.Error("after a restart the port passes again")
 	}
 	r.del(c)
@@ -63,7 +63,7 @@ func TestWhoseReservationWasMadeAnewElsewhereIsIsolated(t *testing.T) {
 		}
 		return epoch - 1
 	})
-	r.until("it is isolated", func() bool { return r.agent.journal.Isolated() == 1 })
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolated() == 1 })
 }
 
 func TestADamagedReservationHoldsUpNoOtherDetachment(t *testing.T) {
@@ -75,7 +75,7 @@ func TestADamagedReservationHoldsUpNoOtherDetachment(t *testing.T) {
 	r.del(first)
 	r.del(second)
 	r.until("only the damaged one is pending", func() bool {
-		pending := r.agent.journal.Pending()
+		pending := r.agent.Journal.Pending()
 		return len(pending) == 1 && pending[0].Addresses[0] == damaged
 	})
 }
@@ -85,28 +85,28 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	r.add(c)
 	a := r.agent
-	at := a.journal.Entries()[0].Attachment
-	adopt := func(epoch int64) { a.journal.Adopt(at, epoch) }
+	at := a.Journal.Entries()[0].Attachment
+	adopt := func(epoch int64) { a.Journal.Adopt(at, epoch) }
 	settled := func(what string, epoch int64) {
 		t.Helper()
-		if e := a.journal.Get(at); e.Epoch != epoch {
+		if e := a.Journal.Get(at); e.Epoch != epoch {
 			t.Errorf("%s has made the epoch %d of %d: the DEL would name that", what, e.Epoch, epoch)
 		}
 	}
 
 	session, adds := r.uncommitted(c)
 	adopt(8)
-	check(t, a.commit(session, adds))
+	check(t, a.attacher.commit(session, adds))
 	settled("the same ADD again", 8)
 
 	config := r.config()
 	pool := config.Pools["default"]
 	pool.MTU = 1400
 	config.Pools["default"] = pool
-	unlock := inside(a.gate.Exclusive)
+	unlock := inside(a.Gate.Exclusive)
 	defer unlock()
 	brought := make(chan error, 1)
-	go func() { brought <- a.bringOne(t.Context(), at, config) }()
+	go func() { brought <- a.updater.bringOne(t.Context(), at, config) }()
 	r.until("the kernel has the new configuration", func() bool { return mtu(t, c) == 1400 })
 	adopt(9)
 	select {
@@ -118,7 +118,7 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 	unlock()
 	check(t, <-brought)
 	settled("the roll-out", 9)
-	if e := a.journal.Get(at); e.Wiring.MTU != 1400 {
+	if e := a.Journal.Get(at); e.Wiring.MTU != 1400 {
 		t.Errorf("the journal has MTU %d", e.Wiring.MTU)
 	}
 }

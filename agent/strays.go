@@ -59,14 +59,14 @@ func (s *strays) drop(r record.Reservation) {
 	}
 }
 
-func (a *Agent) knows(r record.Reservation) bool {
-	e := a.journal.Get(r.Holder.Attachment)
+func (a *publisher) knows(r record.Reservation) bool {
+	e := a.Journal.Get(r.Holder.Attachment)
 	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
 }
 
 // letStraysGo detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
 // the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
-func (a *Agent) letStraysGo(ctx context.Context) error {
+func (a *publisher) letStraysGo(ctx context.Context) error {
 	return task.Every(ctx, strayEvery, func() {
 		for _, r := range a.strays.list() {
 			if a.knows(r) || a.letGo(ctx, r) {

@@ -12,10 +12,10 @@ func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
 	r := newRig(t)
 	stays := r.stateful("a", "db", "db-0")
 	kept := r.add(stays)
-	pool, config, err := r.agent.pool("default")
+	pool, config, err := r.agent.Pool("default")
 	check(t, err)
-	session := r.agent.gate.Session()
-	late, err := r.agent.store.Reservations.Reserve(t.Context(), session, []reservation.Request{{
+	session := r.agent.Gate.Session()
+	late, err := r.agent.Store.Reservations.Reserve(t.Context(), session, []reservation.Request{{
 		Pool: *pool, PoolRevision: config.PoolRevisions["default"],
 		Identity:   allocator.Identity{Namespace: "ns", App: "db", Member: "db-1", Network: "net", Interface: "eth0"},
 		Attachment: allocator.Attachment{Network: "net", Container: "late", Interface: "eth0"},
@@ -39,16 +39,16 @@ func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {
 	r.add(c)
 	r.add(c)
 	r.regain() // the epoch is raised by nothing but attaching: make it high by hand
-	e := r.agent.journal.Entries()[0]
+	e := r.agent.Journal.Entries()[0]
 	high := *e
 	high.Epoch = 9
-	check(t, r.agent.journal.Hold(&high))
-	r.agent.compareHolder(record.Reservation{
+	check(t, r.agent.Journal.Hold(&high))
+	r.agent.keeper.compareHolder(record.Reservation{
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 1,
 		Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-7", Network: "net", Interface: "eth0"},
 		Holder:   &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"},
 	})
-	if r.agent.journal.Isolated() != 1 {
+	if r.agent.Journal.Isolated() != 1 {
 		t.Error("its address is another identity's, and it is not isolated")
 	}
 }

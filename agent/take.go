@@ -14,15 +14,15 @@ import (
 
 // takeAbsent makes this node the owner of what an absent node has in some block of the pool, once that node's right over
 // stateless addresses has run out. It is errNoBlock if there is no such block.
-func (a *Agent) takeAbsent(ctx context.Context, k spaceKey) error {
-	session, err := a.holding(allocator.Stateless)
+func (a *chooser) takeAbsent(ctx context.Context, k spaceKey) error {
+	session, err := a.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
-	for _, b := range a.blocks.in(k) {
+	for _, b := range a.addresses.blocks.in(k) {
 		for _, p := range b.Parts {
-			from, _, over := a.absences.over(p.Owner, allocator.Stateless)
-			if !over || p.Owner == a.Node || !a.givesAddresses(k, b) {
+			from, _, over := a.Absences.Over(p.Owner, allocator.Stateless)
+			if !over || p.Owner == a.Name || !a.givesAddresses(k, b) {
 				continue
 			}
 			err := a.takeBlock(ctx, session, k, b, from)
@@ -35,29 +35,29 @@ func (a *Agent) takeAbsent(ctx context.Context, k spaceKey) error {
 	return errNoBlock
 }
 
-func (a *Agent) takeBlock(ctx context.Context, session *session.Session, k spaceKey, b record.Block, from record.Absence) error {
-	_, config, err := a.pool(k.pool)
+func (a *chooser) takeBlock(ctx context.Context, session *session.Session, k spaceKey, b record.Block, from record.Absence) error {
+	_, config, err := a.Pool(k.pool)
 	if err != nil {
 		return err
 	}
 	got, err := block.TakeOver(ctx, session, b, config.PoolRevisions[k.pool], from)
 	if lost, is := errors.AsType[*block.LostError](err); is && lost.Block.Revision > 0 {
-		a.blocks.put(lost.Block)
+		a.addresses.blocks.put(lost.Block)
 	}
 	if err != nil {
 		return err
 	}
 	a.Log.Warn("took a block from a node that is away", zap.String("pool", k.pool), zap.Stringer("block", b.Prefix),
 		zap.String("from", from.Node))
-	if err := a.own(session, got); err != nil {
+	if err := a.addresses.own(session, got); err != nil {
 		return err
 	}
-	a.clearTaken(ctx, got)
+	a.addresses.clearTaken(ctx, got)
 	return nil
 }
 
 // givesAddresses reports whether a pool may give addresses of a block: it is not drained.
-func (a *Agent) givesAddresses(k spaceKey, b record.Block) bool {
-	pool, _, err := a.pool(k.pool)
-	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !a.blocks.isHidden(b.Pool, b.Prefix)
+func (a *chooser) givesAddresses(k spaceKey, b record.Block) bool {
+	pool, _, err := a.Pool(k.pool)
+	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !a.addresses.blocks.isHidden(b.Pool, b.Prefix)
 }

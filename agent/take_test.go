@@ -12,7 +12,6 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/config"
-	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/rollout"
 	"github.com/berth-ipam/berth/lease/session"
@@ -50,8 +49,8 @@ func (r *rig) oneBlock(x *session.Session) record.Block {
 	block, err := block.Claim(r.t.Context(), x, "tiny", r.config().PoolRevisions["tiny"], netip.MustParsePrefix("10.43.0.0/26"))
 	check(r.t, err)
 	r.until("the agent knows pool and block", func() bool {
-		_, _, err := r.agent.pool("tiny")
-		return err == nil && len(r.agent.blocks.in(spaceKey{"tiny", allocator.V4})) == 1
+		_, _, err := r.agent.Pool("tiny")
+		return err == nil && len(r.agent.addresses.blocks.in(spaceKey{"tiny", allocator.V4})) == 1
 	})
 	return block
 }
@@ -90,80 +89,11 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 	r.until("what n2 had assigned of it is not shown any more", func() bool { return r.assigned(published.Address) == nil })
 }
 
-func TestANodeThatComesBackIsWaitedForAnew(t *testing.T) {
-	var w absences
-	now := record.Node{Name: "n2", Revision: 7, AddressLease: allocator.Duration(10 * time.Millisecond),
-		Session: allocator.Duration(time.Millisecond)}
-	over := func() bool { _, _, is := w.over("n2", allocator.Stateless); return is }
-	w.takeNodes(kv.Update[record.Node]{Full: true, Revision: 8, Set: []record.Node{now}})
-	if over() {
-		t.Error("it is over before anything is known of its session")
-	}
-	w.takeSessions(kv.Update[record.Presence]{Full: true, Revision: 6})
-	time.Sleep(20 * time.Millisecond)
-	if over() {
-		t.Error("it is over by news of its session that are older than its node key")
-	}
-	w.takeSessions(kv.Update[record.Presence]{Full: true, Revision: 8})
-	if over() {
-		t.Error("it is over at once")
-	}
-	time.Sleep(20 * time.Millisecond)
-	if !over() || !w.waited(record.Absence{Node: "n2", Revision: 7}, time.Minute) ||
-		w.waited(record.Absence{Node: "n2", Revision: 6}, time.Minute) {
-		t.Error("the wait for revision 7 is over, and for no other one")
-	}
-	now.Revision = 9
-	w.takeNodes(kv.Update[record.Node]{Revision: 9, Set: []record.Node{now}})
-	if over() {
-		t.Error("it has come back, and the former wait counts")
-	}
-	w.takeSessions(kv.Update[record.Presence]{Revision: 9, Set: []record.Presence{{Node: "n2"}}})
-	w.takeSessions(kv.Update[record.Presence]{Revision: 11, Gone: []record.Presence{{Node: "n2"}}})
-	if over() {
-		t.Error("it is away again, and the wait is over at once")
-	}
-	time.Sleep(20 * time.Millisecond)
-	if !over() {
-		t.Error("the second wait is never over")
-	}
-}
-
-func TestAReturnThatIsHeardOfAfterItsEndIsWaitedForUnderItsOwnKey(t *testing.T) {
-	var w absences
-	now := record.Node{Name: "n2", Revision: 7, AddressLease: allocator.Duration(100 * time.Millisecond)}
-	w.takeNodes(kv.Update[record.Node]{Full: true, Revision: 8, Set: []record.Node{now}})
-	w.takeSessions(kv.Update[record.Presence]{Full: true, Revision: 8})
-	w.takeSessions(kv.Update[record.Presence]{Revision: 9, Set: []record.Presence{{Node: "n2"}}})
-	w.takeSessions(kv.Update[record.Presence]{Revision: 11, Gone: []record.Presence{{Node: "n2"}}})
-	now.Revision = 9
-	w.takeNodes(kv.Update[record.Node]{Revision: 9, Set: []record.Node{now}})
-	if a, _, over := w.over("n2", allocator.Stateless); over || a.Revision != 9 {
-		t.Errorf("of its second absence it is told %+v, over is %v", a, over)
-	}
-	time.Sleep(120 * time.Millisecond)
-	if a, _, over := w.over("n2", allocator.Stateless); !over || a.Revision != 9 {
-		t.Errorf("after the wait it is told %+v, over is %v", a, over)
-	}
-	w.takeNodes(kv.Update[record.Node]{Revision: 12, Gone: []record.Node{now}})
-	if _, _, over := w.over("n2", allocator.Stateless); over {
-		t.Error("a node without a key is waited for")
-	}
-}
-
 func TestTheWaitForARightIsLongerThanTheRight(t *testing.T) {
 	for _, right := range []time.Duration{15 * time.Second, time.Hour} {
 		if wait := ipam.WaitOut(right); wait < right+right/10 {
 			t.Errorf("for %s it waits %s: want a tenth more", right, wait)
 		}
-	}
-}
-
-func TestOneLiveNodeIsTheFirst(t *testing.T) {
-	var w absences
-	w.takeSessions(kv.Update[record.Presence]{Full: true, Revision: 8, Set: []record.Presence{{Node: "n1"}, {Node: "n2"}}})
-	if !w.first("n1") || w.first("n2") || w.first("n0") {
-		t.Errorf("of n1 and n2: n1 is %v, n2 is %v, and n0, which is not there, is %v", w.first("n1"), w.first("n2"), w.first("n0"))
 	}
 }
 
@@ -174,7 +104,7 @@ func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *t
 		c.Settings.AddressLease = allocator.Duration(time.Hour)
 	})
 	r.until("the session is long", func() bool {
-		return time.Duration(r.agent.gate.Session().Node().Session) == 10*time.Minute
+		return time.Duration(r.agent.Gate.Session().Node().Session) == 10*time.Minute
 	})
 	r.regain() // a renewal would come after two minutes
 }
@@ -183,13 +113,13 @@ func TestTheEndOfAFormerSessionDoesNotEndThePresentOne(t *testing.T) {
 	r := newRig(t)
 	r.stop()
 	a := r.agent
-	a.lost.Lower()
-	a.sessionGone(a.gate.Session().Generation() - 1)
-	if len(a.lost) != 0 {
+	a.Lost.Lower()
+	a.keeper.sessionGone(a.Gate.Session().Generation() - 1)
+	if len(a.Lost) != 0 {
 		t.Error("the end of a former one ends it")
 	}
-	a.sessionGone(a.gate.Session().Generation())
-	if len(a.lost) != 1 {
+	a.keeper.sessionGone(a.Gate.Session().Generation())
+	if len(a.Lost) != 1 {
 		t.Error("its own end does not end it")
 	}
 }

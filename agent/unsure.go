@@ -44,21 +44,21 @@ func (u *unsure) len() int {
 }
 
 // settleUnsure has the node settle anew where a record was mended and containers wait for one.
-func (a *Agent) settleUnsure(mended bool) {
+func (a *isolator) settleUnsure(mended bool) {
 	if mended && a.unsure.len() > 0 {
-		a.reassert.Raise()
+		a.Reassert.Raise()
 	}
 }
 
 // holdBack keeps the port of an attachment closed of which nobody can tell whether its address is its own, where that is
 // promised; it returns why. nil: it does not.
-func (a *Agent) holdBack(e *journal.Entry) error {
+func (a *isolator) holdBack(e *journal.Entry) error {
 	why := a.unsure.why(e.Attachment)
-	if why == nil || !a.strict() || e.Answered == 0 || e.Wiring.Port == "" {
+	if why == nil || !a.Strict() || e.Answered == 0 || e.Wiring.Port == "" {
 		return nil
 	}
 	a.cut(e)
-	a.findings.Set(findingCut, e.Attachment.String(),
+	a.Findings.Set(findingCut, e.Attachment.String(),
 		fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
 	return why
 }

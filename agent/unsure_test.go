@@ -28,7 +28,7 @@ func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t 
 	member, plain := r.stateful("a", "db", "db-0"), r.stateless("b", "web")
 	reserved, given := r.add(member), r.add(plain)
 	ports := map[string]string{}
-	for _, e := range r.agent.journal.Entries() {
+	for _, e := range r.agent.Journal.Entries() {
 		ports[e.Attachment.Container] = e.Wiring.Port
 	}
 	pool := r.pool()
@@ -42,11 +42,11 @@ func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t 
 				t.Errorf("with %s damaged, %s passes: %v", key, other, r.passes(port))
 			}
 		}
-		if !r.found(findingCut) || r.finding(recordDamaged, "/berth/v1/"+key) == "" {
+		if !r.found(findingCut) || r.finding("record-damaged", "/berth/v1/"+key) == "" {
 			t.Errorf("with %s damaged: told that it is cut: %v; of the record: %q", key, r.found(findingCut),
-				r.finding(recordDamaged, "/berth/v1/"+key))
+				r.finding("record-damaged", "/berth/v1/"+key))
 		}
-		if n := r.agent.journal.Isolated(); n != 0 {
+		if n := r.agent.Journal.Isolated(); n != 0 {
 			t.Errorf("%d are isolated: etcd names nobody else", n)
 		}
 		r.put(key, was)
@@ -57,7 +57,7 @@ func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t 
 func TestInTheModeOfEvidenceAContainerGoesOnWhoseRecordCannotBeRead(t *testing.T) {
 	r := newRig(t)
 	reserved := r.add(r.stateful("a", "db", "db-0"))
-	port := r.agent.journal.Entries()[0].Wiring.Port
+	port := r.agent.Journal.Entries()[0].Wiring.Port
 	r.spoils("reservations/default/" + reserved.String())
 	r.start()
 	if !r.passes(port) || r.found(findingCut) {

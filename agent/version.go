@@ -5,16 +5,29 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/rollout"
 )
 
-// revision is the version as this node knows it.
-func (a *Agent) revision() *wire.Revision {
-	revision, applied := a.config.Load().Revision, a.lagging.revision()
-	return &wire.Revision{Revision: revision, Applied: applied, Complete: applied == revision}
+// A reporter answers whoever asks how this node is and what it holds.
+type reporter struct {
+	*node.Node
+	addresses *manager
+	updater   *updater
+	detacher  *detacher
+	backlog   *backlog
+
+	readings readings
 }
+
+func newReporter(a *attacher) *reporter {
+	return &reporter{Node: a.Node, addresses: a.addresses, updater: a.updater, detacher: a.detacher, backlog: a.backlog}
+}
+
+// Run answers reports that an operator's tool asks all agents for, until ctx ends.
+func (a *reporter) Run(ctx context.Context) error { return a.followQuestions(ctx) }
 
 // parameters are a selection as the one that reads them wants it.
 func parameters(s *wire.Select) map[string][]string {
@@ -34,7 +47,7 @@ func parameters(s *wire.Select) map[string][]string {
 }
 
 // readSelected is what the socket answers.
-func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
+func (a *reporter) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
 	set, err := rollout.SelectorOf(parameters(s))
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeOperation, "%w", err)
@@ -44,11 +57,11 @@ func (a *Agent) readSelected(ctx context.Context, s *wire.Select) (*wire.SetVers
 
 // VersionOf is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
 // berthctl passes.
-func (a *Agent) VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error) {
-	if err := a.allowed(wire.Read); err != nil {
+func (a *reporter) VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error) {
+	if err := a.Allowed(wire.Read); err != nil {
 		return nil, err
 	}
-	reports, err := a.readings.next(ctx, &a.background, a.store.Rollout.Reports)
+	reports, err := a.readings.next(ctx, &a.Background, a.Store.Rollout.Reports)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %w", err)
 	}

@@ -64,9 +64,9 @@ func TestAContainerThatCannotBeBroughtThereIsNamedWithTheReason(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)
-	hidden := *r.agent.journal.Entries()[0]
+	hidden := *r.agent.Journal.Entries()[0]
 	hidden.Netns, hidden.Inode = "/nowhere", 1
-	check(t, r.agent.journal.Hold(&hidden))
+	check(t, r.agent.Journal.Hold(&hidden))
 	pool := r.pool()
 	pool.MTU = 1400
 	r.apply(pool)
@@ -123,8 +123,8 @@ func TestTheTimesOfFencingChangeLive(t *testing.T) {
 		check(t, err)
 		return nodes[0].Session == allocator.Duration(r.session)
 	})
-	r.until("it hands out", func() bool { return r.agent.NotReady() == nil })
-	if r.agent.journal.Holder("default", addr) == nil || r.agent.journal.Isolated() != 0 {
+	r.until("it hands out", func() bool { return r.agent.reporter.NotReady() == nil })
+	if r.agent.Journal.Holder("default", addr) == nil || r.agent.Journal.Isolated() != 0 {
 		t.Error("the change has cost a container its address")
 	}
 }
@@ -149,8 +149,8 @@ func TestADryRunDeletesNothingAndReleaseGivesTheReservationUp(t *testing.T) {
 	addr := r.add(c)
 	response, err := r.send(&wire.Request{Operation: wire.Delete, DryRun: true, Containers: []wire.Container{c}})
 	check(t, err)
-	if got := response.Results[0].Addresses; len(got) != 1 || got[0].Address.Addr() != addr || len(r.agent.journal.Entries()) != 1 {
-		t.Errorf("it would give back %v, and %d entries are left", got, len(r.agent.journal.Entries()))
+	if got := response.Results[0].Addresses; len(got) != 1 || got[0].Address.Addr() != addr || len(r.agent.Journal.Entries()) != 1 {
+		t.Errorf("it would give back %v, and %d entries are left", got, len(r.agent.Journal.Entries()))
 	}
 	_, err = r.send(&wire.Request{Operation: wire.Delete, Release: true, Containers: []wire.Container{c}})
 	check(t, err)

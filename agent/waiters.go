@@ -101,7 +101,7 @@ func (w *waiters) lens() map[spaceKey]int {
 
 // freed says that an address of this node has become free, or was gained: for an ADD that waits here, else for one that
 // waits elsewhere.
-func (a *Agent) freed(k spaceKey) {
+func (a *manager) freed(k spaceKey) {
 	a.vain.ended(k.pool)
 	a.waiters.wake(k)
 	a.wanted.wake(k.pool)
@@ -109,33 +109,33 @@ func (a *Agent) freed(k spaceKey) {
 }
 
 // await waits for an address until one comes, or the caller's patience or its own ends.
-func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app allocator.App) (allocator.Grant, error) {
+func (a *chooser) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app allocator.App) (allocator.Grant, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()
-	me := a.waiters.join(k)
+	me := a.addresses.waiters.join(k)
 	defer func() {
-		a.waiters.leave(k, me)
-		a.giving.Raise()
+		a.addresses.waiters.leave(k, me)
+		a.addresses.giving.Raise()
 	}()
 	last := error(errNoBlock)
 	for {
-		if a.waiters.first(k, me) {
+		if a.addresses.waiters.first(k, me) {
 			grant, err := a.tryOne(ctx, k, app)
 			if err == nil {
-				a.vain.ended(pool.Name)
+				a.addresses.vain.ended(pool.Name)
 				return grant, nil
 			}
 			last = err
 		}
-		look := time.NewTimer(a.untilRested(k))
+		look := time.NewTimer(a.addresses.untilRested(k))
 		select {
 		case <-me:
 		case <-look.C:
 		case <-ctx.Done():
 			look.Stop()
 			if caller.Err() == nil && errors.Is(last, errNoBlock) {
-				a.vain.note(pool.Name)
+				a.addresses.vain.note(pool.Name)
 			}
 			return allocator.Grant{}, noAddress(pool, k, last)
 		}
@@ -144,7 +144,7 @@ func (a *Agent) await(ctx context.Context, pool *allocator.Pool, k spaceKey, app
 }
 
 // untilRested is how long to wait for the next quarantine's end, or else until one looks again.
-func (a *Agent) untilRested(k spaceKey) time.Duration {
+func (a *manager) untilRested(k spaceKey) time.Duration {
 	wait := lookTime
 	a.pools.with(k, func(s *allocator.Space) {
 		if at, ok := s.Rest(); ok {
@@ -153,3 +153,7 @@ func (a *Agent) untilRested(k spaceKey) time.Duration {
 	})
 	return wait + time.Millisecond
 }
+
+// quarantineIPAM is how long nobody gets an address that was released in the IPAM role: the plugin above may release
+// it before it deletes the interface.
+const quarantineIPAM = 2 * time.Second

@@ -45,9 +45,9 @@ func TestAnAddThatFindsNoAddressIsEndedByAReleaseHere(t *testing.T) {
 	}
 	first := r.waiting(r.tiny("first"))
 	second := r.waiting(r.tiny("second"))
-	r.until("both wait", func() bool { return r.agent.waiters.len(tiny) == 2 })
+	r.until("both wait", func() bool { return r.agent.addresses.waiters.len(tiny) == 2 })
 	r.demanded("n1")
-	freed := r.agent.journal.Get(allocator.Attachment{Network: "net", Container: "c", Interface: "eth0"}).Addresses[0]
+	freed := r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: "c", Interface: "eth0"}).Addresses[0]
 	r.del(all[2])
 	// Whichever came first.
 	var got netip.Addr

@@ -8,15 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
-	"github.com/berth-ipam/berth/lease/session"
 )
 
 // wanted are the addresses that this node asks the owners of their parts for by name: those that ADDs wait for, and those that
@@ -95,68 +92,20 @@ func (w *wanted) into(demands map[string]record.Demand) {
 	}
 }
 
-// asksFor reports whether a demand that is there asks for all that another would.
-func asksFor(there, d record.Demand) bool {
-	within := func(some, all []netip.Addr) bool {
-		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
-	}
-	return (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) && within(d.Addresses, there.Addresses) &&
-		within(d.Machine, there.Machine)
-}
-
-// giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
-func (a *Agent) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
-	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
-		o := a.takeOutAddress(d.Pool, addr)
-		if o == nil {
-			continue
-		}
-		after, err := block.Transfer(ctx, session, o.block, o.part, d)
-		if err != nil && !definite(err) {
-			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
-				zap.Error(err))
-			a.doubt(o)
-			return false
-		}
-		a.arrived(o, after)
-		switch {
-		case err == nil:
-			a.metrics.Gift("given")
-			a.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
-			a.demands.drop(d)
-			return true
-		case errors.Is(err, block.ErrDemandMet):
-			a.demands.drop(d)
-			return true
-		}
-		a.Log.Debug("did not give an address that was asked for", zap.Stringer("address", addr), zap.Error(err))
-	}
-	return false
-}
-
-// takeOutAddress takes one address out of the allocator, if it is free there; nil: it is not.
-func (a *Agent) takeOutAddress(pool string, addr netip.Addr) *outgoing {
-	part := netip.PrefixFrom(addr, addr.BitLen())
-	return a.takeOut(spaceKey{pool, allocator.FamilyOf(addr)}, func(s *allocator.Space) (netip.Prefix, bool) {
-		s.Settle(wire.Boottime())
-		return part, s.Owns(addr) && s.Remove(part) == nil
-	})
-}
-
 // awaitAddress waits until an address that was asked for is this node's, which another owns. Whoever has it is named at once.
-func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) error {
+func (a *chooser) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) error {
 	at := ipam.Address{Pool: k.pool, Addr: addr}
-	me := a.wanted.join(at)
-	a.waiters.signal.Raise()
+	me := a.addresses.wanted.join(at)
+	a.addresses.waiters.signal.Raise()
 	defer func() {
-		a.wanted.leave(at, me)
-		a.waiters.signal.Raise()
+		a.addresses.wanted.leave(at, me)
+		a.addresses.waiters.signal.Raise()
 	}()
 	for {
 		owned, owner := false, ""
-		a.pools.with(k, func(s *allocator.Space) { owned = s.Owns(addr) })
-		if pool, _, err := a.pool(k.pool); err == nil {
-			b, _ := a.blocks.of(pool, addr)
+		a.addresses.pools.with(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+		if pool, _, err := a.Pool(k.pool); err == nil {
+			b, _ := a.addresses.blocks.of(pool, addr)
 			owner = b.OwnerOf(addr)
 		}
 		if owned || owner == "" {
@@ -183,8 +132,8 @@ func (a *Agent) awaitAddress(ctx context.Context, k spaceKey, addr netip.Addr) e
 }
 
 // heldElsewhere says who has an address, by what is published.
-func (a *Agent) heldElsewhere(ctx context.Context, at ipam.Address) error {
-	s, err := a.store.Blocks.Assignment(ctx, at.Pool, at.Addr)
+func (a *chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
+	s, err := a.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil || s == nil {
 		//lint:ignore nilerr the address is asked for anyway, and its owner knows
 		return nil
@@ -193,17 +142,17 @@ func (a *Agent) heldElsewhere(ctx context.Context, at ipam.Address) error {
 }
 
 // takeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
-func (a *Agent) takeAddressBlock(ctx context.Context, k spaceKey, addr netip.Addr) error {
-	pool, _, err := a.pool(k.pool)
+func (a *chooser) takeAddressBlock(ctx context.Context, k spaceKey, addr netip.Addr) error {
+	pool, _, err := a.Pool(k.pool)
 	if err != nil {
 		return err
 	}
-	b, known := a.blocks.of(pool, addr)
-	from, _, over := a.absences.over(b.OwnerOf(addr), allocator.Stateless)
+	b, known := a.addresses.blocks.of(pool, addr)
+	from, _, over := a.Absences.Over(b.OwnerOf(addr), allocator.Stateless)
 	if !known || !over {
 		return errNoBlock
 	}
-	session, err := a.holding(allocator.Stateless)
+	session, err := a.Holding(allocator.Stateless)
 	if err == nil {
 		err = a.takeBlock(ctx, session, k, b, from)
 	}

@@ -40,8 +40,8 @@ func wiring(add *add, e *journal.Entry) journal.Wiring {
 }
 
 // wireAll wires a set, as one that works on the kernel.
-func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
-	release, err := a.slots.Acquire(ctx)
+func (a *attacher) wireAll(ctx context.Context, adds []*add) error {
+	release, err := a.Slots.Acquire(ctx)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
@@ -55,7 +55,7 @@ func (a *Agent) wireAll(ctx context.Context, adds []*add) error {
 }
 
 // wire makes an add's interface, or in the IPAM role only makes sure that its namespace's end will be heard.
-func (a *Agent) wire(add *add) (err error) {
+func (a *attacher) wire(add *add) (err error) {
 	if add.netns != nil {
 		if add.attached.inode, err = inode(add.netns); err != nil {
 			return wire.Errorf(wire.CodeNetns, "%w", err)
@@ -67,20 +67,20 @@ func (a *Agent) wire(add *add) (err error) {
 	if add.IPMasq && add.Uplink != "" {
 		return wire.Errorf(wire.CodeConfig, "ipMasq and uplink exclude each other: with an uplink the network's own router translates")
 	}
-	state, err := a.host.Ensure(add.entry, add.pool)
+	state, err := a.updater.host.Ensure(add.entry, add.pool)
 	if err != nil {
 		return bridgeError(err)
 	}
 	p := plan.Port(add.entry, add.pool)
 	p.Netns = add.netns
 	add.wired = true
-	made, err := a.kernel.Attach(p)
+	made, err := a.Kernel.Attach(p)
 	if err != nil {
 		if _, foreign := errors.AsType[*netops.ForeignError](err); foreign {
 			return wire.Errorf(wire.CodeConfig, "%w", err)
 		}
 		if _, full := errors.AsType[*netops.FullError](err); full {
-			a.host.Changed()
+			a.updater.host.Changed()
 			return wire.Errorf(wire.CodeTryAgain, "%w", err)
 		}
 		return wire.Errorf(wire.CodeIO, "%w", err)
@@ -98,11 +98,11 @@ func bridgeError(err error) error {
 }
 
 // watchNamespace gives the container's namespace an identity by which the kernel tells its end.
-func (a *Agent) watchNamespace(add *add) error {
+func (a *attacher) watchNamespace(add *add) error {
 	if add.netns == nil {
 		return nil
 	}
-	id, err := a.kernel.WatchNamespace(add.netns)
+	id, err := a.Kernel.WatchNamespace(add.netns)
 	if err != nil {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
@@ -111,7 +111,7 @@ func (a *Agent) watchNamespace(add *add) error {
 }
 
 // answer is what the caller is told.
-func (a *Agent) answer(add *add) wire.Result {
+func (a *attacher) answer(add *add) wire.Result {
 	e := add.entry
 	r := wire.Result{Class: string(e.Class), Pool: e.Pool, MAC: add.attached.mac, MTU: add.attached.mtu}
 	for _, addr := range e.Addresses {

@@ -19,7 +19,7 @@ func TestWhomAContainerIsMadeForIsKeptAndPublished(t *testing.T) {
 	addr, reserved := r.add(plain), r.add(member)
 	r.restart()
 	for container, name := range map[string]string{"a": "web-1", "b": "db-0"} {
-		e := r.agent.journal.Get(allocator.Attachment{Network: "net", Container: container, Interface: "eth0"})
+		e := r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: container, Interface: "eth0"})
 		if e == nil || e.Workload != allocator.Workload(pod(name)) {
 			t.Errorf("the journal has %+v: want container %s of %v", e, container, pod(name))
 		}
@@ -48,7 +48,7 @@ func TestANameOfAWorkloadNeverKeepsAContainerFromStarting(t *testing.T) {
 	c := r.stateless("a", "")
 	c.Workload = wire.Workload{Namespace: "a\x1b[2Jb", Name: strings.Repeat("ä", 10000), UID: "\x00"}
 	r.add(c)
-	got := r.agent.journal.Entries()[0].Workload
+	got := r.agent.Journal.Entries()[0].Workload
 	if got.Namespace != "a[2Jb" || len(got.Name) > 253 || len(got.Name) < 250 || got.UID != "" {
 		t.Errorf("the journal has %q in %q, UID %q: want it cut, and without what is not printed", got.Name, got.Namespace, got.UID)
 	}

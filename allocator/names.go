@@ -13,6 +13,9 @@ const (
 	Stateful  Class = "stateful"  // the member's reserved address, on whatever node
 )
 
+// Classes are both.
+var Classes = []Class{Stateless, Stateful}
+
 // ParseClass reads a class; the empty word means Stateless.
 func ParseClass(s string) (Class, error) {
 	switch Class(s) {

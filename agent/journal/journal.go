@@ -325,3 +325,6 @@ func (j *Journal) Bytes() int64 {
 	defer j.mu.RUnlock()
 	return j.file.used
 }
+
+// Path is where the file is.
+func (j *Journal) Path() string { return j.path }

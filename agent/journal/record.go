@@ -52,6 +52,23 @@ type Entry struct {
 	Isolated *Isolation `json:"isolated,omitempty"` // nil: it may pass
 }
 
+// IsolatedWhy is why an entry is isolated; empty: it is not.
+func (e *Entry) IsolatedWhy() string {
+	if e.Isolated == nil {
+		return ""
+	}
+	return e.Isolated.Reason
+}
+
+// AddressList are an entry's addresses, for people.
+func (e *Entry) AddressList() string {
+	var all []string
+	for _, a := range e.Addresses {
+		all = append(all, a.String())
+	}
+	return strings.Join(all, ", ")
+}
+
 // An Isolation says why a container is cut off.
 type Isolation struct {
 	Reason string `json:"reason"`

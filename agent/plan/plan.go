@@ -12,6 +12,11 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
+// PortName is the name of the host's end of an attachment: a hash of it, so that it is known without the journal.
+func PortName(at allocator.Attachment) string {
+	return netops.PortName(at.Network, at.Container, at.Interface)
+}
+
 // Gateways are those of a pool, one of each family that has one.
 func Gateways(p *allocator.Pool) (all []netip.Addr) {
 	for _, f := range p.Families() {

@@ -61,6 +61,11 @@ func DefaultSettings() Settings {
 	}
 }
 
+// SameTimes reports whether a node fences in the same way under both.
+func SameTimes(a, b Settings) bool {
+	return a.Fencing == b.Fencing && a.Session == b.Session && a.AddressLease == b.AddressLease
+}
+
 // Validate reports the first thing that cannot be.
 func (s Settings) Validate() error {
 	seen := map[string]bool{}

@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,23 +10,6 @@ import (
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 )
-
-// etcdAccess is the kind of finding about what etcd refuses this node.
-const etcdAccess = "etcd-access"
-
-// hearAccess keeps what etcd refuses as a finding for as long as it does.
-func (a *Agent) hearAccess(what string, err error) {
-	if err == nil {
-		a.findings.Clear(etcdAccess, what)
-		return
-	}
-	advice := fmt.Sprintf("give the user of --etcd-user the role that docs/etcd.md shows, for the keys under %s; the agent tries "+
-		"again by itself", cmp.Or(a.Etcd.Prefix, kv.DefaultPrefix))
-	if what == kv.TheUser {
-		advice = "see that --etcd-user and the content of --etcd-password-file are what etcd knows; the file is read again at the next try"
-	}
-	a.findings.Set(etcdAccess, what, fmt.Sprintf("etcd refuses it: %v", err), advice)
-}
 
 // Bounds of the pause before the cluster is joined again.
 const (

@@ -1,7 +1,6 @@
-package agent
+package node
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -12,10 +11,10 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// absences remembers how long this node has seen others to be away: since when, on its own CLOCK_MONOTONIC, it knows
+// Absences remembers how long this node has seen others to be away: since when, on its own CLOCK_MONOTONIC, it knows
 // that a node's session key is absent, and under which revision of its node key. A return rewrites that, and the wait
 // begins anew; so it does when this agent starts.
-type absences struct {
+type Absences struct {
 	mu    sync.Mutex
 	nodes map[string]record.Node
 	live  map[string]bool
@@ -30,10 +29,9 @@ type wait struct {
 	began    time.Time
 }
 
-// takeNodes and takeSessions bring in what the watches say. They may come in any order: a session is absent for a node
+// TakeNodes and TakeSessions bring in what the watches say. They may come in any order: a session is absent for a node
 // key only by news that are not older than that key.
-
-func (w *absences) takeNodes(u kv.Update[record.Node]) {
+func (w *Absences) TakeNodes(u kv.Update[record.Node]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.nodes == nil {
@@ -48,7 +46,8 @@ func (w *absences) takeNodes(u kv.Update[record.Node]) {
 	w.update()
 }
 
-func (w *absences) takeSessions(u kv.Update[record.Presence]) {
+// TakeSessions is TakeNodes for the sessions.
+func (w *Absences) TakeSessions(u kv.Update[record.Presence]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.live == nil {
@@ -64,7 +63,7 @@ func (w *absences) takeSessions(u kv.Update[record.Presence]) {
 	w.update()
 }
 
-func (w *absences) update() {
+func (w *Absences) update() {
 	if w.waits == nil {
 		w.waits = map[string]wait{}
 	}
@@ -88,36 +87,36 @@ func (w *absences) update() {
 	}
 }
 
-func (w *absences) reset() {
+func (w *Absences) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.nodes, w.live, w.waits, w.unknown, w.seen = nil, nil, nil, nil, 0
 }
 
-// over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
+// Over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
 // its node key, and if not, how long that takes yet. Of a node that is not away nothing is ever over.
-func (w *absences) over(node string, class allocator.Class) (a record.Absence, left time.Duration, over bool) {
+func (w *Absences) Over(node string, class allocator.Class) (a record.Absence, left time.Duration, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, since := w.nodes[node], w.waits[node]
 	if since.began.IsZero() {
 		return a, 0, false
 	}
-	left = ipam.WaitOut(rightOf(n, class)) - time.Since(since.began)
+	left = ipam.WaitOut(RightOf(n, class)) - time.Since(since.began)
 	return record.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
 }
 
-// waited is over, for what a stateful ADD wants of a node. Of one without a record, which somebody has deleted, only the
+// Waited is Over, for what a stateful ADD wants of a node. Of one without a record, which somebody has deleted, only the
 // longest right is known that a node may have; the wait begins when it is first asked about.
-func (w *absences) waited(a record.Absence, longest time.Duration) bool {
+func (w *Absences) Waited(a record.Absence, longest time.Duration) bool {
 	if a.Revision == 0 {
 		return w.waitedUnknown(a.Node, longest)
 	}
-	now, _, over := w.over(a.Node, allocator.Stateful)
+	now, _, over := w.Over(a.Node, allocator.Stateful)
 	return over && now == a
 }
 
-func (w *absences) waitedUnknown(node string, longest time.Duration) bool {
+func (w *Absences) waitedUnknown(node string, longest time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, there := w.nodes[node]; there || w.live[node] || w.nodes == nil || w.live == nil {
@@ -134,25 +133,26 @@ func (w *absences) waitedUnknown(node string, longest time.Duration) bool {
 	return time.Since(began) > ipam.WaitOut(longest)
 }
 
-// longestRight is the longest one over a class that a node has written into its key.
-func (w *absences) longestRight(class allocator.Class) (longest time.Duration) {
+// LongestRight is the longest one over a class that a node has written into its key.
+func (w *Absences) LongestRight(class allocator.Class) (longest time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.nodes {
-		longest = max(longest, rightOf(n, class))
+		longest = max(longest, RightOf(n, class))
 	}
 	return longest
 }
 
-func rightOf(n record.Node, class allocator.Class) time.Duration {
+// RightOf is how long a node may use what it has of a class after it has last reached etcd, by its key.
+func RightOf(n record.Node, class allocator.Class) time.Duration {
 	if class == allocator.Stateful {
 		return time.Duration(n.Session)
 	}
 	return time.Duration(n.AddressLease)
 }
 
-// first reports whether a node is the first by name of those that live: who does what one is to do for all.
-func (w *absences) first(node string) bool {
+// First reports whether a node is the first by name of those that live: who does what one is to do for all.
+func (w *Absences) First(node string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.live {
@@ -164,29 +164,14 @@ func (w *absences) first(node string) bool {
 	return w.live[node]
 }
 
-func (a *Agent) followNodes(ctx context.Context) error {
-	return a.store.Sessions.FollowNodes(ctx, func(u kv.Update[record.Node]) {
-		report(a, u)
-		a.absences.takeNodes(u)
-	})
-}
-
-func (a *Agent) followSessions(ctx context.Context) error {
-	return a.store.Sessions.FollowSessions(ctx, func(u kv.Update[record.Presence]) {
-		report(a, u)
-		a.absences.takeSessions(u)
-		for _, p := range u.Gone {
-			if p.Node == a.Node {
-				a.sessionGone(p.Revision)
-			}
+// LongestRights are the longest ones that a node of the cluster may have, by what this one knows.
+func (n *Node) LongestRights() map[allocator.Class]time.Duration {
+	all := map[allocator.Class]time.Duration{}
+	for _, class := range allocator.Classes {
+		all[class] = max(n.Absences.LongestRight(class), n.Rights.Whole(class))
+		if c := n.Config(); c.Revision > 0 { // else they are not the cluster's
+			all[class] = max(all[class], RightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
 		}
-	})
-}
-
-// sessionGone ends the session of a generation at once when the watch tells that its key is gone, as after a revocation by
-// mistake: the next renewal would notice it only later.
-func (a *Agent) sessionGone(generation int64) {
-	if s := a.gate.Session(); s != nil && s.Generation() == generation {
-		a.lost.Raise()
 	}
+	return all
 }

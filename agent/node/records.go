@@ -1,4 +1,4 @@
-package agent
+package node
 
 import (
 	"errors"
@@ -39,36 +39,43 @@ func (b *badRecords) swap(source string, bad []*kv.DamagedError) (mended []strin
 	return mended
 }
 
-// tellBad makes the findings of a source what it knows by now.
-func (a *Agent) tellBad(source string, bad []*kv.DamagedError) {
-	for _, key := range a.badRecords.swap(source, bad) {
-		a.findings.Clear(recordDamaged, key)
+// TellBad makes the findings of a source what it knows by now.
+func (n *Node) TellBad(source string, bad []*kv.DamagedError) {
+	for _, key := range n.bad.swap(source, bad) {
+		n.MendedBad(key)
 	}
 	for _, e := range bad {
-		a.foundBad(e)
+		n.FoundBad(e)
 	}
 }
 
-func (a *Agent) foundBad(e *kv.DamagedError) {
-	a.findings.Set(recordDamaged, e.Key, e.Err.Error(), recordAdvice)
+// FoundBad tells of a damaged record.
+func (n *Node) FoundBad(e *kv.DamagedError) {
+	n.Findings.Set(recordDamaged, e.Key, e.Err.Error(), recordAdvice)
 }
 
-// report tells of the damaged records of a kind that is followed, and of those that are mended.
-func report[T any](a *Agent, u kv.Update[T]) {
+// Report tells of the damaged records of a kind that is followed, and of those that are mended.
+func Report[T any](n *Node, u kv.Update[T]) {
 	for _, e := range u.Bad {
-		a.foundBad(e)
+		n.FoundBad(e)
 	}
 	for _, e := range u.Mended {
-		a.findings.Clear(recordDamaged, e.Key)
+		n.MendedBad(e.Key)
 	}
 }
 
-// damaged reports whether an error is that of a record which cannot be read. Only a person can mend it, and it holds up
+// Damaged reports whether an error is that of a record which cannot be read. Only a person can mend it, and it holds up
 // nothing else.
-func (a *Agent) damaged(err error) bool {
+func (n *Node) Damaged(err error) bool {
 	e, is := errors.AsType[*kv.DamagedError](err)
 	if is {
-		a.foundBad(e)
+		n.FoundBad(e)
 	}
 	return is
 }
+
+// MendedBad ends the finding about a record that can be read again.
+func (n *Node) MendedBad(key string) { n.Findings.Clear(recordDamaged, key) }
+
+// Key is where a record is in etcd.
+func (n *Node) Key(k kv.Key) string { return kv.NewKeys(n.Prefix).Of(k) }

@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+)
+
+// Hooks are what the parts above do when what they build upon changes. Those that end in Locked are called within the gate's
+// Exclusive.
+type Hooks struct {
+	ConfigLocked  []func(now *config.Config)         // there is another configuration
+	ConfigChanged []func(former, now *config.Config) // and everybody has it
+	ResetLocked   []func()                           // all that was known of etcd is nothing
+}
+
+// On adds hooks. It is called before anything runs.
+func (n *Node) On(h Hooks) {
+	n.hooks.ConfigLocked = append(n.hooks.ConfigLocked, h.ConfigLocked...)
+	n.hooks.ConfigChanged = append(n.hooks.ConfigChanged, h.ConfigChanged...)
+	n.hooks.ResetLocked = append(n.hooks.ResetLocked, h.ResetLocked...)
+}
+
+// Config is the present configuration. Its revision is 0 where none is known yet.
+func (n *Node) Config() *config.Config { return n.config.Load() }
+
+// Configure takes a configuration that is newer than the present one, or of which records were damaged or mended since, and
+// reports whether it was. Nothing commits while it changes, so that every attachment that is in the journal by then is seen
+// by the roll-out, and every later one commits under the new configuration.
+func (n *Node) Configure(c *config.Config) (changed bool) {
+	var former *config.Config
+	n.Gate.Exclusive(func() {
+		former = n.Config()
+		if c.Revision < former.Revision || c.Revision == former.Revision && c.Read <= former.Read {
+			return
+		}
+		if c = c.KeepKnown(former); c.Same(former) {
+			return
+		}
+		n.TellBad("configuration", c.Bad)
+		n.config.Store(c)
+		for _, hook := range n.hooks.ConfigLocked {
+			hook(c)
+		}
+		changed = true
+	})
+	if changed {
+		for _, hook := range n.hooks.ConfigChanged {
+			hook(former, c)
+		}
+	}
+	return changed
+}
+
+// Reset drops all that is only known from etcd, since it is another incarnation of the store: no session of the former one
+// commits any more. What journal and kernel hold stays.
+func (n *Node) Reset() {
+	n.Gate.Exclusive(func() {
+		n.Gate.OutliveLocked()
+		n.config.Store(&config.Config{Settings: n.Config().Settings})
+		n.Absences.reset()
+		for _, hook := range n.hooks.ResetLocked {
+			hook()
+		}
+	})
+}
+
+// Pool is a pool's present configuration.
+func (n *Node) Pool(name string) (*allocator.Pool, *config.Config, error) {
+	c := n.Config()
+	if p, ok := c.Pools[name]; ok {
+		return &p, c, nil
+	}
+	if bad := c.BadPool(name); bad != nil {
+		return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q cannot be used: %w: see berthctl doctor", name, bad)
+	}
+	if reason := n.Waiting(); reason != "" && c.Revision == 0 {
+		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", n.Name, reason)
+	}
+	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name,
+		PoolNames(c))
+}
+
+// configReadTime bounds the question whether a pool is configured that this node does not know.
+const configReadTime = 2 * time.Second
+
+// PoolNow is Pool for whoever is to refuse where there is none: before it says that a pool is not configured it asks etcd, since
+// `berthctl apply` may have answered already, and the watch has not told yet.
+func (n *Node) PoolNow(ctx context.Context, name string) (*allocator.Pool, *config.Config, error) {
+	pool, current, err := n.Pool(name)
+	if err == nil || n.Config().Revision == 0 && n.Waiting() != "" {
+		return pool, current, err
+	}
+	read := n.reads.DoChan("the configuration", func() (any, error) { // those who miss a pool at once share one question
+		ctx, cancel := context.WithTimeout(context.Background(), configReadTime)
+		defer cancel()
+		return n.Store.Config.Read(ctx)
+	})
+	select {
+	case answer := <-read:
+		if answer.Err != nil {
+			return nil, nil, wire.Errorf(wire.CodeTryAgain,
+				"pool %q is not configured as far as node %s knows, and etcd cannot be asked whether it is by now: %w", name, n.Name, answer.Err)
+		}
+		n.Configure(answer.Val.(*config.Config))
+	case <-ctx.Done():
+	}
+	return n.Pool(name)
+}
+
+// configurationUnreadable is the kind of finding about a configuration that etcd has and that cannot be read.
+const configurationUnreadable = "configuration-unreadable"
+
+// ConfigRead takes in whether the configuration could be read; err is nil where it could. That etcd is away is no fault of it.
+func (n *Node) ConfigRead(err error) {
+	if errors.Is(err, kv.ErrStoreReset) || kv.Away(err) {
+		return
+	}
+	if err == nil {
+		n.unread.Store(nil)
+		n.Findings.Clear(configurationUnreadable, "config/")
+		return
+	}
+	reason := err.Error()
+	n.unread.Store(&reason)
+	n.Findings.Set(configurationUnreadable, "config/", reason,
+		"look at the record with etcdctl and write it as it was: `berthctl get history` shows what was configured; the node goes on "+
+			"with the last configuration that it could read, and refuses new containers")
+}
+
+// Unreadable is why the configuration that etcd has cannot be read; empty: it could be, when it was read last.
+func (n *Node) Unreadable() string {
+	if reason := n.unread.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
+
+// PoolNames are those of a configuration, for people.
+func PoolNames(c *config.Config) string {
+	if len(c.Pools) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(c.Pools)), ", ")
+}
+
+// Allowed refuses an operation that is unknown, or that the settings switch off.
+func (n *Node) Allowed(operation string) error {
+	settings := n.Config().Settings
+	if err := settings.Allow(operation); err != nil {
+		return wire.Errorf(wire.CodeOperation, "%w", err)
+	}
+	return nil
+}
