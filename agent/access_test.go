@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -10,10 +9,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/berth-ipam/berth/lease/kv"
-	"github.com/berth-ipam/berth/lease/reservation"
 )
 
 // users has the rig's etcd want to know who asks, and gives who manages it: the agent is to be the user berth.
@@ -84,29 +81,4 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testin
 	r.until("the findings have ended", func() bool { return len(r.refusals()) == 0 })
 	r.until("the node serves", func() bool { return r.agent.reporter.NotReady() == nil })
 	r.add(r.stateless("c1", "web"))
-}
-
-func TestARefusalToJoinIsLoggedOnceAndTriedLessAndLessOften(t *testing.T) {
-	core, logged := observer.New(zap.WarnLevel)
-	var again rejoin
-	old := &kv.ReleaseError{Endpoint: "http://a:1", Version: "3.6.8"}
-	for range 3 {
-		again.failed(canceled(t), zap.New(core), old)
-	}
-	if n := logged.Len(); n != 1 {
-		t.Errorf("it is logged %d times, want once", n)
-	}
-	if again.pause != 4*firstJoin {
-		t.Errorf("after three refusals the next try is in %v, want %v", again.pause, 4*firstJoin)
-	}
-	again.failed(canceled(t), zap.New(core), reservation.ErrNotReserved)
-	if again.pause != firstJoin || logged.Len() != 2 {
-		t.Errorf("where etcd is only away the next try is in %v, and the log has %d lines: want %v, and 2", again.pause, logged.Len(), firstJoin)
-	}
-}
-
-func canceled(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	return ctx
 }

@@ -252,3 +252,20 @@ func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 func (b *blocks) of(pool *allocator.Pool, a netip.Addr) (record.Block, bool) {
 	return b.at(ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)})
 }
+
+// machines are the addresses that are a node's own by what is known of blocks.
+func (b *blocks) machines(node string) (all []ipam.Address) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k, block := range b.all {
+		if len(block.Parts) == 1 && block.Parts[0].Owner != record.OwnerMachine {
+			continue
+		}
+		for _, p := range block.Parts {
+			if p.Owner == record.OwnerMachine && p.Node == node {
+				all = append(all, ipam.Address{Pool: k.Pool, Addr: p.Prefix.Addr()})
+			}
+		}
+	}
+	return all
+}

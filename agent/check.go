@@ -21,7 +21,7 @@ func (a *attacher) read(ctx context.Context, r *wire.Request, files []*os.File) 
 	if r.Operation == wire.Read && len(r.Containers) == 0 {
 		return a.updater.revision(), a.Allowed(r.Operation)
 	}
-	set, err := members(a.Node, r, files)
+	set, err := targets(a.Node, r, files)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (a *attacher) read(ctx context.Context, r *wire.Request, files []*os.File) 
 
 // check compares one attachment with what ADD answered, with the journal and with the kernel (CNI specification
 // 1.1.0, "CHECK"). It names everything that is missing; what later plugins of the chain added is not its business.
-func (a *attacher) check(ctx context.Context, m *member) error {
+func (a *attacher) check(ctx context.Context, m *target) error {
 	unlock, err := a.Locks.Lock(ctx, m.attachment)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)

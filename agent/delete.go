@@ -43,7 +43,7 @@ func (a *detacher) Run(ctx context.Context) error { return a.watchKernel(ctx) }
 // delete is CNI DEL for a set. What is absent is a success; each member is deleted whatever became of the others. With
 // DryRun nothing is; with Release the reservations of stateful members end, too.
 func (a *detacher) delete(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
-	set, err := members(a.Node, r, files)
+	set, err := targets(a.Node, r, files)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (a *exchange) idle(looked func(pool string) bool) (all []*outgoing) {
 				if wanted && a.addresses.blocks.isHidden(k.pool, p.BlockOf(part.Addr())) {
 					continue // nobody can write what its record is to be
 				}
-				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < addresses(part)+addresses(p.BlockOf(part.Addr())) {
+				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {
 					continue
 				}
 				if s.Remove(part) == nil {
@@ -104,5 +104,5 @@ func (a *exchange) idle(looked func(pool string) bool) (all []*outgoing) {
 	return all
 }
 
-// addresses is how many a part has.
-func addresses(p netip.Prefix) int { return 1 << (p.Addr().BitLen() - p.Bits()) }
+// sizeOf is how many a part has.
+func sizeOf(p netip.Prefix) int { return 1 << (p.Addr().BitLen() - p.Bits()) }

@@ -48,7 +48,7 @@ func (a *attacher) insert(ctx context.Context, r *wire.Request, files []*os.File
 	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return nil, err
 	}
-	set, err := members(a.Node, r, files)
+	set, err := targets(a.Node, r, files)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (a *attacher) insert(ctx context.Context, r *wire.Request, files []*os.File
 	}
 	results = make([]wire.Result, len(set))
 	for i, m := range set {
-		if one, err := a.insertSet(ctx, []*member{m}, allocator.Instant(r.Started)); err != nil {
+		if one, err := a.insertSet(ctx, []*target{m}, allocator.Instant(r.Started)); err != nil {
 			results[i].Error = wire.AsError(err)
 		} else {
 			results[i] = one[0]
@@ -73,7 +73,7 @@ func (a *attacher) insert(ctx context.Context, r *wire.Request, files []*os.File
 }
 
 // insertSet inserts a set, as a whole or not at all, anew while the session changes under it.
-func (a *attacher) insertSet(ctx context.Context, set []*member, began allocator.Instant) ([]wire.Result, error) {
+func (a *attacher) insertSet(ctx context.Context, set []*target, began allocator.Instant) ([]wire.Result, error) {
 	for {
 		results, err := a.insertOnce(ctx, set, began)
 		if !errors.Is(err, node.ErrSuperseded) {
@@ -87,9 +87,9 @@ func (a *attacher) insertSet(ctx context.Context, set []*member, began allocator
 }
 
 // lockAll takes the locks of a set in one order, so that two sets never wait for each other.
-func (a *attacher) lockAll(ctx context.Context, set []*member) (unlock func(), err error) {
+func (a *attacher) lockAll(ctx context.Context, set []*target) (unlock func(), err error) {
 	order := slices.Clone(set)
-	slices.SortFunc(order, func(x, y *member) int { return cmp.Compare(x.attachment.String(), y.attachment.String()) })
+	slices.SortFunc(order, func(x, y *target) int { return cmp.Compare(x.attachment.String(), y.attachment.String()) })
 	var held []func()
 	unlock = func() {
 		for _, f := range held {
@@ -113,7 +113,7 @@ func (a *attacher) lockAll(ctx context.Context, set []*member) (unlock func(), e
 // settling are asked for, and its answer begins a new life of the attachment, for which no older DEL and no older evidence
 // counts. Only its addresses are there already, and what fails leaves its former life as it was.
 type add struct {
-	*member
+	*target
 	pool     *allocator.Pool
 	config   *config.Config
 	former   *journal.Entry
@@ -139,7 +139,7 @@ func (add *add) reserves() bool {
 	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
 }
 
-func (a *attacher) insertOnce(ctx context.Context, set []*member, began allocator.Instant) (_ []wire.Result, err error) {
+func (a *attacher) insertOnce(ctx context.Context, set []*target, began allocator.Instant) (_ []wire.Result, err error) {
 	adds := make([]*add, 0, len(set))
 	defer func() {
 		if err != nil {
@@ -185,7 +185,7 @@ var errStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (
 	"interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
 
 // begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
-func (a *attacher) begin(ctx context.Context, m *member, began allocator.Instant) (*add, error) {
+func (a *attacher) begin(ctx context.Context, m *target, began allocator.Instant) (*add, error) {
 	if began != 0 && a.Journal.Overtaken(m.attachment, began) {
 		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.attachment)
 	}
@@ -199,7 +199,7 @@ func (a *attacher) begin(ctx context.Context, m *member, began allocator.Instant
 		}
 		e = nil
 	}
-	add := &add{member: m}
+	add := &add{target: m}
 	name := m.Pool
 	if e != nil {
 		add.former, name = e, e.Pool

@@ -139,11 +139,3 @@ func TestAPoolThatHasNoStatelessAddressRefusesInsteadOfWaiting(t *testing.T) {
 		t.Errorf("the refusal %q does not say why", e.Message)
 	}
 }
-
-func TestTheRefusalOfAnExhaustedPoolCountsItsStatelessAddresses(t *testing.T) {
-	pool := allocator.Pool{Name: "half", CIDRs: prefixes("10.45.0.0/29"), Stateful: prefixes("10.45.0.0/30"),
-		BlockSize: allocator.BlockSize{V4: 30}}
-	if err := noAddress(&pool, spaceKey{"half", allocator.V4}, errNoBlock); !strings.Contains(err.Error(), "it has 3 addresses") {
-		t.Errorf("the refusal %q: the pool has three of them, 10.45.0.4 to .6", err)
-	}
-}

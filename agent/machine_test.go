@@ -5,15 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
-	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/rollout"
 )
@@ -189,58 +186,6 @@ func (r *rig) isolations() (n int) {
 	return n
 }
 
-func TestAnAddressIsLostOnlyWhenTheHostHasNotHadItForAWhile(t *testing.T) {
-	var m machine
-	kept := ipam.Address{Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.5")}
-	moved := ipam.Address{Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.6")}
-	own := []ipam.Address{kept, moved}
-	start := time.Now()
-	for _, step := range []struct {
-		after time.Duration
-		has   []ipam.Address
-		lost  []ipam.Address
-	}{
-		{0, own, nil},
-		{time.Hour, own, nil}, // a host that has it for long has not lost it
-		{time.Hour + time.Second, []ipam.Address{kept}, nil},
-		{time.Hour + machineGone/2, []ipam.Address{kept}, nil},
-		{time.Hour + machineGone, own, nil}, // it has come back, and the time begins anew
-		{time.Hour + 2*machineGone, []ipam.Address{kept}, nil},
-		{time.Hour + 3*machineGone, []ipam.Address{kept}, []ipam.Address{moved}},
-		{time.Hour + 4*machineGone, []ipam.Address{kept}, []ipam.Address{moved}}, // until it was given up
-	} {
-		has := map[ipam.Address]bool{}
-		for _, at := range step.has {
-			has[at] = true
-		}
-		if lost := m.lost(own, has, start.Add(step.after)); !slices.Equal(lost, step.lost) {
-			t.Errorf("after %s lost are %v, want %v", step.after, lost, step.lost)
-		}
-	}
-}
-
-func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
-	part := func(prefix, owner, node string) record.Part {
-		return record.Part{Prefix: netip.MustParsePrefix(prefix), Owner: owner, Node: node}
-	}
-	block := func(prefix string, parts ...record.Part) record.Block {
-		return record.Block{Revision: 1, Pool: "tiny", Prefix: netip.MustParsePrefix(prefix), Parts: parts}
-	}
-	var b blocks
-	b.take(kv.Update[record.Block]{Full: true, Revision: 1, Set: []record.Block{
-		block("10.7.0.0/28", part("10.7.0.4/32", record.OwnerMachine, "n1"), part("10.7.0.5/32", record.OwnerMachine, "n2"),
-			part("10.7.0.8/29", "n1", "")),
-		block("10.7.0.16/28", part("10.7.0.16/28", "n1", "")),
-		block("10.7.0.32/28", part("10.7.0.33/32", record.OwnerMachine, "n1")),
-	}})
-	all := b.machines("n1")
-	slices.SortFunc(all, func(x, y ipam.Address) int { return x.Addr.Compare(y.Addr) })
-	want := []ipam.Address{{Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.4")}, {Pool: "tiny", Addr: netip.MustParseAddr("10.7.0.33")}}
-	if !slices.Equal(all, want) {
-		t.Errorf("they are %v, want %v", all, want)
-	}
-}
-
 func TestWhoHasAnAddressOfThisHostOnAnotherNodeIsNamed(t *testing.T) {
 	r, n2, claim := shared(t)
 	held := record.Assignment{
@@ -252,28 +197,4 @@ func TestWhoHasAnAddressOfThisHostOnAnotherNodeIsNamed(t *testing.T) {
 	r.until("it is told who has it", func() bool {
 		return strings.Contains(r.finding(machineHeld, "10.7.0.5"), "container berth/there/eth0 on node n2")
 	})
-}
-
-func TestADemandAsksForAnotherOnlyWhereItAsksForAllOfIt(t *testing.T) {
-	a, b := netip.MustParseAddr("10.7.0.5"), netip.MustParseAddr("10.7.0.6")
-	for _, c := range []struct {
-		there, d record.Demand
-		want     bool
-	}{
-		{record.Demand{}, record.Demand{}, true},
-		{record.Demand{V4: 1}, record.Demand{V4: 3}, true},
-		{record.Demand{V6: 1}, record.Demand{V6: 3}, true},
-		{record.Demand{V4: 1, V6: 1}, record.Demand{}, true},
-		{record.Demand{V6: 1}, record.Demand{V4: 1}, false},
-		{record.Demand{V4: 1}, record.Demand{V6: 1}, false},
-		{record.Demand{Addresses: []netip.Addr{a, b}}, record.Demand{Addresses: []netip.Addr{b}}, true},
-		{record.Demand{Addresses: []netip.Addr{a}}, record.Demand{Addresses: []netip.Addr{a, b}}, false},
-		{record.Demand{Machine: []netip.Addr{a, b}}, record.Demand{Machine: []netip.Addr{b}}, true},
-		{record.Demand{Machine: []netip.Addr{a}}, record.Demand{Machine: []netip.Addr{b}}, false},
-		{record.Demand{Machine: []netip.Addr{a}}, record.Demand{Addresses: []netip.Addr{a}}, false},
-	} {
-		if got := asksFor(c.there, c.d); got != c.want {
-			t.Errorf("%+v asks for all of %+v: %t, want %t", c.there, c.d, got, c.want)
-		}
-	}
 }

@@ -95,16 +95,3 @@ func TestWhatIsNotGivenComesBack(t *testing.T) {
 	}
 	r.agrees()
 }
-
-func TestADoubtEndsWithANewerWordOfTheBlockAndWithNoOther(t *testing.T) {
-	whole, part := netip.MustParsePrefix("10.7.0.0/28"), netip.MustParsePrefix("10.7.0.8/29")
-	b := record.Block{Pool: "tiny", Prefix: whole, Revision: 5, Parts: []record.Part{{Prefix: whole, Owner: "n1"}}}
-	p := pools{out: []*outgoing{{space: tiny, block: b, part: part, inDoubt: true}}}
-	own := []netip.Prefix{whole}
-	if kept := p.kept(keyOf(b), b, own); !slices.Equal(kept, []netip.Prefix{part}) {
-		t.Errorf("by the word that the gift compares, %v is kept out, want %v", kept, part)
-	}
-	if b.Revision++; len(p.kept(keyOf(b), b, own)) > 0 || len(p.out) > 0 {
-		t.Errorf("a newer word has come, and in doubt are %v", p.out)
-	}
-}

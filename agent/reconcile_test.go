@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -26,41 +25,6 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 		r.word(kv.Update[record.Block]{Full: full, Revision: late.Revision, Set: []record.Block{late}})
 		if now := r.owns(); !slices.Equal(now, own) {
 			t.Errorf("full %v: a word from before the gift has made %v of %v", full, now, own)
-		}
-	}
-}
-
-func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
-	k := ipam.BlockID{Pool: "tiny", Prefix: netip.MustParsePrefix("10.7.0.0/28")}
-	block := func(revision int64) record.Block {
-		return record.Block{Pool: k.Pool, Prefix: k.Prefix, Revision: revision, Parts: []record.Part{{Prefix: k.Prefix, Owner: "n1"}}}
-	}
-	for _, full := range []bool{false, true} {
-		word := func(revision int64) kv.Update[record.Block] {
-			return kv.Update[record.Block]{Full: full, Revision: revision, Set: []record.Block{block(revision)}}
-		}
-		var b blocks
-		b.put(block(5)) // claimed, and released at 6, before the watch has told of anything
-		b.ended(record.Block{Pool: k.Pool, Prefix: k.Prefix, Revision: 6})
-		if b.take(word(5)); len(b.all) > 0 {
-			t.Errorf("full %v: the word from before the release counts: %v", full, b.all)
-		}
-		b.take(kv.Update[record.Block]{Revision: 6, Gone: []record.Block{block(5)}})
-		if len(b.gone) > 0 {
-			t.Errorf("full %v: the watch has passed the release, and it is remembered: %v", full, b.gone)
-		}
-		if b.take(word(7)); b.all[k].Revision != 7 {
-			t.Errorf("full %v: a later claim is not known: %v", full, b.all)
-		}
-		// Settling has read that it is gone by 8, and a watch that is behind tells of 7 and of what is new.
-		if b.settle(nil, 8); len(b.all) > 0 {
-			t.Errorf("full %v: settled, and known are %v", full, b.all)
-		}
-		if b.take(word(7)); len(b.all) > 0 {
-			t.Errorf("full %v: the word from before settling counts: %v", full, b.all)
-		}
-		if b.take(word(9)); b.all[k].Revision != 9 {
-			t.Errorf("full %v: what came after settling is not known: %v", full, b.all)
 		}
 	}
 }

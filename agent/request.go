@@ -15,8 +15,8 @@ import (
 // maxSet is how many containers one request may name.
 const maxSet = wire.MaxContainers
 
-// member is one container of a request's set, its names checked.
-type member struct {
+// A target is one container of a request's set, its names checked.
+type target struct {
 	wire.Container
 	attachment allocator.Attachment
 	workload   allocator.Workload
@@ -28,15 +28,15 @@ type member struct {
 }
 
 // identity is what the member's reservation belongs to.
-func (m *member) identity() allocator.Identity {
+func (m *target) identity() allocator.Identity {
 	return allocator.Identity{
 		Namespace: m.app.Namespace, App: m.app.Name, Member: m.Member,
 		Network: m.attachment.Network, Interface: m.attachment.Interface,
 	}
 }
 
-// members checks a set as a whole, before anything is done for any of it.
-func members(n *node.Node, r *wire.Request, files []*os.File) ([]*member, error) {
+// targets checks a set as a whole, before anything is done for any of it.
+func targets(n *node.Node, r *wire.Request, files []*os.File) ([]*target, error) {
 	if err := n.Allowed(r.Operation); err != nil {
 		return nil, err
 	}
@@ -47,9 +47,9 @@ func members(n *node.Node, r *wire.Request, files []*os.File) ([]*member, error)
 		return nil, wire.Errorf(wire.CodeOperation, "operation %s names %d containers: name 1 to %d", r.Operation, len(r.Containers), maxSet)
 	}
 	seen := map[allocator.Attachment]bool{}
-	set := make([]*member, len(r.Containers))
+	set := make([]*target, len(r.Containers))
 	for i, c := range r.Containers {
-		m, err := newMember(c, files)
+		m, err := newTarget(c, files)
 		if err == nil && r.Operation == wire.Insert {
 			err = m.validInsert()
 		}
@@ -65,8 +65,8 @@ func members(n *node.Node, r *wire.Request, files []*os.File) ([]*member, error)
 	return set, nil
 }
 
-func newMember(c wire.Container, files []*os.File) (*member, error) {
-	m := &member{Container: c, attachment: allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}}
+func newTarget(c wire.Container, files []*os.File) (*target, error) {
+	m := &target{Container: c, attachment: allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}}
 	if err := m.attachment.Validate(); err != nil {
 		return nil, wire.Errorf(wire.CodeEnvironment, "container %q of network %q: %w", c.ID, c.Network, err)
 	}
@@ -82,7 +82,7 @@ func newMember(c wire.Container, files []*os.File) (*member, error) {
 }
 
 // validInsert checks what only an insert needs.
-func (m *member) validInsert() (err error) {
+func (m *target) validInsert() (err error) {
 	refuse := func(format string, args ...any) error {
 		return wire.Errorf(wire.CodeConfig, "container %q: %s", m.ID, fmt.Sprintf(format, args...))
 	}
@@ -134,7 +134,7 @@ func (m *member) validInsert() (err error) {
 }
 
 // validNames refuses what the kernel would not have as the name of an interface, or would make another name of.
-func (m *member) validNames() error {
+func (m *target) validNames() error {
 	if err := ifname.Validate("interface", m.Interface); err != nil {
 		return wire.Errorf(wire.CodeEnvironment, "container %q: %w", m.ID, err)
 	}
@@ -149,7 +149,7 @@ func (m *member) validNames() error {
 	return nil
 }
 
-func (m *member) parseAsked(refuse func(string, ...any) error) error {
+func (m *target) parseAsked(refuse func(string, ...any) error) error {
 	for _, text := range m.Addresses {
 		addr, err := netip.ParseAddr(text)
 		if p, perr := netip.ParsePrefix(text); perr == nil {

@@ -138,7 +138,7 @@ func (r *rig) uncommitted(c wire.Container) (*session.Session, []*add) {
 	check(r.t, err)
 	r.t.Cleanup(func() { ns.Close() })
 	c.NetnsFile = 1
-	set, err := members(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
+	set, err := targets(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
 	check(r.t, err)
 	begun, err := r.agent.attacher.begin(r.t.Context(), set[0], wire.Boottime())
 	check(r.t, err)

@@ -8,7 +8,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/config"
@@ -87,14 +86,6 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 		}
 	}
 	r.until("what n2 had assigned of it is not shown any more", func() bool { return r.assigned(published.Address) == nil })
-}
-
-func TestTheWaitForARightIsLongerThanTheRight(t *testing.T) {
-	for _, right := range []time.Duration{15 * time.Second, time.Hour} {
-		if wait := ipam.WaitOut(right); wait < right+right/10 {
-			t.Errorf("for %s it waits %s: want a tenth more", right, wait)
-		}
-	}
 }
 
 func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *testing.T) {

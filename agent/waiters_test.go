@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 )
@@ -76,28 +75,4 @@ func TestAnAddThatFindsNoAddressIsEndedByABlockThatIsGivenBack(t *testing.T) {
 	}
 	r.agrees()
 	r.undemanded()
-}
-
-func TestTheFirstWhoWaitsIsWokenAndTheNextOneWhenItHasLeft(t *testing.T) {
-	w := waiters{signal: task.NewSignal()}
-	woken := func(s task.Signal) bool {
-		select {
-		case <-s:
-			return true
-		default:
-			return false
-		}
-	}
-	first, second := w.join(tiny), w.join(tiny)
-	woken(first)
-	woken(second)
-	if w.wake(tiny); !woken(first) || woken(second) || !w.first(tiny, first) || w.first(tiny, second) {
-		t.Error("not the first one, and it alone, was woken")
-	}
-	if w.leave(tiny, first); !woken(second) || !w.first(tiny, second) {
-		t.Error("the next one was not woken")
-	}
-	if w.leave(tiny, second); w.count() != 0 || len(w.queues) != 0 {
-		t.Errorf("all have left, and %v is there", w.queues)
-	}
 }
