@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
@@ -43,10 +44,10 @@ func TestEvidenceFromBeforeARepeatedAddSparesIt(t *testing.T) {
 		r.add(c)
 		before := wire.Boottime()
 		r.add(c)
-		gone := func(string) evidence {
-			return evidence{"test", before, func(e *journal.Entry) bool { return true }}
+		gone := func(string) attach.Evidence {
+			return attach.Evidence{Name: "test", Taken: before, Gone: func(e *journal.Entry) bool { return true }}
 		}
-		check(t, r.agent.detacher.collect(t.Context(), attachmentOf(c), gone("")))
+		check(t, r.agent.detacher.Collect(t.Context(), attachmentOf(c), gone("")))
 		if r.agent.Journal.Get(attachmentOf(c)) == nil {
 			t.Errorf("%s: it was collected by evidence of its former life", role)
 		}
@@ -59,10 +60,10 @@ func TestEvidenceIsLookedAtAgainUnderTheAttachmentsLock(t *testing.T) {
 	r.add(c)
 	e := r.agent.Journal.Get(attachmentOf(c))
 	// News of a port's end that is told only after the container has a new one.
-	r.agent.detacher.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
+	r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
 	asked := 0
-	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.lives(e) }
-	check(t, r.agent.detacher.collect(t.Context(), e.Attachment, evidence{"test", wire.Boottime(), gone}))
+	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.Lives(e) }
+	check(t, r.agent.detacher.Collect(t.Context(), e.Attachment, attach.Evidence{Name: "test", Taken: wire.Boottime(), Gone: gone}))
 	if asked != 1 || r.agent.Journal.Get(e.Attachment) == nil {
 		t.Errorf("asked %d times, and it was collected: %v", asked, r.agent.Journal.Get(e.Attachment) == nil)
 	}
@@ -82,7 +83,7 @@ func TestANamespaceThatIsMadeAnewKeepsWhatItsRepeatedAddAnswered(t *testing.T) {
 		if entry := r.agent.Journal.Get(attachmentOf(c)); entry == nil {
 			t.Fatalf("round %d: what was answered is not held", i)
 		}
-		r.agent.detacher.sweep(t.Context())
+		r.agent.detacher.Sweep(t.Context())
 		r.until("no request is under way", func() bool { return r.agent.Locks.Count() == 0 })
 		if e := r.agent.Journal.Get(attachmentOf(c)); e == nil || e.Addresses[0] != again {
 			t.Fatalf("round %d: it had %s, was answered %s, and has nothing any more", i, addr, again)
@@ -103,10 +104,10 @@ func TestARepeatedAddAsksForTheSameRightSessionAndSettlingAsTheFirst(t *testing.
 	plain, member := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	r.add(plain)
 	r.add(member)
-	r.until("it is published", func() bool { return r.agent.backlog.len() == 0 })
+	r.until("it is published", func() bool { return r.agent.backlog.Len() == 0 })
 	session, adds := r.uncommitted(member)
 	r.regain()
-	if err := r.agent.attacher.commit(session, adds); err == nil {
+	if err := r.agent.attacher.Commit(session, adds); err == nil {
 		t.Error("a repeated ADD commits by a session that is over")
 	}
 	r.etcd.Stop() // else the next proof brings the right back
@@ -166,14 +167,14 @@ func TestAPortThatIsFoundCutStaysSoUntilEtcdNamesIt(t *testing.T) {
 	check(t, err)
 	r.put(key, "{")
 	r.start()
-	if r.passes(port) || !r.found(findingCut) {
-		t.Errorf("it passes: %v; told: %v", r.passes(port), r.found(findingCut))
+	if r.passes(port) || !r.found("container-cut") {
+		t.Errorf("it passes: %v; told: %v", r.passes(port), r.found("container-cut"))
 	}
 	if e := r.agent.Journal.Get(attachmentOf(plain)); !r.passes(e.Wiring.Port) {
 		t.Error("who etcd names does not pass")
 	}
 	r.put(key, string(got.Kvs[0].Value))
-	r.until("it passes, since etcd names it", func() bool { return r.passes(port) && !r.found(findingCut) })
+	r.until("it passes, since etcd names it", func() bool { return r.passes(port) && !r.found("container-cut") })
 }
 
 func TestAnIsolationEndsWhenEtcdNamesTheAttachmentAgain(t *testing.T) {
@@ -221,7 +222,7 @@ func TestARepeatedAddOfAnIsolatedStatelessContainerIsRefusedUntilItIsDeleted(t *
 	c := r.stateless("a", "web")
 	had := r.add(c)
 	at := r.agent.Journal.Entries()[0].Attachment
-	r.agent.isolator.isolate(at, func(*journal.Entry) *journal.Isolation {
+	r.agent.isolator.Isolate(at, func(*journal.Entry) *journal.Isolation {
 		return &journal.Isolation{Epoch: journal.Never, Reason: "its block is another's"}
 	})
 	for _, word := range []string{"its block is another's", "delete it first"} {

@@ -12,11 +12,24 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/attach"
+	"github.com/berth-ipam/berth/agent/backlog"
+	"github.com/berth-ipam/berth/agent/caretaker"
+	"github.com/berth-ipam/berth/agent/conflict"
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/host"
+	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/machine"
+	"github.com/berth-ipam/berth/agent/member"
 	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/publish"
+	"github.com/berth-ipam/berth/agent/report"
+	"github.com/berth-ipam/berth/agent/rundir"
 	"github.com/berth-ipam/berth/agent/server"
+	"github.com/berth-ipam/berth/agent/transfers"
+	"github.com/berth-ipam/berth/agent/update"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/metrics"
@@ -32,31 +45,31 @@ type Agent struct {
 	web    *server.Web
 
 	host      *host.Keeper
-	isolator  *isolator
-	backlog   *backlog
-	addresses *manager
-	chooser   *chooser
-	detector  *detector
-	exchange  *exchange
-	machine   *machine
-	publisher *publisher
-	updater   *updater
-	keeper    *keeper
-	detacher  *detacher
-	attacher  *attacher
-	reporter  *reporter
-	caretaker *caretaker
-	upkeep    *upkeep
+	isolator  *isolation.Isolator
+	backlog   *backlog.Backlog
+	addresses *addresses.Manager
+	chooser   *addresses.Chooser
+	detector  *conflict.Detector
+	exchange  *transfers.Exchange
+	machine   *machine.Keeper
+	publisher *publish.Publisher
+	updater   *update.Updater
+	keeper    *member.Keeper
+	detacher  *attach.Detacher
+	attacher  *attach.Attacher
+	reporter  *report.Reporter
+	caretaker *caretaker.Caretaker
+	upkeep    *rundir.Keeper
 }
 
 // New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{backlog: newBacklog()}
+	a := &Agent{backlog: backlog.New()}
 	registry := prometheus.NewRegistry()
 	a.Node = node.New(node.Options{
 		Name: o.Node, Address: o.Address, Machine: o.Machine, Boot: o.Boot, Version: o.Version, Alone: o.Alone, Log: o.Log,
 		Prefix: o.Etcd.Prefix, Etcd: o.Etcd.Endpoints, Spool: o.spool(), Findings: findings.New(a.tellFinding),
-		Metrics: metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.snapshot() }),
+		Metrics: metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.Snapshot() }),
 	})
 	defer func() {
 		if err != nil {
@@ -81,7 +94,7 @@ func New(o Options) (_ *Agent, err error) {
 		Listen: o.Listen, Access: o.Access, Node: a.reporter, Findings: a.Findings,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16}),
 	}
-	a.upkeep = newUpkeep(a.isolator, a.socket, o.SettingsFile)
+	a.upkeep = rundir.New(a.isolator, a.socket, o.SettingsFile)
 	return a, nil
 }
 
@@ -89,24 +102,28 @@ func New(o Options) (_ *Agent, err error) {
 func (a *Agent) build(o Options) {
 	n := a.Node
 	h := host.New(host.Options{Kernel: n.Kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log})
-	a.host, a.isolator = h, newIsolator(n)
-	a.updater = newUpdater(n, a.backlog, h)
-	a.addresses = newManager(n, a.isolator, a.backlog)
-	a.chooser = newChooser(a.addresses)
-	a.detector = newDetector(a.addresses)
-	a.exchange = newExchange(a.addresses, a.backlog)
-	a.machine = newMachine(a.addresses, a.chooser, a.exchange)
-	a.publisher = newPublisher(a.addresses, a.isolator, a.backlog, a.updater.status)
-	a.keeper = newKeeper(a.addresses, a.isolator, a.publisher, a.backlog, func() {
+	a.host, a.isolator = h, isolation.New(n)
+	a.updater = update.New(n, a.backlog, h)
+	a.addresses = addresses.New(n, a.isolator, a.backlog)
+	a.chooser = addresses.NewChooser(a.addresses)
+	a.detector = conflict.New(a.addresses)
+	a.exchange = transfers.New(a.addresses, a.backlog)
+	a.machine = machine.New(a.addresses, a.chooser, a.exchange)
+	a.publisher = publish.New(a.addresses, a.isolator, a.backlog, a.updater.Status)
+	a.keeper = member.New(a.addresses, a.isolator, a.publisher, a.backlog, func() {
 		if o.Ready != nil {
 			o.Ready()
 		}
-		a.machine.look.Raise()
+		a.machine.Look.Raise()
 	})
-	a.detacher = newDetacher(a.publisher, a.updater, a.machine, a.keeper, h)
-	a.attacher = newAttacher(a.chooser, a.detector, a.detacher)
-	a.reporter = newReporter(a.attacher)
-	a.caretaker = &caretaker{n}
+	parts := attach.Parts{
+		Node: n, Isolator: a.isolator, Addresses: a.addresses, Chooser: a.chooser, Detector: a.detector, Machine: a.machine,
+		Publisher: a.publisher, Updater: a.updater, Member: a.keeper, Backlog: a.backlog, Host: h,
+	}
+	a.detacher = attach.NewDetacher(parts)
+	a.attacher = attach.NewAttacher(parts, a.detacher)
+	a.reporter = report.New(n, a.addresses, a.updater, a.detacher, a.backlog)
+	a.caretaker = caretaker.New(n)
 }
 
 // Close lets go of what New has opened.
@@ -130,12 +147,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.detector.knowUplinks()
-	if err := a.detacher.recover(); err != nil {
+	a.detector.KnowUplinks()
+	if err := a.detacher.Recover(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
-	a.reporter.readings.alive = ctx
+	a.reporter.Readings.Alive = ctx
 	tasks.Go(func() error { return a.socket.Serve(ctx, listener) })
 	for _, part := range []func(context.Context) error{
 		a.web.Serve, a.host.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run, a.updater.Run,
@@ -160,5 +177,5 @@ func (a *Agent) tellFinding(f findings.Finding, stands bool) {
 	} else {
 		a.Log.Info("the finding has ended", fields...)
 	}
-	a.backlog.signal.Raise()
+	a.backlog.Signal.Raise()
 }

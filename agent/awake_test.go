@@ -28,21 +28,21 @@ func TestAMachineThatWasShakenClosesItsFenceAndJoinsAnew(t *testing.T) {
 	r := newRig(t)
 	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
-	r.agent.keeper.shake()
+	r.agent.keeper.Shake()
 	if got := r.passing(); len(got) != 0 || len(r.agent.Shaken) != 1 {
 		t.Errorf("%v pass still; to join anew it was told %d times", got, len(r.agent.Shaken))
 	}
 	r.stop()
 	r.start()
 	before := r.generation()
-	r.agent.keeper.shake()
+	r.agent.keeper.Shake()
 	r.until("it has joined anew, and both classes pass", func() bool { return r.generation() > before && len(r.passing()) == 2 })
 }
 
 func TestWithoutAFenceASleepChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.proven()
-	r.agent.keeper.shake()
+	r.agent.keeper.Shake()
 	if len(r.agent.Shaken) != 0 {
 		t.Error("it joins anew, though its rights have counted the sleep")
 	}
@@ -54,8 +54,9 @@ func TestAClonedMachineHasNoRightBeforeItsNextProof(t *testing.T) {
 			r := newRig(t)
 			r.change(func(c *config.Config) { c.Settings.Fencing = mode })
 			r.proven()
-			r.agent.detacher.heed(t.Context(), netops.Event{Kind: netops.Cloned})
-			if left := r.agent.Rights.Left(allocator.Stateless); left > 0 || r.agent.keeper.unbroken()[allocator.Stateless] || len(r.passing()) != 0 {
+			r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.Cloned})
+			unbroken := r.agent.keeper.Unbroken()[allocator.Stateless]
+			if left := r.agent.Rights.Left(allocator.Stateless); left > 0 || unbroken || len(r.passing()) != 0 {
 				t.Errorf("%s are left of its right, by clocks that stood still unnoticed, and %v pass", left.Round(time.Second), r.passing())
 			}
 			if len(r.agent.Shaken) != 1 {
@@ -69,7 +70,7 @@ func TestATableThatAnotherHasChangedIsBackAndClosedInStrictMode(t *testing.T) {
 	r := newRig(t)
 	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
-	r.agent.detacher.heed(t.Context(), netops.Event{Kind: netops.TableChanged})
+	r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.TableChanged})
 	if fenced, err := r.agent.Kernel.Fenced(); err != nil || !fenced || len(r.passing()) != 0 || len(r.agent.Shaken) != 1 {
 		t.Errorf("it is fenced: %v, %v; %v pass; to join anew it was told %d times", fenced, err, r.passing(), len(r.agent.Shaken))
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -69,7 +71,7 @@ func TestNobodyWhoHasGoneIsIsolated(t *testing.T) {
 	r.add(c)
 	e := r.agent.Journal.Entries()[0]
 	r.del(c)
-	r.agent.isolator.isolate(e.Attachment, lostFor(e, "its block was lost, and it went in that moment"))
+	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its block was lost, and it went in that moment"))
 	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
@@ -85,13 +87,13 @@ func TestAnAddressThatStillRestsIsWaitedForAlsoWhileEtcdIsAway(t *testing.T) {
 		c.Role, c.Pool = wire.IPAM, "small"
 		return c
 	}
-	k := spaceKey{"small", allocator.V4}
+	k := addresses.SpaceKey{Pool: "small", Family: allocator.V4}
 	r.add(plain("first"))
-	r.until("the next block is claimed ahead of need", func() bool { return r.agent.addresses.pools.counts(k).Free > 8 })
+	r.until("the next block is claimed ahead of need", func() bool { return r.agent.addresses.Pools.Counts(k).Free > 8 })
 	r.etcd.Stop()
 	defer r.startEtcd()
 	last := plain("last")
-	for i := 0; r.agent.addresses.pools.counts(k).Free > 1; i++ {
+	for i := 0; r.agent.addresses.Pools.Counts(k).Free > 1; i++ {
 		r.add(plain(fmt.Sprint(i)))
 	}
 	addr := r.add(last)

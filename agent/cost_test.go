@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/config"
@@ -49,13 +50,13 @@ func TestWhatConcernsOneBlockOrOneContainerCostsTheSameHoweverManyTheNodeHas(t *
 			Parts: []record.Part{{Prefix: prefixes("172.16.0.0/26")[0], Owner: "n2"}}}
 		before := a.Journal.Looked()
 		bytes = allocated(func() {
-			a.addresses.isolateLost(block)
-			a.addresses.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
-				a.addresses.gain(s, "crowded", block.Prefix, false)
+			a.addresses.IsolateLost(block)
+			a.addresses.Pools.With(addresses.SpaceKey{Pool: "crowded", Family: allocator.V4}, func(s *allocator.Space) {
+				a.addresses.Gain(s, "crowded", block.Prefix, false)
 				s.Drop(block.Prefix)
 			})
-			a.detacher.heed(t.Context(), netops.Event{Kind: netops.NamespaceGone, NamespaceID: -2})
-			a.detacher.heed(t.Context(), netops.Event{Kind: netops.PortGone, Port: "bthnone"})
+			a.detacher.Handle(t.Context(), netops.Event{Kind: netops.NamespaceGone, NamespaceID: -2})
+			a.detacher.Handle(t.Context(), netops.Event{Kind: netops.PortGone, Port: "bthnone"})
 			a.Journal.ForgetWithin("crowded", prefixes("172.31.0.0/26")[0])
 		})
 		return bytes, a.Journal.Looked() - before

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/member"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
@@ -39,25 +40,25 @@ func (r *rig) passing() map[string]time.Duration {
 }
 
 // joins is what a stopped agent does up to its first proof.
-func (r *rig) joins() *prover {
+func (r *rig) joins() *member.Prover {
 	r.t.Helper()
 	a := r.agent
-	standing, err := a.keeper.meet(r.t.Context())
+	standing, err := a.keeper.Meet(r.t.Context())
 	check(r.t, err)
 	config, err := a.Store.Config.Read(r.t.Context())
 	check(r.t, err)
 	a.Configure(config)
-	me, _, err := a.keeper.nodeRecord(r.t.Context(), config)
+	me, _, err := a.keeper.NodeRecord(r.t.Context(), config)
 	check(r.t, err)
-	check(r.t, a.keeper.fenceBefore(me))
-	unbroken := a.keeper.unbroken()
+	check(r.t, a.keeper.FenceBefore(me))
+	unbroken := a.keeper.Unbroken()
 	session, err := a.Store.Sessions.Join(r.t.Context(), me)
 	check(r.t, err)
 	if standing.Recovering {
-		a.keeper.recoveryLeft(standing)
+		a.keeper.RecoveryLeft(standing)
 	}
-	p := &prover{agent: a.keeper, session: session, unbroken: unbroken}
-	p.settled.Store(true)
+	p := &member.Prover{Agent: a.keeper, Session: session, Unbroken: unbroken}
+	p.Settled.Store(true)
 	return p
 }
 
@@ -76,12 +77,12 @@ func TestAClassThatWasNotArmedBeforeAProofDoesNotPassByIt(t *testing.T) {
 	r.foreign()
 	p := r.joins()
 	check(t, p.Arm())
-	r.agent.keeper.recovery.began = time.Now().Add(-time.Hour) // the others' rights run out while the proof is on its way
+	r.agent.keeper.Recovery.Began = time.Now().Add(-time.Hour) // the others' rights run out while the proof is on its way
 	p.Proven(wire.Boottime())
 	if got := r.passing(); len(got) != 0 {
 		t.Errorf("%v pass: nothing was armed", got)
 	}
-	if got := r.agent.keeper.unbroken(); got[allocator.Stateless] || got[allocator.Stateful] {
+	if got := r.agent.keeper.Unbroken(); got[allocator.Stateless] || got[allocator.Stateful] {
 		t.Errorf("unbroken is %v, and nothing passes", got)
 	}
 	check(t, p.Arm())
@@ -134,9 +135,9 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 	if left := r.passing()["stateless"]; left < 30*time.Second {
 		t.Fatalf("the kernel lets pass for %s", left)
 	}
-	me := p.session.Node()
+	me := p.Session.Node()
 	me.AddressLease = allocator.Duration(12 * time.Second)
-	check(t, r.agent.keeper.fenceBefore(me))
+	check(t, r.agent.keeper.FenceBefore(me))
 	if left := r.agent.Rights.Left(allocator.Stateless); left > 12*time.Second {
 		t.Errorf("the key is about to say 12 s, and the agent goes on for %s", left)
 	}
@@ -153,7 +154,7 @@ func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
 	p.Proven(wire.Boottime())
 	r.change(func(c *config.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
 	r.put("nodes/n1", `{"name":"n1","machine":"another","boot":"b","journal":"j","fencing":"evidence","session":"2s","addressLease":"1m0s"}`)
-	err := r.agent.keeper.presentOnce(t.Context())
+	err := r.agent.keeper.PresentOnce(t.Context())
 	if _, taken := errors.AsType[*session.NodeTakenError](err); !taken {
 		t.Fatalf("the node joins under a name that is another machine's: %v", err)
 	}
@@ -177,7 +178,7 @@ func TestAnAgentThatStartsInARecoveryKeepsOpenWhatTheKernelHasLeftOpen(t *testin
 	p := r.joins()
 	check(t, p.Arm())
 	p.Proven(wire.Boottime())
-	if now := r.passing(); !p.session.Recovering() || now["stateful"] <= before["stateful"]-time.Second ||
+	if now := r.passing(); !p.Session.Recovering() || now["stateful"] <= before["stateful"]-time.Second ||
 		now["stateless"] <= before["stateless"]-time.Second {
 		t.Errorf("for %v they pass, for %v they did before the new agent's first proof", now, before)
 	}
@@ -203,13 +204,13 @@ func TestTheTimersOfAMachineThatHasSleptSinceTellNoAgentThatARightIsUnbroken(t *
 	r.strict(10*time.Second, time.Minute)
 	r.stop()
 	r.open()
-	if got := r.agent.keeper.unbroken(); !got[allocator.Stateful] || !got[allocator.Stateless] {
+	if got := r.agent.keeper.Unbroken(); !got[allocator.Stateful] || !got[allocator.Stateless] {
 		t.Fatalf("unbroken is %v: want both, which pass", got)
 	}
 	past := r.agent.Journal.Cluster()
 	past.Slept -= time.Second
 	r.agent.Journal.SetCluster(past)
-	if got := r.agent.keeper.unbroken(); got[allocator.Stateful] || got[allocator.Stateless] {
+	if got := r.agent.keeper.Unbroken(); got[allocator.Stateful] || got[allocator.Stateless] {
 		t.Errorf("unbroken is %v, and the timers stood still for a second", got)
 	}
 }
@@ -221,11 +222,11 @@ func TestARightThatHasRunOutIsBroken(t *testing.T) {
 	p := r.joins()
 	check(t, p.Arm())
 	p.Proven(wire.Boottime())
-	if got := r.agent.keeper.unbroken(); !got[allocator.Stateful] {
+	if got := r.agent.keeper.Unbroken(); !got[allocator.Stateful] {
 		t.Fatalf("unbroken is %v right after a proof", got)
 	}
 	r.until("the right has run out", func() bool { return r.agent.Rights.Left(allocator.Stateful) <= 0 })
-	if got := r.agent.keeper.unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
+	if got := r.agent.keeper.Unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
 		t.Errorf("unbroken is %v: want the stateless class alone", got)
 	}
 }
@@ -237,7 +238,7 @@ func TestAnAgentWithAnEtcdOfItsOwnDoesNotFence(t *testing.T) {
 	r.open()
 	r.agent.Alone = true
 	p := r.joins()
-	if fenced, err := r.agent.Kernel.Fenced(); err != nil || fenced || p.session.Node().Fencing != record.FencingEvidence || r.agent.Strict() {
-		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.session.Node().Fencing)
+	if fenced, err := r.agent.Kernel.Fenced(); err != nil || fenced || p.Session.Node().Fencing != record.FencingEvidence || r.agent.Strict() {
+		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.Session.Node().Fencing)
 	}
 }

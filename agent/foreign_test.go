@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-ipam/berth/agent/conflict"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
@@ -74,7 +75,7 @@ func behindUplink(t *testing.T, addresses ...string) (r *rig, onUplink func(id s
 
 // freeUnasked is how many addresses of the pool tiny the wire is still to be asked for.
 func (r *rig) freeUnasked() (n int) {
-	r.agent.addresses.pools.with(tiny, func(s *allocator.Space) { n = len(s.Unasked(100)) })
+	r.agent.addresses.Pools.With(tiny, func(s *allocator.Space) { n = len(s.Unasked(100)) })
 	return n
 }
 
@@ -94,7 +95,7 @@ func TestTheAddressOfAHostBehindTheUplinkIsGivenToNobody(t *testing.T) {
 
 // toldOfProxies reports whether proxy ARP is told.
 func (r *rig) toldOfProxies() bool {
-	return slices.ContainsFunc(r.agent.Findings.List(), func(f record.NodeFinding) bool { return f.Kind == proxyARP })
+	return slices.ContainsFunc(r.agent.Findings.List(), func(f record.NodeFinding) bool { return f.Kind == conflict.ProxyARP })
 }
 
 // everything is what the pool tiny has, each by itself: where one goes the others stay.
@@ -112,7 +113,7 @@ func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
 		t.Errorf("nothing is told: %v", r.agent.Findings.List())
 	}
 	r.until("the wire was asked for the whole part", func() bool { return r.freeUnasked() == 0 })
-	if r.agent.detector.lookAtProxies(t.Context()); !r.toldOfProxies() {
+	if r.agent.detector.LookAtProxies(t.Context()); !r.toldOfProxies() {
 		t.Error("it still answers for everything, and is told no more")
 	}
 }
@@ -158,7 +159,7 @@ func TestASettingSwitchesTheAskingOff(t *testing.T) {
 	r.change(func(c *config.Config) { c.Settings.Probe = "" })
 	r.until("and asked again when it is on", func() bool {
 		quarantined := 0
-		r.agent.addresses.pools.with(tiny, func(s *allocator.Space) { quarantined = s.Counts().Quarantined })
+		r.agent.addresses.Pools.With(tiny, func(s *allocator.Space) { quarantined = s.Counts().Quarantined })
 		return r.freeUnasked() == 0 && quarantined > 0 || r.agent.Journal.Holder("tiny", netip.MustParseAddr("10.7.0.1")) != nil
 	})
 }
@@ -169,7 +170,7 @@ func TestAHostOfManyAddressesIsNoProxy(t *testing.T) {
 	for _, c := range []struct {
 		asked, answered int
 		proxy           bool
-	}{{64, proxyAt, false}, {64, 32, false}, {2, 2, false}, {proxyAt, proxyAt, true}, {64, 33, true}} {
+	}{{64, conflict.ProxyAt, false}, {64, 32, false}, {2, 2, false}, {conflict.ProxyAt, conflict.ProxyAt, true}, {64, 33, true}} {
 		var ask []netip.Addr
 		answers := map[netip.Addr]net.HardwareAddr{}
 		for i := range c.asked {
@@ -178,10 +179,10 @@ func TestAHostOfManyAddressesIsNoProxy(t *testing.T) {
 				answers[addr] = mac
 			}
 		}
-		r.agent.detector.findProxies(tiny, "brup0", ask, answers)
-		if is := r.agent.detector.isProxy(mac); is != c.proxy || is != r.toldOfProxies() {
+		r.agent.detector.FindProxies(tiny, "brup0", ask, answers)
+		if is := r.agent.detector.IsProxy(mac); is != c.proxy || is != r.toldOfProxies() {
 			t.Errorf("one that answers for %d of %d is a proxy: %t, told: %t", c.answered, c.asked, is, r.toldOfProxies())
 		}
-		r.agent.detector.forgetProxies()
+		r.agent.detector.ForgetProxies()
 	}
 }

@@ -117,7 +117,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 	if err := r.agent.reporter.NotReady(); err == nil || !strings.Contains(err.Error(), "room") {
 		t.Errorf("/readyz says %v", err)
 	}
-	r.until("it is told", func() bool { return r.found(findingFull) || r.found(findingJournal) })
+	r.until("it is told", func() bool { return r.found("journal-full") || r.found("journal-behind") })
 	for _, e := range r.agent.Journal.Entries() {
 		c := wire.Container{Network: e.Attachment.Network, ID: e.Attachment.Container, Interface: e.Attachment.Interface}
 		if _, err := r.ask(wire.Delete, c); err != nil {
@@ -127,7 +127,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 	r.empty()
 	free()
 	r.until("it has ended", func() bool {
-		return r.agent.reporter.NotReady() == nil && !r.found(findingFull) && !r.found(findingJournal)
+		return r.agent.reporter.NotReady() == nil && !r.found("journal-full") && !r.found("journal-behind")
 	})
 	r.add(r.stateful("after", "db", "db-0"))
 }
@@ -177,9 +177,9 @@ func TestThatTheSocketOfTheMachinesOwnEtcdIsGoneIsTold(t *testing.T) {
 	r := newRig(t)
 	path := filepath.Join(r.dir, "etcd.sock")
 	check(t, os.Rename(path, path+".away"))
-	r.until("it is told", func() bool { return r.found(findingSocket) })
+	r.until("it is told", func() bool { return r.found("socket-gone") })
 	check(t, os.Rename(path+".away", path))
-	r.until("it is told no more", func() bool { return !r.found(findingSocket) })
+	r.until("it is told no more", func() bool { return !r.found("socket-gone") })
 }
 
 func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T) {
@@ -188,7 +188,7 @@ func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T)
 	r.add(c)
 	check(t, os.RemoveAll(filepath.Dir(r.agent.socket.Path)))
 	check(t, os.WriteFile(filepath.Dir(r.agent.socket.Path), nil, 0o600)) // a file in its place: nothing can be made below it
-	r.until("it is told", func() bool { return r.found(findingJournal) && r.found(findingSocket) })
+	r.until("it is told", func() bool { return r.found("journal-behind") && r.found("socket-gone") })
 	if err := r.agent.reporter.NotReady(); err == nil {
 		t.Error("/readyz says that all is well")
 	}
@@ -197,7 +197,7 @@ func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T)
 	}
 	check(t, os.Remove(filepath.Dir(r.agent.socket.Path)))
 	r.until("all is back", func() bool {
-		return r.agent.reporter.NotReady() == nil && !r.found(findingJournal) && !r.found(findingSocket)
+		return r.agent.reporter.NotReady() == nil && !r.found("journal-behind") && !r.found("socket-gone")
 	})
 	r.del(c)
 	r.empty()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -22,7 +23,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 		check(t, err)
 		r.until("the demand is met", func() bool { all, err := r.store.Blocks.Demands(t.Context()); return err == nil && len(all) == 0 })
 		r.agrees()
-		c := r.agent.addresses.pools.counts(tiny)
+		c := r.agent.addresses.Pools.Counts(tiny)
 		if left := c.Free + c.Released + c.Held; left >= before || before-left > max(1, (before-1)/2) {
 			t.Errorf("of %d addresses, one of them held, %d are left", before, left)
 		} else {
@@ -47,9 +48,9 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
-	me := r.agent.addresses.waiters.join(tiny) // as many as there are addresses
+	me := r.agent.addresses.Waiters.Join(tiny) // as many as there are addresses
 	for range 11 {
-		r.agent.addresses.waiters.join(tiny)
+		r.agent.addresses.Waiters.Join(tiny)
 	}
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", V4: 1})
 	check(t, err)
@@ -58,8 +59,8 @@ func TestWhatAnAddHereWaitsForIsNotGiven(t *testing.T) {
 	if b := r.block(); len(b.Of("n2")) > 0 {
 		t.Errorf("the block is %+v, and all of it is waited for", b)
 	}
-	r.agent.addresses.waiters.leave(tiny, me)
-	r.agent.addresses.freed(tiny)
+	r.agent.addresses.Waiters.Leave(tiny, me)
+	r.agent.addresses.Freed(tiny)
 	r.until("the one that nobody waits for is given", func() bool {
 		b := r.block()
 		theirs := b.Of("n2")
@@ -83,15 +84,15 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 		check(t, err)
 	}
 	r.until("the agent has its parts of both", func() bool {
-		return r.agent.addresses.pools.counts(spaceKey{"large", allocator.V4}).Free == 1024-1+2048-1
+		return r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "large", Family: allocator.V4}).Free == 1024-1+2048-1
 	})
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "large", V4: 1})
 	check(t, err)
 	r.until("n2 has got addresses of the whole one", func() bool {
-		b, _ := r.agent.addresses.blocks.at(ipam.BlockID{Pool: "large", Prefix: whole})
+		b, _ := r.agent.addresses.Blocks.At(ipam.BlockID{Pool: "large", Prefix: whole})
 		return len(b.Of("n2")) > 0
 	})
-	if c := r.agent.addresses.pools.counts(spaceKey{"large", allocator.V4}); c.Free < 1024-1 {
+	if c := r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "large", Family: allocator.V4}); c.Free < 1024-1 {
 		t.Errorf("of the one that was not given of, addresses are lost: %+v", c)
 	}
 }

@@ -21,7 +21,7 @@ func TestWhatIsReleasedCanBeClaimedAgain(t *testing.T) {
 		c.Pools["tiny"] = p
 	})
 	r.until("the block is given back", func() bool {
-		r.agent.exchange.giveBackBlocks(t.Context(), everyPool)
+		r.agent.exchange.GiveBackBlocks(t.Context(), everyPool)
 		return r.block().Revision == 0
 	})
 	r.change(func(c *config.Config) {
@@ -49,7 +49,7 @@ func TestAPartThatIsGivenBackLeavesTheOthersOfItsBlock(t *testing.T) {
 		c.Pools["tiny"] = p
 	})
 	r.until("all of the agent's own is given back", func() bool {
-		r.agent.exchange.giveBackBlocks(t.Context(), everyPool)
+		r.agent.exchange.GiveBackBlocks(t.Context(), everyPool)
 		b := r.block()
 		return len(b.Of("n1")) == 0
 	})
@@ -66,7 +66,7 @@ func TestABlockInAStatefulRangeIsGivenBackThoughThereIsNoOtherToSpare(t *testing
 		`{"prefix":"10.42.3.0/26","parts":[{"prefix":"10.42.3.0/26","owner":"n1"}]}`)
 	check(t, err)
 	r.until("it is given back", func() bool {
-		r.agent.exchange.giveBackBlocks(t.Context(), everyPool)
+		r.agent.exchange.GiveBackBlocks(t.Context(), everyPool)
 		blocks, err := r.store.Blocks.List(t.Context())
 		check(t, err)
 		return !slices.ContainsFunc(blocks, func(b record.Block) bool { return b.Prefix.String() == "10.42.3.0/26" })

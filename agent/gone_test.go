@@ -3,6 +3,7 @@ package agent
 import (
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -74,6 +75,6 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 func age(t *testing.T, r *rig, id string) {
 	t.Helper()
 	old := *r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: id, Interface: "eth0"})
-	old.Answered -= 2 * young
+	old.Answered -= 2 * attach.Young
 	check(t, r.agent.Journal.Hold(&old))
 }

@@ -87,14 +87,14 @@ func TestWhileEtcdIsAwayNothingGrowsWithTheContainersThatComeAndGo(t *testing.T)
 	r.churn(some, 3*some)
 	after, goroutines := heap(), runtime.NumGoroutine()
 	t.Logf("heap %d KB, after %d more ADD and DEL %d KB; journal %d KB and %d KB; %d addresses to publish; %d goroutines",
-		before>>10, 2*some, after>>10, journal>>10, r.agent.Journal.Bytes()>>10, r.agent.backlog.len(), goroutines)
+		before>>10, 2*some, after>>10, journal>>10, r.agent.Journal.Bytes()>>10, r.agent.backlog.Len(), goroutines)
 	if grown := after - before; grown > 4<<20 {
 		t.Errorf("the heap has grown by %d KB for %d containers that are gone", grown>>10, 2*some)
 	}
 	if size := r.agent.Journal.Bytes(); size > 16<<20 {
 		t.Errorf("the journal has %d KB for one container", size>>10)
 	}
-	if n := r.agent.backlog.len(); n > 1<<13 {
+	if n := r.agent.backlog.Len(); n > 1<<13 {
 		t.Errorf("%d addresses are to be published: the node has %d", n, 1<<13)
 	}
 }

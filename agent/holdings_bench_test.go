@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
@@ -38,9 +39,9 @@ func crowded(b *testing.B) (r *rig, blocks []record.Block) {
 func BenchmarkANodeFindsOutWhatItHolds(b *testing.B) {
 	r, blocks := crowded(b)
 	defer inside(r.agent.Gate.Exclusive)()
-	r.agent.addresses.settleParts(blocks, 1, nil)
+	r.agent.addresses.SettleParts(blocks, 1, nil)
 	for b.Loop() {
-		if n := len(r.agent.addresses.held(true)); n != len(blocks) {
+		if n := len(r.agent.addresses.Held(true)); n != len(blocks) {
 			b.Fatalf("something is held of %d blocks, want %d", n, len(blocks))
 		}
 	}
@@ -50,13 +51,13 @@ func BenchmarkANodeSettlesItsParts(b *testing.B) {
 	r, blocks := crowded(b)
 	defer inside(r.agent.Gate.Exclusive)()
 	for b.Loop() {
-		r.agent.addresses.pools.with(spaceKey{"crowded", allocator.V4}, func(s *allocator.Space) {
+		r.agent.addresses.Pools.With(addresses.SpaceKey{Pool: "crowded", Family: allocator.V4}, func(s *allocator.Space) {
 			for _, block := range blocks {
 				s.Drop(block.Prefix)
 			}
 		})
-		r.agent.addresses.settleParts(blocks, 1, nil)
-		if c := r.agent.addresses.pools.counts(spaceKey{"crowded", allocator.V4}); c.Held != 64*128 || c.Free > 0 {
+		r.agent.addresses.SettleParts(blocks, 1, nil)
+		if c := r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "crowded", Family: allocator.V4}); c.Held != 64*128 || c.Free > 0 {
 			b.Fatalf("after settling %+v", c)
 		}
 	}

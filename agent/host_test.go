@@ -49,7 +49,7 @@ func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 	r.add(c)
 	e := r.agent.Journal.Entries()[0]
 	port := e.Wiring.Port
-	r.until("the host was looked at", func() bool { return !r.agent.updater.host.Look() })
+	r.until("the host was looked at", func() bool { return !r.agent.updater.Host.Look() })
 	for kind, spoil := range map[string]func() error{
 		"bridge-gone":    func() error { return netlink.LinkDel(link(t, "berth0")) },
 		"bridge-down":    func() error { return netlink.LinkSetDown(link(t, "berth0")) },
@@ -174,7 +174,7 @@ func TestAContainerThatWasRearrangedLagsWithTheReasonAndIsTriedOnce(t *testing.T
 	})
 	var lag record.Lag
 	r.until("the other has it, and this one lags", func() bool {
-		status := r.agent.updater.status()
+		status := r.agent.updater.Status()
 		if len(status.Lagging) == 1 {
 			lag = status.Lagging[0]
 		}
@@ -186,7 +186,7 @@ func TestAContainerThatWasRearrangedLagsWithTheReasonAndIsTriedOnce(t *testing.T
 	if mtu := link(t, port).Attrs().MTU; mtu != before {
 		t.Errorf("half of it was done: the port has MTU %d, it was %d", mtu, before)
 	}
-	if n := r.agent.updater.lagging.rearranged.count(); n != 1 {
+	if n := r.agent.updater.Lagging.Rearranged.Count(); n != 1 {
 		t.Errorf("%d containers are known not to be reached", n)
 	}
 }

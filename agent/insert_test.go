@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -116,7 +117,7 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 	other := r.add(second)
 	r.refused(wire.CodeTryAgain, plain("c")) // nothing rests: no wait
 	r.del(first)
-	if c := r.agent.addresses.pools.counts(spaceKey{"small", allocator.V4}); c.Quarantined != 1 {
+	if c := r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "small", Family: allocator.V4}); c.Quarantined != 1 {
 		t.Errorf("after a DEL in the IPAM role %+v: want one that rests", c)
 	}
 	if got := r.add(plain("d")); got != addr {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
@@ -19,14 +20,14 @@ func (r *rig) passes(port string) bool {
 func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
-	r.agent.isolator.isolate(adds[0].attachment, lostFor(adds[0].entry, "its address is another's by now"))
-	if err := r.agent.attacher.commit(session, adds); err == nil {
+	r.agent.isolator.Isolate(adds[0].Attachment, isolation.LostFor(adds[0].Entry, "its address is another's by now"))
+	if err := r.agent.attacher.Commit(session, adds); err == nil {
 		t.Error("it is answered with an address that is another's")
 	}
-	if r.passes(adds[0].entry.Wiring.Port) {
+	if r.passes(adds[0].Entry.Wiring.Port) {
 		t.Error("its port passes")
 	}
-	r.agent.attacher.undo(adds[0])
+	r.agent.attacher.Undo(adds[0])
 	r.empty()
 	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
@@ -36,27 +37,27 @@ func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T
 func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
-	addr := adds[0].entry.Addresses[0]
-	block, ok := r.agent.addresses.blocks.of(adds[0].pool, addr)
+	addr := adds[0].Entry.Addresses[0]
+	block, ok := r.agent.addresses.Blocks.Of(adds[0].Pool, addr)
 	if !ok {
 		t.Fatal("its block is not known")
 	}
 	block.Parts = []record.Part{{Prefix: block.Prefix, Owner: "n2"}}
 	block.Revision = 1 << 40
-	r.agent.addresses.blocks.put(block) // the view is news first; the allocator and who is isolated follow
-	if err := r.agent.attacher.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
+	r.agent.addresses.Blocks.Put(block) // the view is news first; the allocator and who is isolated follow
+	if err := r.agent.attacher.Commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit of %s, which is n2's: %v", addr, err)
 	}
-	r.agent.attacher.undo(adds[0])
+	r.agent.attacher.Undo(adds[0])
 }
 
 func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
 	e := r.agent.Journal.Entries()[0]
-	r.agent.isolator.isolate(e.Attachment, lostFor(e, "its address is another's"))
+	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its address is another's"))
 	check(t, r.agent.Kernel.Join(e.Wiring.Port, string(e.Class)))
-	r.agent.isolator.isolate(e.Attachment, lostFor(e, "its address is another's still"))
+	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its address is another's still"))
 	if r.passes(e.Wiring.Port) {
 		t.Error("who is isolated once is cut only once")
 	}
@@ -72,17 +73,17 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 8, Identity: e.Identity(),
 		Holder: &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
 	}
-	r.agent.keeper.compareHolder(word)
+	r.agent.keeper.CompareHolder(word)
 	if r.agent.Journal.Isolated() != 0 {
 		t.Error("it is isolated by an epoch before its own")
 	}
-	if before := r.generation(); !r.agent.keeper.older(word) {
+	if before := r.generation(); !r.agent.keeper.Older(word) {
 		t.Error("it is not seen to be older")
-	} else if r.agent.keeper.lookAgain(t.Context(), word); len(r.agent.Reassert) > 0 || r.generation() != before {
+	} else if r.agent.keeper.LookAgain(t.Context(), word); len(r.agent.Reassert) > 0 || r.generation() != before {
 		t.Error("the node joins anew for a word that is only late")
 	}
 	word.Epoch = 10
-	r.agent.keeper.compareHolder(word)
+	r.agent.keeper.CompareHolder(word)
 	if r.agent.Journal.Isolated() != 1 {
 		t.Error("it has moved on, and is not isolated")
 	}

@@ -68,9 +68,9 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 		return s.Recovering() && time.Duration(s.Node().AddressLease) == 6*time.Second
 	})
 	left := func() time.Duration {
-		standing, err := r.agent.keeper.meet(t.Context())
+		standing, err := r.agent.keeper.Meet(t.Context())
 		check(t, err)
-		return r.agent.keeper.recoveryLeft(standing)
+		return r.agent.keeper.RecoveryLeft(standing)
 	}
 	if now := left(); now < 30*time.Second {
 		t.Errorf("the recovery is over in %s: a node may have had a right of a minute", now)
@@ -82,7 +82,7 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	r.stop()
 	r.open()
 	a := r.agent
-	_, err := a.keeper.meet(t.Context())
+	_, err := a.keeper.Meet(t.Context())
 	check(t, err)
 	_, err = a.Store.Config.Read(t.Context())
 	check(t, err)
@@ -90,20 +90,20 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	pool := r.pool()
 	block := record.Block{Pool: "default", Prefix: pool.BlockOf(netip.MustParseAddr("10.42.200.1")), Revision: late}
 	a.Configure(&config.Config{Revision: late, Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
-	a.addresses.blocks.put(block)
+	a.addresses.Blocks.Put(block)
 	a.Absences.TakeNodes(kv.Update[record.Node]{Full: true, Revision: late,
 		Set: []record.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
 	a.Rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
-	a.updater.lagging.set(late, true, nil)
+	a.updater.Lagging.Set(late, true, nil)
 	r.foreign()
-	standing, err := a.keeper.meet(t.Context())
+	standing, err := a.keeper.Meet(t.Context())
 	check(t, err)
-	if _, known := a.addresses.blocks.at(keyOf(block)); known || a.Config().Revision != 0 || a.Absences.LongestRight(allocator.Stateful) != 0 ||
-		a.updater.lagging.revision() != 0 {
+	if _, known := a.addresses.Blocks.At(block.ID()); known || a.Config().Revision != 0 || a.Absences.LongestRight(allocator.Stateful) != 0 ||
+		a.updater.Lagging.Revision() != 0 {
 		t.Errorf("at %+v it still builds upon a block, a configuration, a node or a status of before", standing)
 	}
-	if left := a.keeper.recoveryLeft(standing); left < 2*time.Hour || a.keeper.recovery.longest[allocator.Stateful] < time.Hour {
-		t.Errorf("the recovery is over in %s, by %v: this node had a right of two hours, and n2 one of an hour", left, a.keeper.recovery.longest)
+	if left := a.keeper.RecoveryLeft(standing); left < 2*time.Hour || a.keeper.Recovery.Longest[allocator.Stateful] < time.Hour {
+		t.Errorf("the recovery is over in %s, by %v: this node had a right of two hours, and n2 one of an hour", left, a.keeper.Recovery.Longest)
 	}
 }
 
@@ -114,11 +114,11 @@ func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesL
 	block := pool.BlockOf(netip.MustParseAddr("10.42.200.1"))
 	got := record.Block{Pool: "default", Prefix: block, Revision: 1 << 40, Parts: []record.Part{{Prefix: block, Owner: "n1"}}}
 	own := a.Gate.Session()
-	a.keeper.beginAnew(session.ClusterState{Cluster: "c"})
-	if err := a.addresses.own(own, got); !errors.Is(err, node.ErrSuperseded) {
+	a.keeper.OnStoreReset(session.ClusterState{Cluster: "c"})
+	if err := a.addresses.Own(own, got); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("it is taken in: %v", err)
 	}
-	if _, known := a.addresses.blocks.at(keyOf(got)); known {
+	if _, known := a.addresses.Blocks.At(got.ID()); known {
 		t.Error("by its revision no word of this life would count")
 	}
 }

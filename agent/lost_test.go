@@ -27,7 +27,7 @@ func longest(c wire.Container) wire.Container {
 // loseJournal stops the agent and removes its journal.
 func (r *rig) loseJournal() {
 	r.t.Helper()
-	r.until("all is published", func() bool { return r.agent.backlog.len() == 0 })
+	r.until("all is published", func() bool { return r.agent.backlog.Len() == 0 })
 	r.stop()
 	check(r.t, os.Remove(r.agent.Journal.Path()))
 }
@@ -84,7 +84,7 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 	r.until("all are cut and told", func() bool {
 		told := 0
 		for _, f := range r.agent.Findings.List() {
-			if f.Kind == findingUnread {
+			if f.Kind == "port-unread" {
 				told++
 			}
 		}
@@ -106,9 +106,9 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 		t.Errorf("the member that runs was let go of: %+v, %v", held, err)
 	}
 	unread := plan.PortName(attachmentOf(c))
-	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) || !r.found(findingUnread) {
+	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) || !r.found("port-unread") {
 		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.Kernel.HasPort(unread), r.passes(unread),
-			r.found(findingUnread))
+			r.found("port-unread"))
 	}
 	r.restart()
 	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) {
@@ -118,7 +118,7 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
 	}
 	r.del(c)
-	if r.agent.Kernel.HasPort(unread) || r.found(findingUnread) {
+	if r.agent.Kernel.HasPort(unread) || r.found("port-unread") {
 		t.Error("its DEL has left it")
 	}
 	r.del(a)
@@ -136,11 +136,11 @@ func TestAPortThatCannotBeReadGoesWithItsContainer(t *testing.T) {
 	check(t, err)
 	r.put("reservations/default/"+addr.String(), "{")
 	r.start()
-	if !r.found(findingUnread) {
+	if !r.found("port-unread") {
 		t.Fatal("it is not told")
 	}
 	check(t, sandbox.Remove(c.Netns))
-	r.until("it is told no more", func() bool { return !r.found(findingUnread) })
+	r.until("it is told no more", func() bool { return !r.found("port-unread") })
 	r.put("reservations/default/"+addr.String(), string(got.Kvs[0].Value))
 	r.empty()
 }
@@ -163,7 +163,7 @@ func TestWhoWasCutWhenTheJournalWasLostStaysSoUntilEtcdNamesIt(t *testing.T) {
 			t.Errorf("%s passes, and etcd does not name it", c.ID)
 		}
 	}
-	r.until("nothing is published of who is cut", func() bool { return r.agent.backlog.len() == 0 })
+	r.until("nothing is published of who is cut", func() bool { return r.agent.backlog.Len() == 0 })
 	if s := r.assigned(addrA); s != nil {
 		t.Errorf("%+v is published", s)
 	}

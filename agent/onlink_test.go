@@ -45,7 +45,7 @@ func TestAPoolMayHaveItsGatewayOnTheLinkAlone(t *testing.T) {
 			change(&p)
 			config.Pools["far"] = p
 		})
-		r.until("the change is applied", func() bool { v := r.agent.updater.revision(); return v.Complete && v.Revision == r.revision() })
+		r.until("the change is applied", func() bool { v := r.agent.updater.Revision(); return v.Complete && v.Revision == r.revision() })
 		_, err = r.ask(wire.Read, c)
 		check(t, err)
 	}

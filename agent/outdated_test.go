@@ -58,7 +58,7 @@ func TestAContainerThatLacksWhatOnlyNewOnesGetIsNotUpToDateBeforeItIsMadeAnew(t 
 	pool.MTU, pool.Routes = 1400, []allocator.Route{{To: netip.MustParsePrefix("192.0.2.0/24"), Via: netip.MustParseAddr("10.42.0.1")}}
 	r.apply(pool)
 	r.lacking(map[string]string{"a": "dns", "b": "dns, mtu, routes"})
-	if v := r.agent.updater.revision(); v.Complete || v.Applied >= v.Revision {
+	if v := r.agent.updater.Revision(); v.Complete || v.Applied >= v.Revision {
 		t.Errorf("VERSION says %+v", v)
 	}
 

@@ -26,14 +26,15 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 	r.etcd.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if r.agent.exchange.give(ctx, session, d, tiny) {
+	if r.agent.exchange.Give(ctx, session, d, tiny) {
 		t.Error("without etcd the demand has been met")
 	}
-	if out := r.agent.addresses.doubts(); len(out) != 1 || slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(out[0].part) }) {
+	out := r.agent.addresses.Indeterminate()
+	if len(out) != 1 || slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(out[0].Part) }) {
 		t.Errorf("in doubt are %v, owned %v", out, r.owns())
 	}
 	r.startEtcd()
-	r.until("it is settled", func() bool { return len(r.agent.addresses.doubts()) == 0 && slices.Equal(r.owns(), before) })
+	r.until("it is settled", func() bool { return len(r.agent.addresses.Indeterminate()) == 0 && slices.Equal(r.owns(), before) })
 }
 
 func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
@@ -43,13 +44,13 @@ func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
 	check(t, err)
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
-	o := r.agent.addresses.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
-	_, err = block.Transfer(t.Context(), session, o.block, o.part, d)
+	o := r.agent.addresses.TakeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	_, err = block.Transfer(t.Context(), session, o.Block, o.Part, d)
 	check(t, err)
-	r.agent.addresses.doubt(o)
-	r.until("it is settled", func() bool { return len(r.agent.addresses.doubts()) == 0 })
-	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
-		t.Errorf("the agent owns %v, and has given %v", r.owns(), o.part)
+	r.agent.addresses.MarkIndeterminate(o)
+	r.until("it is settled", func() bool { return len(r.agent.addresses.Indeterminate()) == 0 })
+	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.Part) }) {
+		t.Errorf("the agent owns %v, and has given %v", r.owns(), o.Part)
 	}
 	r.agrees()
 }
@@ -60,7 +61,7 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 	r.add(c)
 	r.del(c)
 	r.until("all is published", func() bool {
-		return r.agent.backlog.len() == 0 && r.assigned(netip.MustParseAddr("10.7.0.2")) == nil
+		return r.agent.backlog.Len() == 0 && r.assigned(netip.MustParseAddr("10.7.0.2")) == nil
 	})
 	before := r.owns()
 	r.etcd.Stop()
@@ -69,9 +70,9 @@ func TestABlockWhoseReleaseIsNotAnsweredIsNotLost(t *testing.T) {
 	p.Reuse, p.Cooldown, p.Draining = 0, 0, true
 	drains.Pools["tiny"], drains.Revision = p, drains.Revision+1
 	r.agent.Configure(drains)
-	r.until("its release is in doubt", func() bool { return len(r.agent.addresses.doubts()) == 1 && len(r.owns()) == 0 })
+	r.until("its release is in doubt", func() bool { return len(r.agent.addresses.Indeterminate()) == 1 && len(r.owns()) == 0 })
 	r.startEtcd()
-	r.until("it is settled", func() bool { return len(r.agent.addresses.doubts()) == 0 })
+	r.until("it is settled", func() bool { return len(r.agent.addresses.Indeterminate()) == 0 })
 	r.agrees()
 	if b := r.block(); len(b.Of("n1")) > 0 && !slices.Equal(r.owns(), before) {
 		t.Errorf("the agent owns %v of %+v", r.owns(), b)
@@ -87,7 +88,7 @@ func TestWhatIsNotGivenComesBack(t *testing.T) {
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	before := r.owns()
-	if !r.agent.exchange.give(t.Context(), session, d, tiny) {
+	if !r.agent.exchange.Give(t.Context(), session, d, tiny) {
 		t.Error("a demand that is withdrawn counts as one that waits")
 	}
 	if own := r.owns(); !slices.Equal(own, before) {

@@ -54,7 +54,7 @@ func TestNeitherAFullPoolNorAnIsolatedContainerMakesStatusFail(t *testing.T) {
 	r.crowdedOut(func(*record.Settings) {})
 	r.add(r.stateless("a", "web"))
 	for _, e := range r.agent.Journal.Entries() {
-		r.agent.isolator.isolate(e.Attachment, func(*journal.Entry) *journal.Isolation {
+		r.agent.isolator.Isolate(e.Attachment, func(*journal.Entry) *journal.Isolation {
 			return &journal.Isolation{Epoch: journal.Never, Reason: "its address is another's"}
 		})
 	}
@@ -113,7 +113,7 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 	} {
 		a.Rights = session.NewRights(wire.Boottime)
 		a.Rights.Prove(wire.Boottime()-c.ago, c.session, c.addressLease)
-		err := a.reporter.statusOf(t.Context(), &wire.Request{Operation: wire.Status})
+		err := a.reporter.StatusOf(t.Context(), &wire.Request{Operation: wire.Status})
 		code, body := readyz()
 		if c.says == "" {
 			if err != nil || code != http.StatusOK {

@@ -32,22 +32,22 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	r, _, _ := shared(t)
 	r.add(r.tiny("a"))
-	o := r.agent.addresses.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	o := r.agent.addresses.TakeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
-	now, err := block.Settle(t.Context(), session, o.block)
+	now, err := block.Settle(t.Context(), session, o.Block)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
-	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
-		t.Errorf("the agent owns %v, and %v is on its way out", r.owns(), o.part)
+	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.Part) }) {
+		t.Errorf("the agent owns %v, and %v is on its way out", r.owns(), o.Part)
 	}
 	// In doubt it comes back with the first word that is newer than what was compared.
-	r.agent.addresses.doubt(o)
+	r.agent.addresses.MarkIndeterminate(o)
 	now, err = block.Settle(t.Context(), session, now)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
-	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.addresses.doubts()) > 0 {
-		t.Errorf("the agent owns %v, and in doubt are %v", own, r.agent.addresses.doubts())
+	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.addresses.Indeterminate()) > 0 {
+		t.Errorf("the agent owns %v, and in doubt are %v", own, r.agent.addresses.Indeterminate())
 	}
 }
 
@@ -59,7 +59,7 @@ func TestWhatWasGivenIsOutBeforeTheWatchTells(t *testing.T) {
 	for range 5 {
 		d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 		check(t, err)
-		if !r.agent.exchange.give(t.Context(), session, d, tiny) {
+		if !r.agent.exchange.Give(t.Context(), session, d, tiny) {
 			t.Fatal("nothing was given")
 		}
 		own, b := r.owns(), r.block()

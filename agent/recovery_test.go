@@ -174,7 +174,7 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 	kept, over := r.add(running), r.add(ended)
 	r.del(ended)
 	r.until("this node is the first of those that live", func() bool { return r.agent.Absences.First("n1") })
-	r.agent.caretaker.endOver(t.Context(), time.Now().Add(time.Hour))
+	r.agent.caretaker.EndOver(t.Context(), time.Now().Add(time.Hour))
 	has := func(what string, addr, want bool) {
 		t.Helper()
 		if addr != want {
@@ -187,10 +187,10 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 		p.Retain = allocator.Duration(30 * time.Minute)
 		c.Pools["default"] = p
 	})
-	r.until("the agent knows", func() bool { return r.agent.caretaker.retains() })
-	r.agent.caretaker.endOver(t.Context(), time.Now().Add(10*time.Minute))
+	r.until("the agent knows", func() bool { return r.agent.caretaker.Retains() })
+	r.agent.caretaker.EndOver(t.Context(), time.Now().Add(10*time.Minute))
 	has("within the time", r.reserved(over.String()), true)
-	r.agent.caretaker.endOver(t.Context(), time.Now().Add(time.Hour))
+	r.agent.caretaker.EndOver(t.Context(), time.Now().Add(time.Hour))
 	has("after the time", r.reserved(over.String()), false)
 	has("of a container that runs", r.reserved(kept.String()), true)
 	identities, err := r.etcdctl().Get(t.Context(), "/berth/v1/identities/", withPrefix)

@@ -13,18 +13,18 @@ func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) 
 	var err error
 	switch r.Operation {
 	case wire.Status:
-		err = a.reporter.statusOf(ctx, r)
+		err = a.reporter.StatusOf(ctx, r)
 	case wire.GC:
-		err = a.detacher.gc(ctx, r)
+		err = a.detacher.Gc(ctx, r)
 	case wire.Insert:
-		response.Results, err = a.attacher.insert(ctx, r, files)
+		response.Results, err = a.attacher.Insert(ctx, r, files)
 	case wire.Delete:
-		response.Results, err = a.detacher.delete(ctx, r, files)
+		response.Results, err = a.detacher.Delete(ctx, r, files)
 	default: // read, and what is refused as unknown
 		if r.Select == nil {
-			response.Revision, err = a.attacher.read(ctx, r, files)
+			response.Revision, err = a.attacher.Read(ctx, r, files)
 		} else if err = a.Allowed(r.Operation); err == nil {
-			response.Set, err = a.reporter.readSelected(ctx, r.Select)
+			response.Set, err = a.reporter.ReadSelected(ctx, r.Select)
 		}
 	}
 	if err != nil {

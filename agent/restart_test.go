@@ -86,11 +86,11 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	r.stop()
 	check(t, os.Remove(r.agent.Journal.Path()))
 	r.open()
-	_, err := r.agent.keeper.meet(t.Context())
+	_, err := r.agent.keeper.Meet(t.Context())
 	check(t, err)
-	me, former, err := r.agent.keeper.nodeRecord(t.Context(), r.config())
+	me, former, err := r.agent.keeper.NodeRecord(t.Context(), r.config())
 	check(t, err)
-	r.agent.addresses.noteForgotten(&me, former)
+	r.agent.addresses.NoteLostJournal(&me, former)
 	_, err = r.agent.Store.Sessions.Join(t.Context(), me)
 	check(t, err)
 	r.stop()
@@ -109,7 +109,7 @@ func (r *rig) nextBoot() {
 
 // owned reports whether the allocator has an address.
 func (r *rig) owned(addr netip.Addr) (owned bool) {
-	r.agent.addresses.pools.on("default", addr, func(s *allocator.Space) { owned = s.Owns(addr) })
+	r.agent.addresses.Pools.On("default", addr, func(s *allocator.Space) { owned = s.Owns(addr) })
 	return owned
 }
 

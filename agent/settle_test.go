@@ -9,6 +9,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
@@ -70,11 +72,11 @@ func TestABlockThatEtcdLostAndNobodyUsesIsNotHandedOutOf(t *testing.T) {
 	c := r.stateless("a", "web")
 	r.add(c)
 	r.del(c)
-	r.until("it is published", func() bool { return r.agent.backlog.len() == 0 })
+	r.until("it is published", func() bool { return r.agent.backlog.Len() == 0 })
 	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/blocks/", clientv3.WithPrefix())
 	check(t, err)
 	r.regain()
-	r.agent.addresses.pools.with(spaceKey{"default", allocator.V4}, func(s *allocator.Space) {
+	r.agent.addresses.Pools.With(addresses.SpaceKey{Pool: "default", Family: allocator.V4}, func(s *allocator.Space) {
 		if parts := s.Parts(); len(parts) != 0 {
 			t.Errorf("it still hands out of %v", parts)
 		}
@@ -127,35 +129,35 @@ func TestOneRecordThatCannotBeReadKeepsNoNodeFromSettling(t *testing.T) {
 }
 
 // chosen is an ADD on its way, up to its commit.
-func (r *rig) chosen(id string) (*session.Session, []*add) {
+func (r *rig) chosen(id string) (*session.Session, []*attach.Add) {
 	r.t.Helper()
 	return r.uncommitted(r.stateless(id, "web"))
 }
 
-func (r *rig) uncommitted(c wire.Container) (*session.Session, []*add) {
+func (r *rig) uncommitted(c wire.Container) (*session.Session, []*attach.Add) {
 	r.t.Helper()
 	ns, err := os.Open(c.Netns)
 	check(r.t, err)
 	r.t.Cleanup(func() { ns.Close() })
 	c.NetnsFile = 1
-	set, err := targets(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
+	set, err := attach.Targets(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
 	check(r.t, err)
-	begun, err := r.agent.attacher.begin(r.t.Context(), set[0], wire.Boottime())
+	begun, err := r.agent.attacher.Begin(r.t.Context(), set[0], wire.Boottime())
 	check(r.t, err)
-	session, err := r.agent.attacher.chooseAll(r.t.Context(), []*add{begun}, wire.Boottime())
+	session, err := r.agent.attacher.ChooseAll(r.t.Context(), []*attach.Add{begun}, wire.Boottime())
 	check(r.t, err)
-	check(r.t, r.agent.attacher.wire(begun))
-	return session, []*add{begun}
+	check(r.t, r.agent.attacher.Wire(begun))
+	return session, []*attach.Add{begun}
 }
 
 func TestNothingCommitsThatAFormerSessionChose(t *testing.T) {
 	r := newRig(t)
 	session, adds := r.chosen("a")
 	r.regain()
-	if err := r.agent.attacher.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
+	if err := r.agent.attacher.Commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit under a former session: %v", err)
 	}
-	r.agent.attacher.undo(adds[0])
+	r.agent.attacher.Undo(adds[0])
 	r.empty()
 }
 
@@ -166,10 +168,10 @@ func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
 	pool.MTU = 1400
 	r.apply(pool)
 	r.until("the agent has the configuration", func() bool { p, _, err := r.agent.Pool("default"); return err == nil && p.MTU == 1400 })
-	if err := r.agent.attacher.commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
+	if err := r.agent.attacher.Commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("commit under a former configuration: %v", err)
 	}
-	r.agent.attacher.undo(adds[0])
+	r.agent.attacher.Undo(adds[0])
 	r.empty()
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
@@ -17,7 +18,7 @@ import (
 )
 
 // tiny is one block of 13 usable addresses, 10.7.0.2 to 10.7.0.14.
-var tiny = spaceKey{"tiny", allocator.V4}
+var tiny = addresses.SpaceKey{Pool: "tiny", Family: allocator.V4}
 
 // shared is a rig with the pool tiny and a second node, of which only the session is there.
 func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Block) {
@@ -41,7 +42,7 @@ func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Bloc
 		b, err := block.Claim(t.Context(), n2, "tiny", r.agent.Config().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
 		check(t, err)
 		r.until("the agent knows who owns the block", func() bool {
-			now, ok := r.agent.addresses.blocks.at(keyOf(b))
+			now, ok := r.agent.addresses.Blocks.At(b.ID())
 			return ok && now.Revision >= b.Revision
 		})
 		return b
@@ -62,7 +63,7 @@ func (r *rig) waiting(c wire.Container) (ended chan *wire.Response) {
 		response, _ := r.ask(wire.Insert, c)
 		ended <- response
 	}()
-	r.until("the ADD waits", func() bool { return r.agent.addresses.waiters.len(tiny) > 0 })
+	r.until("the ADD waits", func() bool { return r.agent.addresses.Waiters.Len(tiny) > 0 })
 	return ended
 }
 
@@ -100,7 +101,7 @@ func (r *rig) undemanded() {
 
 // owns are the parts that the agent's allocator has of the pool tiny.
 func (r *rig) owns() (parts []netip.Prefix) {
-	r.agent.addresses.pools.with(tiny, func(s *allocator.Space) { parts = s.Parts() })
+	r.agent.addresses.Pools.With(tiny, func(s *allocator.Space) { parts = s.Parts() })
 	return parts
 }
 
@@ -130,11 +131,11 @@ func (r *rig) agrees() {
 
 // word is what the watch would say.
 func (r *rig) word(u kv.Update[record.Block]) {
-	news, keys, _ := r.agent.addresses.blocks.take(u)
+	news, keys, _ := r.agent.addresses.Blocks.Take(u)
 	for _, c := range news {
-		keys = append(keys, keyOf(c.now))
+		keys = append(keys, c.Now.ID())
 	}
-	r.agent.Gate.Shared(func() { r.agent.addresses.reconcile(keys...) })
+	r.agent.Gate.Shared(func() { r.agent.addresses.Reconcile(keys...) })
 }
 
 // silent keeps a session and nothing else.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -20,7 +21,7 @@ func (r *rig) count() [4]int {
 		}
 	}
 	held := 0
-	r.agent.addresses.pools.each(func(_ spaceKey, s *allocator.Space) { held += s.Counts().Held })
+	r.agent.addresses.Pools.Each(func(_ addresses.SpaceKey, s *allocator.Space) { held += s.Counts().Held })
 	attached := 0
 	reservations, err := r.store.Reservations.List(r.t.Context())
 	check(r.t, err)

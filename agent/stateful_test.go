@@ -96,7 +96,7 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 
 	session, adds := r.uncommitted(c)
 	adopt(8)
-	check(t, a.attacher.commit(session, adds))
+	check(t, a.attacher.Commit(session, adds))
 	settled("the same ADD again", 8)
 
 	config := r.config()
@@ -106,7 +106,7 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 	unlock := inside(a.Gate.Exclusive)
 	defer unlock()
 	brought := make(chan error, 1)
-	go func() { brought <- a.updater.bringOne(t.Context(), at, config) }()
+	go func() { brought <- a.updater.BringOne(t.Context(), at, config) }()
 	r.until("the kernel has the new configuration", func() bool { return mtu(t, c) == 1400 })
 	adopt(9)
 	select {

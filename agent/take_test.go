@@ -7,6 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
@@ -49,7 +50,7 @@ func (r *rig) oneBlock(x *session.Session) record.Block {
 	check(r.t, err)
 	r.until("the agent knows pool and block", func() bool {
 		_, _, err := r.agent.Pool("tiny")
-		return err == nil && len(r.agent.addresses.blocks.in(spaceKey{"tiny", allocator.V4})) == 1
+		return err == nil && len(r.agent.addresses.Blocks.In(addresses.SpaceKey{Pool: "tiny", Family: allocator.V4})) == 1
 	})
 	return block
 }
@@ -105,11 +106,11 @@ func TestTheEndOfAFormerSessionDoesNotEndThePresentOne(t *testing.T) {
 	r.stop()
 	a := r.agent
 	a.Lost.Lower()
-	a.keeper.sessionGone(a.Gate.Session().Generation() - 1)
+	a.keeper.SessionGone(a.Gate.Session().Generation() - 1)
 	if len(a.Lost) != 0 {
 		t.Error("the end of a former one ends it")
 	}
-	a.keeper.sessionGone(a.Gate.Session().Generation())
+	a.keeper.SessionGone(a.Gate.Session().Generation())
 	if len(a.Lost) != 1 {
 		t.Error("its own end does not end it")
 	}

@@ -42,15 +42,15 @@ func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t 
 				t.Errorf("with %s damaged, %s passes: %v", key, other, r.passes(port))
 			}
 		}
-		if !r.found(findingCut) || r.finding("record-damaged", "/berth/v1/"+key) == "" {
-			t.Errorf("with %s damaged: told that it is cut: %v; of the record: %q", key, r.found(findingCut),
+		if !r.found("container-cut") || r.finding("record-damaged", "/berth/v1/"+key) == "" {
+			t.Errorf("with %s damaged: told that it is cut: %v; of the record: %q", key, r.found("container-cut"),
 				r.finding("record-damaged", "/berth/v1/"+key))
 		}
 		if n := r.agent.Journal.Isolated(); n != 0 {
 			t.Errorf("%d are isolated: etcd names nobody else", n)
 		}
 		r.put(key, was)
-		r.until("it passes again", func() bool { return r.passes(ports[id]) && !r.found(findingCut) })
+		r.until("it passes again", func() bool { return r.passes(ports[id]) && !r.found("container-cut") })
 	}
 }
 
@@ -60,7 +60,7 @@ func TestInTheModeOfEvidenceAContainerGoesOnWhoseRecordCannotBeRead(t *testing.T
 	port := r.agent.Journal.Entries()[0].Wiring.Port
 	r.spoils("reservations/default/" + reserved.String())
 	r.start()
-	if !r.passes(port) || r.found(findingCut) {
-		t.Errorf("it passes: %v; told that it is cut: %v", r.passes(port), r.found(findingCut))
+	if !r.passes(port) || r.found("container-cut") {
+		t.Errorf("it passes: %v; told that it is cut: %v", r.passes(port), r.found("container-cut"))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -162,7 +163,7 @@ func TestADryRunDeletesNothingAndReleaseGivesTheReservationUp(t *testing.T) {
 func TestASetTooLargeOrWithOneBadMemberAmongFiftyChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("warm", "")) // so that bridge and block are there
-	set := make([]wire.Container, maxSet+1)
+	set := make([]wire.Container, attach.MaxSet+1)
 	for i := range set {
 		set[i] = wire.Container{Network: "net", ID: fmt.Sprint("c", i), Interface: "eth0", Role: wire.IPAM}
 	}

@@ -44,7 +44,7 @@ func TestAnAddThatFindsNoAddressIsEndedByAReleaseHere(t *testing.T) {
 	}
 	first := r.waiting(r.tiny("first"))
 	second := r.waiting(r.tiny("second"))
-	r.until("both wait", func() bool { return r.agent.addresses.waiters.len(tiny) == 2 })
+	r.until("both wait", func() bool { return r.agent.addresses.Waiters.Len(tiny) == 2 })
 	r.demanded("n1")
 	freed := r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: "c", Interface: "eth0"}).Addresses[0]
 	r.del(all[2])

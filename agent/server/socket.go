@@ -16,9 +16,6 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// RequestTime bounds a request. Runtimes give up after a minute or more; code 11 tells them to come again.
-const RequestTime = 30 * time.Second
-
 // A Handler does what a request asks for, until ctx ends: its caller has gone, or its time is over. The files are open
 // until it returns.
 type Handler func(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response
@@ -161,7 +158,7 @@ func (s *Socket) serveOne(stop context.Context, c *conn) {
 // handle has a request done within its time. Its files are closed then: an open namespace stays alive.
 func (s *Socket) handle(c *conn, r *wire.Request, files []*os.File) (*wire.Response, time.Duration) {
 	defer closeAll(files)
-	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), c.UnixConn), RequestTime)
+	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), c.UnixConn), wire.RequestTime)
 	defer cancel()
 	began := time.Now()
 	response := s.Handle(ctx, r, files)

@@ -48,12 +48,12 @@ var rules = map[string]rule{
 	"internal/ifname":  {},
 	"internal/nearest": {},
 	"internal/sandbox": {others: []string{"golang.org/x/sys/"}},
-	"internal/task":    {},
+	"internal/task":    {others: []string{"golang.org/x/sync/"}},
 	"lease": {
 		ours: []string{"lease/admin", "lease/block", "lease/config", "lease/kv", "lease/reservation", "lease/rollout", "lease/session"},
 	},
 	"lease/kv":      {ours: []string{"allocator", "internal/task"}, others: etcd},
-	"lease/record":  {ours: []string{"lease/kv", "allocator"}, others: etcd},
+	"lease/record":  {ours: []string{"lease/kv", "allocator", "allocator/ipam"}, others: etcd},
 	"lease/session": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/broken", "internal/task"}, others: etcd},
 	"lease/block":   {ours: []string{"lease/kv", "lease/record", "lease/session", "allocator"}, others: etcd},
 	"lease/reservation": {
@@ -92,11 +92,11 @@ var rules = map[string]rule{
 	"netops/nettest": {ours: []string{"internal/sandbox"}, others: kernel},
 	"metrics":        {others: prom},
 	"agent": {
-		ours: []string{"agent/host", "agent/host/bridges", "agent/findings", "agent/journal", "agent/node", "agent/plan", "agent/server",
-			"metrics", "netops", "lease", "lease/admin", "lease/block", "lease/config", "lease/kv", "lease/record", "lease/reservation",
-			"lease/rollout", "lease/session",
-			"allocator", "allocator/ipam", "internal/wire", "internal/broken", "internal/ifname", "internal/task"},
-		others: slices.Concat(etcd, prom, []string{"golang.org/x/"}),
+		ours: []string{"agent/addresses", "agent/attach", "agent/backlog", "agent/caretaker", "agent/conflict", "agent/findings", "agent/host",
+			"agent/isolation", "agent/journal", "agent/machine", "agent/member", "agent/node", "agent/publish", "agent/report",
+			"agent/rundir", "agent/server", "agent/transfers", "agent/update", "lease", "lease/kv", "internal/wire", "metrics",
+			"netops"},
+		others: slices.Concat(prom, []string{"go.uber.org/zap", "golang.org/x/sync/"}),
 	},
 	"agent/host/bridges": {ours: []string{"netops"}},
 	"agent/exclusive":    {others: []string{"golang.org/x/sys/"}},
@@ -108,7 +108,73 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/plan": {ours: []string{"agent/journal", "allocator", "netops"}},
-	"agent/node": {ours: []string{"lease/session", "allocator"}},
+	"agent/node": {
+		ours: []string{"agent/findings", "agent/journal", "lease", "lease/config", "lease/kv", "lease/record", "lease/session", "allocator",
+			"allocator/ipam", "internal/broken", "internal/task", "internal/wire", "metrics", "netops"},
+		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
+	},
+	"agent/isolation": {
+		ours:   []string{"agent/journal", "agent/node", "agent/plan", "allocator", "allocator/ipam", "netops"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/backlog": {
+		ours: []string{"allocator/ipam", "internal/task"},
+	},
+	"agent/addresses": {
+		ours: []string{"agent/backlog", "agent/isolation", "agent/journal", "agent/node", "lease/block", "lease/config", "lease/kv",
+			"lease/record", "lease/session", "allocator", "allocator/ipam", "internal/broken", "internal/task", "internal/wire"},
+		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
+	},
+	"agent/conflict": {
+		ours:   []string{"agent/addresses", "agent/node", "lease/config", "lease/record", "allocator", "internal/wire"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/transfers": {
+		ours: []string{"agent/addresses", "agent/backlog", "agent/node", "lease/block", "lease/config", "lease/kv", "lease/record",
+			"lease/session", "allocator", "internal/broken", "internal/task", "internal/wire"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/machine": {
+		ours: []string{"agent/addresses", "agent/node", "agent/transfers", "lease/block", "lease/config", "lease/record", "lease/session",
+			"allocator", "allocator/ipam", "internal/task"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/publish": {
+		ours: []string{"agent/addresses", "agent/backlog", "agent/isolation", "agent/journal", "agent/node", "lease/block", "lease/kv",
+			"lease/record", "lease/reservation", "lease/rollout", "allocator", "allocator/ipam", "internal/broken", "internal/task"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/update": {
+		ours: []string{"agent/backlog", "agent/host", "agent/journal", "agent/node", "agent/plan", "lease/config", "lease/kv", "lease/record",
+			"allocator", "internal/task", "internal/wire", "netops"},
+		others: []string{"go.uber.org/zap", "golang.org/x/sync/", "golang.org/x/sys/"},
+	},
+	"agent/member": {
+		ours: []string{"agent/addresses", "agent/backlog", "agent/findings", "agent/isolation", "agent/journal", "agent/node", "agent/publish",
+			"lease/config", "lease/kv", "lease/record", "lease/reservation", "lease/session", "allocator", "allocator/ipam",
+			"internal/broken", "internal/task", "internal/wire", "netops"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/attach": {
+		ours: []string{"agent/addresses", "agent/backlog", "agent/conflict", "agent/host", "agent/host/bridges", "agent/isolation",
+			"agent/journal", "agent/machine", "agent/member", "agent/node", "agent/plan", "agent/publish", "agent/update",
+			"lease/config", "lease/record", "lease/reservation", "lease/session", "allocator", "internal/broken", "internal/ifname",
+			"internal/task", "internal/wire", "netops"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/report": {
+		ours: []string{"agent/addresses", "agent/attach", "agent/backlog", "agent/node", "agent/update", "lease/admin", "lease/record",
+			"lease/rollout", "lease/session", "allocator", "internal/task", "internal/wire", "metrics"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/caretaker": {
+		ours:   []string{"agent/node", "lease/admin", "lease/config", "lease/record", "lease/reservation", "allocator", "internal/task"},
+		others: []string{"go.uber.org/zap"},
+	},
+	"agent/rundir": {
+		ours:   []string{"agent/isolation", "agent/node", "agent/server", "internal/task"},
+		others: []string{"go.uber.org/zap", "golang.org/x/sys/"},
+	},
 	"agent/server": {
 		ours:   []string{"agent/findings", "lease/rollout", "allocator", "internal/task", "internal/wire"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sys/"},

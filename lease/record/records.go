@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 )
 
 // Records are what the keys hold, as JSON. A field that the key says is filled in when a record is read, and left out
@@ -107,6 +108,9 @@ type Block struct {
 	Parts    []Part       `json:"parts"`
 	Revision int64        `json:"revision,omitempty"`
 }
+
+// ID tells the block from all others.
+func (b Block) ID() ipam.BlockID { return ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix} }
 
 // A Demand says that ADDs of a node wait for addresses of a pool. It ends with the node's session.
 type Demand struct {

@@ -1,0 +1,131 @@
+package addresses
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// holdings are the stateless addresses that this node holds by what it knows itself, as prefixes in each block.
+type holdings map[ipam.BlockID][]netip.Prefix
+
+// Held is what the journal's containers have, with the parts around it that the allocator owns. With freed it is also the
+// addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
+// while etcd recovers.
+func (a *Manager) Held(freed bool) holdings {
+	h, own, pools := holdings{}, a.Pools.parts(), a.Config().Pools
+	seen := map[ownPart]bool{}
+	add := func(pool string, addr netip.Addr) {
+		p, ok := pools[pool]
+		part := own.around(pool, addr)
+		if !ok || !p.Contains(addr) || seen[ownPart{pool, part}] {
+			return
+		}
+		seen[ownPart{pool, part}] = true
+		k := ipam.BlockID{Pool: pool, Prefix: p.BlockOf(addr)}
+		h[k] = append(h[k], part)
+	}
+	for _, e := range a.Journal.Entries() {
+		if e.Class == allocator.Stateless && e.Isolated == nil {
+			for _, addr := range e.Addresses {
+				add(e.Pool, addr)
+			}
+		}
+	}
+	if freed {
+		for _, f := range a.Journal.Freed(func(journal.Freed) bool { return true }) {
+			add(f.Pool, f.Address)
+		}
+	}
+	return h
+}
+
+// An ownPart is one that the allocator owns, or an address alone.
+type ownPart struct {
+	pool string
+	part netip.Prefix
+}
+
+// alleged is what of the blocks etcd says to be a node's and is not among the holdings; with nil holdings, nothing is.
+func (h holdings) alleged(blocks []record.Block, node string) map[ipam.BlockID][]netip.Prefix {
+	if h == nil {
+		return nil
+	}
+	alleged := map[ipam.BlockID][]netip.Prefix{}
+	for _, b := range blocks {
+		for _, p := range b.Of(node) {
+			alleged[b.ID()] = append(alleged[b.ID()], allocator.Subtract(p.Prefix, h[b.ID()])...)
+		}
+	}
+	return alleged
+}
+
+// AssertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
+// they are then.
+func (a *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
+	byKey := map[ipam.BlockID]int{}
+	for i, b := range blocks {
+		byKey[b.ID()] = i
+	}
+	for k, prefixes := range held {
+		i, known := byKey[k]
+		if known && !uncovered(blocks[i], prefixes) {
+			continue
+		}
+		b, err := block.Assert(ctx, s, k.Pool, k.Prefix, prefixes)
+		if a.Damaged(err) {
+			if err := a.recallBlock(ctx, k, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.Log.Warn("etcd had no record of what this node holds of a block", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix))
+		if known {
+			blocks[i] = b
+		} else {
+			blocks = append(blocks, b)
+		}
+	}
+	return blocks, nil
+}
+
+// recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
+func (a *Manager) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
+	before, err := a.Store.Blocks.Before(ctx, k.Pool, k.Prefix)
+	_, unknown := errors.AsType[*kv.DamagedError](err)
+	if err != nil && !unknown {
+		return err
+	}
+	if !unknown {
+		a.IsolateLost(before)
+		return nil
+	}
+	for _, e := range a.Journal.Entries() {
+		if e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains) {
+			a.isolator.Unsure.Add(e.Attachment, damage)
+		}
+	}
+	return nil
+}
+
+func uncovered(b record.Block, prefixes []netip.Prefix) bool {
+	var covered []netip.Prefix
+	for _, p := range b.Parts {
+		covered = append(covered, p.Prefix)
+	}
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return len(allocator.Subtract(p, covered)) > 0 })
+}

@@ -1,0 +1,87 @@
+package addresses
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// An InFlight is a part on its way to another owner, or to none. It leaves the allocator before etcd is asked, and
+// comes back with the block's next word, if that says that it is this node's still.
+type InFlight struct {
+	Space         SpaceKey
+	Block         record.Block // as the transaction compares it
+	Part          netip.Prefix
+	indeterminate bool // the answer was lost: it was carried out, or will be, or never will
+}
+
+// TakeOut takes a part out of the allocator, which chooses it, and notes that it is on its way; nil: there is none.
+func (a *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
+	p := &a.Pools
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.spaces[k]
+	if !ok {
+		return nil
+	}
+	part, ok := choose(s)
+	if !ok {
+		return nil
+	}
+	block, ok := a.Blocks.At(ipam.BlockID{Pool: k.Pool, Prefix: s.BlockOf(part.Addr())})
+	if !ok {
+		return nil // etcd has no record of it: it is not this node's to give, nor to use
+	}
+	o := &InFlight{Space: k, Block: block, Part: part}
+	p.out = append(p.out, o)
+	return o
+}
+
+// Resolved ends a part's way: what the block is now, or what is known of it that is newer, decides whose it is. The
+// gate is not held.
+func (a *Manager) Resolved(o *InFlight, now record.Block) {
+	if now.Revision == 0 {
+		now.Revision = o.Block.Revision // it has no record, and no word of it up to there counts any more
+	}
+	a.Blocks.Ended(now)
+	if now.OwnerOf(o.Part.Addr()) != a.Name {
+		a.Journal.ForgetWithin(o.Space.Pool, o.Part)
+	}
+	a.Pools.mu.Lock()
+	a.Pools.out = slices.DeleteFunc(a.Pools.out, func(each *InFlight) bool { return each == o })
+	a.Pools.mu.Unlock()
+	a.Gate.Shared(func() { a.Reconcile(o.Block.ID()) })
+}
+
+// MarkIndeterminate keeps a part out until it is settled what has become of it.
+func (a *Manager) MarkIndeterminate(o *InFlight) {
+	a.Pools.mu.Lock()
+	defer a.Pools.mu.Unlock()
+	o.indeterminate = true
+}
+
+// Indeterminate are the parts of which it is not known what has become of them.
+func (a *Manager) Indeterminate() []*InFlight {
+	a.Pools.mu.Lock()
+	defer a.Pools.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(a.Pools.out), func(o *InFlight) bool { return !o.indeterminate })
+}
+
+// kept is what of a block the allocator may not own though it is this node's: it is on its way out, a journal that is lost
+// may have handed out of it, or only an etcd that recovers says so. A doubt ends with a word of the block that is newer than
+// what was compared: no
+// transaction that compares less can be carried out any more. The lock is held.
+func (p *pools) kept(k ipam.BlockID, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
+	p.out = slices.DeleteFunc(p.out, func(o *InFlight) bool {
+		return o.indeterminate && o.Block.ID() == k && now.Revision != o.Block.Revision
+	})
+	for _, o := range p.out {
+		if o.Block.ID() == k {
+			kept = append(kept, o.Part)
+		}
+	}
+	return slices.Concat(kept, p.quarantined.of(k, own), p.alleged[k])
+}

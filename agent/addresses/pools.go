@@ -1,0 +1,164 @@
+package addresses
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// pools holds the addresses that this node may hand out: one allocator.Space for each pool and family. What is out or
+// shunned is in none of them, whatever etcd says.
+type pools struct {
+	mu          sync.Mutex
+	spaces      map[SpaceKey]*allocator.Space
+	out         []*InFlight
+	quarantined quarantined
+	alleged     map[ipam.BlockID][]netip.Prefix // only an etcd that recovers says that they are this node's
+}
+
+// A SpaceKey tells a space from all others: those of a pool's two families are two.
+type SpaceKey struct {
+	Pool   string
+	Family allocator.Family
+}
+
+// SpaceOf is the space in which an address of a pool lies.
+func SpaceOf(pool string, addr netip.Addr) SpaceKey {
+	return SpaceKey{Pool: pool, Family: allocator.FamilyOf(addr)}
+}
+
+// configure takes a new configuration: new pools get a space, the space of a removed pool stays as long as it has parts.
+func (p *pools) configure(c *config.Config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spaces == nil {
+		p.spaces = map[SpaceKey]*allocator.Space{}
+	}
+	for name, pool := range c.Pools {
+		for _, f := range pool.Families() {
+			k := SpaceKey{Pool: name, Family: f}
+			if s, ok := p.spaces[k]; ok {
+				s.Configure(&pool)
+			} else {
+				p.spaces[k] = allocator.NewSpace(&pool, f)
+			}
+		}
+	}
+	for k, s := range p.spaces {
+		if _, ok := c.Pools[k.Pool]; !ok && len(s.Parts()) == 0 {
+			delete(p.spaces, k)
+		}
+	}
+}
+
+// settle ends what was on its way out, drops what is in no block, and with forgotten shuns what the node owns. Where held
+// is not nil, what the node owns by etcd's word alone is alleged.
+func (p *pools) settle(blocks []record.Block, node string, held holdings, forgotten bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = nil
+	p.alleged = held.alleged(blocks, node)
+	if forgotten {
+		p.quarantined.all(blocks, node)
+	}
+	there := map[ipam.BlockID]bool{}
+	for _, b := range blocks {
+		there[b.ID()] = true
+	}
+	for k, s := range p.spaces {
+		for _, block := range s.Blocks() {
+			if !there[ipam.BlockID{Pool: k.Pool, Prefix: block}] {
+				s.Drop(block) // etcd has no record of it any more, and nothing of it is in use
+			}
+		}
+	}
+}
+
+func (p *pools) take(k SpaceKey, app allocator.App, now allocator.Instant, cooling bool) (allocator.Grant, allocator.Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.spaces[k]; ok {
+		return s.Take(app, now, cooling)
+	}
+	return allocator.Grant{}, allocator.Exhausted
+}
+
+// takeAddress takes one that was asked for by name; the errors are the allocator's.
+func (p *pools) takeAddress(k SpaceKey, a netip.Addr, now allocator.Instant) (allocator.Grant, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.spaces[k]; ok {
+		s.Settle(now)
+		return s.TakeAddress(a)
+	}
+	return allocator.Grant{}, allocator.ErrNotOwned
+}
+
+// On runs f on the space of an address; where this node has none, it does nothing.
+func (p *pools) On(pool string, a netip.Addr, f func(*allocator.Space)) {
+	p.With(SpaceOf(pool, a), f)
+}
+
+func (p *pools) With(k SpaceKey, f func(*allocator.Space)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.spaces[k]; ok {
+		f(s)
+	}
+}
+
+func (p *pools) Release(pool string, a netip.Addr, app allocator.App, now allocator.Instant, quarantine time.Duration) {
+	p.On(pool, a, func(s *allocator.Space) { s.Release(a, app, now, quarantine) })
+}
+
+func (p *pools) Counts(k SpaceKey) (c allocator.Counts) {
+	p.With(k, func(s *allocator.Space) { c = s.Counts() })
+	return c
+}
+
+// spaceParts are the parts that the allocator owned at some moment, in order.
+type spaceParts map[SpaceKey][]netip.Prefix
+
+func (p *pools) parts() spaceParts {
+	all := spaceParts{}
+	p.Each(func(k SpaceKey, s *allocator.Space) { all[k] = s.Parts() })
+	return all
+}
+
+// around is the part that an address lies in, or the address alone where none is owned.
+func (all spaceParts) around(pool string, a netip.Addr) netip.Prefix {
+	parts := all[SpaceOf(pool, a)]
+	after, _ := slices.BinarySearchFunc(parts, a, func(p netip.Prefix, a netip.Addr) int {
+		if p.Contains(a) {
+			return -1
+		}
+		return p.Addr().Compare(a)
+	})
+	if after > 0 && parts[after-1].Contains(a) {
+		return parts[after-1]
+	}
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+// Keys are those of all spaces.
+func (p *pools) Keys() []SpaceKey {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.spaces))
+}
+
+// Each runs f on every space.
+func (p *pools) Each(f func(SpaceKey, *allocator.Space)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, s := range p.spaces {
+		f(k, s)
+	}
+}

@@ -1,0 +1,36 @@
+package addresses
+
+import (
+	"context"
+	"net/netip"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// Stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned
+// here, or lies in what the node has taken from another.
+func (a *Manager) Stale(s record.Assignment) bool {
+	if a.Journal.Holder(s.Pool, s.Address) != nil {
+		return false
+	}
+	own := false
+	a.Pools.On(s.Pool, s.Address, func(space *allocator.Space) { own = space.Owns(s.Address) })
+	return own || s.Node == a.Name
+}
+
+// clearTaken takes away what the former owner of a block had published of it.
+func (a *Manager) clearTaken(ctx context.Context, b record.Block) {
+	assignments, err := a.Store.Blocks.Assignments(ctx)
+	if err != nil {
+		a.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))
+		return
+	}
+	for _, s := range assignments {
+		if s.Pool == b.Pool && b.Prefix.Contains(s.Address) && a.Stale(s) {
+			a.backlog.Add(s.Pool, []netip.Addr{s.Address})
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package addresses
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// requested are the addresses that this node asks the owners of their parts for by name: those that ADDs wait for, and those that
+// the machine itself has.
+type requested struct {
+	mu      sync.Mutex
+	adds    map[ipam.Address][]task.Signal
+	machine map[ipam.Address]bool
+}
+
+// join says that an ADD waits for an address. Its signal says that something has changed.
+func (w *requested) join(at ipam.Address) task.Signal {
+	me := task.NewSignal()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.adds == nil {
+		w.adds = map[ipam.Address][]task.Signal{}
+	}
+	w.adds[at] = append(w.adds[at], me)
+	return me
+}
+
+func (w *requested) leave(at ipam.Address, me task.Signal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.adds[at] = slices.DeleteFunc(w.adds[at], func(each task.Signal) bool { return each == me }); len(w.adds[at]) == 0 {
+		delete(w.adds, at)
+	}
+}
+
+// wake lets the ADDs look that wait for an address of a pool.
+func (w *requested) wake(pool string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at, all := range w.adds {
+		if at.Pool == pool {
+			for _, each := range all {
+				each.Raise()
+			}
+		}
+	}
+}
+
+// SetMachine replaces the addresses of the machine's that others own, and reports whether they were others.
+func (w *requested) SetMachine(all map[ipam.Address]bool) (news bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	news = len(all) != len(w.machine)
+	for at := range all {
+		news = news || !w.machine[at]
+	}
+	w.machine = all
+	return news
+}
+
+// demandedAtOnce bounds how many addresses a demand names: the others are asked for when those are met.
+const demandedAtOnce = 64
+
+// Into adds what is wanted to the demands of each pool.
+func (w *requested) Into(demands map[string]record.Demand) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at := range w.adds {
+		d := demands[at.Pool]
+		if d.Pool = at.Pool; len(d.Addresses) < demandedAtOnce {
+			d.Addresses = append(d.Addresses, at.Addr)
+		}
+		demands[at.Pool] = d
+	}
+	for at := range w.machine {
+		d := demands[at.Pool]
+		if d.Pool = at.Pool; len(d.Machine) < demandedAtOnce {
+			d.Machine = append(d.Machine, at.Addr)
+		}
+		demands[at.Pool] = d
+	}
+}
+
+// awaitAddress waits until an address that was asked for is this node's, which another owns. Whoever has it is named at once.
+func (a *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr) error {
+	at := ipam.Address{Pool: k.Pool, Addr: addr}
+	me := a.addresses.Requested.join(at)
+	a.addresses.Waiters.Signal.Raise()
+	defer func() {
+		a.addresses.Requested.leave(at, me)
+		a.addresses.Waiters.Signal.Raise()
+	}()
+	for {
+		owned, owner := false, ""
+		a.addresses.Pools.With(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+		if pool, _, err := a.Pool(k.Pool); err == nil {
+			b, _ := a.addresses.Blocks.Of(pool, addr)
+			owner = b.OwnerOf(addr)
+		}
+		if owned || owner == "" {
+			return nil
+		}
+		if err := a.heldElsewhere(ctx, at); err != nil {
+			return err
+		}
+		if err := a.TakeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
+			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
+		}
+		look := time.NewTimer(lookTime)
+		select {
+		case <-me:
+		case <-look.C:
+		case <-ctx.Done():
+			look.Stop()
+			return wire.Errorf(wire.CodeTryAgain,
+				"address %s was asked for, and belongs to node %s, which has not given it within %s: it may rest there, or that node is away", addr,
+				owner, waitTime)
+		}
+		look.Stop()
+	}
+}
+
+// heldElsewhere says who has an address, by what is published.
+func (a *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
+	s, err := a.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
+	if err != nil || s == nil {
+		//lint:ignore nilerr the address is asked for anyway, and its owner knows
+		return nil
+	}
+	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.Addr, s.Attachment, s.Node)
+}
+
+// TakeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
+func (a *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.Addr) error {
+	pool, _, err := a.Pool(k.Pool)
+	if err != nil {
+		return err
+	}
+	b, known := a.addresses.Blocks.Of(pool, addr)
+	from, _, over := a.Absences.Over(b.OwnerOf(addr), allocator.Stateless)
+	if !known || !over {
+		return ErrNoBlock
+	}
+	session, err := a.Holding(allocator.Stateless)
+	if err == nil {
+		err = a.takeBlock(ctx, session, k, b, from)
+	}
+	if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
+		return ErrNoBlock
+	}
+	return err
+}

@@ -1,0 +1,53 @@
+package addresses
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// reserved is what this node knows of the stateful addresses that are given; it only guides choices.
+type reserved struct {
+	mu    sync.Mutex
+	pools map[string]map[netip.Addr]int64 // the revision that said so
+}
+
+func (r *reserved) Taken(pool string) func(netip.Addr) bool {
+	return func(addr netip.Addr) bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, ok := r.pools[pool][addr]
+		return ok
+	}
+}
+
+func (r *reserved) Take(u kv.Update[record.Reservation]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if u.Full || r.pools == nil {
+		r.pools = map[string]map[netip.Addr]int64{}
+	}
+	for _, e := range u.Mended {
+		delete(r.pools[e.At.Pool], e.At.Address)
+	}
+	for _, e := range u.Bad { // it is somebody's, and not known whose
+		if e.At.Kind == kv.KindReservation {
+			r.put(e.At.Pool, e.At.Address, e.Revision)
+		}
+	}
+	for _, s := range u.Set {
+		r.put(s.Pool, s.Address, s.Revision)
+	}
+	for _, g := range u.Gone {
+		delete(r.pools[g.Pool], g.Address)
+	}
+}
+
+func (r *reserved) put(pool string, a netip.Addr, revision int64) {
+	if r.pools[pool] == nil {
+		r.pools[pool] = map[netip.Addr]int64{}
+	}
+	r.pools[pool][a] = revision
+}

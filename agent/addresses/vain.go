@@ -1,0 +1,41 @@
+package addresses
+
+import (
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// exhaustedFor is how long an ADD that has waited in vain speaks for its pool.
+const exhaustedFor = time.Minute
+
+// exhausted is when an ADD last waited its whole time for an address of a pool, and there was none.
+type exhausted struct {
+	mu   sync.Mutex
+	last map[string]allocator.Instant
+}
+
+func (v *exhausted) note(pool string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.last == nil {
+		v.last = map[string]allocator.Instant{}
+	}
+	v.last[pool] = wire.Boottime()
+}
+
+func (v *exhausted) Lately(pool string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at, ever := v.last[pool]
+	return ever && wire.Boottime() < at+exhaustedFor
+}
+
+// ended says that an ADD has got an address of a pool, or that this node has one for the next.
+func (v *exhausted) ended(pool string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.last, pool)
+}

@@ -1,0 +1,159 @@
+package addresses
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+const (
+	waitTime = 10 * time.Second // bounds an ADD's wait for an address of a pool that has none left for this node
+	lookTime = time.Second      // how long it waits for a word before it looks again by itself
+)
+
+// waiters are the ADDs that wait for an address, those of one pool and family in the order of their coming. Only the
+// first of them takes what there is, so that none starves.
+type waiters struct {
+	mu     sync.Mutex
+	queues map[SpaceKey][]task.Signal
+	Signal task.Signal // it has changed for what this node asks others
+}
+
+// Join puts one more at the end. Its signal says that there may be something to take, and that it is the first.
+func (w *waiters) Join(k SpaceKey) task.Signal {
+	me := task.NewSignal()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.queues == nil {
+		w.queues = map[SpaceKey][]task.Signal{}
+	}
+	w.queues[k] = append(w.queues[k], me)
+	w.Signal.Raise()
+	return me
+}
+
+func (w *waiters) Leave(k SpaceKey, me task.Signal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queues[k] = slices.DeleteFunc(w.queues[k], func(each task.Signal) bool { return each == me })
+	if len(w.queues[k]) > 0 {
+		w.queues[k][0].Raise()
+	} else {
+		delete(w.queues, k)
+	}
+	w.Signal.Raise()
+}
+
+func (w *waiters) first(k SpaceKey, me task.Signal) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.queues[k][0] == me
+}
+
+// wake lets the first one look.
+func (w *waiters) wake(k SpaceKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queues[k]) > 0 {
+		w.queues[k][0].Raise()
+	}
+}
+
+// wakeAll lets the first one of each queue look.
+func (w *waiters) wakeAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, queue := range w.queues {
+		queue[0].Raise()
+	}
+}
+
+func (w *waiters) Len(k SpaceKey) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queues[k])
+}
+
+// Count is how many wait in all.
+func (w *waiters) Count() (all int) {
+	for _, n := range w.Counts() {
+		all += n
+	}
+	return all
+}
+
+// Counts are how many wait, by pool and family.
+func (w *waiters) Counts() map[SpaceKey]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make(map[SpaceKey]int, len(w.queues))
+	for k, queue := range w.queues {
+		all[k] = len(queue)
+	}
+	return all
+}
+
+// Freed says that an address of this node has become free, or was gained: for an ADD that waits here, else for one that
+// waits elsewhere.
+func (a *Manager) Freed(k SpaceKey) {
+	a.Exhausted.ended(k.Pool)
+	a.Waiters.wake(k)
+	a.Requested.wake(k.Pool)
+	a.ToGive.Raise()
+}
+
+// await waits for an address until one comes, or the caller's patience or its own ends.
+func (a *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, app allocator.App) (allocator.Grant, error) {
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, waitTime)
+	defer cancel()
+	me := a.addresses.Waiters.Join(k)
+	defer func() {
+		a.addresses.Waiters.Leave(k, me)
+		a.addresses.ToGive.Raise()
+	}()
+	last := error(ErrNoBlock)
+	for {
+		if a.addresses.Waiters.first(k, me) {
+			grant, err := a.tryOne(ctx, k, app)
+			if err == nil {
+				a.addresses.Exhausted.ended(pool.Name)
+				return grant, nil
+			}
+			last = err
+		}
+		look := time.NewTimer(a.addresses.UntilRested(k))
+		select {
+		case <-me:
+		case <-look.C:
+		case <-ctx.Done():
+			look.Stop()
+			if caller.Err() == nil && errors.Is(last, ErrNoBlock) {
+				a.addresses.Exhausted.note(pool.Name)
+			}
+			return allocator.Grant{}, noAddress(pool, k, last)
+		}
+		look.Stop()
+	}
+}
+
+// UntilRested is how long to wait for the next quarantine's end, or else until one looks again.
+func (a *Manager) UntilRested(k SpaceKey) time.Duration {
+	wait := lookTime
+	a.Pools.With(k, func(s *allocator.Space) {
+		if at, ok := s.Rest(); ok {
+			wait = max(0, min(wait, at-wire.Boottime()))
+		}
+	})
+	return wait + time.Millisecond
+}
+
+// QuarantineIPAM is how long nobody gets an address that was released in the IPAM role: the plugin above may release
+// it before it deletes the interface.
+const QuarantineIPAM = 2 * time.Second

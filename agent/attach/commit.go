@@ -1,0 +1,87 @@
+package attach
+
+import (
+	"time"
+
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/update"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// Commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
+// journal says that the answer is given.
+func (a *Attacher) Commit(session *session.Session, adds []*Add) (err error) {
+	if broken.Generation {
+		a.meetAnotherGeneration(session, adds)
+	}
+	commit := func() error { return a.commitAll(adds) }
+	if broken.Generation {
+		a.Gate.Shared(func() { err = commit() })
+		return err
+	}
+	return a.Gate.Commit(session, commit)
+}
+
+func (a *Attacher) commitAll(adds []*Add) error {
+	config := a.Config()
+	for _, add := range adds {
+		switch {
+		case broken.Generation:
+		case a.Rights.Left(add.owns()) <= 0:
+			return node.ErrSuperseded
+		case add.former == nil && config.PoolRevisions[add.Pool.Name] != add.config.PoolRevisions[add.Pool.Name]:
+			return node.ErrSuperseded // wired by a configuration that the roll-out believes to be past
+		case !broken.Settling && a.Addresses.LostAddress(add.Entry):
+			return node.ErrSuperseded // after those were looked for whom the loss of the block isolates
+		}
+	}
+	for _, add := range adds {
+		if err := a.commitOne(add); err != nil {
+			return err
+		}
+	}
+	for _, add := range adds {
+		if add.former != nil {
+			continue
+		}
+		if add.class == allocator.Stateful {
+			a.Metrics.Allocated(string(allocator.Stateful), "reserved")
+			continue
+		}
+		for _, g := range add.grants {
+			a.Metrics.Allocated(string(allocator.Stateless), string(g.Source))
+		}
+		a.Backlog.Add(add.Pool.Name, add.Entry.Addresses)
+	}
+	return nil
+}
+
+// commitOne writes the answer down, which ends an isolation that this ADD has overcome, and lets the port pass then: who
+// isolates meanwhile is found by the one or the other.
+func (a *Attacher) commitOne(add *Add) error {
+	answered := *add.Entry
+	answered.Answered, answered.Given = wire.Boottime(), update.Given(add.Entry.Role, add.Pool)
+	answered.Wiring.MAC = add.attached.mac
+	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
+	if broken.Journal {
+		time.AfterFunc(300*time.Millisecond, func() { _ = a.Journal.Hold(&answered) })
+	} else if err := a.Journal.Change(&answered); err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "%w", err)
+	}
+	add.done = true
+	passes, err := a.letPassUnlessBroken(&answered)
+	if err != nil {
+		return wire.Errorf(wire.CodeIO, "%w", err)
+	}
+	if !passes {
+		return node.ErrSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
+	}
+	a.Isolator.Identified(answered.Wiring.Port)
+	if a.Updater.Lagging.Drop(add.Attachment) {
+		a.Backlog.Signal.Raise() // the status tells it
+	}
+	return nil
+}

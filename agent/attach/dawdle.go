@@ -1,0 +1,33 @@
+package attach
+
+import (
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// meetAnotherGeneration has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile
+// commits once the node has another session.
+func (a *Attacher) meetAnotherGeneration(session *session.Session, adds []*Add) {
+	const patience = 200 // looks, 50 ms apart
+	for range patience {
+		same := a.Gate.Session() == session
+		if !same || a.Rights.Left(adds[0].class) > 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// letPassUnlessBroken is letPass, but in that build an ADD passes whatever has become of its address meanwhile.
+func (a *Attacher) letPassUnlessBroken(e *journal.Entry) (passes bool, err error) {
+	if !broken.Generation {
+		return a.Isolator.LetPass(e)
+	}
+	if e.Wiring.Port != "" {
+		err = a.Kernel.Join(e.Wiring.Port, string(e.Class))
+	}
+	return true, err
+}

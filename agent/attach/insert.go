@@ -1,0 +1,319 @@
+package attach
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// An Attacher gives containers their addresses and wires them.
+type Attacher struct {
+	Parts
+	detacher *Detacher
+}
+
+// NewAttacher makes a node's attacher. What its ADDs cannot finish, the detacher takes back.
+func NewAttacher(p Parts, d *Detacher) *Attacher { return &Attacher{Parts: p, detacher: d} }
+
+// Insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
+// does. The order is choose, journal, wire, commit, answer.
+func (a *Attacher) Insert(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
+	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+		return nil, err
+	}
+	set, err := Targets(a.Node, r, files)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := a.lockAll(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	results, err := a.insertSet(ctx, set, allocator.Instant(r.Started))
+	if err == nil || !r.Each {
+		return results, err
+	}
+	results = make([]wire.Result, len(set))
+	for i, m := range set {
+		if one, err := a.insertSet(ctx, []*target{m}, allocator.Instant(r.Started)); err != nil {
+			results[i].Error = wire.AsError(err)
+		} else {
+			results[i] = one[0]
+		}
+	}
+	return results, nil
+}
+
+// insertSet inserts a set, as a whole or not at all, anew while the session changes under it.
+func (a *Attacher) insertSet(ctx context.Context, set []*target, began allocator.Instant) ([]wire.Result, error) {
+	for {
+		results, err := a.insertOnce(ctx, set, began)
+		if !errors.Is(err, node.ErrSuperseded) {
+			return results, err
+		}
+		if ctx.Err() != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "%w, and the request's time is over", err)
+		}
+		task.Pause(ctx, 10*time.Millisecond) // the node may be joining anew
+	}
+}
+
+// lockAll takes the locks of a set in one order, so that two sets never wait for each other.
+func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), err error) {
+	order := slices.Clone(set)
+	slices.SortFunc(order, func(x, y *target) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
+	var held []func()
+	unlock = func() {
+		for _, f := range held {
+			f()
+		}
+	}
+	for _, m := range order {
+		one, err := a.Locks.Lock(ctx, m.Attachment)
+		if err != nil {
+			unlock()
+			return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.Attachment)
+		}
+		held = append(held, one)
+	}
+	return unlock, nil
+}
+
+// An Add is one member of a set on its way to an answer. Undoing it takes back as much of it as was done.
+//
+// One that was answered before and is asked again has a former entry. It goes the same way: the same right, session and
+// settling are asked for, and its answer begins a new life of the attachment, for which no older DEL and no older evidence
+// counts. Only its addresses are there already, and what fails leaves its former life as it was.
+type Add struct {
+	*target
+	Pool     *allocator.Pool
+	config   *config.Config
+	former   *journal.Entry
+	grants   []allocator.Grant
+	reserved *journal.Entry // its class, addresses and epoch, where this ADD has attached its reservation
+	Entry    *journal.Entry
+	held     bool // the journal has entry
+	wired    bool // the kernel may have its port
+	done     bool // the journal has its answer
+	attached attached
+}
+
+// owns is the class whose right the add needs.
+func (add *Add) owns() allocator.Class {
+	if add.former != nil {
+		return add.former.Class
+	}
+	return add.class
+}
+
+// reserves reports whether the add needs its reservation attached here: it is new, or has lost it to another and may have it back.
+func (add *Add) reserves() bool {
+	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
+}
+
+func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocator.Instant) (_ []wire.Result, err error) {
+	adds := make([]*Add, 0, len(set))
+	defer func() {
+		if err != nil {
+			for _, add := range slices.Backward(adds) {
+				a.Undo(add)
+			}
+		}
+	}()
+	for _, m := range set {
+		add, err := a.Begin(ctx, m, began)
+		if err != nil {
+			return nil, err
+		}
+		adds = append(adds, add)
+	}
+	session, err := a.ChooseAll(ctx, adds, began)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.wireAll(ctx, adds); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, wire.Errorf(wire.CodeTryAgain, "the caller has gone before its answer")
+	}
+	if err := a.Commit(session, adds); err != nil {
+		return nil, err
+	}
+	results := make([]wire.Result, len(adds))
+	for i, add := range adds {
+		results[i] = a.answer(add)
+		if add.Entry.Wiring.Port != "" {
+			p := plan.Port(add.Entry, add.Pool)
+			p.Netns = add.netns
+			a.Kernel.Announce(p) // now that its frames pass
+		}
+	}
+	return results, nil
+}
+
+// ErrStrictIPAM refuses what strict fencing cannot isolate.
+var ErrStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose "+
+	"interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
+
+// Begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
+func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant) (*Add, error) {
+	if began != 0 && a.Journal.Overtaken(m.Attachment, began) {
+		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.Attachment)
+	}
+	e := a.Journal.Get(m.Attachment)
+	if e != nil && e.Isolated != nil && e.Isolated.Epoch == journal.Never {
+		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.Attachment, e.Isolated.Reason)
+	}
+	if e != nil && e.Answered == 0 { // what an ADD has left behind that could not be taken back
+		if err := a.detacher.unwire(e, journal.Release{Attachment: m.Attachment, At: wire.Boottime()}); err != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.Attachment, err)
+		}
+		e = nil
+	}
+	add := &Add{target: m}
+	name := m.Pool
+	if e != nil {
+		add.former, name = e, e.Pool
+	} else if m.Role == wire.IPAM && a.Strict() {
+		return nil, ErrStrictIPAM
+	}
+	var err error
+	if add.Pool, add.config, err = a.PoolNow(ctx, name); err != nil {
+		return nil, err
+	}
+	if m.Role == wire.IPAM && add.Pool.DefaultRoute() {
+		for _, g := range add.Pool.Gateways {
+			if add.Pool.Beyond(allocator.FamilyOf(g)) && (g.Is4() || !g.IsLinkLocalUnicast()) {
+				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes "+
+					"the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
+			}
+		}
+	}
+	for _, addr := range m.asked {
+		if !add.Pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
+			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name,
+				add.Pool.CIDRs)
+		}
+	}
+	return add, nil
+}
+
+// ChooseAll gives each new member its addresses and writes them into the journal. The reservations of a set share
+// transactions.
+func (a *Attacher) ChooseAll(ctx context.Context, adds []*Add, began allocator.Instant) (*session.Session, error) {
+	var stateful []*Add
+	classes := map[allocator.Class]bool{}
+	for _, add := range adds {
+		classes[add.owns()] = true
+	}
+	var session *session.Session
+	for class := range classes {
+		var err error
+		if session, err = a.Holding(class); err != nil {
+			return nil, err
+		}
+	}
+	for _, add := range adds {
+		switch {
+		case add.reserves():
+			stateful = append(stateful, add)
+		case add.former != nil:
+		default:
+			if err := a.chooseFor(ctx, add); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := a.reserve(ctx, session, stateful); err != nil {
+		return nil, err
+	}
+	for _, add := range adds {
+		if err := a.hold(add, session, began); err != nil {
+			return nil, err
+		}
+	}
+	return session, nil
+}
+
+// hold writes what was chosen into the journal, before the kernel learns of it.
+func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Instant) error {
+	if add.former != nil {
+		return a.holdAgain(add, session, began)
+	}
+	e := add.reserved
+	if e == nil {
+		e = &journal.Entry{Class: allocator.Stateless}
+		for _, g := range add.grants {
+			e.Addresses = append(e.Addresses, g.Address)
+		}
+	}
+	e.Attachment, e.Role, e.App, e.Member, e.Pool = add.Attachment, add.Role, add.app, add.Member, add.Pool.Name
+	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, time.Now().UTC(), began
+	e.Netns, e.Workload = add.Netns, add.workload
+	if add.Role == wire.Interface {
+		e.Wiring = wiring(add, e)
+	}
+	add.Entry = e
+	if err := a.Journal.Hold(e); err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "%w", err)
+	}
+	add.held = true
+	return nil
+}
+
+// holdAgain begins the new life of what was answered before. The journal learns of it with the answer.
+func (a *Attacher) holdAgain(add *Add, session *session.Session, began allocator.Instant) error {
+	next := *add.former
+	next.Generation, next.Began = session.Generation(), max(began, add.former.Began)
+	if next.Began == add.former.Began {
+		next.Began++ // the same request, or one that does not say
+	}
+	if r := add.reserved; r != nil {
+		if !slices.Equal(r.Addresses, next.Addresses) {
+			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.Attachment,
+				add.former.IsolatedWhy(), r.AddressList())
+		}
+		next.Epoch = r.Epoch
+	}
+	add.Entry = &next
+	return nil
+}
+
+// Undo takes an add back, last step first. What it cannot take back now is in the journal and is taken back later.
+func (a *Attacher) Undo(add *Add) {
+	if add.former != nil {
+		if !add.done {
+			a.unreserve(add)
+		}
+		return
+	}
+	if !add.held {
+		a.Chooser.GiveBack(add.Pool.Name, add.grants)
+		a.unreserve(add)
+		return
+	}
+	e := *add.Entry
+	if !add.wired {
+		e.Wiring.Port = "" // it may be another's
+	}
+	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.Attachment, At: wire.Boottime()}); err != nil {
+		// Its address stays held meanwhile.
+		a.Log.Error("cannot take back an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.Attachment), zap.Error(err))
+	}
+}

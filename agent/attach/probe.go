@@ -1,0 +1,84 @@
+package attach
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/conflict"
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// chooseFor gives a stateless add its addresses. One that was another node's, and has not been in use here since, is
+// asked for on the wire first: that node's container may still be there, if it is cut off from etcd and not from others. So is
+// one behind an uplink that was not asked for ahead of need. In the IPAM role the wire is another plugin's, and not known here.
+func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
+	if add.Uplink != "" && add.Role != wire.IPAM {
+		a.Detector.BehindUplink(add.Pool.Name, cmp.Or(add.Bridge, defaultBridge))
+	}
+	for {
+		if add.grants, err = a.Chooser.Choose(ctx, add.Pool, add.app, add.asked); err != nil {
+			return err
+		}
+		occupied, err := a.occupied(ctx, add)
+		if err != nil {
+			return err
+		}
+		if len(occupied) == 0 {
+			return nil
+		}
+		for _, g := range add.grants {
+			a.Addresses.Pools.On(add.Pool.Name, g.Address, func(s *allocator.Space) {
+				if occupied[g.Address] {
+					s.Suspect(g.Address, wire.Boottime(), conflict.SuspectFor)
+				} else {
+					s.Undo(g.Address)
+				}
+			})
+		}
+		add.grants = nil
+	}
+}
+
+// occupied are those of an add's addresses that somebody on the wire has.
+func (a *Attacher) occupied(ctx context.Context, add *Add) (map[netip.Addr]bool, error) {
+	var ask []netip.Addr
+	e := &journal.Entry{Attachment: add.Attachment}
+	for _, g := range add.grants {
+		e.Addresses = append(e.Addresses, g.Address)
+		if g.Probe {
+			ask = append(ask, g.Address)
+		}
+	}
+	if len(ask) == 0 || add.Role == wire.IPAM {
+		return nil, nil
+	}
+	e.Pool, e.Wiring = add.Pool.Name, wiring(add, e)
+	if _, err := a.Updater.Host.Ensure(e, add.Pool); err != nil {
+		return nil, bridgeError(err)
+	}
+	occupied := map[netip.Addr]bool{}
+	for _, f := range add.Pool.Families() {
+		k := addresses.SpaceKey{Pool: add.Pool.Name, Family: f}
+		part := slices.DeleteFunc(slices.Clone(ask), func(addr netip.Addr) bool { return allocator.FamilyOf(addr) != f })
+		if len(part) == 0 {
+			continue
+		}
+		// What else is to be asked for takes no more time, and shows whether one MAC answers for all.
+		a.Addresses.Pools.With(k, func(s *allocator.Space) { part = append(part, s.Unasked(conflict.AskedAtOnce-len(part))...) })
+		answered, err := a.Detector.AskWire(ctx, k, e.Wiring.Bridge, part)
+		if err != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "cannot ask the wire whether somebody has the address: %w", err)
+		}
+		for _, g := range add.grants {
+			if answered[g.Address] {
+				occupied[g.Address] = true
+			}
+		}
+	}
+	return occupied, nil
+}

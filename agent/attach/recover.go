@@ -1,0 +1,165 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// Recover brings journal and kernel into agreement before anything is handed out or released: what was never answered
+// is undone, what is gone is given back, and what only the kernel remembers is taken in.
+func (a *Detacher) Recover() error {
+	ports, err := a.Kernel.Ports()
+	if err != nil {
+		return fmt.Errorf("agent: read this node's ports: %w", err)
+	}
+	byName := map[string]netops.PortInfo{}
+	for _, p := range ports {
+		byName[p.Name] = p
+	}
+	classes, err := a.Kernel.Classes()
+	if err != nil {
+		return fmt.Errorf("agent: read the ports' classes: %w", err)
+	}
+	started := wire.Boottime()
+	for _, e := range a.Journal.Entries() {
+		_, there := byName[e.Wiring.Port]
+		delete(byName, e.Wiring.Port)
+		if err := a.recoverEntry(e, there, started); err != nil {
+			a.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute",
+				zap.Stringer("attachment", e.Attachment), zap.Error(err))
+		}
+	}
+	for _, cut := range []bool{false, true} { // who passes first: an address that two claim is the one's who is not isolated
+		for _, p := range byName {
+			if _, passes := classes[p.Name]; passes == cut {
+				continue
+			}
+			a.recoverPort(p, cut)
+		}
+	}
+	if err := a.forgetPorts(); err != nil {
+		a.Log.Error("cannot take ports that are gone out of their classes; it is tried again within a minute", zap.Error(err))
+	}
+	if err := a.takeNotes(); err != nil {
+		a.Log.Error("cannot do all DELs that met no agent; it is tried again within a minute", zap.Error(err))
+	}
+	return nil
+}
+
+// recoverEntry undoes what was never answered, gives back what is gone, and cuts off who is isolated.
+func (a *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
+	switch {
+	case e.Answered == 0:
+		return a.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
+	case e.Wiring.Port != "" && !there, a.namespaceGone(e):
+		gone := func(e *journal.Entry) bool { return !a.Lives(e) || a.namespaceGone(e) }
+		return a.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
+	case e.Isolated != nil:
+		a.Isolator.Cut(e)
+	}
+	return nil
+}
+
+// forgetPorts takes the ports that are gone out of their classes. It excludes commits, so that no port joins meanwhile.
+func (a *Detacher) forgetPorts() (err error) {
+	a.Gate.Exclusive(func() { err = a.forgetPortsAlone() })
+	return err
+}
+
+func (a *Detacher) forgetPortsAlone() error {
+	classes, err := a.Kernel.Classes()
+	if err != nil {
+		return fmt.Errorf("agent: read the ports' classes: %w", err)
+	}
+	ports, err := a.Kernel.Ports()
+	if err != nil {
+		return fmt.Errorf("agent: read this node's ports: %w", err)
+	}
+	for _, p := range ports {
+		delete(classes, p.Name)
+	}
+	for port := range classes {
+		if a.Kernel.HasPort(port) {
+			continue
+		}
+		if err := a.Kernel.Leave(port); err != nil {
+			return fmt.Errorf("agent: forget port %s: %w", port, err)
+		}
+	}
+	return nil
+}
+
+// recoverPort decides over a port that the journal does not know. A journal that has served this boot from its
+// beginning would know it, so the port is a remainder; a new one takes in what the port's alias says. One that was cut may have
+// been isolated: it stays so until etcd names it. One whose alias cannot be read is set aside.
+func (a *Detacher) recoverPort(p netops.PortInfo, cut bool) {
+	e, err := plan.ParseAlias(p)
+	switch {
+	case err != nil:
+		a.Isolator.SetAside(p, err.Error())
+	case a.adopt && plan.PortName(e.Attachment) != p.Name:
+		a.Isolator.SetAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, plan.PortName(e.Attachment)))
+	case a.adopt:
+		if cut {
+			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet",
+				Epoch: journal.Never}
+		}
+		a.Member.RestoreEntry(p, e)
+	default:
+		a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
+		if err := a.Kernel.Detach(p.Name); err != nil {
+			a.Isolator.SetAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
+		}
+	}
+}
+
+// noteTime bounds the wait for a request that is under way about what a note wants deleted.
+const noteTime = 5 * time.Second
+
+// unfinished is after how long a note that is not whole is one whose plugin was killed.
+const unfinished = time.Minute
+
+// takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
+// them afterwards. A note that cannot be done now stays, and hides no other.
+func (a *Detacher) takeNotes() error {
+	notes, err := wire.ReadNotes(a.Spool)
+	if err != nil {
+		return fmt.Errorf("agent: read the spool: %w", err)
+	}
+	failed := []error{wire.RemoveUnfinished(a.Spool, int64(wire.Boottime()-unfinished))}
+	for _, n := range notes {
+		if n.Err != nil {
+			a.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
+			continue
+		}
+		if err := a.takeNote(n); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (a *Detacher) takeNote(n wire.NoteFile) error {
+	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
+	defer cancel()
+	c := n.Note.Container
+	at := allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}
+	if _, err := a.deleteHere(ctx, at, allocator.Instant(n.Note.Started), false); err != nil {
+		return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
+	}
+	a.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))
+	if err := n.Remove(); err != nil {
+		return fmt.Errorf("agent: remove note %s: %w", n.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/publish"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// reserve attaches the reservation of each stateful add to it. A reservation that this node's own former container
+// still has is let go of first, where that container is gone.
+func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*Add) error {
+	if len(adds) == 0 {
+		return nil
+	}
+	requests := make([]reservation.Request, len(adds))
+	for i, add := range adds {
+		if err := validStateful(add); err != nil {
+			return err
+		}
+		requests[i] = reservation.Request{
+			Pool: *add.Pool, PoolRevision: add.config.PoolRevisions[add.Pool.Name],
+			Identity: add.identity(), Attachment: add.Attachment, Workload: add.workload, Addresses: add.asked,
+			Taken: a.Addresses.Reserved.Taken(add.Pool.Name), Waited: a.waited, Fencing: add.config.Settings.Fencing,
+		}
+	}
+	a.Publisher.DetachPending(ctx) // else this node's own unsettled DELs would be in the way
+	byIdentity := map[allocator.Identity]map[netip.Addr]record.Reservation{}
+	var err error
+	for again := true; again; {
+		var done []record.Reservation
+		done, err = a.Store.Reservations.Reserve(ctx, own, requests)
+		for _, r := range done {
+			if byIdentity[r.Identity] == nil {
+				byIdentity[r.Identity] = map[netip.Addr]record.Reservation{}
+			}
+			byIdentity[r.Identity][r.Address] = r
+		}
+		held, is := errors.AsType[*reservation.HeldError](err)
+		again = is && a.Publisher.DetachOrphan(ctx, held.Reservation)
+	}
+	for _, add := range adds {
+		add.reserved = reservedEntry(add, byIdentity[add.identity()])
+	}
+	if session.Over(err) { // the node joins anew, and this ADD begins anew
+		return node.ErrSuperseded
+	}
+	return a.reserveError(a.UntilRecovered(err), adds)
+}
+
+// waited reports whether a node that is absent has been so for its whole right over reservations and a tenth.
+func (a *Attacher) waited(absent record.Absence) bool {
+	return a.Absences.Waited(absent, a.LongestRights()[allocator.Stateful])
+}
+
+func validStateful(add *Add) error {
+	if add.Pool.Draining {
+		return wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", add.Pool.Name)
+	}
+	if len(add.Pool.Stateful) == 0 {
+		return wire.Errorf(wire.CodeConfig, "pool %q has no stateful ranges: add some with berthctl apply, or choose another pool", add.Pool.Name)
+	}
+	for _, addr := range add.asked {
+		if !add.Pool.InStateful(addr) || !add.Pool.Usable(addr) {
+			return wire.Errorf(wire.CodeConfig,
+				"address %s was asked for by a stateful container, and is not a usable one of the stateful ranges %v of pool %q", addr,
+				add.Pool.Stateful, add.Pool.Name)
+		}
+	}
+	return nil
+}
+
+// reservedEntry begins the journal entry of an add with what was reserved for it; nil where nothing was.
+func reservedEntry(add *Add, reservations map[netip.Addr]record.Reservation) *journal.Entry {
+	if len(reservations) == 0 {
+		return nil
+	}
+	e := &journal.Entry{Class: allocator.Stateful}
+	for _, r := range reservations {
+		e.Epoch = r.Epoch // those of an identity are attached as one
+	}
+	e.Addresses = slices.SortedFunc(maps.Keys(reservations), netip.Addr.Compare) // IPv4 first
+	return e
+}
+
+// reserveError puts what went wrong into the caller's words.
+func (a *Attacher) reserveError(err error, adds []*Add) error {
+	if held, ok := errors.AsType[*reservation.HeldError](err); ok {
+		h := held.Reservation.Holder
+		when := "it moves when that container is gone"
+		if _, left, _ := a.Absences.Over(h.Node, allocator.Stateful); left > 0 {
+			when = fmt.Sprintf("that node is away, and its right runs out within %s", left.Round(time.Second))
+		}
+		return wire.Errorf(wire.CodeTryAgain, "%s has address %s, which is attached to container %s on node %s since %s: %s",
+			held.Reservation.Identity, held.Reservation.Address, h.Attachment.Container, h.Node, h.Since.Format(time.RFC3339), when)
+	}
+	if exhausted, ok := errors.AsType[*reservation.ExhaustedError](err); ok {
+		return wire.Errorf(wire.CodeTryAgain, "%w", exhausted)
+	}
+	if errors.Is(err, record.ErrStaleConfig) {
+		if bad := a.Config().BadPool(adds[0].Pool.Name); bad != nil {
+			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is mended: %w", adds[0].Pool.Name, bad)
+		}
+		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %w", err)
+	}
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "cannot reserve an address for %s now: %w", adds[0].identity(), err)
+	}
+	return nil
+}
+
+// unreserve lets go of a reservation that the journal has not come to know. A container that had it before, and is isolated,
+// stays so.
+func (a *Attacher) unreserve(add *Add) {
+	if add.reserved == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), publish.DetachTime)
+	defer cancel()
+	d := reservation.Detachment{
+		Pool: add.Pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.Attachment, Epoch: add.reserved.Epoch,
+	}
+	if err := a.Store.Reservations.EndMade(ctx, d); err != nil {
+		// The next settling finds that etcd attaches to this node what it does not have.
+		a.Log.Warn("cannot let go of a reservation yet", zap.Stringer("identity", add.identity()), zap.Error(err))
+	}
+}

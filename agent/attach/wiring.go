@@ -1,0 +1,134 @@
+package attach
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-ipam/berth/agent/host/bridges"
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/agent/update"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// defaultBridge is the bridge of a network that names none.
+const defaultBridge = "berth0"
+
+// attached is what the kernel made of an add.
+type attached struct {
+	mac, hostMAC, bridgeMAC string
+	mtu                     int
+	namespaceID             int // the kernel's, plus one; 0: none
+	inode                   uint64
+}
+
+// wiring is what the kernel is to be told for an add, by its pool's present configuration.
+func wiring(add *Add, e *journal.Entry) journal.Wiring {
+	w := journal.Wiring{
+		Port:   netops.PortName(e.Attachment.Network, e.Attachment.Container, e.Attachment.Interface),
+		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.Pool.MTU, MAC: add.mac.String(),
+		Gateways: plan.Gateways(add.Pool), Routes: plan.Routes(add.Pool),
+	}
+	if w.Bridge == "" {
+		w.Bridge = defaultBridge
+	}
+	if w.MAC == "" {
+		w.MAC = netops.MACFor(e.Addresses).String()
+	}
+	return w
+}
+
+// wireAll wires a set, as one that works on the kernel.
+func (a *Attacher) wireAll(ctx context.Context, adds []*Add) error {
+	release, err := a.Slots.Acquire(ctx)
+	if err != nil {
+		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
+	}
+	defer release()
+	for _, add := range adds {
+		if err := a.Wire(add); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Wire makes an add's interface, or in the IPAM role only makes sure that its namespace's end will be heard.
+func (a *Attacher) Wire(add *Add) (err error) {
+	if add.netns != nil {
+		if add.attached.inode, err = update.Inode(add.netns); err != nil {
+			return wire.Errorf(wire.CodeNetns, "%w", err)
+		}
+	}
+	if add.Entry.Role == wire.IPAM {
+		return a.watchNamespace(add)
+	}
+	if add.IPMasq && add.Uplink != "" {
+		return wire.Errorf(wire.CodeConfig, "ipMasq and uplink exclude each other: with an uplink the network's own router translates")
+	}
+	state, err := a.Updater.Host.Ensure(add.Entry, add.Pool)
+	if err != nil {
+		return bridgeError(err)
+	}
+	p := plan.Port(add.Entry, add.Pool)
+	p.Netns = add.netns
+	add.wired = true
+	made, err := a.Kernel.Attach(p)
+	if err != nil {
+		if _, foreign := errors.AsType[*netops.ForeignError](err); foreign {
+			return wire.Errorf(wire.CodeConfig, "%w", err)
+		}
+		if _, full := errors.AsType[*netops.FullError](err); full {
+			a.Updater.Host.Changed()
+			return wire.Errorf(wire.CodeTryAgain, "%w", err)
+		}
+		return wire.Errorf(wire.CodeIO, "%w", err)
+	}
+	add.attached.mac, add.attached.hostMAC, add.attached.bridgeMAC, add.attached.mtu = made.MAC, made.HostMAC, state.MAC, made.MTU
+	return nil
+}
+
+// bridgeError is what ADD says of a bridge that cannot be made as it is to be.
+func bridgeError(err error) error {
+	if _, contradicts := errors.AsType[*bridges.Contradiction](err); contradicts {
+		return wire.Errorf(wire.CodeConfig, "%w", err)
+	}
+	return wire.Errorf(wire.CodeIO, "%w", err)
+}
+
+// watchNamespace gives the container's namespace an identity by which the kernel tells its end.
+func (a *Attacher) watchNamespace(add *Add) error {
+	if add.netns == nil {
+		return nil
+	}
+	id, err := a.Kernel.WatchNamespace(add.netns)
+	if err != nil {
+		return wire.Errorf(wire.CodeIO, "%w", err)
+	}
+	add.attached.namespaceID = id + 1
+	return nil
+}
+
+// answer is what the caller is told.
+func (a *Attacher) answer(add *Add) wire.Result {
+	e := add.Entry
+	r := wire.Result{Class: string(e.Class), Pool: e.Pool, MAC: add.attached.mac, MTU: add.attached.mtu}
+	for _, addr := range e.Addresses {
+		r.Addresses = append(r.Addresses, wire.Address{
+			Address: add.Pool.Prefix(addr), Gateway: add.Pool.Gateway(allocator.FamilyOf(addr)),
+		})
+	}
+	for _, route := range plan.Routes(add.Pool) {
+		r.Routes = append(r.Routes, wire.Route(route))
+	}
+	if d := add.Pool.DNS; len(d.Nameservers)+len(d.Search)+len(d.Options) > 0 || d.Domain != "" {
+		r.DNS = &wire.DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}
+	}
+	if e.Role == wire.Interface {
+		r.HostName, r.HostMAC = e.Wiring.Port, add.attached.hostMAC
+		r.Bridge, r.BridgeMAC = e.Wiring.Bridge, add.attached.bridgeMAC
+	}
+	return r
+}

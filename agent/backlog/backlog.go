@@ -1,0 +1,63 @@
+package backlog
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
+)
+
+// Backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is what
+// the journal says at that time, so that a batch can be repeated, and many changes of one address cost one write.
+type Backlog struct {
+	mu     sync.Mutex
+	dirty  map[ipam.Address]struct{}
+	sent   map[ipam.Address]struct{} // those that were taken, while it is not known that etcd has them
+	Signal task.Signal
+}
+
+// New makes an empty backlog.
+func New() *Backlog { return &Backlog{Signal: task.NewSignal()} }
+
+// Add says that the assignment of addresses may have changed.
+func (b *Backlog) Add(pool string, addresses []netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dirty == nil {
+		b.dirty = map[ipam.Address]struct{}{}
+	}
+	for _, a := range addresses {
+		b.dirty[ipam.Address{Pool: pool, Addr: a}] = struct{}{}
+	}
+	b.Signal.Raise()
+}
+
+// Take empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
+func (b *Backlog) Take() map[ipam.Address]struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	dirty := b.dirty
+	b.dirty, b.sent = nil, dirty
+	return dirty
+}
+
+// Done says that etcd has what was taken, or that it is in the backlog again.
+func (b *Backlog) Done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent = nil
+}
+
+// Len is how many addresses etcd does not have as the journal has them.
+func (b *Backlog) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.sent)
+	for a := range b.dirty {
+		if _, again := b.sent[a]; !again {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,52 @@
+package caretaker
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/admin"
+)
+
+// A Caretaker does what one node of the cluster does for all.
+type Caretaker struct{ *node.Node }
+
+// New makes a node's caretaker.
+func New(n *node.Node) *Caretaker { return &Caretaker{n} }
+
+// Run does what is to be done, until ctx ends.
+func (a *Caretaker) Run(ctx context.Context) error {
+	return task.All(ctx, a.audit, a.endRetained, a.freeFormer)
+}
+
+const (
+	auditEvery = 15 * time.Second // how often the records are read through that nobody follows
+	auditShare = 20               // and at most one part in so many of one agent's time goes into it
+	auditTells = 100              // how many damaged records become findings
+)
+
+// audit reads through all of etcd's records and tells of those that cannot be read: nobody follows the assignments, the
+// identities, the history and what nobody knows. One agent does it for all; who joins later comes upon them in its turn.
+func (a *Caretaker) audit(ctx context.Context) error {
+	wait := auditEvery
+	for ctx.Err() == nil {
+		task.Pause(ctx, wait)
+		wait = auditEvery
+		if !a.Absences.First(a.Name) {
+			a.TellBad("audit", nil)
+			continue
+		}
+		began := time.Now()
+		bad, err := admin.Audit(ctx, a.Store.KV, auditTells)
+		if err != nil {
+			a.Log.Debug("cannot look for damaged records now", zap.Error(err))
+			continue
+		}
+		a.TellBad("audit", bad)
+		wait = max(auditEvery, auditShare*time.Since(began))
+	}
+	return nil
+}

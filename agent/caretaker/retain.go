@@ -1,0 +1,79 @@
+package caretaker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+)
+
+// retainEvery is how often reservations are looked for that their pool's retain time has outlived.
+const retainEvery = time.Minute
+
+// endRetained ends the reservations that nobody has had for longer than their pool's retain time: one agent does it for
+// all, and if two believe that they are the one, each compares what it ends. The time is policy, not safety: it is that
+// of the records' wall clocks.
+func (a *Caretaker) endRetained(ctx context.Context) error {
+	return task.Every(ctx, retainEvery, func() {
+		if a.Absences.First(a.Name) && a.Retains() {
+			a.EndOver(ctx, time.Now())
+		}
+	})
+}
+
+// Retains reports whether any pool ends reservations at all.
+func (a *Caretaker) Retains() bool {
+	for _, p := range a.Config().Pools {
+		if p.Retain > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// EndOver ends the reservations that are over at an instant.
+func (a *Caretaker) EndOver(ctx context.Context, now time.Time) {
+	all, err := a.Store.Reservations.List(ctx)
+	if err != nil {
+		a.Log.Warn("cannot look for reservations that are over", zap.Error(err))
+		return
+	}
+	pools := a.Config().Pools
+	for _, r := range all {
+		may := func(r record.Reservation) error {
+			if !isOver(r, pools[r.Pool].Retain, now) {
+				return errRetained
+			}
+			return nil
+		}
+		if may(r) != nil {
+			continue
+		}
+		switch _, err := a.Store.Reservations.EndIf(ctx, r.Identity, may); {
+		case err == nil:
+			a.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity),
+				zap.Stringer("address", r.Address))
+		case !errors.Is(err, errRetained) && !errors.Is(err, reservation.ErrNotReserved):
+			a.Log.Warn("cannot end a reservation that is over", zap.Stringer("identity", r.Identity), zap.Error(err))
+		}
+	}
+}
+
+// errRetained says that a reservation is not over, or not any more.
+var errRetained = errors.New("agent: the reservation is retained")
+
+// isOver reports whether nobody has had a reservation for longer than retain, since its owner's end or else since the
+// last DEL. One that was never attached stays.
+func isOver(r record.Reservation, retain allocator.Duration, now time.Time) bool {
+	since := r.LastDel
+	if r.Ended != nil {
+		since = r.Ended
+	}
+	return retain > 0 && r.Holder == nil && since != nil && now.Sub(*since) > time.Duration(retain)
+}

@@ -1,0 +1,94 @@
+package isolation
+
+import (
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// findingUnread is the kind of the finding that nobody can tell whose a port is.
+const findingUnread = "port-unread"
+
+// unidentified are the ports of which neither the journal nor their alias tells whose they are. They are cut and stay: a container
+// may run behind each. Their names are hashes of the attachments, so that etcd's records and a DEL tell which is whose.
+type unidentified struct {
+	mu    sync.Mutex
+	ports map[string]netops.PortInfo
+}
+
+func (u *unidentified) add(p netops.PortInfo) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ports == nil {
+		u.ports = map[string]netops.PortInfo{}
+	}
+	u.ports[p.Name] = p
+}
+
+func (u *unidentified) HasPort(name string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, is := u.ports[name]
+	return is
+}
+
+// Has reports whether one of them is an attachment's.
+func (u *unidentified) Has(at allocator.Attachment) bool {
+	_, is := u.Of(at)
+	return is
+}
+
+func (u *unidentified) Of(at allocator.Attachment) (netops.PortInfo, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.ports) == 0 {
+		return netops.PortInfo{}, false
+	}
+	p, is := u.ports[plan.PortName(at)]
+	return p, is
+}
+
+// drop forgets a port, and reports whether it was one of them.
+func (u *unidentified) drop(port string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, was := u.ports[port]
+	delete(u.ports, port)
+	return was
+}
+
+// SetAside cuts a port off whose container cannot be told, and says so.
+func (a *Isolator) SetAside(p netops.PortInfo, why string) {
+	if err := a.Kernel.Leave(p.Name); err != nil {
+		a.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
+			zap.Error(err))
+	}
+	a.Unidentified.add(p)
+	a.Findings.Set(findingUnread, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
+		"delete its container, or the link where no container has it; where etcd names its container, it passes by itself")
+}
+
+// Identified ends that a port is unread: it has an entry, or is gone.
+func (a *Isolator) Identified(port string) {
+	if a.Unidentified.drop(port) {
+		a.Findings.Clear(findingUnread, port)
+	}
+}
+
+// RemoveUnidentified removes the port of an attachment that is deleted, where it is an unread one. The attachment's lock is held.
+func (a *Isolator) RemoveUnidentified(at allocator.Attachment) error {
+	p, is := a.Unidentified.Of(at)
+	if !is {
+		return nil
+	}
+	if err := a.Kernel.Detach(p.Name); err != nil {
+		return err
+	}
+	a.Identified(p.Name)
+	return nil
+}

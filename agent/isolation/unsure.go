@@ -1,0 +1,66 @@
+package isolation
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// unsure are the attachments of which settling could not find out whether their address is still theirs: the record cannot
+// be read, and etcd does not remember what it was before. In strict mode nothing of theirs is opened until the record is
+// mended; in the mode of evidence they go on.
+type unsure struct {
+	mu  sync.Mutex
+	all map[allocator.Attachment]error
+}
+
+func (u *unsure) Reset() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.all = nil
+}
+
+func (u *unsure) Add(at allocator.Attachment, why error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.all == nil {
+		u.all = map[allocator.Attachment]error{}
+	}
+	u.all[at] = why
+}
+
+func (u *unsure) why(at allocator.Attachment) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.all[at]
+}
+
+func (u *unsure) len() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.all)
+}
+
+// SettleUnsure has the node settle anew where a record was mended and containers wait for one.
+func (a *Isolator) SettleUnsure(mended bool) {
+	if mended && a.Unsure.len() > 0 {
+		a.Reassert.Raise()
+	}
+}
+
+// HoldBack keeps the port of an attachment closed of which nobody can tell whether its address is its own, where that is
+// promised; it returns why. nil: it does not.
+func (a *Isolator) HoldBack(e *journal.Entry) error {
+	why := a.Unsure.why(e.Attachment)
+	if why == nil || !a.Strict() || e.Answered == 0 || e.Wiring.Port == "" {
+		return nil
+	}
+	a.Cut(e)
+	a.Findings.Set(findingCut, e.Attachment.String(),
+		fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
+	return why
+}
+
+const unsureAdvice = "mend the record as berthctl doctor says: the container passes then; else delete it"

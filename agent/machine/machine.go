@@ -1,0 +1,238 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/transfers"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+const (
+	machineEvery = 10 * time.Second // how often the host's own addresses are looked at, besides whenever they change
+	machineGone  = 10 * time.Second // how long an address is kept as the machine's that it does not have any more
+)
+
+// MachineHeld is the kind of the finding that somebody else has an address of this machine's.
+const MachineHeld = "machine-address-held"
+
+// A Keeper is what keepMachine knows of the host's own addresses. Only its task uses it.
+type Keeper struct {
+	*node.Node
+	addresses *addresses.Manager
+	chooser   *addresses.Chooser
+	exchange  *transfers.Exchange
+
+	Look task.Signal
+	seen map[ipam.Address]bool      // those that the host had in a pool when it was looked at last
+	gone map[ipam.Address]time.Time // since when the host has not had what etcd says to be its own
+}
+
+// New makes the keeper of a machine's own addresses.
+func New(m *addresses.Manager, c *addresses.Chooser, e *transfers.Exchange) *Keeper {
+	own := &Keeper{Node: m.Node, addresses: m, chooser: c, exchange: e, Look: task.NewSignal()}
+	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { own.Look.Raise() }}})
+	return own
+}
+
+// Run keeps the machine's own addresses from being given to anybody, until ctx ends.
+func (a *Keeper) Run(ctx context.Context) error { return a.keepMachine(ctx) }
+
+// keepMachine keeps the addresses that this host itself has, and that lie in a pool, from being given to anybody: each is a part
+// of its block whose owner is the machine. What a node may hand out is asked of it; who has it is found, and stands as a finding until
+// he is gone.
+func (a *Keeper) keepMachine(ctx context.Context) error {
+	tick := time.NewTicker(machineEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.Look:
+		case <-tick.C:
+		}
+		if err := a.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
+			a.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
+			task.Pause(ctx, time.Second)
+			a.Look.Raise()
+		}
+	}
+}
+
+// lookAtMachine compares what the host has with what etcd says to be its own.
+func (a *Keeper) lookAtMachine(ctx context.Context) error {
+	session, err := a.Holding(allocator.Stateless)
+	if err != nil || session == nil || session.Recovering() {
+		return err
+	}
+	config := a.Config()
+	host, err := a.Kernel.HostAddresses()
+	if err != nil || config.Revision == 0 {
+		return err // what is not known gives up nothing
+	}
+	has, links := map[ipam.Address]bool{}, map[ipam.Address]int{}
+	for _, h := range host {
+		for name, pool := range config.Pools {
+			if pool.Contains(h.Address) && !slices.Contains(pool.Gateways, h.Address) && !slices.Contains(pool.Former, h.Address) {
+				at := ipam.Address{Pool: name, Addr: h.Address}
+				has[at], links[at] = true, h.Index
+			}
+		}
+	}
+	ask, subjects := map[ipam.Address]bool{}, []string{}
+	var failed []error
+	for at := range has {
+		kept, asked, err := a.keepOwn(ctx, session, config, at, links[at])
+		if err != nil {
+			failed = append(failed, err)
+		}
+		if asked {
+			ask[at] = true
+		}
+		if !kept {
+			subjects = append(subjects, at.Addr.String())
+		}
+	}
+	a.seen = has
+	a.Findings.Keep(MachineHeld, subjects...)
+	if a.addresses.Requested.SetMachine(ask) {
+		a.addresses.Waiters.Signal.Raise()
+	}
+	if len(ask) > 0 || len(subjects) > 0 {
+		failed = append(failed, errMachineAsked)
+	}
+	return errors.Join(append(failed, a.giveMachineBack(ctx, session, config, has))...)
+}
+
+// errMachineAsked says that somebody else still has, or may give out, an address of this machine's.
+var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
+
+// keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
+func (a *Keeper) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
+	index int) (kept, asked bool, err error) {
+	pool := config.Pools[at.Pool]
+	b, _ := a.addresses.Blocks.Of(&pool, at.Addr)
+	owner := b.OwnerOf(at.Addr)
+	var out *addresses.InFlight
+	switch owner {
+	case record.OwnerMachine:
+		if a.seen[at] || slices.ContainsFunc(b.Machines(),
+			func(p record.Part) bool { return p.Node == a.Name && p.Prefix.Contains(at.Addr) }) {
+			return true, false, nil
+		}
+	case a.Name:
+		if e := a.Journal.Holder(at.Pool, at.Addr); e != nil {
+			a.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
+			return false, false, nil
+		}
+		if out = a.exchange.TakeOutAddress(at.Pool, at.Addr); out == nil {
+			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
+		}
+	case "", record.OwnerStateful:
+	default:
+		return a.askOwner(ctx, at, index, owner)
+	}
+	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr, out != nil)
+	if out != nil {
+		if err != nil && !transfers.Definite(err) && !errors.Is(err, block.ErrTaken) && !errors.Is(err, record.ErrStaleConfig) {
+			a.addresses.MarkIndeterminate(out)
+			return false, false, err
+		}
+		a.addresses.Resolved(out, now)
+	} else if err == nil || errors.Is(err, block.ErrTaken) {
+		a.addresses.Blocks.Put(now)
+		a.Gate.Shared(func() { a.addresses.Reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
+	}
+	if taken, is := errors.AsType[*record.TakenError](err); is {
+		a.tellHeld(at, index, taken.Holder)
+		return false, false, nil
+	}
+	if err == nil {
+		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.Pool),
+			zap.Stringer("address", at.Addr))
+	}
+	return err == nil, false, err
+}
+
+// askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
+func (a *Keeper) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
+	s, err := a.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
+	if err != nil {
+		return false, true, err
+	}
+	if s != nil {
+		a.tellHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
+	} else {
+		a.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
+	}
+	err = a.chooser.TakeAddressBlock(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
+	if errors.Is(err, addresses.ErrNoBlock) {
+		err = nil
+	}
+	return false, true, err
+}
+
+// tellHeld says that somebody has an address of this machine's.
+func (a *Keeper) tellHeld(at ipam.Address, index int, holder string) {
+	link, err := a.Kernel.LinkName(index)
+	if err != nil {
+		link = fmt.Sprintf("link %d", index)
+	}
+	a.Findings.Set(MachineHeld, at.Addr.String(),
+		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Name, at.Addr, link, at.Pool, holder),
+		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
+}
+
+// giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
+func (a *Keeper) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
+	var failed []error
+	for _, at := range a.lost(a.addresses.Blocks.Machines(a.Name), has, time.Now()) {
+		pool, known := config.Pools[at.Pool]
+		if !known {
+			continue
+		}
+		now, err := block.ReleaseMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		delete(a.gone, at)
+		a.addresses.Blocks.Ended(now)
+		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.Pool),
+			zap.Stringer("address", at.Addr))
+	}
+	return errors.Join(failed...)
+}
+
+// lost takes in what of the machine's own addresses it has, and returns those that it has not had for long.
+func (m *Keeper) lost(own []ipam.Address, has map[ipam.Address]bool, now time.Time) (all []ipam.Address) {
+	gone := map[ipam.Address]time.Time{}
+	for _, at := range own {
+		if has[at] {
+			continue
+		}
+		since, before := m.gone[at]
+		if !before {
+			since = now
+		}
+		gone[at] = since
+		if now.Sub(since) >= machineGone {
+			all = append(all, at)
+		}
+	}
+	m.gone = gone
+	return all
+}

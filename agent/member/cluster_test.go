@@ -1,0 +1,33 @@
+package member
+
+import (
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEachLife(t *testing.T) {
+	rights := map[allocator.Class]time.Duration{allocator.Stateless: time.Minute}
+	var r recovery
+	at := session.ClusterState{Cluster: "c", Life: 1}
+	long := func() { r.Began = time.Now().Add(-time.Hour) }
+	r.left(at, rights, true)
+	for _, step := range []struct {
+		what       string
+		at         session.ClusterState
+		configured bool
+		over       bool
+	}{
+		{"after an hour", at, true, true},
+		{"after an hour without a configuration", at, false, false},
+		{"in another life", session.ClusterState{Cluster: "c", Life: 2}, true, false},
+		{"with another etcd", session.ClusterState{Cluster: "d", Life: 2}, true, false},
+	} {
+		long()
+		if left := r.left(step.at, rights, step.configured); (left <= 0) != step.over || r.over(allocator.Stateless) != step.over {
+			t.Errorf("%s it lasts %s yet", step.what, left)
+		}
+	}
+}

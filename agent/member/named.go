@@ -1,0 +1,91 @@
+package member
+
+import (
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// named is whom etcd names as the holders of addresses, as settling has read it. Blocks are this node's by what it knows of
+// them; reservations and assignments are those that were read.
+type named struct {
+	agent        *Keeper
+	reservations map[ipam.Address]record.Reservation
+	assignments  map[ipam.Address]record.Assignment
+}
+
+func newNamed(a *Keeper, reservations []record.Reservation, assignments []record.Assignment) *named {
+	n := &named{a, map[ipam.Address]record.Reservation{}, map[ipam.Address]record.Assignment{}}
+	for _, r := range reservations {
+		n.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
+	}
+	for _, s := range assignments {
+		n.assignments[ipam.Address{Pool: s.Pool, Addr: s.Address}] = s
+	}
+	return n
+}
+
+// exactly reports whether etcd names an entry's attachment on this node, for each of its addresses.
+func (n *named) exactly(e *journal.Entry) bool {
+	if e.Class == allocator.Stateful {
+		return n.agent.attached(e, n.reservations)
+	}
+	return n.owned(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		s := n.assignments[ipam.Address{Pool: e.Pool, Addr: addr}]
+		return s.Node != n.agent.Name || s.Attachment != e.Attachment
+	})
+}
+
+// allows reports whether an entry whose port is found cut may pass. It is not isolated by what the journal knows: somebody has
+// flushed the table, or an agent ended between a cut and the note of it.
+func (n *named) allows(e *journal.Entry) bool {
+	if e.Class == allocator.Stateful {
+		return n.agent.attached(e, n.reservations)
+	}
+	return n.owned(e)
+}
+
+func (n *named) owned(e *journal.Entry) bool {
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.agent.addresses.OwnerOf(e.Pool, addr) != n.agent.Name })
+}
+
+// settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
+// so until etcd names it, and while etcd recovers its word alone ends no isolation.
+func (a *Keeper) settlePorts(etcd *named, recovering bool) {
+	classes, err := a.Kernel.Classes()
+	if err != nil {
+		a.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
+		a.SettleAgain()
+		return
+	}
+	var waiting, told []*journal.Entry
+	for _, e := range a.Journal.Entries() {
+		switch {
+		case e.Isolated != nil && (recovering || !etcd.exactly(e)):
+			a.isolator.Cut(e)
+			waiting = append(waiting, e)
+			continue
+		case e.Isolated != nil:
+			a.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment),
+				zap.Stringers("addresses", e.Addresses))
+			a.Journal.Lift(e.Attachment)
+		}
+		switch port := e.Wiring.Port; {
+		case a.isolator.HoldBack(e) != nil:
+			waiting, told = append(waiting, e), append(told, e)
+		case e.Answered == 0 || port == "" || classes[port] == string(e.Class):
+		case !etcd.allows(e):
+			a.isolator.TellCut(e)
+			waiting, told = append(waiting, e), append(told, e)
+		default:
+			a.isolator.Uncut(e.Attachment)
+		}
+	}
+	a.isolator.LeaveCut(waiting, told)
+}

@@ -1,0 +1,296 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/backlog"
+	"github.com/berth-ipam/berth/agent/isolation"
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/publish"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// A Keeper keeps this node a member of the cluster: it joins, settles what the node holds, keeps the session and its rights, and
+// does so again whenever etcd has ended it.
+type Keeper struct {
+	*node.Node
+	isolator  *isolation.Isolator
+	addresses *addresses.Manager
+	publisher *publish.Publisher
+	backlog   *backlog.Backlog
+	ready     func() // called whenever the node has become able to serve
+
+	Recovery recovery
+	asserted *config.Config           // of whose pools settling has asserted what is held here; nil: it has not begun
+	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
+	resettle task.Signal              // the times or the mode by which this node fences are to change
+}
+
+// New makes a node's keeper. ready is called whenever the node has become able to serve.
+func New(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher, b *backlog.Backlog, ready func()) *Keeper {
+	k := &Keeper{
+		Node: m.Node, isolator: i, addresses: m, publisher: p, backlog: b, ready: ready,
+		passing: map[allocator.Class]bool{}, resettle: task.NewSignal(),
+	}
+	k.On(node.Hooks{
+		ConfigLocked: []func(*config.Config){k.reassertLocked},
+		ConfigChanged: []func(former, now *config.Config){func(former, now *config.Config) {
+			if !record.SameTimes(now.Settings, former.Settings) {
+				k.resettle.Raise()
+			}
+		}},
+		ResetLocked: []func(){func() { k.asserted = nil }},
+	})
+	k.Store.Sessions.OnStoreReset(k.OnStoreReset)
+	return k
+}
+
+// Run keeps the node a member, and what it knows of etcd up to date, until ctx ends.
+func (a *Keeper) Run(ctx context.Context) error {
+	return task.All(ctx, a.keepPresence, a.followConfig, a.followReservations, a.followNodes, a.followSessions, a.watchSleep)
+}
+
+// errTimesChanged says that the settings want this node to fence by other times or in another mode.
+var errTimesChanged = errors.New("agent: the settings of fencing have changed")
+
+// errUnasserted says that etcd has got back a pool of which containers here have addresses.
+var errUnasserted = errors.New("agent: a pool of this node's containers is known again")
+
+// keepPresence joins the cluster, settles, and keeps the session; when etcd has ended the session it does so again.
+// Meanwhile the node goes on with what it has, as long as its rights last.
+func (a *Keeper) keepPresence(ctx context.Context) error {
+	a.Wait("waiting for etcd at %s", strings.Join(a.Etcd, ", "))
+	var again rejoin
+	for ctx.Err() == nil {
+		err := a.present(ctx)
+		switch {
+		case ctx.Err() != nil:
+			//lint:ignore nilerr the agent is told to end, which is no fault
+			return nil
+		case errors.Is(err, session.ErrReplaced) && a.rewrittenByHand(ctx):
+			a.Log.Warn("somebody has written this node's record by hand; joining again")
+			continue
+		case fatal(err):
+			return err
+		case errors.Is(err, session.ErrLost):
+			a.Log.Warn("etcd has ended this node's session; joining again")
+			continue
+		case errors.Is(err, session.ErrClusterChanged), errors.Is(err, kv.ErrStoreReset):
+			a.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
+			continue
+		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken), errors.Is(err, errMend):
+			a.Log.Info("joining again", zap.Error(err))
+			continue
+		}
+		if a.Waiting() != "" {
+			a.Wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
+		}
+		again.failed(ctx, a.Log, err)
+	}
+	return nil
+}
+
+// fatal tells what only a person can mend from what passes.
+func fatal(err error) bool {
+	_, taken := errors.AsType[*session.NodeTakenError](err)
+	_, alive := errors.AsType[*session.NodeAliveError](err)
+	_, foreign := errors.AsType[*foreignClusterError](err)
+	return taken || alive || foreign || errors.Is(err, session.ErrReplaced)
+}
+
+// present is one session from its beginning to its end.
+func (a *Keeper) present(ctx context.Context) error {
+	err := a.PresentOnce(ctx)
+	if bad, is := errors.AsType[*kv.DamagedError](err); is {
+		a.TellBad("joining", []*kv.DamagedError{bad})
+	}
+	return err
+}
+
+// PresentOnce is one session from its beginning to its end.
+func (a *Keeper) PresentOnce(ctx context.Context) error {
+	warnings, err := a.Store.KV.CheckRelease(ctx)
+	if err != nil {
+		return err
+	}
+	a.WarnOfReleases(warnings)
+	standing, err := a.Meet(ctx)
+	if err != nil {
+		return err
+	}
+	config, err := a.Store.Config.Read(ctx)
+	if err != nil {
+		return err
+	}
+	a.Configure(config)
+	config = config.KeepKnown(a.Config())
+	a.Reassert.Lower() // settling does it
+	a.Lost.Lower()
+	me, former, err := a.NodeRecord(ctx, config)
+	if err != nil {
+		return err
+	}
+	a.addresses.NoteLostJournal(&me, former)
+	if err := a.FenceBefore(me); err != nil {
+		return err
+	}
+	unbroken, slept, known := a.Unbroken(), netops.Suspended(), a.Journal.Cluster()
+	own, err := a.Store.Sessions.Join(ctx, me)
+	if err != nil {
+		return err
+	}
+	if own.Cluster() != standing.Revision {
+		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
+	}
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: own.Generation(), Slept: slept}
+	a.Journal.SetCluster(past)
+	a.TellBad("joining", nil)
+	return a.keep(ctx, &Prover{Agent: a, Session: own, Unbroken: unbroken, goesOn: a.goesOn(own, known, unbroken)}, standing)
+}
+
+// rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
+// another agent either: it cannot be read, or says the same of this very start.
+func (a *Keeper) rewrittenByHand(ctx context.Context) bool {
+	session := a.Gate.Session()
+	for session != nil && ctx.Err() == nil {
+		now, err := a.Store.Sessions.Node(ctx, a.Name)
+		if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
+			return true
+		}
+		if err == nil {
+			wrote := session.Node()
+			return now == nil || now.Journal == wrote.Journal && now.Boot == wrote.Boot && now.Started.Equal(wrote.Started)
+		}
+		task.Pause(ctx, time.Second)
+	}
+	return false
+}
+
+// keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
+// settling takes, the session is renewed, and the rights that have not run out go on.
+func (a *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterState) error {
+	s := p.Session
+	ctx, cancel := context.WithCancelCause(ctx)
+	var beside sync.WaitGroup
+	defer func() {
+		cancel(nil)
+		beside.Wait() // else it could take a signal that is meant for the next session
+	}()
+	settled := make(chan struct{})
+	beside.Go(func() { a.watchOver(ctx, s, settled, cancel) })
+	if s.Recovering() {
+		a.RecoveryLeft(standing) // its time begins before the first proof
+		beside.Go(func() { a.recoverCluster(ctx, standing) })
+	} else {
+		a.Recovered()
+	}
+	beside.Go(func() {
+		if err := a.settleUnder(ctx, p); err != nil {
+			cancel(err)
+			return
+		}
+		close(settled)
+	})
+	err := s.Keep(ctx, p)
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil {
+		return cause
+	}
+	return err
+}
+
+// settleUnder settles what the node holds under a new session, and has it proven as a whole then.
+func (a *Keeper) settleUnder(ctx context.Context, p *Prover) error {
+	if err := a.settleUnlessBroken(ctx, p.Session); err != nil {
+		return err
+	}
+	if err := a.fenceAfter(p.Session.Node()); err != nil {
+		return err
+	}
+	p.Settled.Store(true)
+	p.Session.ProveSoon()
+	return nil
+}
+
+// watchOver ends a session, by cancel, for reasons that are not etcd's. What only wants the node to settle anew waits until it has
+// settled.
+func (a *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
+	for settling := true; settling; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.Lost:
+			cancel(session.ErrLost)
+		case <-a.Shaken:
+			cancel(errShaken)
+		case <-settled:
+			settling = false
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.Lost:
+			cancel(session.ErrLost)
+		case <-a.Shaken:
+			cancel(errShaken)
+		case <-a.Mending:
+			cancel(errMend)
+		case <-a.Reassert:
+			cancel(errUnasserted)
+		case <-a.resettle:
+			node := s.Node()
+			if !record.SameTimes(a.Fencing(a.Config().Settings),
+				record.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
+				cancel(errTimesChanged)
+			}
+		}
+	}
+}
+
+// proven counts the rights anew from a read, begun at sent, that has seen this node's session.
+func (a *Keeper) proven(s *session.Session, sent time.Duration) {
+	node := s.Node()
+	a.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
+	if a.Ready() {
+		a.Log.Info("ready", zap.Int64("generation", s.Generation()))
+		a.ready()
+		a.backlog.Signal.Raise()
+	}
+}
+
+// NodeRecord is what this agent writes into the node's key, and what the one before it wrote. Where the settings are not
+// known the node fences on as it did.
+func (a *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
+	if former, err = a.Store.Sessions.Node(ctx, a.Name); err != nil {
+		return me, nil, err
+	}
+	s := config.Settings
+	if config.Unsettled {
+		if former == nil {
+			return me, nil, errors.New("the settings of the cluster cannot be read, and this node has none of before: see berthctl doctor")
+		}
+		s.Fencing, s.Session, s.AddressLease = former.Fencing, former.Session, former.AddressLease
+	}
+	return record.Node{
+		Name: a.Name, Machine: a.Machine, Boot: a.Boot, Journal: a.Journal.ID(), Address: a.Address, Version: a.Version,
+		Fencing: a.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
+	}, former, nil
+}
+
+// errMend says that somebody asked this node to settle anew.
+var errMend = errors.New("agent: asked to settle anew")

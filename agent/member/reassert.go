@@ -1,0 +1,83 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/isolation"
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// assertTime bounds the wait for a request that is under way for a container whose reservation is to be asserted.
+const assertTime = 5 * time.Second
+
+// assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
+// whose address is another's by now. It reports whether it has asserted any, or tried to.
+func (a *Keeper) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
+	in := map[ipam.Address]record.Reservation{}
+	for _, r := range all {
+		in[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
+	}
+	for _, e := range a.Journal.Entries() {
+		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || a.attached(e, in) {
+			continue
+		}
+		asserted = true
+		if err := a.assertReservation(ctx, s, e.Attachment); err != nil {
+			return asserted, err
+		}
+	}
+	return asserted, nil
+}
+
+// attached reports whether records attach to an entry all that it has.
+func (a *Keeper) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		r, there := in[ipam.Address{Pool: e.Pool, Addr: addr}]
+		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Name
+	})
+}
+
+func (a *Keeper) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
+	ctx, cancel := context.WithTimeout(ctx, assertTime)
+	defer cancel()
+	unlock, err := a.Locks.Lock(ctx, at) // else a DEL could come between
+	if err != nil {
+		return fmt.Errorf("agent: assert the reservation of %s: a request for it is under way: %w", at, err)
+	}
+	defer unlock()
+	e := a.Journal.Get(at)
+	if e == nil {
+		return nil
+	}
+	pool, _, err := a.Pool(e.Pool)
+	if err != nil {
+		return nil // the pool is gone, and with it what could be asserted
+	}
+	epoch, ok, err := reservation.Assert(ctx, s, reservation.Assertion{
+		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
+	})
+	switch {
+	case a.Damaged(err):
+		a.isolator.Unsure.Add(at, err)
+		return nil
+	case err != nil:
+		return err
+	case !ok:
+		a.isolator.Isolate(at, isolation.LostFor(e, "its reservation is another's now"))
+		return nil
+	}
+	a.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
+	a.Journal.Adopt(at, epoch)
+	return nil
+}

@@ -1,0 +1,123 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/publish"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
+// rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
+func (a *Keeper) settle(ctx context.Context, s *session.Session) error {
+	a.isolator.Unsure.Reset()
+	blocks, err := a.Store.Blocks.List(ctx)
+	if err != nil {
+		return err
+	}
+	a.beginAsserting()
+	held := a.addresses.Held(s.Recovering())
+	if blocks, err = a.addresses.AssertBlocks(ctx, s, blocks, held); err != nil {
+		return err
+	}
+	reservations, err := a.Store.Reservations.List(ctx)
+	if err != nil {
+		return err
+	}
+	asserted, err := a.assertReservations(ctx, s, reservations)
+	if err != nil {
+		return err
+	}
+	if asserted { // and what they are now, is known only by reading them again
+		if reservations, err = a.Store.Reservations.List(ctx); err != nil {
+			return err
+		}
+	}
+	assignments, err := a.Store.Blocks.Assignments(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.Recovering() {
+		held = nil // etcd's word is enough
+	}
+	var unknown []reservation.Detachment
+	a.Gate.Exclusive(func() {
+		a.Gate.BeginLocked(s)
+		a.addresses.SettleParts(blocks, s.Generation(), held)
+		etcd := newNamed(a, reservations, assignments)
+		a.restoreNamed(etcd)
+		unknown = a.settleReservations(reservations)
+		a.settlePorts(etcd, s.Recovering())
+	})
+	if err := a.reap(ctx, unknown); err != nil {
+		return err
+	}
+	a.publisher.Republish(assignments)
+	return nil
+}
+
+// settleReservations isolates who has a reserved address that etcd attaches to another, adopts the epochs of those who are
+// here, and returns the attachments that etcd believes to be here and that are not.
+func (a *Keeper) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
+	for _, r := range all {
+		a.CompareHolder(r)
+		if r.Holder == nil || r.Holder.Node != a.Name {
+			continue
+		}
+		at := r.Holder.Attachment
+		if e := a.Journal.Holder(r.Pool, r.Address); e != nil && e.Attachment == at {
+			a.Journal.Adopt(at, r.Epoch)
+			continue
+		}
+		if a.isolator.Unidentified.Has(at) {
+			continue // its port is here, and cannot be read: that is not to be gone
+		}
+		unknown = append(unknown, reservation.Detachment{
+			Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: at, Epoch: r.Epoch,
+		})
+	}
+	return unknown
+}
+
+// reap detaches what etcd attaches here and nobody has. A record that cannot be read holds up nothing else.
+func (a *Keeper) reap(ctx context.Context, unknown []reservation.Detachment) error {
+	err := a.Store.Reservations.Detach(ctx, publish.MergeDetachments(unknown))
+	if some, is := errors.AsType[*reservation.DetachError](err); is {
+		for _, each := range some.Each {
+			a.Log.Error("a reservation that nobody here has stays attached to this node: look at berthctl doctor", zap.Error(each))
+		}
+		return nil
+	}
+	return err
+}
+
+// CompareHolder isolates the local container that has the reservation's address if another attachment holds it.
+func (a *Keeper) CompareHolder(r record.Reservation) {
+	e := a.Journal.Holder(r.Pool, r.Address)
+	if e == nil || r.Holder == nil {
+		return
+	}
+	a.isolator.Isolate(e.Attachment, func(e *journal.Entry) *journal.Isolation {
+		same := r.Identity == e.Identity()
+		switch {
+		case r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Name, same && r.Epoch < e.Epoch,
+			e.Pool != r.Pool || !slices.Contains(e.Addresses, r.Address):
+			return nil
+		}
+		epoch := r.Epoch
+		if !same {
+			epoch = journal.Never
+		}
+		return &journal.Isolation{Epoch: epoch,
+			Reason: fmt.Sprintf("address %s is attached to %s on node %s now", r.Address, r.Holder.Attachment, r.Holder.Node)}
+	})
+}

@@ -1,0 +1,89 @@
+package member
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// restoreNamed takes in the ports whose containers etcd names. The gate is held.
+func (a *Keeper) restoreNamed(etcd *named) {
+	for _, r := range etcd.reservations {
+		if r.Holder == nil || r.Holder.Node != a.Name {
+			continue
+		}
+		if p, is := a.isolator.Unidentified.Of(r.Holder.Attachment); is {
+			i := r.Identity
+			a.RestoreEntry(p, &journal.Entry{
+				Attachment: r.Holder.Attachment, Class: allocator.Stateful, App: allocator.App{Namespace: i.Namespace, Name: i.App},
+				Member: i.Member, Pool: r.Pool, Addresses: etcd.reservedWith(r), Epoch: r.Epoch,
+			})
+		}
+	}
+	for _, s := range etcd.assignments {
+		if s.Node != a.Name || a.addresses.OwnerOf(s.Pool, s.Address) != a.Name {
+			continue
+		}
+		if p, is := a.isolator.Unidentified.Of(s.Attachment); is {
+			a.RestoreEntry(p, &journal.Entry{
+				Attachment: s.Attachment, Class: allocator.Stateless, App: s.App, Pool: s.Pool, Addresses: etcd.assignedWith(s),
+			})
+		}
+	}
+}
+
+// reservedWith are the addresses of the reservations that are attached as one.
+func (n *named) reservedWith(one record.Reservation) (all []netip.Addr) {
+	for _, r := range n.reservations {
+		if r.Pool == one.Pool && r.Identity == one.Identity && r.Holder != nil && r.Holder.Attachment == one.Holder.Attachment &&
+			r.Holder.Node == one.Holder.Node {
+			all = append(all, r.Address)
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare) // IPv4 first
+	return all
+}
+
+// assignedWith are the addresses of an assignment's attachment.
+func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
+	for _, s := range n.assignments {
+		if s.Pool == one.Pool && s.Attachment == one.Attachment && s.Node == one.Node {
+			all = append(all, s.Address)
+		}
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return all
+}
+
+// RestoreEntry notes an entry that the journal has lost, of a port that is here. An address that another container here has already
+// stays that one's.
+func (a *Keeper) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
+	for _, addr := range e.Addresses {
+		if holder := a.Journal.Holder(e.Pool, addr); holder != nil {
+			a.isolator.SetAside(p, fmt.Sprintf("%s says that it has %s, which %s has", e.Attachment, addr, holder.Attachment))
+			return
+		}
+	}
+	now := wire.Boottime()
+	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, time.Now().UTC()
+	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
+	var err error
+	if e.Wiring.Uplink, err = a.Kernel.Uplink(p.Bridge); err != nil {
+		e.Wiring.Unsure = true
+		a.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment),
+			zap.Error(err))
+	}
+	a.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment),
+		zap.Stringers("addresses", e.Addresses))
+	a.Journal.Keep(e)
+	a.isolator.Identified(p.Name)
+}

@@ -1,0 +1,127 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/reservation"
+)
+
+// DetachTime is how long a DEL waits for etcd to learn of a detachment, so that the member can start elsewhere at
+// once; after that it is settled later.
+const DetachTime = 2 * time.Second
+
+// detachAll tells etcd of the detachments that it does not know yet, until it does.
+func (a *Publisher) detachAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.Detach:
+		}
+		for a.DetachPending(ctx) != nil && ctx.Err() == nil {
+			task.Pause(ctx, time.Second)
+		}
+	}
+}
+
+// DetachPending tells etcd of the detachments that the journal has pending.
+func (a *Publisher) DetachPending(ctx context.Context) error {
+	pending := a.Journal.Pending()
+	if len(pending) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, DetachTime)
+	defer cancel()
+	pending, ended := a.endPending(ctx, pending)
+	all := make([]reservation.Detachment, len(pending))
+	for i, d := range pending {
+		all[i] = detachmentOf(d)
+	}
+	err := a.Store.Reservations.Detach(ctx, all)
+	failed := map[int]error{}
+	if some, is := errors.AsType[*reservation.DetachError](err); is {
+		failed = some.Each
+	} else if err != nil {
+		return err
+	}
+	for i, d := range pending {
+		if failed[i] != nil {
+			continue
+		}
+		a.Journal.Detached(d)
+	}
+	return errors.Join(err, ended)
+}
+
+func detachmentOf(d journal.Detachment) reservation.Detachment {
+	return reservation.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
+}
+
+// endPending ends the reservations that are to end with their detachment, and returns the detachments of the others. One that
+// cannot be ended now is tried again, and keeps no other.
+func (a *Publisher) endPending(ctx context.Context, pending []journal.Detachment) (others []journal.Detachment, err error) {
+	for _, d := range pending {
+		end := a.Store.Reservations.EndMade
+		switch {
+		case d.GiveUp:
+			end = a.Store.Reservations.EndHeld
+		case !d.Unanswered:
+			others = append(others, d)
+			continue
+		}
+		if failed := end(ctx, detachmentOf(d)); failed != nil {
+			err = failed
+			continue
+		}
+		a.Journal.Detached(d)
+	}
+	return others, err
+}
+
+// MergeDetachments joins the detachments of one identity's families into one, as a reservation of two families is let go of as one.
+func MergeDetachments(all []reservation.Detachment) []reservation.Detachment {
+	at := map[allocator.Attachment]int{}
+	var out []reservation.Detachment
+	for _, d := range all {
+		if i, ok := at[d.Attachment]; ok && out[i].Identity == d.Identity && out[i].Epoch == d.Epoch {
+			out[i].Addresses = append(append([]netip.Addr{}, out[i].Addresses...), d.Addresses...)
+			continue
+		}
+		at[d.Attachment] = len(out)
+		out = append(out, d)
+	}
+	return out
+}
+
+// DetachOrphan detaches a reservation that etcd attaches to this node and that no request and no container here has: what an
+// ADD left behind whose answer from etcd was lost. It reports whether it did.
+func (a *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool {
+	if r.Holder.Node != a.Name {
+		return false
+	}
+	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a request that has the lock is under way: it decides
+	defer cancel()
+	unlock, err := a.Locks.Lock(wait, r.Holder.Attachment)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	if a.Journal.Get(r.Holder.Attachment) != nil || a.isolator.Unidentified.Has(r.Holder.Attachment) {
+		return false
+	}
+	d := reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
+		Epoch: r.Epoch}
+	session := a.Gate.Session()
+	ours := session != nil && r.Revision > session.Generation() // since then the journal has all that was answered
+	if ours {
+		return a.Store.Reservations.EndMade(ctx, d) == nil
+	}
+	return a.Store.Reservations.Detach(ctx, []reservation.Detachment{d}) == nil
+}

@@ -1,0 +1,78 @@
+package publish
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// orphanEvery is how often reservations are looked at that etcd attaches to this node and no container here has.
+const orphanEvery = time.Second
+
+// orphans are the reservations that etcd attaches to this node and that the journal did not know when the watch told:
+// those of ADDs that are under way, and what ADDs have left behind that failed without etcd's answer.
+type orphans struct {
+	mu  sync.Mutex
+	all map[ipam.Address]record.Reservation
+}
+
+// Take brings in what the watch says. Known tells whether the journal has the holder.
+func (s *orphans) Take(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.Full || s.all == nil {
+		s.all = map[ipam.Address]record.Reservation{}
+	}
+	for _, r := range u.Gone {
+		delete(s.all, ipam.Address{Pool: r.Pool, Addr: r.Address})
+	}
+	for _, r := range u.Set {
+		delete(s.all, ipam.Address{Pool: r.Pool, Addr: r.Address})
+		if r.Holder != nil && r.Holder.Node == node && !known(r) {
+			s.all[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
+		}
+	}
+}
+
+func (s *orphans) list() (all []record.Reservation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.all {
+		all = append(all, r)
+	}
+	return all
+}
+
+// drop forgets a stray, unless the watch has told of it anew.
+func (s *orphans) drop(r record.Reservation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := ipam.Address{Pool: r.Pool, Addr: r.Address}
+	if s.all[at].Revision == r.Revision {
+		delete(s.all, at)
+	}
+}
+
+// Knows reports whether the journal has a reservation's holder with its address.
+func (a *Publisher) Knows(r record.Reservation) bool {
+	e := a.Journal.Get(r.Holder.Attachment)
+	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
+}
+
+// reapOrphans detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
+// the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
+func (a *Publisher) reapOrphans(ctx context.Context) error {
+	return task.Every(ctx, orphanEvery, func() {
+		for _, r := range a.Orphans.list() {
+			if a.Knows(r) || a.DetachOrphan(ctx, r) {
+				a.Orphans.drop(r)
+			}
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/backlog"
+	"github.com/berth-ipam/berth/agent/isolation"
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/rollout"
+)
+
+// A Publisher lets etcd know what the journal says: assignments, the node's status, and detachments.
+type Publisher struct {
+	*node.Node
+	isolator  *isolation.Isolator
+	addresses *addresses.Manager
+	backlog   *backlog.Backlog
+	status    func() record.Status // what the node tells the cluster of itself
+
+	Orphans orphans
+	Detach  task.Signal // detachments wait for etcd
+}
+
+// New makes a node's publisher. status is what the node tells the cluster of itself.
+func New(m *addresses.Manager, i *isolation.Isolator, b *backlog.Backlog, status func() record.Status) *Publisher {
+	return &Publisher{Node: m.Node, isolator: i, addresses: m, backlog: b, status: status, Detach: task.NewSignal()}
+}
+
+// Run lets etcd know, until ctx ends.
+func (a *Publisher) Run(ctx context.Context) error {
+	return task.All(ctx, a.publishAll, a.detachAll, a.reapOrphans)
+}
+
+// heartbeat is how often it is looked whether the node's status in etcd says what is so: it is written with what is published, but
+// stateful containers come and go without, and anybody may delete it.
+const heartbeat = 3 * time.Second
+
+// statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
+func (a *Publisher) statusShown() bool {
+	session := a.Gate.Session()
+	return session == nil || rollout.Shows(session, a.status())
+}
+
+// publishAll writes assignments and the node's status as they change.
+func (a *Publisher) publishAll(ctx context.Context) error {
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.backlog.Signal:
+		case <-beat.C:
+			if a.statusShown() {
+				continue
+			}
+		}
+		if a.Waiting() != "" {
+			continue // raised again when the node is ready
+		}
+		// The status first: what it says was applied is in the journal, and so in the backlog, by now.
+		status := a.status()
+		dirty := a.backlog.Take()
+		err := a.publish(ctx, status, dirty)
+		if err != nil {
+			for d := range dirty {
+				a.backlog.Add(d.Pool, []netip.Addr{d.Addr})
+			}
+		}
+		a.backlog.Done()
+		if err != nil {
+			a.backlog.Signal.Raise()
+			a.Log.Debug("cannot publish yet", zap.Int("addresses", len(dirty)), zap.Error(err))
+			task.Pause(ctx, 200*time.Millisecond)
+		}
+	}
+}
+
+func (a *Publisher) publish(ctx context.Context, status record.Status, dirty map[ipam.Address]struct{}) error {
+	session, err := a.Holding(allocator.Stateless)
+	if err != nil {
+		return err
+	}
+	batch := rollout.Batch{Status: status}
+	compared := map[ipam.BlockID]bool{}
+	for d := range dirty {
+		pool, _, err := a.Pool(d.Pool)
+		if err != nil {
+			continue // the pool is gone, and with it what was published
+		}
+		if prefix := pool.BlockOf(d.Addr); a.addresses.Blocks.IsUnreadable(d.Pool, prefix) {
+			a.addresses.Blocks.Park(prefix, d) // until its record is mended
+			continue
+		}
+		block, ok := a.addresses.Blocks.Of(pool, d.Addr)
+		if !ok || block.OwnerOf(d.Addr) != a.Name {
+			continue // lost: its new owner publishes
+		}
+		if k := block.ID(); !compared[k] {
+			compared[k] = true
+			batch.Blocks = append(batch.Blocks, block)
+		}
+		assignment := record.Assignment{Pool: d.Pool, Address: d.Addr}
+		e := a.Journal.Holder(d.Pool, d.Addr)
+		if e != nil && e.Isolated != nil {
+			continue // whose the address is, is for etcd to say, not for this node
+		}
+		if e != nil && e.Answered != 0 {
+			batch.Set = append(batch.Set, a.assignment(e, d.Addr))
+		} else {
+			batch.Clear = append(batch.Clear, assignment)
+		}
+	}
+	err = rollout.Publish(ctx, session, batch)
+	if bad, ok := errors.AsType[*kv.DamagedError](err); ok {
+		a.addresses.Blocks.Spoil(bad)
+	}
+	if lost, ok := errors.AsType[*block.LostError](err); ok && !broken.Settling {
+		a.addresses.Blocks.Put(lost.Block)
+		a.Gate.Shared(func() { a.addresses.Reconcile(lost.Block.ID()) })
+	}
+	return err
+}
+
+func (a *Publisher) assignment(e *journal.Entry, addr netip.Addr) record.Assignment {
+	return record.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: a.Name,
+		Since: e.Since}
+}
+
+// Republish puts every address into the backlog whose assignment in etcd differs from the journal.
+func (a *Publisher) Republish(assignments []record.Assignment) {
+	in := map[ipam.Address]record.Assignment{}
+	for _, s := range assignments {
+		in[ipam.Address{Pool: s.Pool, Addr: s.Address}] = s
+		if a.addresses.Stale(s) {
+			a.backlog.Add(s.Pool, []netip.Addr{s.Address})
+		}
+	}
+	for _, e := range a.Journal.Entries() {
+		for _, addr := range e.Addresses {
+			s, ok := in[ipam.Address{Pool: e.Pool, Addr: addr}]
+			if e.Class == allocator.Stateless && (!ok || s.Attachment != e.Attachment || s.Node != a.Name) {
+				a.backlog.Add(e.Pool, []netip.Addr{addr})
+			}
+		}
+	}
+	a.backlog.Signal.Raise()
+}

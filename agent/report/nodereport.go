@@ -1,0 +1,145 @@
+package report
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// answerPause is how long an agent waits before it tries again to answer, where its session has changed meanwhile.
+const answerPause = 200 * time.Millisecond
+
+// followQuestions answers whatever an operator's tool asks all agents.
+func (a *Reporter) followQuestions(ctx context.Context) error {
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	return admin.FollowRequests(ctx, a.Store.KV, func(q record.ReportRequest) {
+		answering.Go(func() { a.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
+	})
+}
+
+// answerQuestion answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
+func (a *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
+	ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
+	defer cancel()
+	if slices.Contains(q.Mend, a.Name) {
+		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
+		a.detacher.SettleAnew(ctx)
+	}
+	for ctx.Err() == nil {
+		session, answer, err := a.holdingsNow()
+		if err == nil && session != nil {
+			err = admin.Report(ctx, session, q, answer)
+			if err == nil || errors.Is(err, admin.ErrWithdrawn) {
+				return
+			}
+		}
+		if err != nil {
+			a.Log.Debug("cannot answer a question yet", zap.Error(err))
+		}
+		task.Pause(ctx, answerPause)
+	}
+}
+
+// holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is given back or settles
+// meanwhile.
+func (a *Reporter) holdingsNow() (session *session.Session, answer record.NodeReport, err error) {
+	a.Gate.Exclusive(func() {
+		session = a.Gate.SessionLocked()
+		answer, err = a.holdingsAlone()
+	})
+	return session, answer, err
+}
+
+func (a *Reporter) holdingsAlone() (record.NodeReport, error) {
+	answer := record.NodeReport{Version: a.Version, Applied: a.updater.Lagging.Revision(), Unpublished: a.backlog.Len(),
+		Undetached: len(a.Journal.Pending())}
+	answer.Attachments = a.heldAttachments()
+	var err error
+	if answer.Ports, err = a.heldPorts(answer.Attachments); err != nil {
+		return answer, err
+	}
+	answer.Spaces = a.heldSpaces()
+	answer.Notes, err = a.badNotes()
+	return answer, err
+}
+
+func (a *Reporter) heldAttachments() []record.HeldAttachment {
+	all := []record.HeldAttachment{}
+	for _, e := range a.Journal.Entries() {
+		all = append(all, record.HeldAttachment{
+			Attachment: e.Attachment, Role: e.Role, Class: e.Class, Pool: e.Pool, Addresses: e.Addresses, App: e.App, Member: e.Member,
+			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: e.IsolatedWhy(),
+		})
+	}
+	slices.SortFunc(all, func(x, y record.HeldAttachment) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
+	return all
+}
+
+// heldPorts joins the links with the classes' members. What no attachment is to have, its alias tells of.
+func (a *Reporter) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
+	links, err := a.Kernel.Ports()
+	if err != nil {
+		return nil, err
+	}
+	classes, err := a.Kernel.Classes()
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, h := range attachments {
+		wanted[h.Port] = true
+	}
+	all := []record.HeldPort{}
+	for _, l := range links {
+		p := record.HeldPort{Name: l.Name, Class: classes[l.Name]}
+		if !wanted[l.Name] {
+			p.Alias = l.Alias
+		}
+		all = append(all, p)
+		delete(classes, l.Name)
+	}
+	for name, class := range classes {
+		all = append(all, record.HeldPort{Name: name, Class: class, Gone: true})
+	}
+	slices.SortFunc(all, func(x, y record.HeldPort) int { return cmp.Compare(x.Name, y.Name) })
+	return all, nil
+}
+
+func (a *Reporter) heldSpaces() []record.HeldSpace {
+	all := []record.HeldSpace{}
+	a.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
+		c := s.Counts()
+		all = append(all, record.HeldSpace{
+			Pool: k.Pool, Family: k.Family.String(), Parts: s.Parts(),
+			Free: c.Free, Released: c.Released, Quarantined: c.Quarantined, Held: c.Held, Excluded: c.Excluded,
+		})
+	})
+	slices.SortFunc(all, func(x, y record.HeldSpace) int {
+		return cmp.Or(cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.Family, y.Family))
+	})
+	return all
+}
+
+func (a *Reporter) badNotes() (bad []record.BadNote, err error) {
+	notes, err := wire.ReadNotes(a.Spool)
+	for _, n := range notes {
+		if n.Err != nil {
+			bad = append(bad, record.BadNote{Path: n.Path, Reason: n.Err.Error()})
+		}
+	}
+	return bad, err
+}

@@ -1,0 +1,92 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-ipam/berth/agent/attach"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+)
+
+// statefulPatience is for how long stateful ADDs may be impossible before the node says that it is not ready: an etcd that is
+// restarted, or has lost its leader, takes less.
+const statefulPatience = time.Minute
+
+// StatusOf is CNI STATUS (CNI specification 1.1.0, "STATUS"): whether an ADD of the network can be served. Runtimes take a node out of
+// service for its error, and orchestrators evict all that runs there: so it fails only for what keeps this node from serving
+// the network at all. A pool that is full is full on every node, and one container's trouble is told by CHECK, the log and the
+// metrics; neither is a reason.
+func (a *Reporter) StatusOf(ctx context.Context, r *wire.Request) error {
+	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+		return unavailable(err)
+	}
+	if err := a.serving(); err != nil {
+		return unavailable(err)
+	}
+	if r.Role == wire.IPAM && a.Strict() {
+		return unavailable(attach.ErrStrictIPAM)
+	}
+	name := r.Pool
+	if name == "" {
+		name = wire.DefaultPool
+	}
+	pool, config, err := a.PoolNow(ctx, name)
+	if err != nil {
+		return unavailable(err)
+	}
+	if len(pool.Stateful) > 0 {
+		if err := a.statefulReady(); err != nil {
+			return unavailable(err)
+		}
+	}
+	if config.Settings.StatusExhausted && a.addresses.Exhausted.Lately(name) {
+		return unavailable(fmt.Errorf("pool %q is exhausted: an ADD on this node has waited for an address in vain within the last minute", name))
+	}
+	return nil
+}
+
+func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%w", err) }
+
+// serving says why this node can serve no ADD at all, or nil.
+func (a *Reporter) serving() error {
+	if reason := a.Waiting(); reason != "" {
+		return errors.New(reason)
+	}
+	if reason := a.Unreadable(); reason != "" {
+		return fmt.Errorf("the configuration cannot be read: %s", reason)
+	}
+	if left := a.Rights.Left(allocator.Stateless); left <= 0 {
+		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than "+
+			"its address lease lasts", (-left).Round(time.Second))
+	}
+	if err := a.Journal.Room(); err != nil {
+		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
+	}
+	return nil
+}
+
+// NotReady says why this node can serve no ADD of a class that its pools have, or nil.
+func (a *Reporter) NotReady() error {
+	if err := a.serving(); err != nil {
+		return err
+	}
+	for _, pool := range a.Config().Pools {
+		if len(pool.Stateful) > 0 {
+			return a.statefulReady()
+		}
+	}
+	return nil
+}
+
+// statefulReady says why no stateful ADD has been possible for long, or nil.
+func (a *Reporter) statefulReady() error {
+	if left := a.Rights.Left(allocator.Stateful); left < -statefulPatience {
+		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over "+
+			"stateful addresses lasts (stateless ones go on for %s)",
+			(-left).Round(time.Second), a.Rights.Left(allocator.Stateless).Round(time.Second))
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package report
+
+import (
+	"time"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/metrics"
+)
+
+// Snapshot is what the gauges show, read when they are scraped.
+func (a *Reporter) Snapshot() metrics.Snapshot {
+	lagging := &a.updater.Lagging
+	s := metrics.Snapshot{
+		Attachments: map[string]int{}, Rights: map[string]time.Duration{}, Backlog: a.backlog.Len(), Isolated: a.Journal.Isolated(),
+		Waiting: a.addresses.Waiters.Count(), Journal: a.Journal.Bytes(), Findings: a.Findings.Counts(), Revision: a.Config().Revision,
+		Applied: lagging.Revision(), Live: lagging.LiveRevision(), Outdated: lagging.Outdated(),
+	}
+	session := a.Gate.Session()
+	s.Recovering = session != nil && session.Recovering()
+	for _, class := range allocator.Classes {
+		s.Attachments[string(class)] = 0
+		s.Rights[string(class)] = a.Rights.Left(class)
+	}
+	for _, e := range a.Journal.Entries() {
+		s.Attachments[string(e.Class)]++
+	}
+	a.addresses.Pools.Each(func(k addresses.SpaceKey, space *allocator.Space) {
+		c := space.Counts()
+		s.Pools = append(s.Pools, metrics.Pool{
+			Name: k.Pool, Family: k.Family.String(), Blocks: len(space.Parts()),
+			Addresses: map[string]int{"free": c.Free, "released": c.Released, "quarantined": c.Quarantined, "held": c.Held, "excluded": c.Excluded},
+		})
+	})
+	return s
+}

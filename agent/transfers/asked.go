@@ -1,0 +1,65 @@
+package transfers
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+// asksFor reports whether a demand that is there asks for all that another would.
+func asksFor(there, d record.Demand) bool {
+	within := func(some, all []netip.Addr) bool {
+		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
+	}
+	return (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) && within(d.Addresses, there.Addresses) &&
+		within(d.Machine, there.Machine)
+}
+
+// giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
+func (a *Exchange) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
+	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
+		o := a.TakeOutAddress(d.Pool, addr)
+		if o == nil {
+			continue
+		}
+		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
+		if err != nil && !Definite(err) {
+			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
+				zap.Error(err))
+			a.addresses.MarkIndeterminate(o)
+			return false
+		}
+		a.addresses.Resolved(o, after)
+		switch {
+		case err == nil:
+			a.Metrics.Gift("given")
+			a.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
+			a.demands.drop(d)
+			return true
+		case errors.Is(err, block.ErrDemandMet):
+			a.demands.drop(d)
+			return true
+		}
+		a.Log.Debug("did not give an address that was asked for", zap.Stringer("address", addr), zap.Error(err))
+	}
+	return false
+}
+
+// TakeOutAddress takes one address out of the allocator, if it is free there; nil: it is not.
+func (a *Exchange) TakeOutAddress(pool string, addr netip.Addr) *addresses.InFlight {
+	part := netip.PrefixFrom(addr, addr.BitLen())
+	return a.addresses.TakeOut(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
+		s.Settle(wire.Boottime())
+		return part, s.Owns(addr) && s.Remove(part) == nil
+	})
+}

@@ -1,0 +1,176 @@
+package transfers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/backlog"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// An Exchange moves addresses between nodes: it tells the others what is waited for here, gives of this node's to those who
+// wait, and gives back what is not needed.
+type Exchange struct {
+	*node.Node
+	addresses *addresses.Manager
+	backlog   *backlog.Backlog
+
+	demands  demands
+	draining task.Signal // a pool is drained
+}
+
+// New makes a node's exchange.
+func New(m *addresses.Manager, b *backlog.Backlog) *Exchange {
+	e := &Exchange{Node: m.Node, addresses: m, backlog: b, draining: task.NewSignal()}
+	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { e.draining.Raise() }}})
+	return e
+}
+
+// Run demands, gives and gives back, until ctx ends.
+func (a *Exchange) Run(ctx context.Context) error {
+	return task.All(ctx, a.followDemands, a.demandAll, a.giveAll, a.giveBackIdle)
+}
+
+// afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
+const afterGift = 20 * time.Millisecond
+
+// demands are those of all nodes as the watch tells, this one's among them.
+type demands struct {
+	mu   sync.Mutex
+	all  map[demandKey]record.Demand
+	seen int64
+}
+
+type demandKey struct{ pool, node string }
+
+// take brings in what the watch says, and reports whether the node's own have changed.
+func (d *demands) take(u kv.Update[record.Demand], node string) (own bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.seen = u.Revision; u.Full || d.all == nil {
+		d.all, own = map[demandKey]record.Demand{}, true
+	}
+	for _, each := range u.Set {
+		d.all[demandKey{each.Pool, each.Node}] = each
+		own = own || each.Node == node
+	}
+	for _, each := range u.Gone {
+		delete(d.all, demandKey{each.Pool, each.Node})
+		own = own || each.Node == node
+	}
+	return own
+}
+
+// put brings in one of this node, unless the watch has told what came of it already.
+func (d *demands) put(demand record.Demand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if demand.Revision > d.seen && d.all != nil {
+		d.all[demandKey{demand.Pool, demand.Node}] = demand
+	}
+}
+
+// drop ends one of which it is known that it is met; the watch says so later.
+func (d *demands) drop(demand record.Demand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := demandKey{demand.Pool, demand.Node}
+	if d.all[k].Revision == demand.Revision {
+		delete(d.all, k)
+	}
+}
+
+// split gives those of a node, by pool, and all the rest.
+func (d *demands) split(node string) (own map[string]record.Demand, others []record.Demand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	own = map[string]record.Demand{}
+	for k, each := range d.all {
+		if k.node == node {
+			own[k.pool] = each
+		} else {
+			others = append(others, each)
+		}
+	}
+	return own, others
+}
+
+// followDemands keeps the view of who waits for addresses.
+func (a *Exchange) followDemands(ctx context.Context) error {
+	return a.Store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
+		node.Report(a.Node, u)
+		if a.demands.take(u, a.Name) {
+			time.AfterFunc(afterGift, a.addresses.Waiters.Signal.Raise)
+		}
+		if len(u.Set) > 0 {
+			a.addresses.ToGive.Raise()
+		}
+	})
+}
+
+// demandAll asks the other nodes for addresses as long as an ADD waits here, and no longer.
+func (a *Exchange) demandAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.addresses.Waiters.Signal:
+		}
+		if err := a.demandOnce(ctx); err != nil {
+			a.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
+			task.Pause(ctx, 200*time.Millisecond)
+			a.addresses.Waiters.Signal.Raise()
+		}
+	}
+}
+
+func (a *Exchange) demandOnce(ctx context.Context) error {
+	own, _ := a.demands.split(a.Name)
+	wanted := map[string]record.Demand{}
+	for k, n := range a.addresses.Waiters.Counts() {
+		d := wanted[k.Pool]
+		if d.Pool = k.Pool; k.Family == allocator.V4 {
+			d.V4 = n
+		} else {
+			d.V6 = n
+		}
+		wanted[k.Pool] = d
+	}
+	a.addresses.Requested.Into(wanted)
+	if len(own)+len(wanted) == 0 {
+		return nil
+	}
+	session, err := a.Holding(allocator.Stateless)
+	if err != nil {
+		return err
+	}
+	for pool, d := range wanted {
+		if there, ok := own[pool]; ok && asksFor(there, d) {
+			continue // to write it anew would only disturb a gift under way
+		}
+		if d, err = block.Demand(ctx, session, d); err != nil {
+			return err
+		}
+		a.demands.put(d)
+	}
+	for pool, d := range own {
+		if _, ok := wanted[pool]; ok {
+			continue
+		}
+		if err := block.Withdraw(ctx, session, pool); err != nil {
+			return err
+		}
+		a.demands.drop(d)
+	}
+	return nil
+}

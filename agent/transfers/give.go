@@ -1,0 +1,135 @@
+package transfers
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/task"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/block"
+	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
+)
+
+const (
+	startWithin = 30 * time.Millisecond // owners answer a demand at different times, so that the first one spares the others
+	settleEvery = time.Second           // how often what is in doubt is looked at
+	giveTries   = 10                    // how often a block may change under a gift
+)
+
+// giveAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
+// address was freed, a quarantine has ended. It also settles what is in doubt.
+func (a *Exchange) giveAll(ctx context.Context) error {
+	timer := time.NewTimer(settleEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.addresses.ToGive:
+		case <-timer.C:
+		}
+		a.resolveIndeterminate(ctx)
+		wait := settleEvery
+		if _, others := a.demands.split(a.Name); len(others) > 0 {
+			task.Pause(ctx, rand.N(startWithin))
+			wait = a.meetDemands(ctx)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// meetDemands gives what it can, and returns when to look again.
+func (a *Exchange) meetDemands(ctx context.Context) time.Duration {
+	wait := settleEvery
+	session, err := a.Holding(allocator.Stateless)
+	if err != nil || broken.Settling && a.Unsettled.Load() {
+		return wait
+	}
+	_, others := a.demands.split(a.Name)
+	for _, d := range others {
+		if a.giveAsked(ctx, session, d) {
+			continue // the demand is met: what is still waited for is demanded anew
+		}
+		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
+			k := addresses.SpaceKey{Pool: d.Pool, Family: f}
+			if d.Of(f) == 0 {
+				continue
+			}
+			if a.Give(ctx, session, d, k) {
+				break // the demand is met: what is still waited for is demanded anew
+			}
+			wait = min(wait, a.addresses.UntilRested(k))
+		}
+	}
+	return wait
+}
+
+// Give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
+func (a *Exchange) Give(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
+	full := a.addresses.Blocks.UnreadableIn(k.Pool, a.Config()) // and blocks that cannot be split further
+	for range giveTries {
+		o := a.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+			return s.Half(wire.Boottime(), a.addresses.Waiters.Len(k), full...)
+		})
+		if o == nil {
+			return false
+		}
+		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
+		if err != nil && !Definite(err) {
+			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.Part), zap.Error(err))
+			a.addresses.MarkIndeterminate(o)
+			return false
+		}
+		a.addresses.Resolved(o, after)
+		switch _, changed := errors.AsType[*block.LostError](err); {
+		case err == nil:
+			a.Metrics.Gift("given")
+			a.Log.Info("gave addresses", zap.String("pool", k.Pool), zap.Stringer("part", o.Part), zap.String("to", d.Node))
+			a.demands.drop(d)
+			return true
+		case errors.Is(err, block.ErrDemandMet):
+			a.demands.drop(d)
+			return true
+		case errors.Is(err, block.ErrManyParts):
+			full = append(full, o.Block.Prefix)
+		case !changed:
+			a.Log.Debug("gave nothing", zap.Stringer("part", o.Part), zap.Error(err))
+			return false
+		}
+	}
+	return false
+}
+
+// Definite reports whether a gift or a release that has failed so was not carried out, and never will be.
+func Definite(err error) bool {
+	_, changed := errors.AsType[*block.LostError](err)
+	return changed || session.Over(err) || errors.Is(err, session.ErrRecovering) ||
+		errors.Is(err, block.ErrDemandMet) || errors.Is(err, block.ErrManyParts)
+}
+
+// resolveIndeterminate finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
+// was not carried out by then never is.
+func (a *Exchange) resolveIndeterminate(ctx context.Context) {
+	for _, o := range a.addresses.Indeterminate() {
+		session, err := a.Holding(allocator.Stateless)
+		if err != nil {
+			return
+		}
+		now, err := block.Settle(ctx, session, o.Block)
+		if err != nil {
+			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.Part), zap.Error(err))
+			continue
+		}
+		a.addresses.Resolved(o, now)
+		a.Log.Info("settled what was in doubt", zap.Stringer("part", o.Part), zap.String("owner", now.OwnerOf(o.Part.Addr())))
+	}
+}

@@ -1,0 +1,169 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// Given is what an ADD tells of a pool that no roll-out can bring to a running container: name resolution, which the
+// runtime has written into it, and where another plugin makes the interface all that is said of that.
+func Given(role string, pool *allocator.Pool) *journal.Given {
+	g := &journal.Given{DNS: pool.DNS}
+	if role == wire.IPAM {
+		g.MTU, g.Gateways, g.Routes = pool.MTU, plan.Gateways(pool), plan.Routes(pool)
+	}
+	return g
+}
+
+// outdated are the containers that lack something of the configuration which only a new container can get, with the
+// reasons. Of those whose journal does not say what they were given, etcd's history is asked.
+func (a *Updater) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
+	reasons := map[allocator.Attachment]string{}
+	var unrecorded []*journal.Entry
+	for _, e := range entries {
+		pool, ok := config.Pools[e.Pool]
+		switch {
+		case !ok || e.Answered == 0:
+		case e.Given == nil:
+			unrecorded = append(unrecorded, e)
+		default:
+			if reason := lacks(e, &pool); reason != "" {
+				reasons[e.Attachment] = reason
+			}
+		}
+	}
+	if len(unrecorded) == 0 {
+		return reasons
+	}
+	recorded, err := a.recallGiven(ctx, unrecorded)
+	if err != nil {
+		a.Log.Warn("what containers were given when they were made is not known yet; trying again: see the error for what keeps etcd's "+
+			"history from being read", zap.Error(err))
+	}
+	for _, e := range unrecorded {
+		now := recorded[e.Attachment]
+		if now == nil {
+			reasons[e.Attachment] = fmt.Sprintf("what it was given when it was made is not known yet: %v", err)
+			continue
+		}
+		if pool := config.Pools[e.Pool]; lacks(now, &pool) != "" {
+			reasons[e.Attachment] = lacks(now, &pool)
+		}
+	}
+	return reasons
+}
+
+// lacks says what of its pool's present configuration a container can get only by being made anew; empty: nothing.
+func lacks(e *journal.Entry, pool *allocator.Pool) string {
+	const remake = ", and a running container cannot get it: it must be made anew"
+	if e.Given.Unknown {
+		return "its journal is lost or of an older release, so that it is not known whether it was made before a change that only new " +
+			"containers get: it must be made anew"
+	}
+	want := Given(e.Role, pool)
+	var names []string
+	for _, field := range []struct {
+		name      string
+		has, want any
+	}{{"dns", e.Given.DNS, want.DNS}, {"mtu", e.Given.MTU, want.MTU}, {"gateways", e.Given.Gateways, want.Gateways}, {"routes",
+		e.Given.Routes, want.Routes}} {
+		if !reflect.DeepEqual(field.has, field.want) {
+			names = append(names, field.name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	if len(names) == 1 && names[0] == "dns" {
+		return "it lacks the present dns, which its runtime was told when it was made" + remake
+	}
+	return fmt.Sprintf("it lacks the present %s (another plugin made its interface)%s", strings.Join(names, ", "), remake)
+}
+
+// recallGiven finds out by etcd's history what containers were given of which the journal does not say it: it is of an
+// older release, or was lost. It records that in the journal and returns the new entries.
+func (a *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
+	history, err := a.Store.Config.History(ctx)
+	damaged, bad := errors.AsType[*kv.DamagedError](err)
+	if err != nil && !bad {
+		return nil, err
+	}
+	if bad {
+		history = nil // it cannot tell any more
+		a.Log.Warn("etcd's history of the configuration has a damaged record: containers of which the journal does not say what they "+
+			"were given count as outdated until they are made anew", zap.Error(damaged))
+	}
+	recorded := map[allocator.Attachment]*journal.Entry{}
+	for _, e := range entries {
+		now, err := a.recordGiven(ctx, e, recall(history, e))
+		if err != nil {
+			return recorded, err
+		}
+		if now != nil {
+			recorded[e.Attachment] = now
+		}
+	}
+	return recorded, nil
+}
+
+// recordGiven writes into the journal what a container was given, unless an ADD has done so meanwhile. It returns nil where
+// the container has gone.
+func (a *Updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
+	unlock, err := a.Locks.Lock(ctx, e.Attachment)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var now *journal.Entry
+	a.Gate.Shared(func() {
+		if now = a.Journal.Get(e.Attachment); now == nil || now.Given != nil {
+			return
+		}
+		next := *now
+		next.Given, now = g, &next
+		err = a.Journal.Change(&next)
+	})
+	return now, err
+}
+
+// recall is what a container was given, if all that its pool has told since it was made is the same; else it is unknown.
+func recall(history []record.HistoryEntry, e *journal.Entry) *journal.Given {
+	since := e.Revision
+	if e.Role == wire.Interface {
+		since = 0 // the entry's revision is that of the last roll-out, which may be later than the ADD
+	}
+	var told *journal.Given
+	for i, change := range history {
+		if change.Number != int64(i+1) {
+			return &journal.Given{Unknown: true} // some of the history is gone
+		}
+		for _, pool := range change.After.Pools {
+			if pool.Name != e.Pool {
+				continue
+			}
+			switch next := Given(e.Role, &pool); {
+			case told == nil || change.Revision <= since:
+				told = next
+			case !reflect.DeepEqual(told, next):
+				return &journal.Given{Unknown: true}
+			}
+		}
+	}
+	if told == nil {
+		return &journal.Given{Unknown: true}
+	}
+	return told
+}

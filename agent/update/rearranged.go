@@ -1,0 +1,81 @@
+package update
+
+import (
+	"errors"
+	"reflect"
+	"sync"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// rearranged are the containers that a roll-out cannot reach, since somebody has rearranged their interfaces. A roll-out tries
+// each once for what it is to bring.
+type rearranged struct {
+	mu    sync.Mutex
+	known map[allocator.Attachment]beyond
+}
+
+// beyond is why an attachment of a life of its own cannot be brought to a wiring.
+type beyond struct {
+	began  allocator.Instant
+	wiring journal.Wiring
+	reason string
+}
+
+// why is the reason that an entry is known for not to be reached; empty: none.
+func (r *rearranged) why(e *journal.Entry, pool *allocator.Pool) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b, ok := r.known[e.Attachment]; ok && b.began == e.Began && reflect.DeepEqual(b.wiring, plan.Rewired(e.Wiring, pool)) {
+		return b.reason
+	}
+	return ""
+}
+
+// add takes in why an entry was not brought to its pool's present configuration, and says it in words.
+func (r *rearranged) add(e *journal.Entry, pool *allocator.Pool, err error) (reason string) {
+	if _, ok := errors.AsType[*netops.RearrangedError](err); !ok {
+		return err.Error()
+	}
+	reason = err.Error() + "; it must be made anew"
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil {
+		r.known = map[allocator.Attachment]beyond{}
+	}
+	r.known[e.Attachment] = beyond{e.Began, plan.Rewired(e.Wiring, pool), reason}
+	return reason
+}
+
+// keep forgets those that do not lag.
+func (r *rearranged) keep(lagging map[allocator.Attachment]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for at := range r.known {
+		if _, lags := lagging[at]; !lags {
+			delete(r.known, at)
+		}
+	}
+}
+
+func (r *rearranged) is(at allocator.Attachment) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, is := r.known[at]
+	return is
+}
+
+func (r *rearranged) Count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.known)
+}
+
+func (r *rearranged) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.known)
+}
