@@ -17,7 +17,7 @@ import (
 func crowded(b *testing.B) (r *rig, blocks []record.Block) {
 	r = newRig(b)
 	b.Cleanup(func() {
-		r.agent.Gate.Exclusive(func() { r.agent.Journal.Forget(func(journal.Freed) bool { return true }) })
+		r.agent.Gate.Exclusive(func() { r.agent.Journal.Forget(r.agent.Journal.Freed()) })
 	})
 	pool := allocator.Pool{Name: "crowded", CIDRs: prefixes("10.80.0.0/18")}.WithDefaults()
 	r.apply(pool)

@@ -73,7 +73,7 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 8, Identity: e.Identity(),
 		Holder: &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "before", Interface: "eth0"}, Node: "n2"},
 	}
-	r.agent.keeper.CompareHolder(word)
+	r.agent.keeper.Settler.CompareHolder(word)
 	if r.agent.Journal.Isolated() != 0 {
 		t.Error("it is isolated by an epoch before its own")
 	}
@@ -83,7 +83,7 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 		t.Error("the node joins anew for a word that is only late")
 	}
 	word.Epoch = 10
-	r.agent.keeper.CompareHolder(word)
+	r.agent.keeper.Settler.CompareHolder(word)
 	if r.agent.Journal.Isolated() != 1 {
 		t.Error("it has moved on, and is not isolated")
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/agent/attach"
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
@@ -88,15 +87,14 @@ func TestTheJournalForgetsWhatWasReleasedInABlockThatIsAnothersNow(t *testing.T)
 	c := r.stateless("a", "web")
 	addr := r.add(c)
 	r.del(c)
-	all := func(journal.Freed) bool { return true }
-	if n := len(r.agent.Journal.Freed(all)); n != 1 {
+	if n := len(r.agent.Journal.Freed()); n != 1 {
 		t.Fatalf("%d released addresses are known: want one", n)
 	}
 	pool := r.pool()
 	block := pool.BlockOf(addr).String()
 	r.put("blocks/default/"+pool.BlockOf(addr).Addr().String(), `{"prefix":"`+block+`","parts":[{"prefix":"`+block+`","owner":"n2"}]}`)
 	r.regain()
-	if freed := r.agent.Journal.Freed(all); len(freed) != 0 {
+	if freed := r.agent.Journal.Freed(); len(freed) != 0 {
 		t.Errorf("it would claim %v in a recovery", freed)
 	}
 }

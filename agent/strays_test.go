@@ -43,7 +43,7 @@ func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {
 	high := *e
 	high.Epoch = 9
 	check(t, r.agent.Journal.Hold(&high))
-	r.agent.keeper.CompareHolder(record.Reservation{
+	r.agent.keeper.Settler.CompareHolder(record.Reservation{
 		Pool: e.Pool, Address: e.Addresses[0], Epoch: 1,
 		Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-7", Network: "net", Interface: "eth0"},
 		Holder:   &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "x", Interface: "eth0"}, Node: "n2"},

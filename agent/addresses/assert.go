@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/block"
@@ -44,7 +43,7 @@ func (a *Manager) Held(freed bool) holdings {
 		}
 	}
 	if freed {
-		for _, f := range a.Journal.Freed(func(journal.Freed) bool { return true }) {
+		for _, f := range a.Journal.Freed() {
 			add(f.Pool, f.Address)
 		}
 	}

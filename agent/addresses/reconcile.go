@@ -125,11 +125,10 @@ func (a *Manager) SettleParts(blocks []record.Block, generation int64, held hold
 		keys[i] = b.ID()
 	}
 	a.Reconcile(keys...)
-	a.Journal.Forget(func(f journal.Freed) (gone bool) {
-		gone = true // if it is not even of a pool that there is
-		a.Pools.On(f.Pool, f.Address, func(s *allocator.Space) { gone = !s.Owns(f.Address) })
-		return gone
-	})
+	a.Journal.Forget(slices.DeleteFunc(a.Journal.Freed(), func(f journal.Freed) (owned bool) {
+		a.Pools.On(f.Pool, f.Address, func(s *allocator.Space) { owned = s.Owns(f.Address) })
+		return owned // else it is another's, or not even of a pool that there is
+	}))
 }
 
 // LostAddress reports whether an entry has an address in a part that is known to be another's.

@@ -114,7 +114,7 @@ func (a *Detacher) recoverPort(p netops.PortInfo, cut bool) {
 			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet",
 				Epoch: journal.Never}
 		}
-		a.Member.RestoreEntry(p, e)
+		a.Member.Settler.RestoreEntry(p, e)
 	default:
 		a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
 		if err := a.Kernel.Detach(p.Name); err != nil {

@@ -45,15 +45,21 @@ func (a *Isolator) Isolate(at allocator.Attachment, lost loss) {
 		return
 	}
 	a.Cut(e)
-	now, first := a.Journal.Isolate(at, lost)
-	if now == nil { // it has a new life, or none
-		a.Uncut(at)
+	for {
+		if e = a.Journal.Get(at); e == nil || lost(e) == nil { // it has a new life, or none
+			a.Uncut(at)
+			return
+		}
+		now, noted := a.Journal.Isolate(e, *lost(e))
+		if !noted {
+			continue // it has changed meanwhile
+		}
+		a.Cut(now)
+		if e.Isolated == nil {
+			a.Log.Warn("isolated a container: its address is another's; delete it, or find out who has the address by berthctl show",
+				zap.Stringer("attachment", at), zap.Stringers("addresses", now.Addresses), zap.String("why", now.Isolated.Reason))
+		}
 		return
-	}
-	a.Cut(now)
-	if first {
-		a.Log.Warn("isolated a container: its address is another's; delete it, or find out who has the address by berthctl show",
-			zap.Stringer("attachment", at), zap.Stringers("addresses", now.Addresses), zap.String("why", now.Isolated.Reason))
 	}
 }
 

@@ -81,7 +81,7 @@ func TestOnAFullDiskNothingNewIsHeldAndAllElseIsWritten(t *testing.T) {
 					j.Adopt(e.Attachment, e.Epoch+7)
 				}
 			},
-			"isolated": func(e *Entry) { j.Isolate(e.Attachment, because(strings.Repeat("why", 200))) },
+			"isolated": func(e *Entry) { j.Isolate(j.Get(e.Attachment), because(strings.Repeat("why", 200))) },
 			"lifted":   func(e *Entry) { j.Lift(e.Attachment) },
 			"released": func(e *Entry) {
 				j.Release(Release{Attachment: e.Attachment, Began: 1 << 60, At: 1 << 60, Quarantine: 1 << 60})
@@ -108,8 +108,8 @@ func TestOnAFullDiskNothingNewIsHeldAndAllElseIsWritten(t *testing.T) {
 	}
 }
 
-func because(reason string) func(*Entry) *Isolation {
-	return func(*Entry) *Isolation { return &Isolation{Reason: reason, Epoch: Never} }
+func because(reason string) Isolation {
+	return Isolation{Reason: reason, Epoch: Never}
 }
 
 func TestAFileThatIsBehindIsNotBuiltUponAndCatchesUp(t *testing.T) {
@@ -123,7 +123,7 @@ func TestAFileThatIsBehindIsNotBuiltUponAndCatchesUp(t *testing.T) {
 		j.Keep(longest(n, allocator.Stateful))
 	}
 	j.SetCluster(Cluster{ID: "one"})
-	j.Isolate(entry(1, "").Attachment, because("it is another's"))
+	j.Isolate(j.Get(entry(1, "").Attachment), because("it is another's"))
 	j.Release(Release{Attachment: longest(2, "").Attachment, At: 1})
 	if err := j.Hold(entry(0, allocator.Stateless)); !errors.Is(err, ErrNoRoom) || j.Get(entry(0, "").Attachment) != nil {
 		t.Errorf("something new is held while the file is behind: %v", err)
@@ -183,7 +183,7 @@ func TestWhatIsNotedOfAnEntryIsReadBackAlsoFromARewrittenFile(t *testing.T) {
 	must(t, j.Hold(a))
 	must(t, j.Hold(b))
 	j.Adopt(a.Attachment, 40)
-	if _, first := j.Isolate(b.Attachment, because("it is another's")); !first {
+	if _, first := j.Isolate(j.Get(b.Attachment), because("it is another's")); !first {
 		t.Error("it was isolated already")
 	}
 	for range 2 {
@@ -218,7 +218,7 @@ func TestOnlyANewLifeWithALaterEpochEndsAnIsolation(t *testing.T) {
 		e.Began, e.Epoch = 5, 5
 		must(t, j.Hold(e))
 		j.Adopt(e.Attachment, 6)
-		j.Isolate(e.Attachment, func(*Entry) *Isolation { return &Isolation{Reason: "lost", Epoch: test.lost} })
+		j.Isolate(j.Get(e.Attachment), Isolation{Reason: "lost", Epoch: test.lost})
 		next := *e
 		next.Began, next.Epoch = test.began, test.epoch
 		must(t, j.Change(&next))
@@ -235,7 +235,7 @@ func TestTheEndOfOneAttachmentLeavesTheAddressToWhoeverHasItByNow(t *testing.T) 
 	must(t, j.Hold(former))
 	must(t, j.Hold(next))
 	j.Release(Release{Attachment: former.Attachment, At: 1})
-	if e := j.Holder("default", next.Addresses[0]); e == nil || e.Attachment != next.Attachment || len(j.Freed(every)) != 0 {
-		t.Errorf("%v holds the address, and %v is free", e, j.Freed(every))
+	if e := j.Holder("default", next.Addresses[0]); e == nil || e.Attachment != next.Attachment || len(j.Freed()) != 0 {
+		t.Errorf("%v holds the address, and %v is free", e, j.Freed())
 	}
 }

@@ -27,8 +27,6 @@ func open(t *testing.T, path string) *Journal {
 	return j
 }
 
-func every(Freed) bool { return true }
-
 func entry(i int, class allocator.Class) *Entry {
 	return &Entry{
 		Attachment: allocator.Attachment{Network: "net", Container: fmt.Sprint("c", i), Interface: "eth0"},
@@ -57,7 +55,7 @@ func same(t *testing.T, a, b *Journal) {
 	if x, y := index(a), index(b); !reflect.DeepEqual(x, y) {
 		t.Errorf("entries differ: %.2000v, read back %.2000v", x, y)
 	}
-	if x, y := a.Freed(every), b.Freed(every); !reflect.DeepEqual(x, y) {
+	if x, y := a.Freed(), b.Freed(); !reflect.DeepEqual(x, y) {
 		t.Errorf("freed differ: %v, read back %v", x, y)
 	}
 	if x, y := a.Shunned(), b.Shunned(); !reflect.DeepEqual(x, y) || a.Forgot() != b.Forgot() {
@@ -88,7 +86,7 @@ func TestWhatWasWrittenIsReadBackAfterAKill(t *testing.T) {
 			j.Release(Release{Attachment: e.Attachment, At: at})
 		}
 	}
-	if len(j.Entries()) == 0 || len(j.Freed(every)) == 0 || len(j.Pending()) == 0 {
+	if len(j.Entries()) == 0 || len(j.Freed()) == 0 || len(j.Pending()) == 0 {
 		t.Fatal("the run left nothing to compare")
 	}
 	same(t, j, open(t, path)) // not closed: as after kill -9

@@ -6,7 +6,7 @@ import (
 
 // reassertLocked has the node settle anew where a configuration brings a pool that containers here have addresses of already:
 // etcd had lost it, so that nothing of it could be asserted yet. A settling that has not begun asserts by the newer one.
-func (a *Keeper) reassertLocked(c *config.Config) {
+func (a *Settler) reassertLocked(c *config.Config) {
 	if a.asserted == nil {
 		return
 	}
@@ -21,6 +21,6 @@ func (a *Keeper) reassertLocked(c *config.Config) {
 }
 
 // beginAsserting says that a settling begins, which asserts what is held by the present configuration.
-func (a *Keeper) beginAsserting() {
+func (a *Settler) beginAsserting() {
 	a.Gate.Exclusive(func() { a.asserted = a.Config() })
 }

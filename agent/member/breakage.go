@@ -11,7 +11,7 @@ import (
 
 // settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
 // has run out.
-func (a *Keeper) settleUnlessBroken(ctx context.Context, s *session.Session) error {
+func (a *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) error {
 	back := a.Gate.Session() != nil
 	if !broken.Settling || !back || a.Rights.Left(allocator.Stateless) > 0 {
 		return a.settle(ctx, s)
@@ -29,7 +29,7 @@ func (a *Keeper) settleUnlessBroken(ctx context.Context, s *session.Session) err
 }
 
 // passAll lets pass whoever has a port.
-func (a *Keeper) passAll() {
+func (a *Settler) passAll() {
 	for _, e := range a.Journal.Entries() {
 		if e.Answered != 0 {
 			a.isolator.Uncut(e.Attachment)

@@ -15,12 +15,12 @@ import (
 // named is whom etcd names as the holders of addresses, as settling has read it. Blocks are this node's by what it knows of
 // them; reservations and assignments are those that were read.
 type named struct {
-	agent        *Keeper
+	settler      *Settler
 	reservations map[ipam.Address]record.Reservation
 	assignments  map[ipam.Address]record.Assignment
 }
 
-func newNamed(a *Keeper, reservations []record.Reservation, assignments []record.Assignment) *named {
+func newNamed(a *Settler, reservations []record.Reservation, assignments []record.Assignment) *named {
 	n := &named{a, map[ipam.Address]record.Reservation{}, map[ipam.Address]record.Assignment{}}
 	for _, r := range reservations {
 		n.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
@@ -34,11 +34,11 @@ func newNamed(a *Keeper, reservations []record.Reservation, assignments []record
 // exactly reports whether etcd names an entry's attachment on this node, for each of its addresses.
 func (n *named) exactly(e *journal.Entry) bool {
 	if e.Class == allocator.Stateful {
-		return n.agent.attached(e, n.reservations)
+		return n.settler.attached(e, n.reservations)
 	}
 	return n.owned(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		s := n.assignments[ipam.Address{Pool: e.Pool, Addr: addr}]
-		return s.Node != n.agent.Name || s.Attachment != e.Attachment
+		return s.Node != n.settler.Name || s.Attachment != e.Attachment
 	})
 }
 
@@ -46,18 +46,18 @@ func (n *named) exactly(e *journal.Entry) bool {
 // flushed the table, or an agent ended between a cut and the note of it.
 func (n *named) allows(e *journal.Entry) bool {
 	if e.Class == allocator.Stateful {
-		return n.agent.attached(e, n.reservations)
+		return n.settler.attached(e, n.reservations)
 	}
 	return n.owned(e)
 }
 
 func (n *named) owned(e *journal.Entry) bool {
-	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.agent.addresses.OwnerOf(e.Pool, addr) != n.agent.Name })
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.settler.addresses.OwnerOf(e.Pool, addr) != n.settler.Name })
 }
 
 // settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
 // so until etcd names it, and while etcd recovers its word alone ends no isolation.
-func (a *Keeper) settlePorts(etcd *named, recovering bool) {
+func (a *Settler) settlePorts(etcd *named, recovering bool) {
 	classes, err := a.Kernel.Classes()
 	if err != nil {
 		a.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))

@@ -24,18 +24,15 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// A Keeper keeps this node a member of the cluster: it joins, settles what the node holds, keeps the session and its rights, and
-// does so again whenever etcd has ended it.
+// A Keeper keeps this node a member of the cluster: it joins, has the node settled, keeps the session and its rights, and does
+// so again whenever etcd has ended it.
 type Keeper struct {
 	*node.Node
-	isolator  *isolation.Isolator
-	addresses *addresses.Manager
-	publisher *publish.Publisher
-	backlog   *backlog.Backlog
-	ready     func() // called whenever the node has become able to serve
+	Settler *Settler
+	backlog *backlog.Backlog
+	ready   func() // called whenever the node has become able to serve
 
 	Recovery recovery
-	asserted *config.Config           // of whose pools settling has asserted what is held here; nil: it has not begun
 	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
 	resettle task.Signal              // the times or the mode by which this node fences are to change
 }
@@ -43,17 +40,15 @@ type Keeper struct {
 // New makes a node's keeper. ready is called whenever the node has become able to serve.
 func New(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher, b *backlog.Backlog, ready func()) *Keeper {
 	k := &Keeper{
-		Node: m.Node, isolator: i, addresses: m, publisher: p, backlog: b, ready: ready,
+		Node: m.Node, Settler: newSettler(m, i, p), backlog: b, ready: ready,
 		passing: map[allocator.Class]bool{}, resettle: task.NewSignal(),
 	}
 	k.On(node.Hooks{
-		ConfigLocked: []func(*config.Config){k.reassertLocked},
 		ConfigChanged: []func(former, now *config.Config){func(former, now *config.Config) {
 			if !record.SameTimes(now.Settings, former.Settings) {
 				k.resettle.Raise()
 			}
 		}},
-		ResetLocked: []func(){func() { k.asserted = nil }},
 	})
 	k.Store.Sessions.OnStoreReset(k.OnStoreReset)
 	return k
@@ -144,7 +139,7 @@ func (a *Keeper) PresentOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.addresses.NoteLostJournal(&me, former)
+	a.Settler.addresses.NoteLostJournal(&me, former)
 	if err := a.FenceBefore(me); err != nil {
 		return err
 	}
@@ -214,7 +209,7 @@ func (a *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterSt
 
 // settleUnder settles what the node holds under a new session, and has it proven as a whole then.
 func (a *Keeper) settleUnder(ctx context.Context, p *Prover) error {
-	if err := a.settleUnlessBroken(ctx, p.Session); err != nil {
+	if err := a.Settler.settleUnlessBroken(ctx, p.Session); err != nil {
 		return err
 	}
 	if err := a.fenceAfter(p.Session.Node()); err != nil {

@@ -23,7 +23,7 @@ const assertTime = 5 * time.Second
 
 // assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
 // whose address is another's by now. It reports whether it has asserted any, or tried to.
-func (a *Keeper) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
+func (a *Settler) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
 	in := map[ipam.Address]record.Reservation{}
 	for _, r := range all {
 		in[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
@@ -41,14 +41,14 @@ func (a *Keeper) assertReservations(ctx context.Context, s *session.Session, all
 }
 
 // attached reports whether records attach to an entry all that it has.
-func (a *Keeper) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
+func (a *Settler) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
 	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		r, there := in[ipam.Address{Pool: e.Pool, Addr: addr}]
 		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Name
 	})
 }
 
-func (a *Keeper) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
+func (a *Settler) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, assertTime)
 	defer cancel()
 	unlock, err := a.Locks.Lock(ctx, at) // else a DEL could come between

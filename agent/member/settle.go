@@ -9,16 +9,36 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/publish"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/reservation"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
+// A Settler brings journal, kernel and allocator into agreement with what etcd says.
+type Settler struct {
+	*node.Node
+	isolator  *isolation.Isolator
+	addresses *addresses.Manager
+	publisher *publish.Publisher
+
+	asserted *config.Config // of whose pools settling has asserted what is held here; nil: it has not begun
+}
+
+func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher) *Settler {
+	s := &Settler{Node: m.Node, isolator: i, addresses: m, publisher: p}
+	m.On(node.Hooks{ConfigLocked: []func(*config.Config){s.reassertLocked}, ResetLocked: []func(){func() { s.asserted = nil }}})
+	return s
+}
+
 // settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
 // rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
-func (a *Keeper) settle(ctx context.Context, s *session.Session) error {
+func (a *Settler) settle(ctx context.Context, s *session.Session) error {
 	a.isolator.Unsure.Reset()
 	blocks, err := a.Store.Blocks.List(ctx)
 	if err != nil {
@@ -67,7 +87,7 @@ func (a *Keeper) settle(ctx context.Context, s *session.Session) error {
 
 // settleReservations isolates who has a reserved address that etcd attaches to another, adopts the epochs of those who are
 // here, and returns the attachments that etcd believes to be here and that are not.
-func (a *Keeper) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
+func (a *Settler) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
 	for _, r := range all {
 		a.CompareHolder(r)
 		if r.Holder == nil || r.Holder.Node != a.Name {
@@ -89,7 +109,7 @@ func (a *Keeper) settleReservations(all []record.Reservation) (unknown []reserva
 }
 
 // reap detaches what etcd attaches here and nobody has. A record that cannot be read holds up nothing else.
-func (a *Keeper) reap(ctx context.Context, unknown []reservation.Detachment) error {
+func (a *Settler) reap(ctx context.Context, unknown []reservation.Detachment) error {
 	err := a.Store.Reservations.Detach(ctx, publish.MergeDetachments(unknown))
 	if some, is := errors.AsType[*reservation.DetachError](err); is {
 		for _, each := range some.Each {
@@ -101,7 +121,7 @@ func (a *Keeper) reap(ctx context.Context, unknown []reservation.Detachment) err
 }
 
 // CompareHolder isolates the local container that has the reservation's address if another attachment holds it.
-func (a *Keeper) CompareHolder(r record.Reservation) {
+func (a *Settler) CompareHolder(r record.Reservation) {
 	e := a.Journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil {
 		return

@@ -16,7 +16,7 @@ import (
 )
 
 // restoreNamed takes in the ports whose containers etcd names. The gate is held.
-func (a *Keeper) restoreNamed(etcd *named) {
+func (a *Settler) restoreNamed(etcd *named) {
 	for _, r := range etcd.reservations {
 		if r.Holder == nil || r.Holder.Node != a.Name {
 			continue
@@ -66,7 +66,7 @@ func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
 
 // RestoreEntry notes an entry that the journal has lost, of a port that is here. An address that another container here has already
 // stays that one's.
-func (a *Keeper) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
+func (a *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	for _, addr := range e.Addresses {
 		if holder := a.Journal.Holder(e.Pool, addr); holder != nil {
 			a.isolator.SetAside(p, fmt.Sprintf("%s says that it has %s, which %s has", e.Attachment, addr, holder.Attachment))

@@ -25,16 +25,16 @@ func (a *Keeper) followConfig(ctx context.Context) error {
 // awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
 func (a *Keeper) awaited(r record.Reservation) bool {
 	its := ipam.Address{Pool: r.Pool, Addr: r.Address}
-	return a.isolator.Unidentified.Has(r.Holder.Attachment) || a.isolator.Awaits(func(at ipam.Address) bool { return at == its })
+	return a.Settler.isolator.Unidentified.Has(r.Holder.Attachment) || a.Settler.isolator.Awaits(func(at ipam.Address) bool { return at == its })
 }
 
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
 func (a *Keeper) followReservations(ctx context.Context) error {
 	return a.Store.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
 		node.Report(a.Node, u)
-		a.addresses.Reserved.Take(u)
-		a.publisher.Orphans.Take(u, a.Name, a.publisher.Knows)
-		a.isolator.SettleUnsure(len(u.Mended) > 0)
+		a.Settler.addresses.Reserved.Take(u)
+		a.Settler.publisher.Orphans.Take(u, a.Name, a.Settler.publisher.Knows)
+		a.Settler.isolator.SettleUnsure(len(u.Mended) > 0)
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue
@@ -42,7 +42,7 @@ func (a *Keeper) followReservations(ctx context.Context) error {
 			if r.Holder != nil && r.Holder.Node == a.Name && a.awaited(r) {
 				a.Reassert.Raise() // who is cut until etcd names it may be named now: settling tells
 			}
-			if a.CompareHolder(r); a.Older(r) {
+			if a.Settler.CompareHolder(r); a.Older(r) {
 				a.Background.Go(func() { a.LookAgain(ctx, r) })
 			}
 		}

@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/berth-ipam/berth/allocator"
+)
+
+// A Table is what can be read of a journal. Entries that it gives out are not changed any more: a change is a new entry.
+type Table struct {
+	mu     sync.RWMutex
+	state  *state
+	listed atomic.Int64 // how many entries were handed out with all
+}
+
+// Get is the entry of an attachment, or nil.
+func (t *Table) Get(a allocator.Attachment) *Entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.state.live[a]
+}
+
+// Holder is the entry that has the address, or nil.
+func (t *Table) Holder(pool string, a netip.Addr) *Entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	e, _ := t.state.holder.get(pool, a)
+	return e
+}
+
+// Within are the entries that have an address in a prefix, each once and in no order.
+func (t *Table) Within(pool string, in netip.Prefix) (all []*Entry) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all = t.state.holder.within(pool, in)
+	if len(all) < 2 {
+		return all
+	}
+	seen := make(map[*Entry]struct{}, len(all))
+	return slices.DeleteFunc(all, func(e *Entry) bool {
+		_, twice := seen[e]
+		seen[e] = struct{}{}
+		return twice
+	})
+}
+
+// OfPort is the entry that a port belongs to, or nil.
+func (t *Table) OfPort(name string) *Entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.state.ports[name]
+}
+
+// InNamespace are the entries whose container's namespace has an id of the kernel's, in no order.
+func (t *Table) InNamespace(id int) []*Entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Keys(t.state.spaces[id+1]))
+}
+
+// Len is how many entries there are.
+func (t *Table) Len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.state.live)
+}
+
+// Entries are all, in no order.
+func (t *Table) Entries() []*Entry {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := make([]*Entry, 0, len(t.state.live))
+	for _, e := range t.state.live {
+		all = append(all, e)
+	}
+	t.listed.Add(int64(len(all)))
+	return all
+}
+
+// Looked is at how much of its tables the journal has looked until now, for whoever asked. It is for tests: what concerns one block
+// or one container is to cost the same however many others there are.
+func (t *Table) Looked() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.listed.Load() + t.state.holder.looked.Load() + t.state.freed.looked.Load()
+}
+
+// Overtaken reports whether an ADD of the attachment that began then may have been overtaken by a release that began
+// later. Those of long ago are not told apart: an ADD that is older than one of them counts as overtaken, whosever it was.
+func (t *Table) Overtaken(a allocator.Attachment, began allocator.Instant) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.state.overtaken(a, began)
+}
+
+// Freed are the stateless addresses that were released and are not held, the longest free first.
+func (t *Table) Freed() []Freed {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return byAge(slices.Collect(t.state.freed.all()))
+}
+
+// FreedWithin is Freed for what lies in a prefix.
+func (t *Table) FreedWithin(pool string, in netip.Prefix) []Freed {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return byAge(t.state.freed.within(pool, in))
+}
+
+func byAge(all []Freed) []Freed {
+	slices.SortFunc(all, func(a, b Freed) int { return cmp.Or(cmp.Compare(a.At, b.At), a.Address.Compare(b.Address)) })
+	return all
+}
+
+// Pending are the reservations that this node has let go of and that etcd does not know of yet.
+func (t *Table) Pending() []Detachment {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := make([]Detachment, 0, len(t.state.pending))
+	for _, d := range t.state.pending {
+		all = append(all, d)
+	}
+	return all
+}
+
+// Isolation is why an attachment is isolated; nil: it is not.
+func (t *Table) Isolation(at allocator.Attachment) *Isolation {
+	if e := t.Get(at); e != nil {
+		return e.Isolated
+	}
+	return nil
+}
+
+// Isolated is how many attachments are.
+func (t *Table) Isolated() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.state.isolated
+}
