@@ -3,13 +3,13 @@ package addresses
 import (
 	"context"
 	"net/netip"
-	"sync"
 
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -53,7 +53,7 @@ func (a *Manager) Run(ctx context.Context) error { return a.followBlocks(ctx) }
 // back: what is known is newer than all that was known before. What it says of this node's own parts the allocator
 // follows; of others' it only guides choices, and every claim is decided by etcd.
 type blocks struct {
-	mu         sync.Mutex
+	mu         lockorder.Subject
 	all        map[ipam.BlockID]record.Block
 	first      map[ipam.Address]netip.Prefix // the prefixes of those that all has, by their first addresses
 	unreadable unreadable

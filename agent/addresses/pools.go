@@ -4,11 +4,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -16,7 +16,7 @@ import (
 // pools holds the addresses that this node may hand out: one allocator.Space for each pool and family. What is out or
 // shunned is in none of them, whatever etcd says.
 type pools struct {
-	mu          sync.Mutex
+	mu          lockorder.Spaces
 	spaces      map[SpaceKey]*allocator.Space
 	out         []*InFlight
 	quarantined quarantined

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
@@ -19,7 +19,7 @@ import (
 // requested are the addresses that this node asks the owners of their parts for by name: those that ADDs wait for, and those that
 // the machine itself has.
 type requested struct {
-	mu      sync.Mutex
+	mu      lockorder.Subject
 	adds    map[ipam.Address][]task.Signal
 	machine map[ipam.Address]bool
 }

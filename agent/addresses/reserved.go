@@ -2,15 +2,15 @@ package addresses
 
 import (
 	"net/netip"
-	"sync"
 
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
 // reserved is what this node knows of the stateful addresses that are given; it only guides choices.
 type reserved struct {
-	mu    sync.Mutex
+	mu    lockorder.Subject
 	pools map[string]map[netip.Addr]int64 // the revision that said so
 }
 

@@ -1,10 +1,10 @@
 package addresses
 
 import (
-	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -13,7 +13,7 @@ const exhaustedFor = time.Minute
 
 // exhausted is when an ADD last waited its whole time for an address of a pool, and there was none.
 type exhausted struct {
-	mu   sync.Mutex
+	mu   lockorder.Subject
 	last map[string]allocator.Instant
 }
 

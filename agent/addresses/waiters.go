@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -20,7 +20,7 @@ const (
 // waiters are the ADDs that wait for an address, those of one pool and family in the order of their coming. Only the
 // first of them takes what there is, so that none starves.
 type waiters struct {
-	mu     sync.Mutex
+	mu     lockorder.Subject
 	queues map[SpaceKey][]task.Signal
 	Signal task.Signal // it has changed for what this node asks others
 }

@@ -2,16 +2,16 @@ package backlog
 
 import (
 	"net/netip"
-	"sync"
 
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 )
 
 // Backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is what
 // the journal says at that time, so that a batch can be repeated, and many changes of one address cost one write.
 type Backlog struct {
-	mu     sync.Mutex
+	mu     lockorder.Subject
 	dirty  map[ipam.Address]struct{}
 	sent   map[ipam.Address]struct{} // those that were taken, while it is not known that etcd has them
 	Signal task.Signal

@@ -3,7 +3,6 @@ package conflict
 import (
 	"context"
 	"net/netip"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,6 +10,7 @@ import (
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
@@ -30,7 +30,7 @@ type Detector struct {
 	*node.Node
 	addresses *addresses.Manager
 
-	mu      sync.Mutex
+	mu      lockorder.Subject
 	bridges map[string]string   // by pool: the bridge with the uplink
 	proxies map[string]proxyMAC // by MAC: those that answer for whatever is asked
 }

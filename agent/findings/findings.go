@@ -5,9 +5,9 @@ package findings
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -22,7 +22,7 @@ type Board struct {
 	changed func(f Finding, stands bool)
 	now     func() time.Time
 
-	mu     sync.Mutex
+	mu     lockorder.Subject
 	stands map[id]Finding
 	kinds  map[string]bool // those that have ever stood
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/netops"
@@ -39,7 +40,7 @@ type Keeper struct {
 	book bridges.Book
 	// order is between what is put on bridges and what is taken off. Whoever puts something there reads the configuration
 	// under it, so that after a gateway was taken off nobody puts it back by an older one.
-	order sync.RWMutex
+	order lockorder.Host
 
 	mu      sync.Mutex               // of one look
 	ensured map[string]netops.Bridge // as each bridge was wanted when it was last looked at

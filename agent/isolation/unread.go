@@ -2,12 +2,12 @@ package isolation
 
 import (
 	"fmt"
-	"sync"
 
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -17,7 +17,7 @@ const findingUnread = "port-unread"
 // unidentified are the ports of which neither the journal nor their alias tells whose they are. They are cut and stay: a container
 // may run behind each. Their names are hashes of the attachments, so that etcd's records and a DEL tell which is whose.
 type unidentified struct {
-	mu    sync.Mutex
+	mu    lockorder.Subject
 	ports map[string]netops.PortInfo
 }
 

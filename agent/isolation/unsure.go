@@ -2,17 +2,17 @@ package isolation
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
 // unsure are the attachments of which settling could not find out whether their address is still theirs: the record cannot
 // be read, and etcd does not remember what it was before. In strict mode nothing of theirs is opened until the record is
 // mended; in the mode of evidence they go on.
 type unsure struct {
-	mu  sync.Mutex
+	mu  lockorder.Subject
 	all map[allocator.Attachment]error
 }
 

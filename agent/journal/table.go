@@ -5,15 +5,15 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
 // A Table is what can be read of a journal. Entries that it gives out are not changed any more: a change is a new entry.
 type Table struct {
-	mu     sync.RWMutex
+	mu     lockorder.SubjectRW
 	state  *state
 	listed atomic.Int64 // how many entries were handed out with all
 }

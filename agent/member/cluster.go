@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/session"
 )
@@ -53,7 +53,7 @@ func (a *Keeper) OnStoreReset(standing session.ClusterState) {
 
 // A recovery is the time that this node gives to all others to assert what they hold, after etcd was restored.
 type recovery struct {
-	mu      sync.Mutex
+	mu      lockorder.Subject
 	cluster string
 	life    int64
 	Began   time.Time                         // by CLOCK_MONOTONIC

@@ -1,12 +1,12 @@
 package node
 
 import (
-	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/broken"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -15,7 +15,7 @@ import (
 // that a node's session key is absent, and under which revision of its node key. A return rewrites that, and the wait
 // begins anew; so it does when this agent starts.
 type Absences struct {
-	mu    sync.Mutex
+	mu    lockorder.Subject
 	nodes map[string]record.Node
 	live  map[string]bool
 	seen  int64 // the revision of etcd up to which live tells

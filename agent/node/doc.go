@@ -8,7 +8,7 @@
 //
 //  1. an attachment's lock (Locks), at most one, but for an ADD of a set, which takes them in the set's order
 //  2. a worker slot (Slots)
-//  3. the host's order (package host), by who puts something on a bridge or takes it off
+//  3. the host's order (package host), by who puts something on a bridge or takes it off, and then the bridges' book
 //  4. the gate (Gate), by Commit and Shared as a reader, by Exclusive alone
 //  5. the lock of the pools' spaces
 //  6. the locks of one subject: known blocks, the journal, waiters, the backlog, findings; of these at most one at a time

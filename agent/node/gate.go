@@ -2,8 +2,8 @@ package node
 
 import (
 	"errors"
-	"sync"
 
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
@@ -13,7 +13,7 @@ var ErrSuperseded = errors.New("agent: the node's session has changed meanwhile"
 // A Gate lets what belongs to one session commit only while that is the node's session. What settles a new one excludes
 // all commits meanwhile.
 type Gate struct {
-	mu       sync.RWMutex
+	mu       lockorder.Gate
 	session  *session.Session
 	outlived *session.Session // of a former incarnation of the store: what it was given is nothing in this one
 }

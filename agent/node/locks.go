@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
 // Locks gives each attachment a lock: requests about one container wait for each other, others do not.
@@ -42,7 +43,8 @@ func (l *Locks) Lock(ctx context.Context, a allocator.Attachment) (unlock func()
 	}
 	select {
 	case <-k.token:
-		return func() { k.token <- struct{}{}; leave() }, nil
+		released := lockorder.Attachment()
+		return func() { released(); k.token <- struct{}{}; leave() }, nil
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()

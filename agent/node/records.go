@@ -2,8 +2,8 @@ package node
 
 import (
 	"errors"
-	"sync"
 
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
@@ -15,7 +15,7 @@ const recordAdvice = "berthctl doctor says what the record is to be; berthctl do
 
 // badRecords are the keys of damaged records, by who has come upon them: each finds out for itself when one is mended.
 type badRecords struct {
-	mu   sync.Mutex
+	mu   lockorder.Subject
 	keys map[string]map[string]bool
 }
 

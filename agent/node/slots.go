@@ -1,6 +1,10 @@
 package node
 
-import "context"
+import (
+	"context"
+
+	"github.com/berth-ipam/berth/internal/lockorder"
+)
 
 // Slots bound how many requests work on the kernel at once; further ones wait for their turn. What a request waits for
 // besides, a lock or etcd, it waits for without a slot, so that requests that etcd keeps waiting hold up no others. Whoever
@@ -14,7 +18,8 @@ func NewSlots(n int) Slots { return make(Slots, n) }
 func (s Slots) Acquire(ctx context.Context) (release func(), err error) {
 	select {
 	case s <- struct{}{}:
-		return func() { <-s }, nil
+		released := lockorder.Slot()
+		return func() { released(); <-s }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

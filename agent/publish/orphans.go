@@ -3,10 +3,10 @@ package publish
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -18,25 +18,25 @@ const orphanEvery = time.Second
 // orphans are the reservations that etcd attaches to this node and that the journal did not know when the watch told:
 // those of ADDs that are under way, and what ADDs have left behind that failed without etcd's answer.
 type orphans struct {
-	mu  sync.Mutex
+	mu  lockorder.Subject
 	all map[ipam.Address]record.Reservation
 }
 
-// Take brings in what the watch says. Known tells whether the journal has the holder.
+// Take brings in what the watch says. known tells whether the journal has the holder; no lock is held meanwhile.
 func (s *orphans) Take(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
+	unknown := slices.DeleteFunc(slices.Clone(u.Set), func(r record.Reservation) bool {
+		return r.Holder == nil || r.Holder.Node != node || known(r)
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.Full || s.all == nil {
 		s.all = map[ipam.Address]record.Reservation{}
 	}
-	for _, r := range u.Gone {
+	for _, r := range slices.Concat(u.Gone, u.Set) {
 		delete(s.all, ipam.Address{Pool: r.Pool, Addr: r.Address})
 	}
-	for _, r := range u.Set {
-		delete(s.all, ipam.Address{Pool: r.Pool, Addr: r.Address})
-		if r.Holder != nil && r.Holder.Node == node && !known(r) {
-			s.all[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
-		}
+	for _, r := range unknown {
+		s.all[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/rollout"
 )
@@ -19,7 +20,7 @@ const (
 // complete by what was true before.
 type readings struct {
 	Alive   context.Context // ends with the agent
-	mu      sync.Mutex
+	mu      lockorder.Subject
 	began   time.Time // the last one
 	pending *reading  // the one that has not begun yet
 }

@@ -2,7 +2,6 @@ package transfers
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -11,6 +10,7 @@ import (
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/config"
@@ -46,7 +46,7 @@ const afterGift = 20 * time.Millisecond
 
 // demands are those of all nodes as the watch tells, this one's among them.
 type demands struct {
-	mu   sync.Mutex
+	mu   lockorder.Subject
 	all  map[demandKey]record.Demand
 	seen int64
 }

@@ -3,18 +3,18 @@ package update
 import (
 	"errors"
 	"reflect"
-	"sync"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/netops"
 )
 
 // rearranged are the containers that a roll-out cannot reach, since somebody has rearranged their interfaces. A roll-out tries
 // each once for what it is to bring.
 type rearranged struct {
-	mu    sync.Mutex
+	mu    lockorder.Subject
 	known map[allocator.Attachment]beyond
 }
 

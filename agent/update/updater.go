@@ -18,6 +18,7 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
@@ -57,7 +58,7 @@ const (
 
 // lagging are the containers that have not got the present configuration, and the last revision that all of them had.
 type lagging struct {
-	mu      sync.Mutex
+	mu      lockorder.Subject
 	seen    int64 // the revision that reasons speak of
 	applied int64 // the newest that all of them have
 	live    int64 // the newest that all of them have as far as a running one can get it
@@ -137,30 +138,29 @@ func remakes(reasons map[allocator.Attachment]record.Lag) (n int) {
 	return n
 }
 
-// Status is what the node tells the cluster of itself. Of many containers that lag it names first those that a running
-// one could follow.
+// Status is what the node tells the cluster of itself.
 func (a *Updater) Status() record.Status {
 	s := record.Status{Address: a.Address, Version: a.Version, Containers: a.Journal.Len()}
-	l := &a.Lagging
+	all := a.Findings.List()
+	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
+	a.Lagging.into(&s)
+	return s
+}
+
+// into tells which containers lag: of many first those that a running one could follow, and the same ones each time, since the
+// status is written when it changes.
+func (l *lagging) into(s *record.Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Revision, s.Applied, s.Live = l.seen, l.applied, l.live
 	s.LaggingCount, s.RemakeCount = len(l.reasons), remakes(l.reasons)
-	s.Lagging = slices.SortedFunc(maps.Values(l.reasons), func(a, b record.Lag) int {
-		if a.Remake != b.Remake {
-			return map[bool]int{false: -1, true: 1}[a.Remake]
+	s.Lagging = slices.SortedFunc(maps.Values(l.reasons), func(x, y record.Lag) int {
+		if x.Remake != y.Remake {
+			return map[bool]int{false: -1, true: 1}[x.Remake]
 		}
-		return cmp.Compare(a.Attachment.String(), b.Attachment.String())
+		return cmp.Compare(x.Attachment.String(), y.Attachment.String())
 	})
-	s.Lagging = s.Lagging[:min(len(s.Lagging), namedLaggards)] // the same ones each time: the status is written when it changes
-	a.addFindings(&s)
-	return s
-}
-
-// addFindings puts what stands into the node's status.
-func (a *Updater) addFindings(s *record.Status) {
-	all := a.Findings.List()
-	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
+	s.Lagging = s.Lagging[:min(len(s.Lagging), namedLaggards)]
 }
 
 // rollOut brings the running containers to each new configuration, and tries those that lag again.

@@ -9,8 +9,8 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"sync"
 
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -48,7 +48,7 @@ func (c *Contradiction) Error() string { return c.Text + ": " + c.Advice }
 
 // A Book knows which uses were admitted. The zero Book is ready.
 type Book struct {
-	mu   sync.Mutex
+	mu   lockorder.Book
 	uses map[key]Use
 }
 

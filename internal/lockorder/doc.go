@@ -1,0 +1,4 @@
+// Package lockorder holds the types of the agent's locks, one for each line of the lock order that package agent/node writes
+// down. As built for use they are those of package sync, and cost nothing. Built with the tag lockorder, as make test does,
+// each looks whether the goroutine that takes it holds one of the same or of a later line, and panics where it does.
+package lockorder
