@@ -25,7 +25,8 @@ func (a *Keeper) followConfig(ctx context.Context) error {
 // awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
 func (a *Keeper) awaited(r record.Reservation) bool {
 	its := ipam.Address{Pool: r.Pool, Addr: r.Address}
-	return a.Settler.isolator.Unidentified.Has(r.Holder.Attachment) || a.Settler.isolator.Awaits(func(at ipam.Address) bool { return at == its })
+	isolator := a.Settler.isolator
+	return isolator.Unidentified.Has(r.Holder.Attachment) || isolator.Awaits(func(at ipam.Address) bool { return at == its })
 }
 
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.

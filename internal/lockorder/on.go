@@ -22,8 +22,10 @@ const (
 	subject
 )
 
-var names = [...]string{attachment: "an attachment's lock", slot: "a worker slot", host: "the host's order", book: "the bridges' book", gate: "the gate",
-	spaces: "the spaces' lock", subject: "a subject's lock"}
+var names = [...]string{
+	attachment: "an attachment's lock", slot: "a worker slot", host: "the host's order", book: "the bridges' book", gate: "the gate",
+	spaces: "the spaces' lock", subject: "a subject's lock",
+}
 
 // held are the lines that each goroutine holds, by its number.
 var held = struct {
