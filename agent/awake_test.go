@@ -19,7 +19,7 @@ func (r *rig) proven() {
 	p := r.joins()
 	check(r.t, p.Arm())
 	p.Proven(wire.Boottime())
-	if len(r.agent.shaken) != 0 || r.agent.rights.Left(allocator.Stateless) <= 0 {
+	if len(r.agent.shaken) != 0 || r.agent.rights.Remaining(allocator.Stateless) <= 0 {
 		r.t.Fatal("it is shaken already, or has no right")
 	}
 }
@@ -55,7 +55,7 @@ func TestAClonedMachineHasNoRightBeforeItsNextProof(t *testing.T) {
 			r.change(func(c *config.Config) { c.Settings.Fencing = mode })
 			r.proven()
 			r.agent.heed(t.Context(), netops.Event{Kind: netops.Cloned})
-			if left := r.agent.rights.Left(allocator.Stateless); left > 0 || r.agent.unbroken()[allocator.Stateless] || len(r.passing()) != 0 {
+			if left := r.agent.rights.Remaining(allocator.Stateless); left > 0 || r.agent.unbroken()[allocator.Stateless] || len(r.passing()) != 0 {
 				t.Errorf("%s are left of its right, by clocks that stood still unnoticed, and %v pass", left.Round(time.Second), r.passing())
 			}
 			if len(r.agent.shaken) != 1 {

@@ -14,7 +14,7 @@ import (
 // has run out.
 func (a *Agent) settleUnlessBroken(ctx context.Context, s *session.Session) error {
 	back := a.gate.Session() != nil
-	if !broken.Settling || !back || a.rights.Left(allocator.Stateless) > 0 {
+	if !broken.Settling || !back || a.rights.Remaining(allocator.Stateless) > 0 {
 		return a.settle(ctx, s)
 	}
 	a.unsettled.Store(true)
@@ -44,7 +44,7 @@ func (a *Agent) dawdle(session *session.Session, adds []*add) {
 	const patience = 200 // looks, 50 ms apart
 	for range patience {
 		same := a.gate.Session() == session
-		if !same || a.rights.Left(adds[0].class) > 0 {
+		if !same || a.rights.Remaining(adds[0].class) > 0 {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)

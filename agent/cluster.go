@@ -32,7 +32,7 @@ func (e *foreignClusterError) Unwrap() error { return e.error }
 // meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
 func (a *Agent) meet(ctx context.Context) (session.ClusterState, error) {
 	known := a.journal.Cluster()
-	standing, err := a.store.Sessions.Handshake(ctx, a.Node, a.Machine, session.Past{Cluster: known.ID, Life: known.Life,
+	standing, err := a.store.Sessions.Handshake(ctx, a.Node, a.Machine, session.Past{Cluster: known.ID, Incarnation: known.Life,
 		Generation: known.Generation})
 	if _, foreign := errors.AsType[*session.ClusterError](err); foreign {
 		return standing, &foreignClusterError{err, a.Options.journal()}
@@ -79,8 +79,8 @@ type recovery struct {
 func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cluster != s.Cluster || r.life != s.Life {
-		r.cluster, r.life, r.longest = s.Cluster, s.Life, map[allocator.Class]time.Duration{}
+	if r.cluster != s.Cluster || r.life != s.Incarnation {
+		r.cluster, r.life, r.longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
 		r.began = time.Now()
 	}
 	if !configured {
@@ -129,7 +129,7 @@ func (a *Agent) recoveryLeft(standing session.ClusterState) time.Duration {
 func (a *Agent) longestRights() map[allocator.Class]time.Duration {
 	all := map[allocator.Class]time.Duration{}
 	for _, class := range classes {
-		all[class] = max(a.absences.longestRight(class), a.rights.Whole(class))
+		all[class] = max(a.absences.longestRight(class), a.rights.Duration(class))
 		if c := a.config.Load(); c.Revision > 0 { // else they are not the cluster's
 			all[class] = max(all[class], rightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
 		}

@@ -29,7 +29,7 @@ func (a *Agent) commitAll(adds []*add) error {
 	for _, add := range adds {
 		switch {
 		case broken.Generation:
-		case a.rights.Left(add.owns()) <= 0:
+		case a.rights.Remaining(add.owns()) <= 0:
 			return node.ErrSuperseded
 		case add.former == nil && config.PoolRevisions[add.pool.Name] != add.config.PoolRevisions[add.pool.Name]:
 			return node.ErrSuperseded // wired by a configuration that the roll-out believes to be past

@@ -47,7 +47,7 @@ func (a *Agent) fenceBefore(me record.Node) error {
 	left := map[string]time.Duration{}
 	for class, is := range a.unbroken() {
 		if is {
-			left[string(class)] = a.rights.Left(class)
+			left[string(class)] = a.rights.Remaining(class)
 		}
 	}
 	return a.kernel.SetFence(true, left)
@@ -127,7 +127,7 @@ func (p *prover) mayPass(class allocator.Class) bool {
 func (a *Agent) unbroken() map[allocator.Class]bool {
 	all := a.inherited()
 	for _, class := range classes {
-		all[class] = all[class] || a.passing[class] && a.rights.Left(class) > 0
+		all[class] = all[class] || a.passing[class] && a.rights.Remaining(class) > 0
 	}
 	return all
 }

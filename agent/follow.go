@@ -141,7 +141,7 @@ func (a *Agent) followReservations(ctx context.Context) error {
 		report(a, u)
 		a.reserved.take(u)
 		a.strays.take(u, a.Node, a.knows)
-		a.settleUnsure(len(u.Mended) > 0)
+		a.settleUnsure(len(u.Repaired) > 0)
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue

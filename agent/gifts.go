@@ -123,7 +123,7 @@ func (a *Agent) settleDoubts(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		now, err := block.Settle(ctx, session, o.block)
+		now, err := block.Resolve(ctx, session, o.block)
 		if err != nil {
 			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.part), zap.Error(err))
 			continue

@@ -35,7 +35,7 @@ func (h *hidden) take(u kv.Update[record.Block]) (mended []poolAddress) {
 	if u.Full || h.unread == nil {
 		h.unread = map[poolAddress]bool{}
 	}
-	for _, e := range u.Mended {
+	for _, e := range u.Repaired {
 		at := poolAddress{e.At.Pool, e.At.Address}
 		delete(h.unread, at)
 		mended = append(mended, at)

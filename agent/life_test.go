@@ -57,7 +57,7 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
 	check(t, err)
 	r.apply() // an address lease of a minute
-	r.until("the node has proven a right of a minute", func() bool { return r.agent.rights.Whole(allocator.Stateless) == time.Minute })
+	r.until("the node has proven a right of a minute", func() bool { return r.agent.rights.Duration(allocator.Stateless) == time.Minute })
 	_, err = r.etcdctl().Txn(t.Context()).Then( // at once, as a restore does it
 		clientv3.OpPut("/berth/v1/config/settings", string(short.Kvs[0].Value)),
 		clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value)),
@@ -126,7 +126,7 @@ func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesL
 func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEachLife(t *testing.T) {
 	rights := map[allocator.Class]time.Duration{allocator.Stateless: time.Minute}
 	var r recovery
-	at := session.ClusterState{Cluster: "c", Life: 1}
+	at := session.ClusterState{Cluster: "c", Incarnation: 1}
 	long := func() { r.began = time.Now().Add(-time.Hour) }
 	r.left(at, rights, true)
 	for _, step := range []struct {
@@ -137,8 +137,8 @@ func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEac
 	}{
 		{"after an hour", at, true, true},
 		{"after an hour without a configuration", at, false, false},
-		{"in another life", session.ClusterState{Cluster: "c", Life: 2}, true, false},
-		{"with another etcd", session.ClusterState{Cluster: "d", Life: 2}, true, false},
+		{"in another life", session.ClusterState{Cluster: "c", Incarnation: 2}, true, false},
+		{"with another etcd", session.ClusterState{Cluster: "d", Incarnation: 2}, true, false},
 	} {
 		long()
 		if left := r.left(step.at, rights, step.configured); (left <= 0) != step.over || r.over(allocator.Stateless) != step.over {

@@ -111,7 +111,7 @@ func (a *Agent) presentOnce(ctx context.Context) error {
 	if own.Cluster() != standing.Revision {
 		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
-	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: own.Generation(), Slept: slept}
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Incarnation, Generation: own.Generation(), Slept: slept}
 	a.journal.SetCluster(past)
 	a.tellBad("joining", nil)
 	return a.keep(ctx, &prover{agent: a, session: own, unbroken: unbroken, goesOn: a.goesOn(own, known, unbroken)}, standing)
@@ -255,7 +255,7 @@ func (a *Agent) holding(class allocator.Class) (*session.Session, error) {
 	if reason := a.waiting.Load(); reason != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", a.Node, *reason)
 	}
-	if a.rights.Left(class) <= 0 {
+	if a.rights.Remaining(class) <= 0 {
 		return nil, wire.Errorf(wire.CodeTryAgain,
 			"node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", a.Node, class)
 	}

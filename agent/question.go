@@ -35,7 +35,7 @@ func (a *Agent) followQuestions(ctx context.Context) error {
 func (a *Agent) answerQuestion(ctx context.Context, q record.ReportRequest) {
 	ctx, cancel := context.WithTimeout(ctx, server.RequestTime)
 	defer cancel()
-	if slices.Contains(q.Mend, a.Node) {
+	if slices.Contains(q.Repair, a.Node) {
 		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
 		a.mend(ctx)
 	}

@@ -57,7 +57,7 @@ func (a *Agent) serving() error {
 	if reason := a.unreadable.Load(); reason != nil {
 		return fmt.Errorf("the configuration cannot be read: %s", *reason)
 	}
-	if left := a.rights.Left(allocator.Stateless); left <= 0 {
+	if left := a.rights.Remaining(allocator.Stateless); left <= 0 {
 		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than "+
 			"its address lease lasts", (-left).Round(time.Second))
 	}
@@ -82,10 +82,10 @@ func (a *Agent) NotReady() error {
 
 // statefulReady says why no stateful ADD has been possible for long, or nil.
 func (a *Agent) statefulReady() error {
-	if left := a.rights.Left(allocator.Stateful); left < -statefulPatience {
+	if left := a.rights.Remaining(allocator.Stateful); left < -statefulPatience {
 		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over "+
 			"stateful addresses lasts (stateless ones go on for %s)",
-			(-left).Round(time.Second), a.rights.Left(allocator.Stateless).Round(time.Second))
+			(-left).Round(time.Second), a.rights.Remaining(allocator.Stateless).Round(time.Second))
 	}
 	return nil
 }

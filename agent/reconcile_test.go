@@ -70,7 +70,7 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	o := r.agent.takeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	session, err := r.agent.holding(allocator.Stateless)
 	check(t, err)
-	now, err := block.Settle(t.Context(), session, o.block)
+	now, err := block.Resolve(t.Context(), session, o.block)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
 	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.part) }) {
@@ -78,7 +78,7 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	}
 	// In doubt it comes back with the first word that is newer than what was compared.
 	r.agent.doubt(o)
-	now, err = block.Settle(t.Context(), session, now)
+	now, err = block.Resolve(t.Context(), session, now)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
 	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.doubts()) > 0 {

@@ -58,7 +58,7 @@ func report[T any](a *Agent, u kv.Update[T]) {
 	for _, e := range u.Bad {
 		a.foundBad(e)
 	}
-	for _, e := range u.Mended {
+	for _, e := range u.Repaired {
 		a.findings.Clear(recordDamaged, e.Key)
 	}
 }

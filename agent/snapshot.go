@@ -19,7 +19,7 @@ func (a *Agent) snapshot() metrics.Snapshot {
 	s.Recovering = session != nil && session.Recovering()
 	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
 		s.Attachments[string(class)] = 0
-		s.Rights[string(class)] = a.rights.Left(class)
+		s.Rights[string(class)] = a.rights.Remaining(class)
 	}
 	for _, e := range a.journal.Entries() {
 		s.Attachments[string(e.Class)]++

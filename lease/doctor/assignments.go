@@ -11,13 +11,13 @@ import (
 )
 
 // compareAssignments looks of each assignment for the first thing that is wrong: what follows from it is not told.
-func (l *look) compareAssignments() {
+func (l *view) compareAssignments() {
 	for _, a := range l.Assignments {
 		l.compareAssignment(a)
 	}
 }
 
-func (l *look) compareAssignment(a record.Assignment) {
+func (l *view) compareAssignment(a record.Assignment) {
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	key := l.Text(assignmentKey(at))
 	f := Finding{Key: key, Node: a.Node, Container: a.Attachment.String(), mark: fmt.Sprint(l.Revisions(key))}
@@ -32,18 +32,18 @@ func (l *look) compareAssignment(a record.Assignment) {
 		if pool != nil {
 			f.Cause = fmt.Sprintf("%s is not in pool %s, which has %v", a.Address, a.Pool, pool.CIDRs)
 		}
-		f.remedy = l.unassign(a)
+		f.repair = l.unassign(a)
 	case l.Has(reservationKey(at)):
 		f.Kind, f.Cause = AssignmentReserved, fmt.Sprintf("%s has a reservation, too", a.Address)
-		f.remedy = l.unassign(a)
+		f.repair = l.unassign(a)
 	case l.gone(a.Node):
 		f.Kind, f.Cause = AssignmentUnknownNode, l.absence(a.Node)
-		f.remedy = l.unassign(a)
+		f.repair = l.unassign(a)
 	case !answered || !l.complete(a.Node) && h == nil:
 		return // it is told that the node has not answered, or not with all
 	case h == nil:
 		f.Kind, f.Cause = AssignmentNoContainer, fmt.Sprintf("node %s has no container with %s", a.Node, a.Address)
-		f.remedy = l.unassign(a)
+		f.repair = l.unassign(a)
 	case h.Attachment != a.Attachment:
 		f.Kind, f.Cause = AssignmentNoContainer, fmt.Sprintf("node %s has given %s to %s", a.Node, a.Address, h.Attachment)
 		f.ask = []string{a.Node}
@@ -51,14 +51,14 @@ func (l *look) compareAssignment(a record.Assignment) {
 		l.compareAssigned(f, a, pool)
 		return
 	}
-	if f.remedy == nil && len(f.ask) == 0 {
-		f.takes, f.Mend = true, fmt.Sprintf("end the container: on node %s, berthctl delete %s", a.Node, a.Attachment)
+	if f.repair == nil && len(f.ask) == 0 {
+		f.takes, f.Repair = true, fmt.Sprintf("end the container: on node %s, berthctl delete %s", a.Node, a.Attachment)
 	}
 	l.found(f)
 }
 
 // compareAssigned looks where the address of an assignment lies that a container really has.
-func (l *look) compareAssigned(f Finding, a record.Assignment, pool *allocator.Pool) {
+func (l *view) compareAssigned(f Finding, a record.Assignment, pool *allocator.Pool) {
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	b, there, hidden := l.blockOf(pool, a.Address)
 	// Of a part that the node uses and etcd does not record it is told once, not for each address.
@@ -75,19 +75,19 @@ func (l *look) compareAssigned(f Finding, a record.Assignment, pool *allocator.P
 }
 
 // noteExcluded notes an address in use that is not to be given out any more.
-func (l *look) noteExcluded(f Finding, pool *allocator.Pool, at ipam.Address) {
+func (l *view) noteExcluded(f Finding, pool *allocator.Pool, at ipam.Address) {
 	if pool.Usable(at.Addr) {
 		return
 	}
 	f.Kind, f.Note = AddressExcluded, true
 	f.Cause = fmt.Sprintf("%s is excluded, the gateway's, or the network's own: nobody gets it anew", at.Addr)
-	f.Mend = "nothing, or end the container"
+	f.Repair = "nothing, or end the container"
 	l.found(f)
 }
 
 // unassign deletes an assignment that nobody has need of: its node is gone, or says that it has no such container. Nil:
 // nobody can tell.
-func (l *look) unassign(a record.Assignment) *admin.Repair {
+func (l *view) unassign(a record.Assignment) *admin.Repair {
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	switch h := l.holderOf(a.Node, at); {
 	case l.gone(a.Node):
@@ -98,7 +98,7 @@ func (l *look) unassign(a record.Assignment) *admin.Repair {
 }
 
 // assignedTo reports whether etcd assigns an address to a container, or has something there that cannot be read.
-func (l *look) assignedTo(h holder, at ipam.Address) bool {
+func (l *view) assignedTo(h holder, at ipam.Address) bool {
 	a, there := l.assignments[at]
 	return there && a.Node == h.node && a.Attachment == h.Attachment || l.bad[l.Text(assignmentKey(at))]
 }

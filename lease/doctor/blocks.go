@@ -12,7 +12,7 @@ import (
 )
 
 // compareBlocks compares the blocks with their pools, their owners, and what the owners use.
-func (l *look) compareBlocks() {
+func (l *view) compareBlocks() {
 	for _, b := range l.Blocks {
 		pool, unreadable := l.pool(b.Pool)
 		switch malformed := l.malformed(b); {
@@ -35,7 +35,7 @@ func (l *look) compareBlocks() {
 }
 
 // malformed says what is wrong with a block of a pool that can be read; empty: nothing, as far as its pool is known.
-func (l *look) malformed(b admin.KeyedBlock) string {
+func (l *view) malformed(b admin.KeyedBlock) string {
 	pool, ok := l.Pools[b.Pool]
 	switch {
 	case !ok:
@@ -71,9 +71,9 @@ func (l *look) malformed(b admin.KeyedBlock) string {
 }
 
 // deleted adds to a finding that its block can be deleted, where nothing of it is in use.
-func (l *look) deleted(b admin.KeyedBlock, f Finding) Finding {
+func (l *view) deleted(b admin.KeyedBlock, f Finding) Finding {
 	f.Key, f.mark, f.takes = l.Text(b.Key), fmt.Sprint(b.Revision), true
-	remedy := &admin.Repair{Same: []kv.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
+	repair := &admin.Repair{Same: []kv.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
 	why, unsaid := "", ""
 	for _, p := range b.Parts {
 		if f.Node == "" && p.Owner != record.OwnerStateful && p.Owner != record.OwnerMachine {
@@ -86,7 +86,7 @@ func (l *look) deleted(b admin.KeyedBlock, f Finding) Finding {
 		case answered && l.uses(answer, b):
 			why = fmt.Sprintf("node %s uses it", p.Owner)
 		default:
-			remedy.Same = append(remedy.Same, guard(p.Owner)...)
+			repair.Same = append(repair.Same, guard(p.Owner)...)
 		}
 	}
 	if use := l.within(b); use != "" && l.Text(b.Key) == l.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
@@ -94,17 +94,17 @@ func (l *look) deleted(b admin.KeyedBlock, f Finding) Finding {
 	}
 	switch {
 	case why == "":
-		f.remedy = remedy
+		f.repair = repair
 	case unsaid != "" && l.gone(unsaid):
-		f.Mend = removal(unsaid)
+		f.Repair = removal(unsaid)
 	default:
-		f.Mend = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
+		f.Repair = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
 	}
 	return f
 }
 
 // uses reports whether a node's allocator has something of a block that no sound block of the node's explains.
-func (l *look) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
+func (l *view) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
 	for _, s := range answer.Spaces {
 		for _, p := range s.Parts {
 			if s.Pool == b.Pool && b.Prefix.IsValid() && p.Overlaps(b.Prefix) && !l.recorded(answer.Node, s.Pool, p) {
@@ -116,7 +116,7 @@ func (l *look) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
 }
 
 // within names one address of a block's that is in use; empty: none.
-func (l *look) within(b admin.KeyedBlock) string {
+func (l *view) within(b admin.KeyedBlock) string {
 	in := func(at ipam.Address) bool {
 		return at.Pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.Addr)
 	}
@@ -139,7 +139,7 @@ func (l *look) within(b admin.KeyedBlock) string {
 }
 
 // compareParts looks at the owners of a sound block.
-func (l *look) compareParts(b admin.KeyedBlock, inRange bool) {
+func (l *view) compareParts(b admin.KeyedBlock, inRange bool) {
 	key := l.Text(b.Key)
 	seen := map[string]bool{}
 	for _, p := range b.Parts {
@@ -162,14 +162,14 @@ func (l *look) compareParts(b admin.KeyedBlock, inRange bool) {
 			f.takes = true
 			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, l.absence(name))
 			if l.removed(name) {
-				f.Kind, f.remedy = PartRemovedNode, l.withoutOwner(b, name)
+				f.Kind, f.repair = PartRemovedNode, l.withoutOwner(b, name)
 			} else {
-				f.Mend = removal(name)
+				f.Repair = removal(name)
 			}
 			l.found(f)
 		case inRange:
 			f.Kind, f.Cause = PartInRange, fmt.Sprintf("node %s owns %s, which lies in a stateful range of pool %s", name, p.Prefix, b.Pool)
-			f.Mend = "the node gives it back when none of its containers uses it; until then no reservation is made there"
+			f.Repair = "the node gives it back when none of its containers uses it; until then no reservation is made there"
 			l.found(f)
 		default:
 			l.compareIdle(f, b.Pool, p.Prefix)
@@ -178,13 +178,13 @@ func (l *look) compareParts(b admin.KeyedBlock, inRange bool) {
 }
 
 // compareMachine looks whether the node is there whose own address a part is, and whether nobody else has it.
-func (l *look) compareMachine(b admin.KeyedBlock, p record.Part) {
+func (l *view) compareMachine(b admin.KeyedBlock, p record.Part) {
 	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: l.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
 	if l.removed(p.Node) || l.gone(p.Node) {
 		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, l.absence(p.Node))
-		f.Mend = removal(p.Node)
+		f.Repair = removal(p.Node)
 		if l.removed(p.Node) {
-			f.Kind, f.Mend = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
+			f.Kind, f.Repair = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
 		}
 		l.found(f)
 		return
@@ -192,8 +192,8 @@ func (l *look) compareMachine(b admin.KeyedBlock, p record.Part) {
 	for _, h := range l.held[at] {
 		l.found(Finding{
 			Kind: AddressTwice, Key: l.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
-			Cause: fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.Addr, p.Node, h.node),
-			Mend:  "end the container, or give the node another address",
+			Cause:  fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.Addr, p.Node, h.node),
+			Repair: "end the container, or give the node another address",
 		})
 	}
 }
@@ -205,7 +205,7 @@ func removal(name string) string {
 }
 
 // withoutOwner takes a node's parts out of a block.
-func (l *look) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
+func (l *view) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
 	rest := b.Block
 	rest.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p record.Part) bool { return p.Owner == name })
 	if len(rest.Parts) == 0 {
@@ -215,17 +215,17 @@ func (l *look) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
 }
 
 // compareIdle notes a part that its node does not hand out of.
-func (l *look) compareIdle(f Finding, pool string, part netip.Prefix) {
+func (l *view) compareIdle(f Finding, pool string, part netip.Prefix) {
 	if _, answered := l.answers[f.Node]; answered && !l.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
 		f.Kind, f.Note, f.mark = PartUnused, true, ""
 		f.Cause = fmt.Sprintf("node %s does not hand out of %s: its journal was lost, or its giving it back was not settled", f.Node, part)
-		f.Mend = "nothing: it is used again after the next boot of the node"
+		f.Repair = "nothing: it is used again after the next boot of the node"
 		l.found(f)
 	}
 }
 
 // compareUse looks whether etcd says that what a node hands out of is its own.
-func (l *look) compareUse(name, poolName string, part netip.Prefix) {
+func (l *view) compareUse(name, poolName string, part netip.Prefix) {
 	pool, unreadable := l.pool(poolName)
 	if unreadable || pool == nil || l.recorded(name, poolName, part) {
 		return
@@ -245,7 +245,7 @@ func (l *look) compareUse(name, poolName string, part netip.Prefix) {
 }
 
 // recorded reports whether sound blocks say that all of a part is a node's.
-func (l *look) recorded(name, pool string, part netip.Prefix) bool {
+func (l *view) recorded(name, pool string, part netip.Prefix) bool {
 	p, ok := l.Pools[pool]
 	if !ok {
 		return false

@@ -35,7 +35,7 @@ type Report struct {
 	Silent   []string  `json:"silent"`   // the nodes that have a session and did not answer
 	Away     []string  `json:"away"`     // the nodes without a session
 	Findings []Finding `json:"findings"` // by kind, and where
-	Mended   []Finding `json:"mended"`   // by Fix
+	Repaired []Finding `json:"mended"`   // by Fix
 
 	state *admin.State
 }
@@ -91,7 +91,7 @@ func confirmed(before, now []Finding) []Finding {
 func Fix(ctx context.Context, s *lease.Operator, found *Report, o Options) (*Report, error) {
 	before, report := found.Findings, found
 	for n := 0; n < rounds && slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Fix }); n++ {
-		if err := mend(ctx, s, report, o); err != nil {
+		if err := carryOut(ctx, s, report, o); err != nil {
 			return nil, err
 		}
 		next, err := Examine(ctx, s, o)
@@ -106,22 +106,22 @@ func Fix(ctx context.Context, s *lease.Operator, found *Report, o Options) (*Rep
 	}
 	for _, f := range before {
 		if f.Fix && !left[f.id()] {
-			report.Mended = append(report.Mended, f)
+			report.Repaired = append(report.Repaired, f)
 		}
 	}
 	return report, nil
 }
 
-// mend carries out the remedies, and then lets the nodes settle that are to.
-func mend(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
+// carryOut carries out the repairs, and then lets the nodes settle that are to.
+func carryOut(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
 	var ask []string
 	for _, f := range r.Findings {
 		if !f.Fix {
 			continue
 		}
-		if f.remedy != nil {
+		if f.repair != nil {
 			// One that does not hold any more is found again, or is not there any more.
-			if _, err := s.Admin.Repair(ctx, r.state, *f.remedy); err != nil {
+			if _, err := s.Admin.Repair(ctx, r.state, *f.repair); err != nil {
 				return err
 			}
 		}
@@ -131,6 +131,6 @@ func mend(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
 		return nil
 	}
 	slices.Sort(ask)
-	_, _, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who, Mend: slices.Compact(ask)}, o.Patience)
+	_, _, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who, Repair: slices.Compact(ask)}, o.Patience)
 	return err
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // compareIdentities compares the records of identities with their reservations.
-func (l *look) compareIdentities() {
+func (l *view) compareIdentities() {
 	own := l.reservationsOf()
 	for id, record := range l.Identities {
 		l.compareIdentity(id, record, own[id])
@@ -29,17 +29,17 @@ func (l *look) compareIdentities() {
 			mark: addresses(all)}
 		record, same, whole := l.identityBy(all)
 		if whole {
-			f.remedy = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
+			f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
 		} else {
 			f.Kind, f.Cause = ReservationSecond, fmt.Sprintf("%s has several addresses of one family: %s", id, addresses(all))
-			f.takes, f.Mend = true, l.deleteOthers(all)
+			f.takes, f.Repair = true, l.deleteOthers(all)
 		}
 		l.found(f)
 	}
 }
 
 // reservationsOf are the reservations of each identity.
-func (l *look) reservationsOf() map[allocator.Identity][]record.Reservation {
+func (l *view) reservationsOf() map[allocator.Identity][]record.Reservation {
 	own := map[allocator.Identity][]record.Reservation{}
 	for _, r := range l.Reservations {
 		own[r.Identity] = append(own[r.Identity], r)
@@ -49,7 +49,7 @@ func (l *look) reservationsOf() map[allocator.Identity][]record.Reservation {
 
 // identityBy is the record that an identity's reservations make, and the keys that say so. It is not whole where they
 // lie in several pools, or two in one family.
-func (l *look) identityBy(all []record.Reservation) (record record.IdentityRecord, same []kv.Key, whole bool) {
+func (l *view) identityBy(all []record.Reservation) (record record.IdentityRecord, same []kv.Key, whole bool) {
 	families := map[allocator.Family]bool{}
 	whole = len(all) > 0
 	for _, r := range all {
@@ -64,7 +64,7 @@ func (l *look) identityBy(all []record.Reservation) (record record.IdentityRecor
 }
 
 // deleteOthers says which of an identity's reservations can go, where it has too many: none that a container has.
-func (l *look) deleteOthers(all []record.Reservation) string {
+func (l *view) deleteOthers(all []record.Reservation) string {
 	var idle []string
 	for _, r := range all {
 		if at := (ipam.Address{Pool: r.Pool, Addr: r.Address}); r.Holder == nil && len(l.held[at]) == 0 && l.allComplete() {
@@ -81,7 +81,7 @@ func (l *look) deleteOthers(all []record.Reservation) string {
 		"; ")
 }
 
-func (l *look) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
+func (l *view) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
 	key := identityKey(id)
 	f := Finding{Key: l.Text(key), mark: fmt.Sprint(record.Addresses)}
 	var missing []ipam.Address
@@ -100,11 +100,11 @@ func (l *look) compareIdentity(id allocator.Identity, record record.IdentityReco
 		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses,
 			missing[0].Addr)
 		var why string
-		if f.remedy, why = l.reserveAgain(id, missing); f.remedy == nil {
+		if f.repair, why = l.reserveAgain(id, missing); f.repair == nil {
 			if f.takes = !l.mayRun(id); f.takes {
-				f.Mend = fmt.Sprintf("%s; no container of the member runs, so you can give the address up: %s", why, deleteKey(f.Key))
+				f.Repair = fmt.Sprintf("%s; no container of the member runs, so you can give the address up: %s", why, deleteKey(f.Key))
 			} else {
-				f.Mend = fmt.Sprintf("%s: start the agents that are away, and look again", why)
+				f.Repair = fmt.Sprintf("%s: start the agents that are away, and look again", why)
 			}
 		}
 		l.found(f)
@@ -117,44 +117,44 @@ func (l *look) compareIdentity(id allocator.Identity, record record.IdentityReco
 		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)),
 			Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
-			f.takes, f.remedy = true, &admin.Repair{Same: []kv.Key{key}, Delete: []string{f.Key}}
+			f.takes, f.repair = true, &admin.Repair{Same: []kv.Key{key}, Delete: []string{f.Key}}
 			if l.mayRun(id) {
-				f.remedy, f.Mend = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
+				f.repair, f.Repair = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
 					"again when all answer; if none has it: %s", deleteKey(f.Key))
 			}
 		} else {
 			f.takes = true
 			f.Node, f.Container = r.Holder.Node, r.Holder.Attachment.String()
-			f.Mend = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
+			f.Repair = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
 		}
 		l.found(f)
 	}
 }
 
 // pointsElsewhere is of an identity whose address is another's: what it has itself counts, or nothing.
-func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
+func (l *view) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
 	f.takes = true
 	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
 	record, same, whole := l.identityBy(own)
 	same = append(same, reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address}))
 	switch {
 	case whole:
-		f.remedy = &admin.Repair{Same: same, Put: []admin.Record{{Key: identityKey(id), Value: record}}}
+		f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: identityKey(id), Value: record}}}
 	case len(own) == 0:
-		f.remedy = &admin.Repair{Same: same, Delete: []string{f.Key}}
+		f.repair = &admin.Repair{Same: same, Delete: []string{f.Key}}
 	default:
-		f.Mend = l.deleteOthers(own) + ", and then " + deleteKey(f.Key)
+		f.Repair = l.deleteOthers(own) + ", and then " + deleteKey(f.Key)
 	}
 	l.found(f)
 }
 
 // reserveAgain puts reservations back that an identity's record tells of, if nobody else can have the addresses:
 // attached to the container that has them, or to nobody. Where it cannot it says why.
-func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*admin.Repair, string) {
+func (l *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*admin.Repair, string) {
 	if !l.allComplete() {
 		return nil, "not every node has said what it holds"
 	}
-	remedy := &admin.Repair{Same: []kv.Key{identityKey(id), poolKey(missing[0].Pool)}}
+	repair := &admin.Repair{Same: []kv.Key{identityKey(id), poolKey(missing[0].Pool)}}
 	blocks := map[string]bool{}
 	for _, at := range missing {
 		pool, _ := l.pool(at.Pool)
@@ -163,10 +163,10 @@ func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 		}
 		b, there, hidden := l.blockOf(pool, at.Addr)
 		if key := blockKey(at.Pool, pool.BlockOf(at.Addr).Addr()); there {
-			remedy.Same = append(remedy.Same, key)
+			repair.Same = append(repair.Same, key)
 		} else if !blocks[l.Text(key)] {
 			blocks[l.Text(key)] = true
-			remedy.Put = append(remedy.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
+			repair.Put = append(repair.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
 		}
 		if hidden || there && !b.Stateful() || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
@@ -178,12 +178,12 @@ func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 		case len(has) == 1:
 			r.Since, r.Epoch = has[0].Since, has[0].Epoch
 			r.Holder = &record.Holder{Attachment: has[0].Attachment, Node: has[0].node, Since: has[0].Since}
-			remedy.Same = append(remedy.Same, guard(has[0].node)...)
+			repair.Same = append(repair.Same, guard(has[0].node)...)
 		}
-		remedy.Same = append(remedy.Same, assignmentKey(at))
-		remedy.Put = append(remedy.Put, admin.Record{Key: reservationKey(at), Value: r})
+		repair.Same = append(repair.Same, assignmentKey(at))
+		repair.Put = append(repair.Put, admin.Record{Key: reservationKey(at), Value: r})
 	}
-	return remedy, ""
+	return repair, ""
 }
 
 func statefulBlock(pool *allocator.Pool, a netip.Addr) record.Block {

@@ -12,7 +12,7 @@ import (
 )
 
 // compareJournals looks of each container that a node has whether etcd says so.
-func (l *look) compareJournals() {
+func (l *view) compareJournals() {
 	for name, answer := range l.answers {
 		for i := range answer.Attachments {
 			if h := (holder{name, &answer.Attachments[i]}); h.Answered {
@@ -22,7 +22,7 @@ func (l *look) compareJournals() {
 		for _, note := range answer.Notes {
 			l.found(Finding{
 				Kind: NoteUnreadable, Node: name, Cause: fmt.Sprintf("%s: %s", note.Path, note.Reason), mark: note.Path,
-				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name,
+				Repair: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name,
 					quoted(note.Path), quoted(note.Path)),
 			})
 		}
@@ -30,12 +30,12 @@ func (l *look) compareJournals() {
 	l.compareTwice()
 }
 
-func (l *look) compareAttachment(h holder) {
+func (l *view) compareAttachment(h holder) {
 	f := Finding{Node: h.node, Container: h.Attachment.String(), mark: h.Since.String()}
 	if h.Isolated != "" {
 		f.Kind, f.Cause = ContainerIsolated, fmt.Sprintf("its port is cut: %s", h.Isolated)
 		f.takes = true
-		f.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+		f.Repair = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
 		l.found(f)
 		return
 	}
@@ -59,7 +59,7 @@ func (l *look) compareAttachment(h holder) {
 }
 
 // compareMember is for a stateful container.
-func (l *look) compareMember(f Finding, h holder) {
+func (l *view) compareMember(f Finding, h holder) {
 	id, missing := h.Identity(), []ipam.Address(nil)
 	entry, recorded := l.Identities[id]
 	for _, addr := range h.Addresses {
@@ -72,7 +72,7 @@ func (l *look) compareMember(f Finding, h holder) {
 			if !there {
 				g := f
 				g.Cause = fmt.Sprintf("it has %s, which is not reserved, and the record of %s cannot be read", addr, id)
-				g.Mend = fmt.Sprintf("first mend %s: then its reservation is made again", l.Text(identityKey(id)))
+				g.Repair = fmt.Sprintf("first mend %s: then its reservation is made again", l.Text(identityKey(id)))
 				l.found(g)
 			}
 		case !there && !(recorded && entry.Pool == h.Pool && slices.Contains(entry.Addresses, addr)):
@@ -81,14 +81,14 @@ func (l *look) compareMember(f Finding, h holder) {
 		case r.Identity != id:
 			g := f
 			g.Cause, g.takes = fmt.Sprintf("it has %s, which is reserved for %s", addr, r.Identity), true
-			g.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+			g.Repair = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
 			l.found(g)
 		case r.Holder == nil && r.Epoch <= h.Epoch:
 			attached := r
 			attached.Epoch, attached.Holder = h.Epoch, &record.Holder{Attachment: h.Attachment, Node: h.node, Since: h.Since}
 			g := f
 			g.Cause = fmt.Sprintf("it has %s, and etcd attaches %s to nobody", addr, id)
-			g.remedy = &admin.Repair{Same: guard(h.node), Put: []admin.Record{{Key: reservationKey(at), Value: attached}}}
+			g.repair = &admin.Repair{Same: guard(h.node), Put: []admin.Record{{Key: reservationKey(at), Value: attached}}}
 			l.found(g)
 		case r.Holder == nil || r.Holder.Node != h.node || r.Holder.Attachment != h.Attachment:
 			g := f
@@ -100,12 +100,12 @@ func (l *look) compareMember(f Finding, h holder) {
 		f.Key, f.Cause = l.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
 			missing[0].Addr, id)
 		var why string
-		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
-			f.remedy.Put = append(f.remedy.Put,
+		if f.repair, why = l.reserveAgain(id, missing); f.repair != nil {
+			f.repair.Put = append(f.repair.Put,
 				admin.Record{Key: identityKey(id), Value: record.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
 		} else {
 			f.takes = true
-			f.Mend = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,
+			f.Repair = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,
 				h.Attachment)
 		}
 		l.found(f)
@@ -113,7 +113,7 @@ func (l *look) compareMember(f Finding, h holder) {
 }
 
 // compareTwice looks for addresses that several containers have and none of them is isolated for.
-func (l *look) compareTwice() {
+func (l *view) compareTwice() {
 	for at, all := range l.held {
 		both := twice(all)
 		if both == nil {
@@ -126,8 +126,8 @@ func (l *look) compareTwice() {
 		slices.Sort(who)
 		l.found(Finding{
 			Kind: AddressTwice, Key: l.Text(assignmentKey(at)), mark: fmt.Sprint(who), ask: names,
-			Cause: fmt.Sprintf("%s has several containers: %s", at.Addr, strings.Join(who, "; ")),
-			Mend:  "berthctl doctor --fix lets the nodes look whose it is; if it stays, delete one of the containers",
+			Cause:  fmt.Sprintf("%s has several containers: %s", at.Addr, strings.Join(who, "; ")),
+			Repair: "berthctl doctor --fix lets the nodes look whose it is; if it stays, delete one of the containers",
 		})
 	}
 }

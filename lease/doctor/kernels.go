@@ -8,7 +8,7 @@ import (
 )
 
 // compareKernels looks whether each container has its port in its class, and whether there are others.
-func (l *look) compareKernels() {
+func (l *view) compareKernels() {
 	for name, answer := range l.answers {
 		ports, wanted := map[string]record.HeldPort{}, map[string]bool{}
 		for _, p := range answer.Ports {
@@ -31,7 +31,7 @@ func (l *look) compareKernels() {
 	}
 }
 
-func (l *look) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
+func (l *view) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
 	f := Finding{Node: node, Container: h.Attachment.String(), mark: h.Since.String(), ask: []string{node}}
 	want := string(h.Class)
 	if h.Isolated != "" {
@@ -52,7 +52,7 @@ func (l *look) comparePort(node string, h *record.HeldAttachment, p record.HeldP
 	l.found(f)
 }
 
-func (l *look) strayPort(node string, p record.HeldPort) {
+func (l *view) strayPort(node string, p record.HeldPort) {
 	f := Finding{Node: node, mark: p.Name}
 	switch {
 	case p.Gone:
@@ -64,7 +64,7 @@ func (l *look) strayPort(node string, p record.HeldPort) {
 	default:
 		f.Kind, f.Cause = PortStray, fmt.Sprintf("port %s is no container's, and has no alias of Berth's", p.Name)
 		f.takes = true
-		f.Mend = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container "+
+		f.Repair = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container "+
 			"uses it: ip link del %s", node, p.Name, p.Name)
 	}
 	l.found(f)

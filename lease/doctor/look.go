@@ -17,7 +17,7 @@ import (
 )
 
 // A look is what all said at about one time: the agents first, and then etcd, which an ADD reaches last.
-type look struct {
+type view struct {
 	*admin.State
 	answers map[string]record.NodeReport // of the nodes that have not settled anew since
 	silent  []string
@@ -38,8 +38,8 @@ type holder struct {
 }
 
 // observe asks, reads, and arranges. Nodes that did not answer before are not waited for again.
-func observe(ctx context.Context, s *lease.Operator, o Options, deaf []string) (*look, error) {
-	answers, silent, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who}, o.Patience, deaf...)
+func observe(ctx context.Context, s *lease.Operator, o Options, silent []string) (*view, error) {
+	answers, silent, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who}, o.Patience, silent...)
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +47,12 @@ func observe(ctx context.Context, s *lease.Operator, o Options, deaf []string) (
 	if err != nil {
 		return nil, err
 	}
-	l := newLook(state, answers, silent)
+	l := newView(state, answers, silent)
 	return l, l.recall(ctx, s)
 }
 
-func newLook(state *admin.State, answers []record.NodeReport, silent []string) *look {
-	l := &look{
+func newView(state *admin.State, answers []record.NodeReport, silent []string) *view {
+	l := &view{
 		State: state, answers: map[string]record.NodeReport{}, silent: silent,
 		assignments: map[ipam.Address]record.Assignment{}, reservations: map[ipam.Address]record.Reservation{},
 		blocks: map[ipam.Address]admin.KeyedBlock{},
@@ -88,9 +88,9 @@ func newLook(state *admin.State, answers []record.NodeReport, silent []string) *
 }
 
 // report makes all comparisons.
-func (l *look) report() *Report {
+func (l *view) report() *Report {
 	r := &Report{Revision: l.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{},
-		Mended: []Finding{}, state: l.State}
+		Repaired: []Finding{}, state: l.State}
 	l.compareRecords()
 	l.compareNodes()
 	l.compareBlocks()
@@ -128,25 +128,25 @@ func rank(f Finding) int {
 }
 
 // found adds a finding.
-func (l *look) found(f Finding) {
-	f.Fix = f.remedy != nil || len(f.ask) > 0
-	if f.Fix && f.Mend == "" {
-		f.Mend = "berthctl doctor --fix"
+func (l *view) found(f Finding) {
+	f.Fix = f.repair != nil || len(f.ask) > 0
+	if f.Fix && f.Repair == "" {
+		f.Repair = "berthctl doctor --fix"
 	}
 	l.findings = append(l.findings, f)
 }
 
 // known reports whether a node's record is there, and is no gravestone. One that cannot be read is a node's.
-func (l *look) known(name string) bool {
+func (l *view) known(name string) bool {
 	n, there := l.Nodes[name]
 	return there && n.Removed == nil || l.bad[l.Text(nodeKey(name))]
 }
 
 // gone reports whether nobody can be the node: it has no record and no session.
-func (l *look) gone(name string) bool { return !l.known(name) && !l.Live(name) }
+func (l *view) gone(name string) bool { return !l.known(name) && !l.Live(name) }
 
 // removed reports whether a node is gone and has left a gravestone.
-func (l *look) removed(name string) bool {
+func (l *view) removed(name string) bool {
 	n, there := l.Nodes[name]
 	return there && n.Removed != nil && !l.Live(name)
 }
@@ -154,20 +154,20 @@ func (l *look) removed(name string) bool {
 // detachable reports whether what is attached to a gone node may move at once: it was removed, or no fence was promised.
 // That is for reservations: a node's blocks are its own in every mode until its right has run out, and a missing record
 // does not say when that is.
-func (l *look) detachable(name string) bool {
+func (l *view) detachable(name string) bool {
 	return l.removed(name) || l.gone(name) && !l.Config.Unsettled && l.Settings.Fencing == record.FencingEvidence
 }
 
 // complete reports whether a node has answered with all that its journal has.
-func (l *look) complete(name string) bool {
+func (l *view) complete(name string) bool {
 	a, ok := l.answers[name]
 	return ok && a.More.Attachments == 0
 }
 
 // allComplete reports whether every known node has.
-func (l *look) allComplete() bool { return l.allCompleteBut("") }
+func (l *view) allComplete() bool { return l.allCompleteBut("") }
 
-func (l *look) allCompleteBut(node string) bool {
+func (l *view) allCompleteBut(node string) bool {
 	for _, b := range l.Bad {
 		if b.Key.Kind == kv.KindNode && b.Key.Node != node && (node == "" || !l.neverWas(b)) {
 			return false
@@ -182,7 +182,7 @@ func (l *look) allCompleteBut(node string) bool {
 }
 
 // holderOf is who of a node has the address by its journal; nil: nobody.
-func (l *look) holderOf(node string, at ipam.Address) *record.HeldAttachment {
+func (l *view) holderOf(node string, at ipam.Address) *record.HeldAttachment {
 	for _, h := range l.held[at] {
 		if h.node == node {
 			return h.HeldAttachment
@@ -212,7 +212,7 @@ func identityKey(id allocator.Identity) kv.Key {
 }
 
 // pool is a pool's configuration. Where it cannot be read nothing can be said of what lies in it.
-func (l *look) pool(name string) (p *allocator.Pool, unreadable bool) {
+func (l *view) pool(name string) (p *allocator.Pool, unreadable bool) {
 	if p, ok := l.Pools[name]; ok {
 		return &p, false
 	}
@@ -221,7 +221,7 @@ func (l *look) pool(name string) (p *allocator.Pool, unreadable bool) {
 
 // blockOf is the block that an address lies in, as etcd has it. Hidden says that its record cannot be read, or is
 // malformed.
-func (l *look) blockOf(pool *allocator.Pool, a netip.Addr) (b admin.KeyedBlock, there, hidden bool) {
+func (l *view) blockOf(pool *allocator.Pool, a netip.Addr) (b admin.KeyedBlock, there, hidden bool) {
 	first := pool.BlockOf(a).Addr()
 	b, there = l.blocks[ipam.Address{Pool: pool.Name, Addr: first}]
 	return b, there, !there && first.IsValid() && l.Has(blockKey(pool.Name, first))
@@ -238,7 +238,7 @@ func owner(b admin.KeyedBlock, a netip.Addr) string {
 }
 
 // owns reports whether a node's allocator owns an address.
-func (l *look) owns(node string, at ipam.Address) bool {
+func (l *view) owns(node string, at ipam.Address) bool {
 	for _, s := range l.answers[node].Spaces {
 		if s.Pool == at.Pool && slices.ContainsFunc(s.Parts, func(p netip.Prefix) bool { return p.Contains(at.Addr) }) {
 			return true
@@ -253,7 +253,7 @@ func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\
 func deleteKey(text string) string { return "etcdctl del " + quoted(text) }
 
 // absence says why a node cannot be asked.
-func (l *look) absence(node string) string {
+func (l *view) absence(node string) string {
 	switch {
 	case l.removed(node):
 		return fmt.Sprintf("node %s was removed", node)

@@ -10,20 +10,20 @@ import (
 )
 
 // compareNodes compares records, sessions, statuses and demands.
-func (l *look) compareNodes() {
+func (l *view) compareNodes() {
 	for name := range l.Nodes {
 		switch {
 		case !l.known(name):
 		case !l.Live(name):
 			l.found(Finding{
 				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", l.holdings(name)),
-				Mend: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name), takes: true,
+				Repair: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name), takes: true,
 			})
 		case slices.Contains(l.silent, name):
 			l.found(Finding{
 				Kind: NodeSilent, Node: name,
-				Cause: "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
-				Mend:  "look at its agent's log and /readyz, and ask again",
+				Cause:  "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
+				Repair: "look at its agent's log and /readyz, and ask again",
 			})
 		}
 		if l.known(name) && l.Live(name) {
@@ -39,7 +39,7 @@ func (l *look) compareNodes() {
 			key := kv.Key{Kind: kv.KindStatus, Node: name}
 			l.found(Finding{
 				Kind: StatusUnknown, Key: l.Text(key), Node: name, Cause: l.absence(name),
-				remedy: &admin.Repair{Same: guard(name), Delete: []string{l.Text(key)}},
+				repair: &admin.Repair{Same: guard(name), Delete: []string{l.Text(key)}},
 			})
 		}
 	}
@@ -47,14 +47,14 @@ func (l *look) compareNodes() {
 		if !l.Live(demand.Node) {
 			l.found(Finding{
 				Kind: DemandUnknown, Key: l.Text(demand), Node: demand.Node, Cause: l.absence(demand.Node) + ": nobody waits there",
-				remedy: &admin.Repair{Same: guard(demand.Node), Delete: []string{l.Text(demand)}},
+				repair: &admin.Repair{Same: guard(demand.Node), Delete: []string{l.Text(demand)}},
 			})
 		}
 	}
 }
 
 // compareStatus is for a known node with a session.
-func (l *look) compareStatus(name string) {
+func (l *view) compareStatus(name string) {
 	key := kv.Key{Kind: kv.KindStatus, Node: name}
 	status, there := l.Statuses[name]
 	switch {
@@ -63,7 +63,7 @@ func (l *look) compareStatus(name string) {
 		if _, answered := l.answers[name]; answered {
 			f.ask = []string{name}
 		} else {
-			f.Mend = "look at its agent's log and /readyz"
+			f.Repair = "look at its agent's log and /readyz"
 		}
 		l.found(f)
 	case there && max(status.Applied, status.Live) < l.Changed: // what must be made anew is for "berthctl version" to name
@@ -75,7 +75,7 @@ func (l *look) compareStatus(name string) {
 			Kind: NodeBehind, Key: l.Text(key), Node: name, mark: fmt.Sprint(l.Changed),
 			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, l.Changed,
 				strings.Join(reasons, "; ")), ": "),
-			Mend: "berthctl version --node " + name,
+			Repair: "berthctl version --node " + name,
 		})
 	}
 }
@@ -85,18 +85,18 @@ const recordDamaged = "record-damaged"
 
 // repeatFindings tells what a live node says is wrong on it. Damaged records are left out: the doctor has read each itself, and
 // says how it is repaired.
-func (l *look) repeatFindings(name string) {
+func (l *view) repeatFindings(name string) {
 	for _, f := range l.Statuses[name].Findings {
 		if f.Kind == recordDamaged {
 			continue
 		}
-		l.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Mend: f.Advice})
+		l.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Repair: f.Advice})
 	}
 }
 
-func (l *look) compareSession(name string, session admin.SessionKey) {
+func (l *view) compareSession(name string, session admin.SessionKey) {
 	key := kv.Key{Kind: kv.KindSession, Node: name}
-	f := Finding{Key: l.Text(key), Node: name, Mend: "it ends by itself with its lease"}
+	f := Finding{Key: l.Text(key), Node: name, Repair: "it ends by itself with its lease"}
 	switch {
 	case !l.known(name):
 		f.Kind, f.Cause = SessionUnknown, fmt.Sprintf("there is a session, and no node %s", name)
@@ -106,13 +106,13 @@ func (l *look) compareSession(name string, session admin.SessionKey) {
 		return
 	}
 	if session.Lasting {
-		f.Mend, f.remedy = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{l.Text(key)}}
+		f.Repair, f.repair = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{l.Text(key)}}
 	}
 	l.found(f)
 }
 
 // holdings counts what etcd says that a node has.
-func (l *look) holdings(name string) string {
+func (l *view) holdings(name string) string {
 	parts, assigned, attached := 0, 0, 0
 	for _, b := range l.Blocks {
 		for _, p := range b.Parts {

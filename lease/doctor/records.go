@@ -20,7 +20,7 @@ import (
 const recalled = 200
 
 // recall asks etcd what the damaged records were before, as far as it remembers that.
-func (l *look) recall(ctx context.Context, s *lease.Operator) error {
+func (l *view) recall(ctx context.Context, s *lease.Operator) error {
 	for _, b := range l.Bad[:min(len(l.Bad), recalled)] {
 		value := b.Was
 		if value == "" {
@@ -37,7 +37,7 @@ func (l *look) recall(ctx context.Context, s *lease.Operator) error {
 }
 
 // compareRecords tells of what cannot be read: it is the cause of much that others say.
-func (l *look) compareRecords() {
+func (l *view) compareRecords() {
 	for _, b := range l.Bad {
 		cause := strings.TrimPrefix(b.Reason.Error(), "lease: ")
 		if e, is := errors.AsType[*kv.DamagedError](b.Reason); is {
@@ -53,62 +53,62 @@ func (l *look) compareRecords() {
 // repair says how a damaged record is mended. It is mended by Fix where what it is to be is certain: what etcd remembers
 // that it was, what the history says that the last change wrote, what all nodes say that they hold. What is only published,
 // or asked, is deleted: its node writes it again.
-func (l *look) repair(b admin.BadKey, f *Finding) {
+func (l *view) repair(b admin.BadKey, f *Finding) {
 	if b.Key.Kind == "" {
 		f.Kind = KeyUnreadable
-		f.Mend = fmt.Sprintf("this version of Berth does not read it: where no newer version runs and nobody knows whose it is, see "+
+		f.Repair = fmt.Sprintf("this version of Berth does not read it: where no newer version runs and nobody knows whose it is, see "+
 			"etcdctl get %s, then %s", quoted(b.Text), deleteKey(b.Text))
 		return
 	}
 	switch b.Key.Kind {
 	case kv.KindAssignment:
-		f.remedy, f.ask = &admin.Repair{Delete: []string{b.Text}}, l.ownersOf(ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address})
+		f.repair, f.ask = &admin.Repair{Delete: []string{b.Text}}, l.ownersOf(ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address})
 		return
 	case kv.KindStatus:
-		f.remedy = &admin.Repair{Delete: []string{b.Text}}
+		f.repair = &admin.Repair{Delete: []string{b.Text}}
 		if _, answered := l.answers[b.Key.Node]; answered {
 			f.ask = []string{b.Key.Node}
 		}
 		return
 	case kv.KindDemand, kv.KindQuestion, kv.KindSession:
-		f.remedy = &admin.Repair{Delete: []string{b.Text}}
+		f.repair = &admin.Repair{Delete: []string{b.Text}}
 		return
 	}
 	if value, origin := l.rightValue(b); value != "" {
-		f.remedy = &admin.Repair{Put: []admin.Record{{Key: b.Key, Value: json.RawMessage(value)}}}
-		f.Mend = fmt.Sprintf("berthctl doctor --fix, or %s (%s)", putKey(b.Text, value), origin)
+		f.repair = &admin.Repair{Put: []admin.Record{{Key: b.Key, Value: json.RawMessage(value)}}}
+		f.Repair = fmt.Sprintf("berthctl doctor --fix, or %s (%s)", putKey(b.Text, value), origin)
 		return
 	}
 	if l.Config.NeverMade(b.Key) || l.addedInVain(b) {
-		f.remedy = &admin.Repair{Delete: []string{b.Text}}
-		f.remedy.Same = l.guards()
-		f.Mend = fmt.Sprintf("nothing was there before, and nobody uses it: berthctl doctor --fix, or %s", deleteKey(b.Text))
+		f.repair = &admin.Repair{Delete: []string{b.Text}}
+		f.repair.Same = l.guards()
+		f.Repair = fmt.Sprintf("nothing was there before, and nobody uses it: berthctl doctor --fix, or %s", deleteKey(b.Text))
 		return
 	}
-	switch f.remedy = l.derived(b); {
-	case f.remedy != nil:
+	switch f.repair = l.derived(b); {
+	case f.repair != nil:
 	case b.Lost:
-		f.Note, f.Mend = true, "nothing can be done: berthctl rollback does not go back over this change, and an older container that "+
+		f.Note, f.Repair = true, "nothing can be done: berthctl rollback does not go back over this change, and an older container that "+
 			"does not know what it was given counts as outdated"
 	case b.Revision == 0:
-		f.Mend = fmt.Sprintf("what it was is not known: etcd has compacted it. %s", l.meanwhile(b.Key))
+		f.Repair = fmt.Sprintf("what it was is not known: etcd has compacted it. %s", l.meanwhile(b.Key))
 	default:
-		f.Mend = fmt.Sprintf("what it was is not known: see etcdctl get %s, and write it as it was. %s", quoted(b.Text), l.meanwhile(b.Key))
+		f.Repair = fmt.Sprintf("what it was is not known: see etcdctl get %s, and write it as it was. %s", quoted(b.Text), l.meanwhile(b.Key))
 	}
 }
 
 // rightValue is what a record is to be as it is written, and who says so; empty: that is not certain. The record of the
 // revision says more than the history does.
-func (l *look) rightValue(b admin.BadKey) (value, origin string) {
+func (l *view) rightValue(b admin.BadKey) (value, origin string) {
 	was := l.former[b.Text]
-	if value, known := l.State.Right(b.Key); known && (was == "" || b.Key.Kind != kv.KindRevision) {
+	if value, known := l.State.Expected(b.Key); known && (was == "" || b.Key.Kind != kv.KindRevision) {
 		return value, "as the last change of the configuration wrote it"
 	}
 	return was, "as it was before"
 }
 
 // guards are what is to stay the same where a decision rests on what all nodes have said.
-func (l *look) guards() (all []kv.Key) {
+func (l *view) guards() (all []kv.Key) {
 	for name := range l.Nodes {
 		all = append(all, guard(name)...)
 	}
@@ -117,7 +117,7 @@ func (l *look) guards() (all []kv.Key) {
 
 // addedInVain reports whether a damaged record is one where nothing was before, and all nodes say that they have nothing
 // there.
-func (l *look) addedInVain(b admin.BadKey) bool {
+func (l *view) addedInVain(b admin.BadKey) bool {
 	if !b.Added || !l.allCompleteBut(b.Key.Node) {
 		return false
 	}
@@ -155,19 +155,19 @@ func (l *look) addedInVain(b admin.BadKey) bool {
 }
 
 // neverWas reports whether a damaged node's record was never another, and nothing is the node's. Two of them do not wait for each other.
-func (l *look) neverWas(b admin.BadKey) bool {
+func (l *view) neverWas(b admin.BadKey) bool {
 	return b.Added && !l.Live(b.Key.Node) && !l.holdsAny(b.Key.Node)
 }
 
 // holdsAny reports whether anything in etcd is a node's.
-func (l *look) holdsAny(name string) bool {
+func (l *view) holdsAny(name string) bool {
 	return slices.ContainsFunc(l.Blocks, func(b admin.KeyedBlock) bool { return len(b.Of(name)) > 0 }) ||
 		slices.ContainsFunc(l.Assignments, func(a record.Assignment) bool { return a.Node == name }) ||
 		slices.ContainsFunc(l.Reservations, func(r record.Reservation) bool { return r.Holder != nil && r.Holder.Node == name })
 }
 
 // derived makes a record of what others say: all nodes of what they hold, reservations and identities of each other.
-func (l *look) derived(b admin.BadKey) *admin.Repair {
+func (l *view) derived(b admin.BadKey) *admin.Repair {
 	switch b.Key.Kind {
 	case kv.KindIdentity:
 		if record, same, whole := l.identityBy(l.reservationsOf()[b.Key.Identity]); whole {
@@ -179,8 +179,8 @@ func (l *look) derived(b admin.BadKey) *admin.Repair {
 		at := ipam.Address{Pool: b.Key.Pool, Addr: b.Key.Address}
 		for id, record := range l.Identities {
 			if record.Pool == at.Pool && slices.Contains(record.Addresses, at.Addr) {
-				remedy, _ := l.reserveAgain(id, []ipam.Address{at})
-				return remedy
+				repair, _ := l.reserveAgain(id, []ipam.Address{at})
+				return repair
 			}
 		}
 	}
@@ -188,15 +188,15 @@ func (l *look) derived(b admin.BadKey) *admin.Repair {
 }
 
 // derivedBlock is the block that all nodes together hold: no other can use anything of it.
-func (l *look) derivedBlock(b admin.BadKey) *admin.Repair {
+func (l *view) derivedBlock(b admin.BadKey) *admin.Repair {
 	pool, _ := l.pool(b.Key.Pool)
 	if pool == nil || !l.allComplete() || pool.BlockOf(b.Key.Address).Addr() != b.Key.Address {
 		return nil
 	}
 	block := record.Block{Prefix: pool.BlockOf(b.Key.Address)}
-	remedy := &admin.Repair{Same: []kv.Key{poolKey(pool.Name)}}
+	repair := &admin.Repair{Same: []kv.Key{poolKey(pool.Name)}}
 	for name, answer := range l.answers {
-		remedy.Same = append(remedy.Same, guard(name)...)
+		repair.Same = append(repair.Same, guard(name)...)
 		for _, s := range answer.Spaces {
 			for _, p := range s.Parts {
 				if s.Pool == pool.Name && block.Prefix.Contains(p.Addr()) {
@@ -212,12 +212,12 @@ func (l *look) derivedBlock(b admin.BadKey) *admin.Repair {
 		return nil // whose the rest was, nobody says
 	}
 	slices.SortFunc(block.Parts, func(x, y record.Part) int { return x.Prefix.Compare(y.Prefix) })
-	remedy.Put = []admin.Record{{Key: b.Key, Value: block}}
-	return remedy
+	repair.Put = []admin.Record{{Key: b.Key, Value: block}}
+	return repair
 }
 
 // meanwhile says what a record that nobody can read means for those who need it, and what not to do.
-func (l *look) meanwhile(key kv.Key) string {
+func (l *view) meanwhile(key kv.Key) string {
 	switch key.Kind {
 	case kv.KindBlock:
 		return "Until then nobody is given anything of the block, and who has an address there keeps it. Do not delete it: another " +
@@ -241,18 +241,18 @@ func (l *look) meanwhile(key kv.Key) string {
 	return "Nothing else depends on it"
 }
 
-func (l *look) compareCluster() {
+func (l *view) compareCluster() {
 	if id := l.ClusterID; l.Cluster == nil && len(l.Nodes) > 0 && !l.bad[l.Text(kv.Key{Kind: kv.KindCluster})] {
 		l.found(Finding{
 			Kind: ClusterDiffers, Key: l.Text(kv.Key{Kind: kv.KindCluster}),
-			Cause: fmt.Sprintf("no record says which etcd the state belongs to; this one is cluster %s", id),
-			Mend:  "the agents write it by themselves when they join, or once the longest right has run out",
+			Cause:  fmt.Sprintf("no record says which etcd the state belongs to; this one is cluster %s", id),
+			Repair: "the agents write it by themselves when they join, or once the longest right has run out",
 		})
 	} else if l.Cluster != nil && l.Cluster.ID != "" && l.Cluster.ID != id {
 		l.found(Finding{
 			Kind: ClusterDiffers, Key: l.Text(kv.Key{Kind: kv.KindCluster}),
 			Cause: fmt.Sprintf("the state belongs to the etcd cluster %s, and this one is %s: it was restored, or made anew", l.Cluster.ID, id),
-			Mend: "the agents accept it by themselves once the longest right has run out; if these are the wrong --etcd-endpoints, give " +
+			Repair: "the agents accept it by themselves once the longest right has run out; if these are the wrong --etcd-endpoints, give " +
 				"the right ones",
 		})
 	}
@@ -267,7 +267,7 @@ var decisive = []kv.Kind{
 
 // withhold takes back advice by which somebody would lose something, while a record stands that cannot be read. While entries of the
 // history are lost nobody knows whether a pool that is missing was removed, or somebody has deleted its record.
-func (l *look) withhold() {
+func (l *view) withhold() {
 	cause := slices.IndexFunc(l.Bad, func(b admin.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
 	lost := slices.IndexFunc(l.Bad, func(b admin.BadKey) bool { return b.Lost })
 	for n := range l.findings {
@@ -275,12 +275,12 @@ func (l *look) withhold() {
 		if !f.takes || cause < 0 && (lost < 0 || !slices.Contains(poolless, f.Kind)) {
 			continue
 		}
-		f.remedy, f.Fix = nil, len(f.ask) > 0
+		f.repair, f.Fix = nil, len(f.ask) > 0
 		if cause >= 0 {
-			f.Mend = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", l.Bad[cause].Text)
+			f.Repair = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", l.Bad[cause].Text)
 			continue
 		}
-		f.Mend = fmt.Sprintf("if the pool was not removed, berthctl apply it as it was; nobody knows, since %s is lost", l.Bad[lost].Text)
+		f.Repair = fmt.Sprintf("if the pool was not removed, berthctl apply it as it was; nobody knows, since %s is lost", l.Bad[lost].Text)
 	}
 }
 
@@ -295,7 +295,7 @@ func (f *Finding) isCause() bool {
 func putKey(text, value string) string { return "etcdctl put " + quoted(text) + " " + quoted(value) }
 
 // ownersOf are the nodes that answered and own an address.
-func (l *look) ownersOf(at ipam.Address) (names []string) {
+func (l *view) ownersOf(at ipam.Address) (names []string) {
 	for name := range l.answers {
 		if l.owns(name, at) {
 			names = append(names, name)
@@ -306,7 +306,7 @@ func (l *look) ownersOf(at ipam.Address) (names []string) {
 
 // mayRun reports whether a node says that a container of it has an address of an identity, or not every node has said
 // what it holds.
-func (l *look) mayRun(id allocator.Identity) bool {
+func (l *view) mayRun(id allocator.Identity) bool {
 	if !l.allComplete() {
 		return true
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // compareReservations looks where each reservation lies, and who has it.
-func (l *look) compareReservations() {
+func (l *view) compareReservations() {
 	told := map[string]bool{} // blocks
 	for _, r := range l.Reservations {
 		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
@@ -29,7 +29,7 @@ func (l *look) compareReservations() {
 }
 
 // compareLying looks whether a reservation lies where its pool keeps addresses for reservations.
-func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, told map[string]bool) (sound bool) {
+func (l *view) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, told map[string]bool) (sound bool) {
 	f.mark = r.Identity.String()
 	if pool == nil || !pool.Contains(r.Address) || !pool.InStateful(r.Address) {
 		f.Kind, f.Cause = ReservationOutside, fmt.Sprintf("there is no pool %s", r.Pool)
@@ -37,7 +37,7 @@ func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 			f.Cause = fmt.Sprintf("%s lies in no stateful range of pool %s, which has %v", r.Address, r.Pool, pool.Stateful)
 		}
 		f.takes = true
-		f.Mend = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl "+
+		f.Repair = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl "+
 			"release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
 		l.found(f)
 		return false
@@ -51,9 +51,9 @@ func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 		if there {
 			n.Cause = fmt.Sprintf("%s and perhaps others are reserved there, and the block is %s", r.Address, owners(b))
 			n.takes = true
-			n.Mend = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
+			n.Repair = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
 		} else {
-			n.remedy = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
+			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
 		}
 		l.found(n)
 	}
@@ -61,7 +61,7 @@ func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 }
 
 // compareHolder looks whether who has a reservation by etcd is there.
-func (l *look) compareHolder(f Finding, r record.Reservation) {
+func (l *view) compareHolder(f Finding, r record.Reservation) {
 	h := r.Holder
 	switch {
 	case l.gone(h.Node):
@@ -72,15 +72,15 @@ func (l *look) compareHolder(f Finding, r record.Reservation) {
 			free := r
 			free.Holder = nil
 			key := reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address})
-			f.remedy = &admin.Repair{Same: guard(h.Node), Put: []admin.Record{{Key: key, Value: free}}}
+			f.repair = &admin.Repair{Same: guard(h.Node), Put: []admin.Record{{Key: key, Value: free}}}
 		} else {
-			f.Mend = removal(h.Node)
+			f.Repair = removal(h.Node)
 		}
 	case !l.Live(h.Node):
 		f.takes = true
 		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when "+
 			"is not known", r.Identity, h.Node)
-		f.Mend = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has "+
+		f.Repair = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has "+
 			"run out; if the machine is gone for good: berthctl node remove %s", h.Node)
 	case !l.complete(h.Node):
 		return
