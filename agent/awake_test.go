@@ -19,7 +19,7 @@ func (r *rig) proven() {
 	p := r.joins()
 	check(r.t, p.Arm())
 	p.Proven(wire.Boottime())
-	if len(r.agent.Shaken) != 0 || r.agent.Rights.Left(allocator.Stateless) <= 0 {
+	if len(r.agent.Shaken) != 0 || r.agent.Rights.Remaining(allocator.Stateless) <= 0 {
 		r.t.Fatal("it is shaken already, or has no right")
 	}
 }
@@ -56,7 +56,7 @@ func TestAClonedMachineHasNoRightBeforeItsNextProof(t *testing.T) {
 			r.proven()
 			r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.Cloned})
 			unbroken := r.agent.keeper.Unbroken()[allocator.Stateless]
-			if left := r.agent.Rights.Left(allocator.Stateless); left > 0 || unbroken || len(r.passing()) != 0 {
+			if left := r.agent.Rights.Remaining(allocator.Stateless); left > 0 || unbroken || len(r.passing()) != 0 {
 				t.Errorf("%s are left of its right, by clocks that stood still unnoticed, and %v pass", left.Round(time.Second), r.passing())
 			}
 			if len(r.agent.Shaken) != 1 {

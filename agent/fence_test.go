@@ -138,7 +138,7 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 	me := p.Session.Node()
 	me.AddressLease = allocator.Duration(12 * time.Second)
 	check(t, r.agent.keeper.FenceBefore(me))
-	if left := r.agent.Rights.Left(allocator.Stateless); left > 12*time.Second {
+	if left := r.agent.Rights.Remaining(allocator.Stateless); left > 12*time.Second {
 		t.Errorf("the key is about to say 12 s, and the agent goes on for %s", left)
 	}
 	if left := r.passing()["stateless"]; left > 12*time.Second {
@@ -158,7 +158,7 @@ func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
 	if _, taken := errors.AsType[*session.NodeTakenError](err); !taken {
 		t.Fatalf("the node joins under a name that is another machine's: %v", err)
 	}
-	if left := r.agent.Rights.Left(allocator.Stateless); left > 6*time.Second {
+	if left := r.agent.Rights.Remaining(allocator.Stateless); left > 6*time.Second {
 		t.Errorf("it was about to say 6 s, and goes on for %s", left)
 	}
 }
@@ -225,7 +225,7 @@ func TestARightThatHasRunOutIsBroken(t *testing.T) {
 	if got := r.agent.keeper.Unbroken(); !got[allocator.Stateful] {
 		t.Fatalf("unbroken is %v right after a proof", got)
 	}
-	r.until("the right has run out", func() bool { return r.agent.Rights.Left(allocator.Stateful) <= 0 })
+	r.until("the right has run out", func() bool { return r.agent.Rights.Remaining(allocator.Stateful) <= 0 })
 	if got := r.agent.keeper.Unbroken(); got[allocator.Stateful] || !got[allocator.Stateless] {
 		t.Errorf("unbroken is %v: want the stateless class alone", got)
 	}

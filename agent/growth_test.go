@@ -60,7 +60,7 @@ func (r *rig) wide() {
 	})
 	r.until("the agent fences by the new times", func() bool {
 		_, _, err := r.agent.Pool("wide")
-		return err == nil && r.agent.Rights.Left(allocator.Stateless) > 30*time.Minute
+		return err == nil && r.agent.Rights.Remaining(allocator.Stateless) > 30*time.Minute
 	})
 }
 

@@ -57,7 +57,7 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
 	check(t, err)
 	r.apply() // an address lease of a minute
-	r.until("the node has proven a right of a minute", func() bool { return r.agent.Rights.Whole(allocator.Stateless) == time.Minute })
+	r.until("the node has proven a right of a minute", func() bool { return r.agent.Rights.Duration(allocator.Stateless) == time.Minute })
 	_, err = r.etcdctl().Txn(t.Context()).Then( // at once, as a restore does it
 		clientv3.OpPut("/berth/v1/config/settings", string(short.Kvs[0].Value)),
 		clientv3.OpPut("/berth/v1/config/revision", string(revision.Kvs[0].Value)),

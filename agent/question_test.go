@@ -16,7 +16,7 @@ import (
 // asked is what the rig's agent answers.
 func (r *rig) asked(mend ...string) record.NodeReport {
 	r.t.Helper()
-	answers, silent, err := r.store.Reports.Request(r.t.Context(), record.ReportRequest{Who: "test", Mend: mend}, 20*time.Second)
+	answers, silent, err := r.store.Reports.Request(r.t.Context(), record.ReportRequest{Who: "test", Repair: mend}, 20*time.Second)
 	check(r.t, err)
 	if len(answers) != 1 || len(silent) > 0 {
 		r.t.Fatalf("%d answers; silent are %q", len(answers), silent)

@@ -35,7 +35,7 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	o := r.agent.addresses.TakeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
-	now, err := block.Settle(t.Context(), session, o.Block)
+	now, err := block.Resolve(t.Context(), session, o.Block)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
 	if slices.ContainsFunc(r.owns(), func(p netip.Prefix) bool { return p.Overlaps(o.Part) }) {
@@ -43,7 +43,7 @@ func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	}
 	// In doubt it comes back with the first word that is newer than what was compared.
 	r.agent.addresses.MarkIndeterminate(o)
-	now, err = block.Settle(t.Context(), session, now)
+	now, err = block.Resolve(t.Context(), session, now)
 	check(t, err)
 	r.word(kv.Update[record.Block]{Revision: now.Revision, Set: []record.Block{now}})
 	if own := r.owns(); !slices.Equal(own, []netip.Prefix{now.Prefix}) || len(r.agent.addresses.Indeterminate()) > 0 {

@@ -79,7 +79,7 @@ func TestARightThatHasRunOutDoesNotBeginAgainBeforeItsNodeHasSettled(t *testing.
 	r.until("the right has run out", func() bool { return r.passing()["stateful"] == 0 })
 	r.stop()
 	letSettle := r.settlingFor(2*time.Second, func() {
-		if got := r.passing(); got["stateful"] != 0 || r.agent.Rights.Left(allocator.Stateful) > 0 {
+		if got := r.passing(); got["stateful"] != 0 || r.agent.Rights.Remaining(allocator.Stateful) > 0 {
 			t.Fatalf("%v pass before it is known what was lost meanwhile", got)
 		}
 	})

@@ -29,7 +29,7 @@ func (r *reserved) Take(u kv.Update[record.Reservation]) {
 	if u.Full || r.pools == nil {
 		r.pools = map[string]map[netip.Addr]int64{}
 	}
-	for _, e := range u.Mended {
+	for _, e := range u.Repaired {
 		delete(r.pools[e.At.Pool], e.At.Address)
 	}
 	for _, e := range u.Bad { // it is somebody's, and not known whose

@@ -36,7 +36,7 @@ func (h *unreadable) take(u kv.Update[record.Block]) (mended []ipam.Address) {
 	if u.Full || h.unread == nil {
 		h.unread = map[ipam.Address]bool{}
 	}
-	for _, e := range u.Mended {
+	for _, e := range u.Repaired {
 		at := ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}
 		delete(h.unread, at)
 		mended = append(mended, at)

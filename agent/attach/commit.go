@@ -30,7 +30,7 @@ func (a *Attacher) commitAll(adds []*Add) error {
 	for _, add := range adds {
 		switch {
 		case broken.Generation:
-		case a.Rights.Left(add.owns()) <= 0:
+		case a.Rights.Remaining(add.owns()) <= 0:
 			return node.ErrSuperseded
 		case add.former == nil && config.PoolRevisions[add.Pool.Name] != add.config.PoolRevisions[add.Pool.Name]:
 			return node.ErrSuperseded // wired by a configuration that the roll-out believes to be past

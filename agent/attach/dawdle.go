@@ -14,7 +14,7 @@ func (a *Attacher) meetAnotherGeneration(session *session.Session, adds []*Add) 
 	const patience = 200 // looks, 50 ms apart
 	for range patience {
 		same := a.Gate.Session() == session
-		if !same || a.Rights.Left(adds[0].class) > 0 {
+		if !same || a.Rights.Remaining(adds[0].class) > 0 {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -13,7 +13,7 @@ import (
 // has run out.
 func (a *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) error {
 	back := a.Gate.Session() != nil
-	if !broken.Settling || !back || a.Rights.Left(allocator.Stateless) > 0 {
+	if !broken.Settling || !back || a.Rights.Remaining(allocator.Stateless) > 0 {
 		return a.settle(ctx, s)
 	}
 	a.Unsettled.Store(true)

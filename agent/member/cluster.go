@@ -30,7 +30,7 @@ func (e *foreignClusterError) Unwrap() error { return e.error }
 // Meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
 func (a *Keeper) Meet(ctx context.Context) (session.ClusterState, error) {
 	known := a.Journal.Cluster()
-	standing, err := a.Store.Sessions.Handshake(ctx, a.Name, a.Machine, session.Past{Cluster: known.ID, Life: known.Life,
+	standing, err := a.Store.Sessions.Handshake(ctx, a.Name, a.Machine, session.Past{Cluster: known.ID, Incarnation: known.Life,
 		Generation: known.Generation})
 	if _, foreign := errors.AsType[*session.ClusterError](err); foreign {
 		return standing, &foreignClusterError{err, a.Journal.Path()}
@@ -67,8 +67,8 @@ type recovery struct {
 func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cluster != s.Cluster || r.life != s.Life {
-		r.cluster, r.life, r.Longest = s.Cluster, s.Life, map[allocator.Class]time.Duration{}
+	if r.cluster != s.Cluster || r.life != s.Incarnation {
+		r.cluster, r.life, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
 		r.Began = time.Now()
 	}
 	if !configured {

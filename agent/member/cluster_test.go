@@ -11,7 +11,7 @@ import (
 func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEachLife(t *testing.T) {
 	rights := map[allocator.Class]time.Duration{allocator.Stateless: time.Minute}
 	var r recovery
-	at := session.ClusterState{Cluster: "c", Life: 1}
+	at := session.ClusterState{Cluster: "c", Incarnation: 1}
 	long := func() { r.Began = time.Now().Add(-time.Hour) }
 	r.left(at, rights, true)
 	for _, step := range []struct {
@@ -22,8 +22,8 @@ func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEac
 	}{
 		{"after an hour", at, true, true},
 		{"after an hour without a configuration", at, false, false},
-		{"in another life", session.ClusterState{Cluster: "c", Life: 2}, true, false},
-		{"with another etcd", session.ClusterState{Cluster: "d", Life: 2}, true, false},
+		{"in another life", session.ClusterState{Cluster: "c", Incarnation: 2}, true, false},
+		{"with another etcd", session.ClusterState{Cluster: "d", Incarnation: 2}, true, false},
 	} {
 		long()
 		if left := r.left(step.at, rights, step.configured); (left <= 0) != step.over || r.over(allocator.Stateless) != step.over {

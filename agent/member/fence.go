@@ -34,7 +34,7 @@ func (a *Keeper) FenceBefore(me record.Node) error {
 	left := map[string]time.Duration{}
 	for class, is := range a.Unbroken() {
 		if is {
-			left[string(class)] = a.Rights.Left(class)
+			left[string(class)] = a.Rights.Remaining(class)
 		}
 	}
 	return a.Kernel.SetFence(true, left)
@@ -114,7 +114,7 @@ func (p *Prover) mayPass(class allocator.Class) bool {
 func (a *Keeper) Unbroken() map[allocator.Class]bool {
 	all := a.inherited()
 	for _, class := range allocator.Classes {
-		all[class] = all[class] || a.passing[class] && a.Rights.Left(class) > 0
+		all[class] = all[class] || a.passing[class] && a.Rights.Remaining(class) > 0
 	}
 	return all
 }

@@ -151,7 +151,7 @@ func (a *Keeper) PresentOnce(ctx context.Context) error {
 	if own.Cluster() != standing.Revision {
 		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
-	past := journal.Cluster{ID: standing.Cluster, Life: standing.Life, Generation: own.Generation(), Slept: slept}
+	past := journal.Cluster{ID: standing.Cluster, Life: standing.Incarnation, Generation: own.Generation(), Slept: slept}
 	a.Journal.SetCluster(past)
 	a.TellBad("joining", nil)
 	return a.keep(ctx, &Prover{Agent: a, Session: own, Unbroken: unbroken, goesOn: a.goesOn(own, known, unbroken)}, standing)

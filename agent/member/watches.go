@@ -35,7 +35,7 @@ func (a *Keeper) followReservations(ctx context.Context) error {
 		node.Report(a.Node, u)
 		a.Settler.addresses.Reserved.Take(u)
 		a.Settler.publisher.Orphans.Take(u, a.Name, a.Settler.publisher.Knows)
-		a.Settler.isolator.SettleUnsure(len(u.Mended) > 0)
+		a.Settler.isolator.SettleUnsure(len(u.Repaired) > 0)
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue

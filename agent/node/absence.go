@@ -168,7 +168,7 @@ func (w *Absences) First(node string) bool {
 func (n *Node) LongestRights() map[allocator.Class]time.Duration {
 	all := map[allocator.Class]time.Duration{}
 	for _, class := range allocator.Classes {
-		all[class] = max(n.Absences.LongestRight(class), n.Rights.Whole(class))
+		all[class] = max(n.Absences.LongestRight(class), n.Rights.Duration(class))
 		if c := n.Config(); c.Revision > 0 { // else they are not the cluster's
 			all[class] = max(all[class], RightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
 		}

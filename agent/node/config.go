@@ -121,7 +121,7 @@ const configurationUnreadable = "configuration-unreadable"
 
 // ConfigRead takes in whether the configuration could be read; err is nil where it could. That etcd is away is no fault of it.
 func (n *Node) ConfigRead(err error) {
-	if errors.Is(err, kv.ErrStoreReset) || kv.Away(err) {
+	if errors.Is(err, kv.ErrStoreReset) || kv.Unavailable(err) {
 		return
 	}
 	if err == nil {

@@ -106,7 +106,7 @@ func (n *Node) Holding(class allocator.Class) (*session.Session, error) {
 	if reason := n.Waiting(); reason != "" {
 		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
 	}
-	if n.Rights.Left(class) <= 0 {
+	if n.Rights.Remaining(class) <= 0 {
 		return nil, wire.Errorf(wire.CodeTryAgain,
 			"node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", n.Name, class)
 	}

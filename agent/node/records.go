@@ -59,7 +59,7 @@ func Report[T any](n *Node, u kv.Update[T]) {
 	for _, e := range u.Bad {
 		n.FoundBad(e)
 	}
-	for _, e := range u.Mended {
+	for _, e := range u.Repaired {
 		n.MendedBad(e.Key)
 	}
 }

@@ -35,7 +35,7 @@ func (a *Reporter) followQuestions(ctx context.Context) error {
 func (a *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
 	ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 	defer cancel()
-	if slices.Contains(q.Mend, a.Name) {
+	if slices.Contains(q.Repair, a.Name) {
 		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
 		a.detacher.SettleAnew(ctx)
 	}

@@ -58,7 +58,7 @@ func (a *Reporter) serving() error {
 	if reason := a.Unreadable(); reason != "" {
 		return fmt.Errorf("the configuration cannot be read: %s", reason)
 	}
-	if left := a.Rights.Left(allocator.Stateless); left <= 0 {
+	if left := a.Rights.Remaining(allocator.Stateless); left <= 0 {
 		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than "+
 			"its address lease lasts", (-left).Round(time.Second))
 	}
@@ -83,10 +83,10 @@ func (a *Reporter) NotReady() error {
 
 // statefulReady says why no stateful ADD has been possible for long, or nil.
 func (a *Reporter) statefulReady() error {
-	if left := a.Rights.Left(allocator.Stateful); left < -statefulPatience {
+	if left := a.Rights.Remaining(allocator.Stateful); left < -statefulPatience {
 		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over "+
 			"stateful addresses lasts (stateless ones go on for %s)",
-			(-left).Round(time.Second), a.Rights.Left(allocator.Stateless).Round(time.Second))
+			(-left).Round(time.Second), a.Rights.Remaining(allocator.Stateless).Round(time.Second))
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (a *Reporter) Snapshot() metrics.Snapshot {
 	s.Recovering = session != nil && session.Recovering()
 	for _, class := range allocator.Classes {
 		s.Attachments[string(class)] = 0
-		s.Rights[string(class)] = a.Rights.Left(class)
+		s.Rights[string(class)] = a.Rights.Remaining(class)
 	}
 	for _, e := range a.Journal.Entries() {
 		s.Attachments[string(e.Class)]++

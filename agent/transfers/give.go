@@ -124,7 +124,7 @@ func (a *Exchange) resolveIndeterminate(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		now, err := block.Settle(ctx, session, o.Block)
+		now, err := block.Resolve(ctx, session, o.Block)
 		if err != nil {
 			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.Part), zap.Error(err))
 			continue

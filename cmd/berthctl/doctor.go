@@ -81,7 +81,7 @@ func fixable(r *doctor.Report) (n int) {
 
 // writeReport writes for people: a paragraph for each finding, since its sentences are too long for a table's cells.
 func writeReport(w io.Writer, r *doctor.Report) error {
-	for _, f := range r.Mended {
+	for _, f := range r.Repaired {
 		writeFinding(w, "mended: ", f)
 	}
 	for _, f := range r.Findings {
@@ -94,10 +94,10 @@ func writeReport(w io.Writer, r *doctor.Report) error {
 		if f.Fix {
 			how = "--fix"
 		}
-		fmt.Fprintf(w, "  %-6s %s\n", how, f.Mend)
+		fmt.Fprintf(w, "  %-6s %s\n", how, f.Repair)
 	}
 	_, err := fmt.Fprintf(w, "%d nodes answered, %d did not, %d are away; etcd is at revision %d: %d wrong, %d mended\n",
-		len(r.Answered), len(r.Silent), len(r.Away), r.Revision, r.Left(), len(r.Mended))
+		len(r.Answered), len(r.Silent), len(r.Away), r.Revision, r.Left(), len(r.Repaired))
 	return err
 }
 

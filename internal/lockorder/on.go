@@ -129,10 +129,10 @@ func (l *lock[L]) TryRLock() bool { return l.mu.TryRLock() && note(l.at()) }
 
 // The locks, in the order in which they are taken.
 type (
-	Host      = lock[hostLine]
-	Book      = lock[bookLine]
-	Gate      = lock[gateLine]
-	Spaces    = lock[spacesLine]
-	Subject   = lock[subjectLine]
-	SubjectRW = lock[subjectLine]
+	Host      = lock[hostLine]    // what is put on the host's bridges, and what is taken off
+	Book      = lock[bookLine]    // which bridge is wanted how
+	Gate      = lock[gateLine]    // what commits, and what settles
+	Spaces    = lock[spacesLine]  // the spaces of the pools
+	Subject   = lock[subjectLine] // those of one subject, of which a goroutine holds at most one
+	SubjectRW = lock[subjectLine] // the same, for readers and writers
 )

@@ -127,7 +127,7 @@ func (s *Store) waitOut(ctx context.Context, name string, b session.Registration
 		}
 		now, err := s.nodes.Lookup(ctx, name)
 		switch {
-		case err != nil && !kv.Away(err):
+		case err != nil && !kv.Unavailable(err):
 			return 0, err
 		case err == nil && (now.SessionRevision > 0 || now.NodeRevision != b.NodeRevision):
 			return 0, &session.NodeReturnedError{Node: name}

@@ -275,5 +275,5 @@ func (s *Store) missHistory(ctx context.Context, state *State) error {
 	return nil
 }
 
-// Right is what a damaged record of the configuration is to be, as it is written, where that is known.
-func (s *State) Right(key kv.Key) (value string, known bool) { return s.Config.Right(key) }
+// Expected is what a damaged record of the configuration is to be, as it is written, where that is known.
+func (s *State) Expected(key kv.Key) (value string, known bool) { return s.Config.Expected(key) }

@@ -106,10 +106,10 @@ func release(ctx context.Context, x *session.Session, b record.Block, part netip
 	return now, nil
 }
 
-// Settle resolves an unknown outcome: it writes a block that is as b says once more, so that no transaction about it whose answer
+// Resolve resolves an unknown outcome: it writes a block that is as b says once more, so that no transaction about it whose answer
 // was lost can be carried out any more. It returns the block afterwards; Revision 0: it has no record. It fails with an error
 // that ends the session.
-func Settle(ctx context.Context, x *session.Session, b record.Block) (record.Block, error) {
+func Resolve(ctx context.Context, x *session.Session, b record.Block) (record.Block, error) {
 	key := x.KV().Keys.Block(b.Pool, b.Prefix)
 	t := x.Fenced("settle")
 	t.If(kv.Unchanged(key, b.Revision))

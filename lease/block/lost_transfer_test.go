@@ -32,7 +32,7 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	}
 	w.Mend()
 	var now record.Block
-	l.Check(l.Insist(func(ctx context.Context) (err error) { now, err = block.Settle(ctx, donor.Session, b); return err }))
+	l.Check(l.Insist(func(ctx context.Context) (err error) { now, err = block.Resolve(ctx, donor.Session, b); return err }))
 	if now.Revision <= b.Revision || !slices.Equal(now.Parts, b.Parts) {
 		t.Errorf("settled: %+v", now)
 	}
@@ -43,7 +43,7 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	// And one that was carried out, unheard.
 	after, err := block.Transfer(t.Context(), donor.Session, now, lab.Prefix("10.42.16.32/27"), d)
 	l.Check(err)
-	if got, err := block.Settle(t.Context(), donor.Session, now); err != nil || got.Revision != after.Revision ||
+	if got, err := block.Resolve(t.Context(), donor.Session, now); err != nil || got.Revision != after.Revision ||
 		got.OwnerOf(lab.Addr("10.42.16.40")) != "n2" {
 		t.Errorf("settled: %+v, %v", got, err)
 	}
@@ -127,7 +127,7 @@ func turn(l *lab.Lab, x *lab.Joined, revision int64, wanted netip.Prefix, believ
 		_, lost := errors.AsType[*block.LostError](err)
 		if err != nil && !lost && !errors.Is(err, block.ErrDemandMet) {
 			// In doubt.
-			if err := l.Insist(func(ctx context.Context) (err error) { now, err = block.Settle(ctx, x.Session, b); return err }); err != nil {
+			if err := l.Insist(func(ctx context.Context) (err error) { now, err = block.Resolve(ctx, x.Session, b); return err }); err != nil {
 				return err
 			}
 		}

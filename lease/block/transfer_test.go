@@ -101,7 +101,7 @@ func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
 func TestNothingIsGivenThatIsNotAsItWas(t *testing.T) {
 	l, revision, n, b := given(t)
 	part, d := lab.Prefix("10.42.16.32/27"), l.Demand(n[1])
-	settled, err := block.Settle(t.Context(), n[0].Session, b)
+	settled, err := block.Resolve(t.Context(), n[0].Session, b)
 	l.Check(err)
 	for what, b := range map[string]record.Block{"a block that has changed": b,
 		"a part of another": settled.Moved(lab.Prefix("10.42.16.32/32"), "n1", "n3")} {
@@ -147,7 +147,7 @@ func TestAGiverThatHasStartedAnewGivesNothingLate(t *testing.T) {
 	for what, err := range map[string]error{
 		"demand":   lab.Second(block.Demand(t.Context(), n[0].Session, d)),
 		"withdraw": block.Withdraw(t.Context(), n[0].Session, "default"),
-		"settle":   lab.Second(block.Settle(t.Context(), n[0].Session, b)),
+		"settle":   lab.Second(block.Resolve(t.Context(), n[0].Session, b)),
 	} {
 		if !errors.Is(err, session.ErrReplaced) {
 			t.Errorf("%s of the former life: %v", what, err)

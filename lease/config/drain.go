@@ -63,7 +63,7 @@ func (s *Editor) WaitDrained(ctx context.Context, name string, progress func(Poo
 			}
 			keys := s.kv.Keys
 			s.kv.Changed(ctx, at, keys.Under(kv.KindBlock, name), keys.Under(kv.KindAssignment, name), keys.Under(kv.KindReservation, name))
-		case !kv.Away(err):
+		case !kv.Unavailable(err):
 			return last, err
 		}
 		_ = task.Pause(ctx, kv.GatherTime)

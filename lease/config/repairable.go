@@ -38,8 +38,8 @@ func (c *Config) NeverMade(key kv.Key) bool {
 	return slices.ContainsFunc(c.Bad, func(e *kv.DamagedError) bool { return e.At == key && errors.Is(e.Err, errNoChange) })
 }
 
-// Right is what a damaged record of the configuration is to be, as it is written, where that is known.
-func (c *Config) Right(key kv.Key) (value string, known bool) {
+// Expected is what a damaged record of the configuration is to be, as it is written, where that is known.
+func (c *Config) Expected(key kv.Key) (value string, known bool) {
 	pool, there := c.Pools[key.Pool]
 	switch {
 	case key.Kind == kv.KindPool && there:

@@ -12,31 +12,31 @@ import (
 )
 
 // compareBlocks compares the blocks with their pools, their owners, and what the owners use.
-func (l *look) compareBlocks() {
-	for _, b := range l.Blocks {
-		pool, unreadable := l.pool(b.Pool)
-		switch malformed := l.malformed(b); {
+func (v *view) compareBlocks() {
+	for _, b := range v.Blocks {
+		pool, unreadable := v.pool(b.Pool)
+		switch malformed := v.malformed(b); {
 		case unreadable:
 		case pool == nil:
-			l.found(l.deleted(b, Finding{Kind: BlockNoPool, Cause: fmt.Sprintf("there is no pool %s", b.Pool)}))
+			v.found(v.deleted(b, Finding{Kind: BlockNoPool, Cause: fmt.Sprintf("there is no pool %s", b.Pool)}))
 		case malformed != "":
-			l.found(l.deleted(b, Finding{Kind: BlockMalformed, Cause: malformed}))
+			v.found(v.deleted(b, Finding{Kind: BlockMalformed, Cause: malformed}))
 		default:
-			l.compareParts(b, pool.InStateful(b.Prefix.Addr()))
+			v.compareParts(b, pool.InStateful(b.Prefix.Addr()))
 		}
 	}
-	for name, answer := range l.answers {
+	for name, answer := range v.answers {
 		for _, s := range answer.Spaces {
 			for _, p := range s.Parts {
-				l.compareUse(name, s.Pool, p)
+				v.compareUse(name, s.Pool, p)
 			}
 		}
 	}
 }
 
 // malformed says what is wrong with a block of a pool that can be read; empty: nothing, as far as its pool is known.
-func (l *look) malformed(b admin.KeyedBlock) string {
-	pool, ok := l.Pools[b.Pool]
+func (v *view) malformed(b admin.KeyedBlock) string {
+	pool, ok := v.Pools[b.Pool]
 	switch {
 	case !ok:
 		return ""
@@ -71,43 +71,43 @@ func (l *look) malformed(b admin.KeyedBlock) string {
 }
 
 // deleted adds to a finding that its block can be deleted, where nothing of it is in use.
-func (l *look) deleted(b admin.KeyedBlock, f Finding) Finding {
-	f.Key, f.mark, f.takes = l.Text(b.Key), fmt.Sprint(b.Revision), true
-	remedy := &admin.Repair{Same: []kv.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
+func (v *view) deleted(b admin.KeyedBlock, f Finding) Finding {
+	f.Key, f.mark, f.takes = v.Text(b.Key), fmt.Sprint(b.Revision), true
+	repair := &admin.Repair{Same: []kv.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
 	why, unsaid := "", ""
 	for _, p := range b.Parts {
 		if f.Node == "" && p.Owner != record.OwnerStateful && p.Owner != record.OwnerMachine {
 			f.Node = p.Owner
 		}
-		switch answer, answered := l.answers[p.Owner]; {
+		switch answer, answered := v.answers[p.Owner]; {
 		case p.Owner == record.OwnerStateful || p.Owner == record.OwnerMachine || p.Owner == "":
-		case !answered && !l.removed(p.Owner):
+		case !answered && !v.removed(p.Owner):
 			why, unsaid = fmt.Sprintf("node %s has not said whether it uses it", p.Owner), p.Owner
-		case answered && l.uses(answer, b):
+		case answered && v.uses(answer, b):
 			why = fmt.Sprintf("node %s uses it", p.Owner)
 		default:
-			remedy.Same = append(remedy.Same, guard(p.Owner)...)
+			repair.Same = append(repair.Same, guard(p.Owner)...)
 		}
 	}
-	if use := l.within(b); use != "" && l.Text(b.Key) == l.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
+	if use := v.within(b); use != "" && v.Text(b.Key) == v.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
 		why = use
 	}
 	switch {
 	case why == "":
-		f.remedy = remedy
-	case unsaid != "" && l.gone(unsaid):
-		f.Mend = removal(unsaid)
+		f.repair = repair
+	case unsaid != "" && v.gone(unsaid):
+		f.Repair = removal(unsaid)
 	default:
-		f.Mend = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
+		f.Repair = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
 	}
 	return f
 }
 
 // uses reports whether a node's allocator has something of a block that no sound block of the node's explains.
-func (l *look) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
+func (v *view) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
 	for _, s := range answer.Spaces {
 		for _, p := range s.Parts {
-			if s.Pool == b.Pool && b.Prefix.IsValid() && p.Overlaps(b.Prefix) && !l.recorded(answer.Node, s.Pool, p) {
+			if s.Pool == b.Pool && b.Prefix.IsValid() && p.Overlaps(b.Prefix) && !v.recorded(answer.Node, s.Pool, p) {
 				return true
 			}
 		}
@@ -116,21 +116,21 @@ func (l *look) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
 }
 
 // within names one address of a block's that is in use; empty: none.
-func (l *look) within(b admin.KeyedBlock) string {
+func (v *view) within(b admin.KeyedBlock) string {
 	in := func(at ipam.Address) bool {
 		return at.Pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.Addr)
 	}
-	for at := range l.assignments {
+	for at := range v.assignments {
 		if in(at) {
 			return fmt.Sprintf("address %s is assigned", at.Addr)
 		}
 	}
-	for at := range l.reservations {
+	for at := range v.reservations {
 		if in(at) {
 			return fmt.Sprintf("address %s is reserved", at.Addr)
 		}
 	}
-	for at := range l.held {
+	for at := range v.held {
 		if in(at) {
 			return fmt.Sprintf("a container has address %s", at.Addr)
 		}
@@ -138,14 +138,14 @@ func (l *look) within(b admin.KeyedBlock) string {
 	return ""
 }
 
-// compareParts looks at the owners of a sound block.
-func (l *look) compareParts(b admin.KeyedBlock, inRange bool) {
-	key := l.Text(b.Key)
+// compareParts checks the owners of a sound block.
+func (v *view) compareParts(b admin.KeyedBlock, inRange bool) {
+	key := v.Text(b.Key)
 	seen := map[string]bool{}
 	for _, p := range b.Parts {
 		name := p.Owner
 		if name == record.OwnerMachine {
-			l.compareMachine(b, p)
+			v.compareMachine(b, p)
 			continue
 		}
 		if seen[name] {
@@ -156,44 +156,44 @@ func (l *look) compareParts(b admin.KeyedBlock, inRange bool) {
 		switch {
 		case name == record.OwnerStateful && !inRange:
 			f.Node, f.Kind, f.Cause = "", BlockNoRange, fmt.Sprintf("it is kept for reservations, and no stateful range of pool %s has it", b.Pool)
-			l.found(l.deleted(b, f))
+			v.found(v.deleted(b, f))
 		case name == record.OwnerStateful:
-		case l.removed(name), l.gone(name):
+		case v.removed(name), v.gone(name):
 			f.takes = true
-			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, l.absence(name))
-			if l.removed(name) {
-				f.Kind, f.remedy = PartRemovedNode, l.withoutOwner(b, name)
+			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, v.absence(name))
+			if v.removed(name) {
+				f.Kind, f.repair = PartRemovedNode, v.withoutOwner(b, name)
 			} else {
-				f.Mend = removal(name)
+				f.Repair = removal(name)
 			}
-			l.found(f)
+			v.found(f)
 		case inRange:
 			f.Kind, f.Cause = PartInRange, fmt.Sprintf("node %s owns %s, which lies in a stateful range of pool %s", name, p.Prefix, b.Pool)
-			f.Mend = "the node gives it back when none of its containers uses it; until then no reservation is made there"
-			l.found(f)
+			f.Repair = "the node gives it back when none of its containers uses it; until then no reservation is made there"
+			v.found(f)
 		default:
-			l.compareIdle(f, b.Pool, p.Prefix)
+			v.compareIdle(f, b.Pool, p.Prefix)
 		}
 	}
 }
 
-// compareMachine looks whether the node is there whose own address a part is, and whether nobody else has it.
-func (l *look) compareMachine(b admin.KeyedBlock, p record.Part) {
-	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: l.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
-	if l.removed(p.Node) || l.gone(p.Node) {
-		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, l.absence(p.Node))
-		f.Mend = removal(p.Node)
-		if l.removed(p.Node) {
-			f.Kind, f.Mend = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
+// compareMachine checks that the node exists whose own address a part is, and that nobody else has it.
+func (v *view) compareMachine(b admin.KeyedBlock, p record.Part) {
+	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: v.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
+	if v.removed(p.Node) || v.gone(p.Node) {
+		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, v.absence(p.Node))
+		f.Repair = removal(p.Node)
+		if v.removed(p.Node) {
+			f.Kind, f.Repair = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
 		}
-		l.found(f)
+		v.found(f)
 		return
 	}
-	for _, h := range l.held[at] {
-		l.found(Finding{
-			Kind: AddressTwice, Key: l.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
-			Cause: fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.Addr, p.Node, h.node),
-			Mend:  "end the container, or give the node another address",
+	for _, h := range v.held[at] {
+		v.found(Finding{
+			Kind: AddressTwice, Key: v.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
+			Cause:  fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.Addr, p.Node, h.node),
+			Repair: "end the container, or give the node another address",
 		})
 	}
 }
@@ -205,52 +205,52 @@ func removal(name string) string {
 }
 
 // withoutOwner takes a node's parts out of a block.
-func (l *look) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
+func (v *view) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
 	rest := b.Block
 	rest.Parts = slices.DeleteFunc(slices.Clone(b.Parts), func(p record.Part) bool { return p.Owner == name })
 	if len(rest.Parts) == 0 {
-		return &admin.Repair{Same: guard(name), Delete: []string{l.Text(b.Key)}}
+		return &admin.Repair{Same: guard(name), Delete: []string{v.Text(b.Key)}}
 	}
 	return &admin.Repair{Same: guard(name), Put: []admin.Record{{Key: b.Key, Value: rest}}}
 }
 
 // compareIdle notes a part that its node does not hand out of.
-func (l *look) compareIdle(f Finding, pool string, part netip.Prefix) {
-	if _, answered := l.answers[f.Node]; answered && !l.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
+func (v *view) compareIdle(f Finding, pool string, part netip.Prefix) {
+	if _, answered := v.answers[f.Node]; answered && !v.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
 		f.Kind, f.Note, f.mark = PartUnused, true, ""
 		f.Cause = fmt.Sprintf("node %s does not hand out of %s: its journal was lost, or its giving it back was not settled", f.Node, part)
-		f.Mend = "nothing: it is used again after the next boot of the node"
-		l.found(f)
+		f.Repair = "nothing: it is used again after the next boot of the node"
+		v.found(f)
 	}
 }
 
-// compareUse looks whether etcd says that what a node hands out of is its own.
-func (l *look) compareUse(name, poolName string, part netip.Prefix) {
-	pool, unreadable := l.pool(poolName)
-	if unreadable || pool == nil || l.recorded(name, poolName, part) {
+// compareUse checks that etcd has the node as the owner of what it allocates from.
+func (v *view) compareUse(name, poolName string, part netip.Prefix) {
+	pool, unreadable := v.pool(poolName)
+	if unreadable || pool == nil || v.recorded(name, poolName, part) {
 		return
 	}
-	b, there, hidden := l.blockOf(pool, part.Addr())
+	b, there, hidden := v.blockOf(pool, part.Addr())
 	if hidden {
 		return
 	}
 	f := Finding{
-		Kind: PartUnrecorded, Key: l.Text(blockKey(poolName, pool.BlockOf(part.Addr()).Addr())), Node: name, ask: []string{name},
+		Kind: PartUnrecorded, Key: v.Text(blockKey(poolName, pool.BlockOf(part.Addr()).Addr())), Node: name, ask: []string{name},
 		Cause: fmt.Sprintf("node %s hands out of %s, and etcd has no record that it owns it", name, part), mark: part.String(),
 	}
 	if there {
 		f.Cause = fmt.Sprintf("node %s hands out of %s, and by etcd it is %s", name, part, owners(b))
 	}
-	l.found(f)
+	v.found(f)
 }
 
 // recorded reports whether sound blocks say that all of a part is a node's.
-func (l *look) recorded(name, pool string, part netip.Prefix) bool {
-	p, ok := l.Pools[pool]
+func (v *view) recorded(name, pool string, part netip.Prefix) bool {
+	p, ok := v.Pools[pool]
 	if !ok {
 		return false
 	}
-	b, there, _ := l.blockOf(&p, part.Addr())
+	b, there, _ := v.blockOf(&p, part.Addr())
 	if !there {
 		return false
 	}
@@ -266,7 +266,7 @@ func (l *look) recorded(name, pool string, part netip.Prefix) bool {
 	lower := netip.PrefixFrom(part.Addr(), part.Bits()+1)
 	for _, q := range b.Parts {
 		if q.Owner == name && part.Contains(q.Prefix.Addr()) {
-			return l.recorded(name, pool, lower) && l.recorded(name, pool, netip.PrefixFrom(firstAfter(lower), part.Bits()+1))
+			return v.recorded(name, pool, lower) && v.recorded(name, pool, netip.PrefixFrom(firstAfter(lower), part.Bits()+1))
 		}
 	}
 	return false

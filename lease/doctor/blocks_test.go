@@ -21,7 +21,7 @@ func TestBlocksOfANodeThatEtcdHasLostAreGivenAwayOnlyByItsRemoval(t *testing.T) 
 	for _, mode := range []string{"strict", "evidence"} {
 		l.fence(mode)
 		for _, f := range l.finds(BlockNoPool, PartUnknownNode) {
-			if f.Fix || !strings.Contains(f.Mend, "berthctl node remove ghost") {
+			if f.Fix || !strings.Contains(f.Repair, "berthctl node remove ghost") {
 				t.Errorf("in mode %s it is told as %+v", mode, f)
 			}
 		}

@@ -1,4 +1,4 @@
-// Package doctor finds where etcd, the nodes' journals and their kernels disagree, and mends what can be mended safely.
+// Package doctor finds where etcd, the nodes' journals and their kernels disagree, and repairs what can be repaired safely.
 package doctor
 
 import (
@@ -14,28 +14,27 @@ import (
 )
 
 const (
-	// looks is how often all is compared before something counts as found: what is on its way is not there, or not
-	// the same, when one looks again.
+	// looks is how often the state is read: Doctor reports only what persists, since what is under way differs the next time.
 	looks = 3
-	// rounds is how often Fix mends and looks again: one repair can bring another to light.
+	// rounds is how often Fix repairs and reads again: one repair can bring another finding to light.
 	rounds = 4
 )
 
-// Options say how it is looked.
+// Options say who asks, and for how long.
 type Options struct {
 	Who      string        // as agents log it
 	Patience time.Duration // how long agents may take to answer
-	Settle   time.Duration // between two looks; 0: a second
+	Settle   time.Duration // between two readings; 0: a second
 }
 
 // A Report is what was found.
 type Report struct {
-	Revision int64     `json:"revision"` // of etcd, that was looked at last
-	Answered []string  `json:"answered"` // the nodes that did
+	Revision int64     `json:"revision"` // etcd's, at the last reading
+	Answered []string  `json:"answered"` // the nodes that answered
 	Silent   []string  `json:"silent"`   // the nodes that have a session and did not answer
 	Away     []string  `json:"away"`     // the nodes without a session
 	Findings []Finding `json:"findings"` // by kind, and where
-	Mended   []Finding `json:"mended"`   // by Fix
+	Repaired []Finding `json:"mended"`   // by Fix
 
 	state *admin.State
 }
@@ -50,26 +49,26 @@ func (r *Report) Left() (n int) {
 	return n
 }
 
-// Examine asks all agents and reads all of etcd, and compares them. It looks again until there is nothing, or for
-// three times, and reports what it has seen each time.
+// Examine requests a report from every agent, reads all of etcd, and compares them. It does so three times, or until there is no
+// finding, and reports what it has found each time.
 func Examine(ctx context.Context, s *lease.Operator, o Options) (*Report, error) {
 	var report *Report
-	var deaf []string
+	var silent []string
 	for n := range looks {
 		if n > 0 {
 			if err := task.Pause(ctx, cmp.Or(o.Settle, time.Second)); err != nil {
 				return nil, err
 			}
 		}
-		l, err := observe(ctx, s, o, deaf)
+		v, err := observe(ctx, s, o, silent)
 		if err != nil {
 			return nil, err
 		}
-		next := l.report()
+		next := v.report()
 		if report != nil {
 			next.Findings = confirmed(report.Findings, next.Findings)
 		}
-		if report, deaf = next, l.silent; len(report.Findings) == 0 {
+		if report, silent = next, v.silent; len(report.Findings) == 0 {
 			break
 		}
 	}
@@ -85,13 +84,12 @@ func confirmed(before, now []Finding) []Finding {
 	return slices.DeleteFunc(now, func(f Finding) bool { return !known[f.id()] })
 }
 
-// Fix mends of a report what can be mended safely, looks again, and returns what is left and what was mended. Each
-// repair in etcd is a transaction that compares all that the finding rests upon; repairs on a node are left to its
-// agent.
+// Fix repairs what can be repaired safely, examines again, and returns what is left and what was repaired. Each repair in etcd is a
+// transaction that compares all that the finding relies on. Repairs on a node are left to its agent.
 func Fix(ctx context.Context, s *lease.Operator, found *Report, o Options) (*Report, error) {
 	before, report := found.Findings, found
 	for n := 0; n < rounds && slices.ContainsFunc(report.Findings, func(f Finding) bool { return f.Fix }); n++ {
-		if err := mend(ctx, s, report, o); err != nil {
+		if err := carryOut(ctx, s, report, o); err != nil {
 			return nil, err
 		}
 		next, err := Examine(ctx, s, o)
@@ -106,22 +104,22 @@ func Fix(ctx context.Context, s *lease.Operator, found *Report, o Options) (*Rep
 	}
 	for _, f := range before {
 		if f.Fix && !left[f.id()] {
-			report.Mended = append(report.Mended, f)
+			report.Repaired = append(report.Repaired, f)
 		}
 	}
 	return report, nil
 }
 
-// mend carries out the remedies, and then lets the nodes settle that are to.
-func mend(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
+// carryOut carries out the repairs, and then lets the nodes settle that are to.
+func carryOut(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
 	var ask []string
 	for _, f := range r.Findings {
 		if !f.Fix {
 			continue
 		}
-		if f.remedy != nil {
-			// One that does not hold any more is found again, or is not there any more.
-			if _, err := s.Admin.Repair(ctx, r.state, *f.remedy); err != nil {
+		if f.repair != nil {
+			// A repair whose compares fail is found again by the next reading, or is not needed any more.
+			if _, err := s.Admin.Repair(ctx, r.state, *f.repair); err != nil {
 				return err
 			}
 		}
@@ -131,6 +129,6 @@ func mend(ctx context.Context, s *lease.Operator, r *Report, o Options) error {
 		return nil
 	}
 	slices.Sort(ask)
-	_, _, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who, Mend: slices.Compact(ask)}, o.Patience)
+	_, _, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who, Repair: slices.Compact(ask)}, o.Patience)
 	return err
 }

@@ -70,7 +70,7 @@ func TestAnIsolatedContainerIsFoundAndHasNoPartInADuplicate(t *testing.T) {
 	l.has("n2", "b", "10.42.64.9", isolated)
 	l.has("n1", "a", "10.42.64.9")
 	l.says("n2", func(a *record.NodeReport) { a.Ports[0].Class = "" })
-	if f := l.finds(ContainerIsolated)[0]; f.Fix || f.Node != "n2" || !strings.Contains(f.Mend, "berthctl delete net/b/eth0") {
+	if f := l.finds(ContainerIsolated)[0]; f.Fix || f.Node != "n2" || !strings.Contains(f.Repair, "berthctl delete net/b/eth0") {
 		t.Errorf("it is told as %+v", f)
 	}
 	l.says("n2", func(a *record.NodeReport) { a.Ports = []record.HeldPort{{Name: "bthb", Class: "stateless"}} })
@@ -88,7 +88,7 @@ func TestPortsThatAreNotAsTheJournalSaysAreFound(t *testing.T) {
 			{Name: "bthold", Class: "stateful", Gone: true}}
 	})
 	found := l.finds(ClassWithoutPort, PortClass, PortClass, PortMissing, PortStray)
-	if f := found[4]; f.Fix || !strings.Contains(f.Mend, "ip link del bthforeign") {
+	if f := found[4]; f.Fix || !strings.Contains(f.Repair, "ip link del bthforeign") {
 		t.Errorf("a port that has no alias is left to a person, and told as %+v", f)
 	}
 }
@@ -125,7 +125,7 @@ func TestAMemberOfANodeThatEtcdHasLostIsDetachedWhereNoFenceWasPromised(t *testi
 	l.reserve("db-0", "10.42.0.9")
 	l.put("reservations/default/10.42.0.9", holding("db-0", "ghost", "b", 3))
 	l.fence(record.FencingStrict)
-	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || !strings.Contains(f.Mend, "berthctl node remove ghost") {
+	if f := l.finds(ReservationUnknownNode)[0]; f.Fix || !strings.Contains(f.Repair, "berthctl node remove ghost") {
 		t.Errorf("in strict mode it is told as %+v", f)
 	}
 	l.fence(record.FencingEvidence)
@@ -154,7 +154,7 @@ func TestWhatHasChangedSinceItWasFoundIsNotMended(t *testing.T) {
 	l.put("assignments/default/10.42.64.10", `{"attachment":{"network":"net","container":"b","interface":"eth0"},"node":"n1"}`)
 	report = l.examine()
 	l.join("n1") // another generation: what it said before counts no more
-	if done, err := l.store.Admin.Repair(t.Context(), report.state, *report.Findings[0].remedy); err != nil || done {
+	if done, err := l.store.Admin.Repair(t.Context(), report.state, *report.Findings[0].repair); err != nil || done {
 		t.Errorf("by the word of a former generation it was mended: %v, %v", done, err)
 	}
 }
@@ -251,7 +251,7 @@ func TestOtherDisagreementsOfPoolsAndNodesAreFound(t *testing.T) {
 			var got []Kind
 			for _, f := range r.Findings {
 				got = append(got, f.Kind)
-				if f.Cause == "" || f.Mend == "" {
+				if f.Cause == "" || f.Repair == "" {
 					t.Errorf("it says too little: %+v", f)
 				}
 			}

@@ -72,16 +72,16 @@ type Finding struct {
 	Node      string `json:"node,omitempty"`
 	Container string `json:"container,omitempty"` // NETWORK/ID/INTERFACE
 	Cause     string `json:"cause"`
-	Mend      string `json:"mend"` // the command that mends it, or what a person has to do
+	Repair    string `json:"mend"` // the command that repairs it, or what a person has to do
 	Fix       bool   `json:"fix"`  // Fix does it
 
-	remedy *admin.Repair // for etcd
+	repair *admin.Repair // for etcd
 	takes  bool          // by what it advises somebody loses an address, a block, a port
-	ask    []string      // nodes that mend it by settling anew
-	mark   string        // what else tells it from another of its kind: who, under which revision
+	ask    []string      // nodes that repair it by settling anew
+	mark   string        // what else distinguishes it from another of its kind: who, under which revision
 }
 
-// id tells whether what is found twice is the same.
+// id is the same for what is found twice.
 func (f *Finding) id() string {
 	return strings.Join([]string{string(f.Kind), f.Key, f.Node, f.Container, f.mark}, "\x00")
 }

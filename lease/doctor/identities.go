@@ -15,33 +15,33 @@ import (
 )
 
 // compareIdentities compares the records of identities with their reservations.
-func (l *look) compareIdentities() {
-	own := l.reservationsOf()
-	for id, record := range l.Identities {
-		l.compareIdentity(id, record, own[id])
+func (v *view) compareIdentities() {
+	own := v.reservationsOf()
+	for id, record := range v.Identities {
+		v.compareIdentity(id, record, own[id])
 	}
 	for id, all := range own {
 		key := identityKey(id)
-		if _, there := l.Identities[id]; there || l.bad[l.Text(key)] {
+		if _, there := v.Identities[id]; there || v.bad[v.Text(key)] {
 			continue
 		}
-		f := Finding{Kind: ReservationNoIdentity, Key: l.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
+		f := Finding{Kind: ReservationNoIdentity, Key: v.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
 			mark: addresses(all)}
-		record, same, whole := l.identityBy(all)
+		record, same, whole := v.identityBy(all)
 		if whole {
-			f.remedy = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
+			f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
 		} else {
 			f.Kind, f.Cause = ReservationSecond, fmt.Sprintf("%s has several addresses of one family: %s", id, addresses(all))
-			f.takes, f.Mend = true, l.deleteOthers(all)
+			f.takes, f.Repair = true, v.deleteOthers(all)
 		}
-		l.found(f)
+		v.found(f)
 	}
 }
 
 // reservationsOf are the reservations of each identity.
-func (l *look) reservationsOf() map[allocator.Identity][]record.Reservation {
+func (v *view) reservationsOf() map[allocator.Identity][]record.Reservation {
 	own := map[allocator.Identity][]record.Reservation{}
-	for _, r := range l.Reservations {
+	for _, r := range v.Reservations {
 		own[r.Identity] = append(own[r.Identity], r)
 	}
 	return own
@@ -49,7 +49,7 @@ func (l *look) reservationsOf() map[allocator.Identity][]record.Reservation {
 
 // identityBy is the record that an identity's reservations make, and the keys that say so. It is not whole where they
 // lie in several pools, or two in one family.
-func (l *look) identityBy(all []record.Reservation) (record record.IdentityRecord, same []kv.Key, whole bool) {
+func (v *view) identityBy(all []record.Reservation) (record record.IdentityRecord, same []kv.Key, whole bool) {
 	families := map[allocator.Family]bool{}
 	whole = len(all) > 0
 	for _, r := range all {
@@ -64,11 +64,11 @@ func (l *look) identityBy(all []record.Reservation) (record record.IdentityRecor
 }
 
 // deleteOthers says which of an identity's reservations can go, where it has too many: none that a container has.
-func (l *look) deleteOthers(all []record.Reservation) string {
+func (v *view) deleteOthers(all []record.Reservation) string {
 	var idle []string
 	for _, r := range all {
-		if at := (ipam.Address{Pool: r.Pool, Addr: r.Address}); r.Holder == nil && len(l.held[at]) == 0 && l.allComplete() {
-			idle = append(idle, deleteKey(l.Text(reservationKey(at))))
+		if at := (ipam.Address{Pool: r.Pool, Addr: r.Address}); r.Holder == nil && len(v.held[at]) == 0 && v.allComplete() {
+			idle = append(idle, deleteKey(v.Text(reservationKey(at))))
 		}
 	}
 	switch {
@@ -81,18 +81,18 @@ func (l *look) deleteOthers(all []record.Reservation) string {
 		"; ")
 }
 
-func (l *look) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
+func (v *view) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
 	key := identityKey(id)
-	f := Finding{Key: l.Text(key), mark: fmt.Sprint(record.Addresses)}
+	f := Finding{Key: v.Text(key), mark: fmt.Sprint(record.Addresses)}
 	var missing []ipam.Address
 	for _, addr := range record.Addresses {
 		at := ipam.Address{Pool: record.Pool, Addr: addr}
-		r, there := l.reservations[at]
+		r, there := v.reservations[at]
 		switch {
 		case there && r.Identity != id:
-			l.pointsElsewhere(f, id, r, own)
+			v.pointsElsewhere(f, id, r, own)
 			return
-		case !there && !l.bad[l.Text(reservationKey(at))]:
+		case !there && !v.bad[v.Text(reservationKey(at))]:
 			missing = append(missing, at)
 		}
 	}
@@ -100,90 +100,90 @@ func (l *look) compareIdentity(id allocator.Identity, record record.IdentityReco
 		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses,
 			missing[0].Addr)
 		var why string
-		if f.remedy, why = l.reserveAgain(id, missing); f.remedy == nil {
-			if f.takes = !l.mayRun(id); f.takes {
-				f.Mend = fmt.Sprintf("%s; no container of the member runs, so you can give the address up: %s", why, deleteKey(f.Key))
+		if f.repair, why = v.reserveAgain(id, missing); f.repair == nil {
+			if f.takes = !v.mayRun(id); f.takes {
+				f.Repair = fmt.Sprintf("%s; no container of the member runs, so you can give the address up: %s", why, deleteKey(f.Key))
 			} else {
-				f.Mend = fmt.Sprintf("%s: start the agents that are away, and look again", why)
+				f.Repair = fmt.Sprintf("%s: start the agents that are away, and look again", why)
 			}
 		}
-		l.found(f)
+		v.found(f)
 	}
 	for _, r := range own {
 		if r.Pool == record.Pool && slices.Contains(record.Addresses, r.Address) {
 			continue
 		}
 		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
-		f := Finding{Kind: ReservationSecond, Key: l.Text(reservationKey(at)),
+		f := Finding{Kind: ReservationSecond, Key: v.Text(reservationKey(at)),
 			Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
-			f.takes, f.remedy = true, &admin.Repair{Same: []kv.Key{key}, Delete: []string{f.Key}}
-			if l.mayRun(id) {
-				f.remedy, f.Mend = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
+			f.takes, f.repair = true, &admin.Repair{Same: []kv.Key{key}, Delete: []string{f.Key}}
+			if v.mayRun(id) {
+				f.repair, f.Repair = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
 					"again when all answer; if none has it: %s", deleteKey(f.Key))
 			}
 		} else {
 			f.takes = true
 			f.Node, f.Container = r.Holder.Node, r.Holder.Attachment.String()
-			f.Mend = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
+			f.Repair = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
 		}
-		l.found(f)
+		v.found(f)
 	}
 }
 
 // pointsElsewhere is of an identity whose address is another's: what it has itself counts, or nothing.
-func (l *look) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
+func (v *view) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
 	f.takes = true
 	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
-	record, same, whole := l.identityBy(own)
+	record, same, whole := v.identityBy(own)
 	same = append(same, reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address}))
 	switch {
 	case whole:
-		f.remedy = &admin.Repair{Same: same, Put: []admin.Record{{Key: identityKey(id), Value: record}}}
+		f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: identityKey(id), Value: record}}}
 	case len(own) == 0:
-		f.remedy = &admin.Repair{Same: same, Delete: []string{f.Key}}
+		f.repair = &admin.Repair{Same: same, Delete: []string{f.Key}}
 	default:
-		f.Mend = l.deleteOthers(own) + ", and then " + deleteKey(f.Key)
+		f.Repair = v.deleteOthers(own) + ", and then " + deleteKey(f.Key)
 	}
-	l.found(f)
+	v.found(f)
 }
 
-// reserveAgain puts reservations back that an identity's record tells of, if nobody else can have the addresses:
+// reserveAgain restores reservations that an identity's record names, if nobody else can have the addresses:
 // attached to the container that has them, or to nobody. Where it cannot it says why.
-func (l *look) reserveAgain(id allocator.Identity, missing []ipam.Address) (*admin.Repair, string) {
-	if !l.allComplete() {
+func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*admin.Repair, string) {
+	if !v.allComplete() {
 		return nil, "not every node has said what it holds"
 	}
-	remedy := &admin.Repair{Same: []kv.Key{identityKey(id), poolKey(missing[0].Pool)}}
+	repair := &admin.Repair{Same: []kv.Key{identityKey(id), poolKey(missing[0].Pool)}}
 	blocks := map[string]bool{}
 	for _, at := range missing {
-		pool, _ := l.pool(at.Pool)
+		pool, _ := v.pool(at.Pool)
 		if pool == nil || !pool.InStateful(at.Addr) {
 			return nil, fmt.Sprintf("%s lies in no stateful range", at.Addr)
 		}
-		b, there, hidden := l.blockOf(pool, at.Addr)
+		b, there, hidden := v.blockOf(pool, at.Addr)
 		if key := blockKey(at.Pool, pool.BlockOf(at.Addr).Addr()); there {
-			remedy.Same = append(remedy.Same, key)
-		} else if !blocks[l.Text(key)] {
-			blocks[l.Text(key)] = true
-			remedy.Put = append(remedy.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
+			repair.Same = append(repair.Same, key)
+		} else if !blocks[v.Text(key)] {
+			blocks[v.Text(key)] = true
+			repair.Put = append(repair.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
 		}
-		if hidden || there && !b.Stateful() || l.Has(assignmentKey(at)) || l.bad[l.Text(assignmentKey(at))] {
+		if hidden || there && !b.Stateful() || v.Has(assignmentKey(at)) || v.bad[v.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
 		}
-		r := record.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: l.Revision} // greater than any that was before
-		switch has := l.held[at]; {
+		r := record.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: v.Revision} // greater than any that was before
+		switch has := v.held[at]; {
 		case len(has) > 1, len(has) == 1 && has[0].Identity() != id:
 			return nil, fmt.Sprintf("%s is another container's", at.Addr)
 		case len(has) == 1:
 			r.Since, r.Epoch = has[0].Since, has[0].Epoch
 			r.Holder = &record.Holder{Attachment: has[0].Attachment, Node: has[0].node, Since: has[0].Since}
-			remedy.Same = append(remedy.Same, guard(has[0].node)...)
+			repair.Same = append(repair.Same, guard(has[0].node)...)
 		}
-		remedy.Same = append(remedy.Same, assignmentKey(at))
-		remedy.Put = append(remedy.Put, admin.Record{Key: reservationKey(at), Value: r})
+		repair.Same = append(repair.Same, assignmentKey(at))
+		repair.Put = append(repair.Put, admin.Record{Key: reservationKey(at), Value: r})
 	}
-	return remedy, ""
+	return repair, ""
 }
 
 func statefulBlock(pool *allocator.Pool, a netip.Addr) record.Block {

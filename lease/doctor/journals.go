@@ -11,110 +11,110 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// compareJournals looks of each container that a node has whether etcd says so.
-func (l *look) compareJournals() {
-	for name, answer := range l.answers {
+// compareJournals checks that etcd has each container that a node has.
+func (v *view) compareJournals() {
+	for name, answer := range v.answers {
 		for i := range answer.Attachments {
 			if h := (holder{name, &answer.Attachments[i]}); h.Answered {
-				l.compareAttachment(h)
+				v.compareAttachment(h)
 			}
 		}
 		for _, note := range answer.Notes {
-			l.found(Finding{
+			v.found(Finding{
 				Kind: NoteUnreadable, Node: name, Cause: fmt.Sprintf("%s: %s", note.Path, note.Reason), mark: note.Path,
-				Mend: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name,
+				Repair: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name,
 					quoted(note.Path), quoted(note.Path)),
 			})
 		}
 	}
-	l.compareTwice()
+	v.compareTwice()
 }
 
-func (l *look) compareAttachment(h holder) {
+func (v *view) compareAttachment(h holder) {
 	f := Finding{Node: h.node, Container: h.Attachment.String(), mark: h.Since.String()}
 	if h.Isolated != "" {
 		f.Kind, f.Cause = ContainerIsolated, fmt.Sprintf("its port is cut: %s", h.Isolated)
 		f.takes = true
-		f.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
-		l.found(f)
+		f.Repair = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+		v.found(f)
 		return
 	}
 	if h.Class == allocator.Stateful {
-		l.compareMember(f, h)
+		v.compareMember(f, h)
 		return
 	}
 	for _, addr := range h.Addresses {
 		at := ipam.Address{Pool: h.Pool, Addr: addr}
-		a, there := l.assignments[at]
-		if l.assignedTo(h, at) || there && a.Node == h.node {
-			continue // or it is told of the assignment
+		a, there := v.assignments[at]
+		if v.assignedTo(h, at) || there && a.Node == h.node {
+			continue // else it is a finding of the assignment
 		}
-		f.Kind, f.Key, f.ask = ContainerUnassigned, l.Text(assignmentKey(at)), []string{h.node}
+		f.Kind, f.Key, f.ask = ContainerUnassigned, v.Text(assignmentKey(at)), []string{h.node}
 		f.Cause = fmt.Sprintf("it has %s, and etcd does not say so", addr)
 		if there {
 			f.Cause = fmt.Sprintf("it has %s, which etcd assigns to %s on node %s", addr, a.Attachment, a.Node)
 		}
-		l.found(f)
+		v.found(f)
 	}
 }
 
 // compareMember is for a stateful container.
-func (l *look) compareMember(f Finding, h holder) {
+func (v *view) compareMember(f Finding, h holder) {
 	id, missing := h.Identity(), []ipam.Address(nil)
-	entry, recorded := l.Identities[id]
+	entry, recorded := v.Identities[id]
 	for _, addr := range h.Addresses {
 		at := ipam.Address{Pool: h.Pool, Addr: addr}
-		r, there := l.reservations[at]
-		f.Kind, f.Key = ContainerUnreserved, l.Text(reservationKey(at))
+		r, there := v.reservations[at]
+		f.Kind, f.Key = ContainerUnreserved, v.Text(reservationKey(at))
 		switch {
-		case l.bad[f.Key]:
-		case l.bad[l.Text(identityKey(id))]:
+		case v.bad[f.Key]:
+		case v.bad[v.Text(identityKey(id))]:
 			if !there {
 				g := f
 				g.Cause = fmt.Sprintf("it has %s, which is not reserved, and the record of %s cannot be read", addr, id)
-				g.Mend = fmt.Sprintf("first mend %s: then its reservation is made again", l.Text(identityKey(id)))
-				l.found(g)
+				g.Repair = fmt.Sprintf("first mend %s: then its reservation is made again", v.Text(identityKey(id)))
+				v.found(g)
 			}
 		case !there && !(recorded && entry.Pool == h.Pool && slices.Contains(entry.Addresses, addr)):
-			missing = append(missing, at) // else it is told of the identity
+			missing = append(missing, at) // else it is a finding of the identity
 		case !there:
 		case r.Identity != id:
 			g := f
 			g.Cause, g.takes = fmt.Sprintf("it has %s, which is reserved for %s", addr, r.Identity), true
-			g.Mend = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
-			l.found(g)
+			g.Repair = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+			v.found(g)
 		case r.Holder == nil && r.Epoch <= h.Epoch:
 			attached := r
 			attached.Epoch, attached.Holder = h.Epoch, &record.Holder{Attachment: h.Attachment, Node: h.node, Since: h.Since}
 			g := f
 			g.Cause = fmt.Sprintf("it has %s, and etcd attaches %s to nobody", addr, id)
-			g.remedy = &admin.Repair{Same: guard(h.node), Put: []admin.Record{{Key: reservationKey(at), Value: attached}}}
-			l.found(g)
+			g.repair = &admin.Repair{Same: guard(h.node), Put: []admin.Record{{Key: reservationKey(at), Value: attached}}}
+			v.found(g)
 		case r.Holder == nil || r.Holder.Node != h.node || r.Holder.Attachment != h.Attachment:
 			g := f
 			g.Cause, g.ask = fmt.Sprintf("it has %s, and another container had or has it since", addr), []string{h.node}
-			l.found(g)
+			v.found(g)
 		}
 	}
 	if len(missing) > 0 && !recorded {
-		f.Key, f.Cause = l.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
+		f.Key, f.Cause = v.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
 			missing[0].Addr, id)
 		var why string
-		if f.remedy, why = l.reserveAgain(id, missing); f.remedy != nil {
-			f.remedy.Put = append(f.remedy.Put,
+		if f.repair, why = v.reserveAgain(id, missing); f.repair != nil {
+			f.repair.Put = append(f.repair.Put,
 				admin.Record{Key: identityKey(id), Value: record.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
 		} else {
 			f.takes = true
-			f.Mend = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,
+			f.Repair = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,
 				h.Attachment)
 		}
-		l.found(f)
+		v.found(f)
 	}
 }
 
-// compareTwice looks for addresses that several containers have and none of them is isolated for.
-func (l *look) compareTwice() {
-	for at, all := range l.held {
+// compareTwice finds addresses that several containers have and none of them is isolated for.
+func (v *view) compareTwice() {
+	for at, all := range v.held {
 		both := twice(all)
 		if both == nil {
 			continue
@@ -124,10 +124,10 @@ func (l *look) compareTwice() {
 			names, who = append(names, h.node), append(who, fmt.Sprintf("%s on node %s", h.Attachment, h.node))
 		}
 		slices.Sort(who)
-		l.found(Finding{
-			Kind: AddressTwice, Key: l.Text(assignmentKey(at)), mark: fmt.Sprint(who), ask: names,
-			Cause: fmt.Sprintf("%s has several containers: %s", at.Addr, strings.Join(who, "; ")),
-			Mend:  "berthctl doctor --fix lets the nodes look whose it is; if it stays, delete one of the containers",
+		v.found(Finding{
+			Kind: AddressTwice, Key: v.Text(assignmentKey(at)), mark: fmt.Sprint(who), ask: names,
+			Cause:  fmt.Sprintf("%s has several containers: %s", at.Addr, strings.Join(who, "; ")),
+			Repair: "berthctl doctor --fix lets the nodes look whose it is; if it stays, delete one of the containers",
 		})
 	}
 }

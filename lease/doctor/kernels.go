@@ -7,9 +7,9 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// compareKernels looks whether each container has its port in its class, and whether there are others.
-func (l *look) compareKernels() {
-	for name, answer := range l.answers {
+// compareKernels checks that each container has its port in its class, and that there are no others.
+func (v *view) compareKernels() {
+	for name, answer := range v.answers {
 		ports, wanted := map[string]record.HeldPort{}, map[string]bool{}
 		for _, p := range answer.Ports {
 			ports[p.Name] = p
@@ -18,20 +18,20 @@ func (l *look) compareKernels() {
 			h := &answer.Attachments[i]
 			wanted[h.Port] = true
 			if p, there := ports[h.Port]; h.Port != "" && h.Answered && answer.More.Ports == 0 {
-				l.comparePort(name, h, p, there && !p.Gone)
+				v.comparePort(name, h, p, there && !p.Gone)
 			}
 		}
 		if answer.More.Attachments == 0 {
 			for _, p := range answer.Ports {
 				if !wanted[p.Name] {
-					l.strayPort(name, p)
+					v.strayPort(name, p)
 				}
 			}
 		}
 	}
 }
 
-func (l *look) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
+func (v *view) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
 	f := Finding{Node: node, Container: h.Attachment.String(), mark: h.Since.String(), ask: []string{node}}
 	want := string(h.Class)
 	if h.Isolated != "" {
@@ -49,10 +49,10 @@ func (l *look) comparePort(node string, h *record.HeldAttachment, p record.HeldP
 	default:
 		f.Kind, f.Cause = PortClass, fmt.Sprintf("its port %s is in class %s, and should be in %s", h.Port, p.Class, want)
 	}
-	l.found(f)
+	v.found(f)
 }
 
-func (l *look) strayPort(node string, p record.HeldPort) {
+func (v *view) strayPort(node string, p record.HeldPort) {
 	f := Finding{Node: node, mark: p.Name}
 	switch {
 	case p.Gone:
@@ -64,8 +64,8 @@ func (l *look) strayPort(node string, p record.HeldPort) {
 	default:
 		f.Kind, f.Cause = PortStray, fmt.Sprintf("port %s is no container's, and has no alias of Berth's", p.Name)
 		f.takes = true
-		f.Mend = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container "+
+		f.Repair = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container "+
 			"uses it: ip link del %s", node, p.Name, p.Name)
 	}
-	l.found(f)
+	v.found(f)
 }

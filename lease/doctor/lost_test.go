@@ -14,7 +14,7 @@ func TestADeletedEntryOfTheHistoryIsPutBack(t *testing.T) {
 	l.check(err)
 	l.del("config/history/2")
 	l.del("config/history/1")
-	if f := l.finds(RecordUnreadable, RecordUnreadable)[0]; !f.Fix || !strings.Contains(f.Mend, "etcdctl put") {
+	if f := l.finds(RecordUnreadable, RecordUnreadable)[0]; !f.Fix || !strings.Contains(f.Repair, "etcdctl put") {
 		t.Errorf("it is told as %+v", f)
 	}
 	l.fixes()
@@ -43,11 +43,11 @@ func TestWhileTheHistoryIsLostWhatLiesInAMissingPoolIsNotToBeEnded(t *testing.T)
 	}
 	for _, f := range found {
 		for _, word := range []string{"release", "berthctl delete", "etcdctl del", "node remove"} {
-			if strings.Contains(f.Mend, word) {
-				t.Errorf("for %s %s it advises %q", f.Kind, f.where(), f.Mend)
+			if strings.Contains(f.Repair, word) {
+				t.Errorf("for %s %s it advises %q", f.Kind, f.where(), f.Repair)
 			}
 		}
-		if f.takes && f.remedy != nil {
+		if f.takes && f.repair != nil {
 			t.Errorf("it would mend %+v", f)
 		}
 	}

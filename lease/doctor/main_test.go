@@ -138,7 +138,7 @@ func (l *lab) follow(name string) {
 		_ = admin.FollowRequests(ctx, l.peer.KV, func(q record.ReportRequest) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if slices.Contains(q.Mend, name) {
+			if slices.Contains(q.Repair, name) {
 				l.mended = append(l.mended, name)
 			}
 			if err := admin.Report(ctx, l.sessions[name], q, l.answers[name]); err != nil && !errors.Is(err,
@@ -234,7 +234,7 @@ func (l *lab) finds(want ...Kind) []Finding {
 	found := l.examine().Findings
 	for _, f := range found {
 		got = append(got, f.Kind)
-		text += fmt.Sprintf("\n%s %s %s: %s [%s]", f.Kind, f.where(), f.Container, f.Cause, f.Mend)
+		text += fmt.Sprintf("\n%s %s %s: %s [%s]", f.Kind, f.where(), f.Container, f.Cause, f.Repair)
 	}
 	slices.Sort(want)
 	slices.Sort(got)

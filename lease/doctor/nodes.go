@@ -10,72 +10,72 @@ import (
 )
 
 // compareNodes compares records, sessions, statuses and demands.
-func (l *look) compareNodes() {
-	for name := range l.Nodes {
+func (v *view) compareNodes() {
+	for name := range v.Nodes {
 		switch {
-		case !l.known(name):
-		case !l.Live(name):
-			l.found(Finding{
-				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", l.holdings(name)),
-				Mend: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name), takes: true,
+		case !v.known(name):
+		case !v.Live(name):
+			v.found(Finding{
+				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", v.holdings(name)),
+				Repair: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name), takes: true,
 			})
-		case slices.Contains(l.silent, name):
-			l.found(Finding{
+		case slices.Contains(v.silent, name):
+			v.found(Finding{
 				Kind: NodeSilent, Node: name,
-				Cause: "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
-				Mend:  "look at its agent's log and /readyz, and ask again",
+				Cause:  "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
+				Repair: "look at its agent's log and /readyz, and ask again",
 			})
 		}
-		if l.known(name) && l.Live(name) {
-			l.compareStatus(name)
-			l.repeatFindings(name)
+		if v.known(name) && v.Live(name) {
+			v.compareStatus(name)
+			v.repeatFindings(name)
 		}
 	}
-	for name, session := range l.Sessions {
-		l.compareSession(name, session)
+	for name, session := range v.Sessions {
+		v.compareSession(name, session)
 	}
-	for name := range l.Statuses {
-		if l.gone(name) {
+	for name := range v.Statuses {
+		if v.gone(name) {
 			key := kv.Key{Kind: kv.KindStatus, Node: name}
-			l.found(Finding{
-				Kind: StatusUnknown, Key: l.Text(key), Node: name, Cause: l.absence(name),
-				remedy: &admin.Repair{Same: guard(name), Delete: []string{l.Text(key)}},
+			v.found(Finding{
+				Kind: StatusUnknown, Key: v.Text(key), Node: name, Cause: v.absence(name),
+				repair: &admin.Repair{Same: guard(name), Delete: []string{v.Text(key)}},
 			})
 		}
 	}
-	for _, demand := range l.Demands {
-		if !l.Live(demand.Node) {
-			l.found(Finding{
-				Kind: DemandUnknown, Key: l.Text(demand), Node: demand.Node, Cause: l.absence(demand.Node) + ": nobody waits there",
-				remedy: &admin.Repair{Same: guard(demand.Node), Delete: []string{l.Text(demand)}},
+	for _, demand := range v.Demands {
+		if !v.Live(demand.Node) {
+			v.found(Finding{
+				Kind: DemandUnknown, Key: v.Text(demand), Node: demand.Node, Cause: v.absence(demand.Node) + ": nobody waits there",
+				repair: &admin.Repair{Same: guard(demand.Node), Delete: []string{v.Text(demand)}},
 			})
 		}
 	}
 }
 
 // compareStatus is for a known node with a session.
-func (l *look) compareStatus(name string) {
+func (v *view) compareStatus(name string) {
 	key := kv.Key{Kind: kv.KindStatus, Node: name}
-	status, there := l.Statuses[name]
+	status, there := v.Statuses[name]
 	switch {
-	case !there && !l.bad[l.Text(key)]:
-		f := Finding{Kind: NodeUnreported, Key: l.Text(key), Node: name, Cause: "it has a session and has not said how it is"}
-		if _, answered := l.answers[name]; answered {
+	case !there && !v.bad[v.Text(key)]:
+		f := Finding{Kind: NodeUnreported, Key: v.Text(key), Node: name, Cause: "it has a session and has not said how it is"}
+		if _, answered := v.answers[name]; answered {
 			f.ask = []string{name}
 		} else {
-			f.Mend = "look at its agent's log and /readyz"
+			f.Repair = "look at its agent's log and /readyz"
 		}
-		l.found(f)
-	case there && max(status.Applied, status.Live) < l.Changed: // what must be made anew is for "berthctl version" to name
+		v.found(f)
+	case there && max(status.Applied, status.Live) < v.Changed: // what must be made anew is for "berthctl version" to name
 		var reasons []string
 		for _, lag := range status.Lagging[:min(len(status.Lagging), 3)] {
 			reasons = append(reasons, fmt.Sprintf("%s: %s", lag.Attachment, lag.Reason))
 		}
-		l.found(Finding{
-			Kind: NodeBehind, Key: l.Text(key), Node: name, mark: fmt.Sprint(l.Changed),
-			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, l.Changed,
+		v.found(Finding{
+			Kind: NodeBehind, Key: v.Text(key), Node: name, mark: fmt.Sprint(v.Changed),
+			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, v.Changed,
 				strings.Join(reasons, "; ")), ": "),
-			Mend: "berthctl version --node " + name,
+			Repair: "berthctl version --node " + name,
 		})
 	}
 }
@@ -83,22 +83,22 @@ func (l *look) compareStatus(name string) {
 // recordDamaged is the kind of finding that agents have about records in etcd.
 const recordDamaged = "record-damaged"
 
-// repeatFindings tells what a live node says is wrong on it. Damaged records are left out: the doctor has read each itself, and
+// repeatFindings adds what a live node says is wrong on it. Damaged records are left out: the doctor has read each itself, and
 // says how it is repaired.
-func (l *look) repeatFindings(name string) {
-	for _, f := range l.Statuses[name].Findings {
+func (v *view) repeatFindings(name string) {
+	for _, f := range v.Statuses[name].Findings {
 		if f.Kind == recordDamaged {
 			continue
 		}
-		l.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Mend: f.Advice})
+		v.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Repair: f.Advice})
 	}
 }
 
-func (l *look) compareSession(name string, session admin.SessionKey) {
+func (v *view) compareSession(name string, session admin.SessionKey) {
 	key := kv.Key{Kind: kv.KindSession, Node: name}
-	f := Finding{Key: l.Text(key), Node: name, Mend: "it ends by itself with its lease"}
+	f := Finding{Key: v.Text(key), Node: name, Repair: "it ends by itself with its lease"}
 	switch {
-	case !l.known(name):
+	case !v.known(name):
 		f.Kind, f.Cause = SessionUnknown, fmt.Sprintf("there is a session, and no node %s", name)
 	case session.Lasting:
 		f.Kind, f.Cause = SessionLasting, "the session has no lease: it would never end, and nobody could take what the node has"
@@ -106,27 +106,27 @@ func (l *look) compareSession(name string, session admin.SessionKey) {
 		return
 	}
 	if session.Lasting {
-		f.Mend, f.remedy = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{l.Text(key)}}
+		f.Repair, f.repair = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{v.Text(key)}}
 	}
-	l.found(f)
+	v.found(f)
 }
 
 // holdings counts what etcd says that a node has.
-func (l *look) holdings(name string) string {
+func (v *view) holdings(name string) string {
 	parts, assigned, attached := 0, 0, 0
-	for _, b := range l.Blocks {
+	for _, b := range v.Blocks {
 		for _, p := range b.Parts {
 			if p.Owner == name {
 				parts++
 			}
 		}
 	}
-	for _, a := range l.Assignments {
+	for _, a := range v.Assignments {
 		if a.Node == name {
 			assigned++
 		}
 	}
-	for _, r := range l.Reservations {
+	for _, r := range v.Reservations {
 		if r.Holder != nil && r.Holder.Node == name {
 			attached++
 		}

@@ -93,11 +93,11 @@ func TestWhileARecordCannotBeReadNobodyIsToLoseAnything(t *testing.T) {
 		l.forget()
 		for _, f := range l.examine().Findings {
 			for _, word := range []string{"node remove", "release", "etcdctl del", "berthctl delete", "ip link del"} {
-				if strings.Contains(f.Mend, word) && !strings.Contains(f.Mend, "nobody uses it") {
-					t.Errorf("with %s damaged it advises %q for %s", key, f.Mend, f.Kind)
+				if strings.Contains(f.Repair, word) && !strings.Contains(f.Repair, "nobody uses it") {
+					t.Errorf("with %s damaged it advises %q for %s", key, f.Repair, f.Kind)
 				}
 			}
-			if f.takes && f.remedy != nil {
+			if f.takes && f.repair != nil {
 				t.Errorf("with %s damaged it would mend %+v", key, f)
 			}
 		}
@@ -111,7 +111,7 @@ func TestAPoolThatSomebodyDeletedIsTheCauseOfAllThatLiesInIt(t *testing.T) {
 	l.has("n1", "a", "10.42.64.9")
 	before := l.get("config/pools/default")
 	l.del("config/pools/default")
-	if f := l.finds(RecordUnreadable)[0]; !f.Fix || !strings.Contains(f.Mend, "etcdctl put") {
+	if f := l.finds(RecordUnreadable)[0]; !f.Fix || !strings.Contains(f.Repair, "etcdctl put") {
 		t.Errorf("it is told as %+v", f)
 	}
 	l.fixes()

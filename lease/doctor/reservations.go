@@ -10,26 +10,26 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// compareReservations looks where each reservation lies, and who has it.
-func (l *look) compareReservations() {
-	told := map[string]bool{} // blocks
-	for _, r := range l.Reservations {
+// compareReservations checks where each reservation lies, and who holds it.
+func (v *view) compareReservations() {
+	reported := map[string]bool{} // blocks
+	for _, r := range v.Reservations {
 		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
-		f := Finding{Key: l.Text(reservationKey(at)), mark: fmt.Sprint(r.Epoch)}
+		f := Finding{Key: v.Text(reservationKey(at)), mark: fmt.Sprint(r.Epoch)}
 		if h := r.Holder; h != nil {
 			f.Node, f.Container = h.Node, h.Attachment.String()
 		}
-		if pool, unreadable := l.pool(r.Pool); !unreadable && l.compareLying(f, r, pool, told) {
-			l.noteExcluded(f, pool, at)
+		if pool, unreadable := v.pool(r.Pool); !unreadable && v.compareLying(f, r, pool, reported) {
+			v.noteExcluded(f, pool, at)
 		}
 		if r.Holder != nil {
-			l.compareHolder(f, r)
+			v.compareHolder(f, r)
 		}
 	}
 }
 
-// compareLying looks whether a reservation lies where its pool keeps addresses for reservations.
-func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, told map[string]bool) (sound bool) {
+// compareLying checks that a reservation lies where its pool keeps addresses for reservations.
+func (v *view) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, reported map[string]bool) (sound bool) {
 	f.mark = r.Identity.String()
 	if pool == nil || !pool.Contains(r.Address) || !pool.InStateful(r.Address) {
 		f.Kind, f.Cause = ReservationOutside, fmt.Sprintf("there is no pool %s", r.Pool)
@@ -37,59 +37,59 @@ func (l *look) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 			f.Cause = fmt.Sprintf("%s lies in no stateful range of pool %s, which has %v", r.Address, r.Pool, pool.Stateful)
 		}
 		f.takes = true
-		f.Mend = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl "+
+		f.Repair = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl "+
 			"release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
-		l.found(f)
+		v.found(f)
 		return false
 	}
-	b, there, hidden := l.blockOf(pool, r.Address)
+	b, there, hidden := v.blockOf(pool, r.Address)
 	key := blockKey(r.Pool, pool.BlockOf(r.Address).Addr())
-	if text := l.Text(key); !hidden && !told[text] && (!there || !b.Stateful()) {
-		told[text] = true
+	if text := v.Text(key); !hidden && !reported[text] && (!there || !b.Stateful()) {
+		reported[text] = true
 		n := Finding{Kind: ReservationNoBlock, Key: text,
 			Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
 		if there {
 			n.Cause = fmt.Sprintf("%s and perhaps others are reserved there, and the block is %s", r.Address, owners(b))
 			n.takes = true
-			n.Mend = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
+			n.Repair = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
 		} else {
-			n.remedy = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
+			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
 		}
-		l.found(n)
+		v.found(n)
 	}
 	return true
 }
 
-// compareHolder looks whether who has a reservation by etcd is there.
-func (l *look) compareHolder(f Finding, r record.Reservation) {
+// compareHolder checks that the holder of a reservation exists.
+func (v *view) compareHolder(f Finding, r record.Reservation) {
 	h := r.Holder
 	switch {
-	case l.gone(h.Node):
+	case v.gone(h.Node):
 		f.takes = true
 		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node,
-			l.absence(h.Node))
-		if l.detachable(h.Node) {
+			v.absence(h.Node))
+		if v.detachable(h.Node) {
 			free := r
 			free.Holder = nil
 			key := reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address})
-			f.remedy = &admin.Repair{Same: guard(h.Node), Put: []admin.Record{{Key: key, Value: free}}}
+			f.repair = &admin.Repair{Same: guard(h.Node), Put: []admin.Record{{Key: key, Value: free}}}
 		} else {
-			f.Mend = removal(h.Node)
+			f.Repair = removal(h.Node)
 		}
-	case !l.Live(h.Node):
+	case !v.Live(h.Node):
 		f.takes = true
 		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when "+
 			"is not known", r.Identity, h.Node)
-		f.Mend = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has "+
+		f.Repair = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has "+
 			"run out; if the machine is gone for good: berthctl node remove %s", h.Node)
-	case !l.complete(h.Node):
+	case !v.complete(h.Node):
 		return
 	default:
-		if has := l.holderOf(h.Node, ipam.Address{Pool: r.Pool, Addr: r.Address}); has != nil && has.Attachment == h.Attachment {
+		if has := v.holderOf(h.Node, ipam.Address{Pool: r.Pool, Addr: r.Address}); has != nil && has.Attachment == h.Attachment {
 			return
 		}
 		f.Kind, f.Cause = ReservationNoContainer, fmt.Sprintf("%s is attached to a container that node %s does not have", r.Identity, h.Node)
 		f.ask = []string{h.Node}
 	}
-	l.found(f)
+	v.found(f)
 }

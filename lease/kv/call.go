@@ -188,8 +188,8 @@ func ShouldRetry(ctx context.Context, n int, err error) bool {
 	return task.Pause(ctx, rand.N(firstPause<<n)) == nil
 }
 
-// Away reports whether an error says that etcd did not answer.
-func Away(err error) bool { return err != nil && ambiguous(err) }
+// Unavailable reports whether an error says that etcd did not answer.
+func Unavailable(err error) bool { return err != nil && ambiguous(err) }
 
 func ambiguous(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

@@ -20,7 +20,7 @@ type Update[T any] struct {
 	Set      []T
 	Gone     []T             // with what their keys say, and a block's prefix; a record is in Set or in Gone, not in both
 	Bad      []*DamagedError // records that cannot be read; they are in neither, and they are not gone
-	Mended   []*DamagedError // those that were in Bad, and whose records can be read by now or are gone
+	Repaired []*DamagedError // those that were in Bad, and whose records can be read by now or are gone
 	readable []string        // the keys of Set, and those that are gone
 }
 
@@ -138,7 +138,7 @@ func (u *Update[T]) repaired(bad map[string]*DamagedError) {
 	}
 	for key, e := range bad {
 		if now[key] == nil && (u.Full || slices.Contains(u.readable, key)) {
-			u.Mended = append(u.Mended, e)
+			u.Repaired = append(u.Repaired, e)
 			delete(bad, key)
 		}
 	}

@@ -29,7 +29,7 @@ func TestAMeetingBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 		}
 	})
 	l.Meet(s, "n1", session.Past{})
-	if met := l.Meet(s, "n1", session.Past{}); met.Recovering || met.New || met.Life != 0 {
+	if met := l.Meet(s, "n1", session.Past{}); met.Recovering || met.New || met.Incarnation != 0 {
 		t.Errorf("it met %+v: want the etcd that it knows", met)
 	}
 }

@@ -51,7 +51,7 @@ func (l *Lab) Insist(do func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(l.Context(), time.Duration(1+rand.IntN(200))*time.Millisecond)
 		err := do(ctx)
 		cancel()
-		if err == nil || !kv.Away(err) || time.Now().After(end) {
+		if err == nil || !kv.Unavailable(err) || time.Now().After(end) {
 			return err
 		}
 	}

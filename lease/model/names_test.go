@@ -40,7 +40,7 @@ func TestAStepThatIsTheCodesHasItsName(t *testing.T) {
 	}
 	for _, function := range []string{
 		"session.Join", "session.Arm", "session.Proven", "session.AcceptCluster", "block.Claim", "block.Release", "block.TakeOver",
-		"block.Transfer", "block.Settle", "reservation.Reserve", "reservation.Detach",
+		"block.Transfer", "block.Resolve", "reservation.Reserve", "reservation.Detach",
 	} {
 		if !steps[function] {
 			t.Errorf("no model has a step of %s", function)

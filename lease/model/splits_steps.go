@@ -129,7 +129,7 @@ func (x splitsTurn) change() {
 		x.send("block.Claim", is.with(uncovered, self), 0)
 	}
 	if me.doubt != 0 {
-		x.send("block.Settle", is, 0)
+		x.send("block.Resolve", is, 0)
 	}
 }
 

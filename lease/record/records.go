@@ -31,10 +31,10 @@ func ValidNode(what, name string) error {
 // A Cluster says which etcd cluster the state belongs to. Every transaction that gives a node something compares its key's mod
 // revision. While the id is not that of the etcd that answers, nobody is given anything.
 type Cluster struct {
-	ID       string    `json:"id"` // etcd's own cluster id, in hexadecimal; empty: it was voided, since etcd had gone back
-	Accepted time.Time `json:"accepted"`
-	Life     int64     `json:"life,omitempty"`   // the incarnation of the state: how often it began anew, after a restore
-	Former   []string  `json:"former,omitempty"` // the ids before: a journal of theirs is of this state
+	ID          string    `json:"id"` // etcd's own cluster id, in hexadecimal; empty: it was voided, since etcd had gone back
+	Accepted    time.Time `json:"accepted"`
+	Incarnation int64     `json:"life,omitempty"`   // the incarnation of the state: how often it began anew, after a restore
+	Former      []string  `json:"former,omitempty"` // the ids before: a journal of theirs is of this state
 }
 
 // A Node is a machine that runs the agent. Its key's mod revision is the generation: every start of an agent, and

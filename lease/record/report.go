@@ -12,7 +12,7 @@ import (
 type ReportRequest struct {
 	Who      string    `json:"who"` // as the asker says
 	Asked    time.Time `json:"asked"`
-	Mend     []string  `json:"mend,omitempty"`     // the nodes that are to settle anew, and repair their kernels, before they answer
+	Repair   []string  `json:"mend,omitempty"`     // the nodes that are to settle anew, and repair their kernels, before they answer
 	Slot     string    `json:"slot,omitempty"`     // in the key
 	Revision int64     `json:"revision,omitempty"` // of the key: it distinguishes two requests in one slot
 	Lease    int64     `json:"-"`                  // etcd's, which ends the question and its answers

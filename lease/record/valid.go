@@ -22,7 +22,7 @@ const (
 const maxPool = 256 << 10
 
 func validCluster(c *Cluster, _ kv.Key, _ int64) error {
-	if err := validCounts(count64{"life", c.Life}); err != nil {
+	if err := validCounts(count64{"life", c.Incarnation}); err != nil {
 		return err
 	}
 	for _, id := range c.Former {

@@ -15,9 +15,9 @@ func TestWhatWasLearnedIsVoidOnceOthersHaveBegunAnotherLifeOfTheState(t *testing
 	l.Meet(s, "n1", session.Past{})
 	had := l.Reserve(l.Join(s, "n1"), lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
 	record, _ := l.ClusterRecord(s)
-	record.Life++
+	record.Incarnation++
 	l.Put(s.KV.Keys.Cluster(), kv.Encode(record))
-	if met := l.Meet(s, "n1", session.Past{}); !met.New || met.Life != record.Life {
+	if met := l.Meet(s, "n1", session.Past{}); !met.New || met.Incarnation != record.Incarnation {
 		t.Errorf("it met %+v: want another life", met)
 	}
 	if hint := s.Reservations.Cached(had.Identity); len(hint) > 0 {

@@ -107,7 +107,7 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 			// Every batch of assignments comes with a status.
 			s.kv.Changed(ctx, r.at, s.kv.Keys.Revision(), s.kv.Keys.Settings(), s.kv.Keys.Under(kv.KindSession), s.kv.Keys.Under(kv.KindStatus),
 				s.kv.Keys.Under(kv.KindReservation))
-		case !kv.Away(err):
+		case !kv.Unavailable(err):
 			return last, err
 		}
 		_ = task.Pause(ctx, kv.GatherTime)

@@ -18,18 +18,18 @@ const handshakeTries = 10
 
 // A Past is what an agent remembers of the cluster that it was part of. The zero value remembers nothing.
 type Past struct {
-	Cluster    string // etcd's id of itself, in hexadecimal
-	Life       int64  // of the state, by the cluster's record
-	Generation int64  // the last one that it joined with
+	Cluster     string // etcd's id of itself, in hexadecimal
+	Incarnation int64  // of the state, by the cluster's record
+	Generation  int64  // the last one that it joined with
 }
 
 // A ClusterState says how the etcd that answers and the state in it belong together.
 type ClusterState struct {
-	Cluster    string // etcd's own id
-	Life       int64  // the incarnation of the state
-	Revision   int64  // the mod revision of the cluster's record
-	Recovering bool   // the state is another etcd's, or one that went back: only what journals and kernels hold is certain
-	New        bool   // another incarnation has begun since this process last saw etcd: what it has learned is void
+	Cluster     string // etcd's own id
+	Incarnation int64  // the incarnation of the state
+	Revision    int64  // the mod revision of the cluster's record
+	Recovering  bool   // the state is another etcd's, or one that went back: only what journals and kernels hold is certain
+	New         bool   // another incarnation has begun since this process last saw etcd: what it has learned is void
 }
 
 // ClusterID is the id of the etcd cluster that answers, in hexadecimal.
@@ -62,9 +62,9 @@ func (s *Store) Handshake(ctx context.Context, node, machine string, past Past) 
 			continue // what is there now was written by us or by another
 		}
 		at := ClusterState{
-			Cluster: m.actual, Life: m.record.Life, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
+			Cluster: m.actual, Incarnation: m.record.Incarnation, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
 		}
-		s.kv.Incarnation.Adopt(m.header, m.record.Life, m.goesOn, func() { s.forget(at) })
+		s.kv.Incarnation.Adopt(m.header, m.record.Incarnation, m.goesOn, func() { s.forget(at) })
 		return at, nil
 	}
 	return ClusterState{}, errors.New("lease: the record of the cluster keeps changing: try again")
@@ -116,7 +116,7 @@ func Certain(keys kv.Keys, h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValu
 
 // withID is the record once the state is that of an etcd; without an id, once it is nobody's for certain.
 func withID(c record.Cluster, id string) record.Cluster {
-	next := record.Cluster{ID: id, Accepted: time.Now().UTC(), Life: c.Life, Former: slices.Clone(c.Former)}
+	next := record.Cluster{ID: id, Accepted: time.Now().UTC(), Incarnation: c.Incarnation, Former: slices.Clone(c.Former)}
 	if c.ID != "" && !slices.Contains(next.Former, c.ID) {
 		next.Former = append(next.Former, c.ID)
 	}

@@ -40,7 +40,7 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	other := m.Store() // has seen nothing of before
 	stranger := m.Join(other, "n2")
 	at := m.Meet(s, "n1", session.Past{})
-	if !at.Recovering || !at.New || at.Life != 1 {
+	if !at.Recovering || !at.New || at.Incarnation != 1 {
 		t.Errorf("it met %+v: want a recovery in the second life", at)
 	}
 	revision, free := config.PoolRevisions["default"], lab.Prefix("10.42.16.64/26")
@@ -51,11 +51,11 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	if _, err := block.Claim(t.Context(), x.Session, "default", revision, free); !errors.Is(err, session.ErrRecovering) {
 		t.Errorf("a node could claim while all recover: %v", err)
 	}
-	if met := m.Meet(other, "n2", session.Past{}); !met.Recovering || met.Life != 1 {
+	if met := m.Meet(other, "n2", session.Past{}); !met.Recovering || met.Incarnation != 1 {
 		t.Errorf("the other met %+v: want the same recovery", met)
 	}
 	m.Check(s.Sessions.AcceptCluster(t.Context(), at))
-	if met := m.Meet(s, "n1", past(at, x)); met.Recovering || met.Life != 1 {
+	if met := m.Meet(s, "n1", past(at, x)); met.Recovering || met.Incarnation != 1 {
 		t.Errorf("after the recovery it met %+v", met)
 	}
 	if err := lab.Second(block.Release(t.Context(), x.Session, record.Block{Pool: "default", Prefix: lab.Prefix("10.42.16.0/26")},
@@ -139,7 +139,7 @@ func TestAStateOfAnotherEtcdIsRecoveredAndRemembersIt(t *testing.T) {
 	l.Check(s.Sessions.AcceptCluster(t.Context(), at))
 	l.Check(s.Sessions.AcceptCluster(t.Context(), at)) // again
 	for who, past := range map[string]session.Past{"one of before": {Cluster: "c0ffee", Generation: 7}, "a fresh one": {}} {
-		if met := l.Meet(l.Store(), "n1", past); met.Recovering || met.Life != 1 {
+		if met := l.Meet(l.Store(), "n1", past); met.Recovering || met.Incarnation != 1 {
 			t.Errorf("%s met %+v", who, met)
 		}
 	}
@@ -216,7 +216,7 @@ func TestManyWhoSeeEtcdGoBackVoidItOnce(t *testing.T) {
 	for i, name := range names {
 		all.Go(func() {
 			if at, err := m.Store().Sessions.Handshake(t.Context(), name, "machine of "+name,
-				pasts[i]); err != nil || at.Life != 1 || !at.Recovering {
+				pasts[i]); err != nil || at.Incarnation != 1 || !at.Recovering {
 				t.Errorf("%s met %+v, %v: want one recovery for all", name, at, err)
 			}
 		})

@@ -66,7 +66,7 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*han
 			return nil, err
 		}
 	}
-	m.goesOn, m.back, m.knownCluster = s.kv.Incarnation.Compare(known, m.header, m.record.Life)
+	m.goesOn, m.back, m.knownCluster = s.kv.Incarnation.Compare(known, m.header, m.record.Incarnation)
 	return m, nil
 }
 
@@ -165,7 +165,7 @@ func (m *handshake) foreign() bool {
 // lost reports that etcd has gone back to before something that this process or its node has seen, and that no node has
 // noticed yet: the first one to notice begins another incarnation of the state.
 func (m *handshake) lost() bool {
-	if m.revision != 0 && m.record.Life > m.past.Life {
+	if m.revision != 0 && m.record.Incarnation > m.past.Incarnation {
 		return false
 	}
 	if m.back {
@@ -176,7 +176,7 @@ func (m *handshake) lost() bool {
 
 func (m *handshake) void() *record.Cluster {
 	next := withID(m.record, "")
-	next.Life = max(m.record.Life, m.past.Life) + 1
+	next.Incarnation = max(m.record.Incarnation, m.past.Incarnation) + 1
 	if c := m.past.Cluster; c != "" && c != m.actual && !slices.Contains(next.Former, c) {
 		next.Former = append(next.Former, c)
 	}

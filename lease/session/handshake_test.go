@@ -39,7 +39,7 @@ func TestWhoComesBackAfterARecoveryDoesNotBeginAnother(t *testing.T) {
 	m.Back("early")
 	s := m.Store()
 	m.Check(s.Sessions.AcceptCluster(t.Context(), m.Meet(s, "n2", past(at, x))))
-	if met := m.Meet(m.Store(), "n1", gone); met.Recovering || met.Life != 1 {
+	if met := m.Meet(m.Store(), "n1", gone); met.Recovering || met.Incarnation != 1 {
 		t.Errorf("it met %+v: want the end of the recovery", met)
 	}
 }

@@ -7,5 +7,5 @@ import (
 
 // past is what a node remembers of a session.
 func past(at session.ClusterState, x *lab.Joined) session.Past {
-	return session.Past{Cluster: at.Cluster, Life: at.Life, Generation: x.Generation()}
+	return session.Past{Cluster: at.Cluster, Incarnation: at.Incarnation, Generation: x.Generation()}
 }

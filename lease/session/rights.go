@@ -42,7 +42,7 @@ func (r *Rights) Extend(sent time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for class, before := range r.sent {
-		if r.left(class) > 0 {
+		if r.remaining(class) > 0 {
 			r.sent[class] = max(before, sent)
 		}
 	}
@@ -58,30 +58,30 @@ func (r *Rights) Limit(session, addressLease time.Duration) (shorter bool) {
 	return shorter
 }
 
-// Whole is how long the right over a class lasts from a proof on, whether it has run out or not.
-func (r *Rights) Whole(class allocator.Class) time.Duration {
+// Duration is how long the right over a class lasts from a proof on, whether it has run out or not.
+func (r *Rights) Duration(class allocator.Class) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.whole(class)
+	return r.duration(class)
 }
 
-func (r *Rights) whole(class allocator.Class) time.Duration {
+func (r *Rights) duration(class allocator.Class) time.Duration {
 	if class == allocator.Stateful {
 		return r.session
 	}
 	return r.addressLease
 }
 
-// Left is how long the right over a class lasts yet: 0 or less when it has run out, or was never proven.
-func (r *Rights) Left(class allocator.Class) time.Duration {
+// Remaining is how long the right over a class lasts yet: 0 or less when it has run out, or was never proven.
+func (r *Rights) Remaining(class allocator.Class) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.left(class)
+	return r.remaining(class)
 }
 
-func (r *Rights) left(class allocator.Class) time.Duration {
+func (r *Rights) remaining(class allocator.Class) time.Duration {
 	if !r.proven {
 		return 0
 	}
-	return r.sent[class] + r.whole(class) - r.now()
+	return r.sent[class] + r.duration(class) - r.now()
 }

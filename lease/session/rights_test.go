@@ -13,10 +13,10 @@ func TestARightCountsFromTheSendingOfTheLastProof(t *testing.T) {
 	r := session.NewRights(func() time.Duration { return now })
 	left := func(stateful, stateless time.Duration) {
 		t.Helper()
-		if got := r.Left(allocator.Stateful); got != stateful {
+		if got := r.Remaining(allocator.Stateful); got != stateful {
 			t.Errorf("at %s %s are left over stateful addresses, want %s", now, got, stateful)
 		}
-		if got := r.Left(allocator.Stateless); got != stateless {
+		if got := r.Remaining(allocator.Stateless); got != stateless {
 			t.Errorf("at %s %s are left over stateless addresses, want %s", now, got, stateless)
 		}
 	}
@@ -42,11 +42,11 @@ func TestAShorterRightHoldsAtOnceAndALongerOneFromItsProof(t *testing.T) {
 	r := session.NewRights(func() time.Duration { return 0 })
 	r.Prove(0, 15*time.Second, time.Hour)
 	r.Limit(20*time.Second, time.Minute)
-	if r.Left(allocator.Stateful) != 15*time.Second || r.Left(allocator.Stateless) != time.Minute {
-		t.Errorf("%s and %s are left", r.Left(allocator.Stateful), r.Left(allocator.Stateless))
+	if r.Remaining(allocator.Stateful) != 15*time.Second || r.Remaining(allocator.Stateless) != time.Minute {
+		t.Errorf("%s and %s are left", r.Remaining(allocator.Stateful), r.Remaining(allocator.Stateless))
 	}
 	r.Prove(0, 20*time.Second, time.Minute)
-	if r.Left(allocator.Stateful) != 20*time.Second {
-		t.Errorf("%s are left after the proof", r.Left(allocator.Stateful))
+	if r.Remaining(allocator.Stateful) != 20*time.Second {
+		t.Errorf("%s are left after the proof", r.Remaining(allocator.Stateful))
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A look is what all said at about one time: the agents first, and then etcd, which an ADD reaches last.
-type look struct {
+// A view is what the agents have reported and then what etcd has, read in this order because an ADD writes to etcd last.
+type view struct {
 	*admin.State
 	answers map[string]record.NodeReport // of the nodes that have not settled anew since
 	silent  []string
@@ -27,7 +27,7 @@ type look struct {
 	blocks       map[ipam.Address]admin.KeyedBlock // those whose key is that of a block, by its first address
 	held         map[ipam.Address][]holder         // by journals
 	bad          map[string]bool                   // keys whose records cannot be read
-	former       map[string]string                 // what etcd remembers of them
+	former       map[string]string                 // their former values, as far as etcd has them
 	findings     []Finding
 }
 
@@ -37,9 +37,9 @@ type holder struct {
 	*record.HeldAttachment
 }
 
-// observe asks, reads, and arranges. Nodes that did not answer before are not waited for again.
-func observe(ctx context.Context, s *lease.Operator, o Options, deaf []string) (*look, error) {
-	answers, silent, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who}, o.Patience, deaf...)
+// observe requests the reports and reads etcd. Nodes that were silent before are not waited for again.
+func observe(ctx context.Context, s *lease.Operator, o Options, silent []string) (*view, error) {
+	answers, silent, err := s.Reports.Request(ctx, record.ReportRequest{Who: o.Who}, o.Patience, silent...)
 	if err != nil {
 		return nil, err
 	}
@@ -47,71 +47,71 @@ func observe(ctx context.Context, s *lease.Operator, o Options, deaf []string) (
 	if err != nil {
 		return nil, err
 	}
-	l := newLook(state, answers, silent)
-	return l, l.recall(ctx, s)
+	v := newView(state, answers, silent)
+	return v, v.recall(ctx, s)
 }
 
-func newLook(state *admin.State, answers []record.NodeReport, silent []string) *look {
-	l := &look{
+func newView(state *admin.State, answers []record.NodeReport, silent []string) *view {
+	v := &view{
 		State: state, answers: map[string]record.NodeReport{}, silent: silent,
 		assignments: map[ipam.Address]record.Assignment{}, reservations: map[ipam.Address]record.Reservation{},
 		blocks: map[ipam.Address]admin.KeyedBlock{},
 		held:   map[ipam.Address][]holder{}, bad: map[string]bool{}, former: map[string]string{},
 	}
 	for _, a := range state.Assignments {
-		l.assignments[ipam.Address{Pool: a.Pool, Addr: a.Address}] = a
+		v.assignments[ipam.Address{Pool: a.Pool, Addr: a.Address}] = a
 	}
 	for _, r := range state.Reservations {
-		l.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
+		v.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
 	for _, b := range state.Blocks {
-		if l.malformed(b) == "" {
-			l.blocks[ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}] = b
+		if v.malformed(b) == "" {
+			v.blocks[ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}] = b
 		}
 	}
 	for _, b := range state.Bad {
-		l.bad[b.Text] = true
+		v.bad[b.Text] = true
 	}
 	for _, a := range answers {
 		if a.Generation != state.RevisionOf(kv.Key{Kind: kv.KindNode, Node: a.Node}) {
 			continue
 		}
-		l.answers[a.Node] = a
+		v.answers[a.Node] = a
 		for i := range a.Attachments {
 			for _, addr := range a.Attachments[i].Addresses {
 				at := ipam.Address{Pool: a.Attachments[i].Pool, Addr: addr}
-				l.held[at] = append(l.held[at], holder{a.Node, &a.Attachments[i]})
+				v.held[at] = append(v.held[at], holder{a.Node, &a.Attachments[i]})
 			}
 		}
 	}
-	return l
+	return v
 }
 
 // report makes all comparisons.
-func (l *look) report() *Report {
-	r := &Report{Revision: l.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{},
-		Mended: []Finding{}, state: l.State}
-	l.compareRecords()
-	l.compareNodes()
-	l.compareBlocks()
-	l.compareAssignments()
-	l.compareReservations()
-	l.compareIdentities()
-	l.compareJournals()
-	l.compareKernels()
-	l.withhold()
-	for name := range l.answers {
+func (v *view) report() *Report {
+	r := &Report{Revision: v.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{},
+		Repaired: []Finding{}, state: v.State}
+	v.compareRecords()
+	v.compareNodes()
+	v.compareBlocks()
+	v.compareAssignments()
+	v.compareReservations()
+	v.compareIdentities()
+	v.compareJournals()
+	v.compareKernels()
+	v.withhold()
+	for name := range v.answers {
 		r.Answered = append(r.Answered, name)
 	}
-	r.Silent = append(r.Silent, l.silent...)
-	for name := range l.Nodes {
-		if l.known(name) && !l.Live(name) {
+	r.Silent = append(r.Silent, v.silent...)
+	for name := range v.Nodes {
+		if v.known(name) && !v.Live(name) {
 			r.Away = append(r.Away, name)
 		}
 	}
 	slices.Sort(r.Answered)
 	slices.Sort(r.Away)
-	r.Findings = append(r.Findings, l.findings...)
+	r.Findings = append(r.Findings, v.findings...)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()),
 			cmp.Compare(a.Container, b.Container))
@@ -128,62 +128,62 @@ func rank(f Finding) int {
 }
 
 // found adds a finding.
-func (l *look) found(f Finding) {
-	f.Fix = f.remedy != nil || len(f.ask) > 0
-	if f.Fix && f.Mend == "" {
-		f.Mend = "berthctl doctor --fix"
+func (v *view) found(f Finding) {
+	f.Fix = f.repair != nil || len(f.ask) > 0
+	if f.Fix && f.Repair == "" {
+		f.Repair = "berthctl doctor --fix"
 	}
-	l.findings = append(l.findings, f)
+	v.findings = append(v.findings, f)
 }
 
-// known reports whether a node's record is there, and is no gravestone. One that cannot be read is a node's.
-func (l *look) known(name string) bool {
-	n, there := l.Nodes[name]
-	return there && n.Removed == nil || l.bad[l.Text(nodeKey(name))]
+// known reports whether a node's record is there, and is no tombstone. One that cannot be read is a node's.
+func (v *view) known(name string) bool {
+	n, there := v.Nodes[name]
+	return there && n.Removed == nil || v.bad[v.Text(nodeKey(name))]
 }
 
 // gone reports whether nobody can be the node: it has no record and no session.
-func (l *look) gone(name string) bool { return !l.known(name) && !l.Live(name) }
+func (v *view) gone(name string) bool { return !v.known(name) && !v.Live(name) }
 
-// removed reports whether a node is gone and has left a gravestone.
-func (l *look) removed(name string) bool {
-	n, there := l.Nodes[name]
-	return there && n.Removed != nil && !l.Live(name)
+// removed reports whether a node was removed and has left a tombstone.
+func (v *view) removed(name string) bool {
+	n, there := v.Nodes[name]
+	return there && n.Removed != nil && !v.Live(name)
 }
 
 // detachable reports whether what is attached to a gone node may move at once: it was removed, or no fence was promised.
 // That is for reservations: a node's blocks are its own in every mode until its right has run out, and a missing record
 // does not say when that is.
-func (l *look) detachable(name string) bool {
-	return l.removed(name) || l.gone(name) && !l.Config.Unsettled && l.Settings.Fencing == record.FencingEvidence
+func (v *view) detachable(name string) bool {
+	return v.removed(name) || v.gone(name) && !v.Config.Unsettled && v.Settings.Fencing == record.FencingEvidence
 }
 
 // complete reports whether a node has answered with all that its journal has.
-func (l *look) complete(name string) bool {
-	a, ok := l.answers[name]
+func (v *view) complete(name string) bool {
+	a, ok := v.answers[name]
 	return ok && a.More.Attachments == 0
 }
 
-// allComplete reports whether every known node has.
-func (l *look) allComplete() bool { return l.allCompleteBut("") }
+// allComplete is complete for every known node.
+func (v *view) allComplete() bool { return v.allCompleteBut("") }
 
-func (l *look) allCompleteBut(node string) bool {
-	for _, b := range l.Bad {
-		if b.Key.Kind == kv.KindNode && b.Key.Node != node && (node == "" || !l.neverWas(b)) {
+func (v *view) allCompleteBut(node string) bool {
+	for _, b := range v.Bad {
+		if b.Key.Kind == kv.KindNode && b.Key.Node != node && (node == "" || !v.neverWas(b)) {
 			return false
 		}
 	}
-	for name := range l.Nodes {
-		if l.known(name) && !l.complete(name) {
+	for name := range v.Nodes {
+		if v.known(name) && !v.complete(name) {
 			return false
 		}
 	}
 	return true
 }
 
-// holderOf is who of a node has the address by its journal; nil: nobody.
-func (l *look) holderOf(node string, at ipam.Address) *record.HeldAttachment {
-	for _, h := range l.held[at] {
+// holderOf is the node's attachment that has an address by its journal; nil: none.
+func (v *view) holderOf(node string, at ipam.Address) *record.HeldAttachment {
+	for _, h := range v.held[at] {
 		if h.node == node {
 			return h.HeldAttachment
 		}
@@ -191,7 +191,7 @@ func (l *look) holderOf(node string, at ipam.Address) *record.HeldAttachment {
 	return nil
 }
 
-// guard is what is to stay the same where a decision rests on what a node has said, or on its absence.
+// guard are the keys that have to stay the same where a decision relies on a node's report, or on its absence.
 func guard(node string) []kv.Key {
 	return []kv.Key{nodeKey(node), {Kind: kv.KindSession, Node: node}}
 }
@@ -212,19 +212,19 @@ func identityKey(id allocator.Identity) kv.Key {
 }
 
 // pool is a pool's configuration. Where it cannot be read nothing can be said of what lies in it.
-func (l *look) pool(name string) (p *allocator.Pool, unreadable bool) {
-	if p, ok := l.Pools[name]; ok {
+func (v *view) pool(name string) (p *allocator.Pool, unreadable bool) {
+	if p, ok := v.Pools[name]; ok {
 		return &p, false
 	}
-	return nil, l.bad[l.Text(poolKey(name))]
+	return nil, v.bad[v.Text(poolKey(name))]
 }
 
 // blockOf is the block that an address lies in, as etcd has it. Hidden says that its record cannot be read, or is
 // malformed.
-func (l *look) blockOf(pool *allocator.Pool, a netip.Addr) (b admin.KeyedBlock, there, hidden bool) {
+func (v *view) blockOf(pool *allocator.Pool, a netip.Addr) (b admin.KeyedBlock, there, hidden bool) {
 	first := pool.BlockOf(a).Addr()
-	b, there = l.blocks[ipam.Address{Pool: pool.Name, Addr: first}]
-	return b, there, !there && first.IsValid() && l.Has(blockKey(pool.Name, first))
+	b, there = v.blocks[ipam.Address{Pool: pool.Name, Addr: first}]
+	return b, there, !there && first.IsValid() && v.Has(blockKey(pool.Name, first))
 }
 
 // owner is whose an address is by the block's parts; empty: nobody's.
@@ -238,8 +238,8 @@ func owner(b admin.KeyedBlock, a netip.Addr) string {
 }
 
 // owns reports whether a node's allocator owns an address.
-func (l *look) owns(node string, at ipam.Address) bool {
-	for _, s := range l.answers[node].Spaces {
+func (v *view) owns(node string, at ipam.Address) bool {
+	for _, s := range v.answers[node].Spaces {
 		if s.Pool == at.Pool && slices.ContainsFunc(s.Parts, func(p netip.Prefix) bool { return p.Contains(at.Addr) }) {
 			return true
 		}
@@ -253,11 +253,11 @@ func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\
 func deleteKey(text string) string { return "etcdctl del " + quoted(text) }
 
 // absence says why a node cannot be asked.
-func (l *look) absence(node string) string {
+func (v *view) absence(node string) string {
 	switch {
-	case l.removed(node):
+	case v.removed(node):
 		return fmt.Sprintf("node %s was removed", node)
-	case l.gone(node):
+	case v.gone(node):
 		return fmt.Sprintf("there is no node %s", node)
 	}
 	return fmt.Sprintf("node %s has no session", node)
