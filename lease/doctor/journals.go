@@ -96,7 +96,12 @@ func (v *view) compareMember(f Finding, h holder) {
 			v.found(g)
 		}
 	}
-	if len(missing) > 0 && !recorded {
+	if len(missing) > 0 && recorded {
+		f.Key, f.takes = v.Text(reservationKey(missing[0])), true
+		f.Cause = fmt.Sprintf("it has %s, which is not reserved, and %s has %v by its record", missing[0].Addr, id, entry.Addresses)
+		f.Repair = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
+		v.found(f)
+	} else if len(missing) > 0 {
 		f.Key, f.Cause = v.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
 			missing[0].Addr, id)
 		var why string

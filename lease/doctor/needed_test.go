@@ -67,8 +67,9 @@ func TestAnAssignmentIsDeletedOnlyWhereItsNodeSaysThatNobodyHasIt(t *testing.T) 
 			l.put(beyond, assigned("n1", "a"))
 			l.says("n1", func(a *record.NodeReport) { a.More = record.More{Attachments: 1} })
 		}, AssignmentOutsidePool, "berthctl delete net/a/eth0", true},
-		"of a pool that never was": {"assignments/nowhere/10.44.0.9", func(l *lab) { l.put("assignments/nowhere/10.44.0.9", assigned("n1", "a")) },
-			AssignmentOutsidePool, "there is no pool nowhere", false},
+		"of a pool that never was": {"assignments/nowhere/10.44.0.9", func(l *lab) {
+			l.put("assignments/nowhere/10.44.0.9", assigned("n1", "a"))
+		}, AssignmentOutsidePool, "there is no pool nowhere", false},
 		"beside a reservation, of nobody": {"assignments/default/10.42.0.9", func(l *lab) {
 			l.reserve("db-0", "10.42.0.9")
 			l.put("assignments/default/10.42.0.9", assigned("n1", "a"))
@@ -79,7 +80,8 @@ func TestAnAssignmentIsDeletedOnlyWhereItsNodeSaysThatNobodyHasIt(t *testing.T) 
 		}, AssignmentReserved, "berthctl delete net/a/eth0", true},
 		"of a node that never was": {inside, func(l *lab) { l.put(inside, assigned("ghost", "a")) }, AssignmentUnknownNode,
 			"no node ghost", false},
-		"of no container": {inside, func(l *lab) { l.put(inside, assigned("n1", "a")) }, AssignmentNoContainer, "has no container", false},
+		"of no container": {inside, func(l *lab) { l.put(inside, assigned("n1", "a")) },
+			AssignmentNoContainer, "has no container", false},
 		"of another container of the node": {inside, func(l *lab) {
 			l.has("n1", "b", "10.42.64.9")
 			l.put(inside, assigned("n1", "a"))
