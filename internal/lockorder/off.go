@@ -4,15 +4,23 @@ package lockorder
 
 import "sync"
 
-// The locks, in the order in which they are taken.
-type (
-	Host      = sync.RWMutex // what is put on the host's bridges, and what is taken off
-	Book      = sync.Mutex   // which bridge is wanted how
-	Gate      = sync.RWMutex // what commits, and what settles
-	Spaces    = sync.Mutex   // the spaces of the pools
-	Subject   = sync.Mutex   // those of one subject, of which a goroutine holds at most one
-	SubjectRW = sync.RWMutex // the same, for readers and writers
-)
+// Host is taken by who puts something on the host's bridges, and by who takes something off.
+type Host = sync.RWMutex
+
+// Book is that of which bridge is wanted how.
+type Book = sync.Mutex
+
+// Gate lets commit, or settle.
+type Gate = sync.RWMutex
+
+// Spaces is that of the pools' spaces.
+type Spaces = sync.Mutex
+
+// Subject is that of one subject. A goroutine holds at most one of them.
+type Subject = sync.Mutex
+
+// SubjectRW is Subject for readers and writers.
+type SubjectRW = sync.RWMutex
 
 // Attachment says that the goroutine has got an attachment's lock. The result is called when it gives it back.
 func Attachment() (released func()) { return func() {} }

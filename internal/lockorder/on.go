@@ -127,12 +127,20 @@ func (l *lock[L]) TryLock() bool { return l.mu.TryLock() && note(l.at()) }
 // TryRLock is that of a sync.RWMutex.
 func (l *lock[L]) TryRLock() bool { return l.mu.TryRLock() && note(l.at()) }
 
-// The locks, in the order in which they are taken.
-type (
-	Host      = lock[hostLine]    // what is put on the host's bridges, and what is taken off
-	Book      = lock[bookLine]    // which bridge is wanted how
-	Gate      = lock[gateLine]    // what commits, and what settles
-	Spaces    = lock[spacesLine]  // the spaces of the pools
-	Subject   = lock[subjectLine] // those of one subject, of which a goroutine holds at most one
-	SubjectRW = lock[subjectLine] // the same, for readers and writers
-)
+// Host is taken by who puts something on the host's bridges, and by who takes something off.
+type Host = lock[hostLine]
+
+// Book is that of which bridge is wanted how.
+type Book = lock[bookLine]
+
+// Gate lets commit, or settle.
+type Gate = lock[gateLine]
+
+// Spaces is that of the pools' spaces.
+type Spaces = lock[spacesLine]
+
+// Subject is that of one subject. A goroutine holds at most one of them.
+type Subject = lock[subjectLine]
+
+// SubjectRW is Subject for readers and writers.
+type SubjectRW = lock[subjectLine]
