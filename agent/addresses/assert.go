@@ -22,8 +22,8 @@ type holdings map[ipam.BlockID][]netip.Prefix
 // Held is what the journal's containers have, with the parts around it that the allocator owns. With freed it is also the
 // addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
 // while etcd recovers.
-func (a *Manager) Held(freed bool) holdings {
-	h, own, pools := holdings{}, a.Pools.parts(), a.Config().Pools
+func (m *Manager) Held(freed bool) holdings {
+	h, own, pools := holdings{}, m.Pools.parts(), m.Config().Pools
 	seen := map[ownPart]bool{}
 	add := func(pool string, addr netip.Addr) {
 		p, ok := pools[pool]
@@ -35,7 +35,7 @@ func (a *Manager) Held(freed bool) holdings {
 		k := ipam.BlockID{Pool: pool, Prefix: p.BlockOf(addr)}
 		h[k] = append(h[k], part)
 	}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range m.Journal.Entries() {
 		if e.Class == allocator.Stateless && e.Isolated == nil {
 			for _, addr := range e.Addresses {
 				add(e.Pool, addr)
@@ -43,7 +43,7 @@ func (a *Manager) Held(freed bool) holdings {
 		}
 	}
 	if freed {
-		for _, f := range a.Journal.Freed() {
+		for _, f := range m.Journal.Freed() {
 			add(f.Pool, f.Address)
 		}
 	}
@@ -72,7 +72,7 @@ func (h holdings) alleged(blocks []record.Block, node string) map[ipam.BlockID][
 
 // AssertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
 // they are then.
-func (a *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
+func (m *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
 	byKey := map[ipam.BlockID]int{}
 	for i, b := range blocks {
 		byKey[b.ID()] = i
@@ -83,8 +83,8 @@ func (a *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks [
 			continue
 		}
 		b, err := block.Assert(ctx, s, k.Pool, k.Prefix, prefixes)
-		if a.Damaged(err) {
-			if err := a.recallBlock(ctx, k, err); err != nil {
+		if m.Damaged(err) {
+			if err := m.recallBlock(ctx, k, err); err != nil {
 				return nil, err
 			}
 			continue
@@ -92,7 +92,7 @@ func (a *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks [
 		if err != nil {
 			return nil, err
 		}
-		a.Log.Warn("etcd had no record of what this node holds of a block", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix))
+		m.Log.Warn("etcd had no record of what this node holds of a block", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix))
 		if known {
 			blocks[i] = b
 		} else {
@@ -103,19 +103,19 @@ func (a *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks [
 }
 
 // recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
-func (a *Manager) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
-	before, err := a.Store.Blocks.Before(ctx, k.Pool, k.Prefix)
+func (m *Manager) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
+	before, err := m.Store.Blocks.Before(ctx, k.Pool, k.Prefix)
 	_, unknown := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !unknown {
 		return err
 	}
 	if !unknown {
-		a.IsolateLost(before)
+		m.IsolateLost(before)
 		return nil
 	}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range m.Journal.Entries() {
 		if e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains) {
-			a.isolator.Unsure.Add(e.Attachment, damage)
+			m.isolator.Unsure.Add(e.Attachment, damage)
 		}
 	}
 	return nil

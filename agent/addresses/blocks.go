@@ -47,7 +47,7 @@ func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
 }
 
 // Run follows the cluster's blocks, until ctx ends.
-func (a *Manager) Run(ctx context.Context) error { return a.followBlocks(ctx) }
+func (m *Manager) Run(ctx context.Context) error { return m.followBlocks(ctx) }
 
 // blocks is what this node knows of the cluster's blocks, its own among them. It can be behind etcd, and never goes
 // back: what is known is newer than all that was known before. What it says of this node's own parts the allocator

@@ -47,19 +47,19 @@ var ErrNoBlock = errors.New("every block of the pool has an owner")
 
 // claim makes this node the owner of one more block, unless it has at least enough addresses that nobody waits for.
 // Callers that want the same share one claim.
-func (a *Chooser) claim(k SpaceKey, enough int) error {
-	_, err, _ := a.claims.Do(fmt.Sprint(k), func() (any, error) {
-		if c := a.addresses.Pools.Counts(k); int(c.Free) >= enough {
+func (ch *Chooser) claim(k SpaceKey, enough int) error {
+	_, err, _ := ch.claims.Do(fmt.Sprint(k), func() (any, error) {
+		if c := ch.addresses.Pools.Counts(k); int(c.Free) >= enough {
 			return nil, nil
 		}
 		// Not the caller's context: others wait for this claim too.
 		ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 		defer cancel()
-		err := a.UntilRecovered(a.claimBlock(ctx, k))
+		err := ch.UntilRecovered(ch.claimBlock(ctx, k))
 		if err == nil || errors.Is(err, ErrNoBlock) {
-			a.unclaimed.Delete(k)
+			ch.unclaimed.Delete(k)
 		} else {
-			a.unclaimed.Store(k, failedClaim{wire.Boottime(), err})
+			ch.unclaimed.Store(k, failedClaim{wire.Boottime(), err})
 		}
 		return nil, err
 	})
@@ -74,57 +74,57 @@ type failedClaim struct {
 
 // claimOr is claim for an ADD that need not have a block, since there are addresses that rest: for a while after a claim
 // that failed it does not wait for another.
-func (a *Chooser) claimOr(k SpaceKey, resting bool) error {
-	if failed, ok := a.unclaimed.Load(k); ok && resting && wire.Boottime() < failed.(failedClaim).at+claimTime {
+func (ch *Chooser) claimOr(k SpaceKey, resting bool) error {
+	if failed, ok := ch.unclaimed.Load(k); ok && resting && wire.Boottime() < failed.(failedClaim).at+claimTime {
 		return failed.(failedClaim).err
 	}
-	return a.claim(k, 1)
+	return ch.claim(k, 1)
 }
 
-func (a *Chooser) claimBlock(ctx context.Context, k SpaceKey) error {
-	session, err := a.Holding(allocator.Stateless)
+func (ch *Chooser) claimBlock(ctx context.Context, k SpaceKey) error {
+	session, err := ch.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		pool, config, err := a.Pool(k.Pool)
+		pool, config, err := ch.Pool(k.Pool)
 		if err != nil {
 			return err
 		}
-		wanted, ok := a.pickBlock(pool, k)
+		wanted, ok := ch.pickBlock(pool, k)
 		if !ok {
 			return ErrNoBlock
 		}
 		got, err := block.Claim(ctx, session, k.Pool, config.PoolRevisions[k.Pool], wanted)
 		if bad, is := errors.AsType[*kv.DamagedError](err); is {
-			a.addresses.Blocks.Spoil(bad) // the next one
+			ch.addresses.Blocks.Spoil(bad) // the next one
 			continue
 		}
 		switch {
 		case errors.Is(err, block.ErrTaken):
-			a.addresses.Blocks.Put(got)
+			ch.addresses.Blocks.Put(got)
 		case errors.Is(err, record.ErrStaleConfig):
-			newer, err := a.Store.Config.Read(ctx)
+			newer, err := ch.Store.Config.Read(ctx)
 			if err != nil {
 				return err
 			}
-			a.Configure(newer)
-			if _, now, _ := a.Pool(k.Pool); now != nil && now.PoolRevisions[k.Pool] == config.PoolRevisions[k.Pool] {
+			ch.Configure(newer)
+			if _, now, _ := ch.Pool(k.Pool); now != nil && now.PoolRevisions[k.Pool] == config.PoolRevisions[k.Pool] {
 				return unclaimable(now, k.Pool, err)
 			}
 		case err != nil:
 			return err
 		default:
-			a.Log.Info("claimed a block", zap.String("pool", k.Pool), zap.Stringer("block", got.Prefix))
-			return a.addresses.Own(session, got)
+			ch.Log.Info("claimed a block", zap.String("pool", k.Pool), zap.Stringer("block", got.Prefix))
+			return ch.addresses.Own(session, got)
 		}
 	}
 	return ctx.Err()
 }
 
 // pickBlock picks one that is nobody's; of those whose keys have gone just now only where there is no other.
-func (a *Chooser) pickBlock(pool *allocator.Pool, k SpaceKey) (netip.Prefix, bool) {
-	blocks := &a.addresses.Blocks
+func (ch *Chooser) pickBlock(pool *allocator.Pool, k SpaceKey) (netip.Prefix, bool) {
+	blocks := &ch.addresses.Blocks
 	used := blocks.used(pool)
 	block, ok := pool.PickBlock(k.Family, rand.Uint64(), func(p netip.Prefix) bool { return used(p) || blocks.hasLeft(pool.Name, p) })
 	if ok {
@@ -142,44 +142,44 @@ func unclaimable(c *config.Config, pool string, err error) error {
 }
 
 // Own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
-func (a *Manager) Own(session *session.Session, b record.Block) error {
-	return a.Gate.Commit(session, func() error {
-		a.Blocks.Put(b)
-		a.Reconcile(b.ID())
+func (m *Manager) Own(session *session.Session, b record.Block) error {
+	return m.Gate.Commit(session, func() error {
+		m.Blocks.Put(b)
+		m.Reconcile(b.ID())
 		return nil
 	})
 }
 
 // keepWarm claims the next block before the present ones are used up, once at a time.
-func (a *Chooser) keepWarm(k SpaceKey) {
-	if c := a.addresses.Pools.Counts(k); c.Free+c.Released >= warm {
+func (ch *Chooser) keepWarm(k SpaceKey) {
+	if c := ch.addresses.Pools.Counts(k); c.Free+c.Released >= warm {
 		return
 	}
-	if _, already := a.warming.LoadOrStore(k, true); already {
+	if _, already := ch.warming.LoadOrStore(k, true); already {
 		return
 	}
-	a.Background.Go(func() {
-		defer a.warming.Delete(k)
-		if err := a.claim(k, warm); err != nil && !errors.Is(err, ErrNoBlock) {
-			a.Log.Debug("no block claimed ahead of need", zap.String("pool", k.Pool), zap.Error(err))
+	ch.Background.Go(func() {
+		defer ch.warming.Delete(k)
+		if err := ch.claim(k, warm); err != nil && !errors.Is(err, ErrNoBlock) {
+			ch.Log.Debug("no block claimed ahead of need", zap.String("pool", k.Pool), zap.Error(err))
 		}
 	})
 }
 
 // Choose takes one stateless address of each of the pool's families, or none.
-func (a *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
+func (ch *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
 	asked []netip.Addr) (grants []allocator.Grant, err error) {
 	if pool.Draining {
 		return nil, wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", pool.Name)
 	}
 	defer func() {
 		if err != nil {
-			a.GiveBack(pool.Name, grants)
+			ch.GiveBack(pool.Name, grants)
 			grants = nil
 		}
 	}()
 	for _, f := range pool.Families() {
-		grant, err := a.chooseOne(ctx, pool, f, app, asked)
+		grant, err := ch.chooseOne(ctx, pool, f, app, asked)
 		if err != nil {
 			return grants, err
 		}
@@ -189,55 +189,55 @@ func (a *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocato
 }
 
 // GiveBack returns addresses that were never on a wire.
-func (a *Chooser) GiveBack(pool string, grants []allocator.Grant) {
+func (ch *Chooser) GiveBack(pool string, grants []allocator.Grant) {
 	for _, g := range grants {
-		a.addresses.Pools.On(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
-		a.addresses.Freed(SpaceOf(pool, g.Address))
+		ch.addresses.Pools.On(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
+		ch.addresses.Freed(SpaceOf(pool, g.Address))
 	}
 }
 
-func (a *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App,
+func (ch *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f allocator.Family, app allocator.App,
 	asked []netip.Addr) (allocator.Grant, error) {
 	k := SpaceKey{Pool: pool.Name, Family: f}
 	for _, addr := range asked {
 		if allocator.FamilyOf(addr) == f {
-			return a.chooseAsked(ctx, pool, k, addr)
+			return ch.chooseAsked(ctx, pool, k, addr)
 		}
 	}
 	if pool.StatelessCount(f) == 0 {
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
 			"pool %q has no %s address for stateless apps: all of it is stateful, excluded, or the network's own", pool.Name, f)
 	}
-	if a.addresses.Waiters.Len(k) == 0 {
-		grant, err := a.tryOne(ctx, k, app)
+	if ch.addresses.Waiters.Len(k) == 0 {
+		grant, err := ch.tryOne(ctx, k, app)
 		if err == nil {
-			a.addresses.Exhausted.ended(pool.Name)
+			ch.addresses.Exhausted.ended(pool.Name)
 			return grant, nil
 		}
 		// What rested may be free by now: a claim that etcd does not answer takes longer.
-		if c := a.addresses.Pools.Counts(k); !errors.Is(err, ErrNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
+		if c := ch.addresses.Pools.Counts(k); !errors.Is(err, ErrNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
 			return grant, noAddress(pool, k, err)
 		}
 	}
-	return a.await(ctx, pool, k, app)
+	return ch.await(ctx, pool, k, app)
 }
 
 // tryOne takes an address of what this node has, claiming a block where it has none left. Its error is errNoBlock where
 // every one has an owner, and else why none can be claimed.
-func (a *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (allocator.Grant, error) {
+func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (allocator.Grant, error) {
 	cooling, claimed := false, false
 	for {
-		grant, outcome := a.addresses.Pools.take(k, app, wire.Boottime(), cooling)
+		grant, outcome := ch.addresses.Pools.take(k, app, wire.Boottime(), cooling)
 		if outcome == allocator.Taken {
 			if claimed {
 				grant.Source = sourceClaimed
 			}
-			a.keepWarm(k)
+			ch.keepWarm(k)
 			return grant, nil
 		}
-		err := a.claimOr(k, outcome == allocator.Cooling || a.addresses.Pools.Counts(k).Quarantined > 0)
+		err := ch.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.Counts(k).Quarantined > 0)
 		if errors.Is(err, ErrNoBlock) && outcome == allocator.Exhausted {
-			err = a.takeAbsent(ctx, k) // last, after those that nobody has
+			err = ch.takeAbsent(ctx, k) // last, after those that nobody has
 		}
 		switch {
 		case err == nil:
@@ -265,7 +265,7 @@ func noAddress(pool *allocator.Pool, k SpaceKey, why error) error {
 
 // patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
 // not worth it any more. It counts from the first call: before that a claim may have taken all the time.
-func (a *Chooser) patience() func(context.Context) bool {
+func (ch *Chooser) patience() func(context.Context) bool {
 	var end allocator.Instant
 	return func(ctx context.Context) bool {
 		if end == 0 {
@@ -277,7 +277,7 @@ func (a *Chooser) patience() func(context.Context) bool {
 }
 
 // chooseAsked takes the address that was asked for; its block is claimed where nobody owns it.
-func (a *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) (allocator.Grant, error) {
+func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) (allocator.Grant, error) {
 	switch {
 	case !pool.Contains(addr):
 		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has %v", addr, pool.Name, pool.CIDRs)
@@ -290,46 +290,46 @@ func (a *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k Space
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()
-	patience := a.patience()
+	patience := ch.patience()
 	for {
-		grant, err := a.addresses.Pools.takeAddress(k, addr, wire.Boottime())
+		grant, err := ch.addresses.Pools.takeAddress(k, addr, wire.Boottime())
 		switch {
 		case err == nil:
 			return grant, nil
 		case errors.Is(err, allocator.ErrQuarantined) && patience(ctx):
 			continue
 		case errors.Is(err, allocator.ErrHeld):
-			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by %s", addr, a.nameHolder(pool.Name, addr))
+			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by %s", addr, ch.nameHolder(pool.Name, addr))
 		case !errors.Is(err, allocator.ErrNotOwned):
 			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
 		}
-		if err := a.claimFor(ctx, pool, k, addr); err != nil {
+		if err := ch.claimFor(ctx, pool, k, addr); err != nil {
 			return grant, err
 		}
 	}
 }
 
 // claimFor claims the block of an address that was asked for. Where another node owns its part, that one is asked for it.
-func (a *Chooser) claimFor(wait context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) error {
-	session, err := a.Holding(allocator.Stateless)
+func (ch *Chooser) claimFor(wait context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) error {
+	session, err := ch.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), claimTime)
 	defer cancel()
-	b, err := block.Claim(ctx, session, pool.Name, a.Config().PoolRevisions[pool.Name], pool.BlockOf(addr))
+	b, err := block.Claim(ctx, session, pool.Name, ch.Config().PoolRevisions[pool.Name], pool.BlockOf(addr))
 	if err != nil && !errors.Is(err, block.ErrTaken) {
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block cannot be claimed now: %w", addr, err)
 	}
-	if err := a.addresses.Own(session, b); err != nil {
+	if err := ch.addresses.Own(session, b); err != nil {
 		return err
 	}
 	owned := false
-	a.addresses.Pools.With(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+	ch.addresses.Pools.With(k, func(s *allocator.Space) { owned = s.Owns(addr) })
 	switch {
 	case owned:
 		return nil
-	case b.OwnerOf(addr) == a.Name:
+	case b.OwnerOf(addr) == ch.Name:
 		return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and its block is not settled on this node yet", addr)
 	}
 	for _, p := range b.Machines() {
@@ -337,11 +337,11 @@ func (a *Chooser) claimFor(wait context.Context, pool *allocator.Pool, k SpaceKe
 			return wire.Errorf(wire.CodeConfig, "address %s was asked for, and is an address of node %s itself", addr, p.Node)
 		}
 	}
-	return a.awaitAddress(wait, k, addr)
+	return ch.awaitAddress(wait, k, addr)
 }
 
-func (a *Chooser) nameHolder(pool string, addr netip.Addr) string {
-	if e := a.Journal.Holder(pool, addr); e != nil {
+func (ch *Chooser) nameHolder(pool string, addr netip.Addr) string {
+	if e := ch.Journal.Holder(pool, addr); e != nil {
 		return e.Attachment.String()
 	}
 	return "a request that is under way"

@@ -19,8 +19,8 @@ type InFlight struct {
 }
 
 // TakeOut takes a part out of the allocator, which chooses it, and notes that it is on its way; nil: there is none.
-func (a *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
-	p := &a.Pools
+func (m *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
+	p := &m.Pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, ok := p.spaces[k]
@@ -31,7 +31,7 @@ func (a *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefi
 	if !ok {
 		return nil
 	}
-	block, ok := a.Blocks.At(ipam.BlockID{Pool: k.Pool, Prefix: s.BlockOf(part.Addr())})
+	block, ok := m.Blocks.At(ipam.BlockID{Pool: k.Pool, Prefix: s.BlockOf(part.Addr())})
 	if !ok {
 		return nil // etcd has no record of it: it is not this node's to give, nor to use
 	}
@@ -42,32 +42,32 @@ func (a *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefi
 
 // Resolved ends a part's way: what the block is now, or what is known of it that is newer, decides whose it is. The
 // gate is not held.
-func (a *Manager) Resolved(o *InFlight, now record.Block) {
+func (m *Manager) Resolved(o *InFlight, now record.Block) {
 	if now.Revision == 0 {
 		now.Revision = o.Block.Revision // it has no record, and no word of it up to there counts any more
 	}
-	a.Blocks.Ended(now)
-	if now.OwnerOf(o.Part.Addr()) != a.Name {
-		a.Journal.ForgetWithin(o.Space.Pool, o.Part)
+	m.Blocks.Ended(now)
+	if now.OwnerOf(o.Part.Addr()) != m.Name {
+		m.Journal.ForgetWithin(o.Space.Pool, o.Part)
 	}
-	a.Pools.mu.Lock()
-	a.Pools.out = slices.DeleteFunc(a.Pools.out, func(each *InFlight) bool { return each == o })
-	a.Pools.mu.Unlock()
-	a.Gate.Shared(func() { a.Reconcile(o.Block.ID()) })
+	m.Pools.mu.Lock()
+	m.Pools.out = slices.DeleteFunc(m.Pools.out, func(each *InFlight) bool { return each == o })
+	m.Pools.mu.Unlock()
+	m.Gate.Shared(func() { m.Reconcile(o.Block.ID()) })
 }
 
 // MarkIndeterminate keeps a part out until it is settled what has become of it.
-func (a *Manager) MarkIndeterminate(o *InFlight) {
-	a.Pools.mu.Lock()
-	defer a.Pools.mu.Unlock()
+func (m *Manager) MarkIndeterminate(o *InFlight) {
+	m.Pools.mu.Lock()
+	defer m.Pools.mu.Unlock()
 	o.indeterminate = true
 }
 
 // Indeterminate are the parts of which it is not known what has become of them.
-func (a *Manager) Indeterminate() []*InFlight {
-	a.Pools.mu.Lock()
-	defer a.Pools.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(a.Pools.out), func(o *InFlight) bool { return !o.indeterminate })
+func (m *Manager) Indeterminate() []*InFlight {
+	m.Pools.mu.Lock()
+	defer m.Pools.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(m.Pools.out), func(o *InFlight) bool { return !o.indeterminate })
 }
 
 // kept is what of a block the allocator may not own though it is this node's: it is on its way out, a journal that is lost

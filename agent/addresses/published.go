@@ -12,25 +12,25 @@ import (
 
 // Stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned
 // here, or lies in what the node has taken from another.
-func (a *Manager) Stale(s record.Assignment) bool {
-	if a.Journal.Holder(s.Pool, s.Address) != nil {
+func (m *Manager) Stale(s record.Assignment) bool {
+	if m.Journal.Holder(s.Pool, s.Address) != nil {
 		return false
 	}
 	own := false
-	a.Pools.On(s.Pool, s.Address, func(space *allocator.Space) { own = space.Owns(s.Address) })
-	return own || s.Node == a.Name
+	m.Pools.On(s.Pool, s.Address, func(space *allocator.Space) { own = space.Owns(s.Address) })
+	return own || s.Node == m.Name
 }
 
 // clearTaken takes away what the former owner of a block had published of it.
-func (a *Manager) clearTaken(ctx context.Context, b record.Block) {
-	assignments, err := a.Store.Blocks.Assignments(ctx)
+func (m *Manager) clearTaken(ctx context.Context, b record.Block) {
+	assignments, err := m.Store.Blocks.Assignments(ctx)
 	if err != nil {
-		a.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))
+		m.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))
 		return
 	}
 	for _, s := range assignments {
-		if s.Pool == b.Pool && b.Prefix.Contains(s.Address) && a.Stale(s) {
-			a.backlog.Add(s.Pool, []netip.Addr{s.Address})
+		if s.Pool == b.Pool && b.Prefix.Contains(s.Address) && m.Stale(s) {
+			m.backlog.Add(s.Pool, []netip.Addr{s.Address})
 		}
 	}
 }

@@ -56,26 +56,26 @@ func (s *quarantined) of(k ipam.BlockID, own []netip.Prefix) (still []netip.Pref
 // NoteLostJournal finds out by what this node's key says whether another journal has served this boot. The journal has it
 // before the key says otherwise, so that it is not forgotten whatever comes between: as long as the disk does not take it, the
 // key goes on to name the other journal.
-func (a *Manager) NoteLostJournal(me, former *record.Node) {
-	if former == nil || former.Boot != a.Boot || former.Journal == a.Journal.ID() {
+func (m *Manager) NoteLostJournal(me, former *record.Node) {
+	if former == nil || former.Boot != m.Boot || former.Journal == m.Journal.ID() {
 		return
 	}
-	if err := a.Journal.SetForgot(); err != nil {
-		a.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
+	if err := m.Journal.SetForgot(); err != nil {
+		m.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
 		me.Journal = former.Journal
 	}
 }
 
 // recallQuarantined takes over what the journal says to be shunned.
-func (a *Manager) recallQuarantined() {
-	for _, s := range a.Journal.Shunned() {
-		a.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
+func (m *Manager) recallQuarantined() {
+	for _, s := range m.Journal.Shunned() {
+		m.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
 	}
 }
 
 // keepQuarantined lets the journal know what is shunned by now.
-func (a *Manager) keepQuarantined() {
-	p := &a.Pools
+func (m *Manager) keepQuarantined() {
+	p := &m.Pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.quarantined.changed {
@@ -85,6 +85,6 @@ func (a *Manager) keepQuarantined() {
 	for k, parts := range p.quarantined.parts {
 		all = append(all, journal.Shunned{Pool: k.Pool, Block: k.Prefix, Parts: parts})
 	}
-	a.Journal.SetShunned(all)
+	m.Journal.SetShunned(all)
 	p.quarantined.changed = false
 }

@@ -93,28 +93,28 @@ func (w *requested) Into(demands map[string]record.Demand) {
 }
 
 // awaitAddress waits until an address that was asked for is this node's, which another owns. Whoever has it is named at once.
-func (a *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr) error {
+func (ch *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr) error {
 	at := ipam.Address{Pool: k.Pool, Addr: addr}
-	me := a.addresses.Requested.join(at)
-	a.addresses.Waiters.Signal.Raise()
+	me := ch.addresses.Requested.join(at)
+	ch.addresses.Waiters.Signal.Raise()
 	defer func() {
-		a.addresses.Requested.leave(at, me)
-		a.addresses.Waiters.Signal.Raise()
+		ch.addresses.Requested.leave(at, me)
+		ch.addresses.Waiters.Signal.Raise()
 	}()
 	for {
 		owned, owner := false, ""
-		a.addresses.Pools.With(k, func(s *allocator.Space) { owned = s.Owns(addr) })
-		if pool, _, err := a.Pool(k.Pool); err == nil {
-			b, _ := a.addresses.Blocks.Of(pool, addr)
+		ch.addresses.Pools.With(k, func(s *allocator.Space) { owned = s.Owns(addr) })
+		if pool, _, err := ch.Pool(k.Pool); err == nil {
+			b, _ := ch.addresses.Blocks.Of(pool, addr)
 			owner = b.OwnerOf(addr)
 		}
 		if owned || owner == "" {
 			return nil
 		}
-		if err := a.heldElsewhere(ctx, at); err != nil {
+		if err := ch.heldElsewhere(ctx, at); err != nil {
 			return err
 		}
-		if err := a.TakeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
+		if err := ch.TakeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
 			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
 		}
 		look := time.NewTimer(lookTime)
@@ -132,8 +132,8 @@ func (a *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr)
 }
 
 // heldElsewhere says who has an address, by what is published.
-func (a *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
-	s, err := a.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
+func (ch *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
+	s, err := ch.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil || s == nil {
 		//lint:ignore nilerr the address is asked for anyway, and its owner knows
 		return nil
@@ -142,19 +142,19 @@ func (a *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
 }
 
 // TakeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
-func (a *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.Addr) error {
-	pool, _, err := a.Pool(k.Pool)
+func (ch *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.Addr) error {
+	pool, _, err := ch.Pool(k.Pool)
 	if err != nil {
 		return err
 	}
-	b, known := a.addresses.Blocks.Of(pool, addr)
-	from, _, over := a.Absences.Over(b.OwnerOf(addr), allocator.Stateless)
+	b, known := ch.addresses.Blocks.Of(pool, addr)
+	from, _, over := ch.Absences.Over(b.OwnerOf(addr), allocator.Stateless)
 	if !known || !over {
 		return ErrNoBlock
 	}
-	session, err := a.Holding(allocator.Stateless)
+	session, err := ch.Holding(allocator.Stateless)
 	if err == nil {
-		err = a.takeBlock(ctx, session, k, b, from)
+		err = ch.takeBlock(ctx, session, k, b, from)
 	}
 	if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
 		return ErrNoBlock

@@ -14,18 +14,18 @@ import (
 
 // takeAbsent makes this node the owner of what an absent node has in some block of the pool, once that node's right over
 // stateless addresses has run out. It is errNoBlock if there is no such block.
-func (a *Chooser) takeAbsent(ctx context.Context, k SpaceKey) error {
-	session, err := a.Holding(allocator.Stateless)
+func (ch *Chooser) takeAbsent(ctx context.Context, k SpaceKey) error {
+	session, err := ch.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
-	for _, b := range a.addresses.Blocks.In(k) {
+	for _, b := range ch.addresses.Blocks.In(k) {
 		for _, p := range b.Parts {
-			from, _, over := a.Absences.Over(p.Owner, allocator.Stateless)
-			if !over || p.Owner == a.Name || !a.givesAddresses(k, b) {
+			from, _, over := ch.Absences.Over(p.Owner, allocator.Stateless)
+			if !over || p.Owner == ch.Name || !ch.givesAddresses(k, b) {
 				continue
 			}
-			err := a.takeBlock(ctx, session, k, b, from)
+			err := ch.takeBlock(ctx, session, k, b, from)
 			if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
 				break // it has changed: another block, or none
 			}
@@ -35,29 +35,29 @@ func (a *Chooser) takeAbsent(ctx context.Context, k SpaceKey) error {
 	return ErrNoBlock
 }
 
-func (a *Chooser) takeBlock(ctx context.Context, session *session.Session, k SpaceKey, b record.Block, from record.Absence) error {
-	_, config, err := a.Pool(k.Pool)
+func (ch *Chooser) takeBlock(ctx context.Context, session *session.Session, k SpaceKey, b record.Block, from record.Absence) error {
+	_, config, err := ch.Pool(k.Pool)
 	if err != nil {
 		return err
 	}
 	got, err := block.TakeOver(ctx, session, b, config.PoolRevisions[k.Pool], from)
 	if lost, is := errors.AsType[*block.LostError](err); is && lost.Block.Revision > 0 {
-		a.addresses.Blocks.Put(lost.Block)
+		ch.addresses.Blocks.Put(lost.Block)
 	}
 	if err != nil {
 		return err
 	}
-	a.Log.Warn("took a block from a node that is away", zap.String("pool", k.Pool), zap.Stringer("block", b.Prefix),
+	ch.Log.Warn("took a block from a node that is away", zap.String("pool", k.Pool), zap.Stringer("block", b.Prefix),
 		zap.String("from", from.Node))
-	if err := a.addresses.Own(session, got); err != nil {
+	if err := ch.addresses.Own(session, got); err != nil {
 		return err
 	}
-	a.addresses.clearTaken(ctx, got)
+	ch.addresses.clearTaken(ctx, got)
 	return nil
 }
 
 // givesAddresses reports whether a pool may give addresses of a block: it is not drained.
-func (a *Chooser) givesAddresses(k SpaceKey, b record.Block) bool {
-	pool, _, err := a.Pool(k.Pool)
-	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !a.addresses.Blocks.IsUnreadable(b.Pool, b.Prefix)
+func (ch *Chooser) givesAddresses(k SpaceKey, b record.Block) bool {
+	pool, _, err := ch.Pool(k.Pool)
+	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !ch.addresses.Blocks.IsUnreadable(b.Pool, b.Prefix)
 }

@@ -136,42 +136,42 @@ func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
 }
 
 // publishMended publishes what could not be published of blocks whose records are mended.
-func (a *Manager) publishMended(mended []ipam.Address) {
+func (m *Manager) publishMended(mended []ipam.Address) {
 	for _, at := range mended {
-		for d := range a.Blocks.unpark(at) {
-			a.backlog.Add(d.Pool, []netip.Addr{d.Addr})
+		for d := range m.Blocks.unpark(at) {
+			m.backlog.Add(d.Pool, []netip.Addr{d.Addr})
 		}
 	}
-	a.isolator.SettleUnsure(len(mended) > 0)
+	m.isolator.SettleUnsure(len(mended) > 0)
 }
 
 // tellMisfits tells of the blocks that are of another size than their pool's.
-func (a *Manager) tellMisfits(set []record.Block) {
-	pools := a.Config().Pools
+func (m *Manager) tellMisfits(set []record.Block) {
+	pools := m.Config().Pools
 	for _, b := range set {
 		pool, known := pools[b.Pool]
 		if want := pool.BlockOf(b.Prefix.Addr()); known && want != b.Prefix {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			a.FoundBad(&kv.DamagedError{
-				Key: a.Key(key), At: key, Revision: b.Revision,
+			m.FoundBad(&kv.DamagedError{
+				Key: m.Key(key), At: key, Revision: b.Revision,
 				Err: fmt.Errorf("prefix %s: want %s, as the blocks of pool %q are", b.Prefix, want, b.Pool),
 			})
 		} else if known {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			a.MendedBad(a.Key(key))
+			m.MendedBad(m.Key(key))
 		}
 	}
 }
 
 // assertGone makes etcd know again what this node owns of blocks whose keys somebody has deleted.
-func (a *Manager) assertGone(gone []ipam.BlockID) {
+func (m *Manager) assertGone(gone []ipam.BlockID) {
 	for _, k := range gone {
-		pool, known := a.Config().Pools[k.Pool]
+		pool, known := m.Config().Pools[k.Pool]
 		if !known || pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
 			continue
 		}
 		var own []netip.Prefix
-		a.Pools.With(SpaceOf(k.Pool, k.Prefix.Addr()), func(s *allocator.Space) {
+		m.Pools.With(SpaceOf(k.Pool, k.Prefix.Addr()), func(s *allocator.Space) {
 			for _, p := range s.Parts() {
 				if k.Prefix.Contains(p.Addr()) {
 					own = append(own, p)
@@ -179,17 +179,17 @@ func (a *Manager) assertGone(gone []ipam.BlockID) {
 			}
 		})
 		// What nobody uses is anybody's again, as a block is that this node has given up.
-		if len(own) > 0 && slices.ContainsFunc(a.Journal.Entries(), func(e *journal.Entry) bool {
+		if len(own) > 0 && slices.ContainsFunc(m.Journal.Entries(), func(e *journal.Entry) bool {
 			return e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains)
 		}) {
-			a.Background.Go(func() { a.assertBlock(k, own) })
+			m.Background.Go(func() { m.assertBlock(k, own) })
 		}
 	}
 }
 
 // assertBlock makes etcd know again what this node owns of one block. Where it cannot, the next settling does.
-func (a *Manager) assertBlock(k ipam.BlockID, own []netip.Prefix) {
-	session, err := a.Holding(allocator.Stateless)
+func (m *Manager) assertBlock(k ipam.BlockID, own []netip.Prefix) {
+	session, err := m.Holding(allocator.Stateless)
 	if err != nil {
 		return
 	}
@@ -197,13 +197,13 @@ func (a *Manager) assertBlock(k ipam.BlockID, own []netip.Prefix) {
 	defer cancel()
 	b, err := block.Assert(ctx, session, k.Pool, k.Prefix, own)
 	if err == nil {
-		a.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.Pool),
+		m.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.Pool),
 			zap.Stringer("block", k.Prefix))
-		err = a.Own(session, b)
+		err = m.Own(session, b)
 	}
-	if err != nil && !a.Damaged(err) {
-		a.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.Pool),
+	if err != nil && !m.Damaged(err) {
+		m.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.Pool),
 			zap.Stringer("block", k.Prefix), zap.Error(err))
-		a.Reassert.Raise()
+		m.Reassert.Raise()
 	}
 }

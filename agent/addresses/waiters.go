@@ -101,41 +101,41 @@ func (w *waiters) Counts() map[SpaceKey]int {
 
 // Freed says that an address of this node has become free, or was gained: for an ADD that waits here, else for one that
 // waits elsewhere.
-func (a *Manager) Freed(k SpaceKey) {
-	a.Exhausted.ended(k.Pool)
-	a.Waiters.wake(k)
-	a.Requested.wake(k.Pool)
-	a.ToGive.Raise()
+func (m *Manager) Freed(k SpaceKey) {
+	m.Exhausted.ended(k.Pool)
+	m.Waiters.wake(k)
+	m.Requested.wake(k.Pool)
+	m.ToGive.Raise()
 }
 
 // await waits for an address until one comes, or the caller's patience or its own ends.
-func (a *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, app allocator.App) (allocator.Grant, error) {
+func (ch *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, app allocator.App) (allocator.Grant, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()
-	me := a.addresses.Waiters.Join(k)
+	me := ch.addresses.Waiters.Join(k)
 	defer func() {
-		a.addresses.Waiters.Leave(k, me)
-		a.addresses.ToGive.Raise()
+		ch.addresses.Waiters.Leave(k, me)
+		ch.addresses.ToGive.Raise()
 	}()
 	last := error(ErrNoBlock)
 	for {
-		if a.addresses.Waiters.first(k, me) {
-			grant, err := a.tryOne(ctx, k, app)
+		if ch.addresses.Waiters.first(k, me) {
+			grant, err := ch.tryOne(ctx, k, app)
 			if err == nil {
-				a.addresses.Exhausted.ended(pool.Name)
+				ch.addresses.Exhausted.ended(pool.Name)
 				return grant, nil
 			}
 			last = err
 		}
-		look := time.NewTimer(a.addresses.UntilRested(k))
+		look := time.NewTimer(ch.addresses.UntilRested(k))
 		select {
 		case <-me:
 		case <-look.C:
 		case <-ctx.Done():
 			look.Stop()
 			if caller.Err() == nil && errors.Is(last, ErrNoBlock) {
-				a.addresses.Exhausted.note(pool.Name)
+				ch.addresses.Exhausted.note(pool.Name)
 			}
 			return allocator.Grant{}, noAddress(pool, k, last)
 		}
@@ -144,9 +144,9 @@ func (a *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, a
 }
 
 // UntilRested is how long to wait for the next quarantine's end, or else until one looks again.
-func (a *Manager) UntilRested(k SpaceKey) time.Duration {
+func (m *Manager) UntilRested(k SpaceKey) time.Duration {
 	wait := lookTime
-	a.Pools.With(k, func(s *allocator.Space) {
+	m.Pools.With(k, func(s *allocator.Space) {
 		if at, ok := s.Rest(); ok {
 			wait = max(0, min(wait, at-wire.Boottime()))
 		}

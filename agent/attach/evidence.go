@@ -17,9 +17,9 @@ const sweepEvery = time.Minute
 
 // watchKernel gives back the addresses of containers that the kernel says are gone, whether or not the runtime ever
 // calls DEL. It also takes in the notes that a plugin may write while the socket was briefly out of reach.
-func (a *Detacher) watchKernel(ctx context.Context) error {
-	for _, sentence := range a.Kernel.Diagnose() {
-		a.Log.Warn(sentence)
+func (d *Detacher) watchKernel(ctx context.Context) error {
+	for _, sentence := range d.Kernel.Diagnose() {
+		d.Log.Warn(sentence)
 	}
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -27,73 +27,73 @@ func (a *Detacher) watchKernel(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case event := <-a.Kernel.Events():
-			a.Handle(ctx, event)
+		case event := <-d.Kernel.Events():
+			d.Handle(ctx, event)
 		case <-tick.C:
-			a.Sweep(ctx)
-			if err := a.takeNotes(); err != nil {
-				a.Log.Error("the spool", zap.Error(err))
+			d.Sweep(ctx)
+			if err := d.takeNotes(); err != nil {
+				d.Log.Error("the spool", zap.Error(err))
 			}
 		}
 	}
 }
 
 // Handle does what an event of the kernel asks for.
-func (a *Detacher) Handle(ctx context.Context, event netops.Event) {
+func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	taken := wire.Boottime()
 	switch event.Kind {
 	case netops.Overrun:
-		a.Machine.Look.Raise()
-		a.Sweep(ctx)
-		a.Updater.Host.Changed()
+		d.Machine.Look.Raise()
+		d.Sweep(ctx)
+		d.Updater.Host.Changed()
 	case netops.AddressChanged:
-		a.Machine.Look.Raise()
+		d.Machine.Look.Raise()
 	case netops.TableChanged:
-		a.Member.RestoreTable()
+		d.Member.RestoreTable()
 	case netops.HostChanged:
-		a.Updater.Host.Changed()
+		d.Updater.Host.Changed()
 	case netops.Cloned:
-		a.Member.Cloned()
+		d.Member.Cloned()
 	case netops.PortGone:
-		if !a.Kernel.HasPort(event.Port) {
-			a.Isolator.Identified(event.Port)
-			if e := a.Journal.OfPort(event.Port); e != nil {
-				a.collectAll(ctx, Evidence{Name: "interface gone", Taken: taken, Gone: func(e *journal.Entry) bool {
-					return e.Wiring.Port == event.Port && !a.Kernel.HasPort(event.Port)
+		if !d.Kernel.HasPort(event.Port) {
+			d.Isolator.Identified(event.Port)
+			if e := d.Journal.OfPort(event.Port); e != nil {
+				d.collectAll(ctx, Evidence{Name: "interface gone", Taken: taken, Gone: func(e *journal.Entry) bool {
+					return e.Wiring.Port == event.Port && !d.Kernel.HasPort(event.Port)
 				}}, e)
 			}
 		}
 	case netops.NamespaceGone:
-		a.collectAll(ctx, Evidence{Name: "namespace gone", Taken: taken, Gone: func(e *journal.Entry) bool {
-			return e.NamespaceID == event.NamespaceID+1 && a.namespaceGone(e)
-		}}, a.Journal.InNamespace(event.NamespaceID)...)
+		d.collectAll(ctx, Evidence{Name: "namespace gone", Taken: taken, Gone: func(e *journal.Entry) bool {
+			return e.NamespaceID == event.NamespaceID+1 && d.namespaceGone(e)
+		}}, d.Journal.InNamespace(event.NamespaceID)...)
 	}
 }
 
 // Sweep asks the kernel about every attachment.
-func (a *Detacher) Sweep(ctx context.Context) {
+func (d *Detacher) Sweep(ctx context.Context) {
 	taken := wire.Boottime()
-	ports, err := a.Kernel.Ports()
+	ports, err := d.Kernel.Ports()
 	if err != nil {
-		a.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
+		d.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
 		return
 	}
-	a.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !a.Lives(e) }}, a.goneFrom(ports)...)
-	a.undoUnanswered(ctx)
-	if err := a.forgetPorts(); err != nil {
-		a.Log.Error("cannot compare the ports with their classes", zap.Error(err))
+	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.Lives(e) }}, d.goneFrom(ports)...)
+	d.undoUnanswered(ctx)
+	if err := d.forgetPorts(); err != nil {
+		d.Log.Error("cannot compare the ports with their classes", zap.Error(err))
 	}
 }
 
 // goneFrom are the attachments that are gone by a list of the ports there are. Of a port that the list lacks the kernel is asked
 // once more.
-func (a *Detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
+func (d *Detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 	there := make(map[string]bool, len(ports))
 	for _, p := range ports {
 		there[p.Name] = true
 	}
-	for _, e := range a.Journal.Entries() {
-		if !there[e.Wiring.Port] && !a.Lives(e) {
+	for _, e := range d.Journal.Entries() {
+		if !there[e.Wiring.Port] && !d.Lives(e) {
 			gone = append(gone, e)
 		}
 	}
@@ -102,45 +102,45 @@ func (a *Detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 
 // undoUnanswered takes back what ADDs have left behind that could not be taken back then. An ADD that is on its way has its
 // attachment's lock.
-func (a *Detacher) undoUnanswered(ctx context.Context) {
-	for _, e := range a.Journal.Entries() {
+func (d *Detacher) undoUnanswered(ctx context.Context) {
+	for _, e := range d.Journal.Entries() {
 		if e.Answered != 0 {
 			continue
 		}
-		a.Background.Go(func() {
+		d.Background.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 			defer cancel()
-			if err := a.undoOne(ctx, e.Attachment); err != nil {
-				a.Log.Error("cannot take back an ADD that was not answered; it is tried again within a minute",
+			if err := d.undoOne(ctx, e.Attachment); err != nil {
+				d.Log.Error("cannot take back an ADD that was not answered; it is tried again within a minute",
 					zap.Stringer("attachment", e.Attachment), zap.Error(err))
 			}
 		})
 	}
 }
 
-func (a *Detacher) undoOne(ctx context.Context, at allocator.Attachment) error {
-	unlock, err := a.Locks.Lock(ctx, at)
+func (d *Detacher) undoOne(ctx context.Context, at allocator.Attachment) error {
+	unlock, err := d.Locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if e := a.Journal.Get(at); e != nil && e.Answered == 0 {
-		return a.unwire(e, journal.Release{Attachment: at, At: wire.Boottime()})
+	if e := d.Journal.Get(at); e != nil && e.Answered == 0 {
+		return d.unwire(e, journal.Release{Attachment: at, At: wire.Boottime()})
 	}
 	return nil
 }
 
 // collectAll gives back what attachments have had that are gone by some evidence.
-func (a *Detacher) collectAll(ctx context.Context, because Evidence, among ...*journal.Entry) {
+func (d *Detacher) collectAll(ctx context.Context, because Evidence, among ...*journal.Entry) {
 	for _, e := range among {
 		if e.Answered == 0 {
 			continue
 		}
-		a.Background.Go(func() {
+		d.Background.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 			defer cancel()
-			if err := a.Collect(ctx, e.Attachment, because); err != nil {
-				a.Log.Error("cannot give back what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment),
+			if err := d.Collect(ctx, e.Attachment, because); err != nil {
+				d.Log.Error("cannot give back what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment),
 					zap.Error(err))
 			}
 		})

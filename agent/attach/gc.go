@@ -16,7 +16,7 @@ const Young = allocator.Instant(time.Minute)
 
 // Gc is CNI GC (CNI specification 1.1.0, "GC"): it ends this network's attachments on this node that are not among
 // the valid ones. It never ends a reservation, only its attachment.
-func (a *Detacher) Gc(ctx context.Context, r *wire.Request) error {
+func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 	if err := allocator.ValidName("network", r.Network); err != nil {
 		return wire.Errorf(wire.CodeConfig, "%w", err)
 	}
@@ -29,16 +29,16 @@ func (a *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 		taken = wire.Boottime()
 	}
 	var failed []error
-	for _, e := range a.Journal.Entries() {
+	for _, e := range d.Journal.Entries() {
 		at := e.Attachment
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
 		}
-		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !a.Lives(e) }
+		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !d.Lives(e) }
 		if !gone(e) {
 			continue
 		}
-		if err := a.Collect(ctx, at, Evidence{Name: "gc", Taken: taken, Gone: gone}); err != nil {
+		if err := d.Collect(ctx, at, Evidence{Name: "gc", Taken: taken, Gone: gone}); err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -46,23 +46,23 @@ func (a *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 }
 
 // Lives asks the kernel whether the entry's container is still there. Where nothing tells, it is.
-func (a *Detacher) Lives(e *journal.Entry) bool {
+func (d *Detacher) Lives(e *journal.Entry) bool {
 	if e.Wiring.Port != "" {
-		return a.Kernel.HasPort(e.Wiring.Port)
+		return d.Kernel.HasPort(e.Wiring.Port)
 	}
-	return !a.namespaceGone(e)
+	return !d.namespaceGone(e)
 }
 
 // namespaceGone reports that the kernel does not know the entry's namespace any more, or knows another by its id. An
 // id that was the kernel's own choice is used again: there the address tells, once the plugin above has surely set it.
-func (a *Detacher) namespaceGone(e *journal.Entry) bool {
+func (d *Detacher) namespaceGone(e *journal.Entry) bool {
 	if e.NamespaceID == 0 {
 		return false
 	}
 	id := e.NamespaceID - 1
-	alive, err := a.Kernel.NamespaceAlive(id)
+	alive, err := d.Kernel.NamespaceAlive(id)
 	if alive && !netops.LastingID(id) && wire.Boottime()-e.Answered > Young {
-		alive, err = a.Kernel.NamespaceHas(id, e.Addresses[0])
+		alive, err = d.Kernel.NamespaceHas(id, e.Addresses[0])
 	}
 	return err == nil && !alive
 }

@@ -22,19 +22,19 @@ const publishPause = 200 * time.Millisecond
 // SettleAnew brings kernel, journal and etcd into agreement, as a start of the agent would: the table is put back, what is
 // gone is given back, ports that nobody knows are removed, and then the node joins and settles anew. It returns when
 // etcd knows the outcome, or after a while.
-func (a *Detacher) SettleAnew(ctx context.Context) {
-	if err := errors.Join(a.Kernel.EnsureTable(), a.removeStrayPorts(ctx), a.takeNotes()); err != nil {
-		a.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
+func (d *Detacher) SettleAnew(ctx context.Context) {
+	if err := errors.Join(d.Kernel.EnsureTable(), d.removeStrayPorts(ctx), d.takeNotes()); err != nil {
+		d.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
 	}
-	a.Updater.Host.Look()
-	a.Updater.Lagging.Rearranged.Forget()
-	a.Updater.Rollout.Raise()
-	a.Sweep(ctx)
-	before := a.Generation()
-	a.Mending.Raise()
+	d.Updater.Host.Look()
+	d.Updater.Lagging.Rearranged.Forget()
+	d.Updater.Rollout.Raise()
+	d.Sweep(ctx)
+	before := d.Generation()
+	d.Mending.Raise()
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	for ctx.Err() == nil && (a.Generation() == before || a.Backlog.Len() > 0 || len(a.Journal.Pending()) > 0) {
+	for ctx.Err() == nil && (d.Generation() == before || d.Backlog.Len() > 0 || len(d.Journal.Pending()) > 0) {
 		task.Pause(ctx, publishPause/4)
 	}
 	task.Pause(ctx, publishPause) // the last batch may be on its way
@@ -42,34 +42,34 @@ func (a *Detacher) SettleAnew(ctx context.Context) {
 
 // removeStrayPorts removes the ports that no attachment has, under the lock of the one that the port's alias names: an
 // ADD of that one would be on its way. A port without an alias of ours is left to a person.
-func (a *Detacher) removeStrayPorts(ctx context.Context) error {
-	ports, err := a.Kernel.Ports()
+func (d *Detacher) removeStrayPorts(ctx context.Context) error {
+	ports, err := d.Kernel.Ports()
 	if err != nil {
 		return err
 	}
 	known := map[string]bool{}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range d.Journal.Entries() {
 		known[e.Wiring.Port] = true
 	}
 	var failed []error
 	for _, p := range ports {
-		if e, err := plan.ParseAlias(p); err == nil && !known[p.Name] && !a.Isolator.Unidentified.HasPort(p.Name) {
-			failed = append(failed, a.removeStray(ctx, p, e))
+		if e, err := plan.ParseAlias(p); err == nil && !known[p.Name] && !d.Isolator.Unidentified.HasPort(p.Name) {
+			failed = append(failed, d.removeStray(ctx, p, e))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (a *Detacher) removeStray(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
+func (d *Detacher) removeStray(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
 	at := named.Attachment
-	unlock, err := a.Locks.Lock(ctx, at)
+	unlock, err := d.Locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if p.Name == plan.PortName(at) && a.Journal.Get(at) != nil {
+	if p.Name == plan.PortName(at) && d.Journal.Get(at) != nil {
 		return nil // it came just now; under any other name an attachment has no port
 	}
-	a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
-	return a.Kernel.Detach(p.Name)
+	d.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
+	return d.Kernel.Detach(p.Name)
 }

@@ -17,8 +17,8 @@ import (
 
 // Recover brings journal and kernel into agreement before anything is handed out or released: what was never answered
 // is undone, what is gone is given back, and what only the kernel remembers is taken in.
-func (a *Detacher) Recover() error {
-	ports, err := a.Kernel.Ports()
+func (d *Detacher) Recover() error {
+	ports, err := d.Kernel.Ports()
 	if err != nil {
 		return fmt.Errorf("agent: read this node's ports: %w", err)
 	}
@@ -26,16 +26,16 @@ func (a *Detacher) Recover() error {
 	for _, p := range ports {
 		byName[p.Name] = p
 	}
-	classes, err := a.Kernel.Classes()
+	classes, err := d.Kernel.Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
 	started := wire.Boottime()
-	for _, e := range a.Journal.Entries() {
+	for _, e := range d.Journal.Entries() {
 		_, there := byName[e.Wiring.Port]
 		delete(byName, e.Wiring.Port)
-		if err := a.recoverEntry(e, there, started); err != nil {
-			a.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute",
+		if err := d.recoverEntry(e, there, started); err != nil {
+			d.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute",
 				zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		}
 	}
@@ -44,44 +44,44 @@ func (a *Detacher) Recover() error {
 			if _, passes := classes[p.Name]; passes == cut {
 				continue
 			}
-			a.recoverPort(p, cut)
+			d.recoverPort(p, cut)
 		}
 	}
-	if err := a.forgetPorts(); err != nil {
-		a.Log.Error("cannot take ports that are gone out of their classes; it is tried again within a minute", zap.Error(err))
+	if err := d.forgetPorts(); err != nil {
+		d.Log.Error("cannot take ports that are gone out of their classes; it is tried again within a minute", zap.Error(err))
 	}
-	if err := a.takeNotes(); err != nil {
-		a.Log.Error("cannot do all DELs that met no agent; it is tried again within a minute", zap.Error(err))
+	if err := d.takeNotes(); err != nil {
+		d.Log.Error("cannot do all DELs that met no agent; it is tried again within a minute", zap.Error(err))
 	}
 	return nil
 }
 
 // recoverEntry undoes what was never answered, gives back what is gone, and cuts off who is isolated.
-func (a *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
+func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
 	switch {
 	case e.Answered == 0:
-		return a.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
-	case e.Wiring.Port != "" && !there, a.namespaceGone(e):
-		gone := func(e *journal.Entry) bool { return !a.Lives(e) || a.namespaceGone(e) }
-		return a.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
+		return d.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
+	case e.Wiring.Port != "" && !there, d.namespaceGone(e):
+		gone := func(e *journal.Entry) bool { return !d.Lives(e) || d.namespaceGone(e) }
+		return d.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
 	case e.Isolated != nil:
-		a.Isolator.Cut(e)
+		d.Isolator.Cut(e)
 	}
 	return nil
 }
 
 // forgetPorts takes the ports that are gone out of their classes. It excludes commits, so that no port joins meanwhile.
-func (a *Detacher) forgetPorts() (err error) {
-	a.Gate.Exclusive(func() { err = a.forgetPortsAlone() })
+func (d *Detacher) forgetPorts() (err error) {
+	d.Gate.Exclusive(func() { err = d.forgetPortsAlone() })
 	return err
 }
 
-func (a *Detacher) forgetPortsAlone() error {
-	classes, err := a.Kernel.Classes()
+func (d *Detacher) forgetPortsAlone() error {
+	classes, err := d.Kernel.Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
-	ports, err := a.Kernel.Ports()
+	ports, err := d.Kernel.Ports()
 	if err != nil {
 		return fmt.Errorf("agent: read this node's ports: %w", err)
 	}
@@ -89,10 +89,10 @@ func (a *Detacher) forgetPortsAlone() error {
 		delete(classes, p.Name)
 	}
 	for port := range classes {
-		if a.Kernel.HasPort(port) {
+		if d.Kernel.HasPort(port) {
 			continue
 		}
-		if err := a.Kernel.Leave(port); err != nil {
+		if err := d.Kernel.Leave(port); err != nil {
 			return fmt.Errorf("agent: forget port %s: %w", port, err)
 		}
 	}
@@ -102,23 +102,23 @@ func (a *Detacher) forgetPortsAlone() error {
 // recoverPort decides over a port that the journal does not know. A journal that has served this boot from its
 // beginning would know it, so the port is a remainder; a new one takes in what the port's alias says. One that was cut may have
 // been isolated: it stays so until etcd names it. One whose alias cannot be read is set aside.
-func (a *Detacher) recoverPort(p netops.PortInfo, cut bool) {
+func (d *Detacher) recoverPort(p netops.PortInfo, cut bool) {
 	e, err := plan.ParseAlias(p)
 	switch {
 	case err != nil:
-		a.Isolator.SetAside(p, err.Error())
-	case a.adopt && plan.PortName(e.Attachment) != p.Name:
-		a.Isolator.SetAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, plan.PortName(e.Attachment)))
-	case a.adopt:
+		d.Isolator.SetAside(p, err.Error())
+	case d.adopt && plan.PortName(e.Attachment) != p.Name:
+		d.Isolator.SetAside(p, fmt.Sprintf("its alias names %s, whose port would be %s", e.Attachment, plan.PortName(e.Attachment)))
+	case d.adopt:
 		if cut {
 			e.Isolated = &journal.Isolation{Reason: "it was found cut after the journal was lost, and etcd does not name it yet",
 				Epoch: journal.Never}
 		}
-		a.Member.Settler.RestoreEntry(p, e)
+		d.Member.Settler.RestoreEntry(p, e)
 	default:
-		a.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
-		if err := a.Kernel.Detach(p.Name); err != nil {
-			a.Isolator.SetAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
+		d.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
+		if err := d.Kernel.Detach(p.Name); err != nil {
+			d.Isolator.SetAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
 		}
 	}
 }
@@ -131,33 +131,33 @@ const unfinished = time.Minute
 
 // takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
 // them afterwards. A note that cannot be done now stays, and hides no other.
-func (a *Detacher) takeNotes() error {
-	notes, err := wire.ReadNotes(a.Spool)
+func (d *Detacher) takeNotes() error {
+	notes, err := wire.ReadNotes(d.Spool)
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
 	}
-	failed := []error{wire.RemoveUnfinished(a.Spool, int64(wire.Boottime()-unfinished))}
+	failed := []error{wire.RemoveUnfinished(d.Spool, int64(wire.Boottime()-unfinished))}
 	for _, n := range notes {
 		if n.Err != nil {
-			a.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
+			d.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
 			continue
 		}
-		if err := a.takeNote(n); err != nil {
+		if err := d.takeNote(n); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (a *Detacher) takeNote(n wire.NoteFile) error {
+func (d *Detacher) takeNote(n wire.NoteFile) error {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
 	defer cancel()
 	c := n.Note.Container
 	at := allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}
-	if _, err := a.deleteHere(ctx, at, allocator.Instant(n.Note.Started), false); err != nil {
+	if _, err := d.deleteHere(ctx, at, allocator.Instant(n.Note.Started), false); err != nil {
 		return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
 	}
-	a.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))
+	d.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))
 	if err := n.Remove(); err != nil {
 		return fmt.Errorf("agent: remove note %s: %w", n.Path, err)
 	}

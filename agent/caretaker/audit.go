@@ -18,8 +18,8 @@ type Caretaker struct{ *node.Node }
 func New(n *node.Node) *Caretaker { return &Caretaker{n} }
 
 // Run does what is to be done, until ctx ends.
-func (a *Caretaker) Run(ctx context.Context) error {
-	return task.All(ctx, a.audit, a.endRetained, a.freeFormer)
+func (c *Caretaker) Run(ctx context.Context) error {
+	return task.All(ctx, c.audit, c.endRetained, c.freeFormer)
 }
 
 const (
@@ -30,22 +30,22 @@ const (
 
 // audit reads through all of etcd's records and tells of those that cannot be read: nobody follows the assignments, the
 // identities, the history and what nobody knows. One agent does it for all; who joins later comes upon them in its turn.
-func (a *Caretaker) audit(ctx context.Context) error {
+func (c *Caretaker) audit(ctx context.Context) error {
 	wait := auditEvery
 	for ctx.Err() == nil {
 		task.Pause(ctx, wait)
 		wait = auditEvery
-		if !a.Absences.First(a.Name) {
-			a.TellBad("audit", nil)
+		if !c.Absences.First(c.Name) {
+			c.TellBad("audit", nil)
 			continue
 		}
 		began := time.Now()
-		bad, err := admin.Audit(ctx, a.Store.KV, auditTells)
+		bad, err := admin.Audit(ctx, c.Store.KV, auditTells)
 		if err != nil {
-			a.Log.Debug("cannot look for damaged records now", zap.Error(err))
+			c.Log.Debug("cannot look for damaged records now", zap.Error(err))
 			continue
 		}
-		a.TellBad("audit", bad)
+		c.TellBad("audit", bad)
 		wait = max(auditEvery, auditShare*time.Since(began))
 	}
 	return nil

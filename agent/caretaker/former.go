@@ -15,16 +15,16 @@ const freeEvery = 2 * time.Second
 
 // freeFormer gives former gateways free that every node has taken off. One agent does it for all; if two believe that they are
 // the one, the second finds the configuration changed.
-func (a *Caretaker) freeFormer(ctx context.Context) error {
+func (c *Caretaker) freeFormer(ctx context.Context) error {
 	return task.Every(ctx, freeEvery, func() {
-		if len(a.Config().Former) == 0 || !a.Absences.First(a.Name) {
+		if len(c.Config().Former) == 0 || !c.Absences.First(c.Name) {
 			return
 		}
-		freed, err := a.Store.Former.Free(ctx, config.Note{Who: "berthd@" + a.Name, Message: "every node has taken former gateways off"})
+		freed, err := c.Store.Former.Free(ctx, config.Note{Who: "berthd@" + c.Name, Message: "every node has taken former gateways off"})
 		if err != nil {
-			a.Log.Debug("former gateways are not free yet", zap.Error(err))
+			c.Log.Debug("former gateways are not free yet", zap.Error(err))
 		} else if freed > 0 {
-			a.Log.Info("former gateways are free", zap.Int("addresses", freed))
+			c.Log.Info("former gateways are free", zap.Int("addresses", freed))
 		}
 	})
 }

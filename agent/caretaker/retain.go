@@ -19,17 +19,17 @@ const retainEvery = time.Minute
 // endRetained ends the reservations that nobody has had for longer than their pool's retain time: one agent does it for
 // all, and if two believe that they are the one, each compares what it ends. The time is policy, not safety: it is that
 // of the records' wall clocks.
-func (a *Caretaker) endRetained(ctx context.Context) error {
+func (c *Caretaker) endRetained(ctx context.Context) error {
 	return task.Every(ctx, retainEvery, func() {
-		if a.Absences.First(a.Name) && a.Retains() {
-			a.EndOver(ctx, time.Now())
+		if c.Absences.First(c.Name) && c.Retains() {
+			c.EndOver(ctx, time.Now())
 		}
 	})
 }
 
 // Retains reports whether any pool ends reservations at all.
-func (a *Caretaker) Retains() bool {
-	for _, p := range a.Config().Pools {
+func (c *Caretaker) Retains() bool {
+	for _, p := range c.Config().Pools {
 		if p.Retain > 0 {
 			return true
 		}
@@ -38,13 +38,13 @@ func (a *Caretaker) Retains() bool {
 }
 
 // EndOver ends the reservations that are over at an instant.
-func (a *Caretaker) EndOver(ctx context.Context, now time.Time) {
-	all, err := a.Store.Reservations.List(ctx)
+func (c *Caretaker) EndOver(ctx context.Context, now time.Time) {
+	all, err := c.Store.Reservations.List(ctx)
 	if err != nil {
-		a.Log.Warn("cannot look for reservations that are over", zap.Error(err))
+		c.Log.Warn("cannot look for reservations that are over", zap.Error(err))
 		return
 	}
-	pools := a.Config().Pools
+	pools := c.Config().Pools
 	for _, r := range all {
 		may := func(r record.Reservation) error {
 			if !isOver(r, pools[r.Pool].Retain, now) {
@@ -55,12 +55,12 @@ func (a *Caretaker) EndOver(ctx context.Context, now time.Time) {
 		if may(r) != nil {
 			continue
 		}
-		switch _, err := a.Store.Reservations.EndIf(ctx, r.Identity, may); {
+		switch _, err := c.Store.Reservations.EndIf(ctx, r.Identity, may); {
 		case err == nil:
-			a.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity),
+			c.Log.Info("ended a reservation, since its pool's retain time is over", zap.Stringer("identity", r.Identity),
 				zap.Stringer("address", r.Address))
 		case !errors.Is(err, errRetained) && !errors.Is(err, reservation.ErrNotReserved):
-			a.Log.Warn("cannot end a reservation that is over", zap.Stringer("identity", r.Identity), zap.Error(err))
+			c.Log.Warn("cannot end a reservation that is over", zap.Stringer("identity", r.Identity), zap.Error(err))
 		}
 	}
 }

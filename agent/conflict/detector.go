@@ -43,72 +43,72 @@ func New(m *addresses.Manager) *Detector {
 }
 
 // Run asks the wire ahead of need, until ctx ends.
-func (a *Detector) Run(ctx context.Context) error { return a.askAhead(ctx) }
+func (d *Detector) Run(ctx context.Context) error { return d.askAhead(ctx) }
 
 // BehindUplink says that a pool's containers are on a bridge that has an uplink.
-func (a *Detector) BehindUplink(pool, bridge string) {
-	a.mu.Lock()
-	known := a.bridges[pool] == bridge
-	if a.bridges == nil {
-		a.bridges = map[string]string{}
+func (d *Detector) BehindUplink(pool, bridge string) {
+	d.mu.Lock()
+	known := d.bridges[pool] == bridge
+	if d.bridges == nil {
+		d.bridges = map[string]string{}
 	}
-	a.bridges[pool] = bridge
-	a.mu.Unlock()
+	d.bridges[pool] = bridge
+	d.mu.Unlock()
 	if !known {
-		a.applyAsking()
+		d.applyAsking()
 	}
 }
 
 // KnowUplinks finds the pools behind uplinks by what the journal says of running containers.
-func (a *Detector) KnowUplinks() {
-	for _, e := range a.Journal.Entries() {
+func (d *Detector) KnowUplinks() {
+	for _, e := range d.Journal.Entries() {
 		if e.Wiring.Uplink != "" {
-			a.BehindUplink(e.Pool, e.Wiring.Bridge)
+			d.BehindUplink(e.Pool, e.Wiring.Bridge)
 		}
 	}
 }
 
 // applyAsking lets the allocator know for which pools the wire is to be asked.
-func (a *Detector) applyAsking() {
-	on := a.Config().Settings.Probe != record.ProbeOff
-	for pool := range a.known() {
+func (d *Detector) applyAsking() {
+	on := d.Config().Settings.Probe != record.ProbeOff
+	for pool := range d.known() {
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
-			a.addresses.Pools.With(addresses.SpaceKey{Pool: pool, Family: f}, func(s *allocator.Space) { s.Ask(on) })
+			d.addresses.Pools.With(addresses.SpaceKey{Pool: pool, Family: f}, func(s *allocator.Space) { s.Ask(on) })
 		}
 	}
 	if !on {
-		a.ForgetProxies()
+		d.ForgetProxies()
 	}
-	a.addresses.Gained.Raise()
+	d.addresses.Gained.Raise()
 }
 
-func (a *Detector) known() map[string]string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (d *Detector) known() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	all := map[string]string{}
-	for pool, bridge := range a.bridges {
+	for pool, bridge := range d.bridges {
 		all[pool] = bridge
 	}
 	return all
 }
 
 // askAhead asks for what is about to be given out, ahead of need.
-func (a *Detector) askAhead(ctx context.Context) error {
+func (d *Detector) askAhead(ctx context.Context) error {
 	tick := time.NewTicker(10 * askAgain)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.addresses.Gained:
+		case <-d.addresses.Gained:
 		case <-tick.C: // a quarantine may be over, and a proxy gone
-			a.LookAtProxies(ctx)
+			d.LookAtProxies(ctx)
 		}
-		for pool, bridge := range a.known() {
+		for pool, bridge := range d.known() {
 			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
-				if err := a.askPool(ctx, addresses.SpaceKey{Pool: pool, Family: f}, bridge); err != nil && ctx.Err() == nil {
-					a.Log.Debug("the wire cannot be asked who has addresses; it is tried again", zap.String("bridge", bridge), zap.Error(err))
-					time.AfterFunc(askAgain, a.addresses.Gained.Raise)
+				if err := d.askPool(ctx, addresses.SpaceKey{Pool: pool, Family: f}, bridge); err != nil && ctx.Err() == nil {
+					d.Log.Debug("the wire cannot be asked who has addresses; it is tried again", zap.String("bridge", bridge), zap.Error(err))
+					time.AfterFunc(askAgain, d.addresses.Gained.Raise)
 				}
 			}
 		}
@@ -116,14 +116,14 @@ func (a *Detector) askAhead(ctx context.Context) error {
 }
 
 // askPool asks for all that is to be asked for, a part at a time.
-func (a *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge string) error {
+func (d *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge string) error {
 	for ctx.Err() == nil {
 		var ask []netip.Addr
-		a.addresses.Pools.With(k, func(s *allocator.Space) { s.Settle(wire.Boottime()); ask = s.Unasked(AskedAtOnce) })
+		d.addresses.Pools.With(k, func(s *allocator.Space) { s.Settle(wire.Boottime()); ask = s.Unasked(AskedAtOnce) })
 		if len(ask) == 0 {
 			return nil
 		}
-		if _, err := a.AskWire(ctx, k, bridge, ask); err != nil {
+		if _, err := d.AskWire(ctx, k, bridge, ask); err != nil {
 			return err
 		}
 	}
@@ -132,22 +132,22 @@ func (a *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge str
 
 // AskWire asks for addresses, keeps those that are free here and that somebody on the wire has, and returns all that somebody
 // has.
-func (a *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge string,
+func (d *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge string,
 	ask []netip.Addr) (occupied map[netip.Addr]bool, err error) {
-	answers, err := a.Kernel.Probe(ctx, bridge, ask)
+	answers, err := d.Kernel.Probe(ctx, bridge, ask)
 	if err != nil {
 		return nil, err
 	}
 	occupied = map[netip.Addr]bool{}
-	a.FindProxies(k, bridge, ask, answers)
+	d.FindProxies(k, bridge, ask, answers)
 	for addr, mac := range answers {
-		if !a.IsProxy(mac) {
+		if !d.IsProxy(mac) {
 			occupied[addr] = true
-			a.Log.Warn("an address that nobody gave is in use on the wire; it is not given to a container: exclude it, if it is a host's for good",
+			d.Log.Warn("an address that nobody gave is in use on the wire; it is not given to a container: exclude it, if it is a host's for good",
 				zap.String("pool", k.Pool), zap.Stringer("address", addr), zap.Stringer("mac", mac))
 		}
 	}
-	a.addresses.Pools.With(k, func(s *allocator.Space) {
+	d.addresses.Pools.With(k, func(s *allocator.Space) {
 		for _, addr := range ask {
 			if occupied[addr] {
 				s.Occupied(addr, wire.Boottime(), SuspectFor)

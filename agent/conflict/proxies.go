@@ -29,7 +29,7 @@ type proxyMAC struct {
 }
 
 // FindProxies looks among answers for MACs that answer for too many of the asked addresses to be hosts, and tells of them.
-func (a *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
+func (d *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
 	by := map[string][]netip.Addr{}
 	for addr, mac := range answers {
 		by[mac.String()] = append(by[mac.String()], addr)
@@ -38,8 +38,8 @@ func (a *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.
 		if len(answered) < ProxyAt || len(answered) <= len(ask)/2 {
 			continue
 		}
-		a.setProxy(mac, proxyMAC{k, bridge, answered})
-		a.Findings.Set(ProxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
+		d.setProxy(mac, proxyMAC{k, bridge, answered})
+		d.Findings.Set(ProxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
 			"its answers are ignored", mac, bridge),
 			"switch proxy ARP off on that router, or set probe to off in the settings: hosts behind it cannot be told from free addresses")
 	}
@@ -47,18 +47,18 @@ func (a *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.
 
 // LookAtProxies asks the wire again for what proxies have answered for. One that does not any more is no proxy, and who else has
 // those addresses is asked anew.
-func (a *Detector) LookAtProxies(ctx context.Context) {
-	for mac, p := range a.allProxies() {
-		held := func(addr netip.Addr) bool { return a.Journal.Holder(p.space.Pool, addr) != nil }
+func (d *Detector) LookAtProxies(ctx context.Context) {
+	for mac, p := range d.allProxies() {
+		held := func(addr netip.Addr) bool { return d.Journal.Holder(p.space.Pool, addr) != nil }
 		ask := slices.DeleteFunc(slices.Clone(p.answered), held)
 		switch {
-		case !a.Kernel.HasPort(p.bridge): // nobody is on it, so nothing is given out behind it
+		case !d.Kernel.HasPort(p.bridge): // nobody is on it, so nothing is given out behind it
 		case len(ask) == 0:
 			continue // what containers here have tells nothing
 		default:
-			answers, err := a.Kernel.Probe(ctx, p.bridge, ask)
+			answers, err := d.Kernel.Probe(ctx, p.bridge, ask)
 			if err != nil {
-				a.Log.Debug("the wire cannot be asked whether somebody still answers for all; it is tried again",
+				d.Log.Debug("the wire cannot be asked whether somebody still answers for all; it is tried again",
 					zap.String("bridge", p.bridge), zap.Error(err))
 				continue
 			}
@@ -67,49 +67,49 @@ func (a *Detector) LookAtProxies(ctx context.Context) {
 				continue
 			}
 		}
-		a.forgetProxy(mac)
-		a.Findings.Clear(ProxyARP, mac)
-		a.addresses.Pools.With(p.space, func(s *allocator.Space) {
+		d.forgetProxy(mac)
+		d.Findings.Clear(ProxyARP, mac)
+		d.addresses.Pools.With(p.space, func(s *allocator.Space) {
 			s.Ask(false)
-			s.Ask(a.Config().Settings.Probe != record.ProbeOff)
+			s.Ask(d.Config().Settings.Probe != record.ProbeOff)
 		})
-		a.addresses.Gained.Raise()
+		d.addresses.Gained.Raise()
 	}
 }
 
 // ForgetProxies is for when the wire is not asked any more.
-func (a *Detector) ForgetProxies() {
-	for mac := range a.allProxies() {
-		a.forgetProxy(mac)
-		a.Findings.Clear(ProxyARP, mac)
+func (d *Detector) ForgetProxies() {
+	for mac := range d.allProxies() {
+		d.forgetProxy(mac)
+		d.Findings.Clear(ProxyARP, mac)
 	}
 }
 
-func (a *Detector) setProxy(mac string, p proxyMAC) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.proxies == nil {
-		a.proxies = map[string]proxyMAC{}
+func (d *Detector) setProxy(mac string, p proxyMAC) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.proxies == nil {
+		d.proxies = map[string]proxyMAC{}
 	}
-	a.proxies[mac] = p
+	d.proxies[mac] = p
 }
 
-func (a *Detector) forgetProxy(mac string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.proxies, mac)
+func (d *Detector) forgetProxy(mac string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.proxies, mac)
 }
 
-func (a *Detector) allProxies() map[string]proxyMAC {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return maps.Clone(a.proxies)
+func (d *Detector) allProxies() map[string]proxyMAC {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.proxies)
 }
 
 // IsProxy reports whether a MAC was found to answer for everything.
-func (a *Detector) IsProxy(mac net.HardwareAddr) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	_, is := a.proxies[mac.String()]
+func (d *Detector) IsProxy(mac net.HardwareAddr) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, is := d.proxies[mac.String()]
 	return is
 }

@@ -63,32 +63,32 @@ func (u *unidentified) drop(port string) bool {
 }
 
 // SetAside cuts a port off whose container cannot be told, and says so.
-func (a *Isolator) SetAside(p netops.PortInfo, why string) {
-	if err := a.Kernel.Leave(p.Name); err != nil {
-		a.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
+func (i *Isolator) SetAside(p netops.PortInfo, why string) {
+	if err := i.Kernel.Leave(p.Name); err != nil {
+		i.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
 			zap.Error(err))
 	}
-	a.Unidentified.add(p)
-	a.Findings.Set(findingUnread, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
+	i.Unidentified.add(p)
+	i.Findings.Set(findingUnread, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
 		"delete its container, or the link where no container has it; where etcd names its container, it passes by itself")
 }
 
 // Identified ends that a port is unread: it has an entry, or is gone.
-func (a *Isolator) Identified(port string) {
-	if a.Unidentified.drop(port) {
-		a.Findings.Clear(findingUnread, port)
+func (i *Isolator) Identified(port string) {
+	if i.Unidentified.drop(port) {
+		i.Findings.Clear(findingUnread, port)
 	}
 }
 
 // RemoveUnidentified removes the port of an attachment that is deleted, where it is an unread one. The attachment's lock is held.
-func (a *Isolator) RemoveUnidentified(at allocator.Attachment) error {
-	p, is := a.Unidentified.Of(at)
+func (i *Isolator) RemoveUnidentified(at allocator.Attachment) error {
+	p, is := i.Unidentified.Of(at)
 	if !is {
 		return nil
 	}
-	if err := a.Kernel.Detach(p.Name); err != nil {
+	if err := i.Kernel.Detach(p.Name); err != nil {
 		return err
 	}
-	a.Identified(p.Name)
+	i.Identified(p.Name)
 	return nil
 }

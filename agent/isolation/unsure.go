@@ -44,21 +44,21 @@ func (u *unsure) len() int {
 }
 
 // SettleUnsure has the node settle anew where a record was mended and containers wait for one.
-func (a *Isolator) SettleUnsure(mended bool) {
-	if mended && a.Unsure.len() > 0 {
-		a.Reassert.Raise()
+func (i *Isolator) SettleUnsure(mended bool) {
+	if mended && i.Unsure.len() > 0 {
+		i.Reassert.Raise()
 	}
 }
 
 // HoldBack keeps the port of an attachment closed of which nobody can tell whether its address is its own, where that is
 // promised; it returns why. nil: it does not.
-func (a *Isolator) HoldBack(e *journal.Entry) error {
-	why := a.Unsure.why(e.Attachment)
-	if why == nil || !a.Strict() || e.Answered == 0 || e.Wiring.Port == "" {
+func (i *Isolator) HoldBack(e *journal.Entry) error {
+	why := i.Unsure.why(e.Attachment)
+	if why == nil || !i.Strict() || e.Answered == 0 || e.Wiring.Port == "" {
 		return nil
 	}
-	a.Cut(e)
-	a.Findings.Set(findingCut, e.Attachment.String(),
+	i.Cut(e)
+	i.Findings.Set(findingCut, e.Attachment.String(),
 		fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
 	return why
 }

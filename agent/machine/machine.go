@@ -49,37 +49,37 @@ func New(m *addresses.Manager, c *addresses.Chooser, e *transfers.Exchange) *Kee
 }
 
 // Run keeps the machine's own addresses from being given to anybody, until ctx ends.
-func (a *Keeper) Run(ctx context.Context) error { return a.keepMachine(ctx) }
+func (k *Keeper) Run(ctx context.Context) error { return k.keepMachine(ctx) }
 
 // keepMachine keeps the addresses that this host itself has, and that lie in a pool, from being given to anybody: each is a part
 // of its block whose owner is the machine. What a node may hand out is asked of it; who has it is found, and stands as a finding until
 // he is gone.
-func (a *Keeper) keepMachine(ctx context.Context) error {
+func (k *Keeper) keepMachine(ctx context.Context) error {
 	tick := time.NewTicker(machineEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.Look:
+		case <-k.Look:
 		case <-tick.C:
 		}
-		if err := a.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
-			a.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
+		if err := k.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
+			k.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
 			task.Pause(ctx, time.Second)
-			a.Look.Raise()
+			k.Look.Raise()
 		}
 	}
 }
 
 // lookAtMachine compares what the host has with what etcd says to be its own.
-func (a *Keeper) lookAtMachine(ctx context.Context) error {
-	session, err := a.Holding(allocator.Stateless)
+func (k *Keeper) lookAtMachine(ctx context.Context) error {
+	session, err := k.Holding(allocator.Stateless)
 	if err != nil || session == nil || session.Recovering() {
 		return err
 	}
-	config := a.Config()
-	host, err := a.Kernel.HostAddresses()
+	config := k.Config()
+	host, err := k.Kernel.HostAddresses()
 	if err != nil || config.Revision == 0 {
 		return err // what is not known gives up nothing
 	}
@@ -95,7 +95,7 @@ func (a *Keeper) lookAtMachine(ctx context.Context) error {
 	ask, subjects := map[ipam.Address]bool{}, []string{}
 	var failed []error
 	for at := range has {
-		kept, asked, err := a.keepOwn(ctx, session, config, at, links[at])
+		kept, asked, err := k.keepOwn(ctx, session, config, at, links[at])
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -106,79 +106,79 @@ func (a *Keeper) lookAtMachine(ctx context.Context) error {
 			subjects = append(subjects, at.Addr.String())
 		}
 	}
-	a.seen = has
-	a.Findings.Keep(MachineHeld, subjects...)
-	if a.addresses.Requested.SetMachine(ask) {
-		a.addresses.Waiters.Signal.Raise()
+	k.seen = has
+	k.Findings.Keep(MachineHeld, subjects...)
+	if k.addresses.Requested.SetMachine(ask) {
+		k.addresses.Waiters.Signal.Raise()
 	}
 	if len(ask) > 0 || len(subjects) > 0 {
 		failed = append(failed, errMachineAsked)
 	}
-	return errors.Join(append(failed, a.giveMachineBack(ctx, session, config, has))...)
+	return errors.Join(append(failed, k.giveMachineBack(ctx, session, config, has))...)
 }
 
 // errMachineAsked says that somebody else still has, or may give out, an address of this machine's.
 var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
 
 // keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
-func (a *Keeper) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
+func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
 	index int) (kept, asked bool, err error) {
 	pool := config.Pools[at.Pool]
-	b, _ := a.addresses.Blocks.Of(&pool, at.Addr)
+	b, _ := k.addresses.Blocks.Of(&pool, at.Addr)
 	owner := b.OwnerOf(at.Addr)
 	var out *addresses.InFlight
 	switch owner {
 	case record.OwnerMachine:
-		if a.seen[at] || slices.ContainsFunc(b.Machines(),
-			func(p record.Part) bool { return p.Node == a.Name && p.Prefix.Contains(at.Addr) }) {
+		if k.seen[at] || slices.ContainsFunc(b.Machines(),
+			func(p record.Part) bool { return p.Node == k.Name && p.Prefix.Contains(at.Addr) }) {
 			return true, false, nil
 		}
-	case a.Name:
-		if e := a.Journal.Holder(at.Pool, at.Addr); e != nil {
-			a.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
+	case k.Name:
+		if e := k.Journal.Holder(at.Pool, at.Addr); e != nil {
+			k.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = a.exchange.TakeOutAddress(at.Pool, at.Addr); out == nil {
+		if out = k.exchange.TakeOutAddress(at.Pool, at.Addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:
 	default:
-		return a.askOwner(ctx, at, index, owner)
+		return k.askOwner(ctx, at, index, owner)
 	}
 	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr, out != nil)
 	if out != nil {
 		if err != nil && !transfers.Definite(err) && !errors.Is(err, block.ErrTaken) && !errors.Is(err, record.ErrStaleConfig) {
-			a.addresses.MarkIndeterminate(out)
+			k.addresses.MarkIndeterminate(out)
 			return false, false, err
 		}
-		a.addresses.Resolved(out, now)
+		k.addresses.Resolved(out, now)
 	} else if err == nil || errors.Is(err, block.ErrTaken) {
-		a.addresses.Blocks.Put(now)
-		a.Gate.Shared(func() { a.addresses.Reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
+		k.addresses.Blocks.Put(now)
+		k.Gate.Shared(func() { k.addresses.Reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
 	}
 	if taken, is := errors.AsType[*record.TakenError](err); is {
-		a.tellHeld(at, index, taken.Holder)
+		k.tellHeld(at, index, taken.Holder)
 		return false, false, nil
 	}
 	if err == nil {
-		a.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.Pool),
+		k.Log.Info("an address of this machine lies in a pool, and is given to nobody", zap.String("pool", at.Pool),
 			zap.Stringer("address", at.Addr))
 	}
 	return err == nil, false, err
 }
 
 // askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
-func (a *Keeper) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
-	s, err := a.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
+func (k *Keeper) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
+	s, err := k.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil {
 		return false, true, err
 	}
 	if s != nil {
-		a.tellHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
+		k.tellHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
 	} else {
-		a.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
+		k.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
 	}
-	err = a.chooser.TakeAddressBlock(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
+	err = k.chooser.TakeAddressBlock(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
 	if errors.Is(err, addresses.ErrNoBlock) {
 		err = nil
 	}
@@ -186,20 +186,20 @@ func (a *Keeper) askOwner(ctx context.Context, at ipam.Address, index int, owner
 }
 
 // tellHeld says that somebody has an address of this machine's.
-func (a *Keeper) tellHeld(at ipam.Address, index int, holder string) {
-	link, err := a.Kernel.LinkName(index)
+func (k *Keeper) tellHeld(at ipam.Address, index int, holder string) {
+	link, err := k.Kernel.LinkName(index)
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
 	}
-	a.Findings.Set(MachineHeld, at.Addr.String(),
-		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", a.Name, at.Addr, link, at.Pool, holder),
+	k.Findings.Set(MachineHeld, at.Addr.String(),
+		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", k.Name, at.Addr, link, at.Pool, holder),
 		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
 }
 
 // giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
-func (a *Keeper) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
+func (k *Keeper) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
 	var failed []error
-	for _, at := range a.lost(a.addresses.Blocks.Machines(a.Name), has, time.Now()) {
+	for _, at := range k.lost(k.addresses.Blocks.Machines(k.Name), has, time.Now()) {
 		pool, known := config.Pools[at.Pool]
 		if !known {
 			continue
@@ -209,9 +209,9 @@ func (a *Keeper) giveMachineBack(ctx context.Context, session *session.Session, 
 			failed = append(failed, err)
 			continue
 		}
-		delete(a.gone, at)
-		a.addresses.Blocks.Ended(now)
-		a.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.Pool),
+		delete(k.gone, at)
+		k.addresses.Blocks.Ended(now)
+		k.Log.Info("gave up an address that this machine does not have any more", zap.String("pool", at.Pool),
 			zap.Stringer("address", at.Addr))
 	}
 	return errors.Join(failed...)

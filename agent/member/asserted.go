@@ -6,21 +6,21 @@ import (
 
 // reassertLocked has the node settle anew where a configuration brings a pool that containers here have addresses of already:
 // etcd had lost it, so that nothing of it could be asserted yet. A settling that has not begun asserts by the newer one.
-func (a *Settler) reassertLocked(c *config.Config) {
-	if a.asserted == nil {
+func (se *Settler) reassertLocked(c *config.Config) {
+	if se.asserted == nil {
 		return
 	}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range se.Journal.Entries() {
 		_, there := c.Pools[e.Pool]
-		if _, was := a.asserted.Pools[e.Pool]; there && !was {
-			a.Reassert.Raise()
+		if _, was := se.asserted.Pools[e.Pool]; there && !was {
+			se.Reassert.Raise()
 			return
 		}
 	}
-	a.asserted = c // nothing is held of the pools that are new in it
+	se.asserted = c // nothing is held of the pools that are new in it
 }
 
 // beginAsserting says that a settling begins, which asserts what is held by the present configuration.
-func (a *Settler) beginAsserting() {
-	a.Gate.Exclusive(func() { a.asserted = a.Config() })
+func (se *Settler) beginAsserting() {
+	se.Gate.Exclusive(func() { se.asserted = se.Config() })
 }

@@ -20,55 +20,55 @@ const sleepEvery = 200 * time.Millisecond
 var errShaken = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
 
 // watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
-func (a *Keeper) watchSleep(ctx context.Context) error {
+func (k *Keeper) watchSleep(ctx context.Context) error {
 	slept := netops.Suspended()
 	return task.Every(ctx, sleepEvery, func() {
 		if now := netops.Suspended(); now > slept+sleepEvery/2 {
-			a.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
+			k.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
 			slept = now
-			a.Shake()
+			k.Shake()
 		}
 	})
 }
 
 // Shake closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the
 // kernel's timers then, and rights count the time asleep.
-func (a *Keeper) Shake() {
-	if a.closeFence() {
-		a.Shaken.Raise()
+func (k *Keeper) Shake() {
+	if k.closeFence() {
+		k.Shaken.Raise()
 	}
 }
 
 // Cloned voids all rights until the next proof, also those that no kernel counts: the clocks of a machine that was restored
 // from a snapshot do not tell how long it was away.
-func (a *Keeper) Cloned() {
-	a.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
-	a.Rights.Limit(0, 0)
-	a.closeFence()
-	a.Shaken.Raise()
+func (k *Keeper) Cloned() {
+	k.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
+	k.Rights.Limit(0, 0)
+	k.closeFence()
+	k.Shaken.Raise()
 }
 
 // closeFence closes both classes, and reports whether there is a fence, or may be.
-func (a *Keeper) closeFence() bool {
-	if fenced, err := a.Kernel.Fenced(); err == nil && !fenced {
+func (k *Keeper) closeFence() bool {
+	if fenced, err := k.Kernel.Fenced(); err == nil && !fenced {
 		return false
 	}
-	if err := a.Kernel.CloseAll(); err != nil {
-		a.Log.Error("cannot close the fence", zap.Error(err))
+	if err := k.Kernel.CloseAll(); err != nil {
+		k.Log.Error("cannot close the fence", zap.Error(err))
 	}
 	return true
 }
 
 // RestoreTable puts the table back that another has changed. In strict mode it is closed then, until the next proof.
-func (a *Keeper) RestoreTable() {
+func (k *Keeper) RestoreTable() {
 	const kind, table = "table-changed", "bridge berth"
 	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
-	a.Findings.Set(kind, table, text, findings.ByItself)
-	if err := a.Kernel.EnsureTable(); err != nil {
-		a.Findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
+	k.Findings.Set(kind, table, text, findings.ByItself)
+	if err := k.Kernel.EnsureTable(); err != nil {
+		k.Findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
 			"see the cause; the agent tries again with the next change, and with berthctl doctor --fix")
 	} else {
-		a.Findings.Clear(kind, table)
+		k.Findings.Clear(kind, table)
 	}
-	a.Shake()
+	k.Shake()
 }

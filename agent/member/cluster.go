@@ -28,27 +28,27 @@ func (e *foreignClusterError) Error() string {
 func (e *foreignClusterError) Unwrap() error { return e.error }
 
 // Meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
-func (a *Keeper) Meet(ctx context.Context) (session.ClusterState, error) {
-	known := a.Journal.Cluster()
-	standing, err := a.Store.Sessions.Handshake(ctx, a.Name, a.Machine, session.Past{Cluster: known.ID, Incarnation: known.Life,
+func (k *Keeper) Meet(ctx context.Context) (session.ClusterState, error) {
+	known := k.Journal.Cluster()
+	standing, err := k.Store.Sessions.Handshake(ctx, k.Name, k.Machine, session.Past{Cluster: known.ID, Incarnation: known.Life,
 		Generation: known.Generation})
 	if _, foreign := errors.AsType[*session.ClusterError](err); foreign {
-		return standing, &foreignClusterError{err, a.Journal.Path()}
+		return standing, &foreignClusterError{err, k.Journal.Path()}
 	}
 	if err == nil && standing.Recovering && !standing.New {
-		a.RecoveryLeft(standing)
+		k.RecoveryLeft(standing)
 	}
 	return standing, err
 }
 
 // OnStoreReset drops all that is only known from etcd. What journal, kernel and allocator hold stays. No follower brings anything
 // in meanwhile, so that no word of the former life comes later, with revisions which the words of this one do not reach.
-func (a *Keeper) OnStoreReset(standing session.ClusterState) {
-	a.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
+func (k *Keeper) OnStoreReset(standing session.ClusterState) {
+	k.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
 	if standing.Recovering {
-		a.RecoveryLeft(standing) // it begins by what is known of the history that is lost
+		k.RecoveryLeft(standing) // it begins by what is known of the history that is lost
 	}
-	a.Reset()
+	k.Reset()
 }
 
 // A recovery is the time that this node gives to all others to assert what they hold, after etcd was restored.
@@ -90,18 +90,18 @@ func (r *recovery) over(class allocator.Class) bool {
 }
 
 // recoverCluster accepts the state as that of the etcd which answers, once whatever nobody has asserted is nobody's.
-func (a *Keeper) recoverCluster(ctx context.Context, standing session.ClusterState) {
-	a.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
-		zap.Duration("for", a.RecoveryLeft(standing)))
+func (k *Keeper) recoverCluster(ctx context.Context, standing session.ClusterState) {
+	k.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
+		zap.Duration("for", k.RecoveryLeft(standing)))
 	for ctx.Err() == nil {
-		left := a.RecoveryLeft(standing)
-		a.TellRecovery(max(left, 0))
+		left := k.RecoveryLeft(standing)
+		k.TellRecovery(max(left, 0))
 		if left <= 0 {
-			err := a.Store.Sessions.AcceptCluster(ctx, standing)
+			err := k.Store.Sessions.AcceptCluster(ctx, standing)
 			if err == nil {
 				return // the session ends with it
 			}
-			a.Log.Warn("cannot accept the restored etcd yet", zap.Error(err))
+			k.Log.Warn("cannot accept the restored etcd yet", zap.Error(err))
 			left = time.Second
 		}
 		task.Pause(ctx, min(left, time.Second))
@@ -109,6 +109,6 @@ func (a *Keeper) recoverCluster(ctx context.Context, standing session.ClusterSta
 }
 
 // RecoveryLeft is how long a recovery lasts yet.
-func (a *Keeper) RecoveryLeft(standing session.ClusterState) time.Duration {
-	return a.Recovery.left(standing, a.LongestRights(), len(a.Config().Pools) > 0)
+func (k *Keeper) RecoveryLeft(standing session.ClusterState) time.Duration {
+	return k.Recovery.left(standing, k.LongestRights(), len(k.Config().Pools) > 0)
 }

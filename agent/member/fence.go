@@ -17,50 +17,50 @@ import (
 
 // FenceBefore makes the node keep to what its key is about to say, before it says so: others count by that as soon as
 // it is there. A shorter right is kept before it is written, a longer one counts only once it is proven.
-func (a *Keeper) FenceBefore(me record.Node) error {
-	if a.Alone && a.Config().Settings.Fencing == record.FencingStrict {
-		a.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
+func (k *Keeper) FenceBefore(me record.Node) error {
+	if k.Alone && k.Config().Settings.Fencing == record.FencingStrict {
+		k.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
 	}
-	a.Rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
+	k.Rights.Limit(time.Duration(me.Session), time.Duration(me.AddressLease))
 	if me.Fencing != record.FencingStrict {
 		return nil
 	}
-	if err := a.Kernel.TryFence(); err != nil {
+	if err := k.Kernel.TryFence(); err != nil {
 		return fmt.Errorf("agent: this node cannot fence strictly: %w", err)
 	}
-	if err := a.closeLonger(me); err != nil {
+	if err := k.closeLonger(me); err != nil {
 		return err
 	}
 	left := map[string]time.Duration{}
-	for class, is := range a.Unbroken() {
+	for class, is := range k.Unbroken() {
 		if is {
-			left[string(class)] = a.Rights.Remaining(class)
+			left[string(class)] = k.Rights.Remaining(class)
 		}
 	}
-	return a.Kernel.SetFence(true, left)
+	return k.Kernel.SetFence(true, left)
 }
 
 // closeLonger closes the fence where a timer of it runs for longer than the right that the node's key is about to tell of: one
 // of this agent's, or of one before it.
-func (a *Keeper) closeLonger(me record.Node) error {
-	passing, err := a.Kernel.Passing()
+func (k *Keeper) closeLonger(me record.Node) error {
+	passing, err := k.Kernel.Passing()
 	if err != nil {
 		return err
 	}
 	for _, class := range allocator.Classes {
 		if passing[string(class)] > node.RightOf(me, class) {
-			return a.Kernel.CloseAll()
+			return k.Kernel.CloseAll()
 		}
 	}
 	return nil
 }
 
 // fenceAfter lifts the fence once the node's key says that there is none.
-func (a *Keeper) fenceAfter(me record.Node) error {
+func (k *Keeper) fenceAfter(me record.Node) error {
 	if me.Fencing == record.FencingStrict {
 		return nil
 	}
-	return a.Kernel.SetFence(false, nil)
+	return k.Kernel.SetFence(false, nil)
 }
 
 // A Prover counts a session's rights, and in strict mode makes the kernel count them too: the timers of a slot that is
@@ -111,20 +111,20 @@ func (p *Prover) mayPass(class allocator.Class) bool {
 }
 
 // Unbroken are the classes that this node lets pass now by a right that has not run out.
-func (a *Keeper) Unbroken() map[allocator.Class]bool {
-	all := a.inherited()
+func (k *Keeper) Unbroken() map[allocator.Class]bool {
+	all := k.inherited()
 	for _, class := range allocator.Classes {
-		all[class] = all[class] || a.passing[class] && a.Rights.Remaining(class) > 0
+		all[class] = all[class] || k.passing[class] && k.Rights.Remaining(class) > 0
 	}
 	return all
 }
 
 // inherited are the classes whose right has not run out by a proof of which the kernel's timers still run: of this agent or the one
 // before it. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
-func (a *Keeper) inherited() map[allocator.Class]bool {
+func (k *Keeper) inherited() map[allocator.Class]bool {
 	all := map[allocator.Class]bool{}
-	passing, err := a.Kernel.Passing()
-	if err != nil || netops.Suspended() > a.Journal.Cluster().Slept+sleepEvery/2 {
+	passing, err := k.Kernel.Passing()
+	if err != nil || netops.Suspended() > k.Journal.Cluster().Slept+sleepEvery/2 {
 		return all
 	}
 	for _, class := range allocator.Classes {
@@ -154,11 +154,11 @@ func (p *Prover) Proven(sent time.Duration) {
 // goesOn are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
 // has written the node's key since this agent, or one before it with this journal, has. Nobody can have taken anything then.
 // While etcd recovers there are none, since what is not asserted yet is given to others when the recovery ends.
-func (a *Keeper) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
+func (k *Keeper) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
 	if s.Recovering() || s.Former() == 0 || s.Former() != past.Generation {
 		return nil
 	}
-	all := a.Unbroken()
+	all := k.Unbroken()
 	for class := range all {
 		all[class] = all[class] && unbroken[class]
 	}

@@ -57,35 +57,35 @@ func (n *named) owned(e *journal.Entry) bool {
 
 // settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
 // so until etcd names it, and while etcd recovers its word alone ends no isolation.
-func (a *Settler) settlePorts(etcd *named, recovering bool) {
-	classes, err := a.Kernel.Classes()
+func (se *Settler) settlePorts(etcd *named, recovering bool) {
+	classes, err := se.Kernel.Classes()
 	if err != nil {
-		a.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
-		a.SettleAgain()
+		se.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
+		se.SettleAgain()
 		return
 	}
 	var waiting, told []*journal.Entry
-	for _, e := range a.Journal.Entries() {
+	for _, e := range se.Journal.Entries() {
 		switch {
 		case e.Isolated != nil && (recovering || !etcd.exactly(e)):
-			a.isolator.Cut(e)
+			se.isolator.Cut(e)
 			waiting = append(waiting, e)
 			continue
 		case e.Isolated != nil:
-			a.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment),
+			se.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment),
 				zap.Stringers("addresses", e.Addresses))
-			a.Journal.Lift(e.Attachment)
+			se.Journal.Lift(e.Attachment)
 		}
 		switch port := e.Wiring.Port; {
-		case a.isolator.HoldBack(e) != nil:
+		case se.isolator.HoldBack(e) != nil:
 			waiting, told = append(waiting, e), append(told, e)
 		case e.Answered == 0 || port == "" || classes[port] == string(e.Class):
 		case !etcd.allows(e):
-			a.isolator.TellCut(e)
+			se.isolator.TellCut(e)
 			waiting, told = append(waiting, e), append(told, e)
 		default:
-			a.isolator.Uncut(e.Attachment)
+			se.isolator.Uncut(e.Attachment)
 		}
 	}
-	a.isolator.LeaveCut(waiting, told)
+	se.isolator.LeaveCut(waiting, told)
 }

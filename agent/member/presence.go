@@ -55,8 +55,8 @@ func New(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher, b *b
 }
 
 // Run keeps the node a member, and what it knows of etcd up to date, until ctx ends.
-func (a *Keeper) Run(ctx context.Context) error {
-	return task.All(ctx, a.keepPresence, a.followConfig, a.followReservations, a.followNodes, a.followSessions, a.watchSleep)
+func (k *Keeper) Run(ctx context.Context) error {
+	return task.All(ctx, k.keepPresence, k.followConfig, k.followReservations, k.followNodes, k.followSessions, k.watchSleep)
 }
 
 // errTimesChanged says that the settings want this node to fence by other times or in another mode.
@@ -67,34 +67,34 @@ var errUnasserted = errors.New("agent: a pool of this node's containers is known
 
 // keepPresence joins the cluster, settles, and keeps the session; when etcd has ended the session it does so again.
 // Meanwhile the node goes on with what it has, as long as its rights last.
-func (a *Keeper) keepPresence(ctx context.Context) error {
-	a.Wait("waiting for etcd at %s", strings.Join(a.Etcd, ", "))
+func (k *Keeper) keepPresence(ctx context.Context) error {
+	k.Wait("waiting for etcd at %s", strings.Join(k.Etcd, ", "))
 	var again rejoin
 	for ctx.Err() == nil {
-		err := a.present(ctx)
+		err := k.present(ctx)
 		switch {
 		case ctx.Err() != nil:
 			//lint:ignore nilerr the agent is told to end, which is no fault
 			return nil
-		case errors.Is(err, session.ErrReplaced) && a.rewrittenByHand(ctx):
-			a.Log.Warn("somebody has written this node's record by hand; joining again")
+		case errors.Is(err, session.ErrReplaced) && k.rewrittenByHand(ctx):
+			k.Log.Warn("somebody has written this node's record by hand; joining again")
 			continue
 		case fatal(err):
 			return err
 		case errors.Is(err, session.ErrLost):
-			a.Log.Warn("etcd has ended this node's session; joining again")
+			k.Log.Warn("etcd has ended this node's session; joining again")
 			continue
 		case errors.Is(err, session.ErrClusterChanged), errors.Is(err, kv.ErrStoreReset):
-			a.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
+			k.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
 			continue
 		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken), errors.Is(err, errMend):
-			a.Log.Info("joining again", zap.Error(err))
+			k.Log.Info("joining again", zap.Error(err))
 			continue
 		}
-		if a.Waiting() != "" {
-			a.Wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
+		if k.Waiting() != "" {
+			k.Wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
 		}
-		again.failed(ctx, a.Log, err)
+		again.failed(ctx, k.Log, err)
 	}
 	return nil
 }
@@ -108,43 +108,43 @@ func fatal(err error) bool {
 }
 
 // present is one session from its beginning to its end.
-func (a *Keeper) present(ctx context.Context) error {
-	err := a.PresentOnce(ctx)
+func (k *Keeper) present(ctx context.Context) error {
+	err := k.PresentOnce(ctx)
 	if bad, is := errors.AsType[*kv.DamagedError](err); is {
-		a.TellBad("joining", []*kv.DamagedError{bad})
+		k.TellBad("joining", []*kv.DamagedError{bad})
 	}
 	return err
 }
 
 // PresentOnce is one session from its beginning to its end.
-func (a *Keeper) PresentOnce(ctx context.Context) error {
-	warnings, err := a.Store.KV.CheckRelease(ctx)
+func (k *Keeper) PresentOnce(ctx context.Context) error {
+	warnings, err := k.Store.KV.CheckRelease(ctx)
 	if err != nil {
 		return err
 	}
-	a.WarnOfReleases(warnings)
-	standing, err := a.Meet(ctx)
+	k.WarnOfReleases(warnings)
+	standing, err := k.Meet(ctx)
 	if err != nil {
 		return err
 	}
-	config, err := a.Store.Config.Read(ctx)
+	config, err := k.Store.Config.Read(ctx)
 	if err != nil {
 		return err
 	}
-	a.Configure(config)
-	config = config.KeepKnown(a.Config())
-	a.Reassert.Lower() // settling does it
-	a.Lost.Lower()
-	me, former, err := a.NodeRecord(ctx, config)
+	k.Configure(config)
+	config = config.KeepKnown(k.Config())
+	k.Reassert.Lower() // settling does it
+	k.Lost.Lower()
+	me, former, err := k.NodeRecord(ctx, config)
 	if err != nil {
 		return err
 	}
-	a.Settler.addresses.NoteLostJournal(&me, former)
-	if err := a.FenceBefore(me); err != nil {
+	k.Settler.addresses.NoteLostJournal(&me, former)
+	if err := k.FenceBefore(me); err != nil {
 		return err
 	}
-	unbroken, slept, known := a.Unbroken(), netops.Suspended(), a.Journal.Cluster()
-	own, err := a.Store.Sessions.Join(ctx, me)
+	unbroken, slept, known := k.Unbroken(), netops.Suspended(), k.Journal.Cluster()
+	own, err := k.Store.Sessions.Join(ctx, me)
 	if err != nil {
 		return err
 	}
@@ -152,17 +152,17 @@ func (a *Keeper) PresentOnce(ctx context.Context) error {
 		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Incarnation, Generation: own.Generation(), Slept: slept}
-	a.Journal.SetCluster(past)
-	a.TellBad("joining", nil)
-	return a.keep(ctx, &Prover{Agent: a, Session: own, Unbroken: unbroken, goesOn: a.goesOn(own, known, unbroken)}, standing)
+	k.Journal.SetCluster(past)
+	k.TellBad("joining", nil)
+	return k.keep(ctx, &Prover{Agent: k, Session: own, Unbroken: unbroken, goesOn: k.goesOn(own, known, unbroken)}, standing)
 }
 
 // rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
 // another agent either: it cannot be read, or says the same of this very start.
-func (a *Keeper) rewrittenByHand(ctx context.Context) bool {
-	session := a.Gate.Session()
+func (k *Keeper) rewrittenByHand(ctx context.Context) bool {
+	session := k.Gate.Session()
 	for session != nil && ctx.Err() == nil {
-		now, err := a.Store.Sessions.Node(ctx, a.Name)
+		now, err := k.Store.Sessions.Node(ctx, k.Name)
 		if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
 			return true
 		}
@@ -177,7 +177,7 @@ func (a *Keeper) rewrittenByHand(ctx context.Context) bool {
 
 // keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
 // settling takes, the session is renewed, and the rights that have not run out go on.
-func (a *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterState) error {
+func (k *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterState) error {
 	s := p.Session
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
@@ -186,15 +186,15 @@ func (a *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterSt
 		beside.Wait() // else it could take a signal that is meant for the next session
 	}()
 	settled := make(chan struct{})
-	beside.Go(func() { a.watchOver(ctx, s, settled, cancel) })
+	beside.Go(func() { k.watchOver(ctx, s, settled, cancel) })
 	if s.Recovering() {
-		a.RecoveryLeft(standing) // its time begins before the first proof
-		beside.Go(func() { a.recoverCluster(ctx, standing) })
+		k.RecoveryLeft(standing) // its time begins before the first proof
+		beside.Go(func() { k.recoverCluster(ctx, standing) })
 	} else {
-		a.Recovered()
+		k.Recovered()
 	}
 	beside.Go(func() {
-		if err := a.settleUnder(ctx, p); err != nil {
+		if err := k.settleUnder(ctx, p); err != nil {
 			cancel(err)
 			return
 		}
@@ -208,11 +208,11 @@ func (a *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterSt
 }
 
 // settleUnder settles what the node holds under a new session, and has it proven as a whole then.
-func (a *Keeper) settleUnder(ctx context.Context, p *Prover) error {
-	if err := a.Settler.settleUnlessBroken(ctx, p.Session); err != nil {
+func (k *Keeper) settleUnder(ctx context.Context, p *Prover) error {
+	if err := k.Settler.settleUnlessBroken(ctx, p.Session); err != nil {
 		return err
 	}
-	if err := a.fenceAfter(p.Session.Node()); err != nil {
+	if err := k.fenceAfter(p.Session.Node()); err != nil {
 		return err
 	}
 	p.Settled.Store(true)
@@ -222,14 +222,14 @@ func (a *Keeper) settleUnder(ctx context.Context, p *Prover) error {
 
 // watchOver ends a session, by cancel, for reasons that are not etcd's. What only wants the node to settle anew waits until it has
 // settled.
-func (a *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
+func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
 	for settling := true; settling; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.Lost:
+		case <-k.Lost:
 			cancel(session.ErrLost)
-		case <-a.Shaken:
+		case <-k.Shaken:
 			cancel(errShaken)
 		case <-settled:
 			settling = false
@@ -239,17 +239,17 @@ func (a *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.Lost:
+		case <-k.Lost:
 			cancel(session.ErrLost)
-		case <-a.Shaken:
+		case <-k.Shaken:
 			cancel(errShaken)
-		case <-a.Mending:
+		case <-k.Mending:
 			cancel(errMend)
-		case <-a.Reassert:
+		case <-k.Reassert:
 			cancel(errUnasserted)
-		case <-a.resettle:
+		case <-k.resettle:
 			node := s.Node()
-			if !record.SameTimes(a.Fencing(a.Config().Settings),
+			if !record.SameTimes(k.Fencing(k.Config().Settings),
 				record.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
 				cancel(errTimesChanged)
 			}
@@ -258,20 +258,20 @@ func (a *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 }
 
 // proven counts the rights anew from a read, begun at sent, that has seen this node's session.
-func (a *Keeper) proven(s *session.Session, sent time.Duration) {
+func (k *Keeper) proven(s *session.Session, sent time.Duration) {
 	node := s.Node()
-	a.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
-	if a.Ready() {
-		a.Log.Info("ready", zap.Int64("generation", s.Generation()))
-		a.ready()
-		a.backlog.Signal.Raise()
+	k.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
+	if k.Ready() {
+		k.Log.Info("ready", zap.Int64("generation", s.Generation()))
+		k.ready()
+		k.backlog.Signal.Raise()
 	}
 }
 
 // NodeRecord is what this agent writes into the node's key, and what the one before it wrote. Where the settings are not
 // known the node fences on as it did.
-func (a *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
-	if former, err = a.Store.Sessions.Node(ctx, a.Name); err != nil {
+func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
+	if former, err = k.Store.Sessions.Node(ctx, k.Name); err != nil {
 		return me, nil, err
 	}
 	s := config.Settings
@@ -282,8 +282,8 @@ func (a *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 		s.Fencing, s.Session, s.AddressLease = former.Fencing, former.Session, former.AddressLease
 	}
 	return record.Node{
-		Name: a.Name, Machine: a.Machine, Boot: a.Boot, Journal: a.Journal.ID(), Address: a.Address, Version: a.Version,
-		Fencing: a.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
+		Name: k.Name, Machine: k.Machine, Boot: k.Boot, Journal: k.Journal.ID(), Address: k.Address, Version: k.Version,
+		Fencing: k.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
 	}, former, nil
 }
 

@@ -23,17 +23,17 @@ const assertTime = 5 * time.Second
 
 // assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
 // whose address is another's by now. It reports whether it has asserted any, or tried to.
-func (a *Settler) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
+func (se *Settler) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
 	in := map[ipam.Address]record.Reservation{}
 	for _, r := range all {
 		in[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
-	for _, e := range a.Journal.Entries() {
-		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || a.attached(e, in) {
+	for _, e := range se.Journal.Entries() {
+		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || se.attached(e, in) {
 			continue
 		}
 		asserted = true
-		if err := a.assertReservation(ctx, s, e.Attachment); err != nil {
+		if err := se.assertReservation(ctx, s, e.Attachment); err != nil {
 			return asserted, err
 		}
 	}
@@ -41,26 +41,26 @@ func (a *Settler) assertReservations(ctx context.Context, s *session.Session, al
 }
 
 // attached reports whether records attach to an entry all that it has.
-func (a *Settler) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
+func (se *Settler) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
 	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		r, there := in[ipam.Address{Pool: e.Pool, Addr: addr}]
-		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Name
+		return !there || r.Identity != e.Identity() || r.Holder == nil || r.Holder.Attachment != e.Attachment || r.Holder.Node != se.Name
 	})
 }
 
-func (a *Settler) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
+func (se *Settler) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, assertTime)
 	defer cancel()
-	unlock, err := a.Locks.Lock(ctx, at) // else a DEL could come between
+	unlock, err := se.Locks.Lock(ctx, at) // else a DEL could come between
 	if err != nil {
 		return fmt.Errorf("agent: assert the reservation of %s: a request for it is under way: %w", at, err)
 	}
 	defer unlock()
-	e := a.Journal.Get(at)
+	e := se.Journal.Get(at)
 	if e == nil {
 		return nil
 	}
-	pool, _, err := a.Pool(e.Pool)
+	pool, _, err := se.Pool(e.Pool)
 	if err != nil {
 		return nil // the pool is gone, and with it what could be asserted
 	}
@@ -68,16 +68,16 @@ func (a *Settler) assertReservation(ctx context.Context, s *session.Session, at 
 		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
 	})
 	switch {
-	case a.Damaged(err):
-		a.isolator.Unsure.Add(at, err)
+	case se.Damaged(err):
+		se.isolator.Unsure.Add(at, err)
 		return nil
 	case err != nil:
 		return err
 	case !ok:
-		a.isolator.Isolate(at, isolation.LostFor(e, "its reservation is another's now"))
+		se.isolator.Isolate(at, isolation.LostFor(e, "its reservation is another's now"))
 		return nil
 	}
-	a.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
-	a.Journal.Adopt(at, epoch)
+	se.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
+	se.Journal.Adopt(at, epoch)
 	return nil
 }

@@ -38,31 +38,31 @@ func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publishe
 
 // settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
 // rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
-func (a *Settler) settle(ctx context.Context, s *session.Session) error {
-	a.isolator.Unsure.Reset()
-	blocks, err := a.Store.Blocks.List(ctx)
+func (se *Settler) settle(ctx context.Context, s *session.Session) error {
+	se.isolator.Unsure.Reset()
+	blocks, err := se.Store.Blocks.List(ctx)
 	if err != nil {
 		return err
 	}
-	a.beginAsserting()
-	held := a.addresses.Held(s.Recovering())
-	if blocks, err = a.addresses.AssertBlocks(ctx, s, blocks, held); err != nil {
+	se.beginAsserting()
+	held := se.addresses.Held(s.Recovering())
+	if blocks, err = se.addresses.AssertBlocks(ctx, s, blocks, held); err != nil {
 		return err
 	}
-	reservations, err := a.Store.Reservations.List(ctx)
+	reservations, err := se.Store.Reservations.List(ctx)
 	if err != nil {
 		return err
 	}
-	asserted, err := a.assertReservations(ctx, s, reservations)
+	asserted, err := se.assertReservations(ctx, s, reservations)
 	if err != nil {
 		return err
 	}
 	if asserted { // and what they are now, is known only by reading them again
-		if reservations, err = a.Store.Reservations.List(ctx); err != nil {
+		if reservations, err = se.Store.Reservations.List(ctx); err != nil {
 			return err
 		}
 	}
-	assignments, err := a.Store.Blocks.Assignments(ctx)
+	assignments, err := se.Store.Blocks.Assignments(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,35 +70,35 @@ func (a *Settler) settle(ctx context.Context, s *session.Session) error {
 		held = nil // etcd's word is enough
 	}
 	var unknown []reservation.Detachment
-	a.Gate.Exclusive(func() {
-		a.Gate.BeginLocked(s)
-		a.addresses.SettleParts(blocks, s.Generation(), held)
-		etcd := newNamed(a, reservations, assignments)
-		a.restoreNamed(etcd)
-		unknown = a.settleReservations(reservations)
-		a.settlePorts(etcd, s.Recovering())
+	se.Gate.Exclusive(func() {
+		se.Gate.BeginLocked(s)
+		se.addresses.SettleParts(blocks, s.Generation(), held)
+		etcd := newNamed(se, reservations, assignments)
+		se.restoreNamed(etcd)
+		unknown = se.settleReservations(reservations)
+		se.settlePorts(etcd, s.Recovering())
 	})
-	if err := a.reap(ctx, unknown); err != nil {
+	if err := se.reap(ctx, unknown); err != nil {
 		return err
 	}
-	a.publisher.Republish(assignments)
+	se.publisher.Republish(assignments)
 	return nil
 }
 
 // settleReservations isolates who has a reserved address that etcd attaches to another, adopts the epochs of those who are
 // here, and returns the attachments that etcd believes to be here and that are not.
-func (a *Settler) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
+func (se *Settler) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
 	for _, r := range all {
-		a.CompareHolder(r)
-		if r.Holder == nil || r.Holder.Node != a.Name {
+		se.CompareHolder(r)
+		if r.Holder == nil || r.Holder.Node != se.Name {
 			continue
 		}
 		at := r.Holder.Attachment
-		if e := a.Journal.Holder(r.Pool, r.Address); e != nil && e.Attachment == at {
-			a.Journal.Adopt(at, r.Epoch)
+		if e := se.Journal.Holder(r.Pool, r.Address); e != nil && e.Attachment == at {
+			se.Journal.Adopt(at, r.Epoch)
 			continue
 		}
-		if a.isolator.Unidentified.Has(at) {
+		if se.isolator.Unidentified.Has(at) {
 			continue // its port is here, and cannot be read: that is not to be gone
 		}
 		unknown = append(unknown, reservation.Detachment{
@@ -109,11 +109,11 @@ func (a *Settler) settleReservations(all []record.Reservation) (unknown []reserv
 }
 
 // reap detaches what etcd attaches here and nobody has. A record that cannot be read holds up nothing else.
-func (a *Settler) reap(ctx context.Context, unknown []reservation.Detachment) error {
-	err := a.Store.Reservations.Detach(ctx, publish.MergeDetachments(unknown))
+func (se *Settler) reap(ctx context.Context, unknown []reservation.Detachment) error {
+	err := se.Store.Reservations.Detach(ctx, publish.MergeDetachments(unknown))
 	if some, is := errors.AsType[*reservation.DetachError](err); is {
 		for _, each := range some.Each {
-			a.Log.Error("a reservation that nobody here has stays attached to this node: look at berthctl doctor", zap.Error(each))
+			se.Log.Error("a reservation that nobody here has stays attached to this node: look at berthctl doctor", zap.Error(each))
 		}
 		return nil
 	}
@@ -121,15 +121,15 @@ func (a *Settler) reap(ctx context.Context, unknown []reservation.Detachment) er
 }
 
 // CompareHolder isolates the local container that has the reservation's address if another attachment holds it.
-func (a *Settler) CompareHolder(r record.Reservation) {
-	e := a.Journal.Holder(r.Pool, r.Address)
+func (se *Settler) CompareHolder(r record.Reservation) {
+	e := se.Journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil {
 		return
 	}
-	a.isolator.Isolate(e.Attachment, func(e *journal.Entry) *journal.Isolation {
+	se.isolator.Isolate(e.Attachment, func(e *journal.Entry) *journal.Isolation {
 		same := r.Identity == e.Identity()
 		switch {
-		case r.Holder.Attachment == e.Attachment && r.Holder.Node == a.Name, same && r.Epoch < e.Epoch,
+		case r.Holder.Attachment == e.Attachment && r.Holder.Node == se.Name, same && r.Epoch < e.Epoch,
 			e.Pool != r.Pool || !slices.Contains(e.Addresses, r.Address):
 			return nil
 		}

@@ -16,25 +16,25 @@ import (
 )
 
 // restoreNamed takes in the ports whose containers etcd names. The gate is held.
-func (a *Settler) restoreNamed(etcd *named) {
+func (se *Settler) restoreNamed(etcd *named) {
 	for _, r := range etcd.reservations {
-		if r.Holder == nil || r.Holder.Node != a.Name {
+		if r.Holder == nil || r.Holder.Node != se.Name {
 			continue
 		}
-		if p, is := a.isolator.Unidentified.Of(r.Holder.Attachment); is {
+		if p, is := se.isolator.Unidentified.Of(r.Holder.Attachment); is {
 			i := r.Identity
-			a.RestoreEntry(p, &journal.Entry{
+			se.RestoreEntry(p, &journal.Entry{
 				Attachment: r.Holder.Attachment, Class: allocator.Stateful, App: allocator.App{Namespace: i.Namespace, Name: i.App},
 				Member: i.Member, Pool: r.Pool, Addresses: etcd.reservedWith(r), Epoch: r.Epoch,
 			})
 		}
 	}
 	for _, s := range etcd.assignments {
-		if s.Node != a.Name || a.addresses.OwnerOf(s.Pool, s.Address) != a.Name {
+		if s.Node != se.Name || se.addresses.OwnerOf(s.Pool, s.Address) != se.Name {
 			continue
 		}
-		if p, is := a.isolator.Unidentified.Of(s.Attachment); is {
-			a.RestoreEntry(p, &journal.Entry{
+		if p, is := se.isolator.Unidentified.Of(s.Attachment); is {
+			se.RestoreEntry(p, &journal.Entry{
 				Attachment: s.Attachment, Class: allocator.Stateless, App: s.App, Pool: s.Pool, Addresses: etcd.assignedWith(s),
 			})
 		}
@@ -66,10 +66,10 @@ func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
 
 // RestoreEntry notes an entry that the journal has lost, of a port that is here. An address that another container here has already
 // stays that one's.
-func (a *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
+func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	for _, addr := range e.Addresses {
-		if holder := a.Journal.Holder(e.Pool, addr); holder != nil {
-			a.isolator.SetAside(p, fmt.Sprintf("%s says that it has %s, which %s has", e.Attachment, addr, holder.Attachment))
+		if holder := se.Journal.Holder(e.Pool, addr); holder != nil {
+			se.isolator.SetAside(p, fmt.Sprintf("%s says that it has %s, which %s has", e.Attachment, addr, holder.Attachment))
 			return
 		}
 	}
@@ -77,13 +77,13 @@ func (a *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, time.Now().UTC()
 	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
 	var err error
-	if e.Wiring.Uplink, err = a.Kernel.Uplink(p.Bridge); err != nil {
+	if e.Wiring.Uplink, err = se.Kernel.Uplink(p.Bridge); err != nil {
 		e.Wiring.Unsure = true
-		a.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment),
+		se.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment),
 			zap.Error(err))
 	}
-	a.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment),
+	se.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment),
 		zap.Stringers("addresses", e.Addresses))
-	a.Journal.Keep(e)
-	a.isolator.Identified(p.Name)
+	se.Journal.Keep(e)
+	se.isolator.Identified(p.Name)
 }

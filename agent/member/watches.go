@@ -14,61 +14,61 @@ import (
 )
 
 // followConfig keeps the configuration up to date.
-func (a *Keeper) followConfig(ctx context.Context) error {
-	return a.Store.Config.Follow(ctx, func(c *config.Config) {
-		if a.Configure(c) {
-			a.Log.Info("configuration", zap.Int64("revision", c.Revision), zap.String("pools", node.PoolNames(c)))
+func (k *Keeper) followConfig(ctx context.Context) error {
+	return k.Store.Config.Follow(ctx, func(c *config.Config) {
+		if k.Configure(c) {
+			k.Log.Info("configuration", zap.Int64("revision", c.Revision), zap.String("pools", node.PoolNames(c)))
 		}
-	}, a.ConfigRead)
+	}, k.ConfigRead)
 }
 
 // awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
-func (a *Keeper) awaited(r record.Reservation) bool {
+func (k *Keeper) awaited(r record.Reservation) bool {
 	its := ipam.Address{Pool: r.Pool, Addr: r.Address}
-	isolator := a.Settler.isolator
+	isolator := k.Settler.isolator
 	return isolator.Unidentified.Has(r.Holder.Attachment) || isolator.Awaits(func(at ipam.Address) bool { return at == its })
 }
 
 // followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
-func (a *Keeper) followReservations(ctx context.Context) error {
-	return a.Store.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
-		node.Report(a.Node, u)
-		a.Settler.addresses.Reserved.Take(u)
-		a.Settler.publisher.Orphans.Take(u, a.Name, a.Settler.publisher.Knows)
-		a.Settler.isolator.SettleUnsure(len(u.Repaired) > 0)
+func (k *Keeper) followReservations(ctx context.Context) error {
+	return k.Store.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
+		node.Report(k.Node, u)
+		k.Settler.addresses.Reserved.Take(u)
+		k.Settler.publisher.Orphans.Take(u, k.Name, k.Settler.publisher.Knows)
+		k.Settler.isolator.SettleUnsure(len(u.Repaired) > 0)
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue
 			}
-			if r.Holder != nil && r.Holder.Node == a.Name && a.awaited(r) {
-				a.Reassert.Raise() // who is cut until etcd names it may be named now: settling tells
+			if r.Holder != nil && r.Holder.Node == k.Name && k.awaited(r) {
+				k.Reassert.Raise() // who is cut until etcd names it may be named now: settling tells
 			}
-			if a.Settler.CompareHolder(r); a.Older(r) {
-				a.Background.Go(func() { a.LookAgain(ctx, r) })
+			if k.Settler.CompareHolder(r); k.Older(r) {
+				k.Background.Go(func() { k.LookAgain(ctx, r) })
 			}
 		}
 		for _, r := range u.Gone {
-			if e := a.Journal.Holder(r.Pool, r.Address); e != nil && e.Answered != 0 && e.Identity() == r.Identity {
-				a.Reassert.Raise() // somebody has given up what a container here has: it is asserted, or isolated, by settling
+			if e := k.Journal.Holder(r.Pool, r.Address); e != nil && e.Answered != 0 && e.Identity() == r.Identity {
+				k.Reassert.Raise() // somebody has given up what a container here has: it is asserted, or isolated, by settling
 			}
 		}
 	})
 }
 
 // Older reports whether a word attaches to another what a container here, which is not isolated, has by a later epoch.
-func (a *Keeper) Older(r record.Reservation) bool {
-	e := a.Journal.Holder(r.Pool, r.Address)
+func (k *Keeper) Older(r record.Reservation) bool {
+	e := k.Journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil || r.Identity != e.Identity() || r.Epoch >= e.Epoch || e.Isolated != nil {
 		return false
 	}
-	return r.Holder.Attachment != e.Attachment || r.Holder.Node != a.Name
+	return r.Holder.Attachment != e.Attachment || r.Holder.Node != k.Name
 }
 
 // LookAgain finds out whether a word of an earlier epoch is only late. If it holds, the identity's reservation has ended and
 // was made anew, so that its epochs count from one again: then settling isolates.
-func (a *Keeper) LookAgain(ctx context.Context, r record.Reservation) {
-	now, err := a.Store.Reservations.Of(ctx, r.Pool, r.Address)
+func (k *Keeper) LookAgain(ctx context.Context, r record.Reservation) {
+	now, err := k.Store.Reservations.Of(ctx, r.Pool, r.Address)
 	if err != nil || now != nil && now.Revision == r.Revision {
-		a.Reassert.Raise()
+		k.Reassert.Raise()
 	}
 }

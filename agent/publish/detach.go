@@ -18,33 +18,33 @@ import (
 const DetachTime = 2 * time.Second
 
 // detachAll tells etcd of the detachments that it does not know yet, until it does.
-func (a *Publisher) detachAll(ctx context.Context) error {
+func (p *Publisher) detachAll(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.Detach:
+		case <-p.Detach:
 		}
-		for a.DetachPending(ctx) != nil && ctx.Err() == nil {
+		for p.DetachPending(ctx) != nil && ctx.Err() == nil {
 			task.Pause(ctx, time.Second)
 		}
 	}
 }
 
 // DetachPending tells etcd of the detachments that the journal has pending.
-func (a *Publisher) DetachPending(ctx context.Context) error {
-	pending := a.Journal.Pending()
+func (p *Publisher) DetachPending(ctx context.Context) error {
+	pending := p.Journal.Pending()
 	if len(pending) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, DetachTime)
 	defer cancel()
-	pending, ended := a.endPending(ctx, pending)
+	pending, ended := p.endPending(ctx, pending)
 	all := make([]reservation.Detachment, len(pending))
 	for i, d := range pending {
 		all[i] = detachmentOf(d)
 	}
-	err := a.Store.Reservations.Detach(ctx, all)
+	err := p.Store.Reservations.Detach(ctx, all)
 	failed := map[int]error{}
 	if some, is := errors.AsType[*reservation.DetachError](err); is {
 		failed = some.Each
@@ -55,7 +55,7 @@ func (a *Publisher) DetachPending(ctx context.Context) error {
 		if failed[i] != nil {
 			continue
 		}
-		a.Journal.Detached(d)
+		p.Journal.Detached(d)
 	}
 	return errors.Join(err, ended)
 }
@@ -66,12 +66,12 @@ func detachmentOf(d journal.Detachment) reservation.Detachment {
 
 // endPending ends the reservations that are to end with their detachment, and returns the detachments of the others. One that
 // cannot be ended now is tried again, and keeps no other.
-func (a *Publisher) endPending(ctx context.Context, pending []journal.Detachment) (others []journal.Detachment, err error) {
+func (p *Publisher) endPending(ctx context.Context, pending []journal.Detachment) (others []journal.Detachment, err error) {
 	for _, d := range pending {
-		end := a.Store.Reservations.EndMade
+		end := p.Store.Reservations.EndMade
 		switch {
 		case d.GiveUp:
-			end = a.Store.Reservations.EndHeld
+			end = p.Store.Reservations.EndHeld
 		case !d.Unanswered:
 			others = append(others, d)
 			continue
@@ -80,7 +80,7 @@ func (a *Publisher) endPending(ctx context.Context, pending []journal.Detachment
 			err = failed
 			continue
 		}
-		a.Journal.Detached(d)
+		p.Journal.Detached(d)
 	}
 	return others, err
 }
@@ -102,26 +102,26 @@ func MergeDetachments(all []reservation.Detachment) []reservation.Detachment {
 
 // DetachOrphan detaches a reservation that etcd attaches to this node and that no request and no container here has: what an
 // ADD left behind whose answer from etcd was lost. It reports whether it did.
-func (a *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool {
-	if r.Holder.Node != a.Name {
+func (p *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool {
+	if r.Holder.Node != p.Name {
 		return false
 	}
 	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a request that has the lock is under way: it decides
 	defer cancel()
-	unlock, err := a.Locks.Lock(wait, r.Holder.Attachment)
+	unlock, err := p.Locks.Lock(wait, r.Holder.Attachment)
 	if err != nil {
 		return false
 	}
 	defer unlock()
-	if a.Journal.Get(r.Holder.Attachment) != nil || a.isolator.Unidentified.Has(r.Holder.Attachment) {
+	if p.Journal.Get(r.Holder.Attachment) != nil || p.isolator.Unidentified.Has(r.Holder.Attachment) {
 		return false
 	}
 	d := reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 		Epoch: r.Epoch}
-	session := a.Gate.Session()
+	session := p.Gate.Session()
 	ours := session != nil && r.Revision > session.Generation() // since then the journal has all that was answered
 	if ours {
-		return a.Store.Reservations.EndMade(ctx, d) == nil
+		return p.Store.Reservations.EndMade(ctx, d) == nil
 	}
-	return a.Store.Reservations.Detach(ctx, []reservation.Detachment{d}) == nil
+	return p.Store.Reservations.Detach(ctx, []reservation.Detachment{d}) == nil
 }

@@ -60,18 +60,18 @@ func (s *orphans) drop(r record.Reservation) {
 }
 
 // Knows reports whether the journal has a reservation's holder with its address.
-func (a *Publisher) Knows(r record.Reservation) bool {
-	e := a.Journal.Get(r.Holder.Attachment)
+func (p *Publisher) Knows(r record.Reservation) bool {
+	e := p.Journal.Get(r.Holder.Attachment)
 	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
 }
 
 // reapOrphans detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
 // the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
-func (a *Publisher) reapOrphans(ctx context.Context) error {
+func (p *Publisher) reapOrphans(ctx context.Context) error {
 	return task.Every(ctx, orphanEvery, func() {
-		for _, r := range a.Orphans.list() {
-			if a.Knows(r) || a.DetachOrphan(ctx, r) {
-				a.Orphans.drop(r)
+		for _, r := range p.Orphans.list() {
+			if p.Knows(r) || p.DetachOrphan(ctx, r) {
+				p.Orphans.drop(r)
 			}
 		}
 	})

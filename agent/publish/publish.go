@@ -41,8 +41,8 @@ func New(m *addresses.Manager, i *isolation.Isolator, b *backlog.Backlog, status
 }
 
 // Run lets etcd know, until ctx ends.
-func (a *Publisher) Run(ctx context.Context) error {
-	return task.All(ctx, a.publishAll, a.detachAll, a.reapOrphans)
+func (p *Publisher) Run(ctx context.Context) error {
+	return task.All(ctx, p.publishAll, p.detachAll, p.reapOrphans)
 }
 
 // heartbeat is how often it is looked whether the node's status in etcd says what is so: it is written with what is published, but
@@ -50,64 +50,64 @@ func (a *Publisher) Run(ctx context.Context) error {
 const heartbeat = 3 * time.Second
 
 // statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
-func (a *Publisher) statusShown() bool {
-	session := a.Gate.Session()
-	return session == nil || rollout.Shows(session, a.status())
+func (p *Publisher) statusShown() bool {
+	session := p.Gate.Session()
+	return session == nil || rollout.Shows(session, p.status())
 }
 
 // publishAll writes assignments and the node's status as they change.
-func (a *Publisher) publishAll(ctx context.Context) error {
+func (p *Publisher) publishAll(ctx context.Context) error {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.backlog.Signal:
+		case <-p.backlog.Signal:
 		case <-beat.C:
-			if a.statusShown() {
+			if p.statusShown() {
 				continue
 			}
 		}
-		if a.Waiting() != "" {
+		if p.Waiting() != "" {
 			continue // raised again when the node is ready
 		}
 		// The status first: what it says was applied is in the journal, and so in the backlog, by now.
-		status := a.status()
-		dirty := a.backlog.Take()
-		err := a.publish(ctx, status, dirty)
+		status := p.status()
+		dirty := p.backlog.Take()
+		err := p.publish(ctx, status, dirty)
 		if err != nil {
 			for d := range dirty {
-				a.backlog.Add(d.Pool, []netip.Addr{d.Addr})
+				p.backlog.Add(d.Pool, []netip.Addr{d.Addr})
 			}
 		}
-		a.backlog.Done()
+		p.backlog.Done()
 		if err != nil {
-			a.backlog.Signal.Raise()
-			a.Log.Debug("cannot publish yet", zap.Int("addresses", len(dirty)), zap.Error(err))
+			p.backlog.Signal.Raise()
+			p.Log.Debug("cannot publish yet", zap.Int("addresses", len(dirty)), zap.Error(err))
 			task.Pause(ctx, 200*time.Millisecond)
 		}
 	}
 }
 
-func (a *Publisher) publish(ctx context.Context, status record.Status, dirty map[ipam.Address]struct{}) error {
-	session, err := a.Holding(allocator.Stateless)
+func (p *Publisher) publish(ctx context.Context, status record.Status, dirty map[ipam.Address]struct{}) error {
+	session, err := p.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
 	batch := rollout.Batch{Status: status}
 	compared := map[ipam.BlockID]bool{}
 	for d := range dirty {
-		pool, _, err := a.Pool(d.Pool)
+		pool, _, err := p.Pool(d.Pool)
 		if err != nil {
 			continue // the pool is gone, and with it what was published
 		}
-		if prefix := pool.BlockOf(d.Addr); a.addresses.Blocks.IsUnreadable(d.Pool, prefix) {
-			a.addresses.Blocks.Park(prefix, d) // until its record is mended
+		if prefix := pool.BlockOf(d.Addr); p.addresses.Blocks.IsUnreadable(d.Pool, prefix) {
+			p.addresses.Blocks.Park(prefix, d) // until its record is mended
 			continue
 		}
-		block, ok := a.addresses.Blocks.Of(pool, d.Addr)
-		if !ok || block.OwnerOf(d.Addr) != a.Name {
+		block, ok := p.addresses.Blocks.Of(pool, d.Addr)
+		if !ok || block.OwnerOf(d.Addr) != p.Name {
 			continue // lost: its new owner publishes
 		}
 		if k := block.ID(); !compared[k] {
@@ -115,48 +115,48 @@ func (a *Publisher) publish(ctx context.Context, status record.Status, dirty map
 			batch.Blocks = append(batch.Blocks, block)
 		}
 		assignment := record.Assignment{Pool: d.Pool, Address: d.Addr}
-		e := a.Journal.Holder(d.Pool, d.Addr)
+		e := p.Journal.Holder(d.Pool, d.Addr)
 		if e != nil && e.Isolated != nil {
 			continue // whose the address is, is for etcd to say, not for this node
 		}
 		if e != nil && e.Answered != 0 {
-			batch.Set = append(batch.Set, a.assignment(e, d.Addr))
+			batch.Set = append(batch.Set, p.assignment(e, d.Addr))
 		} else {
 			batch.Clear = append(batch.Clear, assignment)
 		}
 	}
 	err = rollout.Publish(ctx, session, batch)
 	if bad, ok := errors.AsType[*kv.DamagedError](err); ok {
-		a.addresses.Blocks.Spoil(bad)
+		p.addresses.Blocks.Spoil(bad)
 	}
 	if lost, ok := errors.AsType[*block.LostError](err); ok && !broken.Settling {
-		a.addresses.Blocks.Put(lost.Block)
-		a.Gate.Shared(func() { a.addresses.Reconcile(lost.Block.ID()) })
+		p.addresses.Blocks.Put(lost.Block)
+		p.Gate.Shared(func() { p.addresses.Reconcile(lost.Block.ID()) })
 	}
 	return err
 }
 
-func (a *Publisher) assignment(e *journal.Entry, addr netip.Addr) record.Assignment {
-	return record.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: a.Name,
+func (p *Publisher) assignment(e *journal.Entry, addr netip.Addr) record.Assignment {
+	return record.Assignment{Pool: e.Pool, Address: addr, Attachment: e.Attachment, App: e.App, Workload: e.Workload, Node: p.Name,
 		Since: e.Since}
 }
 
 // Republish puts every address into the backlog whose assignment in etcd differs from the journal.
-func (a *Publisher) Republish(assignments []record.Assignment) {
+func (p *Publisher) Republish(assignments []record.Assignment) {
 	in := map[ipam.Address]record.Assignment{}
 	for _, s := range assignments {
 		in[ipam.Address{Pool: s.Pool, Addr: s.Address}] = s
-		if a.addresses.Stale(s) {
-			a.backlog.Add(s.Pool, []netip.Addr{s.Address})
+		if p.addresses.Stale(s) {
+			p.backlog.Add(s.Pool, []netip.Addr{s.Address})
 		}
 	}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range p.Journal.Entries() {
 		for _, addr := range e.Addresses {
 			s, ok := in[ipam.Address{Pool: e.Pool, Addr: addr}]
-			if e.Class == allocator.Stateless && (!ok || s.Attachment != e.Attachment || s.Node != a.Name) {
-				a.backlog.Add(e.Pool, []netip.Addr{addr})
+			if e.Class == allocator.Stateless && (!ok || s.Attachment != e.Attachment || s.Node != p.Name) {
+				p.backlog.Add(e.Pool, []netip.Addr{addr})
 			}
 		}
 	}
-	a.backlog.Signal.Raise()
+	p.backlog.Signal.Raise()
 }

@@ -23,24 +23,24 @@ import (
 const answerPause = 200 * time.Millisecond
 
 // followQuestions answers whatever an operator's tool asks all agents.
-func (a *Reporter) followQuestions(ctx context.Context) error {
+func (re *Reporter) followQuestions(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
-	return admin.FollowRequests(ctx, a.Store.KV, func(q record.ReportRequest) {
-		answering.Go(func() { a.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
+	return admin.FollowRequests(ctx, re.Store.KV, func(q record.ReportRequest) {
+		answering.Go(func() { re.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
 	})
 }
 
 // answerQuestion answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
-func (a *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
+func (re *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
 	ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 	defer cancel()
-	if slices.Contains(q.Repair, a.Name) {
-		a.Log.Info("asked to settle anew", zap.String("by", q.Who))
-		a.detacher.SettleAnew(ctx)
+	if slices.Contains(q.Repair, re.Name) {
+		re.Log.Info("asked to settle anew", zap.String("by", q.Who))
+		re.detacher.SettleAnew(ctx)
 	}
 	for ctx.Err() == nil {
-		session, answer, err := a.holdingsNow()
+		session, answer, err := re.holdingsNow()
 		if err == nil && session != nil {
 			err = admin.Report(ctx, session, q, answer)
 			if err == nil || errors.Is(err, admin.ErrWithdrawn) {
@@ -48,7 +48,7 @@ func (a *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
 			}
 		}
 		if err != nil {
-			a.Log.Debug("cannot answer a question yet", zap.Error(err))
+			re.Log.Debug("cannot answer a question yet", zap.Error(err))
 		}
 		task.Pause(ctx, answerPause)
 	}
@@ -56,30 +56,30 @@ func (a *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
 
 // holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is given back or settles
 // meanwhile.
-func (a *Reporter) holdingsNow() (session *session.Session, answer record.NodeReport, err error) {
-	a.Gate.Exclusive(func() {
-		session = a.Gate.SessionLocked()
-		answer, err = a.holdingsAlone()
+func (re *Reporter) holdingsNow() (session *session.Session, answer record.NodeReport, err error) {
+	re.Gate.Exclusive(func() {
+		session = re.Gate.SessionLocked()
+		answer, err = re.holdingsAlone()
 	})
 	return session, answer, err
 }
 
-func (a *Reporter) holdingsAlone() (record.NodeReport, error) {
-	answer := record.NodeReport{Version: a.Version, Applied: a.updater.Lagging.Revision(), Unpublished: a.backlog.Len(),
-		Undetached: len(a.Journal.Pending())}
-	answer.Attachments = a.heldAttachments()
+func (re *Reporter) holdingsAlone() (record.NodeReport, error) {
+	answer := record.NodeReport{Version: re.Version, Applied: re.updater.Lagging.Revision(), Unpublished: re.backlog.Len(),
+		Undetached: len(re.Journal.Pending())}
+	answer.Attachments = re.heldAttachments()
 	var err error
-	if answer.Ports, err = a.heldPorts(answer.Attachments); err != nil {
+	if answer.Ports, err = re.heldPorts(answer.Attachments); err != nil {
 		return answer, err
 	}
-	answer.Spaces = a.heldSpaces()
-	answer.Notes, err = a.badNotes()
+	answer.Spaces = re.heldSpaces()
+	answer.Notes, err = re.badNotes()
 	return answer, err
 }
 
-func (a *Reporter) heldAttachments() []record.HeldAttachment {
+func (re *Reporter) heldAttachments() []record.HeldAttachment {
 	all := []record.HeldAttachment{}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range re.Journal.Entries() {
 		all = append(all, record.HeldAttachment{
 			Attachment: e.Attachment, Role: e.Role, Class: e.Class, Pool: e.Pool, Addresses: e.Addresses, App: e.App, Member: e.Member,
 			Epoch: e.Epoch, Since: e.Since, Answered: e.Answered != 0, Port: e.Wiring.Port, Isolated: e.IsolatedWhy(),
@@ -90,12 +90,12 @@ func (a *Reporter) heldAttachments() []record.HeldAttachment {
 }
 
 // heldPorts joins the links with the classes' members. What no attachment is to have, its alias tells of.
-func (a *Reporter) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
-	links, err := a.Kernel.Ports()
+func (re *Reporter) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
+	links, err := re.Kernel.Ports()
 	if err != nil {
 		return nil, err
 	}
-	classes, err := a.Kernel.Classes()
+	classes, err := re.Kernel.Classes()
 	if err != nil {
 		return nil, err
 	}
@@ -119,9 +119,9 @@ func (a *Reporter) heldPorts(attachments []record.HeldAttachment) ([]record.Held
 	return all, nil
 }
 
-func (a *Reporter) heldSpaces() []record.HeldSpace {
+func (re *Reporter) heldSpaces() []record.HeldSpace {
 	all := []record.HeldSpace{}
-	a.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
+	re.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
 		c := s.Counts()
 		all = append(all, record.HeldSpace{
 			Pool: k.Pool, Family: k.Family.String(), Parts: s.Parts(),
@@ -134,8 +134,8 @@ func (a *Reporter) heldSpaces() []record.HeldSpace {
 	return all
 }
 
-func (a *Reporter) badNotes() (bad []record.BadNote, err error) {
-	notes, err := wire.ReadNotes(a.Spool)
+func (re *Reporter) badNotes() (bad []record.BadNote, err error) {
+	notes, err := wire.ReadNotes(re.Spool)
 	for _, n := range notes {
 		if n.Err != nil {
 			bad = append(bad, record.BadNote{Path: n.Path, Reason: n.Err.Error()})

@@ -19,30 +19,30 @@ const statefulPatience = time.Minute
 // service for its error, and orchestrators evict all that runs there: so it fails only for what keeps this node from serving
 // the network at all. A pool that is full is full on every node, and one container's trouble is told by CHECK, the log and the
 // metrics; neither is a reason.
-func (a *Reporter) StatusOf(ctx context.Context, r *wire.Request) error {
-	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
+func (re *Reporter) StatusOf(ctx context.Context, r *wire.Request) error {
+	if err := re.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return unavailable(err)
 	}
-	if err := a.serving(); err != nil {
+	if err := re.serving(); err != nil {
 		return unavailable(err)
 	}
-	if r.Role == wire.IPAM && a.Strict() {
+	if r.Role == wire.IPAM && re.Strict() {
 		return unavailable(attach.ErrStrictIPAM)
 	}
 	name := r.Pool
 	if name == "" {
 		name = wire.DefaultPool
 	}
-	pool, config, err := a.PoolNow(ctx, name)
+	pool, config, err := re.PoolNow(ctx, name)
 	if err != nil {
 		return unavailable(err)
 	}
 	if len(pool.Stateful) > 0 {
-		if err := a.statefulReady(); err != nil {
+		if err := re.statefulReady(); err != nil {
 			return unavailable(err)
 		}
 	}
-	if config.Settings.StatusExhausted && a.addresses.Exhausted.Lately(name) {
+	if config.Settings.StatusExhausted && re.addresses.Exhausted.Lately(name) {
 		return unavailable(fmt.Errorf("pool %q is exhausted: an ADD on this node has waited for an address in vain within the last minute", name))
 	}
 	return nil
@@ -51,42 +51,42 @@ func (a *Reporter) StatusOf(ctx context.Context, r *wire.Request) error {
 func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%w", err) }
 
 // serving says why this node can serve no ADD at all, or nil.
-func (a *Reporter) serving() error {
-	if reason := a.Waiting(); reason != "" {
+func (re *Reporter) serving() error {
+	if reason := re.Waiting(); reason != "" {
 		return errors.New(reason)
 	}
-	if reason := a.Unreadable(); reason != "" {
+	if reason := re.Unreadable(); reason != "" {
 		return fmt.Errorf("the configuration cannot be read: %s", reason)
 	}
-	if left := a.Rights.Remaining(allocator.Stateless); left <= 0 {
+	if left := re.Rights.Remaining(allocator.Stateless); left <= 0 {
 		return fmt.Errorf("no container can be served, stateless or stateful: this node has had no session in etcd for %s longer than "+
 			"its address lease lasts", (-left).Round(time.Second))
 	}
-	if err := a.Journal.Room(); err != nil {
+	if err := re.Journal.Room(); err != nil {
 		return fmt.Errorf("new ADDs are refused, all else goes on: %w", err)
 	}
 	return nil
 }
 
 // NotReady says why this node can serve no ADD of a class that its pools have, or nil.
-func (a *Reporter) NotReady() error {
-	if err := a.serving(); err != nil {
+func (re *Reporter) NotReady() error {
+	if err := re.serving(); err != nil {
 		return err
 	}
-	for _, pool := range a.Config().Pools {
+	for _, pool := range re.Config().Pools {
 		if len(pool.Stateful) > 0 {
-			return a.statefulReady()
+			return re.statefulReady()
 		}
 	}
 	return nil
 }
 
 // statefulReady says why no stateful ADD has been possible for long, or nil.
-func (a *Reporter) statefulReady() error {
-	if left := a.Rights.Remaining(allocator.Stateful); left < -statefulPatience {
+func (re *Reporter) statefulReady() error {
+	if left := re.Rights.Remaining(allocator.Stateful); left < -statefulPatience {
 		return fmt.Errorf("no stateful container can be served: this node has had no session in etcd for %s longer than its right over "+
 			"stateful addresses lasts (stateless ones go on for %s)",
-			(-left).Round(time.Second), a.Rights.Remaining(allocator.Stateless).Round(time.Second))
+			(-left).Round(time.Second), re.Rights.Remaining(allocator.Stateless).Round(time.Second))
 	}
 	return nil
 }

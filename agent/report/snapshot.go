@@ -9,23 +9,23 @@ import (
 )
 
 // Snapshot is what the gauges show, read when they are scraped.
-func (a *Reporter) Snapshot() metrics.Snapshot {
-	lagging := &a.updater.Lagging
+func (re *Reporter) Snapshot() metrics.Snapshot {
+	lagging := &re.updater.Lagging
 	s := metrics.Snapshot{
-		Attachments: map[string]int{}, Rights: map[string]time.Duration{}, Backlog: a.backlog.Len(), Isolated: a.Journal.Isolated(),
-		Waiting: a.addresses.Waiters.Count(), Journal: a.Journal.Bytes(), Findings: a.Findings.Counts(), Revision: a.Config().Revision,
+		Attachments: map[string]int{}, Rights: map[string]time.Duration{}, Backlog: re.backlog.Len(), Isolated: re.Journal.Isolated(),
+		Waiting: re.addresses.Waiters.Count(), Journal: re.Journal.Bytes(), Findings: re.Findings.Counts(), Revision: re.Config().Revision,
 		Applied: lagging.Revision(), Live: lagging.LiveRevision(), Outdated: lagging.Outdated(),
 	}
-	session := a.Gate.Session()
+	session := re.Gate.Session()
 	s.Recovering = session != nil && session.Recovering()
 	for _, class := range allocator.Classes {
 		s.Attachments[string(class)] = 0
-		s.Rights[string(class)] = a.Rights.Remaining(class)
+		s.Rights[string(class)] = re.Rights.Remaining(class)
 	}
-	for _, e := range a.Journal.Entries() {
+	for _, e := range re.Journal.Entries() {
 		s.Attachments[string(e.Class)]++
 	}
-	a.addresses.Pools.Each(func(k addresses.SpaceKey, space *allocator.Space) {
+	re.addresses.Pools.Each(func(k addresses.SpaceKey, space *allocator.Space) {
 		c := space.Counts()
 		s.Pools = append(s.Pools, metrics.Pool{
 			Name: k.Pool, Family: k.Family.String(), Blocks: len(space.Parts()),

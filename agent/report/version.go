@@ -32,7 +32,7 @@ func New(n *node.Node, m *addresses.Manager, u *update.Updater, d *attach.Detach
 }
 
 // Run answers reports that an operator's tool asks all agents for, until ctx ends.
-func (a *Reporter) Run(ctx context.Context) error { return a.followQuestions(ctx) }
+func (re *Reporter) Run(ctx context.Context) error { return re.followQuestions(ctx) }
 
 // parameters are a selection as the one that reads them wants it.
 func parameters(s *wire.Select) map[string][]string {
@@ -52,21 +52,21 @@ func parameters(s *wire.Select) map[string][]string {
 }
 
 // ReadSelected is what the socket answers.
-func (a *Reporter) ReadSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
+func (re *Reporter) ReadSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
 	set, err := rollout.SelectorOf(parameters(s))
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeOperation, "%w", err)
 	}
-	return a.VersionOf(ctx, set)
+	return re.VersionOf(ctx, set)
 }
 
 // VersionOf is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
 // berthctl passes.
-func (a *Reporter) VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error) {
-	if err := a.Allowed(wire.Read); err != nil {
+func (re *Reporter) VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error) {
+	if err := re.Allowed(wire.Read); err != nil {
 		return nil, err
 	}
-	reports, err := a.Readings.next(ctx, &a.Background, a.Store.Rollout.Reports)
+	reports, err := re.Readings.next(ctx, &re.Background, re.Store.Rollout.Reports)
 	if err != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the version cannot be read now: %w", err)
 	}

@@ -30,8 +30,8 @@ func New(i *isolation.Isolator, s *server.Socket, settings string) *Keeper {
 }
 
 // Run keeps the run directory, until ctx ends.
-func (a *Keeper) Run(ctx context.Context) error {
-	return task.All(ctx, a.keepRunDir, a.watchSettings)
+func (k *Keeper) Run(ctx context.Context) error {
+	return task.All(ctx, k.keepRunDir, k.watchSettings)
 }
 
 // runDirEvery is how often the agent looks whether its run directory is as it has left it.
@@ -45,75 +45,75 @@ const (
 
 // keepRunDir puts back what somebody has removed of the run directory while the agent runs, from what it has in memory, and
 // tells what cannot be put back. It also does again what has failed of isolating containers.
-func (a *Keeper) keepRunDir(ctx context.Context) error {
+func (k *Keeper) keepRunDir(ctx context.Context) error {
 	return task.Every(ctx, runDirEvery, func() {
-		a.isolator.CutAgain()
-		a.keepJournal()
-		a.keepSocket(ctx)
-		a.missEtcd()
+		k.isolator.CutAgain()
+		k.keepJournal()
+		k.keepSocket(ctx)
+		k.missEtcd()
 	})
 }
 
 // missEtcd tells that the socket of this machine's own etcd is gone, which only that etcd can make.
-func (a *Keeper) missEtcd() {
-	for _, endpoint := range a.Etcd {
+func (k *Keeper) missEtcd() {
+	for _, endpoint := range k.Etcd {
 		path, is := strings.CutPrefix(endpoint, "unix://")
 		if !is {
 			continue
 		}
 		var s unix.Stat_t
 		if err := unix.Stat(path, &s); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			a.Findings.Set(findingSocket, path,
+			k.Findings.Set(findingSocket, path,
 				"somebody has removed the socket of etcd: berthctl does not reach it, nor does this agent once its connection ends",
 				"restart berthd, or whoever runs that etcd; the containers stay as they are")
 		} else {
-			a.Findings.Clear(findingSocket, path)
+			k.Findings.Clear(findingSocket, path)
 		}
 	}
 }
 
 // keepJournal writes the journal anew where its file is gone or lacks something.
-func (a *Keeper) keepJournal() {
-	wrong, err := a.Journal.CatchUp()
+func (k *Keeper) keepJournal() {
+	wrong, err := k.Journal.CatchUp()
 	switch {
 	case err != nil:
-		a.Findings.Set(findingJournal, a.Journal.Path(),
+		k.Findings.Set(findingJournal, k.Journal.Path(),
 			fmt.Sprintf("the journal lacks what this agent knows (%v), and cannot be written anew: %v; new ADDs are refused", wrong, err),
 			"make room in the run directory, and let the agent write there; do not restart it before")
 		return
 	case wrong != nil:
-		a.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", a.Journal.Path()),
+		k.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", k.Journal.Path()),
 			zap.Error(wrong))
 	}
-	a.Findings.Clear(findingJournal, a.Journal.Path())
-	if err := a.Journal.Room(); err != nil {
-		a.Findings.Set(findingFull, a.Journal.Path(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err),
+	k.Findings.Clear(findingJournal, k.Journal.Path())
+	if err := k.Journal.Room(); err != nil {
+		k.Findings.Set(findingFull, k.Journal.Path(), fmt.Sprintf("%v; new ADDs are refused, all else goes on", err),
 			"make room in the run directory")
 		return
 	}
-	a.Findings.Clear(findingFull, a.Journal.Path())
+	k.Findings.Clear(findingFull, k.Journal.Path())
 }
 
 // keepSocket has the socket listen anew where its file is gone or another's, and the spool's directory made.
-func (a *Keeper) keepSocket(ctx context.Context) {
+func (k *Keeper) keepSocket(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // the agent is ending, and so is its socket
 	}
-	l, err := a.socket.Mend()
+	l, err := k.socket.Mend()
 	if err != nil {
-		a.Findings.Set(findingSocket, a.socket.Path,
+		k.Findings.Set(findingSocket, k.socket.Path,
 			fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),
 			"make room in the run directory, and let the agent write there")
 		return
 	}
-	a.Findings.Clear(findingSocket, a.socket.Path)
+	k.Findings.Clear(findingSocket, k.socket.Path)
 	if l == nil {
 		return
 	}
-	a.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", a.socket.Path))
-	a.Background.Go(func() {
-		if err := a.socket.Serve(ctx, l); err != nil {
-			a.Log.Error("cannot serve on the socket that was made anew; it is made again", zap.Error(err))
+	k.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", k.socket.Path))
+	k.Background.Go(func() {
+		if err := k.socket.Serve(ctx, l); err != nil {
+			k.Log.Error("cannot serve on the socket that was made anew; it is made again", zap.Error(err))
 		}
 	})
 }

@@ -18,27 +18,27 @@ const settingsChanged = "settings-changed"
 const settingsEvery = 10 * time.Second
 
 // watchSettings tells when a file that this agent got its settings from was changed after it has started: they are read once.
-func (a *Keeper) watchSettings(ctx context.Context) error {
-	if a.settingsFile == "" {
+func (k *Keeper) watchSettings(ctx context.Context) error {
+	if k.settingsFile == "" {
 		return nil
 	}
-	then, err := stateOf(a.settingsFile)
+	then, err := stateOf(k.settingsFile)
 	if err != nil {
-		a.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file",
+		k.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file",
 			zap.Error(err))
 	}
-	return task.Every(ctx, settingsEvery, func() { a.compareSettings(then) })
+	return task.Every(ctx, settingsEvery, func() { k.compareSettings(then) })
 }
 
 // compareSettings compares the file with what it was when this agent started. One that cannot be read now tells nothing.
-func (a *Keeper) compareSettings(then fileState) {
-	now, err := stateOf(a.settingsFile)
+func (k *Keeper) compareSettings(then fileState) {
+	now, err := stateOf(k.settingsFile)
 	switch {
 	case err != nil:
 	case now == then:
-		a.Findings.Clear(settingsChanged, a.settingsFile)
+		k.Findings.Clear(settingsChanged, k.settingsFile)
 	default:
-		a.Findings.Set(settingsChanged, a.settingsFile,
+		k.Findings.Set(settingsChanged, k.settingsFile,
 			fmt.Sprintf("it was changed at %s, and this agent goes by what it said when it started", now.changed.Format(time.RFC3339)),
 			"restart the agent (systemctl restart berthd, or kubectl rollout restart its DaemonSet): that ends no container")
 	}

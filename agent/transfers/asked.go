@@ -26,39 +26,39 @@ func asksFor(there, d record.Demand) bool {
 }
 
 // giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
-func (a *Exchange) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
+func (e *Exchange) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
 	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
-		o := a.TakeOutAddress(d.Pool, addr)
+		o := e.TakeOutAddress(d.Pool, addr)
 		if o == nil {
 			continue
 		}
 		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
 		if err != nil && !Definite(err) {
-			a.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
+			e.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
 				zap.Error(err))
-			a.addresses.MarkIndeterminate(o)
+			e.addresses.MarkIndeterminate(o)
 			return false
 		}
-		a.addresses.Resolved(o, after)
+		e.addresses.Resolved(o, after)
 		switch {
 		case err == nil:
-			a.Metrics.Gift("given")
-			a.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
-			a.demands.drop(d)
+			e.Metrics.Gift("given")
+			e.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
+			e.demands.drop(d)
 			return true
 		case errors.Is(err, block.ErrDemandMet):
-			a.demands.drop(d)
+			e.demands.drop(d)
 			return true
 		}
-		a.Log.Debug("did not give an address that was asked for", zap.Stringer("address", addr), zap.Error(err))
+		e.Log.Debug("did not give an address that was asked for", zap.Stringer("address", addr), zap.Error(err))
 	}
 	return false
 }
 
 // TakeOutAddress takes one address out of the allocator, if it is free there; nil: it is not.
-func (a *Exchange) TakeOutAddress(pool string, addr netip.Addr) *addresses.InFlight {
+func (e *Exchange) TakeOutAddress(pool string, addr netip.Addr) *addresses.InFlight {
 	part := netip.PrefixFrom(addr, addr.BitLen())
-	return a.addresses.TakeOut(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
+	return e.addresses.TakeOut(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
 		s.Settle(wire.Boottime())
 		return part, s.Owns(addr) && s.Remove(part) == nil
 	})

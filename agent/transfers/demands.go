@@ -37,8 +37,8 @@ func New(m *addresses.Manager, b *backlog.Backlog) *Exchange {
 }
 
 // Run demands, gives and gives back, until ctx ends.
-func (a *Exchange) Run(ctx context.Context) error {
-	return task.All(ctx, a.followDemands, a.demandAll, a.giveAll, a.giveBackIdle)
+func (e *Exchange) Run(ctx context.Context) error {
+	return task.All(ctx, e.followDemands, e.demandAll, e.giveAll, e.giveBackIdle)
 }
 
 // afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
@@ -106,38 +106,38 @@ func (d *demands) split(node string) (own map[string]record.Demand, others []rec
 }
 
 // followDemands keeps the view of who waits for addresses.
-func (a *Exchange) followDemands(ctx context.Context) error {
-	return a.Store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
-		node.Report(a.Node, u)
-		if a.demands.take(u, a.Name) {
-			time.AfterFunc(afterGift, a.addresses.Waiters.Signal.Raise)
+func (e *Exchange) followDemands(ctx context.Context) error {
+	return e.Store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
+		node.Report(e.Node, u)
+		if e.demands.take(u, e.Name) {
+			time.AfterFunc(afterGift, e.addresses.Waiters.Signal.Raise)
 		}
 		if len(u.Set) > 0 {
-			a.addresses.ToGive.Raise()
+			e.addresses.ToGive.Raise()
 		}
 	})
 }
 
 // demandAll asks the other nodes for addresses as long as an ADD waits here, and no longer.
-func (a *Exchange) demandAll(ctx context.Context) error {
+func (e *Exchange) demandAll(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.addresses.Waiters.Signal:
+		case <-e.addresses.Waiters.Signal:
 		}
-		if err := a.demandOnce(ctx); err != nil {
-			a.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
+		if err := e.demandOnce(ctx); err != nil {
+			e.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
 			task.Pause(ctx, 200*time.Millisecond)
-			a.addresses.Waiters.Signal.Raise()
+			e.addresses.Waiters.Signal.Raise()
 		}
 	}
 }
 
-func (a *Exchange) demandOnce(ctx context.Context) error {
-	own, _ := a.demands.split(a.Name)
+func (e *Exchange) demandOnce(ctx context.Context) error {
+	own, _ := e.demands.split(e.Name)
 	wanted := map[string]record.Demand{}
-	for k, n := range a.addresses.Waiters.Counts() {
+	for k, n := range e.addresses.Waiters.Counts() {
 		d := wanted[k.Pool]
 		if d.Pool = k.Pool; k.Family == allocator.V4 {
 			d.V4 = n
@@ -146,11 +146,11 @@ func (a *Exchange) demandOnce(ctx context.Context) error {
 		}
 		wanted[k.Pool] = d
 	}
-	a.addresses.Requested.Into(wanted)
+	e.addresses.Requested.Into(wanted)
 	if len(own)+len(wanted) == 0 {
 		return nil
 	}
-	session, err := a.Holding(allocator.Stateless)
+	session, err := e.Holding(allocator.Stateless)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (a *Exchange) demandOnce(ctx context.Context) error {
 		if d, err = block.Demand(ctx, session, d); err != nil {
 			return err
 		}
-		a.demands.put(d)
+		e.demands.put(d)
 	}
 	for pool, d := range own {
 		if _, ok := wanted[pool]; ok {
@@ -170,7 +170,7 @@ func (a *Exchange) demandOnce(ctx context.Context) error {
 		if err := block.Withdraw(ctx, session, pool); err != nil {
 			return err
 		}
-		a.demands.drop(d)
+		e.demands.drop(d)
 	}
 	return nil
 }

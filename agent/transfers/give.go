@@ -27,36 +27,36 @@ const (
 
 // giveAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
 // address was freed, a quarantine has ended. It also settles what is in doubt.
-func (a *Exchange) giveAll(ctx context.Context) error {
+func (e *Exchange) giveAll(ctx context.Context) error {
 	timer := time.NewTimer(settleEvery)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.addresses.ToGive:
+		case <-e.addresses.ToGive:
 		case <-timer.C:
 		}
-		a.resolveIndeterminate(ctx)
+		e.resolveIndeterminate(ctx)
 		wait := settleEvery
-		if _, others := a.demands.split(a.Name); len(others) > 0 {
+		if _, others := e.demands.split(e.Name); len(others) > 0 {
 			task.Pause(ctx, rand.N(startWithin))
-			wait = a.meetDemands(ctx)
+			wait = e.meetDemands(ctx)
 		}
 		timer.Reset(wait)
 	}
 }
 
 // meetDemands gives what it can, and returns when to look again.
-func (a *Exchange) meetDemands(ctx context.Context) time.Duration {
+func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 	wait := settleEvery
-	session, err := a.Holding(allocator.Stateless)
-	if err != nil || broken.Settling && a.Unsettled.Load() {
+	session, err := e.Holding(allocator.Stateless)
+	if err != nil || broken.Settling && e.Unsettled.Load() {
 		return wait
 	}
-	_, others := a.demands.split(a.Name)
+	_, others := e.demands.split(e.Name)
 	for _, d := range others {
-		if a.giveAsked(ctx, session, d) {
+		if e.giveAsked(ctx, session, d) {
 			continue // the demand is met: what is still waited for is demanded anew
 		}
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
@@ -64,45 +64,45 @@ func (a *Exchange) meetDemands(ctx context.Context) time.Duration {
 			if d.Of(f) == 0 {
 				continue
 			}
-			if a.Give(ctx, session, d, k) {
+			if e.Give(ctx, session, d, k) {
 				break // the demand is met: what is still waited for is demanded anew
 			}
-			wait = min(wait, a.addresses.UntilRested(k))
+			wait = min(wait, e.addresses.UntilRested(k))
 		}
 	}
 	return wait
 }
 
 // Give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
-func (a *Exchange) Give(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
-	full := a.addresses.Blocks.UnreadableIn(k.Pool, a.Config()) // and blocks that cannot be split further
+func (e *Exchange) Give(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
+	full := e.addresses.Blocks.UnreadableIn(k.Pool, e.Config()) // and blocks that cannot be split further
 	for range giveTries {
-		o := a.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
-			return s.Half(wire.Boottime(), a.addresses.Waiters.Len(k), full...)
+		o := e.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+			return s.Half(wire.Boottime(), e.addresses.Waiters.Len(k), full...)
 		})
 		if o == nil {
 			return false
 		}
 		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
 		if err != nil && !Definite(err) {
-			a.Log.Warn("a gift is in doubt", zap.Stringer("part", o.Part), zap.Error(err))
-			a.addresses.MarkIndeterminate(o)
+			e.Log.Warn("a gift is in doubt", zap.Stringer("part", o.Part), zap.Error(err))
+			e.addresses.MarkIndeterminate(o)
 			return false
 		}
-		a.addresses.Resolved(o, after)
+		e.addresses.Resolved(o, after)
 		switch _, changed := errors.AsType[*block.LostError](err); {
 		case err == nil:
-			a.Metrics.Gift("given")
-			a.Log.Info("gave addresses", zap.String("pool", k.Pool), zap.Stringer("part", o.Part), zap.String("to", d.Node))
-			a.demands.drop(d)
+			e.Metrics.Gift("given")
+			e.Log.Info("gave addresses", zap.String("pool", k.Pool), zap.Stringer("part", o.Part), zap.String("to", d.Node))
+			e.demands.drop(d)
 			return true
 		case errors.Is(err, block.ErrDemandMet):
-			a.demands.drop(d)
+			e.demands.drop(d)
 			return true
 		case errors.Is(err, block.ErrManyParts):
 			full = append(full, o.Block.Prefix)
 		case !changed:
-			a.Log.Debug("gave nothing", zap.Stringer("part", o.Part), zap.Error(err))
+			e.Log.Debug("gave nothing", zap.Stringer("part", o.Part), zap.Error(err))
 			return false
 		}
 	}
@@ -118,18 +118,18 @@ func Definite(err error) bool {
 
 // resolveIndeterminate finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
 // was not carried out by then never is.
-func (a *Exchange) resolveIndeterminate(ctx context.Context) {
-	for _, o := range a.addresses.Indeterminate() {
-		session, err := a.Holding(allocator.Stateless)
+func (e *Exchange) resolveIndeterminate(ctx context.Context) {
+	for _, o := range e.addresses.Indeterminate() {
+		session, err := e.Holding(allocator.Stateless)
 		if err != nil {
 			return
 		}
 		now, err := block.Resolve(ctx, session, o.Block)
 		if err != nil {
-			a.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.Part), zap.Error(err))
+			e.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.Part), zap.Error(err))
 			continue
 		}
-		a.addresses.Resolved(o, now)
-		a.Log.Info("settled what was in doubt", zap.Stringer("part", o.Part), zap.String("owner", now.OwnerOf(o.Part.Addr())))
+		e.addresses.Resolved(o, now)
+		e.Log.Info("settled what was in doubt", zap.Stringer("part", o.Part), zap.String("owner", now.OwnerOf(o.Part.Addr())))
 	}
 }

@@ -21,10 +21,10 @@ const (
 // giveBackIdle returns the blocks in which nothing is held or kept for its app, beyond what one block has to spare; of a
 // pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand. Those of a pool
 // that is drained it returns at once.
-func (a *Exchange) giveBackIdle(ctx context.Context) error {
+func (e *Exchange) giveBackIdle(ctx context.Context) error {
 	for last := time.Now(); ; {
 		wait := giveBackEvery - time.Since(last)
-		if a.drains() {
+		if e.drains() {
 			wait = min(wait, drainEvery)
 		}
 		timer := time.NewTimer(max(wait, 0))
@@ -32,61 +32,61 @@ func (a *Exchange) giveBackIdle(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
-		case <-a.draining:
+		case <-e.draining:
 			timer.Stop()
 		case <-timer.C:
 		}
-		drained := func(pool string) bool { p, there := a.Config().Pools[pool]; return !there || p.Draining }
+		drained := func(pool string) bool { p, there := e.Config().Pools[pool]; return !there || p.Draining }
 		if time.Since(last) >= giveBackEvery {
 			last, drained = time.Now(), func(string) bool { return true }
 		}
-		a.GiveBackBlocks(ctx, drained)
+		e.GiveBackBlocks(ctx, drained)
 	}
 }
 
 // drains reports whether this node has something of a pool that is drained.
-func (a *Exchange) drains() (drains bool) {
-	pools := a.Config().Pools
-	a.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
+func (e *Exchange) drains() (drains bool) {
+	pools := e.Config().Pools
+	e.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
 		drains = drains || pools[k.Pool].Draining && s.OwnsAny()
 	})
 	return drains
 }
 
 // GiveBackBlocks returns what is idle of the pools that it is to look at.
-func (a *Exchange) GiveBackBlocks(ctx context.Context, looked func(pool string) bool) {
-	session, err := a.Holding(allocator.Stateless)
-	if err != nil || a.backlog.Len() > 0 {
+func (e *Exchange) GiveBackBlocks(ctx context.Context, looked func(pool string) bool) {
+	session, err := e.Holding(allocator.Stateless)
+	if err != nil || e.backlog.Len() > 0 {
 		return // what etcd shows of a block is to be right before its owner changes
 	}
-	for _, o := range a.idle(looked) {
+	for _, o := range e.idle(looked) {
 		after, err := block.Release(ctx, session, o.Block, o.Part)
 		if err != nil && !Definite(err) {
-			a.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.Part), zap.Error(err))
-			a.addresses.MarkIndeterminate(o)
+			e.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.Part), zap.Error(err))
+			e.addresses.MarkIndeterminate(o)
 			continue
 		}
-		a.addresses.Resolved(o, after)
+		e.addresses.Resolved(o, after)
 		if err != nil {
-			a.Log.Warn("cannot give a block back", zap.Stringer("block", o.Part), zap.Error(err))
+			e.Log.Warn("cannot give a block back", zap.Stringer("block", o.Part), zap.Error(err))
 			continue
 		}
-		a.Log.Info("gave a block back", zap.String("pool", o.Space.Pool), zap.Stringer("block", o.Part))
+		e.Log.Info("gave a block back", zap.String("pool", o.Space.Pool), zap.Stringer("block", o.Part))
 	}
 }
 
 // idle takes at most one part of each space out of the allocator: one that leaves a block's worth of free addresses.
-func (a *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFlight) {
-	now, pools := wire.Boottime(), a.Config().Pools
-	for _, k := range a.addresses.Pools.Keys() {
+func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFlight) {
+	now, pools := wire.Boottime(), e.Config().Pools
+	for _, k := range e.addresses.Pools.Keys() {
 		if !looked(k.Pool) {
 			continue
 		}
 		p, wanted := pools[k.Pool]
-		o := a.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+		o := e.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()
 			for _, part := range s.Idle(now) {
-				if wanted && a.addresses.Blocks.IsUnreadable(k.Pool, p.BlockOf(part.Addr())) {
+				if wanted && e.addresses.Blocks.IsUnreadable(k.Pool, p.BlockOf(part.Addr())) {
 					continue // nobody can write what its record is to be
 				}
 				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {

@@ -30,7 +30,7 @@ func Given(role string, pool *allocator.Pool) *journal.Given {
 
 // outdated are the containers that lack something of the configuration which only a new container can get, with the
 // reasons. Of those whose journal does not say what they were given, etcd's history is asked.
-func (a *Updater) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
+func (u *Updater) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
 	reasons := map[allocator.Attachment]string{}
 	var unrecorded []*journal.Entry
 	for _, e := range entries {
@@ -48,9 +48,9 @@ func (a *Updater) outdated(ctx context.Context, entries []*journal.Entry, config
 	if len(unrecorded) == 0 {
 		return reasons
 	}
-	recorded, err := a.recallGiven(ctx, unrecorded)
+	recorded, err := u.recallGiven(ctx, unrecorded)
 	if err != nil {
-		a.Log.Warn("what containers were given when they were made is not known yet; trying again: see the error for what keeps etcd's "+
+		u.Log.Warn("what containers were given when they were made is not known yet; trying again: see the error for what keeps etcd's "+
 			"history from being read", zap.Error(err))
 	}
 	for _, e := range unrecorded {
@@ -95,20 +95,20 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 
 // recallGiven finds out by etcd's history what containers were given of which the journal does not say it: it is of an
 // older release, or was lost. It records that in the journal and returns the new entries.
-func (a *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
-	history, err := a.Store.Config.History(ctx)
+func (u *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
+	history, err := u.Store.Config.History(ctx)
 	damaged, bad := errors.AsType[*kv.DamagedError](err)
 	if err != nil && !bad {
 		return nil, err
 	}
 	if bad {
 		history = nil // it cannot tell any more
-		a.Log.Warn("etcd's history of the configuration has a damaged record: containers of which the journal does not say what they "+
+		u.Log.Warn("etcd's history of the configuration has a damaged record: containers of which the journal does not say what they "+
 			"were given count as outdated until they are made anew", zap.Error(damaged))
 	}
 	recorded := map[allocator.Attachment]*journal.Entry{}
 	for _, e := range entries {
-		now, err := a.recordGiven(ctx, e, recall(history, e))
+		now, err := u.recordGiven(ctx, e, recall(history, e))
 		if err != nil {
 			return recorded, err
 		}
@@ -121,20 +121,20 @@ func (a *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (ma
 
 // recordGiven writes into the journal what a container was given, unless an ADD has done so meanwhile. It returns nil where
 // the container has gone.
-func (a *Updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
-	unlock, err := a.Locks.Lock(ctx, e.Attachment)
+func (u *Updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
+	unlock, err := u.Locks.Lock(ctx, e.Attachment)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	var now *journal.Entry
-	a.Gate.Shared(func() {
-		if now = a.Journal.Get(e.Attachment); now == nil || now.Given != nil {
+	u.Gate.Shared(func() {
+		if now = u.Journal.Get(e.Attachment); now == nil || now.Given != nil {
 			return
 		}
 		next := *now
 		next.Given, now = g, &next
-		err = a.Journal.Change(&next)
+		err = u.Journal.Change(&next)
 	})
 	return now, err
 }

@@ -13,7 +13,7 @@ import (
 
 // openNamespace opens the network namespace of a running container: by the path that the runtime named, if the agent
 // sees it there, else by a process that lives in it. An agent keeps none open, since an open namespace stays alive.
-func (a *Updater) openNamespace(e *journal.Entry) (*os.File, error) {
+func (u *Updater) openNamespace(e *journal.Entry) (*os.File, error) {
 	if f, err := openSame(e.Netns, e.Inode); err == nil {
 		return f, nil
 	}

@@ -46,7 +46,7 @@ func New(n *node.Node, b *backlog.Backlog, h *host.Keeper) *Updater {
 }
 
 // Run brings containers to each new configuration, until ctx ends.
-func (a *Updater) Run(ctx context.Context) error { return a.rollOut(ctx) }
+func (u *Updater) Run(ctx context.Context) error { return u.rollOut(ctx) }
 
 const (
 	rolloutParallel = 8 // containers that are brought to a new configuration at once
@@ -139,11 +139,11 @@ func remakes(reasons map[allocator.Attachment]record.Lag) (n int) {
 }
 
 // Status is what the node tells the cluster of itself.
-func (a *Updater) Status() record.Status {
-	s := record.Status{Address: a.Address, Version: a.Version, Containers: a.Journal.Len()}
-	all := a.Findings.List()
+func (u *Updater) Status() record.Status {
+	s := record.Status{Address: u.Address, Version: u.Version, Containers: u.Journal.Len()}
+	all := u.Findings.List()
 	s.Findings, s.FindingsCount = all[:min(len(all), namedFindings)], len(all)
-	a.Lagging.into(&s)
+	u.Lagging.into(&s)
 	return s
 }
 
@@ -164,30 +164,30 @@ func (l *lagging) into(s *record.Status) {
 }
 
 // rollOut brings the running containers to each new configuration, and tries those that lag again.
-func (a *Updater) rollOut(ctx context.Context) error {
+func (u *Updater) rollOut(ctx context.Context) error {
 	var retry <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.Rollout:
+		case <-u.Rollout:
 		case <-retry:
 		}
-		config := a.Config()
+		config := u.Config()
 		reasons := map[allocator.Attachment]record.Lag{}
-		for at, reason := range a.outdated(ctx, a.Journal.Entries(), config) {
+		for at, reason := range u.outdated(ctx, u.Journal.Entries(), config) {
 			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: true}
 		}
-		for at, reason := range a.bringTo(ctx, config) {
-			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: a.Lagging.Rearranged.is(at)}
+		for at, reason := range u.bringTo(ctx, config) {
+			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: u.Lagging.Rearranged.is(at)}
 		}
-		bridges := a.Host.WithdrawGateways()
-		if a.Lagging.Set(config.Revision, bridges, reasons) {
-			a.logLagging(config.Revision, reasons)
-			a.backlog.Signal.Raise() // the status tells it
+		bridges := u.Host.WithdrawGateways()
+		if u.Lagging.Set(config.Revision, bridges, reasons) {
+			u.logLagging(config.Revision, reasons)
+			u.backlog.Signal.Raise() // the status tells it
 		}
 		switch retry = nil; {
-		case a.Lagging.Rearranged.Count() < len(reasons), !bridges && len(reasons) == 0:
+		case u.Lagging.Rearranged.Count() < len(reasons), !bridges && len(reasons) == 0:
 			retry = time.After(rolloutRetry)
 		case !bridges: // those that cannot be reached go by former gateways
 			retry = time.After(bridgeRetry)
@@ -196,26 +196,26 @@ func (a *Updater) rollOut(ctx context.Context) error {
 }
 
 // bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
-func (a *Updater) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
-	a.Host.Look() // its bridges come first
+func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
+	u.Host.Look() // its bridges come first
 	reasons := map[allocator.Attachment]string{}
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(rolloutParallel)
-	for _, e := range a.Journal.Entries() {
+	for _, e := range u.Journal.Entries() {
 		pool, ok := config.Pools[e.Pool]
 		if !ok || e.Answered == 0 || current(e, &pool) {
 			continue
 		}
-		if reason := a.Lagging.Rearranged.why(e, &pool); reason != "" {
+		if reason := u.Lagging.Rearranged.why(e, &pool); reason != "" {
 			mu.Lock()
 			reasons[e.Attachment] = reason
 			mu.Unlock()
 			continue
 		}
 		work.Go(func() error {
-			if err := a.BringOne(ctx, e.Attachment, config); err != nil {
-				reason := a.Lagging.Rearranged.add(e, &pool, err)
+			if err := u.BringOne(ctx, e.Attachment, config); err != nil {
+				reason := u.Lagging.Rearranged.add(e, &pool, err)
 				mu.Lock()
 				defer mu.Unlock()
 				reasons[e.Attachment] = reason
@@ -224,21 +224,21 @@ func (a *Updater) bringTo(ctx context.Context, config *config.Config) map[alloca
 		})
 	}
 	_ = work.Wait() // the reasons tell
-	a.Lagging.Rearranged.keep(reasons)
+	u.Lagging.Rearranged.keep(reasons)
 	return reasons
 }
 
 // logLagging names the first of the containers that lag.
-func (a *Updater) logLagging(revision int64, reasons map[allocator.Attachment]record.Lag) {
+func (u *Updater) logLagging(revision int64, reasons map[allocator.Attachment]record.Lag) {
 	const most = 5
 	named := 0
 	for at, lag := range reasons {
 		if named++; named > most {
-			a.Log.Warn("more containers lag behind the configuration: see berthctl version", zap.Int64("revision", revision),
+			u.Log.Warn("more containers lag behind the configuration: see berthctl version", zap.Int64("revision", revision),
 				zap.Int("in all", len(reasons)))
 			return
 		}
-		a.Log.Warn("a container lags behind the configuration: see the reason", zap.Stringer("attachment", at), zap.Int64("revision", revision),
+		u.Log.Warn("a container lags behind the configuration: see the reason", zap.Stringer("attachment", at), zap.Int64("revision", revision),
 			zap.String("why", lag.Reason))
 	}
 }
@@ -250,40 +250,40 @@ func current(e *journal.Entry, pool *allocator.Pool) bool {
 }
 
 // BringOne brings one container to a configuration.
-func (a *Updater) BringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
-	unlock, err := a.Locks.Lock(ctx, at)
+func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
+	unlock, err := u.Locks.Lock(ctx, at)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	e := a.Journal.Get(at)
+	e := u.Journal.Get(at)
 	if e == nil {
 		return nil // it has gone meanwhile
 	}
 	pool := config.Pools[e.Pool]
 	next := *e
 	next.Wiring, next.Revision = plan.Rewired(e.Wiring, &pool), config.Revision
-	ns, err := a.openNamespace(e)
+	ns, err := u.openNamespace(e)
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
 	if !next.Wiring.Unsure {
-		if _, err := a.Host.Ensure(&next, &pool); err != nil {
+		if _, err := u.Host.Ensure(&next, &pool); err != nil {
 			return err
 		}
 	}
 	to, from := plan.Port(&next, &pool), plan.Port(e, &pool)
 	to.Netns, from.Netns = ns, ns
-	if err := a.Kernel.Update(to, from); err != nil {
+	if err := u.Kernel.Update(to, from); err != nil {
 		return err
 	}
-	a.Gate.Shared(func() { err = a.Journal.Change(&next) })
+	u.Gate.Shared(func() { err = u.Journal.Change(&next) })
 	return err
 }
 
 // Revision is the version as this node knows it.
-func (a *Updater) Revision() *wire.Revision {
-	revision, applied := a.Config().Revision, a.Lagging.Revision()
+func (u *Updater) Revision() *wire.Revision {
+	revision, applied := u.Config().Revision, u.Lagging.Revision()
 	return &wire.Revision{Revision: revision, Applied: applied, Complete: applied == revision}
 }
