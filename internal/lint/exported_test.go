@@ -124,7 +124,7 @@ func explainedGroup(d *ast.GenDecl) bool {
 func conventional(d *ast.FuncDecl) bool {
 	switch d.Name.Name {
 	case "Error", "String", "Unwrap", "Is", "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText", "MarshalYAML",
-		"UnmarshalYAML", "Len", "Less", "Swap", "Set", "Type":
+		"UnmarshalYAML", "Len", "Less", "Swap", "Set", "Type", "WithoutKey":
 		return d.Recv != nil
 	}
 	return false

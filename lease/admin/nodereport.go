@@ -107,8 +107,9 @@ func (s *NodeReports) place(ctx context.Context, q record.ReportRequest, id clie
 
 // placeIn puts the question into a slot that is as it was at a revision, 0 if it was free, and takes away what answers may
 // have been left there.
-func (s *NodeReports) placeIn(ctx context.Context, slot string, q record.ReportRequest, id clientv3.LeaseID, revision int64) (placement,
-	error) {
+func (s *NodeReports) placeIn(
+	ctx context.Context, slot string, q record.ReportRequest, id clientv3.LeaseID, revision int64,
+) (placement, error) {
 	key := s.kv.Keys.Question(slot)
 	p := placement{Txn: kv.Transact("ask")}
 	p.If(kv.Unchanged(key, revision))

@@ -2,7 +2,6 @@ package block
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -14,15 +13,8 @@ import (
 
 // Assert makes the node the owner of those parts of a block that the node holds and that have no owner in etcd. Another node's
 // record stays as it is. It works during a recovery, too, and returns the block as it is then.
-func Assert(ctx context.Context, x *session.Session, pool string, block netip.Prefix, parts []netip.Prefix) (record.Block, error) {
-	b, err := assert(ctx, x, pool, block, parts)
-	if err != nil {
-		return b, fmt.Errorf("lease: assert block %s in pool %q for node %q: %w", block, pool, x.Name(), err)
-	}
-	return b, nil
-}
-
-func assert(ctx context.Context, x *session.Session, pool string, block netip.Prefix, parts []netip.Prefix) (record.Block, error) {
+func Assert(ctx context.Context, x *session.Session, pool string, block netip.Prefix, parts []netip.Prefix) (_ record.Block, err error) {
+	defer named(&err, "assert block %s in pool %q for node %q", block, pool, x.Name())
 	key, now := x.KV().Keys.Block(pool, block), record.Block{Pool: pool, Prefix: block}
 	for n := 1; ; n++ {
 		next := now

@@ -2,7 +2,6 @@ package block
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -19,15 +18,8 @@ const maxTries = 10
 // Claim makes the node the owner of what nobody owns of a block. PoolRevision is the mod revision of the pool's key that the
 // choice was made by. Where the node has a part and nothing is left it succeeds, too. It fails with ErrTaken, and then returns
 // what the owners have, with ErrStaleConfig, ErrRecovering, or an error that ends the session.
-func Claim(ctx context.Context, x *session.Session, pool string, poolRevision int64, block netip.Prefix) (record.Block, error) {
-	b, err := claim(ctx, x, pool, poolRevision, block)
-	if err != nil {
-		return b, fmt.Errorf("lease: claim block %s in pool %q for node %q: %w", block, pool, x.Name(), err)
-	}
-	return b, nil
-}
-
-func claim(ctx context.Context, x *session.Session, pool string, poolRevision int64, block netip.Prefix) (record.Block, error) {
+func Claim(ctx context.Context, x *session.Session, pool string, poolRevision int64, block netip.Prefix) (_ record.Block, err error) {
+	defer named(&err, "claim block %s in pool %q for node %q", block, pool, x.Name())
 	if err := x.Entitled(); err != nil {
 		return record.Block{}, err
 	}
@@ -67,15 +59,8 @@ func claim(ctx context.Context, x *session.Session, pool string, poolRevision in
 // afterwards, at the revision of the release, also where it has no owner any more. Where the node owns nothing of part it
 // succeeds. With a *LostError, session.ErrLost or session.ErrReplaced nothing was released, and nothing will be; after any other
 // error the outcome is unknown until Resolve.
-func Release(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix) (record.Block, error) {
-	after, err := release(ctx, x, b, part)
-	if err != nil {
-		return after, fmt.Errorf("lease: release %s of block %s in pool %q of node %q: %w", part, b.Prefix, b.Pool, x.Name(), err)
-	}
-	return after, nil
-}
-
-func release(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix) (record.Block, error) {
+func Release(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix) (_ record.Block, err error) {
+	defer named(&err, "release %s of block %s in pool %q of node %q", part, b.Prefix, b.Pool, x.Name())
 	key, rest := x.KV().Keys.Block(b.Pool, b.Prefix), b.Moved(part, x.Name(), "")
 	op := kv.Put(key, rest)
 	if len(rest.Parts) == 0 {
@@ -109,14 +94,15 @@ func release(ctx context.Context, x *session.Session, b record.Block, part netip
 // Resolve resolves an unknown outcome: it writes a block that is as b says once more, so that no transaction about it whose answer
 // was lost can be carried out any more. It returns the block afterwards; Revision 0: it has no record. It fails with an error
 // that ends the session.
-func Resolve(ctx context.Context, x *session.Session, b record.Block) (record.Block, error) {
+func Resolve(ctx context.Context, x *session.Session, b record.Block) (_ record.Block, err error) {
+	defer named(&err, "resolve block %s in pool %q for node %q", b.Prefix, b.Pool, x.Name())
 	key := x.KV().Keys.Block(b.Pool, b.Prefix)
 	t := x.Fenced("settle")
 	t.If(kv.Unchanged(key, b.Revision))
 	t.Then(kv.Put(key, b))
 	present := t.Else(key)
 	if err := x.KV().Require(ctx, t); err != nil {
-		return b, fmt.Errorf("lease: settle block %s in pool %q for node %q: %w", b.Prefix, b.Pool, x.Name(), err)
+		return b, err
 	}
 	if t.Done {
 		b.Revision = t.Revision()

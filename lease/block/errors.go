@@ -22,3 +22,10 @@ type LostError struct{ Block record.Block }
 func (e *LostError) Error() string {
 	return fmt.Sprintf("lease: block %s of pool %q has changed", e.Block.Prefix, e.Block.Pool)
 }
+
+// named puts what was tried in front of an error.
+func named(err *error, format string, args ...any) {
+	if *err != nil {
+		*err = fmt.Errorf("lease: %s: %w", fmt.Sprintf(format, args...), *err)
+	}
+}

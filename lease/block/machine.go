@@ -18,22 +18,14 @@ import (
 // own, since an address can move between machines; and, with own, where it is the node's to hand out and out of its allocator.
 // It fails with *TakenError where it is reserved; with ErrTaken where a node may hand it out, and then returns what the owners
 // have; with ErrStaleConfig, ErrRecovering, or an error that ends the session.
-func ClaimMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (record.Block,
-	error) {
-	b, err := claimMachine(ctx, x, pool, poolRevision, a, own)
-	if err != nil {
-		return b, fmt.Errorf("lease: claim address %s of node %q itself in pool %q: %w", a, x.Name(), pool.Name, err)
-	}
-	return b, nil
-}
-
-func claimMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool) (record.Block,
-	error) {
+func ClaimMachine(
+	ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr, own bool,
+) (_ record.Block, err error) {
+	defer named(&err, "claim address %s of node %q itself in pool %q", a, x.Name(), pool.Name)
 	if err := x.Entitled(); err != nil {
 		return record.Block{}, err
 	}
-	return rewriteBlock(ctx, x, "claim machine", pool, poolRevision, a, func(b record.Block, reservation *record.Reservation) (record.Block,
-		error) {
+	claim := func(b record.Block, reservation *record.Reservation) (record.Block, error) {
 		part, owned := b.PartOf(a)
 		switch {
 		case reservation != nil:
@@ -47,22 +39,22 @@ func claimMachine(ctx context.Context, x *session.Session, pool allocator.Pool, 
 			return b, ErrTaken
 		}
 		return b.With(record.Part{Prefix: netip.PrefixFrom(a, a.BitLen()), Owner: record.OwnerMachine, Node: x.Name()}), nil
-	})
+	}
+	return rewriteBlock(ctx, x, "claim machine", pool, poolRevision, a, claim)
 }
 
 // ReleaseMachine gives up an address that the machine does not have any more. Where another node has it by now it succeeds.
-func ReleaseMachine(ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr) (record.Block, error) {
-	b, err := rewriteBlock(ctx, x, "release machine", pool, poolRevision, a, func(b record.Block, _ *record.Reservation) (record.Block,
-		error) {
+func ReleaseMachine(
+	ctx context.Context, x *session.Session, pool allocator.Pool, poolRevision int64, a netip.Addr,
+) (_ record.Block, err error) {
+	defer named(&err, "release address %s of node %q itself in pool %q", a, x.Name(), pool.Name)
+	release := func(b record.Block, _ *record.Reservation) (record.Block, error) {
 		if part, _ := b.PartOf(a); part.Owner != record.OwnerMachine || part.Node != x.Name() {
 			return b, nil
 		}
 		return b.WithoutMachine(x.Name(), netip.PrefixFrom(a, a.BitLen())), nil
-	})
-	if err != nil {
-		return b, fmt.Errorf("lease: release address %s of node %q itself in pool %q: %w", a, x.Name(), pool.Name, err)
 	}
-	return b, nil
+	return rewriteBlock(ctx, x, "release machine", pool, poolRevision, a, release)
 }
 
 // rewriteBlock changes the block of an address, by what the block and the address's reservation are, and tries again when they

@@ -2,7 +2,6 @@ package block
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/berth-ipam/berth/lease/kv"
@@ -14,15 +13,10 @@ import (
 // absent node's right to stateless addresses, and a tenth, since it saw the absence. The parts are marked as taken over: an
 // address of them is probed before its first use. It fails with *LostError where the block has changed, with ErrTaken where the
 // absent node has come back, and as Claim does.
-func TakeOver(ctx context.Context, x *session.Session, b record.Block, poolRevision int64, from record.Absence) (record.Block, error) {
-	taken, err := takeOver(ctx, x, b, poolRevision, from)
-	if err != nil {
-		return taken, fmt.Errorf("lease: take over block %s in pool %q from node %q for node %q: %w", b.Prefix, b.Pool, from.Node, x.Name(), err)
-	}
-	return taken, nil
-}
-
-func takeOver(ctx context.Context, x *session.Session, b record.Block, poolRevision int64, from record.Absence) (record.Block, error) {
+func TakeOver(
+	ctx context.Context, x *session.Session, b record.Block, poolRevision int64, from record.Absence,
+) (_ record.Block, err error) {
+	defer named(&err, "take over block %s in pool %q from node %q for node %q", b.Prefix, b.Pool, from.Node, x.Name())
 	if err := x.Entitled(); err != nil {
 		return record.Block{}, err
 	}

@@ -57,15 +57,8 @@ func (s *Store) Demands(ctx context.Context) ([]record.Demand, error) {
 // With ErrDemandMet, ErrManyParts, ErrRecovering, a *LostError, or an error that ends the session nothing was transferred, and
 // nothing will be; the block that is returned is what etcd has, where that is known. After any other error the outcome is
 // unknown until Resolve.
-func Transfer(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix, d record.Demand) (record.Block, error) {
-	after, err := transfer(ctx, x, b, part, d)
-	if err != nil {
-		return after, fmt.Errorf("lease: transfer %s of pool %q from node %q to node %q: %w", part, b.Pool, x.Name(), d.Node, err)
-	}
-	return after, nil
-}
-
-func transfer(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix, d record.Demand) (record.Block, error) {
+func Transfer(ctx context.Context, x *session.Session, b record.Block, part netip.Prefix, d record.Demand) (_ record.Block, err error) {
+	defer named(&err, "transfer %s of pool %q from node %q to node %q", part, b.Pool, x.Name(), d.Node)
 	if err := x.Entitled(); err != nil {
 		return b, err
 	}

@@ -116,8 +116,8 @@ func (s *Editor) guardShrinking(ctx context.Context, pool string, shrunk []netip
 			}
 		}
 	}
-	g.compares = append(g.compares, clientv3.Compare(clientv3.CreateRevision(s.kv.Keys.Under(kv.KindReservation, pool)), "<",
-		revision+1).WithPrefix())
+	made := clientv3.CreateRevision(s.kv.Keys.Under(kv.KindReservation, pool))
+	g.compares = append(g.compares, clientv3.Compare(made, "<", revision+1).WithPrefix())
 	return nil
 }
 

@@ -145,8 +145,9 @@ func (c *Client) Scan(ctx context.Context, prefix string, options ...clientv3.Op
 }
 
 // Read reads from a key on, linearizably, for as long as patience.
-func (c *Client) Read(ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption) (*clientv3.GetResponse,
-	error) {
+func (c *Client) Read(
+	ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption,
+) (*clientv3.GetResponse, error) {
 	client, err := c.Etcd()
 	if err != nil {
 		return nil, err

@@ -10,67 +10,50 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
+// The codecs of the kinds of records.
 var (
-	// ClusterCodec is that of records of its kind.
-	ClusterCodec = kv.Codec[Cluster]{Kind: kv.KindCluster, Check: validCluster, Needs: []string{"id"}}
-	// RevisionCodec is that of records of its kind.
+	ClusterCodec  = kv.Codec[Cluster]{Kind: kv.KindCluster, Check: validCluster, Needs: []string{"id"}}
 	RevisionCodec = kv.Codec[Changes]{Kind: kv.KindRevision, Check: validCount}
-	// SettingsCodec is that of records of its kind.
 	SettingsCodec = kv.Codec[Settings]{
 		Kind: kv.KindSettings, Check: validSettings, Fresh: DefaultSettings, Needs: []string{"operations", "fencing", "session", "addressLease"},
 	}
-	// SessionCodec is that of records of its kind.
 	SessionCodec = kv.Codec[Presence]{Kind: kv.KindSession, Keyed: true, Fill: func(p *Presence, key kv.Key, revision int64) {
 		p.Node, p.Revision = key.Node, revision
 	}}
-	// NodeCodec is that of records of its kind.
 	NodeCodec = kv.Codec[Node]{Kind: kv.KindNode, Check: validRecordOfNode, Fill: func(n *Node, key kv.Key, revision int64) {
 		n.Name, n.Revision = key.Node, revision
 	}}
-	// StatusCodec is that of records of its kind.
 	StatusCodec = kv.Codec[Status]{Kind: kv.KindStatus, Check: validStatus, Fill: func(s *Status, key kv.Key, _ int64) { s.Node = key.Node }}
-	// PoolCodec is that of records of its kind.
-	PoolCodec = kv.Codec[allocator.Pool]{
+	PoolCodec   = kv.Codec[allocator.Pool]{
 		Kind: kv.KindPool, Check: validPool, Fill: func(p *allocator.Pool, key kv.Key, _ int64) { p.Name = key.Pool },
 	}
-	// BlockCodec is that of records of its kind.
 	BlockCodec = kv.Codec[Block]{
 		Kind: kv.KindBlock, Check: validBlock, Needs: []string{"prefix", "parts"},
 		Fill: func(b *Block, key kv.Key, revision int64) { b.Pool, b.Revision = key.Pool, revision },
 	}
-	// AssignmentCodec is that of records of its kind.
 	AssignmentCodec = kv.Codec[Assignment]{Kind: kv.KindAssignment, Check: validAssignment, Fill: func(a *Assignment, key kv.Key, _ int64) {
 		a.Pool, a.Address = key.Pool, key.Address
 	}}
-	// ReservationCodec is that of records of its kind.
-	ReservationCodec = kv.Codec[Reservation]{Kind: kv.KindReservation, Check: validReservation, Fill: func(r *Reservation, key kv.Key,
-		revision int64) {
-		r.Pool, r.Address, r.Revision = key.Pool, key.Address, revision
-	}}
-	// DemandCodec is that of records of its kind.
+	ReservationCodec = kv.Codec[Reservation]{
+		Kind: kv.KindReservation, Check: validReservation, Fill: func(r *Reservation, key kv.Key, revision int64) {
+			r.Pool, r.Address, r.Revision = key.Pool, key.Address, revision
+		},
+	}
 	DemandCodec = kv.Codec[Demand]{Kind: kv.KindDemand, Check: validDemand, Fill: func(d *Demand, key kv.Key, revision int64) {
 		d.Pool, d.Node, d.Revision = key.Pool, key.Node, revision
 	}}
-	// IdentityCodec is that of records of its kind.
 	IdentityCodec = kv.Codec[IdentityRecord]{Kind: kv.KindIdentity, Check: validIdentityRecord}
-	// HistoryCodec is that of records of its kind.
-	HistoryCodec = kv.Codec[HistoryEntry]{Kind: kv.KindHistory, Check: validHistory, Fill: func(h *HistoryEntry, key kv.Key, revision int64) {
+	HistoryCodec  = kv.Codec[HistoryEntry]{Kind: kv.KindHistory, Check: validHistory, Fill: func(h *HistoryEntry, key kv.Key, revision int64) {
 		h.Number = key.Number
 		if h.Revision <= 0 || h.Revision > revision { // one that was put back says which its change made
 			h.Revision = revision
 		}
 	}}
-)
-
-var (
-	// QuestionCodec is that of records of its kind.
 	QuestionCodec = kv.Codec[ReportRequest]{
 		Kind: kv.KindQuestion, Check: validQuestion, Fill: func(q *ReportRequest, key kv.Key, revision int64) {
-			q.Slot, q.Revision = key.Question,
-				revision
+			q.Slot, q.Revision = key.Question, revision
 		},
 	}
-	// AnswerCodec is that of records of its kind.
 	AnswerCodec = kv.Codec[NodeReport]{
 		Kind: kv.KindQuestion, Check: validAnswer, Fill: func(a *NodeReport, key kv.Key, _ int64) { a.Slot, a.Node = key.Question, key.Node },
 	}
@@ -93,49 +76,41 @@ func ReadBlock(k kv.Keys, pool string, block netip.Prefix, kvs []*mvccpb.KeyValu
 	return b, err
 }
 
-// WithoutKey is the record as it is written.
 func (n Node) WithoutKey() any {
 	n.Revision = 0
 	return n
 }
 
-// WithoutKey is the record as it is written.
 func (p Presence) WithoutKey() any {
 	p.Node, p.Revision = "", 0
 	return p
 }
 
-// WithoutKey is the record as it is written.
 func (s Status) WithoutKey() any {
 	s.Node = ""
 	return s
 }
 
-// WithoutKey is the record as it is written.
 func (b Block) WithoutKey() any {
 	b.Pool, b.Revision = "", 0
 	return b
 }
 
-// WithoutKey is the record as it is written.
 func (a Assignment) WithoutKey() any {
 	a.Pool, a.Address = "", netip.Addr{}
 	return a
 }
 
-// WithoutKey is the record as it is written.
 func (r Reservation) WithoutKey() any {
 	r.Pool, r.Address, r.Revision = "", netip.Addr{}, 0
 	return r
 }
 
-// WithoutKey is the record as it is written.
 func (d Demand) WithoutKey() any {
 	d.Pool, d.Node, d.Revision = "", "", 0
 	return d
 }
 
-// WithoutKey is the record as it is written.
 func (h HistoryEntry) WithoutKey() any {
 	h.Revision = 0
 	return h

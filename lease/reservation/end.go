@@ -23,8 +23,9 @@ func (s *Store) End(ctx context.Context, id allocator.Identity, force bool) ([]r
 }
 
 // EndIf is End, but may decides about each reservation, as it is in the transaction that ends it. An error of may's keeps all.
-func (s *Store) EndIf(ctx context.Context, id allocator.Identity, may func(record.Reservation) error) ([]record.Reservation,
-	error) {
+func (s *Store) EndIf(
+	ctx context.Context, id allocator.Identity, may func(record.Reservation) error,
+) ([]record.Reservation, error) {
 	if err := id.Validate(); err != nil {
 		return nil, fmt.Errorf("lease: end reservation: %w", err)
 	}

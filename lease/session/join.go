@@ -162,8 +162,8 @@ func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.
 func (x *Session) enter(ctx context.Context, n int, b Registration) (joined bool, err error) {
 	keys, name := x.kv.Keys, x.node.Name
 	t := kv.Transact("join")
-	t.If(kv.Unchanged(keys.Node(name), b.NodeRevision), kv.Unchanged(keys.Session(name), b.SessionRevision), kv.Unchanged(keys.Cluster(),
-		b.cluster))
+	t.If(kv.Unchanged(keys.Node(name), b.NodeRevision), kv.Unchanged(keys.Session(name), b.SessionRevision))
+	t.If(kv.Unchanged(keys.Cluster(), b.cluster))
 	t.Then(kv.Put(keys.Node(name), x.node), kv.Put(keys.Session(name), record.Presence{Since: time.Now().UTC()}, clientv3.WithLease(x.lease)))
 	status := t.Read(keys.Status(name))
 	if err := x.kv.Commit(ctx, n, t); err != nil || !t.Done {
