@@ -10,7 +10,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestAQuestionIsHeardInTheNextLifeOfEtcd(t *testing.T) {
+func TestARequestReachesFollowersInTheNextIncarnationOfTheStore(t *testing.T) {
 	m, s := lab.GoneBack(t)
 	heard := make(chan string, 100)
 	m.Beside(func(ctx context.Context) {

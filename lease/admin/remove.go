@@ -106,8 +106,9 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 
 // waitOut waits until the right has run out over what the node holds. It looks again all the while: a node that comes
 // back rewrites its key.
-func (s *Store) waitOut(ctx context.Context, name string, b session.Registration, waiting func(time.Duration)) (waited time.Duration,
-	err error) {
+func (s *Store) waitOut(
+	ctx context.Context, name string, b session.Registration, waiting func(time.Duration),
+) (waited time.Duration, err error) {
 	const look = time.Second
 	began := time.Now() // its monotonic part counts
 	right, err := s.rightOf(ctx, name, b)

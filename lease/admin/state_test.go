@@ -69,7 +69,7 @@ func TestTheStateIsReadInPages(t *testing.T) {
 	}
 }
 
-func TestARemedyIsCarriedOutOnlyWhileAllIsAsItWasRead(t *testing.T) {
+func TestARepairIsCarriedOutOnlyWhileAllIsAsItWasRead(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	l.Join(s, "n1")

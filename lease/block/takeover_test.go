@@ -11,7 +11,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestWhatAnAbsentNodeHasIsTakenAndMarked(t *testing.T) {
+func TestWhatAnAbsentNodeHasIsTakenOverAndMarked(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	b, gone := l.Away(config, "n2", "10.42.16.0/26")
@@ -28,7 +28,7 @@ func TestWhatAnAbsentNodeHasIsTakenAndMarked(t *testing.T) {
 	}
 }
 
-func TestOnlyTheAbsentNodesPartsAreTaken(t *testing.T) {
+func TestOnlyTheAbsentNodesPartsAreTakenOver(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
@@ -62,7 +62,7 @@ func TestAReturnIsTheVeto(t *testing.T) {
 	l.Check(take())
 }
 
-func TestNothingIsTakenFromANodeThatIsThere(t *testing.T) {
+func TestNothingIsTakenOverFromANodeThatIsThere(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	there := l.Join(l.Store(), "n2")
@@ -103,7 +103,7 @@ func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
 	}
 }
 
-func TestATakeByAnOlderConfigurationFails(t *testing.T) {
+func TestATakeoverByAnOlderConfigurationFails(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	b, gone := l.Away(config, "n2", "10.42.16.0/26")

@@ -25,8 +25,10 @@ func (v *view) compareIdentities() {
 		if _, there := v.Identities[id]; there || v.bad[v.Text(key)] {
 			continue
 		}
-		f := Finding{Kind: ReservationNoIdentity, Key: v.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
-			mark: addresses(all)}
+		f := Finding{
+			Kind: ReservationNoIdentity, Key: v.Text(key), mark: addresses(all),
+			Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
+		}
 		record, same, whole := v.identityBy(all)
 		if whole {
 			f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
@@ -77,8 +79,8 @@ func (v *view) deleteOthers(all []record.Reservation) string {
 	case len(idle) == len(all):
 		idle = idle[1:]
 	}
-	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " + strings.Join(idle,
-		"; ")
+	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " +
+		strings.Join(idle, "; ")
 }
 
 func (v *view) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
@@ -97,8 +99,8 @@ func (v *view) compareIdentity(id allocator.Identity, record record.IdentityReco
 		}
 	}
 	if len(missing) > 0 {
-		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses,
-			missing[0].Addr)
+		f.Kind = IdentityNoReservation
+		f.Cause = fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses, missing[0].Addr)
 		var why string
 		if f.repair, why = v.reserveAgain(id, missing); f.repair == nil {
 			if f.takes = !v.mayRun(id); f.takes {

@@ -66,8 +66,8 @@ func (v *view) compareHolder(f Finding, r record.Reservation) {
 	switch {
 	case v.gone(h.Node):
 		f.takes = true
-		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node,
-			v.absence(h.Node))
+		f.Kind = ReservationUnknownNode
+		f.Cause = fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, v.absence(h.Node))
 		if v.detachable(h.Node) {
 			free := r
 			free.Holder = nil

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-func TestWhatWasLearnedIsVoidOnceOthersHaveBegunAnotherLifeOfTheState(t *testing.T) {
+func TestTheCacheIsEmptyOnceOthersHaveBegunAnotherIncarnationOfTheState(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
@@ -18,7 +18,7 @@ func TestWhatWasLearnedIsVoidOnceOthersHaveBegunAnotherLifeOfTheState(t *testing
 	record.Incarnation++
 	l.Put(s.KV.Keys.Cluster(), kv.Encode(record))
 	if met := l.Meet(s, "n1", session.Past{}); !met.New || met.Incarnation != record.Incarnation {
-		t.Errorf("it met %+v: want another life", met)
+		t.Errorf("it met %+v: want another incarnation", met)
 	}
 	if hint := s.Reservations.Cached(had.Identity); len(hint) > 0 {
 		t.Errorf("it still knows of %+v", hint)

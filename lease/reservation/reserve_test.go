@@ -138,7 +138,7 @@ func TestAMemberIsInOnePool(t *testing.T) {
 	config := l.Apply(s, lab.Smallest(), lab.Small())
 	x := l.Join(s, "n1")
 	l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c0"))
-	for _, store := range []*lab.Store{s, l.Store()} { // with a hint, and without
+	for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
 		_, err := l.Join(store, "n2").Reserve(t.Context(), []reservation.Request{lab.Asking(config, "small", lab.Identity("db", 0), "c1")})
 		if err == nil || !lab.Contains(err, `in pool "default"`) {
 			t.Errorf("the error is %v", err)

@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-func TestTheFirstToMeetAFreshEtcdWritesItsID(t *testing.T) {
+func TestTheFirstHandshakeWithAFreshEtcdWritesItsID(t *testing.T) {
 	l := lab.New(t)
 	first, second := l.Meet(l.Store(), "n1", session.Past{}), l.Meet(l.Store(), "n2", session.Past{})
 	id, err := l.Store().Sessions.ClusterID(t.Context())
@@ -41,7 +41,7 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	stranger := m.Join(other, "n2")
 	at := m.Meet(s, "n1", session.Past{})
 	if !at.Recovering || !at.New || at.Incarnation != 1 {
-		t.Errorf("it met %+v: want a recovery in the second life", at)
+		t.Errorf("it met %+v: want a recovery in the second incarnation", at)
 	}
 	revision, free := config.PoolRevisions["default"], lab.Prefix("10.42.16.64/26")
 	if _, err := block.Claim(t.Context(), stranger.Session, "default", revision, free); !errors.Is(err, session.ErrClusterChanged) {
@@ -96,7 +96,7 @@ func TestANodeThatWasRemovedAndComesBackVoidsNothing(t *testing.T) {
 	another := lab.Node("n1")
 	another.Machine = "another"
 	if _, err := l.Store().Join(t.Context(), another); err != nil {
-		t.Errorf("a name under a gravestone is free: %v", err)
+		t.Errorf("a name under a tombstone is free: %v", err)
 	}
 }
 
