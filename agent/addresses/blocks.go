@@ -65,8 +65,8 @@ type blocks struct {
 // A change is a block that the watch has told of, as it is and as it was known before.
 type change struct{ Now, former record.Block }
 
-// giver is who had what of the block a node has got by the change; empty: it got nothing of another's.
-func (c change) giver(node string) string {
+// donor is who had what of the block a node has got by the change; empty: it got nothing of another's.
+func (c change) donor(node string) string {
 	var had []netip.Prefix
 	for _, p := range c.former.Of(node) {
 		had = append(had, p.Prefix)
@@ -81,12 +81,12 @@ func (c change) giver(node string) string {
 	return ""
 }
 
-// Take brings in what the watch says. It returns the blocks that are news, those that are gone, and those whose records are
+// Apply brings in what the watch says. It returns the blocks that are news, those that are gone, and those whose records are
 // mended.
-func (b *blocks) Take(u kv.Update[record.Block]) (news []change, gone []ipam.BlockID, mended []ipam.Address) {
+func (b *blocks) Apply(u kv.Update[record.Block]) (changed []change, gone []ipam.BlockID, repaired []ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	mended = b.unreadable.take(u)
+	repaired = b.unreadable.apply(u)
 	before, floor := b.all, b.read
 	if u.Full {
 		b.all, b.first = map[ipam.BlockID]record.Block{}, map[ipam.Address]netip.Prefix{}
@@ -102,7 +102,7 @@ func (b *blocks) Take(u kv.Update[record.Block]) (news []change, gone []ipam.Blo
 	}
 	for _, block := range u.Set {
 		if former := before[block.ID()]; b.learn(block, floor) {
-			news = append(news, change{block, former})
+			changed = append(changed, change{block, former})
 		}
 	}
 	for _, ended := range u.Gone {
@@ -122,7 +122,7 @@ func (b *blocks) Take(u kv.Update[record.Block]) (news []change, gone []ipam.Blo
 			delete(b.gone, k)
 		}
 	}
-	return news, gone, mended
+	return changed, gone, repaired
 }
 
 // settle brings in all blocks as they were read after the node has joined with a generation: what was older and is not

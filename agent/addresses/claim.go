@@ -97,7 +97,7 @@ func (ch *Chooser) claimBlock(ctx context.Context, k SpaceKey) error {
 		}
 		got, err := block.Claim(ctx, session, k.Pool, config.PoolRevisions[k.Pool], wanted)
 		if bad, is := errors.AsType[*kv.DamagedError](err); is {
-			ch.addresses.Blocks.Spoil(bad) // the next one
+			ch.addresses.Blocks.NoteUnreadable(bad) // the next one
 			continue
 		}
 		switch {
@@ -227,7 +227,7 @@ func (ch *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f alloca
 func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (allocator.Grant, error) {
 	cooling, claimed := false, false
 	for {
-		grant, outcome := ch.addresses.Pools.take(k, app, wire.Boottime(), cooling)
+		grant, outcome := ch.addresses.Pools.allocate(k, app, wire.Boottime(), cooling)
 		if outcome == allocator.Taken {
 			if claimed {
 				grant.Source = sourceClaimed
@@ -237,7 +237,7 @@ func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (a
 		}
 		err := ch.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.Counts(k).Quarantined > 0)
 		if errors.Is(err, ErrNoBlock) && outcome == allocator.Exhausted {
-			err = ch.takeAbsent(ctx, k) // last, after those that nobody has
+			err = ch.takeOverFromAbsent(ctx, k) // last, after those that nobody has
 		}
 		switch {
 		case err == nil:
@@ -292,7 +292,7 @@ func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k Spac
 	defer cancel()
 	patience := ch.patience()
 	for {
-		grant, err := ch.addresses.Pools.takeAddress(k, addr, wire.Boottime())
+		grant, err := ch.addresses.Pools.allocateAddress(k, addr, wire.Boottime())
 		switch {
 		case err == nil:
 			return grant, nil

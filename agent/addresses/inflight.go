@@ -18,8 +18,8 @@ type InFlight struct {
 	indeterminate bool // the answer was lost: it was carried out, or will be, or never will
 }
 
-// TakeOut takes a part out of the allocator, which chooses it, and notes that it is on its way; nil: there is none.
-func (m *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
+// Withdraw takes a part out of the allocator, which chooses it, and notes that it is on its way; nil: there is none.
+func (m *Manager) Withdraw(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
 	p := &m.Pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +36,7 @@ func (m *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefi
 		return nil // etcd has no record of it: it is not this node's to give, nor to use
 	}
 	o := &InFlight{Space: k, Block: block, Part: part}
-	p.out = append(p.out, o)
+	p.inFlight = append(p.inFlight, o)
 	return o
 }
 
@@ -51,7 +51,7 @@ func (m *Manager) Resolved(o *InFlight, now record.Block) {
 		m.Journal.ForgetWithin(o.Space.Pool, o.Part)
 	}
 	m.Pools.mu.Lock()
-	m.Pools.out = slices.DeleteFunc(m.Pools.out, func(each *InFlight) bool { return each == o })
+	m.Pools.inFlight = slices.DeleteFunc(m.Pools.inFlight, func(each *InFlight) bool { return each == o })
 	m.Pools.mu.Unlock()
 	m.Gate.Shared(func() { m.Reconcile(o.Block.ID()) })
 }
@@ -67,7 +67,7 @@ func (m *Manager) MarkIndeterminate(o *InFlight) {
 func (m *Manager) Indeterminate() []*InFlight {
 	m.Pools.mu.Lock()
 	defer m.Pools.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(m.Pools.out), func(o *InFlight) bool { return !o.indeterminate })
+	return slices.DeleteFunc(slices.Clone(m.Pools.inFlight), func(o *InFlight) bool { return !o.indeterminate })
 }
 
 // kept is what of a block the allocator may not own though it is this node's: it is on its way out, a journal that is lost
@@ -75,10 +75,10 @@ func (m *Manager) Indeterminate() []*InFlight {
 // what was compared: no
 // transaction that compares less can be carried out any more. The lock is held.
 func (p *pools) kept(k ipam.BlockID, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
-	p.out = slices.DeleteFunc(p.out, func(o *InFlight) bool {
+	p.inFlight = slices.DeleteFunc(p.inFlight, func(o *InFlight) bool {
 		return o.indeterminate && o.Block.ID() == k && now.Revision != o.Block.Revision
 	})
-	for _, o := range p.out {
+	for _, o := range p.inFlight {
 		if o.Block.ID() == k {
 			kept = append(kept, o.Part)
 		}

@@ -18,7 +18,7 @@ import (
 type pools struct {
 	mu          lockorder.Spaces
 	spaces      map[SpaceKey]*allocator.Space
-	out         []*InFlight
+	inFlight    []*InFlight
 	quarantined quarantined
 	alleged     map[ipam.BlockID][]netip.Prefix // only an etcd that recovers says that they are this node's
 }
@@ -63,10 +63,10 @@ func (p *pools) configure(c *config.Config) {
 func (p *pools) settle(blocks []record.Block, node string, held holdings, forgotten bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out = nil
+	p.inFlight = nil
 	p.alleged = held.alleged(blocks, node)
 	if forgotten {
-		p.quarantined.all(blocks, node)
+		p.quarantined.addAll(blocks, node)
 	}
 	there := map[ipam.BlockID]bool{}
 	for _, b := range blocks {
@@ -81,7 +81,7 @@ func (p *pools) settle(blocks []record.Block, node string, held holdings, forgot
 	}
 }
 
-func (p *pools) take(k SpaceKey, app allocator.App, now allocator.Instant, cooling bool) (allocator.Grant, allocator.Outcome) {
+func (p *pools) allocate(k SpaceKey, app allocator.App, now allocator.Instant, cooling bool) (allocator.Grant, allocator.Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.spaces[k]; ok {
@@ -90,8 +90,8 @@ func (p *pools) take(k SpaceKey, app allocator.App, now allocator.Instant, cooli
 	return allocator.Grant{}, allocator.Exhausted
 }
 
-// takeAddress takes one that was asked for by name; the errors are the allocator's.
-func (p *pools) takeAddress(k SpaceKey, a netip.Addr, now allocator.Instant) (allocator.Grant, error) {
+// allocateAddress takes one that was asked for by name; the errors are the allocator's.
+func (p *pools) allocateAddress(k SpaceKey, a netip.Addr, now allocator.Instant) (allocator.Grant, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.spaces[k]; ok {

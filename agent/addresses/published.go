@@ -21,8 +21,8 @@ func (m *Manager) Stale(s record.Assignment) bool {
 	return own || s.Node == m.Name
 }
 
-// clearTaken takes away what the former owner of a block had published of it.
-func (m *Manager) clearTaken(ctx context.Context, b record.Block) {
+// clearTakenOver takes away what the former owner of a block had published of it.
+func (m *Manager) clearTakenOver(ctx context.Context, b record.Block) {
 	assignments, err := m.Store.Blocks.Assignments(ctx)
 	if err != nil {
 		m.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))

@@ -19,8 +19,8 @@ type quarantined struct {
 	changed bool // and the journal does not know yet
 }
 
-// all shuns what the blocks say to be a node's.
-func (s *quarantined) all(blocks []record.Block, node string) {
+// addAll shuns what the blocks say to be a node's.
+func (s *quarantined) addAll(blocks []record.Block, node string) {
 	s.changed = true
 	for _, b := range blocks {
 		for _, part := range b.Of(node) {
@@ -60,7 +60,7 @@ func (m *Manager) NoteLostJournal(me, former *record.Node) {
 	if former == nil || former.Boot != m.Boot || former.Journal == m.Journal.ID() {
 		return
 	}
-	if err := m.Journal.SetForgot(); err != nil {
+	if err := m.Journal.SetLostJournal(); err != nil {
 		m.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
 		me.Journal = former.Journal
 	}
@@ -68,7 +68,7 @@ func (m *Manager) NoteLostJournal(me, former *record.Node) {
 
 // recallQuarantined takes over what the journal says to be shunned.
 func (m *Manager) recallQuarantined() {
-	for _, s := range m.Journal.Shunned() {
+	for _, s := range m.Journal.Quarantined() {
 		m.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
 	}
 }
@@ -81,10 +81,10 @@ func (m *Manager) keepQuarantined() {
 	if !p.quarantined.changed {
 		return
 	}
-	var all []journal.Shunned
+	var all []journal.Quarantined
 	for k, parts := range p.quarantined.parts {
-		all = append(all, journal.Shunned{Pool: k.Pool, Block: k.Prefix, Parts: parts})
+		all = append(all, journal.Quarantined{Pool: k.Pool, Block: k.Prefix, Parts: parts})
 	}
-	m.Journal.SetShunned(all)
+	m.Journal.SetQuarantined(all)
 	p.quarantined.changed = false
 }

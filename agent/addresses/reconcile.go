@@ -13,7 +13,7 @@ import (
 )
 
 // Reconcile brings the allocator to what is known of blocks: it owns what is this node's, but for what is on its way
-// out or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
+// inFlight or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
 // addresses have come in. The gate is held, so that settling does not come between.
 func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 	if broken.Settling && m.Unsettled.Load() {
@@ -119,7 +119,7 @@ func (m *Manager) isolateWithin(b record.Block) {
 // former session is decided by now. It runs under the gate.
 func (m *Manager) SettleParts(blocks []record.Block, generation int64, held holdings) {
 	m.Blocks.settle(blocks, generation)
-	m.Pools.settle(blocks, m.Name, held, m.Journal.Forgot())
+	m.Pools.settle(blocks, m.Name, held, m.Journal.LostJournal())
 	keys := make([]ipam.BlockID, len(blocks))
 	for i, b := range blocks {
 		keys[i] = b.ID()

@@ -114,7 +114,7 @@ func (ch *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr
 		if err := ch.heldElsewhere(ctx, at); err != nil {
 			return err
 		}
-		if err := ch.TakeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
+		if err := ch.TakeOverBlockOf(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
 			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
 		}
 		look := time.NewTimer(lookTime)
@@ -141,8 +141,8 @@ func (ch *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
 	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.Addr, s.Attachment, s.Node)
 }
 
-// TakeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
-func (ch *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.Addr) error {
+// TakeOverBlockOf takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
+func (ch *Chooser) TakeOverBlockOf(ctx context.Context, k SpaceKey, addr netip.Addr) error {
 	pool, _, err := ch.Pool(k.Pool)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (ch *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.
 	}
 	session, err := ch.Holding(allocator.Stateless)
 	if err == nil {
-		err = ch.takeBlock(ctx, session, k, b, from)
+		err = ch.takeOver(ctx, session, k, b, from)
 	}
 	if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
 		return ErrNoBlock

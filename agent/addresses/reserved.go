@@ -23,7 +23,7 @@ func (r *reserved) Taken(pool string) func(netip.Addr) bool {
 	}
 }
 
-func (r *reserved) Take(u kv.Update[record.Reservation]) {
+func (r *reserved) Apply(u kv.Update[record.Reservation]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if u.Full || r.pools == nil {

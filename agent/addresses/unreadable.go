@@ -31,15 +31,15 @@ type unreadable struct {
 // somebody has deleted it, its owner makes it again.
 const leftTime = 5 * time.Second
 
-// take brings in what the watch says; the blocks' lock is held. Mended are the blocks that can be read again, or are gone.
-func (h *unreadable) take(u kv.Update[record.Block]) (mended []ipam.Address) {
+// apply brings in what the watch says; the blocks' lock is held. Mended are the blocks that can be read again, or are gone.
+func (h *unreadable) apply(u kv.Update[record.Block]) (repaired []ipam.Address) {
 	if u.Full || h.unread == nil {
 		h.unread = map[ipam.Address]bool{}
 	}
 	for _, e := range u.Repaired {
 		at := ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}
 		delete(h.unread, at)
-		mended = append(mended, at)
+		repaired = append(repaired, at)
 	}
 	for _, e := range u.Bad {
 		h.unread[ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}] = true
@@ -57,17 +57,17 @@ func (h *unreadable) take(u kv.Update[record.Block]) (mended []ipam.Address) {
 		delete(h.left, at)
 		if h.unread[at] { // a transaction has come upon it, and the watch has not seen it
 			delete(h.unread, at)
-			mended = append(mended, at)
+			repaired = append(repaired, at)
 		}
 	}
 	for _, b := range u.Gone {
 		h.left[ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}] = time.Now()
 	}
-	return mended
+	return repaired
 }
 
-// Spoil brings in what a transaction has come upon.
-func (b *blocks) Spoil(e *kv.DamagedError) {
+// NoteUnreadable brings in what a transaction has come upon.
+func (b *blocks) NoteUnreadable(e *kv.DamagedError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.unreadable.unread == nil {
@@ -135,30 +135,30 @@ func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
 	return kept
 }
 
-// publishMended publishes what could not be published of blocks whose records are mended.
-func (m *Manager) publishMended(mended []ipam.Address) {
-	for _, at := range mended {
+// publishRepaired publishes what could not be published of blocks whose records are mended.
+func (m *Manager) publishRepaired(repaired []ipam.Address) {
+	for _, at := range repaired {
 		for d := range m.Blocks.unpark(at) {
 			m.backlog.Add(d.Pool, []netip.Addr{d.Addr})
 		}
 	}
-	m.isolator.SettleUnsure(len(mended) > 0)
+	m.isolator.SettleUnsure(len(repaired) > 0)
 }
 
-// tellMisfits tells of the blocks that are of another size than their pool's.
-func (m *Manager) tellMisfits(set []record.Block) {
+// reportMisfits tells of the blocks that are of another size than their pool's.
+func (m *Manager) reportMisfits(set []record.Block) {
 	pools := m.Config().Pools
 	for _, b := range set {
 		pool, known := pools[b.Pool]
 		if want := pool.BlockOf(b.Prefix.Addr()); known && want != b.Prefix {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			m.FoundBad(&kv.DamagedError{
+			m.NoteDamaged(&kv.DamagedError{
 				Key: m.Key(key), At: key, Revision: b.Revision,
 				Err: fmt.Errorf("prefix %s: want %s, as the blocks of pool %q are", b.Prefix, want, b.Pool),
 			})
 		} else if known {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			m.MendedBad(m.Key(key))
+			m.ClearDamaged(m.Key(key))
 		}
 	}
 }

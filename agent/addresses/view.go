@@ -18,9 +18,9 @@ import (
 func (m *Manager) followBlocks(ctx context.Context) error {
 	return m.Store.Blocks.Follow(ctx, func(u kv.Update[record.Block]) {
 		node.Report(m.Node, u)
-		news, keys, mended := m.Blocks.Take(u)
+		news, keys, mended := m.Blocks.Apply(u)
 		gone := slices.Clone(keys)
-		m.tellMisfits(u.Set)
+		m.reportMisfits(u.Set)
 		changes := map[ipam.BlockID]change{}
 		for _, c := range news {
 			changes[c.Now.ID()] = c
@@ -31,11 +31,11 @@ func (m *Manager) followBlocks(ctx context.Context) error {
 		}
 		var gained []ipam.BlockID
 		m.Gate.Shared(func() { gained = m.Reconcile(keys...) })
-		m.gainedAgain(gained)
+		m.republishGained(gained)
 		m.assertGone(gone)
-		m.publishMended(mended)
+		m.publishRepaired(mended)
 		for _, k := range gained {
-			if from := changes[k].giver(m.Name); from != "" {
+			if from := changes[k].donor(m.Name); from != "" {
 				m.Metrics.Gift("received")
 				m.Log.Info("received addresses", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix), zap.String("from", from))
 			}
@@ -44,9 +44,9 @@ func (m *Manager) followBlocks(ctx context.Context) error {
 	})
 }
 
-// gainedAgain brings back to etcd's knowledge what is held of blocks that have come in: while a block's record could not be
+// republishGained brings back to etcd's knowledge what is held of blocks that have come in: while a block's record could not be
 // read, nothing of it was published, and who was found cut in it stayed so.
-func (m *Manager) gainedAgain(gained []ipam.BlockID) {
+func (m *Manager) republishGained(gained []ipam.BlockID) {
 	for _, k := range gained {
 		for _, e := range m.Journal.Within(k.Pool, k.Prefix) {
 			if e.Class == allocator.Stateless {

@@ -15,7 +15,7 @@ import (
 // journal says that the answer is given.
 func (a *Attacher) Commit(session *session.Session, adds []*Add) (err error) {
 	if broken.Generation {
-		a.meetAnotherGeneration(session, adds)
+		a.waitForGeneration(session, adds)
 	}
 	commit := func() error { return a.commitAll(adds) }
 	if broken.Generation {

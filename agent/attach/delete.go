@@ -132,7 +132,7 @@ func (d *Detacher) release(e *journal.Entry, r journal.Release) {
 		r.Quarantine = addresses.QuarantineIPAM
 	}
 	d.Journal.Release(r)
-	d.Isolator.Gone(e)
+	d.Isolator.ClearCut(e)
 	if d.Updater.Lagging.Drop(e.Attachment) {
 		d.Backlog.Signal.Raise() // the status tells it
 	}

@@ -34,7 +34,7 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
 		}
-		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !d.Lives(e) }
+		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !d.Exists(e) }
 		if !gone(e) {
 			continue
 		}
@@ -45,8 +45,8 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 	return errors.Join(failed...)
 }
 
-// Lives asks the kernel whether the entry's container is still there. Where nothing tells, it is.
-func (d *Detacher) Lives(e *journal.Entry) bool {
+// Exists asks the kernel whether the entry's container is still there. Where nothing tells, it is.
+func (d *Detacher) Exists(e *journal.Entry) bool {
 	if e.Wiring.Port != "" {
 		return d.Kernel.HasPort(e.Wiring.Port)
 	}

@@ -50,7 +50,7 @@ func (d *Detacher) Recover() error {
 	if err := d.forgetPorts(); err != nil {
 		d.Log.Error("cannot take ports that are gone out of their classes; it is tried again within a minute", zap.Error(err))
 	}
-	if err := d.takeNotes(); err != nil {
+	if err := d.processNotes(); err != nil {
 		d.Log.Error("cannot do all DELs that met no agent; it is tried again within a minute", zap.Error(err))
 	}
 	return nil
@@ -62,7 +62,7 @@ func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.
 	case e.Answered == 0:
 		return d.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
 	case e.Wiring.Port != "" && !there, d.namespaceGone(e):
-		gone := func(e *journal.Entry) bool { return !d.Lives(e) || d.namespaceGone(e) }
+		gone := func(e *journal.Entry) bool { return !d.Exists(e) || d.namespaceGone(e) }
 		return d.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
 	case e.Isolated != nil:
 		d.Isolator.Cut(e)
@@ -129,9 +129,9 @@ const noteTime = 5 * time.Second
 // unfinished is after how long a note that is not whole is one whose plugin was killed.
 const unfinished = time.Minute
 
-// takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
+// processNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
 // them afterwards. A note that cannot be done now stays, and hides no other.
-func (d *Detacher) takeNotes() error {
+func (d *Detacher) processNotes() error {
 	notes, err := wire.ReadNotes(d.Spool)
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
@@ -142,14 +142,14 @@ func (d *Detacher) takeNotes() error {
 			d.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
 			continue
 		}
-		if err := d.takeNote(n); err != nil {
+		if err := d.processNote(n); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (d *Detacher) takeNote(n wire.NoteFile) error {
+func (d *Detacher) processNote(n wire.NoteFile) error {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
 	defer cancel()
 	c := n.Note.Container

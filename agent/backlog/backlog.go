@@ -33,8 +33,8 @@ func (b *Backlog) Add(pool string, addresses []netip.Addr) {
 	b.Signal.Raise()
 }
 
-// Take empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
-func (b *Backlog) Take() map[ipam.Address]struct{} {
+// Pop empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
+func (b *Backlog) Pop() map[ipam.Address]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	dirty := b.dirty

@@ -59,8 +59,8 @@ func (d *Detector) BehindUplink(pool, bridge string) {
 	}
 }
 
-// KnowUplinks finds the pools behind uplinks by what the journal says of running containers.
-func (d *Detector) KnowUplinks() {
+// FindUplinks finds the pools behind uplinks by what the journal says of running containers.
+func (d *Detector) FindUplinks() {
 	for _, e := range d.Journal.Entries() {
 		if e.Wiring.Uplink != "" {
 			d.BehindUplink(e.Pool, e.Wiring.Bridge)
@@ -102,7 +102,7 @@ func (d *Detector) askAhead(ctx context.Context) error {
 			return nil
 		case <-d.addresses.Gained:
 		case <-tick.C: // a quarantine may be over, and a proxy gone
-			d.LookAtProxies(ctx)
+			d.RecheckProxies(ctx)
 		}
 		for pool, bridge := range d.known() {
 			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {

@@ -45,9 +45,9 @@ func (d *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.
 	}
 }
 
-// LookAtProxies asks the wire again for what proxies have answered for. One that does not any more is no proxy, and who else has
+// RecheckProxies asks the wire again for what proxies have answered for. One that does not any more is no proxy, and who else has
 // those addresses is asked anew.
-func (d *Detector) LookAtProxies(ctx context.Context) {
+func (d *Detector) RecheckProxies(ctx context.Context) {
 	for mac, p := range d.allProxies() {
 		held := func(addr netip.Addr) bool { return d.Journal.Holder(p.space.Pool, addr) != nil }
 		ask := slices.DeleteFunc(slices.Clone(p.answered), held)

@@ -17,7 +17,7 @@ type Isolator struct {
 	Unidentified unidentified
 	Unsure       unsure
 	cutOff       cutOff
-	astray       atomic.Bool // somebody is to be cut off whom the kernel may still let pass
+	uncut        atomic.Bool // somebody is to be cut off whom the kernel may still let pass
 }
 
 // New makes a node's isolator.
@@ -70,7 +70,7 @@ func (i *Isolator) Cut(e *journal.Entry) {
 	}
 	if err := i.Kernel.Leave(e.Wiring.Port); err != nil {
 		i.Log.Error("cannot isolate a container yet; it is tried again each second", zap.Stringer("attachment", e.Attachment), zap.Error(err))
-		i.astray.Store(true)
+		i.uncut.Store(true)
 	}
 }
 
@@ -88,7 +88,7 @@ func (i *Isolator) Uncut(at allocator.Attachment) {
 
 // CutAgain cuts those off who are isolated and whom the kernel may still let pass, since cutting has failed.
 func (i *Isolator) CutAgain() {
-	if !i.astray.CompareAndSwap(true, false) {
+	if !i.uncut.CompareAndSwap(true, false) {
 		return
 	}
 	for _, e := range i.Journal.Entries() {

@@ -151,8 +151,8 @@ type Detachment struct {
 	GiveUp     bool                 `json:"giveUp,omitempty"`     // the reservation is to end, whoever made it
 }
 
-// A Shunned says of a block what another journal of this boot may have handed out of it: nothing is, before the next boot.
-type Shunned struct {
+// A Quarantined says of a block what another journal of this boot may have handed out of it: nothing is, before the next boot.
+type Quarantined struct {
 	Pool  string         `json:"pool"`
 	Block netip.Prefix   `json:"block"`
 	Parts []netip.Prefix `json:"parts"`
@@ -172,16 +172,16 @@ type Isolate struct {
 
 // A record is one line of the file: exactly one field is set.
 type record struct {
-	Header    *Header           `json:"header,omitempty"`
-	Cluster   *Cluster          `json:"cluster,omitempty"`   // joined
-	Forgotten allocator.Instant `json:"forgotten,omitempty"` // only in a rewritten file: releases of what began earlier are not in it
-	Forgot    bool              `json:"forgot,omitempty"`    // another journal served this boot, and what it handed out of is not shunned yet
-	Shunned   *[]Shunned        `json:"shunned,omitempty"`   // all that is; it ends Forgot
-	Hold      *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
-	Release   *Release          `json:"release,omitempty"`   // gone
-	Epoch     *Epoch            `json:"epoch,omitempty"`     // of what is held
-	Isolate   *Isolate          `json:"isolate,omitempty"`   // what is held, or not any more
-	Freed     *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
-	Detach    *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
-	Detached  *Detachment       `json:"detached,omitempty"`  // etcd knows
+	Header      *Header           `json:"header,omitempty"`
+	Cluster     *Cluster          `json:"cluster,omitempty"`   // joined
+	Forgotten   allocator.Instant `json:"forgotten,omitempty"` // only in a rewritten file: releases of what began earlier are not in it
+	LostJournal bool              `json:"forgot,omitempty"`    // another journal served this boot; its blocks are not in quarantine yet
+	Quarantined *[]Quarantined    `json:"shunned,omitempty"`   // all blocks in quarantine; it ends LostJournal
+	Hold        *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
+	Release     *Release          `json:"release,omitempty"`   // gone
+	Epoch       *Epoch            `json:"epoch,omitempty"`     // of what is held
+	Isolate     *Isolate          `json:"isolate,omitempty"`   // what is held, or not any more
+	Freed       *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
+	Detach      *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
+	Detached    *Detachment       `json:"detached,omitempty"`  // etcd knows
 }

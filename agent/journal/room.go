@@ -19,7 +19,7 @@ func (r *record) kind(s *state) kind {
 	switch {
 	case r.Detached != nil, r.Release != nil && s.live[r.Release.Attachment] != nil:
 		return ends
-	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.Forgot:
+	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.LostJournal:
 		return notes
 	}
 	return grows

@@ -20,18 +20,18 @@ const maxReleases = 8192
 
 // state is what the records say together.
 type state struct {
-	header   Header
-	cluster  Cluster
-	live     map[allocator.Attachment]*Entry
-	holder   byAddress[*Entry]                // of live
-	ports    map[string]*Entry                // of live, by the port's name
-	spaces   map[int]map[*Entry]struct{}      // of live, by the namespace's id
-	releases map[allocator.Attachment]Release // the last of each, as far as an ADD has to heed it
-	before   allocator.Instant                // of what began earlier some release may be forgotten
-	freed    byAddress[Freed]                 // the last release of each address that is not held
-	pending  map[ipam.Address]Detachment
-	forgot   bool
-	shunned  []Shunned
+	header      Header
+	cluster     Cluster
+	live        map[allocator.Attachment]*Entry
+	holder      byAddress[*Entry]                // of live
+	ports       map[string]*Entry                // of live, by the port's name
+	spaces      map[int]map[*Entry]struct{}      // of live, by the namespace's id
+	releases    map[allocator.Attachment]Release // the last of each, as far as an ADD has to heed it
+	before      allocator.Instant                // of what began earlier some release may be forgotten
+	freed       byAddress[Freed]                 // the last release of each address that is not held
+	pending     map[ipam.Address]Detachment
+	lostJournal bool
+	quarantined []Quarantined
 
 	isolated       int   // of live
 	ending, noting int64 // what live and pending need, see need
@@ -55,10 +55,10 @@ func (s *state) apply(r *record) {
 		s.cluster = *r.Cluster
 	case r.Forgotten != 0:
 		s.before = max(s.before, r.Forgotten)
-	case r.Forgot:
-		s.forgot = true
-	case r.Shunned != nil:
-		s.shunned, s.forgot = *r.Shunned, false
+	case r.LostJournal:
+		s.lostJournal = true
+	case r.Quarantined != nil:
+		s.quarantined, s.lostJournal = *r.Quarantined, false
 	case r.Hold != nil:
 		s.hold(r.Hold)
 	case r.Release != nil:
@@ -211,11 +211,11 @@ func (s *state) records() []record {
 	if s.before != 0 {
 		all = append(all, record{Forgotten: s.before})
 	}
-	if len(s.shunned) > 0 {
-		all = append(all, record{Shunned: &s.shunned})
+	if len(s.quarantined) > 0 {
+		all = append(all, record{Quarantined: &s.quarantined})
 	}
-	if s.forgot {
-		all = append(all, record{Forgot: true})
+	if s.lostJournal {
+		all = append(all, record{LostJournal: true})
 	}
 	for _, r := range s.releases {
 		all = append(all, record{Release: &r})

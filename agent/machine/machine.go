@@ -64,7 +64,7 @@ func (k *Keeper) keepMachine(ctx context.Context) error {
 		case <-k.Look:
 		case <-tick.C:
 		}
-		if err := k.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
+		if err := k.compareMachine(ctx); err != nil && ctx.Err() == nil {
 			k.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
 			task.Pause(ctx, time.Second)
 			k.Look.Raise()
@@ -72,8 +72,8 @@ func (k *Keeper) keepMachine(ctx context.Context) error {
 	}
 }
 
-// lookAtMachine compares what the host has with what etcd says to be its own.
-func (k *Keeper) lookAtMachine(ctx context.Context) error {
+// compareMachine compares what the host has with what etcd says to be its own.
+func (k *Keeper) compareMachine(ctx context.Context) error {
 	session, err := k.Holding(allocator.Stateless)
 	if err != nil || session == nil || session.Recovering() {
 		return err
@@ -112,13 +112,13 @@ func (k *Keeper) lookAtMachine(ctx context.Context) error {
 		k.addresses.Waiters.Signal.Raise()
 	}
 	if len(ask) > 0 || len(subjects) > 0 {
-		failed = append(failed, errMachineAsked)
+		failed = append(failed, errHeldElsewhere)
 	}
-	return errors.Join(append(failed, k.giveMachineBack(ctx, session, config, has))...)
+	return errors.Join(append(failed, k.releaseMachine(ctx, session, config, has))...)
 }
 
-// errMachineAsked says that somebody else still has, or may give out, an address of this machine's.
-var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
+// errHeldElsewhere says that somebody else still has, or may give out, an address of this machine's.
+var errHeldElsewhere = errors.New("agent: an address of this machine's is not its own yet")
 
 // keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
 func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
@@ -135,15 +135,15 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 		}
 	case k.Name:
 		if e := k.Journal.Holder(at.Pool, at.Addr); e != nil {
-			k.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
+			k.reportHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = k.exchange.TakeOutAddress(at.Pool, at.Addr); out == nil {
+		if out = k.exchange.WithdrawAddress(at.Pool, at.Addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:
 	default:
-		return k.askOwner(ctx, at, index, owner)
+		return k.demandFromOwner(ctx, at, index, owner)
 	}
 	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr, out != nil)
 	if out != nil {
@@ -157,7 +157,7 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 		k.Gate.Shared(func() { k.addresses.Reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
 	}
 	if taken, is := errors.AsType[*record.TakenError](err); is {
-		k.tellHeld(at, index, taken.Holder)
+		k.reportHeld(at, index, taken.Holder)
 		return false, false, nil
 	}
 	if err == nil {
@@ -167,26 +167,26 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 	return err == nil, false, err
 }
 
-// askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
-func (k *Keeper) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
+// demandFromOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
+func (k *Keeper) demandFromOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
 	s, err := k.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil {
 		return false, true, err
 	}
 	if s != nil {
-		k.tellHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
+		k.reportHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
 	} else {
-		k.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
+		k.reportHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
 	}
-	err = k.chooser.TakeAddressBlock(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
+	err = k.chooser.TakeOverBlockOf(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
 	if errors.Is(err, addresses.ErrNoBlock) {
 		err = nil
 	}
 	return false, true, err
 }
 
-// tellHeld says that somebody has an address of this machine's.
-func (k *Keeper) tellHeld(at ipam.Address, index int, holder string) {
+// reportHeld says that somebody has an address of this machine's.
+func (k *Keeper) reportHeld(at ipam.Address, index int, holder string) {
 	link, err := k.Kernel.LinkName(index)
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
@@ -196,8 +196,8 @@ func (k *Keeper) tellHeld(at ipam.Address, index int, holder string) {
 		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
 }
 
-// giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
-func (k *Keeper) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
+// releaseMachine gives up what etcd says to be this machine's and what it has not had for a while.
+func (k *Keeper) releaseMachine(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
 	var failed []error
 	for _, at := range k.lost(k.addresses.Blocks.Machines(k.Name), has, time.Now()) {
 		pool, known := config.Pools[at.Pool]

@@ -20,7 +20,7 @@ func (se *Settler) reassertLocked(c *config.Config) {
 	se.asserted = c // nothing is held of the pools that are new in it
 }
 
-// beginAsserting says that a settling begins, which asserts what is held by the present configuration.
-func (se *Settler) beginAsserting() {
+// noteAsserted says that a settling begins, which asserts what is held by the present configuration.
+func (se *Settler) noteAsserted() {
 	se.Gate.Exclusive(func() { se.asserted = se.Config() })
 }

@@ -67,11 +67,11 @@ func (k *Keeper) fenceAfter(me record.Node) error {
 // closed start before the proof is sent, and its answer only opens the slot. So whatever happens to the agent, or between
 // the two, can only shorten the time for which the kernel lets pass.
 type Prover struct {
-	Agent    *Keeper
-	Session  *session.Session
-	Unbroken map[allocator.Class]bool // the rights that had not run out when the session began
-	goesOn   map[allocator.Class]bool // those of them under which nobody can have taken anything until the node has settled
-	Settled  atomic.Bool
+	Agent     *Keeper
+	Session   *session.Session
+	Unbroken  map[allocator.Class]bool // the rights that had not run out when the session began
+	continued map[allocator.Class]bool // those of them under which nobody can have taken anything until the node has settled
+	Settled   atomic.Bool
 
 	whole bool // the node had settled when the proof under way was armed
 	armed map[string]time.Duration
@@ -105,7 +105,7 @@ func (p *Prover) rights() map[allocator.Class]time.Duration {
 // all others' of the class have: what this node had may have been given on in the history that etcd has lost.
 func (p *Prover) mayPass(class allocator.Class) bool {
 	if !p.whole {
-		return p.goesOn[class]
+		return p.continued[class]
 	}
 	return !p.Session.Recovering() || p.Unbroken[class] || p.Agent.Recovery.over(class)
 }
@@ -146,15 +146,15 @@ func (p *Prover) Proven(sent time.Duration) {
 	switch {
 	case p.whole:
 		p.Agent.proven(p.Session, sent)
-	case len(p.goesOn) > 0:
+	case len(p.continued) > 0:
 		p.Agent.Rights.Extend(sent)
 	}
 }
 
-// goesOn are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
+// continued are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
 // has written the node's key since this agent, or one before it with this journal, has. Nobody can have taken anything then.
 // While etcd recovers there are none, since what is not asserted yet is given to others when the recovery ends.
-func (k *Keeper) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
+func (k *Keeper) continued(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
 	if s.Recovering() || s.Former() == 0 || s.Former() != past.Generation {
 		return nil
 	}

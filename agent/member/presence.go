@@ -62,13 +62,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 // errTimesChanged says that the settings want this node to fence by other times or in another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
 
-// errUnasserted says that etcd has got back a pool of which containers here have addresses.
-var errUnasserted = errors.New("agent: a pool of this node's containers is known again")
+// errPoolRestored says that etcd has got back a pool of which containers here have addresses.
+var errPoolRestored = errors.New("agent: a pool of this node's containers is known again")
 
 // keepPresence joins the cluster, settles, and keeps the session; when etcd has ended the session it does so again.
 // Meanwhile the node goes on with what it has, as long as its rights last.
 func (k *Keeper) keepPresence(ctx context.Context) error {
-	k.Wait("waiting for etcd at %s", strings.Join(k.Etcd, ", "))
+	k.SetNotReady("waiting for etcd at %s", strings.Join(k.Etcd, ", "))
 	var again rejoin
 	for ctx.Err() == nil {
 		err := k.present(ctx)
@@ -87,12 +87,12 @@ func (k *Keeper) keepPresence(ctx context.Context) error {
 		case errors.Is(err, session.ErrClusterChanged), errors.Is(err, kv.ErrStoreReset):
 			k.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
 			continue
-		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken), errors.Is(err, errMend):
+		case errors.Is(err, errTimesChanged), errors.Is(err, errPoolRestored), errors.Is(err, errUntrusted), errors.Is(err, errRepair):
 			k.Log.Info("joining again", zap.Error(err))
 			continue
 		}
-		if k.Waiting() != "" {
-			k.Wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
+		if k.WhyNotReady() != "" {
+			k.SetNotReady("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
 		}
 		again.failed(ctx, k.Log, err)
 	}
@@ -111,7 +111,7 @@ func fatal(err error) bool {
 func (k *Keeper) present(ctx context.Context) error {
 	err := k.PresentOnce(ctx)
 	if bad, is := errors.AsType[*kv.DamagedError](err); is {
-		k.TellBad("joining", []*kv.DamagedError{bad})
+		k.ReportDamagedBy("joining", []*kv.DamagedError{bad})
 	}
 	return err
 }
@@ -123,7 +123,7 @@ func (k *Keeper) PresentOnce(ctx context.Context) error {
 		return err
 	}
 	k.WarnOfReleases(warnings)
-	standing, err := k.Meet(ctx)
+	standing, err := k.Handshake(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,8 +153,8 @@ func (k *Keeper) PresentOnce(ctx context.Context) error {
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Incarnation, Generation: own.Generation(), Slept: slept}
 	k.Journal.SetCluster(past)
-	k.TellBad("joining", nil)
-	return k.keep(ctx, &Prover{Agent: k, Session: own, Unbroken: unbroken, goesOn: k.goesOn(own, known, unbroken)}, standing)
+	k.ReportDamagedBy("joining", nil)
+	return k.keep(ctx, &Prover{Agent: k, Session: own, Unbroken: unbroken, continued: k.continued(own, known, unbroken)}, standing)
 }
 
 // rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
@@ -229,8 +229,8 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 			return
 		case <-k.Lost:
 			cancel(session.ErrLost)
-		case <-k.Shaken:
-			cancel(errShaken)
+		case <-k.Untrusted:
+			cancel(errUntrusted)
 		case <-settled:
 			settling = false
 		}
@@ -241,12 +241,12 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 			return
 		case <-k.Lost:
 			cancel(session.ErrLost)
-		case <-k.Shaken:
-			cancel(errShaken)
-		case <-k.Mending:
-			cancel(errMend)
+		case <-k.Untrusted:
+			cancel(errUntrusted)
+		case <-k.Repairing:
+			cancel(errRepair)
 		case <-k.Reassert:
-			cancel(errUnasserted)
+			cancel(errPoolRestored)
 		case <-k.resettle:
 			node := s.Node()
 			if !record.SameTimes(k.Fencing(k.Config().Settings),
@@ -287,5 +287,5 @@ func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 	}, former, nil
 }
 
-// errMend says that somebody asked this node to settle anew.
-var errMend = errors.New("agent: asked to settle anew")
+// errRepair says that somebody asked this node to settle anew.
+var errRepair = errors.New("agent: asked to settle anew")

@@ -11,14 +11,14 @@ import (
 func (k *Keeper) followNodes(ctx context.Context) error {
 	return k.Store.Sessions.FollowNodes(ctx, func(u kv.Update[record.Node]) {
 		node.Report(k.Node, u)
-		k.Absences.TakeNodes(u)
+		k.Absences.ApplyNodes(u)
 	})
 }
 
 func (k *Keeper) followSessions(ctx context.Context) error {
 	return k.Store.Sessions.FollowSessions(ctx, func(u kv.Update[record.Presence]) {
 		node.Report(k.Node, u)
-		k.Absences.TakeSessions(u)
+		k.Absences.ApplySessions(u)
 		for _, p := range u.Gone {
 			if p.Node == k.Name {
 				k.SessionGone(p.Revision)

@@ -44,7 +44,7 @@ func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 	if err != nil {
 		return err
 	}
-	se.beginAsserting()
+	se.noteAsserted()
 	held := se.addresses.Held(s.Recovering())
 	if blocks, err = se.addresses.AssertBlocks(ctx, s, blocks, held); err != nil {
 		return err
@@ -73,8 +73,8 @@ func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 	se.Gate.Exclusive(func() {
 		se.Gate.BeginLocked(s)
 		se.addresses.SettleParts(blocks, s.Generation(), held)
-		etcd := newNamed(se, reservations, assignments)
-		se.restoreNamed(etcd)
+		etcd := newRecorded(se, reservations, assignments)
+		se.restoreRecorded(etcd)
 		unknown = se.settleReservations(reservations)
 		se.settlePorts(etcd, s.Recovering())
 	})

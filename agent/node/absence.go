@@ -15,23 +15,23 @@ import (
 // that a node's session key is absent, and under which revision of its node key. A return rewrites that, and the wait
 // begins anew; so it does when this agent starts.
 type Absences struct {
-	mu    lockorder.Subject
-	nodes map[string]record.Node
-	live  map[string]bool
-	seen  int64 // the revision of etcd up to which live tells
-	waits map[string]wait
+	mu       lockorder.Subject
+	nodes    map[string]record.Node
+	live     map[string]bool
+	seen     int64 // the revision of etcd up to which live tells
+	absences map[string]absence
 
 	unknown map[string]time.Time // nodes that have neither a record nor a session, and since when that is known
 }
 
-type wait struct {
+type absence struct {
 	revision int64 // of the node key
 	began    time.Time
 }
 
-// TakeNodes and TakeSessions bring in what the watches say. They may come in any order: a session is absent for a node
+// ApplyNodes and ApplySessions bring in what the watches say. They may come in any order: a session is absent for a node
 // key only by news that are not older than that key.
-func (w *Absences) TakeNodes(u kv.Update[record.Node]) {
+func (w *Absences) ApplyNodes(u kv.Update[record.Node]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.nodes == nil {
@@ -46,8 +46,8 @@ func (w *Absences) TakeNodes(u kv.Update[record.Node]) {
 	w.update()
 }
 
-// TakeSessions is TakeNodes for the sessions.
-func (w *Absences) TakeSessions(u kv.Update[record.Presence]) {
+// ApplySessions is ApplyNodes for the sessions.
+func (w *Absences) ApplySessions(u kv.Update[record.Presence]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.live == nil {
@@ -64,20 +64,20 @@ func (w *Absences) TakeSessions(u kv.Update[record.Presence]) {
 }
 
 func (w *Absences) update() {
-	if w.waits == nil {
-		w.waits = map[string]wait{}
+	if w.absences == nil {
+		w.absences = map[string]absence{}
 	}
 	for name, n := range w.nodes {
 		switch {
 		case w.live[name] || w.seen < n.Revision:
-			delete(w.waits, name)
-		case w.waits[name].revision != n.Revision:
-			w.waits[name] = wait{n.Revision, time.Now()}
+			delete(w.absences, name)
+		case w.absences[name].revision != n.Revision:
+			w.absences[name] = absence{n.Revision, time.Now()}
 		}
 	}
-	for name := range w.waits {
+	for name := range w.absences {
 		if _, there := w.nodes[name]; !there {
-			delete(w.waits, name)
+			delete(w.absences, name)
 		}
 	}
 	for name := range w.unknown {
@@ -90,7 +90,7 @@ func (w *Absences) update() {
 func (w *Absences) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.nodes, w.live, w.waits, w.unknown, w.seen = nil, nil, nil, nil, 0
+	w.nodes, w.live, w.absences, w.unknown, w.seen = nil, nil, nil, nil, 0
 }
 
 // Over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
@@ -98,7 +98,7 @@ func (w *Absences) reset() {
 func (w *Absences) Over(node string, class allocator.Class) (a record.Absence, left time.Duration, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n, since := w.nodes[node], w.waits[node]
+	n, since := w.nodes[node], w.absences[node]
 	if since.began.IsZero() {
 		return a, 0, false
 	}

@@ -45,7 +45,7 @@ func (n *Node) Configure(c *config.Config) (changed bool) {
 		if c = c.KeepKnown(former); c.Same(former) {
 			return
 		}
-		n.TellBad("configuration", c.Bad)
+		n.ReportDamagedBy("configuration", c.Bad)
 		n.config.Store(c)
 		for _, hook := range n.hooks.ConfigLocked {
 			hook(c)
@@ -82,7 +82,7 @@ func (n *Node) Pool(name string) (*allocator.Pool, *config.Config, error) {
 	if bad := c.BadPool(name); bad != nil {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q cannot be used: %w: see berthctl doctor", name, bad)
 	}
-	if reason := n.Waiting(); reason != "" && c.Revision == 0 {
+	if reason := n.WhyNotReady(); reason != "" && c.Revision == 0 {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", n.Name, reason)
 	}
 	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name,
@@ -96,7 +96,7 @@ const configReadTime = 2 * time.Second
 // `berthctl apply` may have answered already, and the watch has not told yet.
 func (n *Node) PoolNow(ctx context.Context, name string) (*allocator.Pool, *config.Config, error) {
 	pool, current, err := n.Pool(name)
-	if err == nil || n.Config().Revision == 0 && n.Waiting() != "" {
+	if err == nil || n.Config().Revision == 0 && n.WhyNotReady() != "" {
 		return pool, current, err
 	}
 	read := n.reads.DoChan("the configuration", func() (any, error) { // those who miss a pool at once share one question

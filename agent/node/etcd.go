@@ -10,8 +10,8 @@ import (
 // etcdAccess is the kind of finding about what etcd refuses this node.
 const etcdAccess = "etcd-access"
 
-// HearAccess keeps what etcd refuses as a finding for as long as it does.
-func (n *Node) HearAccess(what string, err error) {
+// ReportAccess keeps what etcd refuses as a finding for as long as it does.
+func (n *Node) ReportAccess(what string, err error) {
 	if err == nil {
 		n.Findings.Clear(etcdAccess, what)
 		return

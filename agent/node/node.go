@@ -54,10 +54,10 @@ type Node struct {
 	Slots      Slots
 	Background sync.WaitGroup // what tasks have begun and do not wait for
 
-	Lost     task.Signal // the session's key is gone
-	Shaken   task.Signal // nothing may pass before the next proof
-	Reassert task.Signal // what containers here have is to be asserted anew: the node settles once more
-	Mending  task.Signal // somebody asked this node to settle anew
+	Lost      task.Signal // the session's key is gone
+	Untrusted task.Signal // nothing may pass before the next proof
+	Reassert  task.Signal // what containers here have is to be asserted anew: the node settles once more
+	Repairing task.Signal // somebody asked this node to settle anew
 
 	Unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
 
@@ -67,7 +67,7 @@ type Node struct {
 	waiting  atomic.Pointer[string]    // why nothing can be handed out; nil: it can
 	unread   atomic.Pointer[string]    // why the configuration that etcd has cannot be read; nil: it could be, when it was read last
 	recovers atomic.Pointer[time.Time] // when a recovery of etcd will be over, about; nil: there is none
-	bad      badRecords
+	bad      damagedRecords
 }
 
 // parallel is how many requests work on the kernel at once.
@@ -76,22 +76,22 @@ const parallel = 64
 // New makes the floor of an agent. Nothing can be handed out until Ready.
 func New(o Options) *Node {
 	n := &Node{Options: o, Rights: session.NewRights(wire.Boottime), Slots: NewSlots(parallel)}
-	for _, s := range []*task.Signal{&n.Lost, &n.Shaken, &n.Reassert, &n.Mending} {
+	for _, s := range []*task.Signal{&n.Lost, &n.Untrusted, &n.Reassert, &n.Repairing} {
 		*s = task.NewSignal()
 	}
-	n.Wait("the agent is starting")
+	n.SetNotReady("the agent is starting")
 	n.config.Store(&config.Config{Settings: record.DefaultSettings()})
 	return n
 }
 
-// Wait records why nothing can be handed out.
-func (n *Node) Wait(format string, args ...any) {
+// SetNotReady records why nothing can be handed out.
+func (n *Node) SetNotReady(format string, args ...any) {
 	reason := fmt.Sprintf(format, args...)
 	n.waiting.Store(&reason)
 }
 
-// Waiting is why nothing can be handed out; empty: it can.
-func (n *Node) Waiting() string {
+// WhyNotReady is why nothing can be handed out; empty: it can.
+func (n *Node) WhyNotReady() string {
 	if reason := n.waiting.Load(); reason != nil {
 		return *reason
 	}
@@ -103,7 +103,7 @@ func (n *Node) Ready() (waited bool) { return n.waiting.Swap(nil) != nil }
 
 // Holding is the session under which something of a class may be chosen, or the reason why there is none.
 func (n *Node) Holding(class allocator.Class) (*session.Session, error) {
-	if reason := n.Waiting(); reason != "" {
+	if reason := n.WhyNotReady(); reason != "" {
 		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
 	}
 	if n.Rights.Remaining(class) <= 0 {

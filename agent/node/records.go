@@ -13,14 +13,14 @@ const recordDamaged = "record-damaged"
 
 const recordAdvice = "berthctl doctor says what the record is to be; berthctl doctor --fix writes it where that is safe"
 
-// badRecords are the keys of damaged records, by who has come upon them: each finds out for itself when one is mended.
-type badRecords struct {
+// damagedRecords are the keys of damaged records, by who has come upon them: each finds out for itself when one is mended.
+type damagedRecords struct {
 	mu   lockorder.Subject
 	keys map[string]map[string]bool
 }
 
 // swap takes in all that a source knows by now, and returns what it knew before and knows no more.
-func (b *badRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
+func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := map[string]bool{}
@@ -39,28 +39,28 @@ func (b *badRecords) swap(source string, bad []*kv.DamagedError) (mended []strin
 	return mended
 }
 
-// TellBad makes the findings of a source what it knows by now.
-func (n *Node) TellBad(source string, bad []*kv.DamagedError) {
+// ReportDamagedBy makes the findings of a source what it knows by now.
+func (n *Node) ReportDamagedBy(source string, bad []*kv.DamagedError) {
 	for _, key := range n.bad.swap(source, bad) {
-		n.MendedBad(key)
+		n.ClearDamaged(key)
 	}
 	for _, e := range bad {
-		n.FoundBad(e)
+		n.NoteDamaged(e)
 	}
 }
 
-// FoundBad tells of a damaged record.
-func (n *Node) FoundBad(e *kv.DamagedError) {
+// NoteDamaged tells of a damaged record.
+func (n *Node) NoteDamaged(e *kv.DamagedError) {
 	n.Findings.Set(recordDamaged, e.Key, e.Err.Error(), recordAdvice)
 }
 
 // Report tells of the damaged records of a kind that is followed, and of those that are mended.
 func Report[T any](n *Node, u kv.Update[T]) {
 	for _, e := range u.Bad {
-		n.FoundBad(e)
+		n.NoteDamaged(e)
 	}
 	for _, e := range u.Repaired {
-		n.MendedBad(e.Key)
+		n.ClearDamaged(e.Key)
 	}
 }
 
@@ -69,13 +69,13 @@ func Report[T any](n *Node, u kv.Update[T]) {
 func (n *Node) Damaged(err error) bool {
 	e, is := errors.AsType[*kv.DamagedError](err)
 	if is {
-		n.FoundBad(e)
+		n.NoteDamaged(e)
 	}
 	return is
 }
 
-// MendedBad ends the finding about a record that can be read again.
-func (n *Node) MendedBad(key string) { n.Findings.Clear(recordDamaged, key) }
+// ClearDamaged ends the finding about a record that can be read again.
+func (n *Node) ClearDamaged(key string) { n.Findings.Clear(recordDamaged, key) }
 
 // Key is where a record is in etcd.
 func (n *Node) Key(k kv.Key) string { return kv.NewKeys(n.Prefix).Of(k) }

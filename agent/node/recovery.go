@@ -14,8 +14,8 @@ const etcdRecovery = "recovery"
 // recoveryGrain is how exactly it is told when a recovery will be over: nodes do not agree on the second.
 const recoveryGrain = 10 * time.Second
 
-// TellRecovery says until when nothing new is given, to whoever looks at the node and to whoever is refused.
-func (n *Node) TellRecovery(left time.Duration) {
+// ReportRecovery says until when nothing new is given, to whoever looks at the node and to whoever is refused.
+func (n *Node) ReportRecovery(left time.Duration) {
 	until := time.Now().Add(left).UTC()
 	if told := n.recovers.Load(); told != nil && until.Sub(*told).Abs() < recoveryGrain {
 		return

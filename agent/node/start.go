@@ -13,8 +13,8 @@ import (
 // for one that does not listen yet, so that to replace an agent fails nobody.
 const startPatience = 5 * time.Second
 
-// startLook is how often a request looks meanwhile.
-const startLook = 10 * time.Millisecond
+// startPoll is how often a request looks meanwhile.
+const startPoll = 10 * time.Millisecond
 
 // AwaitStart waits until this agent has settled what its node holds, for as long as the caller would wait for an agent that is
 // away. Before that an ADD would meet what is not known yet: the configuration, and what was lost. Its error says what the
@@ -25,13 +25,13 @@ func (n *Node) AwaitStart(ctx context.Context, began allocator.Instant) error {
 		end = began + startPatience
 	}
 	for {
-		reason := n.Waiting()
+		reason := n.WhyNotReady()
 		if reason == "" {
 			return nil
 		}
 		if wire.Boottime() >= end || ctx.Err() != nil {
 			return wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
 		}
-		task.Pause(ctx, startLook)
+		task.Pause(ctx, startPoll)
 	}
 }

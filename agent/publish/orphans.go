@@ -22,8 +22,8 @@ type orphans struct {
 	all map[ipam.Address]record.Reservation
 }
 
-// Take brings in what the watch says. known tells whether the journal has the holder; no lock is held meanwhile.
-func (s *orphans) Take(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
+// Apply brings in what the watch says. known tells whether the journal has the holder; no lock is held meanwhile.
+func (s *orphans) Apply(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
 	unknown := slices.DeleteFunc(slices.Clone(u.Set), func(r record.Reservation) bool {
 		return r.Holder == nil || r.Holder.Node != node || known(r)
 	})

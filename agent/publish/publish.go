@@ -69,12 +69,12 @@ func (p *Publisher) publishAll(ctx context.Context) error {
 				continue
 			}
 		}
-		if p.Waiting() != "" {
+		if p.WhyNotReady() != "" {
 			continue // raised again when the node is ready
 		}
 		// The status first: what it says was applied is in the journal, and so in the backlog, by now.
 		status := p.status()
-		dirty := p.backlog.Take()
+		dirty := p.backlog.Pop()
 		err := p.publish(ctx, status, dirty)
 		if err != nil {
 			for d := range dirty {
@@ -127,7 +127,7 @@ func (p *Publisher) publish(ctx context.Context, status record.Status, dirty map
 	}
 	err = rollout.Publish(ctx, session, batch)
 	if bad, ok := errors.AsType[*kv.DamagedError](err); ok {
-		p.addresses.Blocks.Spoil(bad)
+		p.addresses.Blocks.NoteUnreadable(bad)
 	}
 	if lost, ok := errors.AsType[*block.LostError](err); ok && !broken.Settling {
 		p.addresses.Blocks.Put(lost.Block)

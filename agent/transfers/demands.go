@@ -38,11 +38,11 @@ func New(m *addresses.Manager, b *backlog.Backlog) *Exchange {
 
 // Run demands, gives and gives back, until ctx ends.
 func (e *Exchange) Run(ctx context.Context) error {
-	return task.All(ctx, e.followDemands, e.demandAll, e.giveAll, e.giveBackIdle)
+	return task.All(ctx, e.followDemands, e.demandAll, e.donateAll, e.giveBackIdle)
 }
 
-// afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
-const afterGift = 20 * time.Millisecond
+// afterTransfer is how long a node whose demand has ended waits before it demands again: the gift is on its way.
+const afterTransfer = 20 * time.Millisecond
 
 // demands are those of all nodes as the watch tells, this one's among them.
 type demands struct {
@@ -53,8 +53,8 @@ type demands struct {
 
 type demandKey struct{ pool, node string }
 
-// take brings in what the watch says, and reports whether the node's own have changed.
-func (d *demands) take(u kv.Update[record.Demand], node string) (own bool) {
+// apply brings in what the watch says, and reports whether the node's own have changed.
+func (d *demands) apply(u kv.Update[record.Demand], node string) (own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.seen = u.Revision; u.Full || d.all == nil {
@@ -109,8 +109,8 @@ func (d *demands) split(node string) (own map[string]record.Demand, others []rec
 func (e *Exchange) followDemands(ctx context.Context) error {
 	return e.Store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
 		node.Report(e.Node, u)
-		if e.demands.take(u, e.Name) {
-			time.AfterFunc(afterGift, e.addresses.Waiters.Signal.Raise)
+		if e.demands.apply(u, e.Name) {
+			time.AfterFunc(afterTransfer, e.addresses.Waiters.Signal.Raise)
 		}
 		if len(u.Set) > 0 {
 			e.addresses.ToGive.Raise()

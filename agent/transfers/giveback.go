@@ -83,7 +83,7 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 			continue
 		}
 		p, wanted := pools[k.Pool]
-		o := e.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+		o := e.addresses.Withdraw(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()
 			for _, part := range s.Idle(now) {
 				if wanted && e.addresses.Blocks.IsUnreadable(k.Pool, p.BlockOf(part.Addr())) {

@@ -19,11 +19,11 @@ const settleTime = 5 * time.Second
 // publishPause is how long a batch that is being published may be on its way.
 const publishPause = 200 * time.Millisecond
 
-// SettleAnew brings kernel, journal and etcd into agreement, as a start of the agent would: the table is put back, what is
+// Repair brings kernel, journal and etcd into agreement, as a start of the agent would: the table is put back, what is
 // gone is given back, ports that nobody knows are removed, and then the node joins and settles anew. It returns when
 // etcd knows the outcome, or after a while.
-func (d *Detacher) SettleAnew(ctx context.Context) {
-	if err := errors.Join(d.Kernel.EnsureTable(), d.removeStrayPorts(ctx), d.takeNotes()); err != nil {
+func (d *Detacher) Repair(ctx context.Context) {
+	if err := errors.Join(d.Kernel.EnsureTable(), d.removeOrphanPorts(ctx), d.processNotes()); err != nil {
 		d.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
 	}
 	d.Updater.Host.Look()
@@ -31,7 +31,7 @@ func (d *Detacher) SettleAnew(ctx context.Context) {
 	d.Updater.Rollout.Raise()
 	d.Sweep(ctx)
 	before := d.Generation()
-	d.Mending.Raise()
+	d.Repairing.Raise()
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	for ctx.Err() == nil && (d.Generation() == before || d.Backlog.Len() > 0 || len(d.Journal.Pending()) > 0) {
@@ -40,9 +40,9 @@ func (d *Detacher) SettleAnew(ctx context.Context) {
 	task.Pause(ctx, publishPause) // the last batch may be on its way
 }
 
-// removeStrayPorts removes the ports that no attachment has, under the lock of the one that the port's alias names: an
+// removeOrphanPorts removes the ports that no attachment has, under the lock of the one that the port's alias names: an
 // ADD of that one would be on its way. A port without an alias of ours is left to a person.
-func (d *Detacher) removeStrayPorts(ctx context.Context) error {
+func (d *Detacher) removeOrphanPorts(ctx context.Context) error {
 	ports, err := d.Kernel.Ports()
 	if err != nil {
 		return err
@@ -54,13 +54,13 @@ func (d *Detacher) removeStrayPorts(ctx context.Context) error {
 	var failed []error
 	for _, p := range ports {
 		if e, err := plan.ParseAlias(p); err == nil && !known[p.Name] && !d.Isolator.Unidentified.HasPort(p.Name) {
-			failed = append(failed, d.removeStray(ctx, p, e))
+			failed = append(failed, d.removeOrphanPort(ctx, p, e))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (d *Detacher) removeStray(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
+func (d *Detacher) removeOrphanPort(ctx context.Context, p netops.PortInfo, named *journal.Entry) error {
 	at := named.Attachment
 	unlock, err := d.Locks.Lock(ctx, at)
 	if err != nil {

@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	startWithin = 30 * time.Millisecond // owners answer a demand at different times, so that the first one spares the others
-	settleEvery = time.Second           // how often what is in doubt is looked at
-	giveTries   = 10                    // how often a block may change under a gift
+	startWithin   = 30 * time.Millisecond // owners answer a demand at different times, so that the first one spares the others
+	settleEvery   = time.Second           // how often what is in doubt is looked at
+	transferTries = 10                    // how often a block may change under a gift
 )
 
-// giveAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
+// donateAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
 // address was freed, a quarantine has ended. It also settles what is in doubt.
-func (e *Exchange) giveAll(ctx context.Context) error {
+func (e *Exchange) donateAll(ctx context.Context) error {
 	timer := time.NewTimer(settleEvery)
 	defer timer.Stop()
 	for {
@@ -41,14 +41,14 @@ func (e *Exchange) giveAll(ctx context.Context) error {
 		wait := settleEvery
 		if _, others := e.demands.split(e.Name); len(others) > 0 {
 			task.Pause(ctx, rand.N(startWithin))
-			wait = e.meetDemands(ctx)
+			wait = e.serveDemands(ctx)
 		}
 		timer.Reset(wait)
 	}
 }
 
-// meetDemands gives what it can, and returns when to look again.
-func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
+// serveDemands gives what it can, and returns when to look again.
+func (e *Exchange) serveDemands(ctx context.Context) time.Duration {
 	wait := settleEvery
 	session, err := e.Holding(allocator.Stateless)
 	if err != nil || broken.Settling && e.Unsettled.Load() {
@@ -56,7 +56,7 @@ func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 	}
 	_, others := e.demands.split(e.Name)
 	for _, d := range others {
-		if e.giveAsked(ctx, session, d) {
+		if e.donateAsked(ctx, session, d) {
 			continue // the demand is met: what is still waited for is demanded anew
 		}
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
@@ -64,7 +64,7 @@ func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 			if d.Of(f) == 0 {
 				continue
 			}
-			if e.Give(ctx, session, d, k) {
+			if e.Donate(ctx, session, d, k) {
 				break // the demand is met: what is still waited for is demanded anew
 			}
 			wait = min(wait, e.addresses.UntilRested(k))
@@ -73,11 +73,11 @@ func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 	return wait
 }
 
-// Give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
-func (e *Exchange) Give(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
+// Donate gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
+func (e *Exchange) Donate(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
 	full := e.addresses.Blocks.UnreadableIn(k.Pool, e.Config()) // and blocks that cannot be split further
-	for range giveTries {
-		o := e.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+	for range transferTries {
+		o := e.addresses.Withdraw(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			return s.Half(wire.Boottime(), e.addresses.Waiters.Len(k), full...)
 		})
 		if o == nil {

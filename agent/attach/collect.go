@@ -31,7 +31,7 @@ func (d *Detacher) watchKernel(ctx context.Context) error {
 			d.Handle(ctx, event)
 		case <-tick.C:
 			d.Sweep(ctx)
-			if err := d.takeNotes(); err != nil {
+			if err := d.processNotes(); err != nil {
 				d.Log.Error("the spool", zap.Error(err))
 			}
 		}
@@ -78,7 +78,7 @@ func (d *Detacher) Sweep(ctx context.Context) {
 		d.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
 		return
 	}
-	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.Lives(e) }}, d.goneFrom(ports)...)
+	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.Exists(e) }}, d.goneFrom(ports)...)
 	d.undoUnanswered(ctx)
 	if err := d.forgetPorts(); err != nil {
 		d.Log.Error("cannot compare the ports with their classes", zap.Error(err))
@@ -93,7 +93,7 @@ func (d *Detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 		there[p.Name] = true
 	}
 	for _, e := range d.Journal.Entries() {
-		if !there[e.Wiring.Port] && !d.Lives(e) {
+		if !there[e.Wiring.Port] && !d.Exists(e) {
 			gone = append(gone, e)
 		}
 	}

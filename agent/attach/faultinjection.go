@@ -8,9 +8,9 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// meetAnotherGeneration has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile
+// waitForGeneration has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile
 // commits once the node has another session.
-func (a *Attacher) meetAnotherGeneration(session *session.Session, adds []*Add) {
+func (a *Attacher) waitForGeneration(session *session.Session, adds []*Add) {
 	const patience = 200 // looks, 50 ms apart
 	for range patience {
 		same := a.Gate.Session() == session

@@ -19,7 +19,7 @@ func (se *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) e
 	se.Unsettled.Store(true)
 	se.Gate.Exclusive(func() {
 		se.Gate.BeginLocked(s)
-		se.passAll()
+		se.letAllPass()
 	})
 	time.AfterFunc(10*time.Second, func() {
 		se.Unsettled.Store(false)
@@ -28,8 +28,8 @@ func (se *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) e
 	return nil
 }
 
-// passAll lets pass whoever has a port.
-func (se *Settler) passAll() {
+// letAllPass lets pass whoever has a port.
+func (se *Settler) letAllPass() {
 	for _, e := range se.Journal.Entries() {
 		if e.Answered != 0 {
 			se.isolator.Uncut(e.Attachment)

@@ -15,9 +15,9 @@ import (
 // sleepEvery is how often the agent looks whether the machine has slept.
 const sleepEvery = 200 * time.Millisecond
 
-// errShaken says that what the kernel counts or drops could not be relied upon for a while: this node proves its right
+// errUntrusted says that what the kernel counts or drops could not be relied upon for a while: this node proves its right
 // and settles before it lets pass again.
-var errShaken = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
+var errUntrusted = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
 
 // watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
 func (k *Keeper) watchSleep(ctx context.Context) error {
@@ -26,16 +26,16 @@ func (k *Keeper) watchSleep(ctx context.Context) error {
 		if now := netops.Suspended(); now > slept+sleepEvery/2 {
 			k.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
 			slept = now
-			k.Shake()
+			k.Distrust()
 		}
 	})
 }
 
-// Shake closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the
+// Distrust closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the
 // kernel's timers then, and rights count the time asleep.
-func (k *Keeper) Shake() {
+func (k *Keeper) Distrust() {
 	if k.closeFence() {
-		k.Shaken.Raise()
+		k.Untrusted.Raise()
 	}
 }
 
@@ -45,7 +45,7 @@ func (k *Keeper) Cloned() {
 	k.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
 	k.Rights.Limit(0, 0)
 	k.closeFence()
-	k.Shaken.Raise()
+	k.Untrusted.Raise()
 }
 
 // closeFence closes both classes, and reports whether there is a fence, or may be.
@@ -70,5 +70,5 @@ func (k *Keeper) RestoreTable() {
 	} else {
 		k.Findings.Clear(kind, table)
 	}
-	k.Shake()
+	k.Distrust()
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// findingUnread is the kind of the finding that nobody can tell whose a port is.
-const findingUnread = "port-unread"
+// findingUnidentified is the kind of the finding that nobody can tell whose a port is.
+const findingUnidentified = "port-unread"
 
 // unidentified are the ports of which neither the journal nor their alias tells whose they are. They are cut and stay: a container
 // may run behind each. Their names are hashes of the attachments, so that etcd's records and a DEL tell which is whose.
@@ -69,14 +69,14 @@ func (i *Isolator) SetAside(p netops.PortInfo, why string) {
 			zap.Error(err))
 	}
 	i.Unidentified.add(p)
-	i.Findings.Set(findingUnread, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
+	i.Findings.Set(findingUnidentified, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
 		"delete its container, or the link where no container has it; where etcd names its container, it passes by itself")
 }
 
 // Identified ends that a port is unread: it has an entry, or is gone.
 func (i *Isolator) Identified(port string) {
 	if i.Unidentified.drop(port) {
-		i.Findings.Clear(findingUnread, port)
+		i.Findings.Clear(findingUnidentified, port)
 	}
 }
 

@@ -27,8 +27,8 @@ func (e *foreignClusterError) Error() string {
 
 func (e *foreignClusterError) Unwrap() error { return e.error }
 
-// Meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
-func (k *Keeper) Meet(ctx context.Context) (session.ClusterState, error) {
+// Handshake finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
+func (k *Keeper) Handshake(ctx context.Context) (session.ClusterState, error) {
 	known := k.Journal.Cluster()
 	standing, err := k.Store.Sessions.Handshake(ctx, k.Name, k.Machine, session.Past{Cluster: known.ID, Incarnation: known.Life,
 		Generation: known.Generation})
@@ -53,11 +53,11 @@ func (k *Keeper) OnStoreReset(standing session.ClusterState) {
 
 // A recovery is the time that this node gives to all others to assert what they hold, after etcd was restored.
 type recovery struct {
-	mu      lockorder.Subject
-	cluster string
-	life    int64
-	Began   time.Time                         // by CLOCK_MONOTONIC
-	Longest map[allocator.Class]time.Duration // the longest right that any node may have, or have had
+	mu          lockorder.Subject
+	cluster     string
+	incarnation int64
+	Began       time.Time                         // by CLOCK_MONOTONIC
+	Longest     map[allocator.Class]time.Duration // the longest right that any node may have, or have had
 }
 
 // left is how long the recovery lasts yet. It begins with the first meeting of an etcd and a life of the state in it.
@@ -67,8 +67,8 @@ type recovery struct {
 func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cluster != s.Cluster || r.life != s.Incarnation {
-		r.cluster, r.life, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
+	if r.cluster != s.Cluster || r.incarnation != s.Incarnation {
+		r.cluster, r.incarnation, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
 		r.Began = time.Now()
 	}
 	if !configured {
@@ -95,7 +95,7 @@ func (k *Keeper) recoverCluster(ctx context.Context, standing session.ClusterSta
 		zap.Duration("for", k.RecoveryLeft(standing)))
 	for ctx.Err() == nil {
 		left := k.RecoveryLeft(standing)
-		k.TellRecovery(max(left, 0))
+		k.ReportRecovery(max(left, 0))
 		if left <= 0 {
 			err := k.Store.Sessions.AcceptCluster(ctx, standing)
 			if err == nil {

@@ -25,10 +25,10 @@ func asksFor(there, d record.Demand) bool {
 		within(d.Machine, there.Machine)
 }
 
-// giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
-func (e *Exchange) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
+// donateAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
+func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
 	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
-		o := e.TakeOutAddress(d.Pool, addr)
+		o := e.WithdrawAddress(d.Pool, addr)
 		if o == nil {
 			continue
 		}
@@ -55,10 +55,10 @@ func (e *Exchange) giveAsked(ctx context.Context, session *session.Session, d re
 	return false
 }
 
-// TakeOutAddress takes one address out of the allocator, if it is free there; nil: it is not.
-func (e *Exchange) TakeOutAddress(pool string, addr netip.Addr) *addresses.InFlight {
+// WithdrawAddress takes one address out of the allocator, if it is free there; nil: it is not.
+func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFlight {
 	part := netip.PrefixFrom(addr, addr.BitLen())
-	return e.addresses.TakeOut(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
+	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
 		s.Settle(wire.Boottime())
 		return part, s.Owns(addr) && s.Remove(part) == nil
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// restoreNamed takes in the ports whose containers etcd names. The gate is held.
-func (se *Settler) restoreNamed(etcd *named) {
+// restoreRecorded takes in the ports whose containers etcd names. The gate is held.
+func (se *Settler) restoreRecorded(etcd *recorded) {
 	for _, r := range etcd.reservations {
 		if r.Holder == nil || r.Holder.Node != se.Name {
 			continue
@@ -42,7 +42,7 @@ func (se *Settler) restoreNamed(etcd *named) {
 }
 
 // reservedWith are the addresses of the reservations that are attached as one.
-func (n *named) reservedWith(one record.Reservation) (all []netip.Addr) {
+func (n *recorded) reservedWith(one record.Reservation) (all []netip.Addr) {
 	for _, r := range n.reservations {
 		if r.Pool == one.Pool && r.Identity == one.Identity && r.Holder != nil && r.Holder.Attachment == one.Holder.Attachment &&
 			r.Holder.Node == one.Holder.Node {
@@ -54,7 +54,7 @@ func (n *named) reservedWith(one record.Reservation) (all []netip.Addr) {
 }
 
 // assignedWith are the addresses of an assignment's attachment.
-func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
+func (n *recorded) assignedWith(one record.Assignment) (all []netip.Addr) {
 	for _, s := range n.assignments {
 		if s.Pool == one.Pool && s.Attachment == one.Attachment && s.Node == one.Node {
 			all = append(all, s.Address)
