@@ -7,19 +7,19 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// recordDamaged is the kind of finding that a record in etcd cannot be read, or cannot be as it is. Nothing is built upon
-// such a record, and it is not read as absent: whose it is, is not known.
+// recordDamaged is the kind of finding that a record in etcd is unreadable or invalid. Such a record is not read as absent: its
+// owner is unknown, and nothing relies on it.
 const recordDamaged = "record-damaged"
 
 const recordAdvice = "berthctl doctor says what the record is to be; berthctl doctor --fix writes it where that is safe"
 
-// damagedRecords are the keys of damaged records, by who has come upon them: each finds out for itself when one is mended.
+// damagedRecords are the keys of damaged records by their source. Each source finds out by itself when a record is repaired.
 type damagedRecords struct {
 	mu   lockorder.Subject
 	keys map[string]map[string]bool
 }
 
-// swap takes in all that a source knows by now, and returns what it knew before and knows no more.
+// swap replaces what a source knows, and returns the keys that it does not report any more.
 func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,7 +39,7 @@ func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (mended []s
 	return mended
 }
 
-// ReportDamagedBy makes the findings of a source what it knows by now.
+// ReportDamagedBy replaces the findings of a source by those of bad.
 func (n *Node) ReportDamagedBy(source string, bad []*kv.DamagedError) {
 	for _, key := range n.bad.swap(source, bad) {
 		n.ClearDamaged(key)
@@ -49,12 +49,12 @@ func (n *Node) ReportDamagedBy(source string, bad []*kv.DamagedError) {
 	}
 }
 
-// NoteDamaged tells of a damaged record.
+// NoteDamaged sets the finding about a damaged record.
 func (n *Node) NoteDamaged(e *kv.DamagedError) {
 	n.Findings.Set(recordDamaged, e.Key, e.Err.Error(), recordAdvice)
 }
 
-// Report tells of the damaged records of a kind that is followed, and of those that are mended.
+// Report sets and clears the findings about the damaged records of a watched kind.
 func Report[T any](n *Node, u kv.Update[T]) {
 	for _, e := range u.Bad {
 		n.NoteDamaged(e)
@@ -64,8 +64,8 @@ func Report[T any](n *Node, u kv.Update[T]) {
 	}
 }
 
-// Damaged reports whether an error is that of a record which cannot be read. Only a person can mend it, and it holds up
-// nothing else.
+// Damaged reports whether an error is that of an unreadable record, and sets its finding. Only an operator can repair it, and it
+// delays nothing else.
 func (n *Node) Damaged(err error) bool {
 	e, is := errors.AsType[*kv.DamagedError](err)
 	if is {
@@ -74,7 +74,7 @@ func (n *Node) Damaged(err error) bool {
 	return is
 }
 
-// ClearDamaged ends the finding about a record that can be read again.
+// ClearDamaged clears the finding about a record that can be read again.
 func (n *Node) ClearDamaged(key string) { n.Findings.Clear(recordDamaged, key) }
 
 // Key is where a record is in etcd.
