@@ -12,8 +12,8 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// takeOverFromAbsent makes this node the owner of what an absent node has in some block of the pool, once that node's right over
-// stateless addresses has run out. It is errNoBlock if there is no such block.
+// takeOverFromAbsent takes over what an absent node owns of some block of the pool, once its right over stateless addresses has
+// run out. It returns ErrNoBlock if there is no such block.
 func (ch *Chooser) takeOverFromAbsent(ctx context.Context, k SpaceKey) error {
 	session, err := ch.Holding(allocator.Stateless)
 	if err != nil {
@@ -27,7 +27,7 @@ func (ch *Chooser) takeOverFromAbsent(ctx context.Context, k SpaceKey) error {
 			}
 			err := ch.takeOver(ctx, session, k, b, from)
 			if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
-				break // it has changed: another block, or none
+				break // it has changed: try another block
 			}
 			return err
 		}
@@ -47,7 +47,7 @@ func (ch *Chooser) takeOver(ctx context.Context, session *session.Session, k Spa
 	if err != nil {
 		return err
 	}
-	ch.Log.Warn("took a block from a node that is away", zap.String("pool", k.Pool), zap.Stringer("block", b.Prefix),
+	ch.Log.Warn("took a block over from an absent node", zap.String("pool", k.Pool), zap.Stringer("block", b.Prefix),
 		zap.String("from", from.Node))
 	if err := ch.addresses.Own(session, got); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (ch *Chooser) takeOver(ctx context.Context, session *session.Session, k Spa
 	return nil
 }
 
-// givesAddresses reports whether a pool may give addresses of a block: it is not drained.
+// givesAddresses reports whether a block's pool is not being drained.
 func (ch *Chooser) givesAddresses(k SpaceKey, b record.Block) bool {
 	pool, _, err := ch.Pool(k.Pool)
 	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !ch.addresses.Blocks.IsUnreadable(b.Pool, b.Prefix)
