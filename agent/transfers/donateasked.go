@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// asksFor reports whether a demand that is there asks for all that another would.
+// asksFor reports whether a demand includes all that another asks for.
 func asksFor(there, d record.Demand) bool {
 	within := func(some, all []netip.Addr) bool {
 		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
@@ -25,7 +25,7 @@ func asksFor(there, d record.Demand) bool {
 		within(d.Machine, there.Machine)
 }
 
-// donateAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
+// donateAsked gives one free address of those that a demand names, and reports whether the demand has ended.
 func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
 	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
 		o := e.WithdrawAddress(d.Pool, addr)
@@ -34,7 +34,7 @@ func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d 
 		}
 		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
 		if err != nil && !Definite(err) {
-			e.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
+			e.Log.Warn("address transfer outcome unknown; resolving by rewriting the block record", zap.Stringer("address", addr),
 				zap.Error(err))
 			e.addresses.MarkIndeterminate(o)
 			return false
@@ -55,7 +55,7 @@ func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d 
 	return false
 }
 
-// WithdrawAddress takes one address out of the allocator, if it is free there; nil: it is not.
+// WithdrawAddress takes one address out of the allocator if it is free, and marks it as in flight; nil: it is not free.
 func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFlight {
 	part := netip.PrefixFrom(addr, addr.BitLen())
 	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
