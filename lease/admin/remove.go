@@ -140,9 +140,8 @@ func (s *Store) waitOut(
 // errSettingsUnknown says that nobody can tell how long a node without a record may use what it holds.
 var errSettingsUnknown = errors.New("its record is gone, and which settings it followed is not known: mend them first (berthctl doctor)")
 
-// rightOf is the longest right that the node had to anything that it holds, or may hold. A node
-// without a record is removed to have fenced as the
-// settings say.
+// rightOf is the longest right that the node had to anything that it holds, or may hold. A node without a record is taken to have
+// fenced as the settings say.
 func (s *Store) rightOf(ctx context.Context, name string, b session.Registration) (time.Duration, error) {
 	var by record.Settings
 	switch {

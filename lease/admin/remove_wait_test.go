@@ -95,3 +95,49 @@ func TestANodeWithoutARecordIsNotRemovedWhereTheSettingsAreNotKnown(t *testing.T
 		t.Errorf("it took %+v, %v", removal, err)
 	}
 }
+
+func TestARemovalTakesNothingFromOtherNodes(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	l.Apply(s, lab.Smallest())
+	keys := s.KV.Keys
+	block := keys.Block("default", lab.Prefix("10.42.64.0/26"))
+	const part = `{"prefix":"10.42.64.%d/%d","owner":"%s"}`
+	l.Put(block, `{"prefix":"10.42.64.0/26","parts":[`+fmt.Sprintf(part, 0, 27, "ghost")+","+fmt.Sprintf(part, 32, 28, "n2")+`,
+		{"prefix":"10.42.64.50/32","owner":"machine","node":"ghost"},{"prefix":"10.42.64.51/32","owner":"machine","node":"n2"}]}`)
+	others := map[string]string{
+		keys.Assignment("default", lab.Addr("10.42.64.33")): `{"attachment":{"network":"net","container":"c","interface":"eth0"},"node":"n2"}`,
+		keys.Reservation("default", lab.Addr("10.42.0.9")): `{"identity":{"namespace":"ns","app":"db","member":"db-0","network":"net",
+			"interface":"eth0"},"holder":{"attachment":{"network":"net","container":"m","interface":"eth0"},"node":"n2"}}`,
+		keys.Reservation("default", lab.Addr("10.42.0.10")): `{"identity":{"namespace":"ns","app":"db","member":"db-1","network":"net",
+			"interface":"eth0"}}`,
+		keys.Status("n2"): `{"applied":1}`,
+	}
+	for key, value := range others {
+		l.Put(key, value)
+	}
+	removal, err := s.Admin.RemoveNode(t.Context(), "ghost", admin.RemoveOptions{Force: true})
+	l.Check(err)
+	if removal.Parts != 2 || removal.Assignments+removal.Reservations != 0 {
+		t.Errorf("it took %+v", removal)
+	}
+	for key, value := range others {
+		got, err := s.KV.Get(t.Context(), key)
+		if l.Check(err); len(got.Kvs) != 1 || string(got.Kvs[0].Value) != value {
+			t.Errorf("%s is %v", key, got.Kvs)
+		}
+	}
+	state, err := s.Admin.State(t.Context())
+	l.Check(err)
+	if b := state.Blocks[0]; len(b.Parts) != 2 || len(b.Of("n2")) != 1 || len(b.Machines()) != 1 || b.Machines()[0].Node != "n2" {
+		t.Errorf("the block is %+v", b)
+	}
+	stone := kv.Key{Kind: kv.KindNode, Node: "ghost"}
+	if state.Nodes["ghost"].Removed == nil {
+		t.Errorf("in the place of its record is %+v", state.Nodes["ghost"])
+	}
+	l.Check(lab.Second(s.Admin.RemoveNode(t.Context(), "ghost", admin.RemoveOptions{})))
+	if again, err := s.Admin.State(t.Context()); err != nil || again.RevisionOf(stone) != state.RevisionOf(stone) {
+		t.Errorf("a second removal has written the tombstone anew: %v", err)
+	}
+}
