@@ -18,12 +18,12 @@ func TestWhatAnAbsentNodeHasIsTakenOverAndMarked(t *testing.T) {
 	taker := l.Join(l.Store(), "n1")
 	got, err := block.TakeOver(t.Context(), taker.Session, b, config.PoolRevisions["default"], gone)
 	l.Check(err)
-	if !got.OwnedBy("n1") || !got.Parts[0].Taken || got.Revision <= b.Revision {
+	if !lab.OwnedBy(got, "n1") || !got.Parts[0].Taken || got.Revision <= b.Revision {
 		t.Errorf("taken was %+v", got)
 	}
 	blocks, err := l.Store().Blocks.List(t.Context())
 	l.Check(err)
-	if len(blocks) != 1 || !blocks[0].OwnedBy("n1") || !blocks[0].Parts[0].Taken {
+	if len(blocks) != 1 || !lab.OwnedBy(blocks[0], "n1") || !blocks[0].Parts[0].Taken {
 		t.Errorf("etcd has %+v", blocks)
 	}
 }
@@ -90,7 +90,7 @@ func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case err == nil && got.OwnedBy(name):
+			case err == nil && lab.OwnedBy(got, name):
 				won++
 			case !is || lost.Block.Revision == 0:
 				t.Errorf("%s: %+v, %v", name, got, err)

@@ -168,7 +168,7 @@ func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 			repair.Same = append(repair.Same, key)
 		} else if !blocks[v.Text(key)] {
 			blocks[v.Text(key)] = true
-			repair.Put = append(repair.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
+			repair.Put = append(repair.Put, asStateful(pool, at.Addr))
 		}
 		if hidden || there && !b.Stateful() || v.Has(assignmentKey(at)) || v.bad[v.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
@@ -186,11 +186,6 @@ func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 		repair.Put = append(repair.Put, admin.Record{Key: reservationKey(at), Value: r})
 	}
 	return repair, ""
-}
-
-func statefulBlock(pool *allocator.Pool, a netip.Addr) record.Block {
-	prefix := pool.BlockOf(a)
-	return record.Block{Prefix: prefix, Parts: []record.Part{{Prefix: prefix, Owner: record.OwnerStateful}}}
 }
 
 func addresses(all []record.Reservation) string {

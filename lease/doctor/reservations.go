@@ -53,7 +53,7 @@ func (v *view) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 			n.takes = true
 			n.Repair = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
 		} else {
-			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
+			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{asStateful(pool, r.Address)}}
 		}
 		v.found(n)
 	}
