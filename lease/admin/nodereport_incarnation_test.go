@@ -34,6 +34,6 @@ func TestARequestReachesFollowersInTheNextIncarnationOfTheStore(t *testing.T) {
 	}
 	ask("before")
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	ask("after")
 }

@@ -28,8 +28,8 @@ func TestAHandshakeBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 			l.Check(err)
 		}
 	})
-	l.Meet(s, "n1", session.Past{})
-	if met := l.Meet(s, "n1", session.Past{}); met.Recovering || met.New || met.Incarnation != 0 {
+	l.Handshake(s, "n1", session.Past{})
+	if met := l.Handshake(s, "n1", session.Past{}); met.Recovering || met.New || met.Incarnation != 0 {
 		t.Errorf("it met %+v: want the etcd that it knows", met)
 	}
 }
@@ -59,7 +59,7 @@ func TestWhatAFollowerHasReadInTheFormerIncarnationIsNeitherNotifiedNorWaitedFor
 	})
 	<-read
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	close(met)
 	m.Join(m.Store(), "n7")
 	select {
@@ -97,7 +97,7 @@ func TestAnotherIncarnationBeginsOnlyWhenNobodyIsNotifiedOfTheFormer(t *testing.
 	})
 	<-told
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	if !begun.Load() {
 		t.Error("nobody was told to forget")
 	}
@@ -115,7 +115,7 @@ func TestAnAnswerToARequestOfTheFormerIncarnationSaysNothingOfTheNext(t *testing
 			}
 		}
 	})
-	m.Meet(s, "n1", session.Past{})
+	m.Handshake(s, "n1", session.Past{})
 	m.Save("early")
 	m.Grow(300)
 	_, err := s.Config.Read(t.Context())
@@ -127,7 +127,7 @@ func TestAnAnswerToARequestOfTheFormerIncarnationSaysNothingOfTheNext(t *testing
 	}()
 	<-answered
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	close(met)
 	if err := <-ended; !errors.Is(err, kv.ErrStoreReset) {
 		t.Errorf("what the former incarnation has answered is taken for true: %v", err)

@@ -188,7 +188,7 @@ func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testin
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
-	decided := l.Meet(s, "n1", session.Past{}).Revision
+	decided := l.Handshake(s, "n1", session.Past{}).Revision
 	l.Void(s)
 	ask := lab.Asking(config, "default", lab.Identity("db", 0), "")
 	done, err := s.Reservations.ReserveIn(t.Context(), decided, []reservation.Request{ask})
