@@ -13,18 +13,18 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// settleTime bounds the wait for what a settling leaves to do.
+// settleTime bounds the wait for the work that settling has left.
 const settleTime = 5 * time.Second
 
-// publishPause is how long a batch that is being published may be on its way.
+// publishPause is how long a batch may take to be published.
 const publishPause = 200 * time.Millisecond
 
-// Repair brings kernel, journal and etcd into agreement, as a start of the agent would: the table is put back, what is
-// gone is given back, ports that nobody knows are removed, and then the node joins and settles anew. It returns when
-// etcd knows the outcome, or after a while.
+// Repair brings kernel, journal and etcd into agreement, as a start of the agent does: it restores the table, releases what is
+// gone, removes orphaned ports, and has the node join and settle again. It returns when the outcome is published, or after a
+// while.
 func (d *Detacher) Repair(ctx context.Context) {
 	if err := errors.Join(d.Kernel.EnsureTable(), d.removeOrphanPorts(ctx), d.processNotes()); err != nil {
-		d.Log.Error("cannot mend all that the kernel holds", zap.Error(err))
+		d.Log.Error("cannot repair all that the kernel holds", zap.Error(err))
 	}
 	d.Updater.Host.Look()
 	d.Updater.Lagging.Rearranged.Forget()
@@ -37,11 +37,11 @@ func (d *Detacher) Repair(ctx context.Context) {
 	for ctx.Err() == nil && (d.Generation() == before || d.Backlog.Len() > 0 || len(d.Journal.Pending()) > 0) {
 		task.Pause(ctx, publishPause/4)
 	}
-	task.Pause(ctx, publishPause) // the last batch may be on its way
+	task.Pause(ctx, publishPause) // a batch may be under way
 }
 
-// removeOrphanPorts removes the ports that no attachment has, under the lock of the one that the port's alias names: an
-// ADD of that one would be on its way. A port without an alias of ours is left to a person.
+// removeOrphanPorts removes the ports without an attachment, under the lock of the attachment that the alias names, because its
+// ADD may be under way. A port without an alias of Berth is left to an operator.
 func (d *Detacher) removeOrphanPorts(ctx context.Context) error {
 	ports, err := d.Kernel.Ports()
 	if err != nil {
@@ -68,8 +68,8 @@ func (d *Detacher) removeOrphanPort(ctx context.Context, p netops.PortInfo, name
 	}
 	defer unlock()
 	if p.Name == plan.PortName(at) && d.Journal.Get(at) != nil {
-		return nil // it came just now; under any other name an attachment has no port
+		return nil // it was made just now
 	}
-	d.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
+	d.Log.Info("removing an orphaned port", zap.String("port", p.Name), zap.String("alias", p.Alias))
 	return d.Kernel.Detach(p.Name)
 }
