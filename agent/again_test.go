@@ -62,7 +62,7 @@ func TestEvidenceIsLookedAtAgainUnderTheAttachmentsLock(t *testing.T) {
 	// News of a port's end that is told only after the container has a new one.
 	r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
 	asked := 0
-	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.Lives(e) }
+	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.Exists(e) }
 	check(t, r.agent.detacher.Collect(t.Context(), e.Attachment, attach.Evidence{Name: "test", Taken: wire.Boottime(), Gone: gone}))
 	if asked != 1 || r.agent.Journal.Get(e.Attachment) == nil {
 		t.Errorf("asked %d times, and it was collected: %v", asked, r.agent.Journal.Get(e.Attachment) == nil)

@@ -68,7 +68,7 @@ func New(o Options) (_ *Agent, err error) {
 	registry := prometheus.NewRegistry()
 	a.Node = node.New(node.Options{
 		Name: o.Node, Address: o.Address, Machine: o.Machine, Boot: o.Boot, Version: o.Version, Alone: o.Alone, Log: o.Log,
-		Prefix: o.Etcd.Prefix, Etcd: o.Etcd.Endpoints, Spool: o.spool(), Findings: findings.New(a.tellFinding),
+		Prefix: o.Etcd.Prefix, Etcd: o.Etcd.Endpoints, Spool: o.spool(), Findings: findings.New(a.logFinding),
 		Metrics: metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.Snapshot() }),
 	})
 	defer func() {
@@ -82,7 +82,7 @@ func New(o Options) (_ *Agent, err error) {
 	if a.Kernel, err = netops.Open(); err != nil {
 		return nil, err
 	}
-	o.Etcd.Observe, o.Etcd.Access = a.Metrics.Transaction, a.HearAccess
+	o.Etcd.Observe, o.Etcd.Access = a.Metrics.Transaction, a.ReportAccess
 	if a.Store, err = lease.OpenNode(o.Etcd); err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.detector.KnowUplinks()
+	a.detector.FindUplinks()
 	if err := a.detacher.Recover(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -169,8 +169,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-// tellFinding writes one line to the log when a finding begins, changes or ends, and has the node's status written.
-func (a *Agent) tellFinding(f findings.Finding, stands bool) {
+// logFinding writes one line to the log when a finding begins, changes or ends, and has the node's status written.
+func (a *Agent) logFinding(f findings.Finding, stands bool) {
 	fields := []zap.Field{zap.String("kind", f.Kind), zap.String("subject", f.Subject), zap.String("what", f.Text)}
 	if stands {
 		a.Log.Warn("finding", append(fields, zap.String("advice", f.Advice))...)

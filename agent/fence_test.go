@@ -43,7 +43,7 @@ func (r *rig) passing() map[string]time.Duration {
 func (r *rig) joins() *member.Prover {
 	r.t.Helper()
 	a := r.agent
-	standing, err := a.keeper.Meet(r.t.Context())
+	standing, err := a.keeper.Handshake(r.t.Context())
 	check(r.t, err)
 	config, err := a.Store.Config.Read(r.t.Context())
 	check(r.t, err)

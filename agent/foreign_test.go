@@ -113,7 +113,7 @@ func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
 		t.Errorf("nothing is told: %v", r.agent.Findings.List())
 	}
 	r.until("the wire was asked for the whole part", func() bool { return r.freeUnasked() == 0 })
-	if r.agent.detector.LookAtProxies(t.Context()); !r.toldOfProxies() {
+	if r.agent.detector.RecheckProxies(t.Context()); !r.toldOfProxies() {
 		t.Error("it still answers for everything, and is told no more")
 	}
 }

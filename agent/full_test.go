@@ -46,7 +46,7 @@ func (r *rig) disk(bytes int) (fill, free func()) {
 func (r *rig) beginsAndJoins() {
 	r.t.Helper()
 	r.begin()
-	r.until("the agent has settled", func() bool { return r.agent.Waiting() == "" })
+	r.until("the agent has settled", func() bool { return r.agent.WhyNotReady() == "" })
 }
 
 // raise gives a reservation a higher epoch, as one has that was elsewhere meanwhile, and is attached here all the same.

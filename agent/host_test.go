@@ -43,7 +43,7 @@ func link(t *testing.T, name string) netlink.Link {
 
 func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 	r := newRig(t)
-	r.patience = 3 * host.MostPause // where this comes upon that without a pause, the host is looked at ever less often
+	r.patience = 3 * host.MaxPause // where this comes upon that without a pause, the host is looked at ever less often
 	c := r.stateless("a", "")
 	c.IPMasq = true
 	r.add(c)

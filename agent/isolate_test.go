@@ -79,7 +79,7 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 	}
 	if before := r.generation(); !r.agent.keeper.Older(word) {
 		t.Error("it is not seen to be older")
-	} else if r.agent.keeper.LookAgain(t.Context(), word); len(r.agent.Reassert) > 0 || r.generation() != before {
+	} else if r.agent.keeper.CompareLate(t.Context(), word); len(r.agent.Reassert) > 0 || r.generation() != before {
 		t.Error("the node joins anew for a word that is only late")
 	}
 	word.Epoch = 10

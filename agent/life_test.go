@@ -68,7 +68,7 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 		return s.Recovering() && time.Duration(s.Node().AddressLease) == 6*time.Second
 	})
 	left := func() time.Duration {
-		standing, err := r.agent.keeper.Meet(t.Context())
+		standing, err := r.agent.keeper.Handshake(t.Context())
 		check(t, err)
 		return r.agent.keeper.RecoveryLeft(standing)
 	}
@@ -82,7 +82,7 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	r.stop()
 	r.open()
 	a := r.agent
-	_, err := a.keeper.Meet(t.Context())
+	_, err := a.keeper.Handshake(t.Context())
 	check(t, err)
 	_, err = a.Store.Config.Read(t.Context())
 	check(t, err)
@@ -91,12 +91,12 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	block := record.Block{Pool: "default", Prefix: pool.BlockOf(netip.MustParseAddr("10.42.200.1")), Revision: late}
 	a.Configure(&config.Config{Revision: late, Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{"default": pool}})
 	a.addresses.Blocks.Put(block)
-	a.Absences.TakeNodes(kv.Update[record.Node]{Full: true, Revision: late,
+	a.Absences.ApplyNodes(kv.Update[record.Node]{Full: true, Revision: late,
 		Set: []record.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
 	a.Rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
 	a.updater.Lagging.Set(late, true, nil)
 	r.foreign()
-	standing, err := a.keeper.Meet(t.Context())
+	standing, err := a.keeper.Handshake(t.Context())
 	check(t, err)
 	if _, known := a.addresses.Blocks.At(block.ID()); known || a.Config().Revision != 0 || a.Absences.LongestRight(allocator.Stateful) != 0 ||
 		a.updater.Lagging.Revision() != 0 {

@@ -26,7 +26,7 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 	r.etcd.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if r.agent.exchange.Give(ctx, session, d, tiny) {
+	if r.agent.exchange.Donate(ctx, session, d, tiny) {
 		t.Error("without etcd the demand has been met")
 	}
 	out := r.agent.addresses.Indeterminate()
@@ -44,7 +44,7 @@ func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
 	check(t, err)
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
-	o := r.agent.addresses.TakeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	_, err = block.Transfer(t.Context(), session, o.Block, o.Part, d)
 	check(t, err)
 	r.agent.addresses.MarkIndeterminate(o)
@@ -88,7 +88,7 @@ func TestWhatIsNotGivenComesBack(t *testing.T) {
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	before := r.owns()
-	if !r.agent.exchange.Give(t.Context(), session, d, tiny) {
+	if !r.agent.exchange.Donate(t.Context(), session, d, tiny) {
 		t.Error("a demand that is withdrawn counts as one that waits")
 	}
 	if own := r.owns(); !slices.Equal(own, before) {

@@ -32,7 +32,7 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	r, _, _ := shared(t)
 	r.add(r.tiny("a"))
-	o := r.agent.addresses.TakeOut(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	now, err := block.Resolve(t.Context(), session, o.Block)
@@ -59,7 +59,7 @@ func TestWhatWasGivenIsOutBeforeTheWatchTells(t *testing.T) {
 	for range 5 {
 		d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test
 		check(t, err)
-		if !r.agent.exchange.Give(t.Context(), session, d, tiny) {
+		if !r.agent.exchange.Donate(t.Context(), session, d, tiny) {
 			t.Fatal("nothing was given")
 		}
 		own, b := r.owns(), r.block()

@@ -86,7 +86,7 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	r.stop()
 	check(t, os.Remove(r.agent.Journal.Path()))
 	r.open()
-	_, err := r.agent.keeper.Meet(t.Context())
+	_, err := r.agent.keeper.Handshake(t.Context())
 	check(t, err)
 	me, former, err := r.agent.keeper.NodeRecord(t.Context(), r.config())
 	check(t, err)

@@ -21,7 +21,7 @@ func TestAnAddAndAStatusWaitForAnAgentThatHasJustStarted(t *testing.T) {
 		_, err := r.send(&wire.Request{Operation: wire.Status, Started: int64(wire.Boottime())})
 		ended <- err
 	}()
-	r.until("both are there", func() bool { return r.agent.Locks.Count() == 0 && r.agent.Waiting() != "" })
+	r.until("both are there", func() bool { return r.agent.Locks.Count() == 0 && r.agent.WhyNotReady() != "" })
 	r.startEtcd()
 	for range 2 {
 		if err := <-ended; err != nil {

@@ -131,7 +131,7 @@ func (r *rig) agrees() {
 
 // word is what the watch would say.
 func (r *rig) word(u kv.Update[record.Block]) {
-	news, keys, _ := r.agent.addresses.Blocks.Take(u)
+	news, keys, _ := r.agent.addresses.Blocks.Apply(u)
 	for _, c := range news {
 		keys = append(keys, c.Now.ID())
 	}

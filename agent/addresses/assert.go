@@ -16,12 +16,11 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// holdings are the stateless addresses that this node holds by what it knows itself, as prefixes in each block.
+// holdings are the stateless addresses that this node holds by its journal, as prefixes in each block.
 type holdings map[ipam.BlockID][]netip.Prefix
 
-// Held is what the journal's containers have, with the parts around it that the allocator owns. With freed it is also the
-// addresses that the journal remembers to have been this node's: all that an agent knows to be free which was started
-// while etcd recovers.
+// Held is what the journal's containers hold, with the parts around it that the allocator owns. With freed it includes the freed
+// addresses of the journal: an agent that was started while etcd recovers knows no others to be free.
 func (m *Manager) Held(freed bool) holdings {
 	h, own, pools := holdings{}, m.Pools.parts(), m.Config().Pools
 	seen := map[ownPart]bool{}
@@ -50,13 +49,13 @@ func (m *Manager) Held(freed bool) holdings {
 	return h
 }
 
-// An ownPart is one that the allocator owns, or an address alone.
+// An ownPart is a part that the allocator owns, or a single address.
 type ownPart struct {
 	pool string
 	part netip.Prefix
 }
 
-// alleged is what of the blocks etcd says to be a node's and is not among the holdings; with nil holdings, nothing is.
+// alleged is what the blocks record as a node's and the holdings lack; nil holdings allege nothing.
 func (h holdings) alleged(blocks []record.Block, node string) map[ipam.BlockID][]netip.Prefix {
 	if h == nil {
 		return nil
@@ -70,8 +69,8 @@ func (h holdings) alleged(blocks []record.Block, node string) map[ipam.BlockID][
 	return alleged
 }
 
-// AssertBlocks makes etcd know again what this node holds and nobody owns: missing is not lost. It returns the blocks as
-// they are then.
+// AssertBlocks restores in etcd what this node holds and no record assigns: a missing record does not mean that the address is
+// lost. It returns the blocks as they are then.
 func (m *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks []record.Block, held holdings) ([]record.Block, error) {
 	byKey := map[ipam.BlockID]int{}
 	for i, b := range blocks {
@@ -102,7 +101,7 @@ func (m *Manager) AssertBlocks(ctx context.Context, s *session.Session, blocks [
 	return blocks, nil
 }
 
-// recallBlock decides over who has an address in a block whose record cannot be read, by what it was before.
+// recallBlock decides about the addresses of a block whose record is unreadable, by its former value in etcd's history.
 func (m *Manager) recallBlock(ctx context.Context, k ipam.BlockID, damage error) error {
 	before, err := m.Store.Blocks.Before(ctx, k.Pool, k.Prefix)
 	_, unknown := errors.AsType[*kv.DamagedError](err)

@@ -16,8 +16,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A Manager knows which addresses are this node's: the parts of blocks that it owns, as etcd says, with what the journal says
-// of each. It is brought into agreement with both whenever either changes.
+// A Manager knows which addresses are this node's: the parts of blocks that etcd records as its own, with what the journal
+// records of each. It reconciles them whenever either changes.
 type Manager struct {
 	*node.Node
 	isolator *isolation.Isolator
@@ -30,11 +30,11 @@ type Manager struct {
 	Exhausted exhausted
 	Reserved  reserved
 
-	ToGive task.Signal // there may be something to give to another node
-	Gained task.Signal // addresses have come in
+	ToGive task.Signal // another node may get something
+	Gained task.Signal // addresses were gained
 }
 
-// New makes the manager of a node's addresses. Of what another journal of this boot may have handed out the journal tells.
+// New makes the manager of a node's addresses. The quarantine comes from the journal.
 func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
 	m := &Manager{Node: n, isolator: i, backlog: b, ToGive: task.NewSignal(), Gained: task.NewSignal()}
 	m.Waiters.Signal = task.NewSignal()
@@ -49,24 +49,23 @@ func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
 // Run follows the cluster's blocks, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error { return m.followBlocks(ctx) }
 
-// blocks is what this node knows of the cluster's blocks, its own among them. It can be behind etcd, and never goes
-// back: what is known is newer than all that was known before. What it says of this node's own parts the allocator
-// follows; of others' it only guides choices, and every claim is decided by etcd.
+// blocks is this node's view of the cluster's blocks. It can be behind etcd, and never goes back to an older revision. The
+// allocator follows it for this node's own parts. For others' parts it only guides choices: etcd decides every claim.
 type blocks struct {
 	mu         lockorder.Subject
 	all        map[ipam.BlockID]record.Block
 	first      map[ipam.Address]netip.Prefix // the prefixes of those that all has, by their first addresses
 	unreadable unreadable
-	gone       map[ipam.BlockID]int64 // blocks that a transaction of ours has ended, at which revision, until the watch has told
-	seen       int64                  // the revision up to which the watch has told
-	read       int64                  // the one since which settling has read all
+	gone       map[ipam.BlockID]int64 // blocks that a transaction of this node has ended, at which revision, until the watch has passed it
+	seen       int64                  // the revision that the watch has reached
+	read       int64                  // the revision at which settling has read all blocks
 }
 
-// A change is a block that the watch has told of, as it is and as it was known before.
+// A change is an updated block, with the former value that was known.
 type change struct{ Now, former record.Block }
 
-// giver is who had what of the block a node has got by the change; empty: it got nothing of another's.
-func (c change) giver(node string) string {
+// donor is the former owner of what a node has gained by the change; empty: the node gained nothing of another's.
+func (c change) donor(node string) string {
 	var had []netip.Prefix
 	for _, p := range c.former.Of(node) {
 		had = append(had, p.Prefix)
@@ -81,17 +80,17 @@ func (c change) giver(node string) string {
 	return ""
 }
 
-// Take brings in what the watch says. It returns the blocks that are news, those that are gone, and those whose records are
-// mended.
-func (b *blocks) Take(u kv.Update[record.Block]) (news []change, gone []ipam.BlockID, mended []ipam.Address) {
+// Apply applies an update of the watch. It returns the blocks that have changed, those that are gone, and those whose records are
+// repaired.
+func (b *blocks) Apply(u kv.Update[record.Block]) (changed []change, gone []ipam.BlockID, repaired []ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	mended = b.unreadable.take(u)
+	repaired = b.unreadable.apply(u)
 	before, floor := b.all, b.read
 	if u.Full {
 		b.all, b.first = map[ipam.BlockID]record.Block{}, map[ipam.Address]netip.Prefix{}
 		for k, old := range before {
-			// What cannot be read is not gone: what was known of it stays.
+			// An unreadable record is not absent: its last known value stays.
 			if old.Revision > u.Revision || b.unreadable.unread[ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}] {
 				b.all[k], b.first[ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()}] = old, k.Prefix
 			}
@@ -102,7 +101,7 @@ func (b *blocks) Take(u kv.Update[record.Block]) (news []change, gone []ipam.Blo
 	}
 	for _, block := range u.Set {
 		if former := before[block.ID()]; b.learn(block, floor) {
-			news = append(news, change{block, former})
+			changed = append(changed, change{block, former})
 		}
 	}
 	for _, ended := range u.Gone {
@@ -122,11 +121,11 @@ func (b *blocks) Take(u kv.Update[record.Block]) (news []change, gone []ipam.Blo
 			delete(b.gone, k)
 		}
 	}
-	return news, gone, mended
+	return changed, gone, repaired
 }
 
-// settle brings in all blocks as they were read after the node has joined with a generation: what was older and is not
-// among them is gone, whatever a watch that is behind says of it.
+// settle replaces the view by all blocks, as they were read after the node joined with a generation. A block that is older and
+// not among them is gone, also when a watch that is behind says otherwise.
 func (b *blocks) settle(all []record.Block, generation int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,7 +142,7 @@ func (b *blocks) settle(all []record.Block, generation int64) {
 	b.read = generation
 }
 
-// Put brings in one block that a transaction of ours has shown. Without a record it says nothing.
+// Put adds a block that a transaction of this node has shown. A block without a revision has no record, and is ignored.
 func (b *blocks) Put(block record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,8 +151,7 @@ func (b *blocks) Put(block record.Block) {
 	}
 }
 
-// Ended brings in what a transaction of ours has left of a block. Where that is nothing, no older word of it counts any
-// more.
+// Ended adds what a transaction of this node has left of a block. Where nothing is left, older updates of the block are ignored.
 func (b *blocks) Ended(block record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,8 +177,8 @@ func (b *blocks) drop(k ipam.BlockID) {
 	delete(b.first, ipam.Address{Pool: k.Pool, Addr: k.Prefix.Addr()})
 }
 
-// learn takes in a block unless something newer is known; a block that is not known it takes only if it is newer than
-// floor. It reports whether the block is as it is known to be.
+// learn adds a block unless a newer revision is known; a block that is not known is added only if it is newer than floor. It
+// reports whether the view has this revision then.
 func (b *blocks) learn(block record.Block, floor int64) bool {
 	if b.all == nil {
 		b.all = map[ipam.BlockID]record.Block{}
@@ -204,7 +202,7 @@ func (b *blocks) learn(block record.Block, floor int64) bool {
 	return true
 }
 
-// reset forgets all: etcd is another.
+// reset drops the view: the store is another incarnation.
 func (b *blocks) reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -230,7 +228,7 @@ func (b *blocks) At(k ipam.BlockID) (record.Block, bool) {
 	return block, ok
 }
 
-// used tells of the pool's blocks in which no usable address is nobody's.
+// used reports whether a block of the pool has no usable address without an owner.
 func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool {
 		block, ok := b.At(ipam.BlockID{Pool: pool.Name, Prefix: p})
@@ -249,12 +247,12 @@ func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 	}
 }
 
-// Of is the block that an address lies in.
+// Of is the block of an address.
 func (b *blocks) Of(pool *allocator.Pool, a netip.Addr) (record.Block, bool) {
 	return b.At(ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)})
 }
 
-// Machines are the addresses that are a node's own by what is known of blocks.
+// Machines are the known addresses that belong to a node itself.
 func (b *blocks) Machines(node string) (all []ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

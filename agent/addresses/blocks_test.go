@@ -18,7 +18,7 @@ func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
 		return record.Block{Revision: 1, Pool: "tiny", Prefix: netip.MustParsePrefix(prefix), Parts: parts}
 	}
 	var b blocks
-	b.Take(kv.Update[record.Block]{Full: true, Revision: 1, Set: []record.Block{
+	b.Apply(kv.Update[record.Block]{Full: true, Revision: 1, Set: []record.Block{
 		block("10.7.0.0/28", part("10.7.0.4/32", record.OwnerMachine, "n1"), part("10.7.0.5/32", record.OwnerMachine, "n2"),
 			part("10.7.0.8/29", "n1", "")),
 		block("10.7.0.16/28", part("10.7.0.16/28", "n1", "")),
@@ -44,24 +44,24 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
 		var b blocks
 		b.Put(block(5)) // claimed, and released at 6, before the watch has told of anything
 		b.Ended(record.Block{Pool: k.Pool, Prefix: k.Prefix, Revision: 6})
-		if b.Take(word(5)); len(b.all) > 0 {
+		if b.Apply(word(5)); len(b.all) > 0 {
 			t.Errorf("full %v: the word from before the release counts: %v", full, b.all)
 		}
-		b.Take(kv.Update[record.Block]{Revision: 6, Gone: []record.Block{block(5)}})
+		b.Apply(kv.Update[record.Block]{Revision: 6, Gone: []record.Block{block(5)}})
 		if len(b.gone) > 0 {
 			t.Errorf("full %v: the watch has passed the release, and it is remembered: %v", full, b.gone)
 		}
-		if b.Take(word(7)); b.all[k].Revision != 7 {
+		if b.Apply(word(7)); b.all[k].Revision != 7 {
 			t.Errorf("full %v: a later claim is not known: %v", full, b.all)
 		}
 		// Settling has read that it is gone by 8, and a watch that is behind tells of 7 and of what is new.
 		if b.settle(nil, 8); len(b.all) > 0 {
 			t.Errorf("full %v: settled, and known are %v", full, b.all)
 		}
-		if b.Take(word(7)); len(b.all) > 0 {
+		if b.Apply(word(7)); len(b.all) > 0 {
 			t.Errorf("full %v: the word from before settling counts: %v", full, b.all)
 		}
-		if b.Take(word(9)); b.all[k].Revision != 9 {
+		if b.Apply(word(9)); b.all[k].Revision != 9 {
 			t.Errorf("full %v: what came after settling is not known: %v", full, b.all)
 		}
 	}

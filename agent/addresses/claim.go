@@ -23,20 +23,20 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// A Chooser gives ADDs their stateless addresses, and claims blocks for that.
+// A Chooser allocates stateless addresses for ADDs, and claims blocks for them.
 type Chooser struct {
 	*node.Node
 	addresses *Manager
 
 	claims    singleflight.Group
 	warming   sync.Map // the space keys for which a block is being claimed ahead of need
-	unclaimed sync.Map // by space key, the failedClaim that was the last
+	unclaimed sync.Map // by space key, the last failedClaim
 }
 
 // NewChooser makes a chooser over a node's addresses.
 func NewChooser(m *Manager) *Chooser { return &Chooser{Node: m.Node, addresses: m} }
 
-// warm is how many addresses may be left when the next block is claimed, so that no ADD waits for it.
+// warm is the number of free addresses at which the next block is claimed, so that no ADD waits for it.
 const warm = 16
 
 // claimTime bounds the wait for a block.
@@ -45,8 +45,8 @@ const claimTime = 5 * time.Second
 // ErrNoBlock says that every usable address of the pool has an owner.
 var ErrNoBlock = errors.New("every block of the pool has an owner")
 
-// claim makes this node the owner of one more block, unless it has at least enough addresses that nobody waits for.
-// Callers that want the same share one claim.
+// claim makes this node the owner of one more block, unless it has at least enough addresses that no ADD waits for. Concurrent
+// callers share one claim.
 func (ch *Chooser) claim(k SpaceKey, enough int) error {
 	_, err, _ := ch.claims.Do(fmt.Sprint(k), func() (any, error) {
 		if c := ch.addresses.Pools.Counts(k); int(c.Free) >= enough {
@@ -66,14 +66,13 @@ func (ch *Chooser) claim(k SpaceKey, enough int) error {
 	return err
 }
 
-// A failedClaim is one that etcd has not answered, or not as it should.
+// A failedClaim is one that etcd has not answered, or has refused.
 type failedClaim struct {
 	at  allocator.Instant
 	err error
 }
 
-// claimOr is claim for an ADD that need not have a block, since there are addresses that rest: for a while after a claim
-// that failed it does not wait for another.
+// claimOr is claim for an ADD that can also use released addresses. For a while after a failed claim it does not try another.
 func (ch *Chooser) claimOr(k SpaceKey, resting bool) error {
 	if failed, ok := ch.unclaimed.Load(k); ok && resting && wire.Boottime() < failed.(failedClaim).at+claimTime {
 		return failed.(failedClaim).err
@@ -97,7 +96,7 @@ func (ch *Chooser) claimBlock(ctx context.Context, k SpaceKey) error {
 		}
 		got, err := block.Claim(ctx, session, k.Pool, config.PoolRevisions[k.Pool], wanted)
 		if bad, is := errors.AsType[*kv.DamagedError](err); is {
-			ch.addresses.Blocks.Spoil(bad) // the next one
+			ch.addresses.Blocks.NoteUnreadable(bad) // the next call picks another
 			continue
 		}
 		switch {
@@ -122,7 +121,7 @@ func (ch *Chooser) claimBlock(ctx context.Context, k SpaceKey) error {
 	return ctx.Err()
 }
 
-// pickBlock picks one that is nobody's; of those whose keys have gone just now only where there is no other.
+// pickBlock picks a block without an owner. It picks one whose key has just been deleted only where there is no other.
 func (ch *Chooser) pickBlock(pool *allocator.Pool, k SpaceKey) (netip.Prefix, bool) {
 	blocks := &ch.addresses.Blocks
 	used := blocks.used(pool)
@@ -133,7 +132,7 @@ func (ch *Chooser) pickBlock(pool *allocator.Pool, k SpaceKey) (netip.Prefix, bo
 	return pool.PickBlock(k.Family, rand.Uint64(), used)
 }
 
-// unclaimable says why nothing of a pool can be claimed that is as this node knows it.
+// unclaimable says why no block of a pool can be claimed as this node knows the pool.
 func unclaimable(c *config.Config, pool string, err error) error {
 	if bad := c.BadPool(pool); bad != nil {
 		return bad
@@ -141,7 +140,7 @@ func unclaimable(c *config.Config, pool string, err error) error {
 	return err
 }
 
-// Own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has done it.
+// Own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has added it.
 func (m *Manager) Own(session *session.Session, b record.Block) error {
 	return m.Gate.Commit(session, func() error {
 		m.Blocks.Put(b)
@@ -150,7 +149,7 @@ func (m *Manager) Own(session *session.Session, b record.Block) error {
 	})
 }
 
-// keepWarm claims the next block before the present ones are used up, once at a time.
+// keepWarm claims the next block ahead of need, one at a time.
 func (ch *Chooser) keepWarm(k SpaceKey) {
 	if c := ch.addresses.Pools.Counts(k); c.Free+c.Released >= warm {
 		return
@@ -166,7 +165,7 @@ func (ch *Chooser) keepWarm(k SpaceKey) {
 	})
 }
 
-// Choose takes one stateless address of each of the pool's families, or none.
+// Choose allocates one stateless address of each of the pool's families, or none.
 func (ch *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
 	asked []netip.Addr) (grants []allocator.Grant, err error) {
 	if pool.Draining {
@@ -188,7 +187,7 @@ func (ch *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocat
 	return grants, nil
 }
 
-// GiveBack returns addresses that were never on a wire.
+// GiveBack returns addresses that were never used on a wire.
 func (ch *Chooser) GiveBack(pool string, grants []allocator.Grant) {
 	for _, g := range grants {
 		ch.addresses.Pools.On(pool, g.Address, func(s *allocator.Space) { s.Undo(g.Address) })
@@ -214,7 +213,7 @@ func (ch *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f alloca
 			ch.addresses.Exhausted.ended(pool.Name)
 			return grant, nil
 		}
-		// What rested may be free by now: a claim that etcd does not answer takes longer.
+		// A quarantine may have ended while the claim waited for etcd.
 		if c := ch.addresses.Pools.Counts(k); !errors.Is(err, ErrNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
 			return grant, noAddress(pool, k, err)
 		}
@@ -222,12 +221,12 @@ func (ch *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f alloca
 	return ch.await(ctx, pool, k, app)
 }
 
-// tryOne takes an address of what this node has, claiming a block where it has none left. Its error is errNoBlock where
-// every one has an owner, and else why none can be claimed.
+// tryOne allocates one of this node's addresses, and claims a block where none is left. Its error is ErrNoBlock where every block
+// has an owner, else why none can be claimed.
 func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (allocator.Grant, error) {
 	cooling, claimed := false, false
 	for {
-		grant, outcome := ch.addresses.Pools.take(k, app, wire.Boottime(), cooling)
+		grant, outcome := ch.addresses.Pools.allocate(k, app, wire.Boottime(), cooling)
 		if outcome == allocator.Taken {
 			if claimed {
 				grant.Source = sourceClaimed
@@ -237,7 +236,7 @@ func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (a
 		}
 		err := ch.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.Counts(k).Quarantined > 0)
 		if errors.Is(err, ErrNoBlock) && outcome == allocator.Exhausted {
-			err = ch.takeAbsent(ctx, k) // last, after those that nobody has
+			err = ch.takeOverFromAbsent(ctx, k) // last, after blocks without an owner
 		}
 		switch {
 		case err == nil:
@@ -250,10 +249,10 @@ func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (a
 	}
 }
 
-// noAddress tells the caller why there is no address for it.
+// noAddress is the error of an ADD that gets no address.
 func noAddress(pool *allocator.Pool, k SpaceKey, why error) error {
 	if session.Over(why) || errors.Is(why, node.ErrSuperseded) {
-		return node.ErrSuperseded // the node joins anew, and this ADD begins anew
+		return node.ErrSuperseded // the node joins again, and the ADD starts again
 	}
 	if errors.Is(why, ErrNoBlock) {
 		return wire.Errorf(wire.CodeTryAgain, "pool %q is exhausted: it has %d addresses of this family for stateless apps, and every "+
@@ -263,8 +262,8 @@ func noAddress(pool *allocator.Pool, k SpaceKey, why error) error {
 	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %w", pool.Name, why)
 }
 
-// patience waits a moment at each call, as long as a quarantine could still be about to end, and then says that it is
-// not worth it any more. It counts from the first call: before that a claim may have taken all the time.
+// patience returns a function that pauses, and reports whether a quarantine could still end in time. The time counts from the
+// first call, because a claim may have taken long before.
 func (ch *Chooser) patience() func(context.Context) bool {
 	var end allocator.Instant
 	return func(ctx context.Context) bool {
@@ -276,7 +275,7 @@ func (ch *Chooser) patience() func(context.Context) bool {
 	}
 }
 
-// chooseAsked takes the address that was asked for; its block is claimed where nobody owns it.
+// chooseAsked allocates the requested address, and claims its block where it has no owner.
 func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) (allocator.Grant, error) {
 	switch {
 	case !pool.Contains(addr):
@@ -292,7 +291,7 @@ func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k Spac
 	defer cancel()
 	patience := ch.patience()
 	for {
-		grant, err := ch.addresses.Pools.takeAddress(k, addr, wire.Boottime())
+		grant, err := ch.addresses.Pools.allocateAddress(k, addr, wire.Boottime())
 		switch {
 		case err == nil:
 			return grant, nil
@@ -309,7 +308,7 @@ func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k Spac
 	}
 }
 
-// claimFor claims the block of an address that was asked for. Where another node owns its part, that one is asked for it.
+// claimFor claims the block of a requested address. It demands the address of the node that owns its part, if another does.
 func (ch *Chooser) claimFor(wait context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) error {
 	session, err := ch.Holding(allocator.Stateless)
 	if err != nil {

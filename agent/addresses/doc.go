@@ -2,6 +2,6 @@
 // spaces of package allocator, one for each pool and family; the view of the cluster's blocks says what they are. An ADD that
 // finds no address waits in a queue, while a block is claimed or taken over from an absent node.
 //
-// A part that leaves the node is in flight from when it leaves the allocator until etcd has said whose it is. What another
-// journal of this boot may have handed out is quarantined.
+// A part that leaves the node is in flight from when it leaves the allocator until the outcome in etcd is known. What another
+// journal of this boot may have allocated is quarantined.
 package addresses

@@ -9,17 +9,17 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// An InFlight is a part on its way to another owner, or to none. It leaves the allocator before etcd is asked, and
-// comes back with the block's next word, if that says that it is this node's still.
+// An InFlight is a part in transfer to another owner, or to none. It leaves the allocator before the transaction, and returns
+// with a later update of the block that records it as this node's.
 type InFlight struct {
 	Space         SpaceKey
 	Block         record.Block // as the transaction compares it
 	Part          netip.Prefix
-	indeterminate bool // the answer was lost: it was carried out, or will be, or never will
+	indeterminate bool // the answer was lost: the transaction may have been carried out, may be yet, or may never be
 }
 
-// TakeOut takes a part out of the allocator, which chooses it, and notes that it is on its way; nil: there is none.
-func (m *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
+// Withdraw takes a part that choose picks out of the allocator, and marks it as in flight; nil: there is none.
+func (m *Manager) Withdraw(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
 	p := &m.Pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,52 +33,51 @@ func (m *Manager) TakeOut(k SpaceKey, choose func(*allocator.Space) (netip.Prefi
 	}
 	block, ok := m.Blocks.At(ipam.BlockID{Pool: k.Pool, Prefix: s.BlockOf(part.Addr())})
 	if !ok {
-		return nil // etcd has no record of it: it is not this node's to give, nor to use
+		return nil // without a record it is not this node's
 	}
 	o := &InFlight{Space: k, Block: block, Part: part}
-	p.out = append(p.out, o)
+	p.inFlight = append(p.inFlight, o)
 	return o
 }
 
-// Resolved ends a part's way: what the block is now, or what is known of it that is newer, decides whose it is. The
-// gate is not held.
+// Resolved ends a transfer: the block's record now, or a newer one that is known, decides whose the part is. The gate is not
+// held.
 func (m *Manager) Resolved(o *InFlight, now record.Block) {
 	if now.Revision == 0 {
-		now.Revision = o.Block.Revision // it has no record, and no word of it up to there counts any more
+		now.Revision = o.Block.Revision // there is no record, and older updates are ignored
 	}
 	m.Blocks.Ended(now)
 	if now.OwnerOf(o.Part.Addr()) != m.Name {
 		m.Journal.ForgetWithin(o.Space.Pool, o.Part)
 	}
 	m.Pools.mu.Lock()
-	m.Pools.out = slices.DeleteFunc(m.Pools.out, func(each *InFlight) bool { return each == o })
+	m.Pools.inFlight = slices.DeleteFunc(m.Pools.inFlight, func(each *InFlight) bool { return each == o })
 	m.Pools.mu.Unlock()
 	m.Gate.Shared(func() { m.Reconcile(o.Block.ID()) })
 }
 
-// MarkIndeterminate keeps a part out until it is settled what has become of it.
+// MarkIndeterminate keeps a part out of the allocator until the outcome of its transaction is known.
 func (m *Manager) MarkIndeterminate(o *InFlight) {
 	m.Pools.mu.Lock()
 	defer m.Pools.mu.Unlock()
 	o.indeterminate = true
 }
 
-// Indeterminate are the parts of which it is not known what has become of them.
+// Indeterminate are the parts whose transaction's outcome is unknown.
 func (m *Manager) Indeterminate() []*InFlight {
 	m.Pools.mu.Lock()
 	defer m.Pools.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(m.Pools.out), func(o *InFlight) bool { return !o.indeterminate })
+	return slices.DeleteFunc(slices.Clone(m.Pools.inFlight), func(o *InFlight) bool { return !o.indeterminate })
 }
 
-// kept is what of a block the allocator may not own though it is this node's: it is on its way out, a journal that is lost
-// may have handed out of it, or only an etcd that recovers says so. A doubt ends with a word of the block that is newer than
-// what was compared: no
-// transaction that compares less can be carried out any more. The lock is held.
+// kept is what of this node's part of a block stays out of the allocator: it is in flight, in quarantine, or alleged by an etcd
+// that recovers. An indeterminate transfer is resolved by an update of the block that is newer than its compares, because its
+// transaction cannot succeed after that. The lock is held.
 func (p *pools) kept(k ipam.BlockID, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
-	p.out = slices.DeleteFunc(p.out, func(o *InFlight) bool {
+	p.inFlight = slices.DeleteFunc(p.inFlight, func(o *InFlight) bool {
 		return o.indeterminate && o.Block.ID() == k && now.Revision != o.Block.Revision
 	})
-	for _, o := range p.out {
+	for _, o := range p.inFlight {
 		if o.Block.ID() == k {
 			kept = append(kept, o.Part)
 		}

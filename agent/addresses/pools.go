@@ -13,28 +13,28 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// pools holds the addresses that this node may hand out: one allocator.Space for each pool and family. What is out or
-// shunned is in none of them, whatever etcd says.
+// pools holds the addresses that this node may allocate: one allocator.Space for each pool and family. What is in flight or in
+// quarantine is in none of them, whatever etcd records.
 type pools struct {
 	mu          lockorder.Spaces
 	spaces      map[SpaceKey]*allocator.Space
-	out         []*InFlight
+	inFlight    []*InFlight
 	quarantined quarantined
-	alleged     map[ipam.BlockID][]netip.Prefix // only an etcd that recovers says that they are this node's
+	alleged     map[ipam.BlockID][]netip.Prefix // this node's only by the record of an etcd that recovers
 }
 
-// A SpaceKey tells a space from all others: those of a pool's two families are two.
+// A SpaceKey names a space: the two families of a pool are two spaces.
 type SpaceKey struct {
 	Pool   string
 	Family allocator.Family
 }
 
-// SpaceOf is the space in which an address of a pool lies.
+// SpaceOf is the space of an address.
 func SpaceOf(pool string, addr netip.Addr) SpaceKey {
 	return SpaceKey{Pool: pool, Family: allocator.FamilyOf(addr)}
 }
 
-// configure takes a new configuration: new pools get a space, the space of a removed pool stays as long as it has parts.
+// configure applies a new configuration. A new pool gets a space; the space of a removed pool stays as long as it has parts.
 func (p *pools) configure(c *config.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,15 +58,15 @@ func (p *pools) configure(c *config.Config) {
 	}
 }
 
-// settle ends what was on its way out, drops what is in no block, and with forgotten shuns what the node owns. Where held
-// is not nil, what the node owns by etcd's word alone is alleged.
+// settle ends all transfers and drops what is in no block. With forgotten it quarantines all that the node owns. Where held is
+// not nil, what the node owns by etcd's record alone is alleged.
 func (p *pools) settle(blocks []record.Block, node string, held holdings, forgotten bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out = nil
+	p.inFlight = nil
 	p.alleged = held.alleged(blocks, node)
 	if forgotten {
-		p.quarantined.all(blocks, node)
+		p.quarantined.addAll(blocks, node)
 	}
 	there := map[ipam.BlockID]bool{}
 	for _, b := range blocks {
@@ -75,13 +75,13 @@ func (p *pools) settle(blocks []record.Block, node string, held holdings, forgot
 	for k, s := range p.spaces {
 		for _, block := range s.Blocks() {
 			if !there[ipam.BlockID{Pool: k.Pool, Prefix: block}] {
-				s.Drop(block) // etcd has no record of it any more, and nothing of it is in use
+				s.Drop(block) // it has no record any more, and nothing of it is in use
 			}
 		}
 	}
 }
 
-func (p *pools) take(k SpaceKey, app allocator.App, now allocator.Instant, cooling bool) (allocator.Grant, allocator.Outcome) {
+func (p *pools) allocate(k SpaceKey, app allocator.App, now allocator.Instant, cooling bool) (allocator.Grant, allocator.Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.spaces[k]; ok {
@@ -90,8 +90,8 @@ func (p *pools) take(k SpaceKey, app allocator.App, now allocator.Instant, cooli
 	return allocator.Grant{}, allocator.Exhausted
 }
 
-// takeAddress takes one that was asked for by name; the errors are the allocator's.
-func (p *pools) takeAddress(k SpaceKey, a netip.Addr, now allocator.Instant) (allocator.Grant, error) {
+// allocateAddress allocates a requested address; its errors are the allocator's.
+func (p *pools) allocateAddress(k SpaceKey, a netip.Addr, now allocator.Instant) (allocator.Grant, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.spaces[k]; ok {
@@ -101,7 +101,7 @@ func (p *pools) takeAddress(k SpaceKey, a netip.Addr, now allocator.Instant) (al
 	return allocator.Grant{}, allocator.ErrNotOwned
 }
 
-// On runs f on the space of an address; where this node has none, it does nothing.
+// On runs f on the space of an address, if this node has it.
 func (p *pools) On(pool string, a netip.Addr, f func(*allocator.Space)) {
 	p.With(SpaceOf(pool, a), f)
 }
@@ -123,7 +123,7 @@ func (p *pools) Counts(k SpaceKey) (c allocator.Counts) {
 	return c
 }
 
-// spaceParts are the parts that the allocator owned at some moment, in order.
+// spaceParts are the parts that the allocator owned at one moment, in order.
 type spaceParts map[SpaceKey][]netip.Prefix
 
 func (p *pools) parts() spaceParts {
@@ -132,7 +132,7 @@ func (p *pools) parts() spaceParts {
 	return all
 }
 
-// around is the part that an address lies in, or the address alone where none is owned.
+// around is the part that contains an address, or the address alone where none does.
 func (all spaceParts) around(pool string, a netip.Addr) netip.Prefix {
 	parts := all[SpaceOf(pool, a)]
 	after, _ := slices.BinarySearchFunc(parts, a, func(p netip.Prefix, a netip.Addr) int {
@@ -147,7 +147,7 @@ func (all spaceParts) around(pool string, a netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(a, a.BitLen())
 }
 
-// Keys are those of all spaces.
+// Keys are the keys of all spaces.
 func (p *pools) Keys() []SpaceKey {
 	p.mu.Lock()
 	defer p.mu.Unlock()

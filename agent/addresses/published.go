@@ -10,8 +10,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Stale reports whether nobody here has what etcd shows to be assigned, and it is this node's to say so: it was assigned
-// here, or lies in what the node has taken from another.
+// Stale reports whether an assignment in etcd is without a container here and this node's to delete: the node wrote it, or has
+// taken over its block.
 func (m *Manager) Stale(s record.Assignment) bool {
 	if m.Journal.Holder(s.Pool, s.Address) != nil {
 		return false
@@ -21,11 +21,12 @@ func (m *Manager) Stale(s record.Assignment) bool {
 	return own || s.Node == m.Name
 }
 
-// clearTaken takes away what the former owner of a block had published of it.
-func (m *Manager) clearTaken(ctx context.Context, b record.Block) {
+// clearTakenOver deletes the assignments that a block's former owner has published.
+func (m *Manager) clearTakenOver(ctx context.Context, b record.Block) {
 	assignments, err := m.Store.Blocks.Assignments(ctx)
 	if err != nil {
-		m.Log.Warn("what was assigned in a taken block is shown until the next settling", zap.Stringer("block", b.Prefix), zap.Error(err))
+		m.Log.Warn("cannot delete the former assignments of a block that was taken over yet; the next settling tries again",
+			zap.Stringer("block", b.Prefix), zap.Error(err))
 		return
 	}
 	for _, s := range assignments {

@@ -12,15 +12,15 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// quarantined are the parts of which another journal of this boot may have handed out: an address in the IPAM role leaves no
-// trace in the kernel. They are this node's and in no allocator until the next boot; the journal keeps them till then.
+// quarantined are the parts of which another journal of this boot may have allocated addresses: the IPAM role leaves no trace in
+// the kernel. They are this node's, but in no allocator, until the next boot. The journal keeps them.
 type quarantined struct {
 	parts   map[ipam.BlockID][]netip.Prefix
-	changed bool // and the journal does not know yet
+	changed bool // since the journal was written
 }
 
-// all shuns what the blocks say to be a node's.
-func (s *quarantined) all(blocks []record.Block, node string) {
+// addAll quarantines what the blocks record as a node's.
+func (s *quarantined) addAll(blocks []record.Block, node string) {
 	s.changed = true
 	for _, b := range blocks {
 		for _, part := range b.Of(node) {
@@ -38,7 +38,7 @@ func (s *quarantined) add(k ipam.BlockID, parts ...netip.Prefix) {
 	}
 }
 
-// of is what of a block is shunned. What is not the node's own any more was given up, and is as new when it comes back.
+// of is what of a block is in quarantine. A part that this node has given up is dropped from it, and is as new when it returns.
 func (s *quarantined) of(k ipam.BlockID, own []netip.Prefix) (still []netip.Prefix) {
 	for _, part := range s.parts[k] {
 		still = append(still, allocator.Subtract(part, allocator.Subtract(k.Prefix, own))...)
@@ -53,27 +53,26 @@ func (s *quarantined) of(k ipam.BlockID, own []netip.Prefix) (still []netip.Pref
 	return still
 }
 
-// NoteLostJournal finds out by what this node's key says whether another journal has served this boot. The journal has it
-// before the key says otherwise, so that it is not forgotten whatever comes between: as long as the disk does not take it, the
-// key goes on to name the other journal.
+// NoteLostJournal finds out by this node's key whether another journal has served this boot. The journal records that before the
+// key is rewritten: until the disk accepts it, the key goes on to name the other journal, so that it is noticed again.
 func (m *Manager) NoteLostJournal(me, former *record.Node) {
 	if former == nil || former.Boot != m.Boot || former.Journal == m.Journal.ID() {
 		return
 	}
-	if err := m.Journal.SetForgot(); err != nil {
+	if err := m.Journal.SetLostJournal(); err != nil {
 		m.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
 		me.Journal = former.Journal
 	}
 }
 
-// recallQuarantined takes over what the journal says to be shunned.
+// recallQuarantined reads the quarantine from the journal.
 func (m *Manager) recallQuarantined() {
-	for _, s := range m.Journal.Shunned() {
+	for _, s := range m.Journal.Quarantined() {
 		m.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
 	}
 }
 
-// keepQuarantined lets the journal know what is shunned by now.
+// keepQuarantined writes the quarantine to the journal.
 func (m *Manager) keepQuarantined() {
 	p := &m.Pools
 	p.mu.Lock()
@@ -81,10 +80,10 @@ func (m *Manager) keepQuarantined() {
 	if !p.quarantined.changed {
 		return
 	}
-	var all []journal.Shunned
+	var all []journal.Quarantined
 	for k, parts := range p.quarantined.parts {
-		all = append(all, journal.Shunned{Pool: k.Pool, Block: k.Prefix, Parts: parts})
+		all = append(all, journal.Quarantined{Pool: k.Pool, Block: k.Prefix, Parts: parts})
 	}
-	m.Journal.SetShunned(all)
+	m.Journal.SetQuarantined(all)
 	p.quarantined.changed = false
 }

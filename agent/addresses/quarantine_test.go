@@ -15,7 +15,7 @@ func TestWhatIsShunnedIsSoUntilThisNodeHasGivenItUp(t *testing.T) {
 	k := ipam.BlockID{Pool: "tiny", Prefix: whole}
 	var s quarantined
 	for range 2 { // twice is as once
-		s.all([]record.Block{{Pool: "tiny", Prefix: whole, Parts: []record.Part{{Prefix: lower, Owner: "n1"}, {Prefix: upper, Owner: "n2"}}}},
+		s.addAll([]record.Block{{Pool: "tiny", Prefix: whole, Parts: []record.Part{{Prefix: lower, Owner: "n1"}, {Prefix: upper, Owner: "n2"}}}},
 			"n1")
 	}
 	s.changed = false

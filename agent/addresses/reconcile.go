@@ -12,9 +12,9 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Reconcile brings the allocator to what is known of blocks: it owns what is this node's, but for what is on its way
-// out or shunned, and nothing else. Who has an address in another's part is isolated. It returns the blocks of which
-// addresses have come in. The gate is held, so that settling does not come between.
+// Reconcile brings the allocator into agreement with the view of blocks: it owns what is this node's, except what is in flight or
+// in quarantine. Containers with an address in another node's part are isolated. It returns the blocks of which addresses were
+// gained. The gate is held, so that nothing settles meanwhile.
 func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 	if broken.Settling && m.Unsettled.Load() {
 		return nil
@@ -34,11 +34,11 @@ func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 	return gained
 }
 
-// reconcileSpace reads what is known of the block under the allocator's lock: what left the allocator by an older word
-// does not come back.
+// reconcileSpace reads the view of the block under the allocator's lock, so that an older update does not bring back what has
+// left the allocator.
 func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	if pool, _, err := m.Pool(k.Pool); err == nil && pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
-		return 0 // it is no block of the pool: somebody has written it by hand
+		return 0 // no block of the pool: it was written by hand
 	}
 	p := &m.Pools
 	p.mu.Lock()
@@ -52,13 +52,13 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	kept := p.kept(k, b, ours)
 	s := p.spaces[SpaceOf(k.Pool, k.Prefix.Addr())]
 	if !known || s == nil {
-		return 0 // missing is not lost
+		return 0 // a missing record does not mean that the block is lost
 	}
 	for _, part := range allocator.Subtract(k.Prefix, ours) {
 		s.Drop(part)
 	}
 	if m.Gate.SessionLocked() == nil {
-		return 0 // nothing is this node's before it has settled
+		return 0 // a node owns nothing before it has settled
 	}
 	for _, part := range own {
 		for _, gain := range allocator.Subtract(part.Prefix, kept) {
@@ -68,13 +68,13 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	return gained
 }
 
-// Gain adds a part to the allocator, with what the journal knows of its addresses. The allocator's lock is held.
+// Gain adds a part to the allocator, with the journal's addresses in it. The allocator's lock is held.
 func (m *Manager) Gain(s *allocator.Space, pool string, part netip.Prefix, probe bool) int {
 	freed := slices.DeleteFunc(m.Journal.FreedWithin(pool, part), func(f journal.Freed) bool { return s.Owns(f.Address) })
 	added := s.Add(part, probe)
 	for _, e := range m.Journal.Within(pool, part) {
 		for _, addr := range e.Addresses {
-			// The journal is asked anew: a DEL may have come since, which found nothing to give back.
+			// The journal is read again: a DEL meanwhile would have found no address to release.
 			if part.Contains(addr) && !s.Holds(addr) && m.Journal.Holder(pool, addr) != nil {
 				_ = s.Hold(addr) // owned: cannot fail
 			}
@@ -88,7 +88,7 @@ func (m *Manager) Gain(s *allocator.Space, pool string, part netip.Prefix, probe
 	return added
 }
 
-// IsolateLost isolates whoever has an address in a part of b that is another's.
+// IsolateLost isolates the containers with an address in another node's part of a block.
 func (m *Manager) IsolateLost(b record.Block) {
 	if slices.ContainsFunc(b.Parts, func(p record.Part) bool { return p.Owner != m.Name }) {
 		m.isolateWithin(b)
@@ -114,12 +114,12 @@ func (m *Manager) isolateWithin(b record.Block) {
 	}
 }
 
-// SettleParts brings the allocator to what etcd says are this node's parts, and isolates who has an address in somebody
-// else's. Where held is not nil, etcd's word counts only as far as it is among that. What was on its way out under a
-// former session is decided by now. It runs under the gate.
+// SettleParts brings the allocator into agreement with this node's parts by etcd, and isolates containers with an address in
+// another node's. Where held is not nil, etcd's records count only as far as they are among it. Transfers of a former session are
+// decided by now. The gate is held.
 func (m *Manager) SettleParts(blocks []record.Block, generation int64, held holdings) {
 	m.Blocks.settle(blocks, generation)
-	m.Pools.settle(blocks, m.Name, held, m.Journal.Forgot())
+	m.Pools.settle(blocks, m.Name, held, m.Journal.LostJournal())
 	keys := make([]ipam.BlockID, len(blocks))
 	for i, b := range blocks {
 		keys[i] = b.ID()
@@ -127,11 +127,11 @@ func (m *Manager) SettleParts(blocks []record.Block, generation int64, held hold
 	m.Reconcile(keys...)
 	m.Journal.Forget(slices.DeleteFunc(m.Journal.Freed(), func(f journal.Freed) (owned bool) {
 		m.Pools.On(f.Pool, f.Address, func(s *allocator.Space) { owned = s.Owns(f.Address) })
-		return owned // else it is another's, or not even of a pool that there is
+		return owned // else it is another node's, or of no pool
 	}))
 }
 
-// LostAddress reports whether an entry has an address in a part that is known to be another's.
+// LostAddress reports whether an entry has an address in a part that is known to be another node's.
 func (m *Manager) LostAddress(e *journal.Entry) bool {
 	return e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		owner := m.OwnerOf(e.Pool, addr)
@@ -139,7 +139,7 @@ func (m *Manager) LostAddress(e *journal.Entry) bool {
 	})
 }
 
-// OwnerOf is who owns the part of an address, by what is known; empty: nobody, or it is not known.
+// OwnerOf is the known owner of the part of an address; empty: it has none, or it is unknown.
 func (m *Manager) OwnerOf(poolName string, addr netip.Addr) string {
 	pool, _, err := m.Pool(poolName)
 	if err != nil {

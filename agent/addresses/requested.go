@@ -16,15 +16,15 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// requested are the addresses that this node asks the owners of their parts for by name: those that ADDs wait for, and those that
-// the machine itself has.
+// requested are the addresses that this node demands by name from the owners of their parts: those that ADDs wait for, and the
+// machine's own.
 type requested struct {
 	mu      lockorder.Subject
 	adds    map[ipam.Address][]task.Signal
 	machine map[ipam.Address]bool
 }
 
-// join says that an ADD waits for an address. Its signal says that something has changed.
+// join registers an ADD that waits for an address. Its signal is raised when something has changed.
 func (w *requested) join(at ipam.Address) task.Signal {
 	me := task.NewSignal()
 	w.mu.Lock()
@@ -44,7 +44,7 @@ func (w *requested) leave(at ipam.Address, me task.Signal) {
 	}
 }
 
-// wake lets the ADDs look that wait for an address of a pool.
+// wake wakes the ADDs that wait for an address of a pool.
 func (w *requested) wake(pool string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -57,7 +57,7 @@ func (w *requested) wake(pool string) {
 	}
 }
 
-// SetMachine replaces the addresses of the machine's that others own, and reports whether they were others.
+// SetMachine replaces the machine's addresses that other nodes own, and reports whether they have changed.
 func (w *requested) SetMachine(all map[ipam.Address]bool) (news bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -69,10 +69,10 @@ func (w *requested) SetMachine(all map[ipam.Address]bool) (news bool) {
 	return news
 }
 
-// demandedAtOnce bounds how many addresses a demand names: the others are asked for when those are met.
+// demandedAtOnce bounds how many addresses a demand names. The others follow when these are met.
 const demandedAtOnce = 64
 
-// Into adds what is wanted to the demands of each pool.
+// Into adds the requested addresses to the demands of each pool.
 func (w *requested) Into(demands map[string]record.Demand) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,7 +92,8 @@ func (w *requested) Into(demands map[string]record.Demand) {
 	}
 }
 
-// awaitAddress waits until an address that was asked for is this node's, which another owns. Whoever has it is named at once.
+// awaitAddress waits until a requested address of another node's part is this node's. It fails at once where a container has the
+// address.
 func (ch *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr) error {
 	at := ipam.Address{Pool: k.Pool, Addr: addr}
 	me := ch.addresses.Requested.join(at)
@@ -114,7 +115,7 @@ func (ch *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr
 		if err := ch.heldElsewhere(ctx, at); err != nil {
 			return err
 		}
-		if err := ch.TakeAddressBlock(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
+		if err := ch.TakeOverBlockOf(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
 			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
 		}
 		look := time.NewTimer(lookTime)
@@ -131,7 +132,7 @@ func (ch *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr
 	}
 }
 
-// heldElsewhere says who has an address, by what is published.
+// heldElsewhere is an error that names the holder of an address by its published assignment; nil: there is none.
 func (ch *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
 	s, err := ch.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil || s == nil {
@@ -141,8 +142,9 @@ func (ch *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
 	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.Addr, s.Attachment, s.Node)
 }
 
-// TakeAddressBlock takes what an absent owner has of an address's block, once its right has run out; errNoBlock: it has not.
-func (ch *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.Addr) error {
+// TakeOverBlockOf takes over what an absent node owns of an address's block once its right has run out; else it returns
+// ErrNoBlock.
+func (ch *Chooser) TakeOverBlockOf(ctx context.Context, k SpaceKey, addr netip.Addr) error {
 	pool, _, err := ch.Pool(k.Pool)
 	if err != nil {
 		return err
@@ -154,7 +156,7 @@ func (ch *Chooser) TakeAddressBlock(ctx context.Context, k SpaceKey, addr netip.
 	}
 	session, err := ch.Holding(allocator.Stateless)
 	if err == nil {
-		err = ch.takeBlock(ctx, session, k, b, from)
+		err = ch.takeOver(ctx, session, k, b, from)
 	}
 	if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
 		return ErrNoBlock

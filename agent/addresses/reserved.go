@@ -8,10 +8,10 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// reserved is what this node knows of the stateful addresses that are given; it only guides choices.
+// reserved are the stateful addresses that are known to be reserved. It only guides choices.
 type reserved struct {
 	mu    lockorder.Subject
-	pools map[string]map[netip.Addr]int64 // the revision that said so
+	pools map[string]map[netip.Addr]int64 // by the revision of the record
 }
 
 func (r *reserved) Taken(pool string) func(netip.Addr) bool {
@@ -23,7 +23,7 @@ func (r *reserved) Taken(pool string) func(netip.Addr) bool {
 	}
 }
 
-func (r *reserved) Take(u kv.Update[record.Reservation]) {
+func (r *reserved) Apply(u kv.Update[record.Reservation]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if u.Full || r.pools == nil {
@@ -32,7 +32,7 @@ func (r *reserved) Take(u kv.Update[record.Reservation]) {
 	for _, e := range u.Repaired {
 		delete(r.pools[e.At.Pool], e.At.Address)
 	}
-	for _, e := range u.Bad { // it is somebody's, and not known whose
+	for _, e := range u.Bad { // reserved, and unknown for whom
 		if e.At.Kind == kv.KindReservation {
 			r.put(e.At.Pool, e.At.Address, e.Revision)
 		}

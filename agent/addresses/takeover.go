@@ -12,9 +12,9 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// takeAbsent makes this node the owner of what an absent node has in some block of the pool, once that node's right over
-// stateless addresses has run out. It is errNoBlock if there is no such block.
-func (ch *Chooser) takeAbsent(ctx context.Context, k SpaceKey) error {
+// takeOverFromAbsent takes over what an absent node owns of some block of the pool, once its right over stateless addresses has
+// run out. It returns ErrNoBlock if there is no such block.
+func (ch *Chooser) takeOverFromAbsent(ctx context.Context, k SpaceKey) error {
 	session, err := ch.Holding(allocator.Stateless)
 	if err != nil {
 		return err
@@ -25,9 +25,9 @@ func (ch *Chooser) takeAbsent(ctx context.Context, k SpaceKey) error {
 			if !over || p.Owner == ch.Name || !ch.givesAddresses(k, b) {
 				continue
 			}
-			err := ch.takeBlock(ctx, session, k, b, from)
+			err := ch.takeOver(ctx, session, k, b, from)
 			if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
-				break // it has changed: another block, or none
+				break // it has changed: try another block
 			}
 			return err
 		}
@@ -35,7 +35,7 @@ func (ch *Chooser) takeAbsent(ctx context.Context, k SpaceKey) error {
 	return ErrNoBlock
 }
 
-func (ch *Chooser) takeBlock(ctx context.Context, session *session.Session, k SpaceKey, b record.Block, from record.Absence) error {
+func (ch *Chooser) takeOver(ctx context.Context, session *session.Session, k SpaceKey, b record.Block, from record.Absence) error {
 	_, config, err := ch.Pool(k.Pool)
 	if err != nil {
 		return err
@@ -47,16 +47,16 @@ func (ch *Chooser) takeBlock(ctx context.Context, session *session.Session, k Sp
 	if err != nil {
 		return err
 	}
-	ch.Log.Warn("took a block from a node that is away", zap.String("pool", k.Pool), zap.Stringer("block", b.Prefix),
+	ch.Log.Warn("took a block over from an absent node", zap.String("pool", k.Pool), zap.Stringer("block", b.Prefix),
 		zap.String("from", from.Node))
 	if err := ch.addresses.Own(session, got); err != nil {
 		return err
 	}
-	ch.addresses.clearTaken(ctx, got)
+	ch.addresses.clearTakenOver(ctx, got)
 	return nil
 }
 
-// givesAddresses reports whether a pool may give addresses of a block: it is not drained.
+// givesAddresses reports whether a block's pool is not being drained.
 func (ch *Chooser) givesAddresses(k SpaceKey, b record.Block) bool {
 	pool, _, err := ch.Pool(k.Pool)
 	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !ch.addresses.Blocks.IsUnreadable(b.Pool, b.Prefix)

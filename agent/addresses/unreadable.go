@@ -18,28 +18,27 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// unreadable are the blocks of which the view says nothing that can be built upon: the record cannot be read, or it is that of
-// a block of another size. Somebody owns them, and it is not known who: nobody claims them, and nothing is published of
-// them until the record is mended. Its owner goes on with what it knows.
+// unreadable are the blocks whose record cannot be read, or is that of a block of another size. Their owner is unknown, so that
+// no node claims them and nothing of them is published until the record is repaired. The owner itself goes on with what it knows.
 type unreadable struct {
 	unread map[ipam.Address]bool                      // by their first addresses
-	parked map[ipam.Address]map[ipam.Address]struct{} // what is to be published of each once it is mended
-	left   map[ipam.Address]time.Time                 // blocks of others whose keys are gone, and since when
+	parked map[ipam.Address]map[ipam.Address]struct{} // what to publish of each once it is repaired
+	left   map[ipam.Address]time.Time                 // blocks whose keys were deleted, and since when
 }
 
-// leftTime is how long a block is not claimed, while there are others, after its key has gone without a word of ours: where
-// somebody has deleted it, its owner makes it again.
+// leftTime is how long a block is avoided, while there are others, after its key was deleted: if that was done by hand, its owner
+// restores it.
 const leftTime = 5 * time.Second
 
-// take brings in what the watch says; the blocks' lock is held. Mended are the blocks that can be read again, or are gone.
-func (h *unreadable) take(u kv.Update[record.Block]) (mended []ipam.Address) {
+// apply applies an update of the watch, under the blocks' lock, and returns the blocks that can be read again or are gone.
+func (h *unreadable) apply(u kv.Update[record.Block]) (repaired []ipam.Address) {
 	if u.Full || h.unread == nil {
 		h.unread = map[ipam.Address]bool{}
 	}
 	for _, e := range u.Repaired {
 		at := ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}
 		delete(h.unread, at)
-		mended = append(mended, at)
+		repaired = append(repaired, at)
 	}
 	for _, e := range u.Bad {
 		h.unread[ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}] = true
@@ -55,19 +54,19 @@ func (h *unreadable) take(u kv.Update[record.Block]) (mended []ipam.Address) {
 	for _, b := range u.Set {
 		at := ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}
 		delete(h.left, at)
-		if h.unread[at] { // a transaction has come upon it, and the watch has not seen it
+		if h.unread[at] { // found by a transaction, not by the watch
 			delete(h.unread, at)
-			mended = append(mended, at)
+			repaired = append(repaired, at)
 		}
 	}
 	for _, b := range u.Gone {
 		h.left[ipam.Address{Pool: b.Pool, Addr: b.Prefix.Addr()}] = time.Now()
 	}
-	return mended
+	return repaired
 }
 
-// Spoil brings in what a transaction has come upon.
-func (b *blocks) Spoil(e *kv.DamagedError) {
+// NoteUnreadable adds a damaged block that a transaction has found.
+func (b *blocks) NoteUnreadable(e *kv.DamagedError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.unreadable.unread == nil {
@@ -78,7 +77,7 @@ func (b *blocks) Spoil(e *kv.DamagedError) {
 	}
 }
 
-// IsUnreadable reports whether nothing can be built upon what is known of a pool's block.
+// IsUnreadable reports whether the view of a pool's block cannot be relied on.
 func (b *blocks) IsUnreadable(pool string, block netip.Prefix) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,7 +90,7 @@ func (b *blocks) isUnreadableLocked(pool string, block netip.Prefix) bool {
 	return b.unreadable.unread[at] || known && written != block
 }
 
-// UnreadableIn are the hidden blocks of a pool.
+// UnreadableIn are the unreadable blocks of a pool.
 func (b *blocks) UnreadableIn(name string, c *config.Config) (all []netip.Prefix) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,7 +103,7 @@ func (b *blocks) UnreadableIn(name string, c *config.Config) (all []netip.Prefix
 	return all
 }
 
-// hasLeft reports whether the key of a pool's block has gone just now.
+// hasLeft reports whether the key of a pool's block has just been deleted.
 func (b *blocks) hasLeft(pool string, block netip.Prefix) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,7 +111,7 @@ func (b *blocks) hasLeft(pool string, block netip.Prefix) bool {
 	return there && time.Since(since) <= leftTime
 }
 
-// Park keeps an address whose assignment cannot be published until its block is mended.
+// Park keeps an address whose assignment cannot be published until its block is repaired.
 func (b *blocks) Park(block netip.Prefix, d ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -126,7 +125,7 @@ func (b *blocks) Park(block netip.Prefix, d ipam.Address) {
 	b.unreadable.parked[at][d] = struct{}{}
 }
 
-// unpark gives back what was kept of a block.
+// unpark returns and drops what was parked for a block.
 func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,35 +134,35 @@ func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
 	return kept
 }
 
-// publishMended publishes what could not be published of blocks whose records are mended.
-func (m *Manager) publishMended(mended []ipam.Address) {
-	for _, at := range mended {
+// publishRepaired puts what was parked for repaired blocks into the backlog.
+func (m *Manager) publishRepaired(repaired []ipam.Address) {
+	for _, at := range repaired {
 		for d := range m.Blocks.unpark(at) {
 			m.backlog.Add(d.Pool, []netip.Addr{d.Addr})
 		}
 	}
-	m.isolator.SettleUnsure(len(mended) > 0)
+	m.isolator.SettleUnsure(len(repaired) > 0)
 }
 
-// tellMisfits tells of the blocks that are of another size than their pool's.
-func (m *Manager) tellMisfits(set []record.Block) {
+// reportMisfits reports the blocks that have another size than their pool's, and clears the finding of the others.
+func (m *Manager) reportMisfits(set []record.Block) {
 	pools := m.Config().Pools
 	for _, b := range set {
 		pool, known := pools[b.Pool]
 		if want := pool.BlockOf(b.Prefix.Addr()); known && want != b.Prefix {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			m.FoundBad(&kv.DamagedError{
+			m.NoteDamaged(&kv.DamagedError{
 				Key: m.Key(key), At: key, Revision: b.Revision,
 				Err: fmt.Errorf("prefix %s: want %s, as the blocks of pool %q are", b.Prefix, want, b.Pool),
 			})
 		} else if known {
 			key := kv.Key{Kind: kv.KindBlock, Pool: b.Pool, Address: b.Prefix.Addr()}
-			m.MendedBad(m.Key(key))
+			m.ClearDamaged(m.Key(key))
 		}
 	}
 }
 
-// assertGone makes etcd know again what this node owns of blocks whose keys somebody has deleted.
+// assertGone restores the records of this node's blocks whose keys were deleted.
 func (m *Manager) assertGone(gone []ipam.BlockID) {
 	for _, k := range gone {
 		pool, known := m.Config().Pools[k.Pool]
@@ -178,7 +177,7 @@ func (m *Manager) assertGone(gone []ipam.BlockID) {
 				}
 			}
 		})
-		// What nobody uses is anybody's again, as a block is that this node has given up.
+		// A block without containers is left without an owner.
 		if len(own) > 0 && slices.ContainsFunc(m.Journal.Entries(), func(e *journal.Entry) bool {
 			return e.Pool == k.Pool && e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, k.Prefix.Contains)
 		}) {
@@ -187,7 +186,7 @@ func (m *Manager) assertGone(gone []ipam.BlockID) {
 	}
 }
 
-// assertBlock makes etcd know again what this node owns of one block. Where it cannot, the next settling does.
+// assertBlock restores the record of one block of this node. Where it cannot, the next settling does.
 func (m *Manager) assertBlock(k ipam.BlockID, own []netip.Prefix) {
 	session, err := m.Holding(allocator.Stateless)
 	if err != nil {
@@ -197,12 +196,12 @@ func (m *Manager) assertBlock(k ipam.BlockID, own []netip.Prefix) {
 	defer cancel()
 	b, err := block.Assert(ctx, session, k.Pool, k.Prefix, own)
 	if err == nil {
-		m.Log.Warn("somebody has deleted the record of a block of this node; it is there again", zap.String("pool", k.Pool),
+		m.Log.Warn("the record of a block of this node was deleted by hand; it is restored", zap.String("pool", k.Pool),
 			zap.Stringer("block", k.Prefix))
 		err = m.Own(session, b)
 	}
 	if err != nil && !m.Damaged(err) {
-		m.Log.Warn("cannot make the record of a block again yet; the node settles anew", zap.String("pool", k.Pool),
+		m.Log.Warn("cannot restore the record of a block yet; the node settles again", zap.String("pool", k.Pool),
 			zap.Stringer("block", k.Prefix), zap.Error(err))
 		m.Reassert.Raise()
 	}

@@ -14,39 +14,39 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// followBlocks keeps the view of the cluster's blocks, and the allocator in agreement with it.
+// followBlocks keeps the view of the cluster's blocks, and brings the allocator into agreement with it.
 func (m *Manager) followBlocks(ctx context.Context) error {
 	return m.Store.Blocks.Follow(ctx, func(u kv.Update[record.Block]) {
 		node.Report(m.Node, u)
-		news, keys, mended := m.Blocks.Take(u)
+		news, keys, mended := m.Blocks.Apply(u)
 		gone := slices.Clone(keys)
-		m.tellMisfits(u.Set)
+		m.reportMisfits(u.Set)
 		changes := map[ipam.BlockID]change{}
 		for _, c := range news {
 			changes[c.Now.ID()] = c
 			keys = append(keys, c.Now.ID())
 		}
 		if broken.Settling {
-			return // the watch would settle in its stead
+			return // fault injection: the watch would settle in its stead
 		}
 		var gained []ipam.BlockID
 		m.Gate.Shared(func() { gained = m.Reconcile(keys...) })
-		m.gainedAgain(gained)
+		m.republishGained(gained)
 		m.assertGone(gone)
-		m.publishMended(mended)
+		m.publishRepaired(mended)
 		for _, k := range gained {
-			if from := changes[k].giver(m.Name); from != "" {
+			if from := changes[k].donor(m.Name); from != "" {
 				m.Metrics.Gift("received")
 				m.Log.Info("received addresses", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix), zap.String("from", from))
 			}
 		}
-		m.Waiters.wakeAll() // a block may be free
+		m.Waiters.wakeAll() // a block may have become free
 	})
 }
 
-// gainedAgain brings back to etcd's knowledge what is held of blocks that have come in: while a block's record could not be
-// read, nothing of it was published, and who was found cut in it stayed so.
-func (m *Manager) gainedAgain(gained []ipam.BlockID) {
+// republishGained publishes again what is held of gained blocks: while a block's record was unreadable, nothing of it was
+// published, and its cut containers stayed cut.
+func (m *Manager) republishGained(gained []ipam.BlockID) {
 	for _, k := range gained {
 		for _, e := range m.Journal.Within(k.Pool, k.Prefix) {
 			if e.Class == allocator.Stateless {

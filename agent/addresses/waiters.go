@@ -14,18 +14,18 @@ import (
 
 const (
 	waitTime = 10 * time.Second // bounds an ADD's wait for an address of a pool that has none left for this node
-	lookTime = time.Second      // how long it waits for a word before it looks again by itself
+	lookTime = time.Second      // how long it waits for a signal before it tries again
 )
 
-// waiters are the ADDs that wait for an address, those of one pool and family in the order of their coming. Only the
-// first of them takes what there is, so that none starves.
+// waiters are the ADDs that wait for an address: one queue, in order of arrival, for each pool and family. Only the first of a
+// queue allocates, so that none starves.
 type waiters struct {
 	mu     lockorder.Subject
 	queues map[SpaceKey][]task.Signal
-	Signal task.Signal // it has changed for what this node asks others
+	Signal task.Signal // what this node demands may have changed
 }
 
-// Join puts one more at the end. Its signal says that there may be something to take, and that it is the first.
+// Join appends a waiter. Its signal is raised when it is the first and an address may be free.
 func (w *waiters) Join(k SpaceKey) task.Signal {
 	me := task.NewSignal()
 	w.mu.Lock()
@@ -56,7 +56,7 @@ func (w *waiters) first(k SpaceKey, me task.Signal) bool {
 	return w.queues[k][0] == me
 }
 
-// wake lets the first one look.
+// wake wakes the first of a queue.
 func (w *waiters) wake(k SpaceKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,7 +65,7 @@ func (w *waiters) wake(k SpaceKey) {
 	}
 }
 
-// wakeAll lets the first one of each queue look.
+// wakeAll wakes the first of each queue.
 func (w *waiters) wakeAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,8 +99,7 @@ func (w *waiters) Counts() map[SpaceKey]int {
 	return all
 }
 
-// Freed says that an address of this node has become free, or was gained: for an ADD that waits here, else for one that
-// waits elsewhere.
+// Freed says that an address of this node was freed or gained: it goes to an ADD that waits here, else to one elsewhere.
 func (m *Manager) Freed(k SpaceKey) {
 	m.Exhausted.ended(k.Pool)
 	m.Waiters.wake(k)
@@ -108,7 +107,7 @@ func (m *Manager) Freed(k SpaceKey) {
 	m.ToGive.Raise()
 }
 
-// await waits for an address until one comes, or the caller's patience or its own ends.
+// await waits for an address until there is one, the caller gives up, or waitTime is over.
 func (ch *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, app allocator.App) (allocator.Grant, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
@@ -143,7 +142,7 @@ func (ch *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, 
 	}
 }
 
-// UntilRested is how long to wait for the next quarantine's end, or else until one looks again.
+// UntilRested is the time until the next quarantine ends, at most lookTime.
 func (m *Manager) UntilRested(k SpaceKey) time.Duration {
 	wait := lookTime
 	m.Pools.With(k, func(s *allocator.Space) {
@@ -154,6 +153,6 @@ func (m *Manager) UntilRested(k SpaceKey) time.Duration {
 	return wait + time.Millisecond
 }
 
-// QuarantineIPAM is how long nobody gets an address that was released in the IPAM role: the plugin above may release
-// it before it deletes the interface.
+// QuarantineIPAM is how long an address that was released in the IPAM role is not allocated: the plugin above may release it
+// before it deletes the interface.
 const QuarantineIPAM = 2 * time.Second

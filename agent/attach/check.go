@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Read is CNI CHECK for a set; without containers it is only the version.
+// Read is CNI CHECK for a set; without containers it only reads the version.
 func (a *Attacher) Read(ctx context.Context, r *wire.Request, files []*os.File) (*wire.Revision, error) {
 	if r.Operation == wire.Read && len(r.Containers) == 0 {
 		return a.Updater.Revision(), a.Allowed(r.Operation)
@@ -33,8 +33,8 @@ func (a *Attacher) Read(ctx context.Context, r *wire.Request, files []*os.File) 
 	return a.Updater.Revision(), nil
 }
 
-// check compares one attachment with what ADD answered, with the journal and with the kernel (CNI specification
-// 1.1.0, "CHECK"). It names everything that is missing; what later plugins of the chain added is not its business.
+// check compares one attachment with ADD's answer, the journal and the kernel (CNI specification 1.1.0, "CHECK"), and names
+// everything that is missing. It ignores what later plugins of the chain have added.
 func (a *Attacher) check(ctx context.Context, m *target) error {
 	unlock, err := a.Locks.Lock(ctx, m.Attachment)
 	if err != nil {
@@ -83,7 +83,7 @@ func (a *Attacher) check(ctx context.Context, m *target) error {
 	return nil
 }
 
-// chained makes a port what later plugins of the chain have left of it, by the chain's last answer: another MAC, another MTU
+// chained applies to a port what later plugins of the chain have changed, by the chain's last answer: another MAC, another MTU
 // inside, fewer routes.
 func chained(p *netops.Port, e *journal.Entry, last *wire.Result) {
 	if mac, err := net.ParseMAC(last.MAC); err == nil {
@@ -101,7 +101,7 @@ func chained(p *netops.Port, e *journal.Entry, last *wire.Result) {
 	})
 }
 
-// differences are those between the former answer, as the runtime hands it back, and the journal.
+// differences are those between the former answer, as the runtime returns it, and the journal.
 func differences(e *journal.Entry, previous *wire.Result) (all []string) {
 	if previous == nil {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// Commit is the last step: under the gate, and only if the session is still the node's, ports join their class and the
-// journal says that the answer is given.
+// Commit is the last step. Under the gate, if the session is still the node's, ports join their class and the journal records
+// that the answer is given.
 func (a *Attacher) Commit(session *session.Session, adds []*Add) (err error) {
 	if broken.Generation {
-		a.meetAnotherGeneration(session, adds)
+		a.waitForGeneration(session, adds)
 	}
 	commit := func() error { return a.commitAll(adds) }
 	if broken.Generation {
@@ -33,9 +33,9 @@ func (a *Attacher) commitAll(adds []*Add) error {
 		case a.Rights.Remaining(add.owns()) <= 0:
 			return node.ErrSuperseded
 		case add.former == nil && config.PoolRevisions[add.Pool.Name] != add.config.PoolRevisions[add.Pool.Name]:
-			return node.ErrSuperseded // wired by a configuration that the roll-out believes to be past
+			return node.ErrSuperseded // wired by a configuration that the roll-out has passed
 		case !broken.Settling && a.Addresses.LostAddress(add.Entry):
-			return node.ErrSuperseded // after those were looked for whom the loss of the block isolates
+			return node.ErrSuperseded // its block was lost after the chosen addresses were checked
 		}
 	}
 	for _, add := range adds {
@@ -59,8 +59,8 @@ func (a *Attacher) commitAll(adds []*Add) error {
 	return nil
 }
 
-// commitOne writes the answer down, which ends an isolation that this ADD has overcome, and lets the port pass then: who
-// isolates meanwhile is found by the one or the other.
+// commitOne records the answer, which ends an isolation that this ADD has overcome, and then opens the port. A concurrent
+// isolation is seen by one of the two.
 func (a *Attacher) commitOne(add *Add) error {
 	answered := *add.Entry
 	answered.Answered, answered.Given = wire.Boottime(), update.Given(add.Entry.Role, add.Pool)
@@ -77,11 +77,11 @@ func (a *Attacher) commitOne(add *Add) error {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	if !passes {
-		return node.ErrSuperseded // it was chosen while its address was this node's; one that was answered before is refused anew
+		return node.ErrSuperseded // isolated since the address was chosen
 	}
 	a.Isolator.Identified(answered.Wiring.Port)
 	if a.Updater.Lagging.Drop(add.Attachment) {
-		a.Backlog.Signal.Raise() // the status tells it
+		a.Backlog.Signal.Raise() // the status has changed
 	}
 	return nil
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// A Detacher takes containers out of the kernel and the journal: those that are deleted, those that are found to be gone, and
-// what ADDs have left behind.
+// A Detacher removes containers from the kernel and the journal: those that are deleted, those that are gone, and what failed
+// ADDs have left behind.
 type Detacher struct {
 	Parts
-	adopt bool // the journal is new under a boot that may have had another, and has handed nothing out yet
+	adopt bool // the journal is new, and another may have served this boot before
 }
 
 // NewDetacher makes a node's detacher.
@@ -26,11 +26,11 @@ func NewDetacher(p Parts) *Detacher {
 	return &Detacher{Parts: p, adopt: p.Journal.Cluster() == journal.Cluster{}}
 }
 
-// Run gives back what the kernel says is gone, until ctx ends.
+// Run collects containers that are gone, until ctx ends.
 func (d *Detacher) Run(ctx context.Context) error { return d.watchKernel(ctx) }
 
-// Delete is CNI DEL for a set. What is absent is a success; each member is deleted whatever became of the others. With
-// DryRun nothing is; with Release the reservations of stateful members end, too.
+// Delete is CNI DEL for a set. An absent container is a success, and each one is deleted whatever becomes of the others. DryRun
+// deletes nothing; Release also ends the reservations of stateful members.
 func (d *Detacher) Delete(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
 	set, err := Targets(d.Node, r, files)
 	if err != nil {
@@ -68,15 +68,15 @@ func (d *Detacher) holdings(e *journal.Entry) (r wire.Result) {
 	return r
 }
 
-// deleteOne ends one attachment on behalf of a request that began at began, and lets etcd know, so that a stateful member
-// can start elsewhere at once. Where etcd is away, it learns of it later.
+// deleteOne ends one attachment for a request that began at began, and publishes that, so that a stateful member can start
+// elsewhere at once. If etcd is unreachable, it is published later.
 func (d *Detacher) deleteOne(ctx context.Context, at allocator.Attachment, began allocator.Instant, giveUp bool) error {
 	e, err := d.deleteHere(ctx, at, began, giveUp)
 	if err != nil || e == nil || e.Class != allocator.Stateful {
 		return err
 	}
 	if err := d.Publisher.DetachPending(ctx); err != nil {
-		d.Log.Warn("etcd is to learn of a detachment later", zap.Stringer("identity", e.Identity()), zap.Error(err))
+		d.Log.Warn("cannot publish a detachment to etcd yet", zap.Stringer("identity", e.Identity()), zap.Error(err))
 		if giveUp {
 			return wire.Errorf(wire.CodeTryAgain,
 				"%s is deleted, and the reservation of %s is given up as soon as etcd answers, without doing: %w", at, e.Identity(), err)
@@ -85,7 +85,7 @@ func (d *Detacher) deleteOne(ctx context.Context, at allocator.Attachment, began
 	return nil
 }
 
-// deleteHere is deleteOne as far as this node goes. It returns what it has ended, or nil.
+// deleteHere ends one attachment on this node, and returns its entry, or nil.
 func (d *Detacher) deleteHere(ctx context.Context, at allocator.Attachment, began allocator.Instant, giveUp bool) (*journal.Entry, error) {
 	unlock, err := d.Locks.Lock(ctx, at)
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *Detacher) deleteHere(ctx context.Context, at allocator.Attachment, bega
 	defer unlock()
 	e := d.Journal.Get(at)
 	if e != nil && began != 0 && began < e.Began {
-		return nil, nil // a DEL of the container's former life
+		return nil, nil // a DEL from before the present ADD
 	}
 	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime(), GiveUp: giveUp}
 	if e == nil {
@@ -110,10 +110,10 @@ func (d *Detacher) deleteHere(ctx context.Context, at allocator.Attachment, bega
 	return e, nil
 }
 
-// unwire takes an attachment out of the kernel, then out of the journal. It excludes settling meanwhile, which lets
-// the ports of all that is in the journal pass.
+// unwire removes an attachment from the kernel, then from the journal. It excludes settling, which opens the ports of the
+// journal's entries.
 func (d *Detacher) unwire(e *journal.Entry, r journal.Release) (err error) {
-	release, _ := d.Slots.Acquire(context.Background()) // not the caller's: what is to be undone is undone
+	release, _ := d.Slots.Acquire(context.Background()) // not the caller's: an undo is not cancelled
 	defer release()
 	d.Gate.Shared(func() {
 		if e.Wiring.Port != "" {
@@ -126,15 +126,15 @@ func (d *Detacher) unwire(e *journal.Entry, r journal.Release) (err error) {
 	return err
 }
 
-// release gives an entry's addresses back: in the journal first, then for whoever comes next.
+// release releases an entry's addresses, in the journal first, then in the allocator.
 func (d *Detacher) release(e *journal.Entry, r journal.Release) {
 	if e.Role == wire.IPAM {
 		r.Quarantine = addresses.QuarantineIPAM
 	}
 	d.Journal.Release(r)
-	d.Isolator.Gone(e)
+	d.Isolator.ClearCut(e)
 	if d.Updater.Lagging.Drop(e.Attachment) {
-		d.Backlog.Signal.Raise() // the status tells it
+		d.Backlog.Signal.Raise() // the status has changed
 	}
 	if e.Class == allocator.Stateful {
 		d.Publisher.Detach.Raise()
@@ -147,16 +147,16 @@ func (d *Detacher) release(e *journal.Entry, r journal.Release) {
 	d.Backlog.Add(e.Pool, e.Addresses)
 }
 
-// An Evidence is what tells that the container of an entry is gone: gone asks again, under the attachment's lock. Only what
-// was answered before it was taken counts: each answered ADD begins a new life, of which it does not speak.
+// An Evidence shows that an entry's container is gone. Gone is asked again under the attachment's lock. It applies only to what
+// was answered before the evidence was collected: each answered ADD makes a new attachment.
 type Evidence struct {
 	Name  string
 	Taken allocator.Instant
 	Gone  func(*journal.Entry) bool
 }
 
-// Collect ends an attachment because of evidence. Nobody waits for the address, so etcd learns of it afterwards: while it is
-// away, hundreds of these would take minutes else.
+// Collect ends an attachment because of evidence. Etcd is updated in the background, because no caller waits for the address, and
+// hundreds of these would take minutes while etcd is unreachable.
 func (d *Detacher) Collect(ctx context.Context, at allocator.Attachment, because Evidence) error {
 	unlock, err := d.Locks.Lock(ctx, at)
 	if err != nil {

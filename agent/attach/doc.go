@@ -1,6 +1,6 @@
-// Package attach does what the plugin asks for one container: ADD, DEL, CHECK and GC (CNI specification 1.1.0). An ADD goes
-// through begin, choose, hold, wire and commit, and is undone in the opposite order where one of them fails. What is gone without
-// a DEL is found by evidence from the kernel.
+// Package attach serves the plugin's requests for containers: ADD, DEL, CHECK and GC (CNI specification 1.1.0). The steps of an
+// ADD are begin, choose, hold, wire and commit; where one fails they are undone in reverse order. Containers that are gone
+// without a DEL are found by evidence from the kernel.
 package attach
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/agent/update"
 )
 
-// Parts are those of the agent on which ADD and DEL work.
+// Parts are the parts of the agent that ADD and DEL use.
 type Parts struct {
 	*node.Node
 	Isolator  *isolation.Isolator

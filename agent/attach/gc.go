@@ -11,11 +11,11 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Young is how long GC spares an attachment whose namespace lives: the runtime may have made its list before it knew.
+// Young is how long GC spares an attachment whose namespace exists: the runtime may have made its list before.
 const Young = allocator.Instant(time.Minute)
 
-// Gc is CNI GC (CNI specification 1.1.0, "GC"): it ends this network's attachments on this node that are not among
-// the valid ones. It never ends a reservation, only its attachment.
+// Gc is CNI GC (CNI specification 1.1.0, "GC"): it ends this network's attachments on this node that are not among the valid
+// ones. It never ends a reservation, only its attachment.
 func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 	if err := allocator.ValidName("network", r.Network); err != nil {
 		return wire.Errorf(wire.CodeConfig, "%w", err)
@@ -34,7 +34,7 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
 		}
-		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !d.Lives(e) }
+		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !d.Exists(e) }
 		if !gone(e) {
 			continue
 		}
@@ -45,16 +45,16 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 	return errors.Join(failed...)
 }
 
-// Lives asks the kernel whether the entry's container is still there. Where nothing tells, it is.
-func (d *Detacher) Lives(e *journal.Entry) bool {
+// Exists reports whether the entry's container exists by the kernel; without evidence it does.
+func (d *Detacher) Exists(e *journal.Entry) bool {
 	if e.Wiring.Port != "" {
 		return d.Kernel.HasPort(e.Wiring.Port)
 	}
 	return !d.namespaceGone(e)
 }
 
-// namespaceGone reports that the kernel does not know the entry's namespace any more, or knows another by its id. An
-// id that was the kernel's own choice is used again: there the address tells, once the plugin above has surely set it.
+// namespaceGone reports whether the kernel does not know the entry's namespace any more, or has given its id to another. The
+// kernel reuses ids that it has chosen itself; for these the address decides, once the plugin above must have set it.
 func (d *Detacher) namespaceGone(e *journal.Entry) bool {
 	if e.NamespaceID == 0 {
 		return false

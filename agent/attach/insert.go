@@ -26,11 +26,11 @@ type Attacher struct {
 	detacher *Detacher
 }
 
-// NewAttacher makes a node's attacher. What its ADDs cannot finish, the detacher takes back.
+// NewAttacher makes a node's attacher. The detacher undoes what its ADDs cannot finish.
 func NewAttacher(p Parts, d *Detacher) *Attacher { return &Attacher{Parts: p, detacher: d} }
 
-// Insert is CNI ADD for a set: every member gets its addresses and, in the interface role, its interface; or none
-// does. The order is choose, journal, wire, commit, answer.
+// Insert is CNI ADD for a set: either every container gets its addresses and, in the interface role, its interface, or none does.
+// The order is choose, journal, wire, commit, answer.
 func (a *Attacher) Insert(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
 	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (a *Attacher) Insert(ctx context.Context, r *wire.Request, files []*os.File
 	return results, nil
 }
 
-// insertSet inserts a set, as a whole or not at all, anew while the session changes under it.
+// insertSet inserts a set as a whole or not at all, and starts again when the session changes meanwhile.
 func (a *Attacher) insertSet(ctx context.Context, set []*target, began allocator.Instant) ([]wire.Result, error) {
 	for {
 		results, err := a.insertOnce(ctx, set, began)
@@ -69,11 +69,11 @@ func (a *Attacher) insertSet(ctx context.Context, set []*target, began allocator
 		if ctx.Err() != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "%w, and the request's time is over", err)
 		}
-		task.Pause(ctx, 10*time.Millisecond) // the node may be joining anew
+		task.Pause(ctx, 10*time.Millisecond) // the node may be joining again
 	}
 }
 
-// lockAll takes the locks of a set in one order, so that two sets never wait for each other.
+// lockAll acquires the locks of a set in one order, so that two sets never wait for each other.
 func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), err error) {
 	order := slices.Clone(set)
 	slices.SortFunc(order, func(x, y *target) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
@@ -94,22 +94,22 @@ func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), e
 	return unlock, nil
 }
 
-// An Add is one member of a set on its way to an answer. Undoing it takes back as much of it as was done.
+// An Add is one container of a set on its way to an answer. Undo undoes as much of it as was done.
 //
-// One that was answered before and is asked again has a former entry. It goes the same way: the same right, session and
-// settling are asked for, and its answer begins a new life of the attachment, for which no older DEL and no older evidence
-// counts. Only its addresses are there already, and what fails leaves its former life as it was.
+// A repeated ADD of an answered attachment has a former entry. It takes the same steps, under the same right and session, and its
+// answer begins a new attachment: an older DEL or older evidence does not apply to it. Only its addresses are already there, and
+// a failure leaves the former entry as it was.
 type Add struct {
 	*target
 	Pool     *allocator.Pool
 	config   *config.Config
 	former   *journal.Entry
 	grants   []allocator.Grant
-	reserved *journal.Entry // its class, addresses and epoch, where this ADD has attached its reservation
+	reserved *journal.Entry // class, addresses and epoch, once this ADD has attached its reservation
 	Entry    *journal.Entry
-	held     bool // the journal has entry
+	held     bool // the journal has Entry
 	wired    bool // the kernel may have its port
-	done     bool // the journal has its answer
+	done     bool // the journal has the answer
 	attached attached
 }
 
@@ -121,7 +121,7 @@ func (add *Add) owns() allocator.Class {
 	return add.class
 }
 
-// reserves reports whether the add needs its reservation attached here: it is new, or has lost it to another and may have it back.
+// reserves reports whether the add needs to attach its reservation: it is new, or was isolated and may get the reservation back.
 func (add *Add) reserves() bool {
 	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
 }
@@ -161,17 +161,17 @@ func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocato
 		if add.Entry.Wiring.Port != "" {
 			p := plan.Port(add.Entry, add.Pool)
 			p.Netns = add.netns
-			a.Kernel.Announce(p) // now that its frames pass
+			a.Kernel.Announce(p) // its frames pass now
 		}
 	}
 	return results, nil
 }
 
-// ErrStrictIPAM refuses what strict fencing cannot isolate.
+// ErrStrictIPAM refuses a container that strict fencing could not isolate.
 var ErrStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose "+
 	"interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
 
-// Begin finds out what a member has already, and refuses an ADD that a later DEL has overtaken.
+// Begin finds what a container already has, and refuses an ADD that a later DEL has overtaken.
 func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant) (*Add, error) {
 	if began != 0 && a.Journal.Overtaken(m.Attachment, began) {
 		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.Attachment)
@@ -180,7 +180,7 @@ func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant
 	if e != nil && e.Isolated != nil && e.Isolated.Epoch == journal.Never {
 		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.Attachment, e.Isolated.Reason)
 	}
-	if e != nil && e.Answered == 0 { // what an ADD has left behind that could not be taken back
+	if e != nil && e.Answered == 0 { // a failed ADD whose undo has failed
 		if err := a.detacher.unwire(e, journal.Release{Attachment: m.Attachment, At: wire.Boottime()}); err != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.Attachment, err)
 		}
@@ -214,7 +214,7 @@ func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant
 	return add, nil
 }
 
-// ChooseAll gives each new member its addresses and writes them into the journal. The reservations of a set share
+// ChooseAll chooses the addresses of new containers and writes them into the journal. The reservations of a set share
 // transactions.
 func (a *Attacher) ChooseAll(ctx context.Context, adds []*Add, began allocator.Instant) (*session.Session, error) {
 	var stateful []*Add
@@ -251,7 +251,7 @@ func (a *Attacher) ChooseAll(ctx context.Context, adds []*Add, began allocator.I
 	return session, nil
 }
 
-// hold writes what was chosen into the journal, before the kernel learns of it.
+// hold writes what was chosen into the journal, before the kernel is changed.
 func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Instant) error {
 	if add.former != nil {
 		return a.holdAgain(add, session, began)
@@ -277,12 +277,12 @@ func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Inst
 	return nil
 }
 
-// holdAgain begins the new life of what was answered before. The journal learns of it with the answer.
+// holdAgain prepares the new entry of a repeated ADD. It reaches the journal with the answer.
 func (a *Attacher) holdAgain(add *Add, session *session.Session, began allocator.Instant) error {
 	next := *add.former
 	next.Generation, next.Began = session.Generation(), max(began, add.former.Began)
 	if next.Began == add.former.Began {
-		next.Began++ // the same request, or one that does not say
+		next.Began++ // the same request, or one without a time
 	}
 	if r := add.reserved; r != nil {
 		if !slices.Equal(r.Addresses, next.Addresses) {
@@ -295,7 +295,7 @@ func (a *Attacher) holdAgain(add *Add, session *session.Session, began allocator
 	return nil
 }
 
-// Undo takes an add back, last step first. What it cannot take back now is in the journal and is taken back later.
+// Undo undoes an add, last step first. What fails stays in the journal and is undone later.
 func (a *Attacher) Undo(add *Add) {
 	if add.former != nil {
 		if !add.done {
@@ -310,10 +310,10 @@ func (a *Attacher) Undo(add *Add) {
 	}
 	e := *add.Entry
 	if !add.wired {
-		e.Wiring.Port = "" // it may be another's
+		e.Wiring.Port = "" // the port may be another's
 	}
 	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.Attachment, At: wire.Boottime()}); err != nil {
 		// Its address stays held meanwhile.
-		a.Log.Error("cannot take back an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.Attachment), zap.Error(err))
+		a.Log.Error("cannot undo an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.Attachment), zap.Error(err))
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// chooseFor gives a stateless add its addresses. One that was another node's, and has not been in use here since, is
-// asked for on the wire first: that node's container may still be there, if it is cut off from etcd and not from others. So is
-// one behind an uplink that was not asked for ahead of need. In the IPAM role the wire is another plugin's, and not known here.
+// chooseFor chooses a stateless add's addresses. It probes on the wire an address that was another node's and has not been in use
+// here since, because that node's container may still run if only its etcd is unreachable; and an address behind an uplink that
+// was not probed ahead of need. In the IPAM role the wire is unknown.
 func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
 	if add.Uplink != "" && add.Role != wire.IPAM {
 		a.Detector.BehindUplink(add.Pool.Name, cmp.Or(add.Bridge, defaultBridge))
@@ -44,7 +44,7 @@ func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
 	}
 }
 
-// occupied are those of an add's addresses that somebody on the wire has.
+// occupied are those of an add's addresses that are in use on the wire.
 func (a *Attacher) occupied(ctx context.Context, add *Add) (map[netip.Addr]bool, error) {
 	var ask []netip.Addr
 	e := &journal.Entry{Attachment: add.Attachment}
@@ -68,7 +68,7 @@ func (a *Attacher) occupied(ctx context.Context, add *Add) (map[netip.Addr]bool,
 		if len(part) == 0 {
 			continue
 		}
-		// What else is to be asked for takes no more time, and shows whether one MAC answers for all.
+		// Probing further addresses takes no more time, and shows whether one MAC answers for all.
 		a.Addresses.Pools.With(k, func(s *allocator.Space) { part = append(part, s.Unasked(conflict.AskedAtOnce-len(part))...) })
 		answered, err := a.Detector.AskWire(ctx, k, e.Wiring.Bridge, part)
 		if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Recover brings journal and kernel into agreement before anything is handed out or released: what was never answered
-// is undone, what is gone is given back, and what only the kernel remembers is taken in.
+// Recover brings journal and kernel into agreement at start: unanswered ADDs are undone, containers that are gone are released,
+// and entries that only the kernel has are restored.
 func (d *Detacher) Recover() error {
 	ports, err := d.Kernel.Ports()
 	if err != nil {
@@ -35,11 +35,11 @@ func (d *Detacher) Recover() error {
 		_, there := byName[e.Wiring.Port]
 		delete(byName, e.Wiring.Port)
 		if err := d.recoverEntry(e, there, started); err != nil {
-			d.Log.Error("cannot bring what an attachment has into order; it is tried again within a minute",
+			d.Log.Error("cannot recover an attachment; it is tried again within a minute",
 				zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		}
 	}
-	for _, cut := range []bool{false, true} { // who passes first: an address that two claim is the one's who is not isolated
+	for _, cut := range []bool{false, true} { // ports that pass first: of two claims to an address, the one that is not isolated counts
 		for _, p := range byName {
 			if _, passes := classes[p.Name]; passes == cut {
 				continue
@@ -50,19 +50,19 @@ func (d *Detacher) Recover() error {
 	if err := d.forgetPorts(); err != nil {
 		d.Log.Error("cannot take ports that are gone out of their classes; it is tried again within a minute", zap.Error(err))
 	}
-	if err := d.takeNotes(); err != nil {
-		d.Log.Error("cannot do all DELs that met no agent; it is tried again within a minute", zap.Error(err))
+	if err := d.processNotes(); err != nil {
+		d.Log.Error("cannot do all DELs that reached no agent; it is tried again within a minute", zap.Error(err))
 	}
 	return nil
 }
 
-// recoverEntry undoes what was never answered, gives back what is gone, and cuts off who is isolated.
+// recoverEntry undoes an unanswered ADD, releases a container that is gone, and cuts an isolated one.
 func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
 	switch {
 	case e.Answered == 0:
 		return d.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
 	case e.Wiring.Port != "" && !there, d.namespaceGone(e):
-		gone := func(e *journal.Entry) bool { return !d.Lives(e) || d.namespaceGone(e) }
+		gone := func(e *journal.Entry) bool { return !d.Exists(e) || d.namespaceGone(e) }
 		return d.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
 	case e.Isolated != nil:
 		d.Isolator.Cut(e)
@@ -70,7 +70,7 @@ func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.
 	return nil
 }
 
-// forgetPorts takes the ports that are gone out of their classes. It excludes commits, so that no port joins meanwhile.
+// forgetPorts removes ports that are gone from their classes. It excludes commits, so that no port joins meanwhile.
 func (d *Detacher) forgetPorts() (err error) {
 	d.Gate.Exclusive(func() { err = d.forgetPortsAlone() })
 	return err
@@ -99,9 +99,9 @@ func (d *Detacher) forgetPortsAlone() error {
 	return nil
 }
 
-// recoverPort decides over a port that the journal does not know. A journal that has served this boot from its
-// beginning would know it, so the port is a remainder; a new one takes in what the port's alias says. One that was cut may have
-// been isolated: it stays so until etcd names it. One whose alias cannot be read is set aside.
+// recoverPort decides about a port that the journal lacks. A journal that has served this boot from its beginning would have it,
+// so the port is a leftover and is removed. A new journal restores the entry from the port's alias; a port that was cut may have
+// been isolated, and stays cut until etcd records it. A port with an unreadable alias is set aside.
 func (d *Detacher) recoverPort(p netops.PortInfo, cut bool) {
 	e, err := plan.ParseAlias(p)
 	switch {
@@ -116,22 +116,22 @@ func (d *Detacher) recoverPort(p netops.PortInfo, cut bool) {
 		}
 		d.Member.Settler.RestoreEntry(p, e)
 	default:
-		d.Log.Info("removing a port that nobody knows", zap.String("port", p.Name), zap.String("alias", p.Alias))
+		d.Log.Info("removing an orphaned port", zap.String("port", p.Name), zap.String("alias", p.Alias))
 		if err := d.Kernel.Detach(p.Name); err != nil {
 			d.Isolator.SetAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
 		}
 	}
 }
 
-// noteTime bounds the wait for a request that is under way about what a note wants deleted.
+// noteTime bounds the wait for a request under way for the attachment that a note deletes.
 const noteTime = 5 * time.Second
 
-// unfinished is after how long a note that is not whole is one whose plugin was killed.
+// unfinished is the age at which an incomplete note is known to be of a plugin that was killed.
 const unfinished = time.Minute
 
-// takeNotes does the DELs that met no agent. The socket listens by now, so that no plugin writes one more. Etcd learns of
-// them afterwards. A note that cannot be done now stays, and hides no other.
-func (d *Detacher) takeNotes() error {
+// processNotes does the DELs that reached no agent. The socket listens already, so that no plugin writes another note. Etcd is
+// updated in the background. A note that fails stays, and delays no other.
+func (d *Detacher) processNotes() error {
 	notes, err := wire.ReadNotes(d.Spool)
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
@@ -142,14 +142,14 @@ func (d *Detacher) takeNotes() error {
 			d.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
 			continue
 		}
-		if err := d.takeNote(n); err != nil {
+		if err := d.processNote(n); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (d *Detacher) takeNote(n wire.NoteFile) error {
+func (d *Detacher) processNote(n wire.NoteFile) error {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
 	defer cancel()
 	c := n.Note.Container
@@ -157,7 +157,7 @@ func (d *Detacher) takeNote(n wire.NoteFile) error {
 	if _, err := d.deleteHere(ctx, at, allocator.Instant(n.Note.Started), false); err != nil {
 		return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
 	}
-	d.Log.Info("did a DEL that met no agent", zap.Stringer("attachment", at))
+	d.Log.Info("did a DEL that reached no agent", zap.Stringer("attachment", at))
 	if err := n.Remove(); err != nil {
 		return fmt.Errorf("agent: remove note %s: %w", n.Path, err)
 	}

@@ -24,10 +24,10 @@ type target struct {
 	app        allocator.App
 	asked      []netip.Addr
 	mac        net.HardwareAddr
-	netns      *os.File // nil: none came with the request
+	netns      *os.File // nil: the request had none
 }
 
-// identity is what the member's reservation belongs to.
+// identity is the owner of the member's reservation.
 func (m *target) identity() allocator.Identity {
 	return allocator.Identity{
 		Namespace: m.app.Namespace, App: m.app.Name, Member: m.Member,
@@ -35,7 +35,7 @@ func (m *target) identity() allocator.Identity {
 	}
 }
 
-// Targets checks a set as a whole, before anything is done for any of it.
+// Targets checks a set as a whole, before anything is done for one of it.
 func Targets(n *node.Node, r *wire.Request, files []*os.File) ([]*target, error) {
 	if err := n.Allowed(r.Operation); err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (m *target) validInsert() (err error) {
 	return m.parseAsked(refuse)
 }
 
-// validNames refuses what the kernel would not have as the name of an interface, or would make another name of.
+// validNames refuses interface names that the kernel would refuse or change.
 func (m *target) validNames() error {
 	if err := ifname.Validate("interface", m.Interface); err != nil {
 		return wire.Errorf(wire.CodeEnvironment, "container %q: %w", m.ID, err)

@@ -21,8 +21,8 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// reserve attaches the reservation of each stateful add to it. A reservation that this node's own former container
-// still has is let go of first, where that container is gone.
+// reserve attaches the reservation of each stateful add to it. If a former container of this node that is gone still has the
+// reservation, it is detached first.
 func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*Add) error {
 	if len(adds) == 0 {
 		return nil
@@ -38,7 +38,7 @@ func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*Ad
 			Taken: a.Addresses.Reserved.Taken(add.Pool.Name), Waited: a.waited, Fencing: add.config.Settings.Fencing,
 		}
 	}
-	a.Publisher.DetachPending(ctx) // else this node's own unsettled DELs would be in the way
+	a.Publisher.DetachPending(ctx) // else this node's own unpublished DELs would conflict
 	byIdentity := map[allocator.Identity]map[netip.Addr]record.Reservation{}
 	var err error
 	for again := true; again; {
@@ -56,13 +56,13 @@ func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*Ad
 	for _, add := range adds {
 		add.reserved = reservedEntry(add, byIdentity[add.identity()])
 	}
-	if session.Over(err) { // the node joins anew, and this ADD begins anew
+	if session.Over(err) { // the node joins again, and this ADD starts again
 		return node.ErrSuperseded
 	}
 	return a.reserveError(a.UntilRecovered(err), adds)
 }
 
-// waited reports whether a node that is absent has been so for its whole right over reservations and a tenth.
+// waited reports whether an absent node has been so for its right over reservations and a tenth more.
 func (a *Attacher) waited(absent record.Absence) bool {
 	return a.Absences.Waited(absent, a.LongestRights()[allocator.Stateful])
 }
@@ -84,20 +84,20 @@ func validStateful(add *Add) error {
 	return nil
 }
 
-// reservedEntry begins the journal entry of an add with what was reserved for it; nil where nothing was.
+// reservedEntry begins the journal entry of an add with its reservations; nil: it has none.
 func reservedEntry(add *Add, reservations map[netip.Addr]record.Reservation) *journal.Entry {
 	if len(reservations) == 0 {
 		return nil
 	}
 	e := &journal.Entry{Class: allocator.Stateful}
 	for _, r := range reservations {
-		e.Epoch = r.Epoch // those of an identity are attached as one
+		e.Epoch = r.Epoch // the same for all of an identity
 	}
 	e.Addresses = slices.SortedFunc(maps.Keys(reservations), netip.Addr.Compare) // IPv4 first
 	return e
 }
 
-// reserveError puts what went wrong into the caller's words.
+// reserveError translates an error of reserve for the caller.
 func (a *Attacher) reserveError(err error, adds []*Add) error {
 	if held, ok := errors.AsType[*reservation.HeldError](err); ok {
 		h := held.Reservation.Holder
@@ -123,8 +123,7 @@ func (a *Attacher) reserveError(err error, adds []*Add) error {
 	return nil
 }
 
-// unreserve lets go of a reservation that the journal has not come to know. A container that had it before, and is isolated,
-// stays so.
+// unreserve detaches a reservation that has not reached the journal. A container that had it before and is isolated stays so.
 func (a *Attacher) unreserve(add *Add) {
 	if add.reserved == nil {
 		return
@@ -135,7 +134,7 @@ func (a *Attacher) unreserve(add *Add) {
 		Pool: add.Pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.Attachment, Epoch: add.reserved.Epoch,
 	}
 	if err := a.Store.Reservations.EndMade(ctx, d); err != nil {
-		// The next settling finds that etcd attaches to this node what it does not have.
-		a.Log.Warn("cannot let go of a reservation yet", zap.Stringer("identity", add.identity()), zap.Error(err))
+		// The next settling reaps the orphaned reservation.
+		a.Log.Warn("cannot detach a reservation yet", zap.Stringer("identity", add.identity()), zap.Error(err))
 	}
 }

@@ -16,7 +16,7 @@ import (
 // defaultBridge is the bridge of a network that names none.
 const defaultBridge = "berth0"
 
-// attached is what the kernel made of an add.
+// attached is what the kernel has made for an add.
 type attached struct {
 	mac, hostMAC, bridgeMAC string
 	mtu                     int
@@ -24,7 +24,7 @@ type attached struct {
 	inode                   uint64
 }
 
-// wiring is what the kernel is to be told for an add, by its pool's present configuration.
+// wiring is how the kernel is to wire an add, by its pool's present configuration.
 func wiring(add *Add, e *journal.Entry) journal.Wiring {
 	w := journal.Wiring{
 		Port:   netops.PortName(e.Attachment.Network, e.Attachment.Container, e.Attachment.Interface),
@@ -40,7 +40,7 @@ func wiring(add *Add, e *journal.Entry) journal.Wiring {
 	return w
 }
 
-// wireAll wires a set, as one that works on the kernel.
+// wireAll wires a set, holding one worker slot.
 func (a *Attacher) wireAll(ctx context.Context, adds []*Add) error {
 	release, err := a.Slots.Acquire(ctx)
 	if err != nil {
@@ -55,7 +55,7 @@ func (a *Attacher) wireAll(ctx context.Context, adds []*Add) error {
 	return nil
 }
 
-// Wire makes an add's interface, or in the IPAM role only makes sure that its namespace's end will be heard.
+// Wire makes an add's interface. In the IPAM role it only makes sure that the end of the namespace is noticed.
 func (a *Attacher) Wire(add *Add) (err error) {
 	if add.netns != nil {
 		if add.attached.inode, err = update.Inode(add.netns); err != nil {
@@ -90,7 +90,7 @@ func (a *Attacher) Wire(add *Add) (err error) {
 	return nil
 }
 
-// bridgeError is what ADD says of a bridge that cannot be made as it is to be.
+// bridgeError translates an error of a bridge for the caller.
 func bridgeError(err error) error {
 	if _, contradicts := errors.AsType[*bridges.Contradiction](err); contradicts {
 		return wire.Errorf(wire.CodeConfig, "%w", err)
@@ -98,7 +98,7 @@ func bridgeError(err error) error {
 	return wire.Errorf(wire.CodeIO, "%w", err)
 }
 
-// watchNamespace gives the container's namespace an identity by which the kernel tells its end.
+// watchNamespace gives the container's namespace an id, by which the kernel reports its end.
 func (a *Attacher) watchNamespace(add *Add) error {
 	if add.netns == nil {
 		return nil
@@ -111,7 +111,7 @@ func (a *Attacher) watchNamespace(add *Add) error {
 	return nil
 }
 
-// answer is what the caller is told.
+// answer is the result for the caller.
 func (a *Attacher) answer(add *Add) wire.Result {
 	e := add.Entry
 	r := wire.Result{Class: string(e.Class), Pool: e.Pool, MAC: add.attached.mac, MTU: add.attached.mtu}

@@ -8,19 +8,19 @@ import (
 	"github.com/berth-ipam/berth/internal/task"
 )
 
-// Backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is what
-// the journal says at that time, so that a batch can be repeated, and many changes of one address cost one write.
+// Backlog are the stateless addresses whose assignment in etcd may differ from the journal. What is published is the journal's
+// state at that time, so that a batch can be repeated, and several changes of one address cost one write.
 type Backlog struct {
 	mu     lockorder.Subject
 	dirty  map[ipam.Address]struct{}
-	sent   map[ipam.Address]struct{} // those that were taken, while it is not known that etcd has them
+	sent   map[ipam.Address]struct{} // those popped, until Done
 	Signal task.Signal
 }
 
 // New makes an empty backlog.
 func New() *Backlog { return &Backlog{Signal: task.NewSignal()} }
 
-// Add says that the assignment of addresses may have changed.
+// Add marks the assignment of addresses as changed.
 func (b *Backlog) Add(pool string, addresses []netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -33,8 +33,8 @@ func (b *Backlog) Add(pool string, addresses []netip.Addr) {
 	b.Signal.Raise()
 }
 
-// Take empties the backlog; done follows, once etcd has what was taken or it is in the backlog again.
-func (b *Backlog) Take() map[ipam.Address]struct{} {
+// Pop empties the backlog. Done follows when etcd has what was popped, or when it was added again.
+func (b *Backlog) Pop() map[ipam.Address]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	dirty := b.dirty
@@ -42,14 +42,14 @@ func (b *Backlog) Take() map[ipam.Address]struct{} {
 	return dirty
 }
 
-// Done says that etcd has what was taken, or that it is in the backlog again.
+// Done says that what was popped has been published, or was added again.
 func (b *Backlog) Done() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sent = nil
 }
 
-// Len is how many addresses etcd does not have as the journal has them.
+// Len is how many addresses differ in etcd from the journal.
 func (b *Backlog) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

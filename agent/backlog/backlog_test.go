@@ -12,7 +12,7 @@ func TestAnAddressThatChangesWhileItIsPublishedCountsOnce(t *testing.T) {
 	b.Signal = task.NewSignal()
 	first, second := netip.MustParseAddr("10.42.0.1"), netip.MustParseAddr("10.42.0.2")
 	b.Add("default", []netip.Addr{first})
-	b.Take()
+	b.Pop()
 	b.Add("default", []netip.Addr{first, second})
 	if n := b.Len(); n != 2 {
 		t.Errorf("%d addresses are behind, want 2", n)

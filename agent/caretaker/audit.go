@@ -36,7 +36,7 @@ func (c *Caretaker) audit(ctx context.Context) error {
 		task.Pause(ctx, wait)
 		wait = auditEvery
 		if !c.Absences.First(c.Name) {
-			c.TellBad("audit", nil)
+			c.ReportDamagedBy("audit", nil)
 			continue
 		}
 		began := time.Now()
@@ -45,7 +45,7 @@ func (c *Caretaker) audit(ctx context.Context) error {
 			c.Log.Debug("cannot look for damaged records now", zap.Error(err))
 			continue
 		}
-		c.TellBad("audit", bad)
+		c.ReportDamagedBy("audit", bad)
 		wait = max(auditEvery, auditShare*time.Since(began))
 	}
 	return nil

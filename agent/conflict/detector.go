@@ -16,23 +16,23 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Behind an uplink there may be hosts whose addresses nobody gave. So a part of such a pool is asked for on the wire before
-// its first use, in the background, a part at a time.
+// Behind an uplink there may be hosts with addresses that Berth has not assigned. So the addresses of such a pool are probed on
+// the wire before their first use, in the background, a part at a time.
 
 const (
 	AskedAtOnce = 64          // addresses of a part
-	askAgain    = time.Second // after the wire could not be asked
+	askAgain    = time.Second // after a probe that has failed
 )
 
-// A Detector finds out who on the wire has addresses that nobody gave (address conflict detection, RFC 5227), and keeps what is
-// known of the networks behind uplinks.
+// A Detector probes the wire for addresses that hosts have without an assignment (address conflict detection, RFC 5227), and
+// knows the networks behind uplinks.
 type Detector struct {
 	*node.Node
 	addresses *addresses.Manager
 
 	mu      lockorder.Subject
 	bridges map[string]string   // by pool: the bridge with the uplink
-	proxies map[string]proxyMAC // by MAC: those that answer for whatever is asked
+	proxies map[string]proxyMAC // by MAC
 }
 
 // New makes a node's detector.
@@ -42,10 +42,10 @@ func New(m *addresses.Manager) *Detector {
 	return d
 }
 
-// Run asks the wire ahead of need, until ctx ends.
+// Run probes ahead of need, until ctx ends.
 func (d *Detector) Run(ctx context.Context) error { return d.askAhead(ctx) }
 
-// BehindUplink says that a pool's containers are on a bridge that has an uplink.
+// BehindUplink says that a pool's containers are on a bridge with an uplink.
 func (d *Detector) BehindUplink(pool, bridge string) {
 	d.mu.Lock()
 	known := d.bridges[pool] == bridge
@@ -59,8 +59,8 @@ func (d *Detector) BehindUplink(pool, bridge string) {
 	}
 }
 
-// KnowUplinks finds the pools behind uplinks by what the journal says of running containers.
-func (d *Detector) KnowUplinks() {
+// FindUplinks finds the pools behind uplinks by the journal's running containers.
+func (d *Detector) FindUplinks() {
 	for _, e := range d.Journal.Entries() {
 		if e.Wiring.Uplink != "" {
 			d.BehindUplink(e.Pool, e.Wiring.Bridge)
@@ -68,7 +68,7 @@ func (d *Detector) KnowUplinks() {
 	}
 }
 
-// applyAsking lets the allocator know for which pools the wire is to be asked.
+// applyAsking tells the allocator which pools need probes.
 func (d *Detector) applyAsking() {
 	on := d.Config().Settings.Probe != record.ProbeOff
 	for pool := range d.known() {
@@ -92,7 +92,7 @@ func (d *Detector) known() map[string]string {
 	return all
 }
 
-// askAhead asks for what is about to be given out, ahead of need.
+// askAhead probes what is about to be allocated.
 func (d *Detector) askAhead(ctx context.Context) error {
 	tick := time.NewTicker(10 * askAgain)
 	defer tick.Stop()
@@ -101,8 +101,8 @@ func (d *Detector) askAhead(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-d.addresses.Gained:
-		case <-tick.C: // a quarantine may be over, and a proxy gone
-			d.LookAtProxies(ctx)
+		case <-tick.C: // a quarantine may have ended, or a proxy be gone
+			d.RecheckProxies(ctx)
 		}
 		for pool, bridge := range d.known() {
 			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
@@ -115,7 +115,7 @@ func (d *Detector) askAhead(ctx context.Context) error {
 	}
 }
 
-// askPool asks for all that is to be asked for, a part at a time.
+// askPool probes all that is unprobed in a space, a part at a time.
 func (d *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge string) error {
 	for ctx.Err() == nil {
 		var ask []netip.Addr
@@ -130,8 +130,7 @@ func (d *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge str
 	return ctx.Err()
 }
 
-// AskWire asks for addresses, keeps those that are free here and that somebody on the wire has, and returns all that somebody
-// has.
+// AskWire probes addresses, suspends those that are free here and in use on the wire, and returns all that are in use.
 func (d *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge string,
 	ask []netip.Addr) (occupied map[netip.Addr]bool, err error) {
 	answers, err := d.Kernel.Probe(ctx, bridge, ask)
@@ -159,5 +158,5 @@ func (d *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge str
 	return occupied, nil
 }
 
-// SuspectFor is how long nobody is given an address that somebody on the wire turned out to have.
+// SuspectFor is how long an address is not allocated after it was found in use on the wire.
 const SuspectFor = time.Minute

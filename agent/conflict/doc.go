@@ -1,3 +1,3 @@
-// Package conflict asks the wire for addresses before they are given to a container, since a host behind an uplink may have one
-// that nobody gave (address conflict detection, RFC 5227). Who answers for everything is proxy ARP, and is ignored.
+// Package conflict probes addresses on the wire before a container gets them, because a host behind an uplink may use one without
+// an assignment (address conflict detection, RFC 5227). A host that answers for every address is proxy ARP, and is ignored.
 package conflict

@@ -15,20 +15,20 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// ProxyARP is the kind of the finding that somebody on the wire answers for addresses that nobody has.
+// ProxyARP is the kind of the finding that a host on the wire answers for addresses that no host has.
 const ProxyARP = "proxy-arp"
 
-// ProxyAt is for how many unheld addresses one MAC answers that is no host, but proxy ARP.
+// ProxyAt is for how many unassigned addresses one MAC answers before it counts as proxy ARP.
 const ProxyAt = 8
 
-// A proxyMAC answers for addresses which nobody has: what it answers tells nothing.
+// A proxyMAC answers for addresses that no host has. Its answers are ignored.
 type proxyMAC struct {
 	space    addresses.SpaceKey
 	bridge   string
-	answered []netip.Addr // for which it was found to answer
+	answered []netip.Addr // the addresses that it has answered for
 }
 
-// FindProxies looks among answers for MACs that answer for too many of the asked addresses to be hosts, and tells of them.
+// FindProxies finds the MACs that answer for more of the probed addresses than a host can have, and reports them.
 func (d *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
 	by := map[string][]netip.Addr{}
 	for addr, mac := range answers {
@@ -45,16 +45,16 @@ func (d *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.
 	}
 }
 
-// LookAtProxies asks the wire again for what proxies have answered for. One that does not any more is no proxy, and who else has
-// those addresses is asked anew.
-func (d *Detector) LookAtProxies(ctx context.Context) {
+// RecheckProxies probes again what proxies have answered for. A MAC that has stopped is no proxy any more, and its addresses are
+// probed anew.
+func (d *Detector) RecheckProxies(ctx context.Context) {
 	for mac, p := range d.allProxies() {
 		held := func(addr netip.Addr) bool { return d.Journal.Holder(p.space.Pool, addr) != nil }
 		ask := slices.DeleteFunc(slices.Clone(p.answered), held)
 		switch {
-		case !d.Kernel.HasPort(p.bridge): // nobody is on it, so nothing is given out behind it
+		case !d.Kernel.HasPort(p.bridge): // no container is on it
 		case len(ask) == 0:
-			continue // what containers here have tells nothing
+			continue // containers of this node do not count
 		default:
 			answers, err := d.Kernel.Probe(ctx, p.bridge, ask)
 			if err != nil {
@@ -77,7 +77,7 @@ func (d *Detector) LookAtProxies(ctx context.Context) {
 	}
 }
 
-// ForgetProxies is for when the wire is not asked any more.
+// ForgetProxies drops all proxies, when probing is switched off.
 func (d *Detector) ForgetProxies() {
 	for mac := range d.allProxies() {
 		d.forgetProxy(mac)
@@ -106,7 +106,7 @@ func (d *Detector) allProxies() map[string]proxyMAC {
 	return maps.Clone(d.proxies)
 }
 
-// IsProxy reports whether a MAC was found to answer for everything.
+// IsProxy reports whether a MAC is known as proxy ARP.
 func (d *Detector) IsProxy(mac net.HardwareAddr) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

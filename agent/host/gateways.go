@@ -29,9 +29,9 @@ func (k *Keeper) Ensure(e *journal.Entry, last *allocator.Pool) (netops.BridgeSt
 	return k.Kernel.EnsureBridge(b)
 }
 
-// takeGatewaysOff takes the gateways off this node's bridges that no pool of the present configuration has and no container
+// removeGateways takes the gateways off this node's bridges that no pool of the present configuration has and no container
 // here goes by any more. It returns those that containers still go by, though their pools have others.
-func (k *Keeper) takeGatewaysOff() (used []netip.Addr, err error) {
+func (k *Keeper) removeGateways() (used []netip.Addr, err error) {
 	k.order.Lock()
 	defer k.order.Unlock()
 	config := k.Config()
@@ -71,7 +71,7 @@ const gatewayOn = "gateway-not-withdrawn"
 
 // WithdrawGateways takes off what it can, and reports whether nothing of former gateways is left on this node.
 func (k *Keeper) WithdrawGateways() bool {
-	used, err := k.takeGatewaysOff()
+	used, err := k.removeGateways()
 	if err != nil {
 		k.Findings.Set(gatewayOn, "bridges", fmt.Sprintf("a gateway that no pool has any more cannot be taken off this node's bridges: %v", err),
 			"it is tried again each second; until then nobody is given the address: look at ip address show")

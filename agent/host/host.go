@@ -50,8 +50,8 @@ type Keeper struct {
 // New makes the keeper of a node's host.
 func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal()} }
 
-// MostPause is the longest time between two looks, while somebody undoes again and again what is put back.
-const MostPause = time.Minute
+// MaxPause is the longest time between two looks, while somebody undoes again and again what is put back.
+const MaxPause = time.Minute
 
 // Looking at the host costs the kernel a list of its links, so that it is done at most once a second; while somebody undoes what is
 // put back, ever less often.
@@ -78,7 +78,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if k.Look() {
-			wait = min(2*wait, MostPause)
+			wait = min(2*wait, MaxPause)
 		} else {
 			wait = lookPause
 		}
@@ -98,7 +98,7 @@ func (k *Keeper) Look() (mended bool) {
 		return false // the pools are not known yet
 	}
 	all, contradictions := k.book.All(k.uses(config))
-	k.tellContradictions(contradictions)
+	k.reportContradictions(contradictions)
 	ports := k.portsByBridge()
 	var names []string
 	for _, b := range all {
@@ -106,7 +106,7 @@ func (k *Keeper) Look() (mended bool) {
 		if former, ok := k.ensured[b.Name]; ok && !reflect.DeepEqual(former, b) {
 			_, _ = k.Kernel.EnsureBridge(b) // what the configuration has changed is no fault; what fails is found below
 		}
-		mended = k.lookAtBridge(b, ports[b.Name]) || mended
+		mended = k.compareBridge(b, ports[b.Name]) || mended
 	}
 	k.ensured = map[string]netops.Bridge{}
 	for _, b := range all {
@@ -118,7 +118,7 @@ func (k *Keeper) Look() (mended bool) {
 	return mended
 }
 
-func (k *Keeper) tellContradictions(all []*bridges.Contradiction) {
+func (k *Keeper) reportContradictions(all []*bridges.Contradiction) {
 	texts, advice := map[string][]string{}, map[string]string{}
 	for _, c := range all {
 		texts[c.Bridge], advice[c.Bridge] = append(texts[c.Bridge], c.Text), c.Advice
@@ -131,15 +131,15 @@ func (k *Keeper) tellContradictions(all []*bridges.Contradiction) {
 	k.Findings.Keep(contradicted, subjects...)
 }
 
-// lookAtBridge reports whether there was something to mend.
-func (k *Keeper) lookAtBridge(b netops.Bridge, ports []string) bool {
+// compareBridge reports whether there was something to mend.
+func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
 	found, err := k.Kernel.HostFaults(b, ports)
 	if err != nil {
 		k.Findings.Set(unreadHost, b.Name, err.Error(), "see the cause; it is tried again every minute")
 		return false
 	}
 	k.Findings.Clear(unreadHost, b.Name)
-	k.tellFaults(b.Name, found, nil)
+	k.reportFaults(b.Name, found, nil)
 	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Person == "" }) {
 		return false
 	}
@@ -153,15 +153,15 @@ func (k *Keeper) lookAtBridge(b netops.Bridge, ports []string) bool {
 	if err == nil && len(left) > 0 { // what was undone since
 		err = errors.New("it was put back, and is so again")
 	}
-	k.tellFaults(b.Name, left, err)
+	k.reportFaults(b.Name, left, err)
 	return true
 }
 
 // renewed is the kind of what is no fault: a DHCP client does so each time that it renews a lease.
 const renewed = "uplink-address"
 
-// tellFaults makes a bridge's findings those that are given. failed says why what the agent mends by itself is still there.
-func (k *Keeper) tellFaults(bridge string, found []netops.HostFault, failed error) {
+// reportFaults makes a bridge's findings those that are given. failed says why what the agent mends by itself is still there.
+func (k *Keeper) reportFaults(bridge string, found []netops.HostFault, failed error) {
 	texts, advice := map[string][]string{}, map[string]string{}
 	for _, f := range found {
 		if f.Kind == renewed && failed == nil {

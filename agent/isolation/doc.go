@@ -1,3 +1,2 @@
-// Package isolation decides which of the node's ports the kernel lets pass, where etcd does not say that an address is its
-// container's: who has lost his address is cut off, and what nobody can tell whose it is, is set aside.
+// Package isolation cuts the ports of containers that have lost their address, and of ports whose container is unknown.
 package isolation

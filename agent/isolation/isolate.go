@@ -10,14 +10,14 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// An Isolator decides whose port the kernel lets pass, where etcd does not say that an address is its container's: it cuts off
-// who has lost his address, and sets aside what nobody can tell whose it is.
+// An Isolator decides which ports pass in the kernel where etcd does not confirm an address: it cuts containers that have lost
+// theirs, and ports whose container is unknown.
 type Isolator struct {
 	*node.Node
 	Unidentified unidentified
 	Unsure       unsure
 	cutOff       cutOff
-	astray       atomic.Bool // somebody is to be cut off whom the kernel may still let pass
+	uncut        atomic.Bool // a cut has failed: an isolated port may still pass
 }
 
 // New makes a node's isolator.
@@ -30,15 +30,15 @@ type loss func(*journal.Entry) *journal.Isolation
 func LostFor(e *journal.Entry, reason string) loss {
 	return func(now *journal.Entry) *journal.Isolation {
 		if now.Began != e.Began {
-			return nil // another life of it, which has not lost what that one had
+			return nil // a newer attachment, which has not lost what the former one had
 		}
 		return &journal.Isolation{Reason: reason, Epoch: journal.Never}
 	}
 }
 
-// Isolate cuts the port of an attachment off if it has lost its address. The container is left to its runtime. The cut comes
-// first, since the journal may be slow, and once more after it has been noted: see letPass. It survives the agent: a port that
-// is found cut stays so until etcd names it.
+// Isolate cuts the port of an attachment that has lost its address. The container itself is left to its runtime. The port is cut
+// before the journal is written, which may be slow, and again afterwards: see LetPass. The isolation survives a restart: a port
+// that is found cut stays so until etcd records its container.
 func (i *Isolator) Isolate(at allocator.Attachment, lost loss) {
 	e := i.Journal.Get(at)
 	if e == nil || lost(e) == nil {
@@ -46,7 +46,7 @@ func (i *Isolator) Isolate(at allocator.Attachment, lost loss) {
 	}
 	i.Cut(e)
 	for {
-		if e = i.Journal.Get(at); e == nil || lost(e) == nil { // it has a new life, or none
+		if e = i.Journal.Get(at); e == nil || lost(e) == nil { // it has been replaced, or is gone
 			i.Uncut(at)
 			return
 		}
@@ -63,18 +63,18 @@ func (i *Isolator) Isolate(at allocator.Attachment, lost loss) {
 	}
 }
 
-// Cut takes an entry's port out of its class. Where another plugin made the interface there is none: CHECK says it then.
+// Cut takes an entry's port out of its class. In the IPAM role there is no port; CHECK reports the isolation then.
 func (i *Isolator) Cut(e *journal.Entry) {
 	if e.Wiring.Port == "" {
 		return
 	}
 	if err := i.Kernel.Leave(e.Wiring.Port); err != nil {
 		i.Log.Error("cannot isolate a container yet; it is tried again each second", zap.Stringer("attachment", e.Attachment), zap.Error(err))
-		i.astray.Store(true)
+		i.uncut.Store(true)
 	}
 }
 
-// Uncut lets an attachment pass that was cut by a loss which is not its own.
+// Uncut lets an attachment pass that was cut by mistake.
 func (i *Isolator) Uncut(at allocator.Attachment) {
 	e := i.Journal.Get(at)
 	if e == nil || e.Answered == 0 {
@@ -86,9 +86,9 @@ func (i *Isolator) Uncut(at allocator.Attachment) {
 	}
 }
 
-// CutAgain cuts those off who are isolated and whom the kernel may still let pass, since cutting has failed.
+// CutAgain cuts isolated ports whose cut has failed.
 func (i *Isolator) CutAgain() {
-	if !i.astray.CompareAndSwap(true, false) {
+	if !i.uncut.CompareAndSwap(true, false) {
 		return
 	}
 	for _, e := range i.Journal.Entries() {
@@ -98,8 +98,8 @@ func (i *Isolator) CutAgain() {
 	}
 }
 
-// LetPass puts the port of an attachment into its class, and reports whether it may pass: not if it is isolated. That is asked
-// once more afterwards, so that whoever isolates it meanwhile finds the port in its class, or is found here.
+// LetPass puts the port of an attachment into its class unless it is isolated, and reports whether it did. It checks for an
+// isolation again afterwards: a concurrent Isolate either finds the port in its class, or is seen here.
 func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 	if i.Journal.Isolation(e.Attachment) != nil {
 		return false, nil

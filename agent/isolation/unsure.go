@@ -8,9 +8,8 @@ import (
 	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
-// unsure are the attachments of which settling could not find out whether their address is still theirs: the record cannot
-// be read, and etcd does not remember what it was before. In strict mode nothing of theirs is opened until the record is
-// mended; in the mode of evidence they go on.
+// unsure are the attachments whose ownership settling could not determine: the record is unreadable, and etcd's history does not
+// have its former value. In strict mode their ports stay closed until the record is repaired; in evidence mode they go on.
 type unsure struct {
 	mu  lockorder.Subject
 	all map[allocator.Attachment]error
@@ -43,15 +42,14 @@ func (u *unsure) len() int {
 	return len(u.all)
 }
 
-// SettleUnsure has the node settle anew where a record was mended and containers wait for one.
+// SettleUnsure has the node settle again when a record was repaired and attachments wait for one.
 func (i *Isolator) SettleUnsure(mended bool) {
 	if mended && i.Unsure.len() > 0 {
 		i.Reassert.Raise()
 	}
 }
 
-// HoldBack keeps the port of an attachment closed of which nobody can tell whether its address is its own, where that is
-// promised; it returns why. nil: it does not.
+// HoldBack keeps the port of an attachment of unknown ownership closed in strict mode, and returns why; nil: the port may open.
 func (i *Isolator) HoldBack(e *journal.Entry) error {
 	why := i.Unsure.why(e.Attachment)
 	if why == nil || !i.Strict() || e.Answered == 0 || e.Wiring.Port == "" {

@@ -32,8 +32,8 @@ func encode(r *record) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text), nil
 }
 
-// openFile reads every record into apply. What follows the last whole line is what a crash left of a write that was
-// never answered, and is overwritten; a broken line with whole ones behind it is an error.
+// openFile passes every record to apply. What follows the last whole line is of a write that a crash has interrupted and that was
+// never answered; it is overwritten. A broken line with whole ones behind it is an error.
 func openFile(path string, apply func(*record)) (*file, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -76,7 +76,7 @@ func decode(line []byte) (*record, bool) {
 	return r, json.Unmarshal(text, r) == nil
 }
 
-// replaceFile writes lines to a new file with so many bytes of room behind them and puts it in path's place.
+// replaceFile writes lines and that much space behind them to a new file, and moves it to path.
 func replaceFile(path string, lines []byte, room int64) (*file, error) {
 	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -98,7 +98,7 @@ func replaceFile(path string, lines []byte, room int64) (*file, error) {
 	return next, nil
 }
 
-// reserve sees to it that so many more bytes can be written.
+// reserve allocates space for so many more bytes.
 func (f *file) reserve(more int64) error {
 	if f.used+more <= f.size {
 		return nil

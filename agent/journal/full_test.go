@@ -128,7 +128,7 @@ func TestAFileThatIsBehindIsNotBuiltUponAndCatchesUp(t *testing.T) {
 	if err := j.Hold(entry(0, allocator.Stateless)); !errors.Is(err, ErrNoRoom) || j.Get(entry(0, "").Attachment) != nil {
 		t.Errorf("something new is held while the file is behind: %v", err)
 	}
-	if err := j.SetForgot(); err == nil {
+	if err := j.SetLostJournal(); err == nil {
 		t.Error("that another journal served this boot is said to be written")
 	}
 	again := open(t, path)

@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// byAddress is a table by pool and address in which all that lies in one prefix is found without a look at the rest: a node
-// that holds a hundred thousand addresses settles a thousand blocks, one after the other.
+// byAddress is a table by pool and address that finds all values in a prefix without a scan: a node with a hundred thousand
+// addresses settles a thousand blocks, one after the other.
 type byAddress[T any] struct {
 	pools  map[string]map[netip.Prefix]map[netip.Addr]T // by pool and bucket
-	looked atomic.Int64                                 // at how many buckets and values
+	looked atomic.Int64                                 // how many buckets and values were visited
 }
 
-// bucketSize is how many bits of an address tell the entries of one bucket apart: it has as many as a block of usual size.
+// bucketSize is the number of low address bits within a bucket: a bucket is as large as a usual block.
 const bucketSize = 6
 
 func bucketOf(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()-bucketSize).Masked() }
@@ -48,7 +48,7 @@ func (t *byAddress[T]) remove(pool string, a netip.Addr) {
 	}
 }
 
-// all are those of every pool, in no order.
+// all are the values of every pool, in no order.
 func (t *byAddress[T]) all() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for _, buckets := range t.pools {
@@ -64,7 +64,7 @@ func (t *byAddress[T]) all() iter.Seq[T] {
 	}
 }
 
-// within are those of a pool whose address lies in a prefix, in no order.
+// within are the values of a pool whose address is in a prefix, in no order.
 func (t *byAddress[T]) within(pool string, in netip.Prefix) (all []T) {
 	in = in.Masked()
 	for bucket := range t.buckets(pool, in) {
@@ -78,8 +78,8 @@ func (t *byAddress[T]) within(pool string, in netip.Prefix) (all []T) {
 	return all
 }
 
-// buckets are those of a pool that have addresses of a prefix: the one that it lies in, or those that lie in it. These are
-// counted through, or picked from all that there are, whichever is less work; for each that is looked at in vain there is an empty one.
+// buckets are those of a pool that overlap a prefix: the one that contains it, or those within it. These are enumerated, or
+// filtered from all, whichever is less work; one that does not exist is yielded empty.
 func (t *byAddress[T]) buckets(pool string, in netip.Prefix) iter.Seq[map[netip.Addr]T] {
 	return func(yield func(map[netip.Addr]T) bool) {
 		there, bits := t.pools[pool], in.Addr().BitLen()-bucketSize
@@ -106,7 +106,7 @@ func (t *byAddress[T]) buckets(pool string, in netip.Prefix) iter.Seq[map[netip.
 	}
 }
 
-// afterBucket is the first address behind the bucket that begins with a; the zero one behind the last.
+// afterBucket is the first address after the bucket that begins with a; the zero one after the last.
 func afterBucket(a netip.Addr) netip.Addr {
 	bytes := a.AsSlice()
 	bytes[len(bytes)-1] |= 1<<bucketSize - 1

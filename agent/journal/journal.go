@@ -1,11 +1,11 @@
-// Package journal is the agent's memory: what it has answered, on a file that outlives the process. A write is in the
+// Package journal records on a file what the agent has answered, so that it outlives the process. A write is in the
 // kernel's page cache when it returns, so it survives kill -9 at any instant; it need not survive the machine,
 // because containers do not either.
 //
-// The file is lines of a checksum and a JSON record, in space that is allocated before it is needed: there is always
-// room for the release of every attachment, even on a full disk, and some for what else has to be noted of those that are
-// held. Only a new attachment is refused where it cannot be written. Everything else is noted: it holds in memory whatever
-// becomes of the file, which is Behind then until CatchUp has written it anew.
+// The file has one line of a checksum and a JSON record for each change, in space that is allocated ahead: even on a full disk
+// there is room for the release of every attachment, and some for other notes about held ones. Only a new attachment is
+// refused where it cannot be written. Everything else is kept in memory if the write fails; the file is Behind then, until
+// CatchUp has rewritten it.
 package journal
 
 import (
@@ -18,21 +18,21 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// ErrNoRoom says that the disk has no room for one more attachment; releases still find theirs.
+// ErrNoRoom says that the disk has no room for one more attachment. Releases still have theirs.
 var ErrNoRoom = errors.New("journal: no room on the disk for one more attachment")
 
 // A Journal is the table of this node's attachments, kept on a file. It is safe for concurrent use.
 type Journal struct {
 	Table
 	path   string
-	file   *file // under the table's lock, as what follows
+	file   *file // under the table's lock, as the fields below
 	now    func() allocator.Instant
-	behind error // why the file lacks some of what state has; nil: it has all
-	big    int64 // bytes above which the file is to be rewritten, where the last try has failed
+	behind error // why the file lacks some of state; nil: it has all
+	big    int64 // bytes above which a rewrite is tried again, after one that has failed
 }
 
-// Open reads the journal at path. Where there is none, or one of another boot (whose containers are gone), it begins
-// a new one with mine as its header. A journal of another node is an error.
+// Open reads the journal at path. Where there is none, or one of another boot, whose containers are gone, it begins a new one
+// with mine as its header. A journal of another node is an error.
 func Open(path string, mine Header, now func() allocator.Instant) (j *Journal, err error) {
 	j = &Journal{Table: Table{state: newState()}, path: path, now: now}
 	j.file, err = openFile(path, j.state.apply)
@@ -60,14 +60,14 @@ func Open(path string, mine Header, now func() allocator.Instant) (j *Journal, e
 	return j, nil
 }
 
-// Close lets go of the file.
+// Close closes the file.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.file.close()
 }
 
-// ID is the random one of the header.
+// ID is the random id of the header.
 func (j *Journal) ID() string {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
@@ -84,17 +84,17 @@ func (j *Journal) Cluster() Cluster {
 // SetCluster notes the cluster that the node has joined.
 func (j *Journal) SetCluster(c Cluster) { j.note(&record{Cluster: &c}) }
 
-// Hold puts an entry into the table, new or in place of the attachment's former one. It fails, and changes nothing, where
-// the file does not take it: with ErrNoRoom where the disk could not take its release any more.
+// Hold adds an entry, or replaces the attachment's former one. If the file does not accept it, it fails and changes nothing; the
+// error is ErrNoRoom if the disk could not take the entry's release.
 func (j *Journal) Hold(e *Entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.hold(e)
 }
 
-// Change is Hold by whoever has the attachment's lock, for an entry that is held: what others have noted of it meanwhile
-// stays, which are its epoch and its isolation. Only a new life of the attachment, with a later Began and a higher epoch than
-// the one by which its address was lost, ends an isolation.
+// Change is Hold for an attachment that is held, by the owner of its lock. The epoch and the isolation that others have noted
+// meanwhile stay. Only a new ADD, with a later Began and a higher epoch than the one that has lost the address, ends an
+// isolation.
 func (j *Journal) Change(e *Entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -112,16 +112,16 @@ func (j *Journal) Change(e *Entry) error {
 	return j.hold(&next)
 }
 
-// Keep notes an entry whose container is there already.
+// Keep notes an entry whose container exists already.
 func (j *Journal) Keep(e *Entry) { j.note(&record{Hold: e}) }
 
-// Release notes the end of an attachment. One that was never held is remembered all the same, against an ADD from before.
+// Release notes the end of an attachment. For one that was not held it is kept too, against an older ADD.
 func (j *Journal) Release(r Release) { j.note(&record{Release: &r}) }
 
-// Detached notes that etcd knows of a detachment.
+// Detached notes that a detachment is published.
 func (j *Journal) Detached(d Detachment) { j.note(&record{Detached: &d}) }
 
-// Adopt notes the epoch by which etcd attaches a reservation to an attachment that is held: its release has to name it.
+// Adopt notes the epoch by which etcd attaches a reservation to a held attachment; its release has to name it.
 func (j *Journal) Adopt(at allocator.Attachment, epoch int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -130,8 +130,8 @@ func (j *Journal) Adopt(at allocator.Attachment, epoch int64) {
 	}
 }
 
-// Isolate notes that an attachment is isolated for a reason that was found for an entry of it. It changes nothing where the
-// attachment has another entry by now. It returns the present entry, and whether it has noted the reason.
+// Isolate notes that an attachment is isolated, for a reason that was found for the entry e. It changes nothing if the attachment
+// has another entry now. It returns the present entry, and whether the reason was noted.
 func (j *Journal) Isolate(e *Entry, why Isolation) (now *Entry, noted bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -144,7 +144,7 @@ func (j *Journal) Isolate(e *Entry, why Isolation) (now *Entry, noted bool) {
 	return j.state.live[e.Attachment], true
 }
 
-// Lift notes that an attachment is isolated no more.
+// Lift notes the end of an isolation.
 func (j *Journal) Lift(at allocator.Attachment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -153,8 +153,7 @@ func (j *Journal) Lift(at allocator.Attachment) {
 	}
 }
 
-// Forget drops the memory of freed addresses, such as those of blocks that this node has given back. One that has been held and
-// freed again since stays.
+// Forget drops freed addresses, such as those of returned blocks. One that was held and freed again since stays.
 func (j *Journal) Forget(gone []Freed) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

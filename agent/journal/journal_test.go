@@ -58,8 +58,8 @@ func same(t *testing.T, a, b *Journal) {
 	if x, y := a.Freed(), b.Freed(); !reflect.DeepEqual(x, y) {
 		t.Errorf("freed differ: %v, read back %v", x, y)
 	}
-	if x, y := a.Shunned(), b.Shunned(); !reflect.DeepEqual(x, y) || a.Forgot() != b.Forgot() {
-		t.Errorf("shunned is %v, and read back %v; to be shunned %v and %v", x, y, a.Forgot(), b.Forgot())
+	if x, y := a.Quarantined(), b.Quarantined(); !reflect.DeepEqual(x, y) || a.LostJournal() != b.LostJournal() {
+		t.Errorf("shunned is %v, and read back %v; to be shunned %v and %v", x, y, a.LostJournal(), b.LostJournal())
 	}
 	if x, y := len(a.Pending()), len(b.Pending()); x != y {
 		t.Errorf("%d pending detachments, read back %d", x, y)

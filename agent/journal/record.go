@@ -19,7 +19,7 @@ type Header struct {
 // A Cluster is the one that the entries belong to.
 type Cluster struct {
 	ID         string `json:"id"`             // etcd's own id
-	Life       int64  `json:"life,omitempty"` // of the state in it
+	Life       int64  `json:"life,omitempty"` // the store's incarnation
 	Generation int64  `json:"generation"`     // the node's, when it joined last
 
 	Slept time.Duration `json:"slept,omitempty"` // how long the machine had slept in all, when the node joined last
@@ -32,7 +32,7 @@ type Entry struct {
 	Class      allocator.Class      `json:"class"`
 	App        allocator.App        `json:"of,omitzero"`
 	Member     string               `json:"member,omitempty"`
-	Workload   allocator.Workload   `json:"workload,omitzero"` // whom the orchestrator made it for
+	Workload   allocator.Workload   `json:"workload,omitzero"` // what the orchestrator made it for
 	Pool       string               `json:"pool"`
 	Addresses  []netip.Addr         `json:"addresses"`
 	Epoch      int64                `json:"epoch,omitempty"` // the reservation's, stateful
@@ -46,8 +46,8 @@ type Entry struct {
 	Wiring      Wiring `json:"wiring,omitzero"`       // role interface
 	Given       *Given `json:"given,omitempty"`       // nil: an older release wrote this, or the kernel told it
 
-	Began    allocator.Instant `json:"began"`              // when the plugin that asked for it last began: each ADD begins a new life
-	Answered allocator.Instant `json:"answered,omitempty"` // when that was answered; 0: no ADD was
+	Began    allocator.Instant `json:"began"`              // when the plugin of the last ADD began: each ADD makes a new attachment
+	Answered allocator.Instant `json:"answered,omitempty"` // when that ADD was answered; 0: never
 
 	Isolated *Isolation `json:"isolated,omitempty"` // nil: it may pass
 }
@@ -69,15 +69,15 @@ func (e *Entry) AddressList() string {
 	return strings.Join(all, ", ")
 }
 
-// An Isolation says why a container is cut off.
+// An Isolation says why a container is isolated.
 type Isolation struct {
 	Reason string `json:"reason"`
-	// Epoch is the one by which another got the reservation: an ADD that is attached by a later one ends the isolation. Never,
-	// where the address was lost in another way.
+	// Epoch is the one by which another got the reservation: an ADD with a later one ends the isolation. It is Never where the
+	// address was lost in another way.
 	Epoch int64 `json:"epoch"`
 }
 
-// Never is the epoch of an isolation that no ADD ends, only a release, or etcd's word.
+// Never is the epoch of an isolation that only a release or a record in etcd ends.
 const Never = math.MaxInt64
 
 // maxReason bounds the reason that is written, in bytes.
@@ -90,7 +90,7 @@ func (i Isolation) bounded() *Isolation {
 	return &i
 }
 
-// Wiring is what the kernel was told for an interface that Berth made.
+// Wiring is how the kernel was configured for an interface that Berth made.
 type Wiring struct {
 	Port     string            `json:"port,omitempty"`
 	Bridge   string            `json:"bridge,omitempty"`
@@ -100,8 +100,8 @@ type Wiring struct {
 	MTU      int               `json:"mtu,omitempty"`
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
-	Given    []allocator.Route `json:"given,omitempty"` // the routes that ADD answered with, where a roll-out has changed them since
-	// it was taken in after the journal was lost, and what its network says of the bridge is not known
+	Given    []allocator.Route `json:"given,omitempty"` // the routes of ADD's answer, if a roll-out has changed them since
+	// restored after the journal was lost: the network's configuration of the bridge is unknown
 	Unsure bool `json:"unsure,omitempty"`
 }
 
@@ -114,7 +114,7 @@ type Given struct {
 	Routes   []allocator.Route `json:"routes,omitempty"`
 }
 
-// Identity is what a stateful entry's reservation belongs to.
+// Identity is the owner of a stateful entry's reservation.
 func (e *Entry) Identity() allocator.Identity {
 	return allocator.Identity{
 		Namespace: e.App.Namespace, App: e.App.Name, Member: e.Member,
@@ -125,10 +125,10 @@ func (e *Entry) Identity() allocator.Identity {
 // A Release is the end of an attachment.
 type Release struct {
 	Attachment allocator.Attachment `json:"attachment"`
-	Began      allocator.Instant    `json:"began"` // when the plugin that asked for it began: an ADD older than this is refused
+	Began      allocator.Instant    `json:"began"` // when the plugin of the DEL began: an older ADD is refused
 	At         allocator.Instant    `json:"at"`
-	Quarantine time.Duration        `json:"quarantine,omitempty"` // nobody gets the address earlier than this after At
-	GiveUp     bool                 `json:"giveUp,omitempty"`     // a stateful member gives its reservation up, too
+	Quarantine time.Duration        `json:"quarantine,omitempty"` // how long after At the address is not allocated
+	GiveUp     bool                 `json:"giveUp,omitempty"`     // the reservation of a stateful member ends, too
 }
 
 // A Freed is an address that an app released: the app gets it back within the pool's reuse window.
@@ -140,19 +140,19 @@ type Freed struct {
 	Quarantine time.Duration     `json:"quarantine,omitempty"`
 }
 
-// A Detachment is a reservation that this node has let go of and that etcd still attaches to it.
+// A Detachment is a reservation that this node has detached and that etcd still attaches to it.
 type Detachment struct {
 	Attachment allocator.Attachment `json:"attachment"`
 	Identity   allocator.Identity   `json:"identity"`
 	Pool       string               `json:"pool"`
 	Addresses  []netip.Addr         `json:"addresses"`
 	Epoch      int64                `json:"epoch"`
-	Unanswered bool                 `json:"unanswered,omitempty"` // nobody was told of it: a reservation that it made ends
-	GiveUp     bool                 `json:"giveUp,omitempty"`     // the reservation is to end, whoever made it
+	Unanswered bool                 `json:"unanswered,omitempty"` // of an ADD without an answer: a reservation that it made ends
+	GiveUp     bool                 `json:"giveUp,omitempty"`     // the reservation ends in any case
 }
 
-// A Shunned says of a block what another journal of this boot may have handed out of it: nothing is, before the next boot.
-type Shunned struct {
+// A Quarantined is what of a block another journal of this boot may have allocated from: it is not used before the next boot.
+type Quarantined struct {
 	Pool  string         `json:"pool"`
 	Block netip.Prefix   `json:"block"`
 	Parts []netip.Prefix `json:"parts"`
@@ -172,16 +172,16 @@ type Isolate struct {
 
 // A record is one line of the file: exactly one field is set.
 type record struct {
-	Header    *Header           `json:"header,omitempty"`
-	Cluster   *Cluster          `json:"cluster,omitempty"`   // joined
-	Forgotten allocator.Instant `json:"forgotten,omitempty"` // only in a rewritten file: releases of what began earlier are not in it
-	Forgot    bool              `json:"forgot,omitempty"`    // another journal served this boot, and what it handed out of is not shunned yet
-	Shunned   *[]Shunned        `json:"shunned,omitempty"`   // all that is; it ends Forgot
-	Hold      *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
-	Release   *Release          `json:"release,omitempty"`   // gone
-	Epoch     *Epoch            `json:"epoch,omitempty"`     // of what is held
-	Isolate   *Isolate          `json:"isolate,omitempty"`   // what is held, or not any more
-	Freed     *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
-	Detach    *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
-	Detached  *Detachment       `json:"detached,omitempty"`  // etcd knows
+	Header      *Header           `json:"header,omitempty"`
+	Cluster     *Cluster          `json:"cluster,omitempty"`   // joined
+	Forgotten   allocator.Instant `json:"forgotten,omitempty"` // only in a rewritten file: releases of what began earlier are not in it
+	LostJournal bool              `json:"forgot,omitempty"`    // another journal served this boot; its blocks are not in quarantine yet
+	Quarantined *[]Quarantined    `json:"shunned,omitempty"`   // all blocks in quarantine; it ends LostJournal
+	Hold        *Entry            `json:"hold,omitempty"`      // chosen (or changed), not necessarily answered
+	Release     *Release          `json:"release,omitempty"`   // gone
+	Epoch       *Epoch            `json:"epoch,omitempty"`     // of what is held
+	Isolate     *Isolate          `json:"isolate,omitempty"`   // what is held, or not any more
+	Freed       *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
+	Detach      *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
+	Detached    *Detachment       `json:"detached,omitempty"`  // etcd knows
 }

@@ -10,36 +10,36 @@ import (
 type kind int
 
 const (
-	grows kind = iota // what begins: it leaves room for all that the held entries may still need
-	notes             // what is noted of something that is held: it leaves room for all ends
-	ends              // what ends something: it has its room
+	grows kind = iota // new attachments: they leave all the room that held entries need
+	notes             // notes about held entries: they leave the room of all ends
+	ends              // ends of held entries: they have their room
 )
 
 func (r *record) kind(s *state) kind {
 	switch {
 	case r.Detached != nil, r.Release != nil && s.live[r.Release.Attachment] != nil:
 		return ends
-	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.Forgot:
+	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.LostJournal:
 		return notes
 	}
 	return grows
 }
 
-// headroom is room for what is noted of the node itself, in bytes.
+// headroom is the room for notes about the node itself, in bytes.
 const headroom = 16 << 10
 
-// A need is the room that something held keeps free on the file, in bytes.
+// A need is the room that a held entry keeps free on the file, in bytes.
 type need struct {
-	ending int64 // for its release, and what etcd is to know of that
-	noting int64 // for what else is noted of it: an epoch, an isolation and its end
+	ending int64 // for its release, and the detachment's publication
+	noting int64 // for notes: an epoch, an isolation and its end
 }
 
 func (n need) all() int64 { return n.ending + n.noting }
 
-// besides is what a record of an attachment has beside names: keys, numbers, times, checksum.
+// besides is the size of an attachment's record without its names: keys, numbers, times, checksum.
 const besides = 256
 
-// needOf is an entry's.
+// needOf is an entry's need.
 func needOf(e *Entry) need {
 	at := attachmentBytes(e.Attachment)
 	n := need{ending: at, noting: 2*at + maxReason}
@@ -50,7 +50,7 @@ func needOf(e *Entry) need {
 	return n
 }
 
-// needed is what a detachment keeps free that etcd does not know of.
+// needed is the room that an unpublished detachment keeps free.
 func (d *Detachment) needed() int64 {
 	return detachedBytes(d.Pool, d.Attachment, d.Identity, d.Addresses)
 }

@@ -10,28 +10,27 @@ import (
 	"github.com/berth-ipam/berth/allocator/ipam"
 )
 
-// remember is how long a release is kept that no longer matters to an address: long enough that no ADD which began
-// before it can still be on its way.
+// remember is how long a release that matters to no address is kept: no ADD that began before it is still under way then.
 const remember = 10 * time.Minute
 
 // maxReleases bounds how many such releases are kept, however fast containers come and go. At 200 a second, the half that
 // stays when there are too many is of the last 20 s: no ADD takes that long before it asks.
 const maxReleases = 8192
 
-// state is what the records say together.
+// state is the result of all records.
 type state struct {
-	header   Header
-	cluster  Cluster
-	live     map[allocator.Attachment]*Entry
-	holder   byAddress[*Entry]                // of live
-	ports    map[string]*Entry                // of live, by the port's name
-	spaces   map[int]map[*Entry]struct{}      // of live, by the namespace's id
-	releases map[allocator.Attachment]Release // the last of each, as far as an ADD has to heed it
-	before   allocator.Instant                // of what began earlier some release may be forgotten
-	freed    byAddress[Freed]                 // the last release of each address that is not held
-	pending  map[ipam.Address]Detachment
-	forgot   bool
-	shunned  []Shunned
+	header      Header
+	cluster     Cluster
+	live        map[allocator.Attachment]*Entry
+	holder      byAddress[*Entry]                // of live
+	ports       map[string]*Entry                // of live, by the port's name
+	spaces      map[int]map[*Entry]struct{}      // of live, by the namespace's id
+	releases    map[allocator.Attachment]Release // the last of each, as long as it can overtake an ADD
+	before      allocator.Instant                // releases that began earlier may be forgotten
+	freed       byAddress[Freed]                 // the last release of each address that is not held
+	pending     map[ipam.Address]Detachment
+	lostJournal bool
+	quarantined []Quarantined
 
 	isolated       int   // of live
 	ending, noting int64 // what live and pending need, see need
@@ -55,10 +54,10 @@ func (s *state) apply(r *record) {
 		s.cluster = *r.Cluster
 	case r.Forgotten != 0:
 		s.before = max(s.before, r.Forgotten)
-	case r.Forgot:
-		s.forgot = true
-	case r.Shunned != nil:
-		s.shunned, s.forgot = *r.Shunned, false
+	case r.LostJournal:
+		s.lostJournal = true
+	case r.Quarantined != nil:
+		s.quarantined, s.lostJournal = *r.Quarantined, false
 	case r.Hold != nil:
 		s.hold(r.Hold)
 	case r.Release != nil:
@@ -103,7 +102,7 @@ func (s *state) hold(e *Entry) {
 	}
 }
 
-// end takes an entry out, with all by which it is found. An address that another has by now stays that one's.
+// end removes an entry from all tables. An address that another entry has stays with that one.
 func (s *state) end(e *Entry) {
 	n := needOf(e)
 	s.ending, s.noting = s.ending-n.ending, s.noting-n.noting
@@ -124,7 +123,7 @@ func (s *state) end(e *Entry) {
 	}
 }
 
-// change replaces the entry of an attachment, where there is one, by one that f has changed.
+// change replaces an attachment's entry, if there is one, by a copy that f has changed.
 func (s *state) change(at allocator.Attachment, f func(*Entry)) {
 	if now := s.live[at]; now != nil {
 		next := *now
@@ -133,7 +132,7 @@ func (s *state) change(at allocator.Attachment, f func(*Entry)) {
 	}
 }
 
-// await keeps a detachment until etcd knows of it.
+// await keeps a detachment until it is published.
 func (s *state) await(d Detachment) {
 	s.known(d.key())
 	s.pending[d.key()] = d
@@ -147,7 +146,7 @@ func (s *state) known(at ipam.Address) {
 	}
 }
 
-// release ends an attachment. A stateless address is remembered for its app, a stateful one waits for etcd to know.
+// release ends an attachment. A stateless address is kept as freed for its app, a stateful one as a pending detachment.
 func (s *state) release(r Release) {
 	if s.releases[r.Attachment].Began < r.Began {
 		s.releases[r.Attachment] = r
@@ -171,7 +170,7 @@ func (s *state) release(r Release) {
 	}
 }
 
-// forget drops what has lost its meaning by now.
+// forget drops what is out of date.
 func (s *state) forget(now allocator.Instant) {
 	for _, r := range s.releases {
 		if now-r.At > remember {
@@ -180,7 +179,7 @@ func (s *state) forget(now allocator.Instant) {
 	}
 }
 
-// bound drops the older half of the releases where they are too many.
+// bound drops the older half of the releases if there are too many.
 func (s *state) bound() {
 	if len(s.releases) <= maxReleases {
 		return
@@ -191,18 +190,18 @@ func (s *state) bound() {
 	}
 }
 
-// drop forgets a release. That no ADD which it has overtaken is done after all, before sees to from now on.
+// drop forgets a release. From then on state.before refuses the ADDs that it has overtaken.
 func (s *state) drop(r Release) {
 	delete(s.releases, r.Attachment)
 	s.before = max(s.before, r.Began)
 }
 
-// overtaken reports whether an ADD that began then may have been overtaken by a release.
+// overtaken reports whether a release may have overtaken an ADD that began then.
 func (s *state) overtaken(a allocator.Attachment, began allocator.Instant) bool {
 	return began < max(s.before, s.releases[a].Began)
 }
 
-// records are the shortest ones that make this state, in an order in which they may be applied.
+// records are a minimal list of records that make this state, in an order in which they can be applied.
 func (s *state) records() []record {
 	all := []record{{Header: &s.header}}
 	if s.cluster != (Cluster{}) {
@@ -211,11 +210,11 @@ func (s *state) records() []record {
 	if s.before != 0 {
 		all = append(all, record{Forgotten: s.before})
 	}
-	if len(s.shunned) > 0 {
-		all = append(all, record{Shunned: &s.shunned})
+	if len(s.quarantined) > 0 {
+		all = append(all, record{Quarantined: &s.quarantined})
 	}
-	if s.forgot {
-		all = append(all, record{Forgot: true})
+	if s.lostJournal {
+		all = append(all, record{LostJournal: true})
 	}
 	for _, r := range s.releases {
 		all = append(all, record{Release: &r})

@@ -11,11 +11,11 @@ import (
 	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
-// A Table is what can be read of a journal. Entries that it gives out are not changed any more: a change is a new entry.
+// A Table is the readable part of a journal. Its entries are immutable: a change is a new entry.
 type Table struct {
 	mu     lockorder.SubjectRW
 	state  *state
-	listed atomic.Int64 // how many entries were handed out with all
+	listed atomic.Int64 // how many entries were returned by full lists
 }
 
 // Get is the entry of an attachment, or nil.
@@ -49,14 +49,14 @@ func (t *Table) Within(pool string, in netip.Prefix) (all []*Entry) {
 	})
 }
 
-// OfPort is the entry that a port belongs to, or nil.
+// OfPort is the entry of a port, or nil.
 func (t *Table) OfPort(name string) *Entry {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.state.ports[name]
 }
 
-// InNamespace are the entries whose container's namespace has an id of the kernel's, in no order.
+// InNamespace are the entries whose container's namespace has that id of the kernel, in no order.
 func (t *Table) InNamespace(id int) []*Entry {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -70,7 +70,7 @@ func (t *Table) Len() int {
 	return len(t.state.live)
 }
 
-// Entries are all, in no order.
+// Entries are all entries, in no order.
 func (t *Table) Entries() []*Entry {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -82,16 +82,16 @@ func (t *Table) Entries() []*Entry {
 	return all
 }
 
-// Looked is at how much of its tables the journal has looked until now, for whoever asked. It is for tests: what concerns one block
-// or one container is to cost the same however many others there are.
+// Looked is how many buckets and entries were visited so far. It is for tests: work on one block or container must cost the same
+// however many others there are.
 func (t *Table) Looked() int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.listed.Load() + t.state.holder.looked.Load() + t.state.freed.looked.Load()
 }
 
-// Overtaken reports whether an ADD of the attachment that began then may have been overtaken by a release that began
-// later. Those of long ago are not told apart: an ADD that is older than one of them counts as overtaken, whosever it was.
+// Overtaken reports whether an ADD of the attachment that began then may have been overtaken by a later release. Old releases are
+// not kept apart: an ADD that is older than one of them counts as overtaken.
 func (t *Table) Overtaken(a allocator.Attachment, began allocator.Instant) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -117,7 +117,7 @@ func byAge(all []Freed) []Freed {
 	return all
 }
 
-// Pending are the reservations that this node has let go of and that etcd does not know of yet.
+// Pending are the detachments that are not published yet.
 func (t *Table) Pending() []Detachment {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -136,7 +136,7 @@ func (t *Table) Isolation(at allocator.Attachment) *Isolation {
 	return nil
 }
 
-// Isolated is how many attachments are.
+// Isolated is how many attachments are isolated.
 func (t *Table) Isolated() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

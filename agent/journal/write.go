@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Behind is why the file lacks some of what the journal has noted; nil: it has all. Nothing new is held meanwhile.
+// Behind is why the file lacks some of what was noted; nil: it has all. Nothing new is held meanwhile.
 func (j *Journal) Behind() error {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return j.behind
 }
 
-// one is the room that a new attachment surely finds enough, in bytes: names have at most 253 each.
+// one is room enough for any new attachment, in bytes: names have at most 253 each.
 const one = 8 << 10
 
-// Room is why the file does not take one more attachment; nil: it does.
+// Room is why the file does not accept one more attachment; nil: it does.
 func (j *Journal) Room() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -29,8 +29,8 @@ func (j *Journal) Room() error {
 	return j.file.reserve(one + headroom + j.state.ending + j.state.noting)
 }
 
-// CatchUp writes the file anew where it is behind, or where it does not lie at the journal's path any more. It returns what
-// was wrong, nil where nothing was, and why that could not be mended.
+// CatchUp rewrites the file where it is behind or not at the journal's path any more. It returns what was wrong, nil if nothing
+// was, and why it could not be repaired.
 func (j *Journal) CatchUp() (wrong, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -52,7 +52,7 @@ func (j *Journal) catchUp() (wrong, err error) {
 	return wrong, nil
 }
 
-// vanished tells that another file, or none, lies where this one is to be. Where the system cannot say, it does not.
+// vanished is why this file is not at its path any more; nil: it is, or the system cannot say.
 func (j *Journal) vanished() error {
 	var ours, there unix.Stat_t
 	known := unix.Fstat(int(j.file.f.Fd()), &ours) == nil
@@ -66,7 +66,7 @@ func (j *Journal) vanished() error {
 	return nil
 }
 
-// hold writes an entry that is not to be answered for before the file has it.
+// hold writes an entry that must be on the file before it is used.
 func (j *Journal) hold(e *Entry) error {
 	if wrong, err := j.vanished(), j.behind; wrong != nil && err == nil {
 		if _, err := j.catchUp(); err != nil {
@@ -85,15 +85,14 @@ func (j *Journal) hold(e *Entry) error {
 	return nil
 }
 
-// note applies a record whatever becomes of it on the file.
+// note applies a record even if the file does not accept it.
 func (j *Journal) note(r *record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.noteLocked(r)
 }
 
-// noteLocked writes a record if it can. While the file is behind it takes only what ends something: all else could build
-// upon what it lacks.
+// noteLocked writes a record if it can. While the file is behind it writes only ends: other records could rely on what it lacks.
 func (j *Journal) noteLocked(r *record) {
 	k := r.kind(j.state)
 	if j.behind == nil || k == ends {
@@ -105,7 +104,7 @@ func (j *Journal) noteLocked(r *record) {
 	j.shrink()
 }
 
-// write appends one record to the file, in the room that its kind may use.
+// write appends one record to the file, within the room of its kind.
 func (j *Journal) write(r *record, k kind) error {
 	line, err := encode(r)
 	if err != nil {
@@ -130,8 +129,7 @@ func (j *Journal) write(r *record, k kind) error {
 	return nil
 }
 
-// shrink rewrites the file when most of it is history. The old file holds all there is: where no new one can be written, it
-// serves on.
+// shrink rewrites the file when most of it is history. If no new file can be written, the old one, which is complete, stays.
 func (j *Journal) shrink() {
 	if j.behind != nil || j.file.used <= max(rewriteAt, 4*j.file.fresh, j.big) {
 		return
@@ -141,7 +139,7 @@ func (j *Journal) shrink() {
 	}
 }
 
-// rewrite replaces the file by one that holds the present state alone.
+// rewrite replaces the file by one of the present state only.
 func (j *Journal) rewrite() error {
 	j.state.forget(j.now())
 	var lines []byte

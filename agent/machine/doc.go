@@ -1,2 +1,2 @@
-// Package machine keeps the addresses that the host itself has, and that lie in a pool, from being given to a container.
+// Package machine keeps the host's own addresses that lie in a pool from being allocated to containers.
 package machine

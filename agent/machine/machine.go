@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	machineEvery = 10 * time.Second // how often the host's own addresses are looked at, besides whenever they change
-	machineGone  = 10 * time.Second // how long an address is kept as the machine's that it does not have any more
+	machineEvery = 10 * time.Second // how often the host's own addresses are compared, besides at each change
+	machineGone  = 10 * time.Second // how long an address stays the machine's after it was removed
 )
 
-// MachineHeld is the kind of the finding that somebody else has an address of this machine's.
+// MachineHeld is the kind of the finding that an address of this machine is held by another.
 const MachineHeld = "machine-address-held"
 
-// A Keeper is what keepMachine knows of the host's own addresses. Only its task uses it.
+// A Keeper tracks the host's own addresses. Only the goroutine of Run uses it.
 type Keeper struct {
 	*node.Node
 	addresses *addresses.Manager
@@ -37,8 +37,8 @@ type Keeper struct {
 	exchange  *transfers.Exchange
 
 	Look task.Signal
-	seen map[ipam.Address]bool      // those that the host had in a pool when it was looked at last
-	gone map[ipam.Address]time.Time // since when the host has not had what etcd says to be its own
+	seen map[ipam.Address]bool      // the host's addresses in pools at the last comparison
+	gone map[ipam.Address]time.Time // since when the host lacks an address that etcd records as its own
 }
 
 // New makes the keeper of a machine's own addresses.
@@ -48,12 +48,11 @@ func New(m *addresses.Manager, c *addresses.Chooser, e *transfers.Exchange) *Kee
 	return own
 }
 
-// Run keeps the machine's own addresses from being given to anybody, until ctx ends.
+// Run keeps the machine's own addresses from being allocated, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error { return k.keepMachine(ctx) }
 
-// keepMachine keeps the addresses that this host itself has, and that lie in a pool, from being given to anybody: each is a part
-// of its block whose owner is the machine. What a node may hand out is asked of it; who has it is found, and stands as a finding until
-// he is gone.
+// keepMachine makes each address of this host that lies in a pool a part of its block whose owner is the machine. Another node
+// that may allocate it is asked for it. A container that holds it is a finding until it is gone.
 func (k *Keeper) keepMachine(ctx context.Context) error {
 	tick := time.NewTicker(machineEvery)
 	defer tick.Stop()
@@ -64,7 +63,7 @@ func (k *Keeper) keepMachine(ctx context.Context) error {
 		case <-k.Look:
 		case <-tick.C:
 		}
-		if err := k.lookAtMachine(ctx); err != nil && ctx.Err() == nil {
+		if err := k.compareMachine(ctx); err != nil && ctx.Err() == nil {
 			k.Log.Debug("the host's own addresses are not all kept yet; it is tried again", zap.Error(err))
 			task.Pause(ctx, time.Second)
 			k.Look.Raise()
@@ -72,8 +71,8 @@ func (k *Keeper) keepMachine(ctx context.Context) error {
 	}
 }
 
-// lookAtMachine compares what the host has with what etcd says to be its own.
-func (k *Keeper) lookAtMachine(ctx context.Context) error {
+// compareMachine compares the host's addresses with those that etcd records as its own.
+func (k *Keeper) compareMachine(ctx context.Context) error {
 	session, err := k.Holding(allocator.Stateless)
 	if err != nil || session == nil || session.Recovering() {
 		return err
@@ -81,7 +80,7 @@ func (k *Keeper) lookAtMachine(ctx context.Context) error {
 	config := k.Config()
 	host, err := k.Kernel.HostAddresses()
 	if err != nil || config.Revision == 0 {
-		return err // what is not known gives up nothing
+		return err // an error gives nothing up
 	}
 	has, links := map[ipam.Address]bool{}, map[ipam.Address]int{}
 	for _, h := range host {
@@ -112,15 +111,15 @@ func (k *Keeper) lookAtMachine(ctx context.Context) error {
 		k.addresses.Waiters.Signal.Raise()
 	}
 	if len(ask) > 0 || len(subjects) > 0 {
-		failed = append(failed, errMachineAsked)
+		failed = append(failed, errHeldElsewhere)
 	}
-	return errors.Join(append(failed, k.giveMachineBack(ctx, session, config, has))...)
+	return errors.Join(append(failed, k.releaseMachine(ctx, session, config, has))...)
 }
 
-// errMachineAsked says that somebody else still has, or may give out, an address of this machine's.
-var errMachineAsked = errors.New("agent: an address of this machine's is not its own yet")
+// errHeldElsewhere says that another still holds, or may allocate, an address of this machine.
+var errHeldElsewhere = errors.New("agent: an address of this machine's is not its own yet")
 
-// keepOwn makes one address the machine's own, or says who keeps it from that. Asked: its part's owner is to give it.
+// keepOwn makes one address the machine's own, or reports its holder. asked: the owner of its part is to give it.
 func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *config.Config, at ipam.Address,
 	index int) (kept, asked bool, err error) {
 	pool := config.Pools[at.Pool]
@@ -135,15 +134,15 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 		}
 	case k.Name:
 		if e := k.Journal.Holder(at.Pool, at.Addr); e != nil {
-			k.tellHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
+			k.reportHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = k.exchange.TakeOutAddress(at.Pool, at.Addr); out == nil {
+		if out = k.exchange.WithdrawAddress(at.Pool, at.Addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:
 	default:
-		return k.askOwner(ctx, at, index, owner)
+		return k.demandFromOwner(ctx, at, index, owner)
 	}
 	now, err := block.ClaimMachine(ctx, session, pool, config.PoolRevisions[at.Pool], at.Addr, out != nil)
 	if out != nil {
@@ -157,7 +156,7 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 		k.Gate.Shared(func() { k.addresses.Reconcile(ipam.BlockID{Pool: at.Pool, Prefix: pool.BlockOf(at.Addr)}) })
 	}
 	if taken, is := errors.AsType[*record.TakenError](err); is {
-		k.tellHeld(at, index, taken.Holder)
+		k.reportHeld(at, index, taken.Holder)
 		return false, false, nil
 	}
 	if err == nil {
@@ -167,26 +166,26 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 	return err == nil, false, err
 }
 
-// askOwner is about an address that another node may hand out. One that is away is waited for, and its part taken.
-func (k *Keeper) askOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
+// demandFromOwner handles an address that another node may allocate. Where that node is absent, its part is taken over.
+func (k *Keeper) demandFromOwner(ctx context.Context, at ipam.Address, index int, owner string) (kept, asked bool, err error) {
 	s, err := k.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
 	if err != nil {
 		return false, true, err
 	}
 	if s != nil {
-		k.tellHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
+		k.reportHeld(at, index, fmt.Sprintf("container %s on node %s", s.Attachment, s.Node))
 	} else {
-		k.tellHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
+		k.reportHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
 	}
-	err = k.chooser.TakeAddressBlock(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
+	err = k.chooser.TakeOverBlockOf(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
 	if errors.Is(err, addresses.ErrNoBlock) {
 		err = nil
 	}
 	return false, true, err
 }
 
-// tellHeld says that somebody has an address of this machine's.
-func (k *Keeper) tellHeld(at ipam.Address, index int, holder string) {
+// reportHeld sets the finding that an address of this machine is held by another.
+func (k *Keeper) reportHeld(at ipam.Address, index int, holder string) {
 	link, err := k.Kernel.LinkName(index)
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
@@ -196,8 +195,8 @@ func (k *Keeper) tellHeld(at ipam.Address, index int, holder string) {
 		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
 }
 
-// giveMachineBack gives up what etcd says to be this machine's and what it has not had for a while.
-func (k *Keeper) giveMachineBack(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
+// releaseMachine gives up addresses that etcd records as this machine's and that it has lacked for machineGone.
+func (k *Keeper) releaseMachine(ctx context.Context, session *session.Session, config *config.Config, has map[ipam.Address]bool) error {
 	var failed []error
 	for _, at := range k.lost(k.addresses.Blocks.Machines(k.Name), has, time.Now()) {
 		pool, known := config.Pools[at.Pool]
@@ -217,7 +216,7 @@ func (k *Keeper) giveMachineBack(ctx context.Context, session *session.Session, 
 	return errors.Join(failed...)
 }
 
-// lost takes in what of the machine's own addresses it has, and returns those that it has not had for long.
+// lost returns those of the machine's own addresses that it has lacked for machineGone.
 func (m *Keeper) lost(own []ipam.Address, has map[ipam.Address]bool, now time.Time) (all []ipam.Address) {
 	gone := map[ipam.Address]time.Time{}
 	for _, at := range own {

@@ -4,8 +4,8 @@ import (
 	"github.com/berth-ipam/berth/lease/config"
 )
 
-// reassertLocked has the node settle anew where a configuration brings a pool that containers here have addresses of already:
-// etcd had lost it, so that nothing of it could be asserted yet. A settling that has not begun asserts by the newer one.
+// reassertLocked has the node settle again where a configuration adds a pool that containers here have addresses of. Etcd had
+// lost that pool, so that nothing of it could be asserted. A settling that has not begun will assert by the new configuration.
 func (se *Settler) reassertLocked(c *config.Config) {
 	if se.asserted == nil {
 		return
@@ -17,10 +17,10 @@ func (se *Settler) reassertLocked(c *config.Config) {
 			return
 		}
 	}
-	se.asserted = c // nothing is held of the pools that are new in it
+	se.asserted = c // no container here has an address of its new pools
 }
 
-// beginAsserting says that a settling begins, which asserts what is held by the present configuration.
-func (se *Settler) beginAsserting() {
+// noteAsserted records that a settling begins, which asserts by the present configuration.
+func (se *Settler) noteAsserted() {
 	se.Gate.Exclusive(func() { se.asserted = se.Config() })
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// FenceBefore makes the node keep to what its key is about to say, before it says so: others count by that as soon as
-// it is there. A shorter right is kept before it is written, a longer one counts only once it is proven.
+// FenceBefore applies the fencing that the node's key is about to state, before it is written, because other nodes rely on the
+// key from then on. A shorter right applies before the key is written, a longer one only after the next proof.
 func (k *Keeper) FenceBefore(me record.Node) error {
 	if k.Alone && k.Config().Settings.Fencing == record.FencingStrict {
 		k.Log.Warn("strict fencing does nothing on a machine with an etcd of its own: there is nobody who could take an address")
@@ -40,8 +40,8 @@ func (k *Keeper) FenceBefore(me record.Node) error {
 	return k.Kernel.SetFence(true, left)
 }
 
-// closeLonger closes the fence where a timer of it runs for longer than the right that the node's key is about to tell of: one
-// of this agent's, or of one before it.
+// closeLonger closes the fence where a timer, of this agent or of one before it, runs longer than the right that the node's key
+// is about to state.
 func (k *Keeper) closeLonger(me record.Node) error {
 	passing, err := k.Kernel.Passing()
 	if err != nil {
@@ -55,7 +55,7 @@ func (k *Keeper) closeLonger(me record.Node) error {
 	return nil
 }
 
-// fenceAfter lifts the fence once the node's key says that there is none.
+// fenceAfter removes the fence once the node's key states that there is none.
 func (k *Keeper) fenceAfter(me record.Node) error {
 	if me.Fencing == record.FencingStrict {
 		return nil
@@ -63,15 +63,15 @@ func (k *Keeper) fenceAfter(me record.Node) error {
 	return k.Kernel.SetFence(false, nil)
 }
 
-// A Prover counts a session's rights, and in strict mode makes the kernel count them too: the timers of a slot that is
-// closed start before the proof is sent, and its answer only opens the slot. So whatever happens to the agent, or between
-// the two, can only shorten the time for which the kernel lets pass.
+// A Prover counts a session's rights, and in strict mode makes the kernel count them too. The timers of a closed slot start
+// before the proof is sent, and its answer only opens the slot. So a crash at any point can only shorten the time for which the
+// kernel lets traffic pass.
 type Prover struct {
-	Agent    *Keeper
-	Session  *session.Session
-	Unbroken map[allocator.Class]bool // the rights that had not run out when the session began
-	goesOn   map[allocator.Class]bool // those of them under which nobody can have taken anything until the node has settled
-	Settled  atomic.Bool
+	Agent     *Keeper
+	Session   *session.Session
+	Unbroken  map[allocator.Class]bool // the rights that had not run out when the session began
+	continued map[allocator.Class]bool // those of them under which no other node can have taken anything over before this one has settled
+	Settled   atomic.Bool
 
 	whole bool // the node had settled when the proof under way was armed
 	armed map[string]time.Duration
@@ -79,7 +79,7 @@ type Prover struct {
 
 func (p *Prover) strict() bool { return p.Session.Node().Fencing == record.FencingStrict }
 
-// Arm is called before the read is sent that is to prove the session.
+// Arm is called before the read that is to prove the session is sent.
 func (p *Prover) Arm() error {
 	p.whole, p.armed = p.Settled.Load(), map[string]time.Duration{}
 	for class, right := range p.rights() {
@@ -100,17 +100,17 @@ func (p *Prover) rights() map[allocator.Class]time.Duration {
 	}
 }
 
-// mayPass reports whether a class may be opened. Before the node has settled only a right that has never run out goes on.
-// While etcd recovers, a right that has run out does not begin again before
-// all others' of the class have: what this node had may have been given on in the history that etcd has lost.
+// mayPass reports whether a class may be opened. Before the node has settled, only a right that has never run out continues.
+// While etcd recovers, a right that has run out begins again only after all other rights over the class have run out: in the
+// history that etcd has lost, this node's addresses may have been given to others.
 func (p *Prover) mayPass(class allocator.Class) bool {
 	if !p.whole {
-		return p.goesOn[class]
+		return p.continued[class]
 	}
 	return !p.Session.Recovering() || p.Unbroken[class] || p.Agent.Recovery.over(class)
 }
 
-// Unbroken are the classes that this node lets pass now by a right that has not run out.
+// Unbroken are the classes that this node lets pass now under a right that has not run out.
 func (k *Keeper) Unbroken() map[allocator.Class]bool {
 	all := k.inherited()
 	for _, class := range allocator.Classes {
@@ -119,8 +119,8 @@ func (k *Keeper) Unbroken() map[allocator.Class]bool {
 	return all
 }
 
-// inherited are the classes whose right has not run out by a proof of which the kernel's timers still run: of this agent or the one
-// before it. They stand still while the machine sleeps, so that they tell nothing once it has slept since that agent joined.
+// inherited are the classes whose kernel timers, of this agent or of one before it, have not run out. The timers stand still
+// while the machine sleeps, so that they do not count after a sleep.
 func (k *Keeper) inherited() map[allocator.Class]bool {
 	all := map[allocator.Class]bool{}
 	passing, err := k.Kernel.Passing()
@@ -133,7 +133,7 @@ func (k *Keeper) inherited() map[allocator.Class]bool {
 	return all
 }
 
-// Proven is called when the read's answer has proven it.
+// Proven is called when the read's answer has proven the session.
 func (p *Prover) Proven(sent time.Duration) {
 	if p.strict() {
 		if err := p.Agent.Kernel.Open(); err != nil && len(p.armed) > 0 {
@@ -146,15 +146,15 @@ func (p *Prover) Proven(sent time.Duration) {
 	switch {
 	case p.whole:
 		p.Agent.proven(p.Session, sent)
-	case len(p.goesOn) > 0:
+	case len(p.continued) > 0:
 		p.Agent.Rights.Extend(sent)
 	}
 }
 
-// goesOn are the rights that a session continues before its node has settled: those that have not run out by now, if nobody
-// has written the node's key since this agent, or one before it with this journal, has. Nobody can have taken anything then.
-// While etcd recovers there are none, since what is not asserted yet is given to others when the recovery ends.
-func (k *Keeper) goesOn(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
+// continued are the rights that a session continues before its node has settled: those that have not run out, if the node's key
+// was last written by this agent or by one before it with this journal. Nobody can have taken anything over then. While etcd
+// recovers there are none, because what is not asserted yet is given away when the recovery ends.
+func (k *Keeper) continued(s *session.Session, past journal.Cluster, unbroken map[allocator.Class]bool) map[allocator.Class]bool {
 	if s.Recovering() || s.Former() == 0 || s.Former() != past.Generation {
 		return nil
 	}

@@ -24,8 +24,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// A Keeper keeps this node a member of the cluster: it joins, has the node settled, keeps the session and its rights, and does
-// so again whenever etcd has ended it.
+// A Keeper keeps this node a member of the cluster: it joins, settles, keeps the session and its rights, and repeats this
+// whenever etcd ends the session.
 type Keeper struct {
 	*node.Node
 	Settler *Settler
@@ -33,8 +33,8 @@ type Keeper struct {
 	ready   func() // called whenever the node has become able to serve
 
 	Recovery recovery
-	passing  map[allocator.Class]bool // the classes that may pass by the last proof; for the task that keeps the session
-	resettle task.Signal              // the times or the mode by which this node fences are to change
+	passing  map[allocator.Class]bool // the classes that may pass by the last proof; used only by the goroutine of the session
+	resettle task.Signal              // this node's fencing times or mode are to change
 }
 
 // New makes a node's keeper. ready is called whenever the node has become able to serve.
@@ -54,30 +54,30 @@ func New(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher, b *b
 	return k
 }
 
-// Run keeps the node a member, and what it knows of etcd up to date, until ctx ends.
+// Run keeps the node a member and follows etcd, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error {
 	return task.All(ctx, k.keepPresence, k.followConfig, k.followReservations, k.followNodes, k.followSessions, k.watchSleep)
 }
 
-// errTimesChanged says that the settings want this node to fence by other times or in another mode.
+// errTimesChanged says that the settings give this node other fencing times or another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
 
-// errUnasserted says that etcd has got back a pool of which containers here have addresses.
-var errUnasserted = errors.New("agent: a pool of this node's containers is known again")
+// errPoolRestored says that a pool which containers here have addresses of is in etcd again.
+var errPoolRestored = errors.New("agent: a pool of this node's containers is known again")
 
-// keepPresence joins the cluster, settles, and keeps the session; when etcd has ended the session it does so again.
-// Meanwhile the node goes on with what it has, as long as its rights last.
+// keepPresence joins the cluster, settles, and keeps the session, again and again. Between sessions the node goes on with what it
+// has, as long as its rights last.
 func (k *Keeper) keepPresence(ctx context.Context) error {
-	k.Wait("waiting for etcd at %s", strings.Join(k.Etcd, ", "))
+	k.SetNotReady("waiting for etcd at %s", strings.Join(k.Etcd, ", "))
 	var again rejoin
 	for ctx.Err() == nil {
 		err := k.present(ctx)
 		switch {
 		case ctx.Err() != nil:
-			//lint:ignore nilerr the agent is told to end, which is no fault
+			//lint:ignore nilerr the agent is stopping, which is no fault
 			return nil
 		case errors.Is(err, session.ErrReplaced) && k.rewrittenByHand(ctx):
-			k.Log.Warn("somebody has written this node's record by hand; joining again")
+			k.Log.Warn("this node's record was written by hand; joining again")
 			continue
 		case fatal(err):
 			return err
@@ -87,19 +87,19 @@ func (k *Keeper) keepPresence(ctx context.Context) error {
 		case errors.Is(err, session.ErrClusterChanged), errors.Is(err, kv.ErrStoreReset):
 			k.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
 			continue
-		case errors.Is(err, errTimesChanged), errors.Is(err, errUnasserted), errors.Is(err, errShaken), errors.Is(err, errMend):
+		case errors.Is(err, errTimesChanged), errors.Is(err, errPoolRestored), errors.Is(err, errUntrusted), errors.Is(err, errRepair):
 			k.Log.Info("joining again", zap.Error(err))
 			continue
 		}
-		if k.Waiting() != "" {
-			k.Wait("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
+		if k.WhyNotReady() != "" {
+			k.SetNotReady("cannot join the cluster yet: %s", strings.TrimPrefix(err.Error(), "lease: "))
 		}
 		again.failed(ctx, k.Log, err)
 	}
 	return nil
 }
 
-// fatal tells what only a person can mend from what passes.
+// fatal reports whether only an operator can resolve an error.
 func fatal(err error) bool {
 	_, taken := errors.AsType[*session.NodeTakenError](err)
 	_, alive := errors.AsType[*session.NodeAliveError](err)
@@ -111,19 +111,19 @@ func fatal(err error) bool {
 func (k *Keeper) present(ctx context.Context) error {
 	err := k.PresentOnce(ctx)
 	if bad, is := errors.AsType[*kv.DamagedError](err); is {
-		k.TellBad("joining", []*kv.DamagedError{bad})
+		k.ReportDamagedBy("joining", []*kv.DamagedError{bad})
 	}
 	return err
 }
 
-// PresentOnce is one session from its beginning to its end.
+// PresentOnce runs one session from its beginning to its end.
 func (k *Keeper) PresentOnce(ctx context.Context) error {
 	warnings, err := k.Store.KV.CheckRelease(ctx)
 	if err != nil {
 		return err
 	}
 	k.WarnOfReleases(warnings)
-	standing, err := k.Meet(ctx)
+	standing, err := k.Handshake(ctx)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (k *Keeper) PresentOnce(ctx context.Context) error {
 	}
 	k.Configure(config)
 	config = config.KeepKnown(k.Config())
-	k.Reassert.Lower() // settling does it
+	k.Reassert.Lower() // the settling below does it
 	k.Lost.Lower()
 	me, former, err := k.NodeRecord(ctx, config)
 	if err != nil {
@@ -149,16 +149,16 @@ func (k *Keeper) PresentOnce(ctx context.Context) error {
 		return err
 	}
 	if own.Cluster() != standing.Revision {
-		return session.ErrClusterChanged // since it was met: what is recorded now is met anew
+		return session.ErrClusterChanged // since the handshake: the new state needs another
 	}
 	past := journal.Cluster{ID: standing.Cluster, Life: standing.Incarnation, Generation: own.Generation(), Slept: slept}
 	k.Journal.SetCluster(past)
-	k.TellBad("joining", nil)
-	return k.keep(ctx, &Prover{Agent: k, Session: own, Unbroken: unbroken, goesOn: k.goesOn(own, known, unbroken)}, standing)
+	k.ReportDamagedBy("joining", nil)
+	return k.keep(ctx, &Prover{Agent: k, Session: own, Unbroken: unbroken, continued: k.continued(own, known, unbroken)}, standing)
 }
 
-// rewrittenByHand reports whether this node's record, which is not as its session wrote it any more, was not written by
-// another agent either: it cannot be read, or says the same of this very start.
+// rewrittenByHand reports whether this node's record, which differs from what its session wrote, was not written by another
+// agent: it is unreadable, or names this very start.
 func (k *Keeper) rewrittenByHand(ctx context.Context) bool {
 	session := k.Gate.Session()
 	for session != nil && ctx.Err() == nil {
@@ -175,15 +175,15 @@ func (k *Keeper) rewrittenByHand(ctx context.Context) bool {
 	return false
 }
 
-// keep keeps a session until etcd ends it, or until the node is to fence in another way. It settles beside that: however long
-// settling takes, the session is renewed, and the rights that have not run out go on.
+// keep keeps a session until etcd ends it or the fencing is to change. Settling runs beside it, so that the session is renewed
+// and valid rights continue however long settling takes.
 func (k *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterState) error {
 	s := p.Session
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
 	defer func() {
 		cancel(nil)
-		beside.Wait() // else it could take a signal that is meant for the next session
+		beside.Wait() // else it could consume a signal that is meant for the next session
 	}()
 	settled := make(chan struct{})
 	beside.Go(func() { k.watchOver(ctx, s, settled, cancel) })
@@ -207,7 +207,7 @@ func (k *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterSt
 	return err
 }
 
-// settleUnder settles what the node holds under a new session, and has it proven as a whole then.
+// settleUnder settles under a new session, and has the session proven for the settled node.
 func (k *Keeper) settleUnder(ctx context.Context, p *Prover) error {
 	if err := k.Settler.settleUnlessBroken(ctx, p.Session); err != nil {
 		return err
@@ -220,8 +220,7 @@ func (k *Keeper) settleUnder(ctx context.Context, p *Prover) error {
 	return nil
 }
 
-// watchOver ends a session, by cancel, for reasons that are not etcd's. What only wants the node to settle anew waits until it has
-// settled.
+// watchOver cancels a session for reasons other than etcd's. Requests to settle again wait until the present settling is done.
 func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-chan struct{}, cancel context.CancelCauseFunc) {
 	for settling := true; settling; {
 		select {
@@ -229,8 +228,8 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 			return
 		case <-k.Lost:
 			cancel(session.ErrLost)
-		case <-k.Shaken:
-			cancel(errShaken)
+		case <-k.Untrusted:
+			cancel(errUntrusted)
 		case <-settled:
 			settling = false
 		}
@@ -241,12 +240,12 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 			return
 		case <-k.Lost:
 			cancel(session.ErrLost)
-		case <-k.Shaken:
-			cancel(errShaken)
-		case <-k.Mending:
-			cancel(errMend)
+		case <-k.Untrusted:
+			cancel(errUntrusted)
+		case <-k.Repairing:
+			cancel(errRepair)
 		case <-k.Reassert:
-			cancel(errUnasserted)
+			cancel(errPoolRestored)
 		case <-k.resettle:
 			node := s.Node()
 			if !record.SameTimes(k.Fencing(k.Config().Settings),
@@ -257,7 +256,7 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 	}
 }
 
-// proven counts the rights anew from a read, begun at sent, that has seen this node's session.
+// proven restarts the rights at the time at which a read was sent that has seen this node's session.
 func (k *Keeper) proven(s *session.Session, sent time.Duration) {
 	node := s.Node()
 	k.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
@@ -268,8 +267,8 @@ func (k *Keeper) proven(s *session.Session, sent time.Duration) {
 	}
 }
 
-// NodeRecord is what this agent writes into the node's key, and what the one before it wrote. Where the settings are not
-// known the node fences on as it did.
+// NodeRecord is what this agent writes into the node's key, and what was there before. Where the settings are unknown, the node
+// goes on with its former fencing.
 func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me record.Node, former *record.Node, err error) {
 	if former, err = k.Store.Sessions.Node(ctx, k.Name); err != nil {
 		return me, nil, err
@@ -287,5 +286,5 @@ func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 	}, former, nil
 }
 
-// errMend says that somebody asked this node to settle anew.
-var errMend = errors.New("agent: asked to settle anew")
+// errRepair says that an operator asked this node to settle again.
+var errRepair = errors.New("agent: asked to settle anew")

@@ -18,11 +18,11 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// assertTime bounds the wait for a request that is under way for a container whose reservation is to be asserted.
+// assertTime bounds the wait for a request for the container whose reservation is to be asserted.
 const assertTime = 5 * time.Second
 
-// assertReservations makes etcd know again what the stateful containers here have, where it does not; and isolates those
-// whose address is another's by now. It reports whether it has asserted any, or tried to.
+// assertReservations restores in etcd the reservations of the stateful containers here, and isolates those whose address is
+// another's by now. It reports whether it has asserted any, or tried to.
 func (se *Settler) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
 	in := map[ipam.Address]record.Reservation{}
 	for _, r := range all {
@@ -40,7 +40,7 @@ func (se *Settler) assertReservations(ctx context.Context, s *session.Session, a
 	return asserted, nil
 }
 
-// attached reports whether records attach to an entry all that it has.
+// attached reports whether records attach all of an entry's addresses to it.
 func (se *Settler) attached(e *journal.Entry, in map[ipam.Address]record.Reservation) bool {
 	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		r, there := in[ipam.Address{Pool: e.Pool, Addr: addr}]
@@ -51,7 +51,7 @@ func (se *Settler) attached(e *journal.Entry, in map[ipam.Address]record.Reserva
 func (se *Settler) assertReservation(ctx context.Context, s *session.Session, at allocator.Attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, assertTime)
 	defer cancel()
-	unlock, err := se.Locks.Lock(ctx, at) // else a DEL could come between
+	unlock, err := se.Locks.Lock(ctx, at) // excludes a concurrent DEL
 	if err != nil {
 		return fmt.Errorf("agent: assert the reservation of %s: a request for it is under way: %w", at, err)
 	}
@@ -77,7 +77,8 @@ func (se *Settler) assertReservation(ctx context.Context, s *session.Session, at
 		se.isolator.Isolate(at, isolation.LostFor(e, "its reservation is another's now"))
 		return nil
 	}
-	se.Log.Warn("etcd did not know what a container of this node has", zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
+	se.Log.Warn("etcd had no record of a container's reservation; it is restored",
+		zap.Stringer("attachment", at), zap.Stringers("addresses", e.Addresses))
 	se.Journal.Adopt(at, epoch)
 	return nil
 }

@@ -17,17 +17,17 @@ const (
 	lastJoin  = 30 * time.Second
 )
 
-// rejoin spaces the tries to join the cluster, and says of them only what is new.
+// rejoin spaces the attempts to join the cluster, and logs an error only when it changes.
 type rejoin struct {
-	said  string
-	pause time.Duration
+	logged string
+	pause  time.Duration
 }
 
-// failed waits until the next try. Where etcd is away it is soon, since it may be back at any time; where it refuses this node, or a
-// member of it is too old, only a person can mend it, and the waits grow.
+// failed waits until the next attempt. The wait is short where etcd is unreachable, since it may return at any time. It grows
+// where etcd refuses this node or is too old, because only an operator can resolve that.
 func (r *rejoin) failed(ctx context.Context, log *zap.Logger, err error) {
-	if words := err.Error(); words != r.said {
-		r.said = words
+	if words := err.Error(); words != r.logged {
+		r.logged = words
 		log.Warn("cannot join the cluster by etcd; trying again", zap.Error(err))
 	}
 	_, old := errors.AsType[*kv.ReleaseError](err)

@@ -20,14 +20,14 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// A Settler brings journal, kernel and allocator into agreement with what etcd says.
+// A Settler brings journal, kernel and allocator into agreement with etcd.
 type Settler struct {
 	*node.Node
 	isolator  *isolation.Isolator
 	addresses *addresses.Manager
 	publisher *publish.Publisher
 
-	asserted *config.Config // of whose pools settling has asserted what is held here; nil: it has not begun
+	asserted *config.Config // the configuration by which settling has asserted; nil: it has not begun
 }
 
 func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher) *Settler {
@@ -36,15 +36,15 @@ func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publishe
 	return s
 }
 
-// settle brings journal, kernel and allocator into agreement with what etcd says this node holds. The node key is
-// rewritten by now, so that nobody takes anything from this node on older evidence; and no ADD commits meanwhile.
+// settle brings journal, kernel and allocator into agreement with what etcd records for this node. The node key has been
+// rewritten, so that no node takes anything over on older evidence. No ADD commits meanwhile.
 func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 	se.isolator.Unsure.Reset()
 	blocks, err := se.Store.Blocks.List(ctx)
 	if err != nil {
 		return err
 	}
-	se.beginAsserting()
+	se.noteAsserted()
 	held := se.addresses.Held(s.Recovering())
 	if blocks, err = se.addresses.AssertBlocks(ctx, s, blocks, held); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 	if err != nil {
 		return err
 	}
-	if asserted { // and what they are now, is known only by reading them again
+	if asserted { // read them again as they are now
 		if reservations, err = se.Store.Reservations.List(ctx); err != nil {
 			return err
 		}
@@ -67,14 +67,14 @@ func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 		return err
 	}
 	if !s.Recovering() {
-		held = nil // etcd's word is enough
+		held = nil // etcd's records are enough
 	}
 	var unknown []reservation.Detachment
 	se.Gate.Exclusive(func() {
 		se.Gate.BeginLocked(s)
 		se.addresses.SettleParts(blocks, s.Generation(), held)
-		etcd := newNamed(se, reservations, assignments)
-		se.restoreNamed(etcd)
+		etcd := newRecorded(se, reservations, assignments)
+		se.restoreRecorded(etcd)
 		unknown = se.settleReservations(reservations)
 		se.settlePorts(etcd, s.Recovering())
 	})
@@ -85,8 +85,8 @@ func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// settleReservations isolates who has a reserved address that etcd attaches to another, adopts the epochs of those who are
-// here, and returns the attachments that etcd believes to be here and that are not.
+// settleReservations isolates containers whose reserved address etcd attaches to another, adopts the epochs of the others, and
+// returns the attachments that etcd records here and that do not exist.
 func (se *Settler) settleReservations(all []record.Reservation) (unknown []reservation.Detachment) {
 	for _, r := range all {
 		se.CompareHolder(r)
@@ -99,7 +99,7 @@ func (se *Settler) settleReservations(all []record.Reservation) (unknown []reser
 			continue
 		}
 		if se.isolator.Unidentified.Has(at) {
-			continue // its port is here, and cannot be read: that is not to be gone
+			continue // its port is here and unidentified, which does not mean that it is gone
 		}
 		unknown = append(unknown, reservation.Detachment{
 			Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: at, Epoch: r.Epoch,
@@ -108,7 +108,7 @@ func (se *Settler) settleReservations(all []record.Reservation) (unknown []reser
 	return unknown
 }
 
-// reap detaches what etcd attaches here and nobody has. A record that cannot be read holds up nothing else.
+// reap detaches what etcd attaches here and no container has. An unreadable record delays no other.
 func (se *Settler) reap(ctx context.Context, unknown []reservation.Detachment) error {
 	err := se.Store.Reservations.Detach(ctx, publish.MergeDetachments(unknown))
 	if some, is := errors.AsType[*reservation.DetachError](err); is {
@@ -120,7 +120,7 @@ func (se *Settler) reap(ctx context.Context, unknown []reservation.Detachment) e
 	return err
 }
 
-// CompareHolder isolates the local container that has the reservation's address if another attachment holds it.
+// CompareHolder isolates the local container that has a reservation's address if the reservation is attached to another.
 func (se *Settler) CompareHolder(r record.Reservation) {
 	e := se.Journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil {

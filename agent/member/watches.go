@@ -22,40 +22,40 @@ func (k *Keeper) followConfig(ctx context.Context) error {
 	}, k.ConfigRead)
 }
 
-// awaited reports whether a reservation speaks of a container here that is cut until etcd names it.
-func (k *Keeper) awaited(r record.Reservation) bool {
+// isAwaited reports whether a reservation is of a container here that is cut until etcd records it.
+func (k *Keeper) isAwaited(r record.Reservation) bool {
 	its := ipam.Address{Pool: r.Pool, Addr: r.Address}
 	isolator := k.Settler.isolator
 	return isolator.Unidentified.Has(r.Holder.Attachment) || isolator.Awaits(func(at ipam.Address) bool { return at == its })
 }
 
-// followReservations keeps the view of the stateful addresses, and isolates whoever has one that moved on.
+// followReservations keeps the view of the stateful addresses, and isolates containers whose address was given to another.
 func (k *Keeper) followReservations(ctx context.Context) error {
 	return k.Store.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
 		node.Report(k.Node, u)
-		k.Settler.addresses.Reserved.Take(u)
-		k.Settler.publisher.Orphans.Take(u, k.Name, k.Settler.publisher.Knows)
+		k.Settler.addresses.Reserved.Apply(u)
+		k.Settler.publisher.Orphans.Apply(u, k.Name, k.Settler.publisher.Knows)
 		k.Settler.isolator.SettleUnsure(len(u.Repaired) > 0)
 		for _, r := range u.Set {
 			if broken.Settling {
 				continue
 			}
-			if r.Holder != nil && r.Holder.Node == k.Name && k.awaited(r) {
-				k.Reassert.Raise() // who is cut until etcd names it may be named now: settling tells
+			if r.Holder != nil && r.Holder.Node == k.Name && k.isAwaited(r) {
+				k.Reassert.Raise() // a cut container may be recorded now: settling decides
 			}
 			if k.Settler.CompareHolder(r); k.Older(r) {
-				k.Background.Go(func() { k.LookAgain(ctx, r) })
+				k.Background.Go(func() { k.CompareLate(ctx, r) })
 			}
 		}
 		for _, r := range u.Gone {
 			if e := k.Journal.Holder(r.Pool, r.Address); e != nil && e.Answered != 0 && e.Identity() == r.Identity {
-				k.Reassert.Raise() // somebody has given up what a container here has: it is asserted, or isolated, by settling
+				k.Reassert.Raise() // a reservation of a container here was detached: settling asserts it, or isolates the container
 			}
 		}
 	})
 }
 
-// Older reports whether a word attaches to another what a container here, which is not isolated, has by a later epoch.
+// Older reports whether an update attaches to another what an unisolated container here has by a later epoch.
 func (k *Keeper) Older(r record.Reservation) bool {
 	e := k.Journal.Holder(r.Pool, r.Address)
 	if e == nil || r.Holder == nil || r.Identity != e.Identity() || r.Epoch >= e.Epoch || e.Isolated != nil {
@@ -64,9 +64,9 @@ func (k *Keeper) Older(r record.Reservation) bool {
 	return r.Holder.Attachment != e.Attachment || r.Holder.Node != k.Name
 }
 
-// LookAgain finds out whether a word of an earlier epoch is only late. If it holds, the identity's reservation has ended and
-// was made anew, so that its epochs count from one again: then settling isolates.
-func (k *Keeper) LookAgain(ctx context.Context, r record.Reservation) {
+// CompareLate reads whether an update with an earlier epoch is only late. If it is current, the identity's reservation was ended
+// and made again, so that its epochs restart at one: then settling isolates.
+func (k *Keeper) CompareLate(ctx context.Context, r record.Reservation) {
 	now, err := k.Store.Reservations.Of(ctx, r.Pool, r.Address)
 	if err != nil || now != nil && now.Revision == r.Revision {
 		k.Reassert.Raise()

@@ -11,27 +11,26 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Absences remembers how long this node has seen others to be away: since when, on its own CLOCK_MONOTONIC, it knows
-// that a node's session key is absent, and under which revision of its node key. A return rewrites that, and the wait
-// begins anew; so it does when this agent starts.
+// Absences measures on CLOCK_MONOTONIC how long the sessions of other nodes have been absent, each under one revision of its node
+// key. When a node returns, it rewrites that key and the time starts again. It also starts again when this agent starts.
 type Absences struct {
-	mu    lockorder.Subject
-	nodes map[string]record.Node
-	live  map[string]bool
-	seen  int64 // the revision of etcd up to which live tells
-	waits map[string]wait
+	mu       lockorder.Subject
+	nodes    map[string]record.Node
+	live     map[string]bool
+	seen     int64 // the revision of etcd that live is of
+	absences map[string]absence
 
-	unknown map[string]time.Time // nodes that have neither a record nor a session, and since when that is known
+	unknown map[string]time.Time // nodes that have neither a record nor a session, and since when
 }
 
-type wait struct {
+type absence struct {
 	revision int64 // of the node key
 	began    time.Time
 }
 
-// TakeNodes and TakeSessions bring in what the watches say. They may come in any order: a session is absent for a node
-// key only by news that are not older than that key.
-func (w *Absences) TakeNodes(u kv.Update[record.Node]) {
+// ApplyNodes applies an update of the node records. Updates of nodes and sessions may come in any order: a session counts as
+// absent only by an update that is not older than the node key.
+func (w *Absences) ApplyNodes(u kv.Update[record.Node]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.nodes == nil {
@@ -46,8 +45,8 @@ func (w *Absences) TakeNodes(u kv.Update[record.Node]) {
 	w.update()
 }
 
-// TakeSessions is TakeNodes for the sessions.
-func (w *Absences) TakeSessions(u kv.Update[record.Presence]) {
+// ApplySessions applies an update of the sessions, as ApplyNodes does.
+func (w *Absences) ApplySessions(u kv.Update[record.Presence]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if u.Full || w.live == nil {
@@ -64,20 +63,20 @@ func (w *Absences) TakeSessions(u kv.Update[record.Presence]) {
 }
 
 func (w *Absences) update() {
-	if w.waits == nil {
-		w.waits = map[string]wait{}
+	if w.absences == nil {
+		w.absences = map[string]absence{}
 	}
 	for name, n := range w.nodes {
 		switch {
 		case w.live[name] || w.seen < n.Revision:
-			delete(w.waits, name)
-		case w.waits[name].revision != n.Revision:
-			w.waits[name] = wait{n.Revision, time.Now()}
+			delete(w.absences, name)
+		case w.absences[name].revision != n.Revision:
+			w.absences[name] = absence{n.Revision, time.Now()}
 		}
 	}
-	for name := range w.waits {
+	for name := range w.absences {
 		if _, there := w.nodes[name]; !there {
-			delete(w.waits, name)
+			delete(w.absences, name)
 		}
 	}
 	for name := range w.unknown {
@@ -90,15 +89,15 @@ func (w *Absences) update() {
 func (w *Absences) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.nodes, w.live, w.waits, w.unknown, w.seen = nil, nil, nil, nil, 0
+	w.nodes, w.live, w.absences, w.unknown, w.seen = nil, nil, nil, nil, 0
 }
 
-// Over tells whether a node has been away for its whole right over a class and a tenth of it, under which revision of
-// its node key, and if not, how long that takes yet. Of a node that is not away nothing is ever over.
+// Over reports whether a node has been absent for its right over a class and a tenth more, under which revision of its node key,
+// and if not, how long is left. It is never over for a node that is present.
 func (w *Absences) Over(node string, class allocator.Class) (a record.Absence, left time.Duration, over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n, since := w.nodes[node], w.waits[node]
+	n, since := w.nodes[node], w.absences[node]
 	if since.began.IsZero() {
 		return a, 0, false
 	}
@@ -106,8 +105,8 @@ func (w *Absences) Over(node string, class allocator.Class) (a record.Absence, l
 	return record.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
 }
 
-// Waited is Over, for what a stateful ADD wants of a node. Of one without a record, which somebody has deleted, only the
-// longest right is known that a node may have; the wait begins when it is first asked about.
+// Waited is Over for a stateful ADD. Where a node's record was deleted, the longest right that any node may have counts, from the
+// first call.
 func (w *Absences) Waited(a record.Absence, longest time.Duration) bool {
 	if a.Revision == 0 {
 		return w.waitedUnknown(a.Node, longest)
@@ -133,7 +132,7 @@ func (w *Absences) waitedUnknown(node string, longest time.Duration) bool {
 	return time.Since(began) > ipam.WaitOut(longest)
 }
 
-// LongestRight is the longest one over a class that a node has written into its key.
+// LongestRight is the longest right over a class that a node key states.
 func (w *Absences) LongestRight(class allocator.Class) (longest time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,7 +142,7 @@ func (w *Absences) LongestRight(class allocator.Class) (longest time.Duration) {
 	return longest
 }
 
-// RightOf is how long a node may use what it has of a class after it has last reached etcd, by its key.
+// RightOf is how long a node may use its addresses of a class after its last proof, by its node key.
 func RightOf(n record.Node, class allocator.Class) time.Duration {
 	if class == allocator.Stateful {
 		return time.Duration(n.Session)
@@ -151,12 +150,12 @@ func RightOf(n record.Node, class allocator.Class) time.Duration {
 	return time.Duration(n.AddressLease)
 }
 
-// First reports whether a node is the first by name of those that live: who does what one is to do for all.
+// First reports whether a node is the first by name of the live ones: it does what one node does for all.
 func (w *Absences) First(node string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name := range w.live {
-		// A session of no node is somebody's by hand.
+		// A session without a node was written by hand.
 		if _, known := w.nodes[name]; (known || w.nodes == nil) && name < node {
 			return false
 		}
@@ -164,12 +163,12 @@ func (w *Absences) First(node string) bool {
 	return w.live[node]
 }
 
-// LongestRights are the longest ones that a node of the cluster may have, by what this one knows.
+// LongestRights are the longest rights that a node of the cluster may have, as far as this node knows.
 func (n *Node) LongestRights() map[allocator.Class]time.Duration {
 	all := map[allocator.Class]time.Duration{}
 	for _, class := range allocator.Classes {
 		all[class] = max(n.Absences.LongestRight(class), n.Rights.Duration(class))
-		if c := n.Config(); c.Revision > 0 { // else they are not the cluster's
+		if c := n.Config(); c.Revision > 0 { // else the settings are not the cluster's
 			all[class] = max(all[class], RightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
 		}
 	}

@@ -14,12 +14,11 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// Hooks are what the parts above do when what they build upon changes. Those that end in Locked are called within the gate's
-// Exclusive.
+// Hooks are called when shared state changes. Those that end in Locked are called within the gate's Exclusive.
 type Hooks struct {
-	ConfigLocked  []func(now *config.Config)         // there is another configuration
-	ConfigChanged []func(former, now *config.Config) // and everybody has it
-	ResetLocked   []func()                           // all that was known of etcd is nothing
+	ConfigLocked  []func(now *config.Config)         // the configuration has changed
+	ConfigChanged []func(former, now *config.Config) // all parts use the new one
+	ResetLocked   []func()                           // what was known of etcd is void
 }
 
 // On adds hooks. It is called before anything runs.
@@ -29,12 +28,12 @@ func (n *Node) On(h Hooks) {
 	n.hooks.ResetLocked = append(n.hooks.ResetLocked, h.ResetLocked...)
 }
 
-// Config is the present configuration. Its revision is 0 where none is known yet.
+// Config is the present configuration. Its revision is 0 while none is known.
 func (n *Node) Config() *config.Config { return n.config.Load() }
 
-// Configure takes a configuration that is newer than the present one, or of which records were damaged or mended since, and
-// reports whether it was. Nothing commits while it changes, so that every attachment that is in the journal by then is seen
-// by the roll-out, and every later one commits under the new configuration.
+// Configure installs a configuration that is newer than the present one, or whose damaged records differ, and reports whether it
+// did. Nothing commits meanwhile. So the roll-out sees every attachment that is in the journal, and every later one commits under
+// the new configuration.
 func (n *Node) Configure(c *config.Config) (changed bool) {
 	var former *config.Config
 	n.Gate.Exclusive(func() {
@@ -45,7 +44,7 @@ func (n *Node) Configure(c *config.Config) (changed bool) {
 		if c = c.KeepKnown(former); c.Same(former) {
 			return
 		}
-		n.TellBad("configuration", c.Bad)
+		n.ReportDamagedBy("configuration", c.Bad)
 		n.config.Store(c)
 		for _, hook := range n.hooks.ConfigLocked {
 			hook(c)
@@ -60,8 +59,8 @@ func (n *Node) Configure(c *config.Config) (changed bool) {
 	return changed
 }
 
-// Reset drops all that is only known from etcd, since it is another incarnation of the store: no session of the former one
-// commits any more. What journal and kernel hold stays.
+// Reset drops what is known only from etcd, because the store is another incarnation. No session of the former one commits any
+// more. Journal and kernel stay as they are.
 func (n *Node) Reset() {
 	n.Gate.Exclusive(func() {
 		n.Gate.OutliveLocked()
@@ -82,24 +81,24 @@ func (n *Node) Pool(name string) (*allocator.Pool, *config.Config, error) {
 	if bad := c.BadPool(name); bad != nil {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "pool %q cannot be used: %w: see berthctl doctor", name, bad)
 	}
-	if reason := n.Waiting(); reason != "" && c.Revision == 0 {
+	if reason := n.WhyNotReady(); reason != "" && c.Revision == 0 {
 		return nil, nil, wire.Errorf(wire.CodeTryAgain, "node %s does not know the configuration yet: %s", n.Name, reason)
 	}
 	return nil, nil, wire.Errorf(wire.CodeConfig, "pool %q is not configured (there are: %s): create it with berthctl apply", name,
 		PoolNames(c))
 }
 
-// configReadTime bounds the question whether a pool is configured that this node does not know.
+// configReadTime bounds a read of etcd for a pool that this node does not know.
 const configReadTime = 2 * time.Second
 
-// PoolNow is Pool for whoever is to refuse where there is none: before it says that a pool is not configured it asks etcd, since
-// `berthctl apply` may have answered already, and the watch has not told yet.
+// PoolNow is Pool for callers that refuse a request without one. For an unknown pool it reads etcd first, because `berthctl
+// apply` may have returned before the watch has delivered the change.
 func (n *Node) PoolNow(ctx context.Context, name string) (*allocator.Pool, *config.Config, error) {
 	pool, current, err := n.Pool(name)
-	if err == nil || n.Config().Revision == 0 && n.Waiting() != "" {
+	if err == nil || n.Config().Revision == 0 && n.WhyNotReady() != "" {
 		return pool, current, err
 	}
-	read := n.reads.DoChan("the configuration", func() (any, error) { // those who miss a pool at once share one question
+	read := n.reads.DoChan("the configuration", func() (any, error) { // concurrent callers share one read
 		ctx, cancel := context.WithTimeout(context.Background(), configReadTime)
 		defer cancel()
 		return n.Store.Config.Read(ctx)
@@ -119,7 +118,8 @@ func (n *Node) PoolNow(ctx context.Context, name string) (*allocator.Pool, *conf
 // configurationUnreadable is the kind of finding about a configuration that etcd has and that cannot be read.
 const configurationUnreadable = "configuration-unreadable"
 
-// ConfigRead takes in whether the configuration could be read; err is nil where it could. That etcd is away is no fault of it.
+// ConfigRead reports as a finding that the configuration cannot be read, and clears it where err is nil. Errors of the connection
+// to etcd do not count.
 func (n *Node) ConfigRead(err error) {
 	if errors.Is(err, kv.ErrStoreReset) || kv.Unavailable(err) {
 		return
@@ -136,7 +136,7 @@ func (n *Node) ConfigRead(err error) {
 			"with the last configuration that it could read, and refuses new containers")
 }
 
-// Unreadable is why the configuration that etcd has cannot be read; empty: it could be, when it was read last.
+// Unreadable is why etcd's configuration could not be read the last time; empty: it could.
 func (n *Node) Unreadable() string {
 	if reason := n.unread.Load(); reason != nil {
 		return *reason

@@ -10,8 +10,8 @@ import (
 // etcdAccess is the kind of finding about what etcd refuses this node.
 const etcdAccess = "etcd-access"
 
-// HearAccess keeps what etcd refuses as a finding for as long as it does.
-func (n *Node) HearAccess(what string, err error) {
+// ReportAccess sets a finding while etcd refuses this node something, and clears it when it does not.
+func (n *Node) ReportAccess(what string, err error) {
 	if err == nil {
 		n.Findings.Clear(etcdAccess, what)
 		return
@@ -27,7 +27,7 @@ func (n *Node) HearAccess(what string, err error) {
 // etcdRelease is the kind of finding about the release of a member of etcd.
 const etcdRelease = "etcd-release"
 
-// WarnOfReleases says of each member of etcd what is known to be wrong with its release.
+// WarnOfReleases reports the known faults of the releases of etcd's members.
 func (n *Node) WarnOfReleases(warnings []*kv.ReleaseWarning) {
 	var endpoints []string
 	for _, w := range warnings {

@@ -7,19 +7,18 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// ErrSuperseded says that the session under which something was chosen is not the node's any more: it is chosen anew.
+// ErrSuperseded says that the node has another session than the one under which something was chosen. The caller chooses again.
 var ErrSuperseded = errors.New("agent: the node's session has changed meanwhile")
 
-// A Gate lets what belongs to one session commit only while that is the node's session. What settles a new one excludes
-// all commits meanwhile.
+// A Gate lets a commit through only while its session is the node's. Settling of a new session excludes all commits.
 type Gate struct {
 	mu       lockorder.Gate
 	session  *session.Session
-	outlived *session.Session // of a former incarnation of the store: what it was given is nothing in this one
+	outlived *session.Session // of a former incarnation of the store: nothing commits under it
 }
 
-// Commit calls f if the session is still the node's, of this incarnation of the store, and returns what it returns; else
-// ErrSuperseded. Nothing settles meanwhile; others commit beside it.
+// Commit calls f, and returns its error, if the session is the node's in this incarnation of the store; else it returns
+// ErrSuperseded. It excludes settling, but not other commits.
 func (g *Gate) Commit(session *session.Session, f func() error) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -29,28 +28,28 @@ func (g *Gate) Commit(session *session.Session, f func() error) error {
 	return f()
 }
 
-// Shared calls f while nothing settles, whichever session is the node's.
+// Shared calls f. It excludes settling, whichever session is the node's.
 func (g *Gate) Shared(f func()) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	f()
 }
 
-// Exclusive calls f while nothing commits.
+// Exclusive calls f. It excludes all commits.
 func (g *Gate) Exclusive(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f()
 }
 
-// Session is the node's present session; nil: it has never settled one.
+// Session is the node's present session; nil: none has settled yet.
 func (g *Gate) Session() *session.Session {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.session
 }
 
-// SessionLocked is Session for who is inside the gate.
+// SessionLocked is Session within Commit, Shared or Exclusive.
 func (g *Gate) SessionLocked() *session.Session { return g.session }
 
 // BeginLocked makes a session the node's. It is called within Exclusive.

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
-// Locks gives each attachment a lock: requests about one container wait for each other, others do not.
+// Locks gives each attachment a lock: requests about one container run one after the other.
 type Locks struct {
 	mu   sync.Mutex
 	held map[allocator.Attachment]*attachmentLock
@@ -51,7 +51,7 @@ func (l *Locks) Lock(ctx context.Context, a allocator.Attachment) (unlock func()
 	}
 }
 
-// Count is how many attachments a request has or waits for.
+// Count is how many attachments are locked or waited for.
 func (l *Locks) Count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

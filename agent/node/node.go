@@ -22,17 +22,17 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Options are what the parts of an agent know of the node that they serve, and what they work on.
+// Options are what the parts of an agent know of their node, and what they work on.
 type Options struct {
-	Name    string // the node's, in the cluster
-	Address string // where people find this node; only shown
+	Name    string // of the node in the cluster
+	Address string // where operators find this node; only shown
 	Machine string
 	Boot    string
 	Version string   // the program's
-	Alone   bool     // the etcd is this machine's own, and nobody else uses it
-	Prefix  string   // of all keys in etcd; empty: the usual one
+	Alone   bool     // etcd is embedded in this machine's agent, and no other node uses it
+	Prefix  string   // of all keys in etcd; empty: the default
 	Etcd    []string // etcd's endpoints
-	Spool   string   // the directory of notes about DELs that met no agent
+	Spool   string   // the directory of DELs that reached no agent
 	Log     *zap.Logger
 
 	Journal  *journal.Journal
@@ -42,68 +42,68 @@ type Options struct {
 	Findings *findings.Board
 }
 
-// A Node is what all parts of an agent share: what they work on, the configuration, the session and its rights, the gate and
-// the locks of attachments. The signals tell the part that keeps the session what has become of it.
+// A Node is what all parts of an agent share: what they work on, the configuration, the session and its rights, the gate, and the
+// attachments' locks. Its signals go to the member keeper.
 type Node struct {
 	Options
 
-	Gate       Gate // an ADD commits only what its own generation chose
+	Gate       Gate // an ADD commits only under the session that it chose by
 	Rights     *session.Rights
 	Absences   Absences
 	Locks      Locks
 	Slots      Slots
-	Background sync.WaitGroup // what tasks have begun and do not wait for
+	Background sync.WaitGroup // goroutines that no task waits for
 
-	Lost     task.Signal // the session's key is gone
-	Shaken   task.Signal // nothing may pass before the next proof
-	Reassert task.Signal // what containers here have is to be asserted anew: the node settles once more
-	Mending  task.Signal // somebody asked this node to settle anew
+	Lost      task.Signal // the session's key is gone
+	Untrusted task.Signal // close the fence until the next proof
+	Reassert  task.Signal // settle again, and assert what the containers have
+	Repairing task.Signal // an operator asked this node to settle again
 
-	Unsettled atomic.Bool // only in the build that is to be caught handing out before it settles
+	Unsettled atomic.Bool // fault injection: allocate before the node has settled
 
 	hooks    Hooks
 	config   atomic.Pointer[config.Config]
 	reads    singleflight.Group
-	waiting  atomic.Pointer[string]    // why nothing can be handed out; nil: it can
-	unread   atomic.Pointer[string]    // why the configuration that etcd has cannot be read; nil: it could be, when it was read last
-	recovers atomic.Pointer[time.Time] // when a recovery of etcd will be over, about; nil: there is none
-	bad      badRecords
+	waiting  atomic.Pointer[string]    // why nothing can be allocated; nil: it can
+	unread   atomic.Pointer[string]    // why etcd's configuration could not be read the last time; nil: it could
+	recovers atomic.Pointer[time.Time] // about when a recovery of etcd ends; nil: there is none
+	bad      damagedRecords
 }
 
 // parallel is how many requests work on the kernel at once.
 const parallel = 64
 
-// New makes the floor of an agent. Nothing can be handed out until Ready.
+// New makes what an agent's parts share. Nothing can be allocated until Ready.
 func New(o Options) *Node {
 	n := &Node{Options: o, Rights: session.NewRights(wire.Boottime), Slots: NewSlots(parallel)}
-	for _, s := range []*task.Signal{&n.Lost, &n.Shaken, &n.Reassert, &n.Mending} {
+	for _, s := range []*task.Signal{&n.Lost, &n.Untrusted, &n.Reassert, &n.Repairing} {
 		*s = task.NewSignal()
 	}
-	n.Wait("the agent is starting")
+	n.SetNotReady("the agent is starting")
 	n.config.Store(&config.Config{Settings: record.DefaultSettings()})
 	return n
 }
 
-// Wait records why nothing can be handed out.
-func (n *Node) Wait(format string, args ...any) {
+// SetNotReady records why nothing can be allocated.
+func (n *Node) SetNotReady(format string, args ...any) {
 	reason := fmt.Sprintf(format, args...)
 	n.waiting.Store(&reason)
 }
 
-// Waiting is why nothing can be handed out; empty: it can.
-func (n *Node) Waiting() string {
+// WhyNotReady is why nothing can be allocated; empty: it can.
+func (n *Node) WhyNotReady() string {
 	if reason := n.waiting.Load(); reason != nil {
 		return *reason
 	}
 	return ""
 }
 
-// Ready ends that the node waits, and reports whether it did.
+// Ready clears the reason of SetNotReady, and reports whether there was one.
 func (n *Node) Ready() (waited bool) { return n.waiting.Swap(nil) != nil }
 
-// Holding is the session under which something of a class may be chosen, or the reason why there is none.
+// Holding is the session under which an address of a class may be allocated, or an error that says why there is none.
 func (n *Node) Holding(class allocator.Class) (*session.Session, error) {
-	if reason := n.Waiting(); reason != "" {
+	if reason := n.WhyNotReady(); reason != "" {
 		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
 	}
 	if n.Rights.Remaining(class) <= 0 {
@@ -113,7 +113,7 @@ func (n *Node) Holding(class allocator.Class) (*session.Session, error) {
 	return n.Gate.Session(), nil
 }
 
-// Generation is that of the node's session; 0: it has none.
+// Generation is the session's generation; 0: there is no session.
 func (n *Node) Generation() int64 {
 	if s := n.Gate.Session(); s != nil {
 		return s.Generation()
@@ -121,11 +121,11 @@ func (n *Node) Generation() int64 {
 	return 0
 }
 
-// SettleAgain has the node settle once more, soon: something could not be done for now.
+// SettleAgain has the node settle again in a second, because something has failed for now.
 func (n *Node) SettleAgain() { time.AfterFunc(time.Second, n.Reassert.Raise) }
 
-// Fencing is how this node fences under the settings. An agent with an etcd of its own, which nobody else uses, has nobody
-// who could take anything: there strict mode does nothing.
+// Fencing is how this node fences under the settings. With embedded etcd no other node can take an address, so that strict mode
+// does nothing.
 func (n *Node) Fencing(s record.Settings) record.Settings {
 	if n.Alone {
 		s.Fencing = record.FencingEvidence

@@ -7,20 +7,20 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// recordDamaged is the kind of finding that a record in etcd cannot be read, or cannot be as it is. Nothing is built upon
-// such a record, and it is not read as absent: whose it is, is not known.
+// recordDamaged is the kind of finding that a record in etcd is unreadable or invalid. Such a record is not read as absent: its
+// owner is unknown, and nothing relies on it.
 const recordDamaged = "record-damaged"
 
 const recordAdvice = "berthctl doctor says what the record is to be; berthctl doctor --fix writes it where that is safe"
 
-// badRecords are the keys of damaged records, by who has come upon them: each finds out for itself when one is mended.
-type badRecords struct {
+// damagedRecords are the keys of damaged records by their source. Each source finds out by itself when a record is repaired.
+type damagedRecords struct {
 	mu   lockorder.Subject
 	keys map[string]map[string]bool
 }
 
-// swap takes in all that a source knows by now, and returns what it knew before and knows no more.
-func (b *badRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
+// swap replaces what a source knows, and returns the keys that it does not report any more.
+func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := map[string]bool{}
@@ -39,43 +39,43 @@ func (b *badRecords) swap(source string, bad []*kv.DamagedError) (mended []strin
 	return mended
 }
 
-// TellBad makes the findings of a source what it knows by now.
-func (n *Node) TellBad(source string, bad []*kv.DamagedError) {
+// ReportDamagedBy replaces the findings of a source by those of bad.
+func (n *Node) ReportDamagedBy(source string, bad []*kv.DamagedError) {
 	for _, key := range n.bad.swap(source, bad) {
-		n.MendedBad(key)
+		n.ClearDamaged(key)
 	}
 	for _, e := range bad {
-		n.FoundBad(e)
+		n.NoteDamaged(e)
 	}
 }
 
-// FoundBad tells of a damaged record.
-func (n *Node) FoundBad(e *kv.DamagedError) {
+// NoteDamaged sets the finding about a damaged record.
+func (n *Node) NoteDamaged(e *kv.DamagedError) {
 	n.Findings.Set(recordDamaged, e.Key, e.Err.Error(), recordAdvice)
 }
 
-// Report tells of the damaged records of a kind that is followed, and of those that are mended.
+// Report sets and clears the findings about the damaged records of a watched kind.
 func Report[T any](n *Node, u kv.Update[T]) {
 	for _, e := range u.Bad {
-		n.FoundBad(e)
+		n.NoteDamaged(e)
 	}
 	for _, e := range u.Repaired {
-		n.MendedBad(e.Key)
+		n.ClearDamaged(e.Key)
 	}
 }
 
-// Damaged reports whether an error is that of a record which cannot be read. Only a person can mend it, and it holds up
-// nothing else.
+// Damaged reports whether an error is that of an unreadable record, and sets its finding. Only an operator can repair it, and it
+// delays nothing else.
 func (n *Node) Damaged(err error) bool {
 	e, is := errors.AsType[*kv.DamagedError](err)
 	if is {
-		n.FoundBad(e)
+		n.NoteDamaged(e)
 	}
 	return is
 }
 
-// MendedBad ends the finding about a record that can be read again.
-func (n *Node) MendedBad(key string) { n.Findings.Clear(recordDamaged, key) }
+// ClearDamaged clears the finding about a record that can be read again.
+func (n *Node) ClearDamaged(key string) { n.Findings.Clear(recordDamaged, key) }
 
 // Key is where a record is in etcd.
 func (n *Node) Key(k kv.Key) string { return kv.NewKeys(n.Prefix).Of(k) }

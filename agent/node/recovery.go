@@ -8,14 +8,14 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// etcdRecovery is the kind of finding about an etcd that was restored, while nothing new is given.
+// etcdRecovery is the kind of finding about a restored etcd, while nothing new is given.
 const etcdRecovery = "recovery"
 
-// recoveryGrain is how exactly it is told when a recovery will be over: nodes do not agree on the second.
+// recoveryGrain is what the end of a recovery is rounded to: nodes do not agree on the second.
 const recoveryGrain = 10 * time.Second
 
-// TellRecovery says until when nothing new is given, to whoever looks at the node and to whoever is refused.
-func (n *Node) TellRecovery(left time.Duration) {
+// ReportRecovery sets the finding about a recovery, with its end, and keeps that end for UntilRecovered.
+func (n *Node) ReportRecovery(left time.Duration) {
 	until := time.Now().Add(left).UTC()
 	if told := n.recovers.Load(); told != nil && until.Sub(*told).Abs() < recoveryGrain {
 		return
@@ -28,13 +28,13 @@ func (n *Node) TellRecovery(left time.Duration) {
 			"before it does")
 }
 
-// Recovered says that nothing is held back any more.
+// Recovered ends the recovery.
 func (n *Node) Recovered() {
 	n.recovers.Store(nil)
 	n.Findings.Clear(etcdRecovery, "etcd")
 }
 
-// Recovery is about when a recovery of etcd will be over; false: there is none.
+// Recovery is about when a recovery of etcd ends; false: there is none.
 func (n *Node) Recovery() (until time.Time, is bool) {
 	if at := n.recovers.Load(); at != nil {
 		return *at, true
@@ -42,7 +42,7 @@ func (n *Node) Recovery() (until time.Time, is bool) {
 	return time.Time{}, false
 }
 
-// UntilRecovered is an error with words for how long it holds, where its cause is a recovery.
+// UntilRecovered adds the end of the recovery to an error that a recovery has caused.
 func (n *Node) UntilRecovered(err error) error {
 	until, is := n.Recovery()
 	if !is || !errors.Is(err, session.ErrRecovering) {

@@ -6,12 +6,11 @@ import (
 	"github.com/berth-ipam/berth/internal/lockorder"
 )
 
-// Slots bound how many requests work on the kernel at once; further ones wait for their turn. What a request waits for
-// besides, a lock or etcd, it waits for without a slot, so that requests that etcd keeps waiting hold up no others. Whoever
-// has a slot waits for nothing but the gate.
+// Slots is a semaphore for work on the kernel. A request waits for locks and for etcd without a slot, so that requests that etcd
+// delays hold up no others. The holder of a slot waits only for the gate.
 type Slots chan struct{}
 
-// NewSlots makes as many slots, all free.
+// NewSlots makes n free slots.
 func NewSlots(n int) Slots { return make(Slots, n) }
 
 // Acquire waits for a slot until ctx ends.

@@ -9,29 +9,28 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// startPatience is how long after its caller began a request waits for an agent that has just started: as long as the plugin waits
-// for one that does not listen yet, so that to replace an agent fails nobody.
+// startPatience is how long after its caller began a request waits for an agent that has just started. The plugin waits as long
+// for the socket, so that replacing an agent fails no request.
 const startPatience = 5 * time.Second
 
-// startLook is how often a request looks meanwhile.
-const startLook = 10 * time.Millisecond
+// startPoll is the interval at which a request polls meanwhile.
+const startPoll = 10 * time.Millisecond
 
-// AwaitStart waits until this agent has settled what its node holds, for as long as the caller would wait for an agent that is
-// away. Before that an ADD would meet what is not known yet: the configuration, and what was lost. Its error says what the
-// agent waits for.
+// AwaitStart waits until this agent has settled, or until startPatience is over; its error then says what the agent waits for.
+// Before settling, an ADD would miss the configuration and what was lost.
 func (n *Node) AwaitStart(ctx context.Context, began allocator.Instant) error {
 	end := wire.Boottime() + startPatience
 	if began > 0 && began < wire.Boottime() {
 		end = began + startPatience
 	}
 	for {
-		reason := n.Waiting()
+		reason := n.WhyNotReady()
 		if reason == "" {
 			return nil
 		}
 		if wire.Boottime() >= end || ctx.Err() != nil {
 			return wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
 		}
-		task.Pause(ctx, startLook)
+		task.Pause(ctx, startPoll)
 	}
 }

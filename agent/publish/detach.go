@@ -13,11 +13,11 @@ import (
 	"github.com/berth-ipam/berth/lease/reservation"
 )
 
-// DetachTime is how long a DEL waits for etcd to learn of a detachment, so that the member can start elsewhere at
-// once; after that it is settled later.
+// DetachTime is how long a DEL waits for etcd to record the detachment, so that the member can start elsewhere at once. After
+// that it is published in the background.
 const DetachTime = 2 * time.Second
 
-// detachAll tells etcd of the detachments that it does not know yet, until it does.
+// detachAll publishes the pending detachments, until ctx ends.
 func (p *Publisher) detachAll(ctx context.Context) error {
 	for {
 		select {
@@ -31,7 +31,7 @@ func (p *Publisher) detachAll(ctx context.Context) error {
 	}
 }
 
-// DetachPending tells etcd of the detachments that the journal has pending.
+// DetachPending publishes the journal's pending detachments.
 func (p *Publisher) DetachPending(ctx context.Context) error {
 	pending := p.Journal.Pending()
 	if len(pending) == 0 {
@@ -64,8 +64,8 @@ func detachmentOf(d journal.Detachment) reservation.Detachment {
 	return reservation.Detachment{Pool: d.Pool, Addresses: d.Addresses, Identity: d.Identity, Attachment: d.Attachment, Epoch: d.Epoch}
 }
 
-// endPending ends the reservations that are to end with their detachment, and returns the detachments of the others. One that
-// cannot be ended now is tried again, and keeps no other.
+// endPending ends the reservations that end with their detachment, and returns the other detachments. One that fails is tried
+// again, and delays no other.
 func (p *Publisher) endPending(ctx context.Context, pending []journal.Detachment) (others []journal.Detachment, err error) {
 	for _, d := range pending {
 		end := p.Store.Reservations.EndMade
@@ -85,7 +85,7 @@ func (p *Publisher) endPending(ctx context.Context, pending []journal.Detachment
 	return others, err
 }
 
-// MergeDetachments joins the detachments of one identity's families into one, as a reservation of two families is let go of as one.
+// MergeDetachments merges the detachments of one identity's families, because a reservation of two families is detached as one.
 func MergeDetachments(all []reservation.Detachment) []reservation.Detachment {
 	at := map[allocator.Attachment]int{}
 	var out []reservation.Detachment
@@ -100,13 +100,13 @@ func MergeDetachments(all []reservation.Detachment) []reservation.Detachment {
 	return out
 }
 
-// DetachOrphan detaches a reservation that etcd attaches to this node and that no request and no container here has: what an
-// ADD left behind whose answer from etcd was lost. It reports whether it did.
+// DetachOrphan detaches a reservation that etcd attaches to this node without a container or request here: an ADD left it behind
+// when etcd's answer was lost. It reports whether it did.
 func (p *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool {
 	if r.Holder.Node != p.Name {
 		return false
 	}
-	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a request that has the lock is under way: it decides
+	wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond) // a request that holds the lock decides
 	defer cancel()
 	unlock, err := p.Locks.Lock(wait, r.Holder.Attachment)
 	if err != nil {
@@ -119,7 +119,7 @@ func (p *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool
 	d := reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 		Epoch: r.Epoch}
 	session := p.Gate.Session()
-	ours := session != nil && r.Revision > session.Generation() // since then the journal has all that was answered
+	ours := session != nil && r.Revision > session.Generation() // attached under this session, whose answers are in the journal
 	if ours {
 		return p.Store.Reservations.EndMade(ctx, d) == nil
 	}

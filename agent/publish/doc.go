@@ -1,3 +1,3 @@
-// Package publish lets etcd know what the journal says: the assignments of stateless addresses, the node's status, and which
-// reservations are not attached here any more.
+// Package publish writes to etcd what the journal records: the assignments of stateless addresses, the node's status, and
+// detachments of reservations.
 package publish

@@ -12,18 +12,18 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// orphanEvery is how often reservations are looked at that etcd attaches to this node and no container here has.
+// orphanEvery is how often orphaned reservations are reaped.
 const orphanEvery = time.Second
 
-// orphans are the reservations that etcd attaches to this node and that the journal did not know when the watch told:
-// those of ADDs that are under way, and what ADDs have left behind that failed without etcd's answer.
+// orphans are the reservations that etcd attaches to this node and that the journal did not know at the watch's update: those of
+// ADDs under way, and those that failed ADDs have left behind.
 type orphans struct {
 	mu  lockorder.Subject
 	all map[ipam.Address]record.Reservation
 }
 
-// Take brings in what the watch says. known tells whether the journal has the holder; no lock is held meanwhile.
-func (s *orphans) Take(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
+// Apply applies an update of the watch. known reports whether the journal has the holder; it is called without a lock.
+func (s *orphans) Apply(u kv.Update[record.Reservation], node string, known func(record.Reservation) bool) {
 	unknown := slices.DeleteFunc(slices.Clone(u.Set), func(r record.Reservation) bool {
 		return r.Holder == nil || r.Holder.Node != node || known(r)
 	})
@@ -49,7 +49,7 @@ func (s *orphans) list() (all []record.Reservation) {
 	return all
 }
 
-// drop forgets a stray, unless the watch has told of it anew.
+// drop forgets an orphan, unless the watch has delivered a newer record of it.
 func (s *orphans) drop(r record.Reservation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,8 +65,8 @@ func (p *Publisher) Knows(r record.Reservation) bool {
 	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
 }
 
-// reapOrphans detaches what nobody here has, so that the member can start elsewhere: by attachment and epoch, and under
-// the attachment's lock, which an ADD holds from before etcd is asked until the journal knows.
+// reapOrphans detaches orphaned reservations, so that the member can start elsewhere. It compares attachment and epoch, under the
+// attachment's lock, which an ADD holds from before its transaction until the journal has the result.
 func (p *Publisher) reapOrphans(ctx context.Context) error {
 	return task.Every(ctx, orphanEvery, func() {
 		for _, r := range p.Orphans.list() {

@@ -23,33 +23,33 @@ import (
 	"github.com/berth-ipam/berth/lease/rollout"
 )
 
-// A Publisher lets etcd know what the journal says: assignments, the node's status, and detachments.
+// A Publisher writes to etcd what the journal records: assignments, the node's status, and detachments.
 type Publisher struct {
 	*node.Node
 	isolator  *isolation.Isolator
 	addresses *addresses.Manager
 	backlog   *backlog.Backlog
-	status    func() record.Status // what the node tells the cluster of itself
+	status    func() record.Status // the node's present status
 
 	Orphans orphans
-	Detach  task.Signal // detachments wait for etcd
+	Detach  task.Signal // detachments are pending
 }
 
-// New makes a node's publisher. status is what the node tells the cluster of itself.
+// New makes a node's publisher. status returns the node's present status.
 func New(m *addresses.Manager, i *isolation.Isolator, b *backlog.Backlog, status func() record.Status) *Publisher {
 	return &Publisher{Node: m.Node, isolator: i, addresses: m, backlog: b, status: status, Detach: task.NewSignal()}
 }
 
-// Run lets etcd know, until ctx ends.
+// Run publishes, until ctx ends.
 func (p *Publisher) Run(ctx context.Context) error {
 	return task.All(ctx, p.publishAll, p.detachAll, p.reapOrphans)
 }
 
-// heartbeat is how often it is looked whether the node's status in etcd says what is so: it is written with what is published, but
-// stateful containers come and go without, and anybody may delete it.
+// heartbeat is how often the node's status in etcd is compared. It is written with assignments, but stateful containers come and
+// go without, and it can be deleted by hand.
 const heartbeat = 3 * time.Second
 
-// statusShown reports whether there is nothing to write: etcd has the status as it is, or the node has no session to write by.
+// statusShown reports whether there is nothing to write: etcd has the status, or the node has no session.
 func (p *Publisher) statusShown() bool {
 	session := p.Gate.Session()
 	return session == nil || rollout.Shows(session, p.status())
@@ -69,12 +69,12 @@ func (p *Publisher) publishAll(ctx context.Context) error {
 				continue
 			}
 		}
-		if p.Waiting() != "" {
+		if p.WhyNotReady() != "" {
 			continue // raised again when the node is ready
 		}
-		// The status first: what it says was applied is in the journal, and so in the backlog, by now.
+		// The status is computed first: the assignments of what it reports as applied are in the backlog by now.
 		status := p.status()
-		dirty := p.backlog.Take()
+		dirty := p.backlog.Pop()
 		err := p.publish(ctx, status, dirty)
 		if err != nil {
 			for d := range dirty {
@@ -100,15 +100,15 @@ func (p *Publisher) publish(ctx context.Context, status record.Status, dirty map
 	for d := range dirty {
 		pool, _, err := p.Pool(d.Pool)
 		if err != nil {
-			continue // the pool is gone, and with it what was published
+			continue // the pool is gone, with its assignments
 		}
 		if prefix := pool.BlockOf(d.Addr); p.addresses.Blocks.IsUnreadable(d.Pool, prefix) {
-			p.addresses.Blocks.Park(prefix, d) // until its record is mended
+			p.addresses.Blocks.Park(prefix, d) // until its record is repaired
 			continue
 		}
 		block, ok := p.addresses.Blocks.Of(pool, d.Addr)
 		if !ok || block.OwnerOf(d.Addr) != p.Name {
-			continue // lost: its new owner publishes
+			continue // lost: the new owner publishes
 		}
 		if k := block.ID(); !compared[k] {
 			compared[k] = true
@@ -117,7 +117,7 @@ func (p *Publisher) publish(ctx context.Context, status record.Status, dirty map
 		assignment := record.Assignment{Pool: d.Pool, Address: d.Addr}
 		e := p.Journal.Holder(d.Pool, d.Addr)
 		if e != nil && e.Isolated != nil {
-			continue // whose the address is, is for etcd to say, not for this node
+			continue // isolated: etcd decides whose the address is
 		}
 		if e != nil && e.Answered != 0 {
 			batch.Set = append(batch.Set, p.assignment(e, d.Addr))
@@ -127,7 +127,7 @@ func (p *Publisher) publish(ctx context.Context, status record.Status, dirty map
 	}
 	err = rollout.Publish(ctx, session, batch)
 	if bad, ok := errors.AsType[*kv.DamagedError](err); ok {
-		p.addresses.Blocks.Spoil(bad)
+		p.addresses.Blocks.NoteUnreadable(bad)
 	}
 	if lost, ok := errors.AsType[*block.LostError](err); ok && !broken.Settling {
 		p.addresses.Blocks.Put(lost.Block)
@@ -141,7 +141,7 @@ func (p *Publisher) assignment(e *journal.Entry, addr netip.Addr) record.Assignm
 		Since: e.Since}
 }
 
-// Republish puts every address into the backlog whose assignment in etcd differs from the journal.
+// Republish adds every address to the backlog whose assignment in etcd differs from the journal.
 func (p *Publisher) Republish(assignments []record.Assignment) {
 	in := map[ipam.Address]record.Assignment{}
 	for _, s := range assignments {

@@ -22,22 +22,22 @@ import (
 // answerPause is how long an agent waits before it tries again to answer, where its session has changed meanwhile.
 const answerPause = 200 * time.Millisecond
 
-// followQuestions answers whatever an operator's tool asks all agents.
-func (re *Reporter) followQuestions(ctx context.Context) error {
+// followRequests answers whatever an operator's tool asks all agents.
+func (re *Reporter) followRequests(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	return admin.FollowRequests(ctx, re.Store.KV, func(q record.ReportRequest) {
-		answering.Go(func() { re.answerQuestion(ctx, q) }) // there are few at a time: the store bounds them
+		answering.Go(func() { re.answerRequest(ctx, q) }) // there are few at a time: the store bounds them
 	})
 }
 
-// answerQuestion answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
-func (re *Reporter) answerQuestion(ctx context.Context, q record.ReportRequest) {
+// answerRequest answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
+func (re *Reporter) answerRequest(ctx context.Context, q record.ReportRequest) {
 	ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 	defer cancel()
 	if slices.Contains(q.Repair, re.Name) {
 		re.Log.Info("asked to settle anew", zap.String("by", q.Who))
-		re.detacher.SettleAnew(ctx)
+		re.detacher.Repair(ctx)
 	}
 	for ctx.Err() == nil {
 		session, answer, err := re.holdingsNow()

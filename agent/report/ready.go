@@ -52,7 +52,7 @@ func unavailable(err error) error { return wire.Errorf(wire.CodeUnavailable, "%w
 
 // serving says why this node can serve no ADD at all, or nil.
 func (re *Reporter) serving() error {
-	if reason := re.Waiting(); reason != "" {
+	if reason := re.WhyNotReady(); reason != "" {
 		return errors.New(reason)
 	}
 	if reason := re.Unreadable(); reason != "" {

@@ -32,7 +32,7 @@ func New(n *node.Node, m *addresses.Manager, u *update.Updater, d *attach.Detach
 }
 
 // Run answers reports that an operator's tool asks all agents for, until ctx ends.
-func (re *Reporter) Run(ctx context.Context) error { return re.followQuestions(ctx) }
+func (re *Reporter) Run(ctx context.Context) error { return re.followRequests(ctx) }
 
 // parameters are a selection as the one that reads them wants it.
 func parameters(s *wire.Select) map[string][]string {

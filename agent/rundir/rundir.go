@@ -50,12 +50,12 @@ func (k *Keeper) keepRunDir(ctx context.Context) error {
 		k.isolator.CutAgain()
 		k.keepJournal()
 		k.keepSocket(ctx)
-		k.missEtcd()
+		k.reportMissingEtcd()
 	})
 }
 
-// missEtcd tells that the socket of this machine's own etcd is gone, which only that etcd can make.
-func (k *Keeper) missEtcd() {
+// reportMissingEtcd tells that the socket of this machine's own etcd is gone, which only that etcd can make.
+func (k *Keeper) reportMissingEtcd() {
 	for _, endpoint := range k.Etcd {
 		path, is := strings.CutPrefix(endpoint, "unix://")
 		if !is {
@@ -99,7 +99,7 @@ func (k *Keeper) keepSocket(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // the agent is ending, and so is its socket
 	}
-	l, err := k.socket.Mend()
+	l, err := k.socket.Repair()
 	if err != nil {
 		k.Findings.Set(findingSocket, k.socket.Path,
 			fmt.Sprintf("somebody has removed the agent's socket or its spool, and they cannot be made anew: %v", err),

@@ -73,8 +73,8 @@ func (s *Socket) makeSpool() error {
 // Remove removes the socket's file: nobody answers there any more.
 func (s *Socket) Remove() { _ = os.Remove(s.Path) }
 
-// Mend makes the spool and the socket's file anew where somebody has removed them. The listener is nil where nobody has.
-func (s *Socket) Mend() (*net.UnixListener, error) {
+// Repair makes the spool and the socket's file anew where somebody has removed them. The listener is nil where nobody has.
+func (s *Socket) Repair() (*net.UnixListener, error) {
 	if err := s.makeSpool(); err != nil {
 		return nil, err
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// An Exchange moves addresses between nodes: it tells the others what is waited for here, gives of this node's to those who
-// wait, and gives back what is not needed.
+// An Exchange moves addresses between nodes: it publishes what this node's ADDs wait for, donates to other nodes that wait, and
+// returns what is not needed.
 type Exchange struct {
 	*node.Node
 	addresses *addresses.Manager
@@ -36,15 +36,15 @@ func New(m *addresses.Manager, b *backlog.Backlog) *Exchange {
 	return e
 }
 
-// Run demands, gives and gives back, until ctx ends.
+// Run demands, donates and returns addresses, until ctx ends.
 func (e *Exchange) Run(ctx context.Context) error {
-	return task.All(ctx, e.followDemands, e.demandAll, e.giveAll, e.giveBackIdle)
+	return task.All(ctx, e.followDemands, e.demandAll, e.donateAll, e.giveBackIdle)
 }
 
-// afterGift is how long a node whose demand has ended waits before it demands again: the gift is on its way.
-const afterGift = 20 * time.Millisecond
+// afterTransfer is how long a node waits after its demand has ended before it demands again: the transfer is in flight.
+const afterTransfer = 20 * time.Millisecond
 
-// demands are those of all nodes as the watch tells, this one's among them.
+// demands is the watch's view of all nodes' demands, including this one's.
 type demands struct {
 	mu   lockorder.Subject
 	all  map[demandKey]record.Demand
@@ -53,8 +53,8 @@ type demands struct {
 
 type demandKey struct{ pool, node string }
 
-// take brings in what the watch says, and reports whether the node's own have changed.
-func (d *demands) take(u kv.Update[record.Demand], node string) (own bool) {
+// apply applies an update of the watch, and reports whether this node's own demands have changed.
+func (d *demands) apply(u kv.Update[record.Demand], node string) (own bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.seen = u.Revision; u.Full || d.all == nil {
@@ -71,7 +71,7 @@ func (d *demands) take(u kv.Update[record.Demand], node string) (own bool) {
 	return own
 }
 
-// put brings in one of this node, unless the watch has told what came of it already.
+// put adds a demand of this node, unless the watch has passed it already.
 func (d *demands) put(demand record.Demand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,7 +80,7 @@ func (d *demands) put(demand record.Demand) {
 	}
 }
 
-// drop ends one of which it is known that it is met; the watch says so later.
+// drop removes a demand that is known to be met, before the watch does.
 func (d *demands) drop(demand record.Demand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,7 +90,7 @@ func (d *demands) drop(demand record.Demand) {
 	}
 }
 
-// split gives those of a node, by pool, and all the rest.
+// split returns the demands of a node by pool, and all the others.
 func (d *demands) split(node string) (own map[string]record.Demand, others []record.Demand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,12 +105,12 @@ func (d *demands) split(node string) (own map[string]record.Demand, others []rec
 	return own, others
 }
 
-// followDemands keeps the view of who waits for addresses.
+// followDemands keeps the view of demands.
 func (e *Exchange) followDemands(ctx context.Context) error {
 	return e.Store.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) {
 		node.Report(e.Node, u)
-		if e.demands.take(u, e.Name) {
-			time.AfterFunc(afterGift, e.addresses.Waiters.Signal.Raise)
+		if e.demands.apply(u, e.Name) {
+			time.AfterFunc(afterTransfer, e.addresses.Waiters.Signal.Raise)
 		}
 		if len(u.Set) > 0 {
 			e.addresses.ToGive.Raise()
@@ -118,7 +118,7 @@ func (e *Exchange) followDemands(ctx context.Context) error {
 	})
 }
 
-// demandAll asks the other nodes for addresses as long as an ADD waits here, and no longer.
+// demandAll keeps demands in etcd as long as ADDs wait here.
 func (e *Exchange) demandAll(ctx context.Context) error {
 	for {
 		select {
@@ -127,7 +127,7 @@ func (e *Exchange) demandAll(ctx context.Context) error {
 		case <-e.addresses.Waiters.Signal:
 		}
 		if err := e.demandOnce(ctx); err != nil {
-			e.Log.Debug("cannot tell the others what is waited for yet", zap.Error(err))
+			e.Log.Debug("cannot publish this node's demands yet", zap.Error(err))
 			task.Pause(ctx, 200*time.Millisecond)
 			e.addresses.Waiters.Signal.Raise()
 		}
@@ -156,7 +156,7 @@ func (e *Exchange) demandOnce(ctx context.Context) error {
 	}
 	for pool, d := range wanted {
 		if there, ok := own[pool]; ok && asksFor(there, d) {
-			continue // to write it anew would only disturb a gift under way
+			continue // rewriting it would only disturb a transfer in flight
 		}
 		if d, err = block.Demand(ctx, session, d); err != nil {
 			return err

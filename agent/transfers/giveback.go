@@ -14,13 +14,12 @@ import (
 )
 
 const (
-	giveBackEvery = 10 * time.Second       // how often blocks that are not needed are looked for
+	giveBackEvery = 10 * time.Second       // how often unneeded blocks are returned
 	drainEvery    = 200 * time.Millisecond // how often while a pool is drained
 )
 
-// giveBackIdle returns the blocks in which nothing is held or kept for its app, beyond what one block has to spare; of a
-// pool that is gone, all, and all in a stateful range, where a block is a node's only by somebody's hand. Those of a pool
-// that is drained it returns at once.
+// giveBackIdle returns the blocks in which nothing is held or kept for its app, as long as one block's worth of addresses
+// remains. Of a removed pool and in stateful ranges it returns all; of a drained pool it does so at once.
 func (e *Exchange) giveBackIdle(ctx context.Context) error {
 	for last := time.Now(); ; {
 		wait := giveBackEvery - time.Since(last)
@@ -44,7 +43,7 @@ func (e *Exchange) giveBackIdle(ctx context.Context) error {
 	}
 }
 
-// drains reports whether this node has something of a pool that is drained.
+// drains reports whether this node owns addresses of a pool that is drained.
 func (e *Exchange) drains() (drains bool) {
 	pools := e.Config().Pools
 	e.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
@@ -53,16 +52,16 @@ func (e *Exchange) drains() (drains bool) {
 	return drains
 }
 
-// GiveBackBlocks returns what is idle of the pools that it is to look at.
+// GiveBackBlocks returns the idle blocks of the pools that looked picks.
 func (e *Exchange) GiveBackBlocks(ctx context.Context, looked func(pool string) bool) {
 	session, err := e.Holding(allocator.Stateless)
 	if err != nil || e.backlog.Len() > 0 {
-		return // what etcd shows of a block is to be right before its owner changes
+		return // a block's assignments in etcd must be current before its owner changes
 	}
 	for _, o := range e.idle(looked) {
 		after, err := block.Release(ctx, session, o.Block, o.Part)
 		if err != nil && !Definite(err) {
-			e.Log.Warn("whether a block was given back is in doubt", zap.Stringer("block", o.Part), zap.Error(err))
+			e.Log.Warn("block return outcome unknown; resolving by rewriting the block record", zap.Stringer("block", o.Part), zap.Error(err))
 			e.addresses.MarkIndeterminate(o)
 			continue
 		}
@@ -75,7 +74,7 @@ func (e *Exchange) GiveBackBlocks(ctx context.Context, looked func(pool string) 
 	}
 }
 
-// idle takes at most one part of each space out of the allocator: one that leaves a block's worth of free addresses.
+// idle withdraws at most one part of each space: one that leaves a block's worth of free addresses.
 func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFlight) {
 	now, pools := wire.Boottime(), e.Config().Pools
 	for _, k := range e.addresses.Pools.Keys() {
@@ -83,11 +82,11 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 			continue
 		}
 		p, wanted := pools[k.Pool]
-		o := e.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+		o := e.addresses.Withdraw(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			c := s.Counts()
 			for _, part := range s.Idle(now) {
 				if wanted && e.addresses.Blocks.IsUnreadable(k.Pool, p.BlockOf(part.Addr())) {
-					continue // nobody can write what its record is to be
+					continue // its record is unreadable and cannot be rewritten
 				}
 				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {
 					continue
@@ -105,5 +104,5 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 	return all
 }
 
-// sizeOf is how many a part has.
+// sizeOf is the number of addresses of a part.
 func sizeOf(p netip.Prefix) int { return 1 << (p.Addr().BitLen() - p.Bits()) }

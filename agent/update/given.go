@@ -18,8 +18,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// Given is what an ADD tells of a pool that no roll-out can bring to a running container: name resolution, which the
-// runtime has written into it, and where another plugin makes the interface all that is said of that.
+// Given is what an ADD returns of a pool that no roll-out can change: name resolution, which the runtime has written into the
+// container, and in the IPAM role all of it.
 func Given(role string, pool *allocator.Pool) *journal.Given {
 	g := &journal.Given{DNS: pool.DNS}
 	if role == wire.IPAM {
@@ -28,8 +28,8 @@ func Given(role string, pool *allocator.Pool) *journal.Given {
 	return g
 }
 
-// outdated are the containers that lack something of the configuration which only a new container can get, with the
-// reasons. Of those whose journal does not say what they were given, etcd's history is asked.
+// outdated are the containers that only a new container could bring up to date, with the reasons. Where the journal does not
+// record what a container was given, etcd's history is read.
 func (u *Updater) outdated(ctx context.Context, entries []*journal.Entry, config *config.Config) map[allocator.Attachment]string {
 	reasons := map[allocator.Attachment]string{}
 	var unrecorded []*journal.Entry
@@ -66,7 +66,7 @@ func (u *Updater) outdated(ctx context.Context, entries []*journal.Entry, config
 	return reasons
 }
 
-// lacks says what of its pool's present configuration a container can get only by being made anew; empty: nothing.
+// lacks says what of its pool's present configuration a container can get only by being recreated; empty: nothing.
 func lacks(e *journal.Entry, pool *allocator.Pool) string {
 	const remake = ", and a running container cannot get it: it must be made anew"
 	if e.Given.Unknown {
@@ -93,8 +93,8 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 	return fmt.Sprintf("it lacks the present %s (another plugin made its interface)%s", strings.Join(names, ", "), remake)
 }
 
-// recallGiven finds out by etcd's history what containers were given of which the journal does not say it: it is of an
-// older release, or was lost. It records that in the journal and returns the new entries.
+// recallGiven finds in etcd's history what containers were given whose journal entry lacks it: the entry is of an older release,
+// or was lost. It writes that into the journal and returns the new entries.
 func (u *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (map[allocator.Attachment]*journal.Entry, error) {
 	history, err := u.Store.Config.History(ctx)
 	damaged, bad := errors.AsType[*kv.DamagedError](err)
@@ -102,7 +102,7 @@ func (u *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (ma
 		return nil, err
 	}
 	if bad {
-		history = nil // it cannot tell any more
+		history = nil // the history is damaged
 		u.Log.Warn("etcd's history of the configuration has a damaged record: containers of which the journal does not say what they "+
 			"were given count as outdated until they are made anew", zap.Error(damaged))
 	}
@@ -119,8 +119,8 @@ func (u *Updater) recallGiven(ctx context.Context, entries []*journal.Entry) (ma
 	return recorded, nil
 }
 
-// recordGiven writes into the journal what a container was given, unless an ADD has done so meanwhile. It returns nil where
-// the container has gone.
+// recordGiven writes into the journal what a container was given, unless an ADD has done so meanwhile. It returns nil if the
+// container is gone.
 func (u *Updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.Given) (*journal.Entry, error) {
 	unlock, err := u.Locks.Lock(ctx, e.Attachment)
 	if err != nil {
@@ -139,7 +139,7 @@ func (u *Updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.
 	return now, err
 }
 
-// recall is what a container was given, if all that its pool has told since it was made is the same; else it is unknown.
+// recall is what a container was given, if its pool has had the same ever since the container was made; else it is unknown.
 func recall(history []record.HistoryEntry, e *journal.Entry) *journal.Given {
 	since := e.Revision
 	if e.Role == wire.Interface {

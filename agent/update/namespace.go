@@ -11,8 +11,8 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// openNamespace opens the network namespace of a running container: by the path that the runtime named, if the agent
-// sees it there, else by a process that lives in it. An agent keeps none open, since an open namespace stays alive.
+// openNamespace opens the network namespace of a running container, by the runtime's path if the agent sees it, else by a process
+// in it. An agent keeps none open, because an open namespace stays alive.
 func (u *Updater) openNamespace(e *journal.Entry) (*os.File, error) {
 	if f, err := openSame(e.Netns, e.Inode); err == nil {
 		return f, nil
@@ -30,7 +30,7 @@ func (u *Updater) openNamespace(e *journal.Entry) (*os.File, error) {
 		"share the host's /run and process ids", e.Netns, e.Attachment)
 }
 
-// openSame opens path if it is the network namespace of that inode.
+// openSame opens path if it is the network namespace with that inode.
 func openSame(path string, want uint64) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func openSame(path string, want uint64) (*os.File, error) {
 	return f, nil
 }
 
-// Inode tells the namespaces of a running kernel apart (ioctl_nsfs(2)).
+// Inode identifies a namespace of a running kernel (ioctl_nsfs(2)).
 func Inode(f *os.File) (uint64, error) {
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil {

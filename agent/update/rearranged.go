@@ -11,21 +11,21 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// rearranged are the containers that a roll-out cannot reach, since somebody has rearranged their interfaces. A roll-out tries
-// each once for what it is to bring.
+// rearranged are the containers that a roll-out cannot update because their interfaces were rearranged by hand. A roll-out tries
+// each one once for each wiring.
 type rearranged struct {
 	mu    lockorder.Subject
 	known map[allocator.Attachment]beyond
 }
 
-// beyond is why an attachment of a life of its own cannot be brought to a wiring.
+// beyond is why an attachment cannot be brought to a wiring.
 type beyond struct {
 	began  allocator.Instant
 	wiring journal.Wiring
 	reason string
 }
 
-// why is the reason that an entry is known for not to be reached; empty: none.
+// why is the known reason why an entry cannot be updated; empty: none.
 func (r *rearranged) why(e *journal.Entry, pool *allocator.Pool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -35,7 +35,7 @@ func (r *rearranged) why(e *journal.Entry, pool *allocator.Pool) string {
 	return ""
 }
 
-// add takes in why an entry was not brought to its pool's present configuration, and says it in words.
+// add records why an entry was not brought to its pool's present configuration, and returns the reason as text.
 func (r *rearranged) add(e *journal.Entry, pool *allocator.Pool, err error) (reason string) {
 	if _, ok := errors.AsType[*netops.RearrangedError](err); !ok {
 		return err.Error()
@@ -50,7 +50,7 @@ func (r *rearranged) add(e *journal.Entry, pool *allocator.Pool, err error) (rea
 	return reason
 }
 
-// keep forgets those that do not lag.
+// keep forgets containers that do not lag.
 func (r *rearranged) keep(lagging map[allocator.Attachment]string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

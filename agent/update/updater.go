@@ -51,15 +51,15 @@ func (u *Updater) Run(ctx context.Context) error { return u.rollOut(ctx) }
 const (
 	rolloutParallel = 8 // containers that are brought to a new configuration at once
 	rolloutRetry    = time.Second
-	bridgeRetry     = time.Minute // while a container cannot be reached that goes by a former gateway
-	namedLaggards   = 200         // how many containers that lag the node's status names
+	bridgeRetry     = time.Minute // while a container that cannot be updated uses a former gateway
+	namedLaggards   = 200         // how many lagging containers the node's status names
 	namedFindings   = 50          // how many findings it names: the value of a key in etcd is bounded
 )
 
-// lagging are the containers that have not got the present configuration, and the last revision that all of them had.
+// lagging are the containers without the present configuration, and the last revision that all of them had.
 type lagging struct {
 	mu      lockorder.Subject
-	seen    int64 // the revision that reasons speak of
+	seen    int64 // the revision of reasons
 	applied int64 // the newest that all of them have
 	live    int64 // the newest that all of them have as far as a running one can get it
 	bridges bool  // every bridge has what seen says
@@ -89,8 +89,8 @@ func (l *lagging) reset() {
 	l.seen, l.applied, l.live = 0, 0, 0
 }
 
-// Set takes the outcome of a roll-out of one revision: which containers lag, and whether every bridge has it. It reports
-// whether that is news.
+// Set records the outcome of a roll-out of one revision: which containers lag, and whether every bridge has it. It reports
+// whether anything has changed.
 func (l *lagging) Set(revision int64, bridges bool, reasons map[allocator.Attachment]record.Lag) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +105,7 @@ func (l *lagging) Set(revision int64, bridges bool, reasons map[allocator.Attach
 	return news
 }
 
-// Drop forgets a container that is gone or was made anew, and reports whether that is news.
+// Drop forgets a container that is gone or was recreated, and reports whether it lagged.
 func (l *lagging) Drop(at allocator.Attachment) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +122,7 @@ func (l *lagging) Drop(at allocator.Attachment) bool {
 	return true
 }
 
-// Outdated is how many containers must be made anew.
+// Outdated is how many containers must be recreated.
 func (l *lagging) Outdated() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,7 +138,7 @@ func remakes(reasons map[allocator.Attachment]record.Lag) (n int) {
 	return n
 }
 
-// Status is what the node tells the cluster of itself.
+// Status is the node's present status.
 func (u *Updater) Status() record.Status {
 	s := record.Status{Address: u.Address, Version: u.Version, Containers: u.Journal.Len()}
 	all := u.Findings.List()
@@ -147,8 +147,8 @@ func (u *Updater) Status() record.Status {
 	return s
 }
 
-// into tells which containers lag: of many first those that a running one could follow, and the same ones each time, since the
-// status is written when it changes.
+// into adds lagging containers to the status. Of too many it names those that a running one could follow first, and the same ones
+// each time, because the status is written when it changes.
 func (l *lagging) into(s *record.Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,20 +184,20 @@ func (u *Updater) rollOut(ctx context.Context) error {
 		bridges := u.Host.WithdrawGateways()
 		if u.Lagging.Set(config.Revision, bridges, reasons) {
 			u.logLagging(config.Revision, reasons)
-			u.backlog.Signal.Raise() // the status tells it
+			u.backlog.Signal.Raise() // the status has changed
 		}
 		switch retry = nil; {
 		case u.Lagging.Rearranged.Count() < len(reasons), !bridges && len(reasons) == 0:
 			retry = time.After(rolloutRetry)
-		case !bridges: // those that cannot be reached go by former gateways
+		case !bridges: // containers that cannot be updated use former gateways
 			retry = time.After(bridgeRetry)
 		}
 	}
 }
 
-// bringTo brings every container to a configuration and returns those that did not get there, with the reasons.
+// bringTo brings every container to a configuration, and returns those that failed, with the reasons.
 func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
-	u.Host.Look() // its bridges come first
+	u.Host.Look() // bridges come first
 	reasons := map[allocator.Attachment]string{}
 	var mu sync.Mutex
 	var work errgroup.Group
@@ -223,7 +223,7 @@ func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[alloca
 			return nil
 		})
 	}
-	_ = work.Wait() // the reasons tell
+	_ = work.Wait() // errors are in the reasons
 	u.Lagging.Rearranged.keep(reasons)
 	return reasons
 }
@@ -243,8 +243,8 @@ func (u *Updater) logLagging(revision int64, reasons map[allocator.Attachment]re
 	}
 }
 
-// current reports whether an entry has what its pool says of running containers. What another plugin wired, and name
-// resolution, are out of Berth's hands: outdated sees to them.
+// current reports whether an entry has what its pool configures for running containers. Interfaces of other plugins and name
+// resolution are outdated's.
 func current(e *journal.Entry, pool *allocator.Pool) bool {
 	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
 }
@@ -258,7 +258,7 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	defer unlock()
 	e := u.Journal.Get(at)
 	if e == nil {
-		return nil // it has gone meanwhile
+		return nil // it is gone
 	}
 	pool := config.Pools[e.Pool]
 	next := *e

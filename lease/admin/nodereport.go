@@ -75,8 +75,9 @@ func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patie
 }
 
 // place puts the question into a free slot, and returns which nodes had a session at the revision of that.
-func (s *NodeReports) place(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
-	err error) {
+func (s *NodeReports) place(
+	ctx context.Context, q record.ReportRequest, id clientv3.LeaseID,
+) (slot string, at int64, live []string, err error) {
 	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
 	for _, n := range rand.Perm(requestSlots) {
 		slot = strconv.Itoa(n + 1)

@@ -10,7 +10,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestAQuestionIsHeardInTheNextLifeOfEtcd(t *testing.T) {
+func TestARequestReachesFollowersInTheNextIncarnationOfTheStore(t *testing.T) {
 	m, s := lab.GoneBack(t)
 	heard := make(chan string, 100)
 	m.Beside(func(ctx context.Context) {
@@ -34,6 +34,6 @@ func TestAQuestionIsHeardInTheNextLifeOfEtcd(t *testing.T) {
 	}
 	ask("before")
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	ask("after")
 }

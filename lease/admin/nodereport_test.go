@@ -32,7 +32,7 @@ func answering(l *lab.Lab, s *lab.Store, x *lab.Joined, a record.NodeReport) {
 	})
 }
 
-func TestEveryLiveNodeIsAskedAndTheSilentOnesAreNamed(t *testing.T) {
+func TestEveryLiveNodeIsAskedForAReportAndTheSilentOnesAreNamed(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	for _, name := range []string{"n1", "n2"} {
@@ -65,7 +65,7 @@ func TestEveryLiveNodeIsAskedAndTheSilentOnesAreNamed(t *testing.T) {
 	}
 }
 
-func TestOnlyTheLiveSessionAnswersAndOnlyWhileTheQuestionIsThere(t *testing.T) {
+func TestOnlyTheLiveSessionReportsAndOnlyWhileTheRequestIsThere(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	former := l.Join(s, "n1")
@@ -116,7 +116,7 @@ func TestTheSlotsBoundHowMuchIsAskedAtOnce(t *testing.T) {
 	}
 }
 
-func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
+func TestAThousandAttachmentsFitIntoAReportAndMoreAreCounted(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	many := func(n int) (a record.NodeReport) {
@@ -147,7 +147,7 @@ func TestAThousandAttachmentsFitIntoAnAnswerAndMoreAreCounted(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsWrittenAlsoWhereItsSpacesAloneAreTooMuch(t *testing.T) {
+func TestAReportIsWrittenAlsoWhereItsSpacesAloneAreTooMuch(t *testing.T) {
 	space := record.HeldSpace{Pool: "default", Parts: slices.Repeat([]netip.Prefix{lab.Prefix("10.42.16.0/26")},
 		record.MaxAnswer/len("10.42.16.0/26"))}
 	a := record.NodeReport{Notes: []record.BadNote{{Path: "one"}}, Spaces: []record.HeldSpace{space}}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -106,8 +107,9 @@ func (s *Store) removeNode(ctx context.Context, name string, o RemoveOptions) (r
 
 // waitOut waits until the right has run out over what the node holds. It looks again all the while: a node that comes
 // back rewrites its key.
-func (s *Store) waitOut(ctx context.Context, name string, b session.Registration, waiting func(time.Duration)) (waited time.Duration,
-	err error) {
+func (s *Store) waitOut(
+	ctx context.Context, name string, b session.Registration, waiting func(time.Duration),
+) (waited time.Duration, err error) {
 	const look = time.Second
 	began := time.Now() // its monotonic part counts
 	right, err := s.rightOf(ctx, name, b)
@@ -135,8 +137,11 @@ func (s *Store) waitOut(ctx context.Context, name string, b session.Registration
 	}
 }
 
-// rightOf is the longest right that the node had to anything that it holds. A node without a record is removed to have fenced as the
-// settings say.
+// errSettingsUnknown says that nobody can tell how long a node without a record may use what it holds.
+var errSettingsUnknown = errors.New("its record is gone, and which settings it followed is not known: mend them first (berthctl doctor)")
+
+// rightOf is the longest right that the node had to anything that it holds, or may hold. A node without a record is taken to have
+// fenced as the settings say.
 func (s *Store) rightOf(ctx context.Context, name string, b session.Registration) (time.Duration, error) {
 	var by record.Settings
 	switch {
@@ -144,6 +149,9 @@ func (s *Store) rightOf(ctx context.Context, name string, b session.Registration
 		config, err := s.config.Read(ctx)
 		if err != nil {
 			return 0, err
+		}
+		if config.Unsettled {
+			return 0, errSettingsUnknown
 		}
 		by = config.Settings
 	case b.Node.Removed != nil:
@@ -155,9 +163,9 @@ func (s *Store) rightOf(ctx context.Context, name string, b session.Registration
 	switch {
 	case err != nil:
 		return 0, err
-	case held.owns:
+	case held.mayOwn:
 		return time.Duration(max(by.AddressLease, by.Session)), nil
-	case len(held.reservations) > 0 && by.Fencing != record.FencingEvidence:
+	case held.mayHold && by.Fencing != record.FencingEvidence:
 		return time.Duration(by.Session), nil
 	}
 	return 0, nil

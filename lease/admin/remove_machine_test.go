@@ -21,7 +21,7 @@ func TestARemovedNodesOwnAddressesAreGivenBack(t *testing.T) {
 	l.Check(err)
 	blocks, err := s.Blocks.List(t.Context())
 	l.Check(err)
-	if len(blocks) != 1 || !blocks[0].OwnedBy(record.OwnerStateful) || len(blocks[0].Parts) != 1 {
+	if len(blocks) != 1 || !lab.OwnedBy(blocks[0], record.OwnerStateful) || len(blocks[0].Parts) != 1 {
 		t.Errorf("the blocks are %+v", blocks)
 	}
 }

@@ -55,7 +55,7 @@ func holdings(l *lab.Lab, s *lab.Store, name string, blocks, assignments, reserv
 	return x
 }
 
-// left fails unless nothing is a node's any more, and its gravestone is there.
+// left fails unless nothing is a node's any more, and its tombstone is there.
 func left(l *lab.Lab, s *lab.Store, name string) {
 	l.Helper()
 	state, err := s.Admin.State(l.Context())
@@ -78,7 +78,7 @@ func left(l *lab.Lab, s *lab.Store, name string) {
 	}
 }
 
-func TestARemovedNodeGivesAllBackAndLeavesAGravestone(t *testing.T) {
+func TestARemovedNodeGivesAllBackAndLeavesATombstone(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	holdings(l, s, "n1", 3, 150, 4)
@@ -152,7 +152,7 @@ func TestANodeThatWasNeverThereIsNotRemoved(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	if nodes, _ := s.Admin.State(t.Context()); len(nodes.Nodes) > 0 {
-		t.Errorf("a gravestone was put for it: %v", nodes.Nodes)
+		t.Errorf("a tombstone was put for it: %v", nodes.Nodes)
 	}
 }
 
@@ -248,18 +248,18 @@ func TestNothingComesBetweenALookAndARemoval(t *testing.T) {
 			l.Check(err)
 			if what != "what it owns" {
 				change(l, s)
-				if stone, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen); !isReturned(err) {
-					t.Errorf("it was buried under %d: %v", stone, err)
+				if at, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen); !isReturned(err) {
+					t.Errorf("a tombstone was written at %d: %v", at, err)
 				}
 				seen, err = s.Sessions.Lookup(t.Context(), "n1")
 				l.Check(err)
 			}
-			grave, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen)
+			tombstone, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen)
 			l.Check(err)
 			held, err := s.Admin.HeldBy(t.Context(), "n1")
 			l.Check(err)
 			change(l, s)
-			taken, err := s.Admin.RemoveAll(t.Context(), "n1", grave, held)
+			taken, err := s.Admin.RemoveAll(t.Context(), "n1", tombstone, held)
 			if taken != (admin.Removal{}) || isReturned(err) != (what != "what it owns") {
 				t.Errorf("taken was %+v: %v", taken, err)
 			}

@@ -18,7 +18,7 @@ func TestTheStateIsAllOfOneRevisionAndNamesWhatCannotBeRead(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
-	l.Meet(s, "n1", session.Past{})
+	l.Handshake(s, "n1", session.Past{})
 	x := l.Join(s, "n1")
 	_, err := block.Claim(t.Context(), x.Session, "default", config.PoolRevisions["default"], lab.Prefix("10.42.64.0/26"))
 	l.Check(err)
@@ -69,7 +69,7 @@ func TestTheStateIsReadInPages(t *testing.T) {
 	}
 }
 
-func TestARemedyIsCarriedOutOnlyWhileAllIsAsItWasRead(t *testing.T) {
+func TestARepairIsCarriedOutOnlyWhileAllIsAsItWasRead(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	l.Join(s, "n1")

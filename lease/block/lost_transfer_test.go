@@ -16,8 +16,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A giver hears nothing of its gift. Only writing the block tells what became of it, and a late one does nothing then.
-func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
+// A donor learns nothing of its transfer. Only writing the block tells what became of it, and a late one does nothing then.
+func TestATransferWhoseOutcomeIsUnknownIsResolvedByWriting(t *testing.T) {
 	l, _, n, b := given(t)
 	w := l.Wire()
 	cut := l.Store(func(o *kv.Options) { o.Endpoints = []string{w.Endpoint} })
@@ -38,9 +38,9 @@ func TestAGiftInDoubtIsSettledByWriting(t *testing.T) {
 	}
 	_, err = block.Transfer(t.Context(), donor.Session, b, lab.Prefix("10.42.16.32/27"), d)
 	if _, ok := errors.AsType[*block.LostError](err); !ok {
-		t.Error("a gift from before the settling was carried out after it")
+		t.Error("a transfer from before the settling was carried out after it")
 	}
-	// And one that was carried out, unheard.
+	// And one that was carried out, with its answer lost.
 	after, err := block.Transfer(t.Context(), donor.Session, now, lab.Prefix("10.42.16.32/27"), d)
 	l.Check(err)
 	if got, err := block.Resolve(t.Context(), donor.Session, now); err != nil || got.Revision != after.Revision ||

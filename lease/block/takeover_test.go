@@ -11,24 +11,24 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestWhatAnAbsentNodeHasIsTakenAndMarked(t *testing.T) {
+func TestWhatAnAbsentNodeHasIsTakenOverAndMarked(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	b, gone := l.Away(config, "n2", "10.42.16.0/26")
 	taker := l.Join(l.Store(), "n1")
 	got, err := block.TakeOver(t.Context(), taker.Session, b, config.PoolRevisions["default"], gone)
 	l.Check(err)
-	if !got.OwnedBy("n1") || !got.Parts[0].Taken || got.Revision <= b.Revision {
+	if !lab.OwnedBy(got, "n1") || !got.Parts[0].Taken || got.Revision <= b.Revision {
 		t.Errorf("taken was %+v", got)
 	}
 	blocks, err := l.Store().Blocks.List(t.Context())
 	l.Check(err)
-	if len(blocks) != 1 || !blocks[0].OwnedBy("n1") || !blocks[0].Parts[0].Taken {
+	if len(blocks) != 1 || !lab.OwnedBy(blocks[0], "n1") || !blocks[0].Parts[0].Taken {
 		t.Errorf("etcd has %+v", blocks)
 	}
 }
 
-func TestOnlyTheAbsentNodesPartsAreTaken(t *testing.T) {
+func TestOnlyTheAbsentNodesPartsAreTakenOver(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
@@ -62,7 +62,7 @@ func TestAReturnIsTheVeto(t *testing.T) {
 	l.Check(take())
 }
 
-func TestNothingIsTakenFromANodeThatIsThere(t *testing.T) {
+func TestNothingIsTakenOverFromANodeThatIsThere(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	there := l.Join(l.Store(), "n2")
@@ -90,7 +90,7 @@ func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case err == nil && got.OwnedBy(name):
+			case err == nil && lab.OwnedBy(got, name):
 				won++
 			case !is || lost.Block.Revision == 0:
 				t.Errorf("%s: %+v, %v", name, got, err)
@@ -103,7 +103,7 @@ func TestOfTwoWhoTakeOneHasIt(t *testing.T) {
 	}
 }
 
-func TestATakeByAnOlderConfigurationFails(t *testing.T) {
+func TestATakeoverByAnOlderConfigurationFails(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	b, gone := l.Away(config, "n2", "10.42.16.0/26")

@@ -38,7 +38,7 @@ func blockNow(l *lab.Lab) record.Block {
 	return blocks[0]
 }
 
-func TestAGiftMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
+func TestATransferMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
 	l, _, n, b := given(t)
 	batch := rollout.Batch{Blocks: []record.Block{b}, Set: lab.Assignments(lab.Addr("10.42.16.20"), 30)}
 	l.Check(rollout.Publish(t.Context(), n[0].Session, batch))
@@ -51,7 +51,7 @@ func TestAGiftMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
 	l.Check(err)
 	now, parts := blockNow(l), lab.Parts("10.42.16.0/27", "n1", "10.42.16.32/27", "n2")
 	if !slices.Equal(now.Parts, parts) || now.Revision != after.Revision {
-		t.Errorf("the block is %+v, the gift says %+v", now, after)
+		t.Errorf("the block is %+v, the transfer says %+v", now, after)
 	}
 	if got := demandsNow(l); len(got) != 0 {
 		t.Errorf("the demands are %+v", got)
@@ -63,20 +63,20 @@ func TestAGiftMovesThePartEndsTheDemandAndWhatWasPublished(t *testing.T) {
 	}
 }
 
-func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
+func TestATransferToADemandThatIsMetMovesNothing(t *testing.T) {
 	l, revision, n, b := given(t)
 	other, err := block.Claim(t.Context(), n[1].Session, "default", revision, lab.Prefix("10.42.17.0/26"))
 	l.Check(err)
 	for range 20 {
 		d := l.Demand(n[2])
-		givers := []struct {
+		donors := []struct {
 			x    *lab.Joined
 			b    *record.Block
 			part netip.Prefix
 		}{{n[0], &b, lab.Prefix("10.42.16.8/32")}, {n[1], &other, lab.Prefix("10.42.17.8/32")}}
-		errs := make([]error, len(givers))
+		errs := make([]error, len(donors))
 		var wait sync.WaitGroup
-		for i, g := range givers {
+		for i, g := range donors {
 			wait.Go(func() { *g.b, errs[i] = block.Transfer(t.Context(), g.x.Session, *g.b, g.part, d) })
 		}
 		wait.Wait()
@@ -87,10 +87,10 @@ func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
 		if errs[won] != nil || !errors.Is(errs[1-won], block.ErrDemandMet) {
 			t.Fatalf("the gifts: %v; %v", errs[0], errs[1])
 		}
-		if loser := givers[1-won]; !loser.b.Owned(loser.part, loser.x.Node().Name) {
+		if loser := donors[1-won]; !loser.b.Owned(loser.part, loser.x.Node().Name) {
 			t.Fatalf("the loser's block is %+v", loser.b)
 		}
-		back := givers[won]
+		back := donors[won]
 		*back.b, err = block.Release(t.Context(), n[2].Session, *back.b, back.b.Prefix)
 		l.Check(err)
 		*back.b, err = block.Claim(t.Context(), back.x.Session, "default", revision, back.b.Prefix)
@@ -98,7 +98,7 @@ func TestWhoGivesToADemandThatIsMetGivesNothing(t *testing.T) {
 	}
 }
 
-func TestNothingIsGivenThatIsNotAsItWas(t *testing.T) {
+func TestNothingIsTransferredThatIsNotAsItWas(t *testing.T) {
 	l, revision, n, b := given(t)
 	part, d := lab.Prefix("10.42.16.32/27"), l.Demand(n[1])
 	settled, err := block.Resolve(t.Context(), n[0].Session, b)
@@ -122,7 +122,7 @@ func TestNothingIsGivenThatIsNotAsItWas(t *testing.T) {
 	}
 }
 
-func TestNothingIsGivenToTheDead(t *testing.T) {
+func TestNothingIsTransferredToADeadNode(t *testing.T) {
 	l, _, n, b := given(t)
 	dying := l.JoinBriefly(l.Store(), "n9")
 	d := l.Demand(dying)
@@ -137,12 +137,12 @@ func TestNothingIsGivenToTheDead(t *testing.T) {
 	}
 }
 
-func TestAGiverThatHasStartedAnewGivesNothingLate(t *testing.T) {
+func TestADonorThatHasStartedAnewTransfersNothingLate(t *testing.T) {
 	l, _, n, b := given(t)
 	d := l.Demand(n[1])
 	again := l.Join(l.Store(), "n1")
 	if err := lab.Second(block.Transfer(t.Context(), n[0].Session, b, lab.Prefix("10.42.16.8/32"), d)); !errors.Is(err, session.ErrReplaced) {
-		t.Errorf("a gift of the former life: %v", err)
+		t.Errorf("a transfer of the former incarnation: %v", err)
 	}
 	for what, err := range map[string]error{
 		"demand":   lab.Second(block.Demand(t.Context(), n[0].Session, d)),
@@ -150,14 +150,14 @@ func TestAGiverThatHasStartedAnewGivesNothingLate(t *testing.T) {
 		"settle":   lab.Second(block.Resolve(t.Context(), n[0].Session, b)),
 	} {
 		if !errors.Is(err, session.ErrReplaced) {
-			t.Errorf("%s of the former life: %v", what, err)
+			t.Errorf("%s of the former incarnation: %v", what, err)
 		}
 	}
 	_, err := block.Transfer(t.Context(), again.Session, b, lab.Prefix("10.42.16.8/32"), d)
 	l.Check(err)
 }
 
-func TestWhatIsGivenBackOfASplitBlockCanBeClaimedByOne(t *testing.T) {
+func TestWhatIsReleasedOfASplitBlockCanBeClaimedByOne(t *testing.T) {
 	l, revision, n, b := given(t)
 	for range 10 {
 		var err error

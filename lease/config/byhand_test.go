@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
@@ -61,6 +62,15 @@ func TestWhatIsWrittenByHandDoesNotBecomeTheConfiguration(t *testing.T) {
 				t.Errorf("it is told that %v", got.Bad)
 			case c.key != nil && (len(got.Bad) != 1 || got.Bad[0].Key != c.key(s.KV.Keys) || !strings.Contains(got.Bad[0].Error(), c.says)):
 				t.Errorf("it is told that %v, want %q of %s", got.Bad, c.says, c.key(s.KV.Keys))
+			}
+			after, err := s.Editor.Apply(t.Context(), got, got.Clone(), config.Note{Who: "tester"}) // the next change mends it
+			l.Check(err)
+			if (after.Revision > want.Revision) != (c.key != nil) {
+				t.Errorf("the next change is revision %d, after %d", after.Revision, want.Revision)
+			}
+			if now := currentConfig(l, s); len(now.Bad) > 0 || !reflect.DeepEqual(now.Pools, want.Pools) || !reflect.DeepEqual(now.Settings,
+				want.Settings) {
+				t.Errorf("after it the configuration is %+v, %+v; it is told that %v", now.Pools, now.Settings, now.Bad)
 			}
 		})
 	}

@@ -290,3 +290,35 @@ func TestAConfigurationOfWhichNoKeyIsLeftIsKnownWhereSomebodyHasSomethingByIt(t 
 		})
 	}
 }
+
+// Where nothing tells what a pool was, a person writes it as it was: then all goes on.
+func TestAConfigurationThatIsLostForGoodGoesOnWithThePoolsThatAPersonWrites(t *testing.T) {
+	l := lab.New(t)
+	l.Own()
+	s := l.Store()
+	want := changedThrice(l, s)
+	was := kv.Encode(want.Pools["default"])
+	l.Put(s.KV.Keys.Of(kv.Key{Kind: kv.KindBlock, Pool: "default", Address: netip.MustParseAddr("10.42.64.0")}), "whatever it is")
+	for _, key := range configKeys(s) {
+		l.Delete(key)
+	}
+	forget(l)
+	lost := currentConfig(l, s)
+	other := lost.Clone()
+	other.PutPool(lab.Small())
+	_, err := s.Editor.Apply(t.Context(), lost, other, config.Note{Who: "tester"})
+	if kv.Damage(err) == nil || kv.Damage(err).Key != s.KV.Keys.Pool("default") {
+		t.Errorf("a change is made while a pool is not known: %v", err)
+	}
+	l.Put(s.KV.Keys.Pool("default"), was)
+	base := currentConfig(l, s)
+	next := base.Clone()
+	next.Settings, next.Unsettled = want.Settings, false
+	after, err := s.Editor.Apply(t.Context(), base, next, config.Note{Who: "tester"})
+	l.Check(err)
+	got := currentConfig(l, s)
+	if len(got.Bad) > 0 || got.Unsettled || got.Revision != after.Revision || !reflect.DeepEqual(got.Pools, want.Pools) ||
+		!reflect.DeepEqual(got.Settings, want.Settings) {
+		t.Errorf("it is revision %d, %+v, %+v; bad are %v", got.Revision, got.Pools, got.Settings, got.Bad)
+	}
+}

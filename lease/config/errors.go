@@ -16,8 +16,8 @@ var ErrNotDraining = errors.New("lease: somebody has taken it back into use, or 
 type ConflictError struct{ Winner record.HistoryEntry }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("lease: the configuration was changed meanwhile: revision %d by %s: read it and apply again", e.Winner.Revision,
-		e.Winner.Who)
+	return fmt.Sprintf("lease: the configuration was changed meanwhile: revision %d by %s: read it and apply again",
+		e.Winner.Revision, e.Winner.Who)
 }
 
 // An InUseError says why a pool cannot be removed.

@@ -76,7 +76,7 @@ func (s *Store) recall(ctx context.Context, kvs []*mvccpb.KeyValue, changes, key
 		if !there {
 			break
 		}
-		m.take(e)
+		m.learn(e)
 		m.whole = n == 1
 	}
 	m.former = formerOf(entries)
@@ -167,7 +167,7 @@ func formerOf(entries map[int64]record.HistoryEntry) (former []record.Former) {
 }
 
 // learn adds a change that is older than those before.
-func (m *memory) take(e record.HistoryEntry) {
+func (m *memory) learn(e record.HistoryEntry) {
 	if m.settings == nil {
 		m.settings = e.After.Settings
 	}

@@ -86,11 +86,11 @@ func (c *Config) validate() error {
 	if err := allocator.Overlap(pools...); err != nil {
 		return err
 	}
-	return strayGateway(pools)
+	return misplacedGateway(pools)
 }
 
-// strayGateway reports a gateway beyond its own pool that lies in another: that one would give it to containers.
-func strayGateway(pools []allocator.Pool) error {
+// misplacedGateway reports a gateway beyond its own pool that lies in another: that one would give it to containers.
+func misplacedGateway(pools []allocator.Pool) error {
 	for _, pool := range pools {
 		for _, g := range pool.Gateways {
 			if pool.Contains(g) {

@@ -38,7 +38,7 @@ func readConfig(keys kv.Keys, kvs []*mvccpb.KeyValue) *rawConfig {
 	r := &rawConfig{keys: keys, Config: &Config{Settings: record.DefaultSettings(), Pools: map[string]allocator.Pool{},
 		PoolRevisions: map[string]int64{}}}
 	for _, pair := range kvs {
-		if err := r.take(pair); err != nil {
+		if err := r.learn(pair); err != nil {
 			r.Bad = append(r.Bad, kv.Damage(err))
 		}
 	}
@@ -51,7 +51,7 @@ func readConfig(keys kv.Keys, kvs []*mvccpb.KeyValue) *rawConfig {
 	return r
 }
 
-func (r *rawConfig) take(pair *mvccpb.KeyValue) error {
+func (r *rawConfig) learn(pair *mvccpb.KeyValue) error {
 	key, err := r.keys.Parse(string(pair.Key))
 	switch {
 	case err != nil:

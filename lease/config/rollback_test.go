@@ -146,13 +146,13 @@ func TestADrainedPoolIsOneThatNoNodeAndNoContainerUses(t *testing.T) {
 	if !draining.Pools["default"].Draining || draining.Revision == base.Revision {
 		t.Fatalf("after Drain: %+v", draining)
 	}
-	heard := make(chan config.PoolUse, 1000)
+	seen := make(chan config.PoolUse, 1000)
 	done := make(chan error, 1)
 	go func() {
-		_, err := f.S.Editor.WaitDrained(t.Context(), "default", func(use config.PoolUse) { heard <- use })
+		_, err := f.S.Editor.WaitDrained(t.Context(), "default", func(use config.PoolUse) { seen <- use })
 		done <- err
 	}()
-	if use := <-heard; use != (config.PoolUse{Blocks: 2, Assignments: 4, Attached: 1, Reservations: 1}) {
+	if use := <-seen; use != (config.PoolUse{Blocks: 2, Assignments: 4, Attached: 1, Reservations: 1}) {
 		t.Errorf("in use are %+v", use)
 	}
 	for name, b := range f.Blocks {
@@ -171,8 +171,8 @@ func TestADrainedPoolIsOneThatNoNodeAndNoContainerUses(t *testing.T) {
 			Epoch: r.Epoch}}))
 	f.Check(<-done)
 	var last config.PoolUse
-	for len(heard) > 0 {
-		last = <-heard
+	for len(seen) > 0 {
+		last = <-seen
 	}
 	if last != (config.PoolUse{Reservations: 1}) {
 		t.Errorf("in use are at last %+v", last)

@@ -62,7 +62,7 @@ func (v *view) compareAssigned(f Finding, a record.Assignment, pool *allocator.P
 	at := ipam.Address{Pool: a.Pool, Addr: a.Address}
 	b, there, hidden := v.blockOf(pool, a.Address)
 	// A part that the node uses and etcd does not record is reported once, not for each address.
-	if owner := owner(b, a.Address); !hidden && owner != a.Node && !v.owns(a.Node, at) && v.holderOf(a.Node, at).Isolated == "" {
+	if owner := b.OwnerOf(a.Address); !hidden && owner != a.Node && !v.owns(a.Node, at) && v.holderOf(a.Node, at).Isolated == "" {
 		f.Kind, f.Cause = AssignmentNoPart, fmt.Sprintf("%s lies in no part of node %s", a.Address, a.Node)
 		if there && owner != "" {
 			f.Cause += fmt.Sprintf(": it is %s's", owner)

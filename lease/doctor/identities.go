@@ -25,8 +25,10 @@ func (v *view) compareIdentities() {
 		if _, there := v.Identities[id]; there || v.bad[v.Text(key)] {
 			continue
 		}
-		f := Finding{Kind: ReservationNoIdentity, Key: v.Text(key), Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
-			mark: addresses(all)}
+		f := Finding{
+			Kind: ReservationNoIdentity, Key: v.Text(key), mark: addresses(all),
+			Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
+		}
 		record, same, whole := v.identityBy(all)
 		if whole {
 			f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
@@ -77,8 +79,8 @@ func (v *view) deleteOthers(all []record.Reservation) string {
 	case len(idle) == len(all):
 		idle = idle[1:]
 	}
-	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " + strings.Join(idle,
-		"; ")
+	return "no container has these, and the member needs one of each family: decide which it keeps, and of the others " +
+		strings.Join(idle, "; ")
 }
 
 func (v *view) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
@@ -97,8 +99,8 @@ func (v *view) compareIdentity(id allocator.Identity, record record.IdentityReco
 		}
 	}
 	if len(missing) > 0 {
-		f.Kind, f.Cause = IdentityNoReservation, fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses,
-			missing[0].Addr)
+		f.Kind = IdentityNoReservation
+		f.Cause = fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses, missing[0].Addr)
 		var why string
 		if f.repair, why = v.reserveAgain(id, missing); f.repair == nil {
 			if f.takes = !v.mayRun(id); f.takes {
@@ -166,7 +168,7 @@ func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 			repair.Same = append(repair.Same, key)
 		} else if !blocks[v.Text(key)] {
 			blocks[v.Text(key)] = true
-			repair.Put = append(repair.Put, admin.Record{Key: key, Value: statefulBlock(pool, at.Addr)})
+			repair.Put = append(repair.Put, asStateful(pool, at.Addr))
 		}
 		if hidden || there && !b.Stateful() || v.Has(assignmentKey(at)) || v.bad[v.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
@@ -184,11 +186,6 @@ func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 		repair.Put = append(repair.Put, admin.Record{Key: reservationKey(at), Value: r})
 	}
 	return repair, ""
-}
-
-func statefulBlock(pool *allocator.Pool, a netip.Addr) record.Block {
-	prefix := pool.BlockOf(a)
-	return record.Block{Prefix: prefix, Parts: []record.Part{{Prefix: prefix, Owner: record.OwnerStateful}}}
 }
 
 func addresses(all []record.Reservation) string {

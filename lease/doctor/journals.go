@@ -22,8 +22,8 @@ func (v *view) compareJournals() {
 		for _, note := range answer.Notes {
 			v.found(Finding{
 				Kind: NoteUnreadable, Node: name, Cause: fmt.Sprintf("%s: %s", note.Path, note.Reason), mark: note.Path,
-				Repair: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s", name,
-					quoted(note.Path), quoted(note.Path)),
+				Repair: fmt.Sprintf("on node %s, see %s: it is a DEL that met no agent; if its container is gone, berthctl delete it, then rm %s",
+					name, quoted(note.Path), quoted(note.Path)),
 			})
 		}
 	}
@@ -102,16 +102,16 @@ func (v *view) compareMember(f Finding, h holder) {
 		f.Repair = fmt.Sprintf("have its runtime make it anew, or on node %s: berthctl delete %s", h.node, h.Attachment)
 		v.found(f)
 	} else if len(missing) > 0 {
-		f.Key, f.Cause = v.Text(reservationKey(missing[0])), fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s",
-			missing[0].Addr, id)
+		f.Key = v.Text(reservationKey(missing[0]))
+		f.Cause = fmt.Sprintf("it has %s, and neither that nor anything else is reserved for %s", missing[0].Addr, id)
 		var why string
 		if f.repair, why = v.reserveAgain(id, missing); f.repair != nil {
 			f.repair.Put = append(f.repair.Put,
 				admin.Record{Key: identityKey(id), Value: record.IdentityRecord{Pool: h.Pool, Addresses: h.Addresses}})
 		} else {
 			f.takes = true
-			f.Repair = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s", why, h.node,
-				h.Attachment)
+			f.Repair = fmt.Sprintf("%s: find out whose it is; if it is not this container's, on node %s: berthctl delete %s",
+				why, h.node, h.Attachment)
 		}
 		v.found(f)
 	}

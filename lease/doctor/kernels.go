@@ -24,7 +24,7 @@ func (v *view) compareKernels() {
 		if answer.More.Attachments == 0 {
 			for _, p := range answer.Ports {
 				if !wanted[p.Name] {
-					v.strayPort(name, p)
+					v.orphanedPort(name, p)
 				}
 			}
 		}
@@ -52,7 +52,7 @@ func (v *view) comparePort(node string, h *record.HeldAttachment, p record.HeldP
 	v.found(f)
 }
 
-func (v *view) strayPort(node string, p record.HeldPort) {
+func (v *view) orphanedPort(node string, p record.HeldPort) {
 	f := Finding{Node: node, mark: p.Name}
 	switch {
 	case p.Gone:

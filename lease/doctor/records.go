@@ -232,7 +232,7 @@ func (v *view) meanwhile(key kv.Key) string {
 	case kv.KindSettings:
 		return "Until then each node goes on with the settings that it knows. Do not delete it: berthctl apply with all settings writes it anew"
 	case kv.KindPool:
-		return "Until then each node goes on with the pool as it knows it. Do not delete it"
+		return "Until then each node goes on with the pool as it knows it, and no change is applied. Do not delete it: write it as it was"
 	case kv.KindRevision:
 		return "Until then each node goes on with the configuration that it knows, and no new block is claimed. Do not delete it"
 	case kv.KindCluster:

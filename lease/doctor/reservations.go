@@ -53,7 +53,7 @@ func (v *view) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 			n.takes = true
 			n.Repair = fmt.Sprintf("end the containers of node %s that have addresses of it: the node gives it back then", b.Parts[0].Owner)
 		} else {
-			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{{Key: key, Value: statefulBlock(pool, r.Address)}}}
+			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{asStateful(pool, r.Address)}}
 		}
 		v.found(n)
 	}
@@ -66,8 +66,8 @@ func (v *view) compareHolder(f Finding, r record.Reservation) {
 	switch {
 	case v.gone(h.Node):
 		f.takes = true
-		f.Kind, f.Cause = ReservationUnknownNode, fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node,
-			v.absence(h.Node))
+		f.Kind = ReservationUnknownNode
+		f.Cause = fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, v.absence(h.Node))
 		if v.detachable(h.Node) {
 			free := r
 			free.Holder = nil

@@ -227,14 +227,10 @@ func (v *view) blockOf(pool *allocator.Pool, a netip.Addr) (b admin.KeyedBlock, 
 	return b, there, !there && first.IsValid() && v.Has(blockKey(pool.Name, first))
 }
 
-// owner is whose an address is by the block's parts; empty: nobody's.
-func owner(b admin.KeyedBlock, a netip.Addr) string {
-	for _, p := range b.Parts {
-		if p.Prefix.Contains(a) {
-			return p.Owner
-		}
-	}
-	return ""
+// asStateful is the block of an address, kept for reservations.
+func asStateful(pool *allocator.Pool, a netip.Addr) admin.Record {
+	at := ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)}
+	return admin.Record{Key: blockKey(at.Pool, at.Prefix.Addr()), Value: record.StatefulBlock(at)}
 }
 
 // owns reports whether a node's allocator owns an address.

@@ -159,7 +159,7 @@ func TestAFollowerSurvivesCompactionsAndRestarts(t *testing.T) {
 }
 
 // A follower that was cut off while etcd forgot what happened meanwhile is told all again.
-func TestAFollowerThatMissedACompactionIsToldAllAgain(t *testing.T) {
+func TestAFollowerThatMissedACompactionIsNotifiedOfAllAgain(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	revision := l.Apply(s, lab.Smallest()).PoolRevisions["default"]
@@ -185,7 +185,7 @@ func TestAFollowerThatMissedACompactionIsToldAllAgain(t *testing.T) {
 	}
 }
 
-func TestOfAKeyThatChangedTwiceTheLastWordCounts(t *testing.T) {
+func TestOfAKeyThatChangedTwiceTheLastValueCounts(t *testing.T) {
 	keys := kv.NewKeys("")
 	events := func(deleted ...bool) (all []*clientv3.Event) {
 		for i, gone := range deleted {

@@ -15,7 +15,7 @@ import (
 )
 
 // Between etcd's answer to a meeting and its compare others of the process see newer revisions.
-func TestAMeetingBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
+func TestAHandshakeBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 	l := lab.New(t)
 	var s *lab.Store
 	s = l.Store(func(o *kv.Options) {
@@ -28,15 +28,15 @@ func TestAMeetingBesideBusyFollowersFindsThatNothingWentBack(t *testing.T) {
 			l.Check(err)
 		}
 	})
-	l.Meet(s, "n1", session.Past{})
-	if met := l.Meet(s, "n1", session.Past{}); met.Recovering || met.New || met.Incarnation != 0 {
+	l.Handshake(s, "n1", session.Past{})
+	if met := l.Handshake(s, "n1", session.Past{}); met.Recovering || met.New || met.Incarnation != 0 {
 		t.Errorf("it met %+v: want the etcd that it knows", met)
 	}
 }
 
-func TestWhatAFollowerHasReadInTheFormerLifeIsNeitherToldNorWaitedForInTheNext(t *testing.T) {
+func TestWhatAFollowerHasReadInTheFormerIncarnationIsNeitherNotifiedNorWaitedForInTheNext(t *testing.T) {
 	m, s := lab.GoneBack(t)
-	m.Join(m.Store(), "n8") // which the next life does not know
+	m.Join(m.Store(), "n8") // which the next incarnation does not know
 	var once sync.Once
 	read, met, heard := make(chan bool), make(chan bool), make(chan string, 100)
 	slow := record.NodeCodec
@@ -59,20 +59,20 @@ func TestWhatAFollowerHasReadInTheFormerLifeIsNeitherToldNorWaitedForInTheNext(t
 	})
 	<-read
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	close(met)
 	m.Join(m.Store(), "n7")
 	select {
 	case name := <-heard:
 		if name != "n7" {
-			t.Errorf("%s is told, which was of the former life", name)
+			t.Errorf("%s is told, which was of the former incarnation", name)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("a node that has joined in the new life is not heard of")
+		t.Error("a node that has joined in the new incarnation is not heard of")
 	}
 }
 
-func TestAnotherLifeBeginsOnlyWhenNobodyTellsOfTheFormer(t *testing.T) {
+func TestAnotherIncarnationBeginsOnlyWhenNobodyIsNotifiedOfTheFormer(t *testing.T) {
 	m, s := lab.GoneBack(t)
 	var telling, begun atomic.Bool
 	s.Sessions.OnStoreReset(func(session.ClusterState) {
@@ -97,13 +97,13 @@ func TestAnotherLifeBeginsOnlyWhenNobodyTellsOfTheFormer(t *testing.T) {
 	})
 	<-told
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	if !begun.Load() {
 		t.Error("nobody was told to forget")
 	}
 }
 
-func TestAnAnswerToARequestOfTheFormerLifeSaysNothingOfTheNext(t *testing.T) {
+func TestAnAnswerToARequestOfTheFormerIncarnationSaysNothingOfTheNext(t *testing.T) {
 	m := lab.NewMachine(t)
 	var slow atomic.Bool
 	answered, met, ended := make(chan bool), make(chan bool), make(chan error, 1)
@@ -115,7 +115,7 @@ func TestAnAnswerToARequestOfTheFormerLifeSaysNothingOfTheNext(t *testing.T) {
 			}
 		}
 	})
-	m.Meet(s, "n1", session.Past{})
+	m.Handshake(s, "n1", session.Past{})
 	m.Save("early")
 	m.Grow(300)
 	_, err := s.Config.Read(t.Context())
@@ -127,12 +127,12 @@ func TestAnAnswerToARequestOfTheFormerLifeSaysNothingOfTheNext(t *testing.T) {
 	}()
 	<-answered
 	m.Back("early")
-	m.MeetAgain(s)
+	m.HandshakeAgain(s)
 	close(met)
 	if err := <-ended; !errors.Is(err, kv.ErrStoreReset) {
-		t.Errorf("what the former life has answered is taken for true: %v", err)
+		t.Errorf("what the former incarnation has answered is taken for true: %v", err)
 	}
 	if _, err := s.Config.Read(t.Context()); err != nil {
-		t.Errorf("by its revision the next life is over: %v", err)
+		t.Errorf("by its revision the next incarnation is over: %v", err)
 	}
 }

@@ -48,19 +48,20 @@ func One[T any](ctx context.Context, c *Client, codec Codec[T], key string) (*T,
 	return &record, err
 }
 
-// Each calls f with every record of a kind that can be read.
-func Each[T any](ctx context.Context, c *Client, codec Codec[T], f func(*mvccpb.KeyValue, T)) error {
+// Each calls f with every record of a kind that can be read, and counts those that cannot.
+func Each[T any](ctx context.Context, c *Client, codec Codec[T], f func(*mvccpb.KeyValue, T)) (unread int, err error) {
 	response, err := c.Scan(ctx, c.Keys.Under(codec.Kind))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, kv := range response.Kvs {
 		record, err := codec.Read(c.Keys, kv)
 		if err != nil {
 			c.Unreadable(Damage(err))
+			unread++
 			continue
 		}
 		f(kv, record)
 	}
-	return nil
+	return unread, nil
 }

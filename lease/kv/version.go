@@ -92,8 +92,9 @@ func (c *Client) versionOf(ctx context.Context, client *clientv3.Client, endpoin
 func versionRefused(err error) bool { return errors.Is(err, rpctypes.ErrPermissionDenied) }
 
 // judgeReleases decides by the endpoints' answers. An endpoint that did not answer has an error and is passed over.
-func (c *Client) judgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) (warnings []*ReleaseWarning,
-	err error) {
+func (c *Client) judgeReleases(
+	ctx context.Context, client *clientv3.Client, versions []string, errs []error,
+) (warnings []*ReleaseWarning, err error) {
 	authenticated := sync.OnceValue(func() bool { return c.hasUsers(ctx, client) })
 	for i, endpoint := range c.login.options.Endpoints {
 		switch version := versions[i]; {

@@ -58,3 +58,8 @@ func (l *Lab) OwnAddress(x *Joined, c *config.Config, a string, own bool) (recor
 	l.Helper()
 	return block.ClaimMachine(l.Context(), x.Session, c.Pools["default"], c.PoolRevisions["default"], Addr(a), own)
 }
+
+// OwnedBy reports whether all that is owned of a block is an owner's.
+func OwnedBy(b record.Block, owner string) bool {
+	return len(b.Parts) > 0 && len(b.Of(owner)) == len(b.Parts)
+}

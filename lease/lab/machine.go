@@ -85,8 +85,8 @@ func (m *Machine) Back(name string) {
 	m.start()
 }
 
-// Meet is a handshake that must succeed.
-func (l *Lab) Meet(s *Store, name string, past session.Past) session.ClusterState {
+// Handshake is a handshake that must succeed.
+func (l *Lab) Handshake(s *Store, name string, past session.Past) session.ClusterState {
 	l.Helper()
 	standing, err := s.Sessions.Handshake(l.Context(), name, "machine of "+name, past)
 	l.Check(err)
@@ -103,8 +103,8 @@ func (m *Machine) Grow(revisions int) {
 	}
 }
 
-// MeetAgain meets the etcd that has been set back under a store that runs.
-func (m *Machine) MeetAgain(s *Store) {
+// HandshakeAgain meets the etcd that has been set back under a store that runs.
+func (m *Machine) HandshakeAgain(s *Store) {
 	m.Helper()
 	m.Until("the store has noticed", func() bool { _, err := s.Config.Read(m.Context()); return errors.Is(err, kv.ErrStoreReset) })
 	m.Until("it has met etcd", func() bool {
@@ -118,7 +118,7 @@ func GoneBack(t *testing.T) (*Machine, *Store) {
 	t.Helper()
 	m := NewMachine(t)
 	s := m.Store()
-	m.Meet(s, "n1", session.Past{})
+	m.Handshake(s, "n1", session.Past{})
 	m.Save("early")
 	m.Grow(300)
 	return m, s

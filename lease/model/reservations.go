@@ -67,7 +67,7 @@ const (
 	begun
 	reserving // the transaction is on its way
 	reserved  // it is carried out: the answer is on its way
-	told      // it has come
+	notified  // it has come
 	held      // the journal has it, unanswered
 )
 
@@ -76,7 +76,7 @@ type attaching struct {
 	sent       bool
 	generation int8       // of the sender
 	expect     attachedTo // the record that it builds upon
-	rival      int8       // the generation of the other node, whose session is to be absent; 0: it does not matter
+	absent     int8       // the generation of the other node, whose session is to be absent; 0: it does not matter
 }
 
 // A detaching is a Detach on its way.

@@ -39,7 +39,7 @@ func (x reservationsTurn) attach(s *reservationsState, t attaching) bool {
 	if x.n == holder && (t.generation != s.keys.generation || !s.keys.session) {
 		return false
 	}
-	if t.rival != 0 && (s.keys.session || t.rival != s.keys.generation && x.m.Breach != NoNodeCompare) {
+	if t.absent != 0 && (s.keys.session || t.absent != s.keys.generation && x.m.Breach != NoNodeCompare) {
 		return false
 	}
 	if t.expect != s.record && x.m.Breach != NoBlockCompare {
@@ -52,9 +52,9 @@ func (x reservationsTurn) attach(s *reservationsState, t attaching) bool {
 	return true
 }
 
-// letGo tells etcd of the detachments that it does not know, until a read or an answer shows that it does. A Detach
+// detach tells etcd of the detachments that it does not know, until a read or an answer shows that it does. A Detach
 // that nobody waits for any more may still be carried out.
-func (x reservationsTurn) letGo() {
+func (x reservationsTurn) detach() {
 	me, r := x.me(), x.s.record
 	if me.pending == 0 {
 		return

@@ -5,13 +5,13 @@ func (m Reservations) Steps(s reservationsState, do func(Step, reservationsState
 	for n := range s.nodes {
 		x := reservationsTurn{m, n, s, do}
 		if n == holder {
-			x.suffer()
+			x.faults()
 			x.session()
 		}
 		x.runtime()
 		x.insert()
 		x.commits()
-		x.letGo()
+		x.detach()
 		x.watch()
 	}
 	if s.record.node == 0 && s.record.epoch > 0 && !s.record.ended && m.Ends {
@@ -62,8 +62,8 @@ func (x reservationsTurn) me() *reservationsNode { return &x.s.nodes[x.n] }
 // self is the node's number in records.
 func (x reservationsTurn) self() int8 { return int8(x.n + 1) }
 
-// suffer is what befalls A. B sees when A's right has run out; A's return is the veto.
-func (x reservationsTurn) suffer() {
+// faults is what befalls A. B sees when A's right has run out; A's return is the veto.
+func (x reservationsTurn) faults() {
 	x.then("the agent restarts", func(_ *reservationsState, me *reservationsNode) {
 		if me.add.phase == reserving {
 			me.late = me.add.reserve
@@ -172,11 +172,11 @@ func (x reservationsTurn) insert() {
 			x.then("reservation.Reserve is repeated", func(_ *reservationsState, me *reservationsNode) { me.late = me.add.reserve })
 		}
 	case reserved:
-		x.then("the answer arrives", func(_ *reservationsState, me *reservationsNode) { me.add.phase = told })
+		x.then("the answer arrives", func(_ *reservationsState, me *reservationsNode) { me.add.phase = notified })
 		if x.n == holder {
 			x.then("ADD fails: the answer is lost", func(_ *reservationsState, me *reservationsNode) { me.add = adding{} })
 		}
-	case told:
+	case notified:
 		if x.m.Breach == JournalAfterAnswer {
 			x.then("answers", func(_ *reservationsState, me *reservationsNode) { me.add.phase, me.live = held, me.life })
 			return
@@ -213,7 +213,7 @@ func (x reservationsTurn) reserve() {
 			x.then("ADD fails: another holds it", func(_ *reservationsState, me *reservationsNode) { me.add = adding{} })
 			return
 		}
-		t.rival = x.s.waited
+		t.absent = x.s.waited
 	}
 	x.then("reservation.Reserve", func(_ *reservationsState, me *reservationsNode) { me.add.phase, me.add.reserve = reserving, t })
 }

@@ -55,7 +55,7 @@ type restoreNode struct {
 	own             bool // the allocator has the address
 	has             bool // a container has it: the journal and the kernel know it
 	right           int8 // how long the kernel lets it pass yet
-	sent            claiming
+	sent            claimTxn
 	absent          absence // of B's session, in A
 }
 
@@ -66,8 +66,8 @@ func (m Restore) sees(x *restoreNode, revision int8) {
 	}
 }
 
-// A claiming is a Claim, or A's Take, on its way to etcd or back.
-type claiming struct {
+// A claimTxn is a block.Claim, or A's block.TakeOver, on its way to etcd or back.
+type claimTxn struct {
 	generation, cluster int8 // that it compares; generation 0: there is none
 	other               int8 // a Take's: the former owner's generation
 	answer              int8 // the id of the etcd that has carried it out; 0: none yet

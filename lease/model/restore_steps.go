@@ -10,7 +10,7 @@ func (m Restore) Steps(s restoreState, do func(Step, restoreState)) {
 			x.claim()
 		}
 		x.prove()
-		x.hand()
+		x.containers()
 	}
 	if s.snapshot.id == 0 && !s.restored {
 		taken := s
@@ -144,8 +144,8 @@ func (x restoreTurn) prove() {
 	}
 }
 
-// hand is ADD and DEL.
-func (x restoreTurn) hand() {
+// containers is ADD and DEL.
+func (x restoreTurn) containers() {
 	me := x.me()
 	if me.own && !me.has && me.settled == me.joined {
 		x.then("ADD", func(_ *restoreState, me *restoreNode) { me.has = true })
@@ -168,10 +168,10 @@ func (x restoreTurn) claim() {
 			if same && t.answer == me.id {
 				x.m.sees(me, t.revision)
 			}
-			me.sent = claiming{}
+			me.sent = claimTxn{}
 		})
 	case t.generation != 0:
-		x.then("a transaction is lost", func(_ *restoreState, me *restoreNode) { me.sent = claiming{} })
+		x.then("a transaction is lost", func(_ *restoreState, me *restoreNode) { me.sent = claimTxn{} })
 		if x.free(t) && x.fenced(t) {
 			name := "block.Claim is carried out"
 			if t.other != 0 {
@@ -184,18 +184,18 @@ func (x restoreTurn) claim() {
 		}
 	case ready && !me.own:
 		x.then("block.Claim", func(_ *restoreState, me *restoreNode) {
-			me.sent = claiming{generation: me.settled, cluster: me.cluster}
+			me.sent = claimTxn{generation: me.settled, cluster: me.cluster}
 		})
 		if me.absent.generation > 0 && me.absent.wait == 0 {
 			x.then("block.TakeOver", func(_ *restoreState, me *restoreNode) {
-				me.sent = claiming{generation: me.settled, cluster: me.cluster, other: me.absent.generation}
+				me.sent = claimTxn{generation: me.settled, cluster: me.cluster, other: me.absent.generation}
 			})
 		}
 	}
 	if x.n == holder && ready && !s.session[taker] && me.absent.generation != s.generation[taker] {
 		x.then("sees the session absent", func(_ *restoreState, me *restoreNode) { me.absent = absence{s.generation[taker], 1} })
 	}
-	t := claiming{generation: me.settled, cluster: me.cluster}
+	t := claimTxn{generation: me.settled, cluster: me.cluster}
 	if ready && me.own && !me.has && s.owner == x.self() && x.fenced(t) {
 		x.then("block.Release", func(s *restoreState, me *restoreNode) {
 			s.owner, me.own = 0, false
@@ -205,7 +205,7 @@ func (x restoreTurn) claim() {
 }
 
 // free reports whether nobody owns the address, or for a Take, who was seen absent.
-func (x restoreTurn) free(t claiming) bool {
+func (x restoreTurn) free(t claimTxn) bool {
 	if t.other == 0 {
 		return x.s.owner == 0
 	}
@@ -213,6 +213,6 @@ func (x restoreTurn) free(t claiming) bool {
 }
 
 // fenced reports whether what every giving transaction compares is as the sender knows it.
-func (x restoreTurn) fenced(t claiming) bool {
+func (x restoreTurn) fenced(t claimTxn) bool {
 	return t.generation == x.s.generation[x.n] && x.s.session[x.n] && (t.cluster == x.s.cluster || x.m.Breach == NoClusterCompare)
 }

@@ -53,7 +53,7 @@ type rightsNode struct {
 	own     bool // the allocator has the address
 	proof   proof
 	absent  absence
-	sent    giving
+	sent    blockTxn
 
 	port  bool // a container's port is in its class: the kernel's, and the journal's
 	slots [2]slot
@@ -93,8 +93,8 @@ const (
 // long the wait lasts yet.
 type absence struct{ generation, wait int8 }
 
-// A giving is a transaction that gives the node the block, or takes it, on its way to etcd or back.
-type giving struct {
+// A blockTxn is a transaction that gives the node the block, or gives it up, under way to etcd or back.
+type blockTxn struct {
 	kind       givingKind
 	generation int8 // of the sender
 	rev        int8 // of the block
@@ -107,7 +107,7 @@ type givingKind int8
 const (
 	nothing givingKind = iota
 	claim
-	take
+	takeOver
 	release
 )
 

@@ -7,14 +7,14 @@ func (m Rights) Steps(s rightsState, do func(Step, rightsState)) {
 	for n := range s.nodes {
 		x := rightsTurn{m, n, s, do}
 		if n == holder {
-			x.suffer()
+			x.faults()
 		}
 		if s.nodes[n].cut {
 			continue
 		}
 		x.commits()
-		x.hand()
-		x.give()
+		x.containers()
+		x.sends()
 		x.watch()
 		if n == holder {
 			x.session()
@@ -60,13 +60,13 @@ func (x rightsTurn) keys() nodeKeys   { return x.s.keys[x.n] }
 func (x rightsTurn) others() nodeKeys { return x.s.keys[1-x.n] }
 func (x rightsTurn) owns() bool       { return x.s.owner == int8(x.n+1) }
 
-// suffer is what befalls A. Its session may end at any time: it may be revoked wrongly, and how long etcd's own leases
+// faults is what befalls A. Its session may end at any time: it may be revoked wrongly, and how long etcd's own leases
 // last counts for nothing. A new agent finds the kernel's side as it was, and what is in flight stays so.
-func (x rightsTurn) suffer() {
+func (x rightsTurn) faults() {
 	x.then("the agent restarts", func(_ *rightsState, me *rightsNode) {
 		sent := me.sent
 		if sent.done {
-			sent = giving{}
+			sent = blockTxn{}
 		}
 		me.giveUp()
 		*me = rightsNode{cut: me.cut, sent: sent, port: me.port, slots: me.slots}
@@ -82,23 +82,23 @@ func (x rightsTurn) suffer() {
 // commits is what becomes of a transaction that was sent.
 func (x rightsTurn) commits() {
 	if t := x.me().sent; t.kind != nothing && !t.done {
-		x.then("a transaction is lost", func(_ *rightsState, me *rightsNode) { me.sent = giving{} })
+		x.then("a transaction is lost", func(_ *rightsState, me *rightsNode) { me.sent = blockTxn{} })
 		x.then(commitNames[t.kind], x.commit)
 	}
 }
 
 var commitNames = [...]string{
-	claim: "block.Claim is carried out", take: "block.TakeOver is carried out", release: "block.Release is carried out",
+	claim: "block.Claim is carried out", takeOver: "block.TakeOver is carried out", release: "block.Release is carried out",
 }
 
 // commit carries a giving transaction out, or not if what it compares has changed.
 func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
 	t := me.sent
 	fenced := t.generation == x.keys().generation && x.keys().session || x.m.Breach == NoGeneration
-	absent := t.kind != take || (!x.others().session || x.m.Breach == NoAbsentCompare) &&
+	absent := t.kind != takeOver || (!x.others().session || x.m.Breach == NoAbsentCompare) &&
 		(t.other == x.others().generation || x.m.Breach == NoNodeCompare)
 	if !fenced || !absent || t.rev != s.rev && x.m.Breach != NoBlockCompare {
-		me.sent = giving{}
+		me.sent = blockTxn{}
 		return
 	}
 	s.rev++
@@ -108,7 +108,7 @@ func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
 	}
 	me.sent.done = true
 	if t.kind == release {
-		me.sent = giving{}
+		me.sent = blockTxn{}
 	}
 }
 
@@ -227,8 +227,8 @@ func (n *rightsNode) giveUp() {
 	n.proof = proof{}
 }
 
-// hand is ADD and DEL of a container.
-func (x rightsTurn) hand() {
+// containers is ADD and DEL of a container.
+func (x rightsTurn) containers() {
 	me := x.me()
 	if me.own && !me.port {
 		x.then("ADD commits", func(_ *rightsState, me *rightsNode) { me.port = true })
@@ -238,20 +238,20 @@ func (x rightsTurn) hand() {
 	}
 }
 
-// give sends what gives the node the block, or gives it up.
-func (x rightsTurn) give() {
+// sends sends what gives the node the block, or gives it up.
+func (x rightsTurn) sends() {
 	me, s := x.me(), x.s
 	if t := me.sent; t.done {
 		x.then("the answer arrives", func(_ *rightsState, me *rightsNode) {
 			me.own = me.own || t.generation == me.settled || x.m.Breach == LateAnswerCounts
-			me.sent = giving{}
+			me.sent = blockTxn{}
 		})
-		x.then("the answer is lost", func(_ *rightsState, me *rightsNode) { me.sent = giving{} })
+		x.then("the answer is lost", func(_ *rightsState, me *rightsNode) { me.sent = blockTxn{} })
 	}
 	if me.sent.kind != nothing || me.settled == 0 || s.rev >= x.m.Changes {
 		return
 	}
-	t := giving{generation: me.settled, rev: s.rev}
+	t := blockTxn{generation: me.settled, rev: s.rev}
 	switch s.owner {
 	case 0:
 		t.kind = claim
@@ -263,7 +263,7 @@ func (x rightsTurn) give() {
 		}
 	default:
 		if me.absent.generation > 0 && me.absent.wait == 0 {
-			t.kind, t.other = take, me.absent.generation
+			t.kind, t.other = takeOver, me.absent.generation
 			x.then("block.TakeOver", func(_ *rightsState, me *rightsNode) { me.sent = t })
 		}
 	}

@@ -1,11 +1,11 @@
 package model
 
-// Splits is two nodes that share one block of two addresses: they claim what nobody owns, give each other a part, and
-// give parts back. Every one of these is a compare-and-swap of the block's key. A's agent is killed and joins anew, and
+// Splits is two nodes that share one block of two addresses: they claim what nobody owns, transfer parts to each other, and
+// release them. Every one of these is a compare-and-swap of the block's key. A's agent is killed and joins anew, and
 // its transactions are lost, late, repeated, or without an answer. What the watch says may come late to both.
 //
-// An agent has one rule for all that it hears of the block, be it an answer, an Else or the watch: only a version that
-// is newer than the one it knows says what it owns. Such a version ends its doubts, too: whatever it has sent compares
+// An agent has one rule for all that it learns of the block, be it an answer, an Else or the watch: only a version that
+// is newer than the one it knows says what it owns. Such a version resolves what is unknown, too: whatever it has sent compares
 // an older one.
 type Splits struct {
 	Breach  Breach
@@ -60,10 +60,10 @@ type splitsNode struct {
 	joined, settled int8
 	view            int8 // the version that settling has read, plus one; 0: none
 	free            uint8
-	doubt           uint8 // taken out of the allocator, in a transaction whose answer has not come
+	inTransit       uint8 // taken out of the allocator, in a transaction whose answer has not come
 	attached        uint8 // containers': these survive the agent
 	known           int8  // the newest version that it knows; -1: none
-	watched         int8  // the one that the watch has told last
+	watched         int8  // the one that the watch has notified of last
 	sent, late      swap  // one that is waited for, and one that is not any more
 }
 
@@ -110,7 +110,7 @@ func (m Splits) Wrong(s splitsState) string {
 		}
 	}
 	for n := range s.nodes {
-		if s.quiet() && s.versions[s.now].of(n)&^(s.nodes[n].free|s.nodes[n].attached|s.nodes[n].doubt) != 0 {
+		if s.quiet() && s.versions[s.now].of(n)&^(s.nodes[n].free|s.nodes[n].attached|s.nodes[n].inTransit) != 0 {
 			return "an address is lost: its owner does not know"
 		}
 	}

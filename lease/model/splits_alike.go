@@ -27,7 +27,7 @@ func (s splitsState) swapped() splitsState {
 	}
 	for n := range s.nodes {
 		x := &s.nodes[n]
-		x.free, x.doubt, x.attached = swapBits(x.free), swapBits(x.doubt), swapBits(x.attached)
+		x.free, x.inTransit, x.attached = swapBits(x.free), swapBits(x.inTransit), swapBits(x.attached)
 		x.sent.want, x.late.want = x.sent.want.swapped(), x.late.want.swapped()
 	}
 	return s
@@ -46,7 +46,7 @@ func (s *splitsState) less(other *splitsState) bool {
 	}
 	for n := range s.nodes {
 		x, y := &s.nodes[n], &other.nodes[n]
-		if c := slices.Compare([]uint8{x.free, x.doubt, x.attached}, []uint8{y.free, y.doubt, y.attached}); c != 0 {
+		if c := slices.Compare([]uint8{x.free, x.inTransit, x.attached}, []uint8{y.free, y.inTransit, y.attached}); c != 0 {
 			return c < 0
 		}
 		if c := slices.Compare(x.sent.want[:], y.sent.want[:]); c != 0 {

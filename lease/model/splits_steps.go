@@ -8,10 +8,10 @@ func (m Splits) Steps(s splitsState, do func(Step, splitsState)) {
 			x.restart()
 			x.session()
 		}
-		x.hand()
+		x.containers()
 		x.change()
 		x.commits()
-		x.hear()
+		x.answers()
 	}
 }
 
@@ -84,10 +84,10 @@ func (x splitsTurn) bring(s *splitsState, me *splitsNode, version int8) {
 	own := s.versions[version].of(x.n)
 	me.known = version
 	me.attached &= own // isolated
-	me.free, me.doubt = own&^me.attached, 0
+	me.free, me.inTransit = own&^me.attached, 0
 }
 
-// learn brings a version in that an answer or the watch has told.
+// learn applies a version that an answer or the watch has brought.
 func (x splitsTurn) learn(s *splitsState, me *splitsNode, version int8) {
 	newer := version > me.known || version == me.known && x.m.Breach == AgainAtSame
 	if newer && me.settled > 0 {
@@ -96,8 +96,8 @@ func (x splitsTurn) learn(s *splitsState, me *splitsNode, version int8) {
 	me.known = max(me.known, version)
 }
 
-// hand is ADD and DEL.
-func (x splitsTurn) hand() {
+// containers is ADD and DEL.
+func (x splitsTurn) containers() {
 	me := x.s.nodes[x.n]
 	for bit := uint8(1); bit < 1<<units; bit <<= 1 {
 		if me.free&bit != 0 && me.settled > 0 {
@@ -128,7 +128,7 @@ func (x splitsTurn) change() {
 	if uncovered := is.of(-1); uncovered != 0 {
 		x.send("block.Claim", is.with(uncovered, self), 0)
 	}
-	if me.doubt != 0 {
+	if me.inTransit != 0 {
 		x.send("block.Resolve", is, 0)
 	}
 }
@@ -136,8 +136,8 @@ func (x splitsTurn) change() {
 // send takes what is to be another's out of the allocator before the transaction leaves.
 func (x splitsTurn) send(name string, want owners, out uint8) {
 	x.then(name, func(s *splitsState, me *splitsNode) {
-		if x.m.Breach != GiveKeeps {
-			me.free, me.doubt = me.free&^out, me.doubt|out
+		if x.m.Breach != TransferKeeps {
+			me.free, me.inTransit = me.free&^out, me.inTransit|out
 		}
 		me.sent = swap{phase: sent, generation: me.settled, rev: s.rev(me.known), want: want}
 	})
@@ -176,8 +176,8 @@ func (x splitsTurn) commit(s *splitsState, t swap) {
 	}
 }
 
-// hear is an answer, the watch, and a read.
-func (x splitsTurn) hear() {
+// answers is what the agent learns: by an answer, the watch, or a read.
+func (x splitsTurn) answers() {
 	me := x.s.nodes[x.n]
 	if me.sent.phase == answered {
 		x.then("the answer arrives", func(s *splitsState, me *splitsNode) {
@@ -194,14 +194,14 @@ func (x splitsTurn) hear() {
 	if me.watched < x.s.now {
 		x.then("the watch notifies", func(s *splitsState, me *splitsNode) {
 			me.watched++
-			if x.m.Breach == WatchGivesNothing {
+			if x.m.Breach == WatchAddsNothing {
 				me.free &= s.versions[me.watched].of(x.n)
 				return
 			}
 			x.learn(s, me, me.watched)
 		})
 	}
-	if x.m.Breach == ReadSettles && me.doubt != 0 && me.sent.phase == none {
+	if x.m.Breach == ReadSettles && me.inTransit != 0 && me.sent.phase == none {
 		x.then("a read says that it is still the node's", func(s *splitsState, me *splitsNode) { x.bring(s, me, s.now) })
 	}
 }

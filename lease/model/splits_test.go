@@ -13,8 +13,8 @@ func TestABreachOfSplitsIsFound(t *testing.T) {
 	t.Parallel()
 	breached := map[Breach]Model[splitsState]{}
 	for _, b := range []Breach{
-		NoGeneration, SettleBeforeJoin, GiveKeeps, ReadSettles, ReleaseForgets, AgainAtSame, SettleGoesBack, HandOutUnsettled,
-		WatchGivesNothing,
+		NoGeneration, SettleBeforeJoin, TransferKeeps, ReadSettles, ReleaseForgets, AgainAtSame, SettleGoesBack, HandOutUnsettled,
+		WatchAddsNothing,
 	} {
 		m := splits
 		m.Breach = b

@@ -6,7 +6,13 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
 )
+
+// StatefulBlock is a block that is kept for reservations. It is claimed with the first one in it.
+func StatefulBlock(at ipam.BlockID) Block {
+	return Block{Pool: at.Pool, Prefix: at.Prefix, Parts: []Part{{Prefix: at.Prefix, Owner: OwnerStateful}}}
+}
 
 // Uncovered is what no part of the block covers, in order: it is nobody's.
 func (b *Block) Uncovered() []netip.Prefix {
@@ -43,11 +49,6 @@ func (b *Block) Stateful() bool { return b.owns(OwnerStateful) && !b.OfNodes() }
 // owns reports whether something of the block is an owner's.
 func (b *Block) owns(owner string) bool {
 	return slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner == owner })
-}
-
-// OwnedBy reports whether all that is owned of the block is an owner's.
-func (b *Block) OwnedBy(owner string) bool {
-	return len(b.Parts) > 0 && !slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != owner })
 }
 
 // OfNodes reports whether a node may hand out something of the block.

@@ -106,3 +106,43 @@ func TestABlockIsNobodysOnlyWhereThereIsNoRecord(t *testing.T) {
 		}
 	}
 }
+
+// A record is read by the codec of its key's kind alone, also where the key says all that counts.
+func TestARecordIsReadAsOfNoOtherKind(t *testing.T) {
+	keys := kv.NewKeys("")
+	for name, read := range map[string]func() error{
+		"a node's record as a session": func() error { return errorOf(record.SessionCodec.Read(keys, pairOf("nodes/n1", `{}`))) },
+		"a session as a status":        func() error { return errorOf(record.StatusCodec.Read(keys, pairOf("sessions/n1", `{}`))) },
+		"an assignment as a block": func() error {
+			return errorOf(record.BlockCodec.Read(keys, pairOf("assignments/p/10.0.0.0",
+				`{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`)))
+		},
+	} {
+		if err := read(); kv.Damage(err) == nil || !strings.Contains(err.Error(), "it is of kind") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestARecordThatIsLongerThanEtcdTakesIsNotRead(t *testing.T) {
+	long := `{"id":"a","accepted":"2026-01-01T00:00:00Z"` + strings.Repeat(" ", 2<<20) + `}`
+	if err := anyRecord(kv.NewKeys(""), pairOf("cluster", long)); err == nil || !strings.Contains(err.Error(), "2097152 at most") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// What a person sees of a value that is none stays short.
+func TestALongValueIsShownByItsBeginning(t *testing.T) {
+	err := anyRecord(kv.NewKeys(""), pairOf("nodes/n1", strings.Repeat("x", 100)))
+	if err == nil || !strings.Contains(err.Error(), `"`+strings.Repeat("x", 40)+`" and 60 bytes more`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestWhatASettingsRecordLeavesOutIsTheDefault(t *testing.T) {
+	got, err := record.SettingsCodec.Read(kv.NewKeys(""), pairOf("config/settings",
+		`{"operations":["read"],"fencing":"strict","session":"15s","addressLease":"1h"}`))
+	if err != nil || got.Probe != record.DefaultSettings().Probe || got.Fencing != record.FencingStrict {
+		t.Errorf("the settings are %+v, %v", got, err)
+	}
+}

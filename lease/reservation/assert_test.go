@@ -30,7 +30,7 @@ func TestAReservationThatEtcdLostIsAssertedAgain(t *testing.T) {
 			rewrite(l, s, r)
 			l.Void(s) // etcd has gone back, and all recover
 		},
-		"a whole life after": func(l *lab.Lab, s *lab.Store, r record.Reservation) {
+		"a whole incarnation after": func(l *lab.Lab, s *lab.Store, r record.Reservation) {
 			r.Holder, r.Epoch = nil, r.Epoch+3
 			rewrite(l, s, r)
 		},
@@ -60,7 +60,7 @@ func TestAnothersReservationIsNotAssertedOver(t *testing.T) {
 			r.Holder.Node, r.Epoch = "n2", r.Epoch+1
 			rewrite(l, s, r)
 		},
-		"attached elsewhere with the first epoch of another life": func(l *lab.Lab, s *lab.Store, r record.Reservation) {
+		"attached elsewhere with the first epoch of another incarnation": func(l *lab.Lab, s *lab.Store, r record.Reservation) {
 			r.Holder.Node, r.Epoch = "n2", r.Epoch-1
 			rewrite(l, s, r)
 		},

@@ -87,7 +87,7 @@ func (s *asserted) plan() (t *kv.Txn, ok bool) {
 	complete := s.identity > 0
 	for i, r := range s.reservations {
 		b := s.blocks[i]
-		if !s.mine(r) || b.Revision > 0 && ownerOf(b, r) != record.OwnerStateful {
+		if !s.mine(r) || b.Revision > 0 && b.OwnerOf(r.Address) != record.OwnerStateful {
 			return nil, false
 		}
 		switch {
@@ -107,15 +107,6 @@ func (s *asserted) plan() (t *kv.Txn, ok bool) {
 	return s.write(), true
 }
 
-func ownerOf(b record.Block, r record.Reservation) string {
-	for _, p := range b.Parts {
-		if p.Prefix.Contains(r.Address) {
-			return p.Owner
-		}
-	}
-	return ""
-}
-
 func (s *asserted) write() *kv.Txn {
 	keys, now := s.x.KV().Keys, time.Now().UTC()
 	t := s.x.Fenced("assert reservation")
@@ -129,7 +120,7 @@ func (s *asserted) write() *kv.Txn {
 		t.If(kv.Unchanged(key, r.Revision), kv.Unchanged(keys.Block(b.Pool, b.Prefix), b.Revision))
 		if at := (ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix}); b.Revision == 0 && !written[at] {
 			written[at] = true
-			t.Then(kv.Put(keys.Block(b.Pool, b.Prefix), statefulBlock(at)))
+			t.Then(kv.Put(keys.Block(b.Pool, b.Prefix), record.StatefulBlock(at)))
 		}
 		if r.Revision == 0 {
 			r.Identity, r.Since = s.Identity, now

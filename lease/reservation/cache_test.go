@@ -8,22 +8,22 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-func TestWhatWasLearnedIsVoidOnceOthersHaveBegunAnotherLifeOfTheState(t *testing.T) {
+func TestTheCacheIsEmptyOnceOthersHaveBegunAnotherIncarnationOfTheState(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
-	l.Meet(s, "n1", session.Past{})
+	l.Handshake(s, "n1", session.Past{})
 	had := l.Reserve(l.Join(s, "n1"), lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
 	record, _ := l.ClusterRecord(s)
 	record.Incarnation++
 	l.Put(s.KV.Keys.Cluster(), kv.Encode(record))
-	if met := l.Meet(s, "n1", session.Past{}); !met.New || met.Incarnation != record.Incarnation {
-		t.Errorf("it met %+v: want another life", met)
+	if met := l.Handshake(s, "n1", session.Past{}); !met.New || met.Incarnation != record.Incarnation {
+		t.Errorf("it met %+v: want another incarnation", met)
 	}
 	if hint := s.Reservations.Cached(had.Identity); len(hint) > 0 {
 		t.Errorf("it still knows of %+v", hint)
 	}
-	if met := l.Meet(s, "n1", session.Past{}); met.New {
+	if met := l.Handshake(s, "n1", session.Past{}); met.New {
 		t.Errorf("and again it met %+v", met)
 	}
 }

@@ -15,7 +15,7 @@ func TestADetachedReservationStaysItsOwners(t *testing.T) {
 	config := l.Apply(l.Store(), lab.Smallest())
 	x := l.Join(l.Store(), "n1")
 	first := l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
-	for _, s := range []*lab.Store{x.Store, l.Store(), x.Store} { // with a hint, without one, and again
+	for _, s := range []*lab.Store{x.Store, l.Store(), x.Store} { // with a cached one, without, and again
 		l.Check(s.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(first)}))
 		r, err := s.Reservations.Of(t.Context(), "default", first.Address)
 		l.Check(err)
@@ -86,7 +86,7 @@ func TestADamagedReservationKeepsNoOtherFromBeingDetached(t *testing.T) {
 	l.Check(err)
 	const damaged = reservation.DetachOps + 1 // in the second group
 	l.Put(x.Store.KV.Keys.Reservation("default", done[damaged].Address), "{")
-	for _, s := range []*lab.Store{l.Store(), x.Store} { // without hints, and with
+	for _, s := range []*lab.Store{l.Store(), x.Store} { // without cached reservations, and with
 		err = s.Reservations.Detach(t.Context(), detachments(done))
 		failed, is := errors.AsType[*reservation.DetachError](err)
 		if !is || len(failed.Each) != 1 || failed.Each[damaged] == nil || !lab.Contains(err, done[damaged].Address.String()) {

@@ -34,8 +34,8 @@ func (e *HeldError) Error() string {
 type ReservedError struct{ Reservation record.Reservation }
 
 func (e *ReservedError) Error() string {
-	return fmt.Sprintf("lease: address %s of pool %q is reserved for %s: ask for another one", e.Reservation.Address, e.Reservation.Pool,
-		e.Reservation.Identity)
+	r := e.Reservation
+	return fmt.Sprintf("lease: address %s of pool %q is reserved for %s: ask for another one", r.Address, r.Pool, r.Identity)
 }
 
 // An ExhaustedError says that every stateful address of a pool and family is reserved.

@@ -134,8 +134,8 @@ func (m *member) nextUnattached() step {
 // refused says why a known identity cannot have what the request asks for.
 func (m *member) refused() error {
 	if m.pool != m.Pool.Name {
-		return fmt.Errorf("lease: %s has its addresses %s in pool %q, not in %q: release them first, or ask for that pool", m.Identity,
-			m.addresses(), m.pool, m.Pool.Name)
+		return fmt.Errorf("lease: %s has its addresses %s in pool %q, not in %q: release them first, or ask for that pool",
+			m.Identity, m.addresses(), m.pool, m.Pool.Name)
 	}
 	for _, a := range m.Addresses {
 		if !slices.ContainsFunc(m.slots, func(s slot) bool { return s.address == a }) {

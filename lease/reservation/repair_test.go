@@ -37,7 +37,7 @@ func TestWithoutItsIdentitysRecordAReservationIsStillItsHolders(t *testing.T) {
 			had := l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
 			fence(l, s, had)
 			l.Delete(s.KV.Keys.Under(kv.KindIdentity))
-			for _, store := range []*lab.Store{s, l.Store()} { // with a hint, and without
+			for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
 				done, err := l.Join(store, "n1").Reserve(t.Context(), []reservation.Request{lab.Asking(config, "default", lab.Identity("db", 0), "c2")})
 				if !isHeld(err) {
 					t.Errorf("another container got %+v: %v", done, err)
@@ -97,7 +97,7 @@ func TestARecordThatIsMissingIsAssertedAgain(t *testing.T) {
 	first := l.Reserve(x, q)[0]
 	for _, key := range []string{s.KV.Keys.Reservation("default", first.Address), s.KV.Keys.Identity(q.Identity)} {
 		l.Delete(key)
-		for _, store := range []*lab.Store{s, l.Store()} { // with a hint, and without
+		for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
 			if got := l.Reserve(l.Join(store, "n1"), q)[0]; got.Address != first.Address {
 				t.Errorf("without %s the address is %s, and was %s", key, got.Address, first.Address)
 			}
@@ -137,7 +137,7 @@ func TestUndoingAnAttachmentEndsNoMemberWhoseReservationItMadeAgain(t *testing.T
 	q := lab.Asking(config, "default", lab.Identity("db", 0), "c1")
 	first := l.Reserve(x, q)[0]
 	l.Delete(s.KV.Keys.Reservation("default", first.Address))
-	for _, store := range []*lab.Store{s, l.Store()} { // with a hint, and without
+	for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
 		again := l.Reserve(l.Join(store, "n1"), q)[0]
 		l.Check(s.Reservations.EndMade(t.Context(), reservation.Detachment{
 			Pool: "default", Addresses: []netip.Addr{again.Address}, Identity: q.Identity, Attachment: q.Attachment, Epoch: again.Epoch,

@@ -166,15 +166,10 @@ func (r *call) round(ctx context.Context) (tries []try, t *kv.Txn, err error) {
 	for at := range claims {
 		key, claim := r.store.kv.Keys.Block(at.Pool, at.Prefix), t.Nest()
 		claim.If(kv.Absent(key))
-		claim.Then(kv.Put(key, statefulBlock(at)))
+		claim.Then(kv.Put(key, record.StatefulBlock(at)))
 	}
 	r.samePools(tries, t)
 	return tries, t, nil
-}
-
-// statefulBlock is a block kept for reservations. It is claimed with the first one in it.
-func statefulBlock(at ipam.BlockID) record.Block {
-	return record.Block{Pool: at.Pool, Prefix: at.Prefix, Parts: []record.Part{{Prefix: at.Prefix, Owner: record.OwnerStateful}}}
 }
 
 func (r *call) decide(ctx context.Context, m *member) (step, error) {
@@ -254,7 +249,7 @@ func (r *call) learn(tries []try, revision int64) error {
 			m.done[j].Revision = revision
 			at := m.blockOf(m.done[j].Address)
 			if m.slots[j].reservation.Revision == 0 && m.slots[j].block == 0 {
-				claimed := statefulBlock(at)
+				claimed := record.StatefulBlock(at)
 				claimed.Revision = revision
 				r.store.cache.learnBlockRecord(claimed)
 			}

@@ -138,7 +138,7 @@ func TestAMemberIsInOnePool(t *testing.T) {
 	config := l.Apply(s, lab.Smallest(), lab.Small())
 	x := l.Join(s, "n1")
 	l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c0"))
-	for _, store := range []*lab.Store{s, l.Store()} { // with a hint, and without
+	for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
 		_, err := l.Join(store, "n2").Reserve(t.Context(), []reservation.Request{lab.Asking(config, "small", lab.Identity("db", 0), "c1")})
 		if err == nil || !lab.Contains(err, `in pool "default"`) {
 			t.Errorf("the error is %v", err)
@@ -188,7 +188,7 @@ func TestAReservationBeforeAMemberRunsIsOfTheClusterThatItWasDecidedIn(t *testin
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
-	decided := l.Meet(s, "n1", session.Past{}).Revision
+	decided := l.Handshake(s, "n1", session.Past{}).Revision
 	l.Void(s)
 	ask := lab.Asking(config, "default", lab.Identity("db", 0), "")
 	done, err := s.Reservations.ReserveIn(t.Context(), decided, []reservation.Request{ask})

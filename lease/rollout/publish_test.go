@@ -75,7 +75,7 @@ func TestAThousandAssignmentsArePublishedInFewTransactions(t *testing.T) {
 	}
 }
 
-func TestAPublishingThatDidNotFinishHasNotToldItsStatus(t *testing.T) {
+func TestAPublishingThatDidNotFinishHasNotWrittenItsStatus(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())

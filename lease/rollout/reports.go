@@ -120,9 +120,9 @@ func (r *Reports) containers(set Selector) []ContainerVersion {
 		known.Addresses = append(known.Addresses, addr)
 	}
 	for _, a := range r.assignments {
-		add(a.Node, a.Attachment, a.Address,
-			ContainerVersion{Class: string(allocator.Stateless), Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(),
-				Pool: a.Pool})
+		add(a.Node, a.Attachment, a.Address, ContainerVersion{
+			Class: string(allocator.Stateless), Namespace: a.App.Namespace, App: a.App.Name, Workload: a.Workload.String(), Pool: a.Pool,
+		})
 	}
 	for _, m := range r.reservations {
 		if m.Holder != nil {

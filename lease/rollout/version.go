@@ -105,8 +105,9 @@ func (s *Store) WaitVersion(ctx context.Context, set Selector, revision int64, p
 				return v, nil
 			}
 			// Every batch of assignments comes with a status.
-			s.kv.Changed(ctx, r.at, s.kv.Keys.Revision(), s.kv.Keys.Settings(), s.kv.Keys.Under(kv.KindSession), s.kv.Keys.Under(kv.KindStatus),
-				s.kv.Keys.Under(kv.KindReservation))
+			keys := s.kv.Keys
+			s.kv.Changed(ctx, r.at, keys.Revision(), keys.Settings(), keys.Under(kv.KindSession), keys.Under(kv.KindStatus),
+				keys.Under(kv.KindReservation))
 		case !kv.Unavailable(err):
 			return last, err
 		}

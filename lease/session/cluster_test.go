@@ -16,9 +16,9 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-func TestTheFirstToMeetAFreshEtcdWritesItsID(t *testing.T) {
+func TestTheFirstHandshakeWithAFreshEtcdWritesItsID(t *testing.T) {
 	l := lab.New(t)
-	first, second := l.Meet(l.Store(), "n1", session.Past{}), l.Meet(l.Store(), "n2", session.Past{})
+	first, second := l.Handshake(l.Store(), "n1", session.Past{}), l.Handshake(l.Store(), "n2", session.Past{})
 	id, err := l.Store().Sessions.ClusterID(t.Context())
 	l.Check(err)
 	if first.Recovering || second != first || first.Cluster != id {
@@ -30,7 +30,7 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	m := lab.NewMachine(t)
 	s := m.Store()
 	config := m.Apply(s, lab.Smallest())
-	m.Meet(s, "n1", session.Past{})
+	m.Handshake(s, "n1", session.Past{})
 	x := m.Join(s, "n1")
 	m.Save("early")
 	m.Claims(x, config, "10.42.16.0/26")
@@ -39,9 +39,9 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	m.Until("the store has noticed", func() bool { _, err := s.Config.Read(t.Context()); return errors.Is(err, kv.ErrStoreReset) })
 	other := m.Store() // has seen nothing of before
 	stranger := m.Join(other, "n2")
-	at := m.Meet(s, "n1", session.Past{})
+	at := m.Handshake(s, "n1", session.Past{})
 	if !at.Recovering || !at.New || at.Incarnation != 1 {
-		t.Errorf("it met %+v: want a recovery in the second life", at)
+		t.Errorf("it met %+v: want a recovery in the second incarnation", at)
 	}
 	revision, free := config.PoolRevisions["default"], lab.Prefix("10.42.16.64/26")
 	if _, err := block.Claim(t.Context(), stranger.Session, "default", revision, free); !errors.Is(err, session.ErrClusterChanged) {
@@ -51,11 +51,11 @@ func TestWhoHasSeenMoreThanEtcdHasVoidsItsIDAndNobodyIsGivenAnything(t *testing.
 	if _, err := block.Claim(t.Context(), x.Session, "default", revision, free); !errors.Is(err, session.ErrRecovering) {
 		t.Errorf("a node could claim while all recover: %v", err)
 	}
-	if met := m.Meet(other, "n2", session.Past{}); !met.Recovering || met.Incarnation != 1 {
+	if met := m.Handshake(other, "n2", session.Past{}); !met.Recovering || met.Incarnation != 1 {
 		t.Errorf("the other met %+v: want the same recovery", met)
 	}
 	m.Check(s.Sessions.AcceptCluster(t.Context(), at))
-	if met := m.Meet(s, "n1", past(at, x)); met.Recovering || met.Incarnation != 1 {
+	if met := m.Handshake(s, "n1", past(at, x)); met.Recovering || met.Incarnation != 1 {
 		t.Errorf("after the recovery it met %+v", met)
 	}
 	if err := lab.Second(block.Release(t.Context(), x.Session, record.Block{Pool: "default", Prefix: lab.Prefix("10.42.16.0/26")},
@@ -71,12 +71,12 @@ func TestAnAgentThatWasStartedAnewKnowsThatEtcdWentBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := lab.NewMachine(t)
-			at := m.Meet(m.Store(), "n1", session.Past{})
+			at := m.Handshake(m.Store(), "n1", session.Past{})
 			m.Save("early")
 			x := m.Join(m.Store(), "n1")
 			m.Back("early")
 			after(m)
-			if met := m.Meet(m.Store(), "n1", past(at, x)); !met.Recovering {
+			if met := m.Handshake(m.Store(), "n1", past(at, x)); !met.Recovering {
 				t.Errorf("it met %+v: its node key is missing", met)
 			}
 		})
@@ -86,33 +86,33 @@ func TestAnAgentThatWasStartedAnewKnowsThatEtcdWentBack(t *testing.T) {
 func TestANodeThatWasRemovedAndComesBackVoidsNothing(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
-	at := l.Meet(s, "n1", session.Past{})
+	at := l.Handshake(s, "n1", session.Past{})
 	x := l.Join(s, "n1")
 	now := time.Now()
 	l.Put(s.KV.Keys.Node("n1"), kv.Encode(record.Node{Removed: &now}))
-	if met := l.Meet(l.Store(), "n1", past(at, x)); met.Recovering {
+	if met := l.Handshake(l.Store(), "n1", past(at, x)); met.Recovering {
 		t.Errorf("it met %+v", met)
 	}
 	another := lab.Node("n1")
 	another.Machine = "another"
 	if _, err := l.Store().Join(t.Context(), another); err != nil {
-		t.Errorf("a name under a gravestone is free: %v", err)
+		t.Errorf("a name under a tombstone is free: %v", err)
 	}
 }
 
 func TestAnEtcdMadeAnewRecoversWhoeverComesFirst(t *testing.T) {
 	m := lab.NewMachine(t)
 	s := m.Store()
-	at := m.Meet(s, "n1", session.Past{})
+	at := m.Handshake(s, "n1", session.Past{})
 	remembered := past(at, m.Join(s, "n1"))
 	m.Back("")
-	if met := m.Meet(m.Store(), "n1", remembered); !met.Recovering || met.Cluster == at.Cluster {
+	if met := m.Handshake(m.Store(), "n1", remembered); !met.Recovering || met.Cluster == at.Cluster {
 		t.Errorf("a node with a past met %+v", met)
 	}
 	// A node that runs sees that its own etcd has become another, even where a fresh node came first.
 	m.Back("")
-	m.Meet(m.Store(), "n9", session.Past{})
-	if met := m.Meet(s, "n1", remembered); !met.Recovering || !met.New {
+	m.Handshake(m.Store(), "n9", session.Past{})
+	if met := m.Handshake(s, "n1", remembered); !met.Recovering || !met.New {
 		t.Errorf("a node that runs met %+v", met)
 	}
 }
@@ -122,7 +122,7 @@ func TestAStateOfAnotherEtcdIsRecoveredAndRemembersIt(t *testing.T) {
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
 	l.Put(s.KV.Keys.Cluster(), `{"id": "c0ffee"}`)
-	at := l.Meet(s, "n1", session.Past{Cluster: "c0ffee", Generation: 7})
+	at := l.Handshake(s, "n1", session.Past{Cluster: "c0ffee", Generation: 7})
 	if !at.Recovering {
 		t.Fatalf("it met %+v", at)
 	}
@@ -139,7 +139,7 @@ func TestAStateOfAnotherEtcdIsRecoveredAndRemembersIt(t *testing.T) {
 	l.Check(s.Sessions.AcceptCluster(t.Context(), at))
 	l.Check(s.Sessions.AcceptCluster(t.Context(), at)) // again
 	for who, past := range map[string]session.Past{"one of before": {Cluster: "c0ffee", Generation: 7}, "a fresh one": {}} {
-		if met := l.Meet(l.Store(), "n1", past); met.Recovering || met.Incarnation != 1 {
+		if met := l.Handshake(l.Store(), "n1", past); met.Recovering || met.Incarnation != 1 {
 			t.Errorf("%s met %+v", who, met)
 		}
 	}
@@ -168,7 +168,7 @@ func TestWhoRecoversIsGivenNothing(t *testing.T) {
 
 func TestAJournalOfAnotherClusterIsRefused(t *testing.T) {
 	l := lab.New(t)
-	l.Meet(l.Store(), "n1", session.Past{})
+	l.Handshake(l.Store(), "n1", session.Past{})
 	_, err := l.Store().Sessions.Handshake(t.Context(), "n1", "machine of n1", session.Past{Cluster: "beef", Generation: 7})
 	if foreign, ok := errors.AsType[*session.ClusterError](err); !ok || foreign.Recorded != "beef" {
 		t.Errorf("the error is %v", err)
@@ -179,7 +179,7 @@ func TestASessionEndsWithTheClusterThatItBeganIn(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	config := l.Apply(s, lab.Smallest())
-	l.Meet(s, "n1", session.Past{})
+	l.Handshake(s, "n1", session.Past{})
 	x := l.Join(s, "n1")
 	b := l.Claims(x, config, "10.42.16.0/26")
 	l.Put(s.KV.Keys.Cluster(), `{"id": ""}`)
@@ -204,11 +204,11 @@ func TestManyWhoSeeEtcdGoBackVoidItOnce(t *testing.T) {
 	const nodes = 8
 	var pasts [nodes]session.Past
 	names := []string{"n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7"}
-	m.Meet(m.Store(), "n0", session.Past{})
+	m.Handshake(m.Store(), "n0", session.Past{})
 	m.Save("early")
 	for i, name := range names {
 		s := m.Store()
-		at := m.Meet(s, name, session.Past{})
+		at := m.Handshake(s, name, session.Past{})
 		pasts[i] = past(at, m.Join(s, name))
 	}
 	m.Back("early")

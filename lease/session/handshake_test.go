@@ -13,10 +13,10 @@ import (
 func TestTheClustersRecordIsRewrittenOnlyAsItWasSeen(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
-	l.Meet(s, "n1", session.Past{})
+	l.Handshake(s, "n1", session.Past{})
 	_, seen := l.ClusterRecord(s)
 	l.Void(s)
-	recovering := l.Meet(s, "n1", session.Past{})
+	recovering := l.Handshake(s, "n1", session.Past{})
 	before, revision := l.ClusterRecord(s)
 	l.Check(s.Sessions.RewriteCluster(t.Context(), seen, record.Cluster{ID: "c0ffee"}))
 	if after, now := l.ClusterRecord(s); now != revision {
@@ -25,7 +25,7 @@ func TestTheClustersRecordIsRewrittenOnlyAsItWasSeen(t *testing.T) {
 	// Somebody has voided it anew since: another wait begins, and the end of the former one says nothing.
 	l.Void(s)
 	l.Check(s.Sessions.AcceptCluster(t.Context(), recovering))
-	if met := l.Meet(s, "n1", session.Past{}); !met.Recovering {
+	if met := l.Handshake(s, "n1", session.Past{}); !met.Recovering {
 		t.Errorf("a wait from before has ended the recovery: %+v", met)
 	}
 }
@@ -33,13 +33,13 @@ func TestTheClustersRecordIsRewrittenOnlyAsItWasSeen(t *testing.T) {
 // A node that was away for all of a recovery has seen more than etcd has, and that has been dealt with.
 func TestWhoComesBackAfterARecoveryDoesNotBeginAnother(t *testing.T) {
 	m := lab.NewMachine(t)
-	at := m.Meet(m.Store(), "n1", session.Past{})
+	at := m.Handshake(m.Store(), "n1", session.Past{})
 	m.Save("early")
 	gone, x := past(at, m.Join(m.Store(), "n1")), m.Join(m.Store(), "n2")
 	m.Back("early")
 	s := m.Store()
-	m.Check(s.Sessions.AcceptCluster(t.Context(), m.Meet(s, "n2", past(at, x))))
-	if met := m.Meet(m.Store(), "n1", gone); met.Recovering || met.Incarnation != 1 {
+	m.Check(s.Sessions.AcceptCluster(t.Context(), m.Handshake(s, "n2", past(at, x))))
+	if met := m.Handshake(m.Store(), "n1", gone); met.Recovering || met.Incarnation != 1 {
 		t.Errorf("it met %+v: want the end of the recovery", met)
 	}
 }
@@ -47,7 +47,7 @@ func TestWhoComesBackAfterARecoveryDoesNotBeginAnother(t *testing.T) {
 func TestAnotherEtcdIsNoticedWhateverItsRevision(t *testing.T) {
 	m := lab.NewMachine(t)
 	s := m.Store()
-	m.Meet(s, "n1", session.Past{})
+	m.Handshake(s, "n1", session.Past{})
 	m.Back("")
 	m.Grow(20) // more than the former one had
 	m.Until("it is noticed", func() bool { _, err := s.Config.Read(t.Context()); return errors.Is(err, kv.ErrStoreReset) })
@@ -56,9 +56,9 @@ func TestAnotherEtcdIsNoticedWhateverItsRevision(t *testing.T) {
 func TestAJournalOfAnotherClusterIsTakenWhereItsMachineIsKnown(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
-	l.Meet(s, "n1", session.Past{})
+	l.Handshake(s, "n1", session.Past{})
 	l.Join(s, "n1")
-	l.Meet(l.Store(), "n1", session.Past{Cluster: "beef", Generation: 7})
+	l.Handshake(l.Store(), "n1", session.Past{Cluster: "beef", Generation: 7})
 	_, err := l.Store().Sessions.Handshake(t.Context(), "n1", "another machine", session.Past{Cluster: "beef", Generation: 7})
 	if _, foreign := errors.AsType[*session.ClusterError](err); !foreign {
 		t.Errorf("another machine under the name: %v", err)

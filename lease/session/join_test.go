@@ -37,7 +37,7 @@ func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	l.Join(s, "n1")
-	l.Meet(s, "n1", session.Past{})
+	l.Handshake(s, "n1", session.Past{})
 	for what, key := range map[string]string{
 		"the node": s.KV.Keys.Node("n1"), "its session": s.KV.Keys.Session("n1"), "the cluster's record": s.KV.Keys.Cluster(),
 	} {

@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// asksFor reports whether a demand that is there asks for all that another would.
+// asksFor reports whether a demand includes all that another asks for.
 func asksFor(there, d record.Demand) bool {
 	within := func(some, all []netip.Addr) bool {
 		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
@@ -25,16 +25,16 @@ func asksFor(there, d record.Demand) bool {
 		within(d.Machine, there.Machine)
 }
 
-// giveAsked gives of the addresses that a demand names one that is free here, and reports whether the demand has ended.
-func (e *Exchange) giveAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
+// donateAsked gives one free address of those that a demand names, and reports whether the demand has ended.
+func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
 	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
-		o := e.TakeOutAddress(d.Pool, addr)
+		o := e.WithdrawAddress(d.Pool, addr)
 		if o == nil {
 			continue
 		}
 		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
 		if err != nil && !Definite(err) {
-			e.Log.Warn("whether an address was given is not known yet; it is found out by rewriting its block", zap.Stringer("address", addr),
+			e.Log.Warn("address transfer outcome unknown; resolving by rewriting the block record", zap.Stringer("address", addr),
 				zap.Error(err))
 			e.addresses.MarkIndeterminate(o)
 			return false
@@ -55,10 +55,10 @@ func (e *Exchange) giveAsked(ctx context.Context, session *session.Session, d re
 	return false
 }
 
-// TakeOutAddress takes one address out of the allocator, if it is free there; nil: it is not.
-func (e *Exchange) TakeOutAddress(pool string, addr netip.Addr) *addresses.InFlight {
+// WithdrawAddress takes one address out of the allocator if it is free, and marks it as in flight; nil: it is not free.
+func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFlight {
 	part := netip.PrefixFrom(addr, addr.BitLen())
-	return e.addresses.TakeOut(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
+	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
 		s.Settle(wire.Boottime())
 		return part, s.Owns(addr) && s.Remove(part) == nil
 	})

@@ -12,40 +12,40 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// sleepEvery is how often the agent looks whether the machine has slept.
+// sleepEvery is how often the agent checks whether the machine has slept.
 const sleepEvery = 200 * time.Millisecond
 
-// errShaken says that what the kernel counts or drops could not be relied upon for a while: this node proves its right
-// and settles before it lets pass again.
-var errShaken = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
+// errUntrusted says that the kernel's timers or table could not be relied on for a while: before anything passes again, this node
+// must prove its right and settle.
+var errUntrusted = errors.New("agent: the machine slept or was cloned, or its table was changed by another")
 
-// watchSleep notices that the machine has slept: the kernel's timers stood still meanwhile, and others' did not.
+// watchSleep detects that the machine has slept: its kernel's timers stood still meanwhile, and other nodes' clocks did not.
 func (k *Keeper) watchSleep(ctx context.Context) error {
 	slept := netops.Suspended()
 	return task.Every(ctx, sleepEvery, func() {
 		if now := netops.Suspended(); now > slept+sleepEvery/2 {
 			k.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
 			slept = now
-			k.Shake()
+			k.Distrust()
 		}
 	})
 }
 
-// Shake closes what the fence holds open, and has this node join anew. Without a fence it does nothing: nothing rests on the
-// kernel's timers then, and rights count the time asleep.
-func (k *Keeper) Shake() {
+// Distrust closes the fence and has this node join again. Without a fence it does nothing: nothing relies on the kernel's timers
+// then, and rights count the time asleep.
+func (k *Keeper) Distrust() {
 	if k.closeFence() {
-		k.Shaken.Raise()
+		k.Untrusted.Raise()
 	}
 }
 
-// Cloned voids all rights until the next proof, also those that no kernel counts: the clocks of a machine that was restored
-// from a snapshot do not tell how long it was away.
+// Cloned voids all rights until the next proof, with or without a fence: the clocks of a machine that was restored from a
+// snapshot do not tell how long it was away.
 func (k *Keeper) Cloned() {
 	k.Log.Warn("this virtual machine was cloned, or restored from a snapshot")
 	k.Rights.Limit(0, 0)
 	k.closeFence()
-	k.Shaken.Raise()
+	k.Untrusted.Raise()
 }
 
 // closeFence closes both classes, and reports whether there is a fence, or may be.
@@ -59,7 +59,8 @@ func (k *Keeper) closeFence() bool {
 	return true
 }
 
-// RestoreTable puts the table back that another has changed. In strict mode it is closed then, until the next proof.
+// RestoreTable restores the nftables table after another program has changed it. In strict mode it stays closed until the next
+// proof.
 func (k *Keeper) RestoreTable() {
 	const kind, table = "table-changed", "bridge berth"
 	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
@@ -70,5 +71,5 @@ func (k *Keeper) RestoreTable() {
 	} else {
 		k.Findings.Clear(kind, table)
 	}
-	k.Shake()
+	k.Distrust()
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// meetAnotherGeneration has the build that compares no generation meet what it does not compare: an ADD whose right has run out meanwhile
-// commits once the node has another session.
-func (a *Attacher) meetAnotherGeneration(session *session.Session, adds []*Add) {
-	const patience = 200 // looks, 50 ms apart
+// waitForGeneration delays an ADD whose right has run out until the node has another session, in the broken build that does not
+// compare generations.
+func (a *Attacher) waitForGeneration(session *session.Session, adds []*Add) {
+	const patience = 200 // polls, 50 ms apart
 	for range patience {
 		same := a.Gate.Session() == session
 		if !same || a.Rights.Remaining(adds[0].class) > 0 {
@@ -21,7 +21,7 @@ func (a *Attacher) meetAnotherGeneration(session *session.Session, adds []*Add) 
 	}
 }
 
-// letPassUnlessBroken is letPass, but in that build an ADD passes whatever has become of its address meanwhile.
+// letPassUnlessBroken is LetPass. In the broken build an ADD passes whatever has become of its address meanwhile.
 func (a *Attacher) letPassUnlessBroken(e *journal.Entry) (passes bool, err error) {
 	if !broken.Generation {
 		return a.Isolator.LetPass(e)

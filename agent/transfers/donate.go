@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	startWithin = 30 * time.Millisecond // owners answer a demand at different times, so that the first one spares the others
-	settleEvery = time.Second           // how often what is in doubt is looked at
-	giveTries   = 10                    // how often a block may change under a gift
+	startWithin   = 30 * time.Millisecond // owners answer a demand at different times, so that the first one spares the others
+	settleEvery   = time.Second           // how often indeterminate transfers are resolved
+	transferTries = 10                    // attempts, where the block changes meanwhile
 )
 
-// giveAll gives to the nodes that demand addresses whenever there may be something to give: a demand has come, an
-// address was freed, a quarantine has ended. It also settles what is in doubt.
-func (e *Exchange) giveAll(ctx context.Context) error {
+// donateAll serves demands whenever there may be something to give: a new demand, a freed address, the end of a quarantine. It
+// also resolves indeterminate transfers.
+func (e *Exchange) donateAll(ctx context.Context) error {
 	timer := time.NewTimer(settleEvery)
 	defer timer.Stop()
 	for {
@@ -41,14 +41,14 @@ func (e *Exchange) giveAll(ctx context.Context) error {
 		wait := settleEvery
 		if _, others := e.demands.split(e.Name); len(others) > 0 {
 			task.Pause(ctx, rand.N(startWithin))
-			wait = e.meetDemands(ctx)
+			wait = e.serveDemands(ctx)
 		}
 		timer.Reset(wait)
 	}
 }
 
-// meetDemands gives what it can, and returns when to look again.
-func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
+// serveDemands serves what it can, and returns when to try again.
+func (e *Exchange) serveDemands(ctx context.Context) time.Duration {
 	wait := settleEvery
 	session, err := e.Holding(allocator.Stateless)
 	if err != nil || broken.Settling && e.Unsettled.Load() {
@@ -56,7 +56,7 @@ func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 	}
 	_, others := e.demands.split(e.Name)
 	for _, d := range others {
-		if e.giveAsked(ctx, session, d) {
+		if e.donateAsked(ctx, session, d) {
 			continue // the demand is met: what is still waited for is demanded anew
 		}
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
@@ -64,7 +64,7 @@ func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 			if d.Of(f) == 0 {
 				continue
 			}
-			if e.Give(ctx, session, d, k) {
+			if e.Donate(ctx, session, d, k) {
 				break // the demand is met: what is still waited for is demanded anew
 			}
 			wait = min(wait, e.addresses.UntilRested(k))
@@ -73,11 +73,11 @@ func (e *Exchange) meetDemands(ctx context.Context) time.Duration {
 	return wait
 }
 
-// Give gives half of what this node can spare to whoever demands it, and reports whether the demand has ended.
-func (e *Exchange) Give(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
+// Donate gives half of what this node can spare to the node that demands it, and reports whether the demand has ended.
+func (e *Exchange) Donate(ctx context.Context, session *session.Session, d record.Demand, k addresses.SpaceKey) (ended bool) {
 	full := e.addresses.Blocks.UnreadableIn(k.Pool, e.Config()) // and blocks that cannot be split further
-	for range giveTries {
-		o := e.addresses.TakeOut(k, func(s *allocator.Space) (netip.Prefix, bool) {
+	for range transferTries {
+		o := e.addresses.Withdraw(k, func(s *allocator.Space) (netip.Prefix, bool) {
 			return s.Half(wire.Boottime(), e.addresses.Waiters.Len(k), full...)
 		})
 		if o == nil {
@@ -85,7 +85,7 @@ func (e *Exchange) Give(ctx context.Context, session *session.Session, d record.
 		}
 		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
 		if err != nil && !Definite(err) {
-			e.Log.Warn("a gift is in doubt", zap.Stringer("part", o.Part), zap.Error(err))
+			e.Log.Warn("block transfer outcome unknown; resolving by rewriting the block record", zap.Stringer("part", o.Part), zap.Error(err))
 			e.addresses.MarkIndeterminate(o)
 			return false
 		}
@@ -109,15 +109,15 @@ func (e *Exchange) Give(ctx context.Context, session *session.Session, d record.
 	return false
 }
 
-// Definite reports whether a gift or a release that has failed so was not carried out, and never will be.
+// Definite reports whether a transfer or release that failed with this error was not carried out, and never will be.
 func Definite(err error) bool {
 	_, changed := errors.AsType[*block.LostError](err)
 	return changed || session.Over(err) || errors.Is(err, session.ErrRecovering) ||
 		errors.Is(err, block.ErrDemandMet) || errors.Is(err, block.ErrManyParts)
 }
 
-// resolveIndeterminate finds out what has become of the parts whose transaction's answer was lost, by writing the block: what
-// was not carried out by then never is.
+// resolveIndeterminate rewrites the blocks of indeterminate transfers. A transaction that was not carried out before cannot
+// succeed after that.
 func (e *Exchange) resolveIndeterminate(ctx context.Context) {
 	for _, o := range e.addresses.Indeterminate() {
 		session, err := e.Holding(allocator.Stateless)
@@ -126,10 +126,10 @@ func (e *Exchange) resolveIndeterminate(ctx context.Context) {
 		}
 		now, err := block.Resolve(ctx, session, o.Block)
 		if err != nil {
-			e.Log.Debug("what has become of a part stays in doubt", zap.Stringer("part", o.Part), zap.Error(err))
+			e.Log.Debug("cannot resolve a block transfer yet", zap.Stringer("part", o.Part), zap.Error(err))
 			continue
 		}
 		e.addresses.Resolved(o, now)
-		e.Log.Info("settled what was in doubt", zap.Stringer("part", o.Part), zap.String("owner", now.OwnerOf(o.Part.Addr())))
+		e.Log.Info("resolved a block transfer", zap.Stringer("part", o.Part), zap.String("owner", now.OwnerOf(o.Part.Addr())))
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// restoreNamed takes in the ports whose containers etcd names. The gate is held.
-func (se *Settler) restoreNamed(etcd *named) {
+// restoreRecorded restores the journal's entries for ports whose containers etcd records. The gate is held.
+func (se *Settler) restoreRecorded(etcd *recorded) {
 	for _, r := range etcd.reservations {
 		if r.Holder == nil || r.Holder.Node != se.Name {
 			continue
@@ -41,8 +41,8 @@ func (se *Settler) restoreNamed(etcd *named) {
 	}
 }
 
-// reservedWith are the addresses of the reservations that are attached as one.
-func (n *named) reservedWith(one record.Reservation) (all []netip.Addr) {
+// reservedWith are the addresses of all reservations of the same attachment.
+func (n *recorded) reservedWith(one record.Reservation) (all []netip.Addr) {
 	for _, r := range n.reservations {
 		if r.Pool == one.Pool && r.Identity == one.Identity && r.Holder != nil && r.Holder.Attachment == one.Holder.Attachment &&
 			r.Holder.Node == one.Holder.Node {
@@ -54,7 +54,7 @@ func (n *named) reservedWith(one record.Reservation) (all []netip.Addr) {
 }
 
 // assignedWith are the addresses of an assignment's attachment.
-func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
+func (n *recorded) assignedWith(one record.Assignment) (all []netip.Addr) {
 	for _, s := range n.assignments {
 		if s.Pool == one.Pool && s.Attachment == one.Attachment && s.Node == one.Node {
 			all = append(all, s.Address)
@@ -64,8 +64,8 @@ func (n *named) assignedWith(one record.Assignment) (all []netip.Addr) {
 	return all
 }
 
-// RestoreEntry notes an entry that the journal has lost, of a port that is here. An address that another container here has already
-// stays that one's.
+// RestoreEntry adds an entry that the journal has lost, of a port that exists. An address that another container here has stays
+// with that one.
 func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	for _, addr := range e.Addresses {
 		if holder := se.Journal.Holder(e.Pool, addr); holder != nil {
@@ -82,7 +82,7 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 		se.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment),
 			zap.Error(err))
 	}
-	se.Log.Warn("the journal is lost; taking in a container that runs", zap.Stringer("attachment", e.Attachment),
+	se.Log.Warn("the journal is lost; restored the entry of a running container", zap.Stringer("attachment", e.Attachment),
 		zap.Stringers("addresses", e.Addresses))
 	se.Journal.Keep(e)
 	se.isolator.Identified(p.Name)

@@ -9,8 +9,8 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// settleUnlessBroken is settle, but in the build that is to be caught handing out before, where it is back after its right
-// has run out.
+// settleUnlessBroken is settle. In the broken build that allocates before settling, it skips that where the node returns after
+// its right has run out.
 func (se *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) error {
 	back := se.Gate.Session() != nil
 	if !broken.Settling || !back || se.Rights.Remaining(allocator.Stateless) > 0 {
@@ -19,7 +19,7 @@ func (se *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) e
 	se.Unsettled.Store(true)
 	se.Gate.Exclusive(func() {
 		se.Gate.BeginLocked(s)
-		se.passAll()
+		se.letAllPass()
 	})
 	time.AfterFunc(10*time.Second, func() {
 		se.Unsettled.Store(false)
@@ -28,8 +28,8 @@ func (se *Settler) settleUnlessBroken(ctx context.Context, s *session.Session) e
 	return nil
 }
 
-// passAll lets pass whoever has a port.
-func (se *Settler) passAll() {
+// letAllPass lets every port pass.
+func (se *Settler) letAllPass() {
 	for _, e := range se.Journal.Entries() {
 		if e.Answered != 0 {
 			se.isolator.Uncut(e.Attachment)

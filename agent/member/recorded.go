@@ -12,16 +12,16 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// named is whom etcd names as the holders of addresses, as settling has read it. Blocks are this node's by what it knows of
-// them; reservations and assignments are those that were read.
-type named struct {
+// recorded are the holders of addresses by etcd. Blocks are those of this node's view; reservations and assignments are those
+// that settling has read.
+type recorded struct {
 	settler      *Settler
 	reservations map[ipam.Address]record.Reservation
 	assignments  map[ipam.Address]record.Assignment
 }
 
-func newNamed(a *Settler, reservations []record.Reservation, assignments []record.Assignment) *named {
-	n := &named{a, map[ipam.Address]record.Reservation{}, map[ipam.Address]record.Assignment{}}
+func newRecorded(a *Settler, reservations []record.Reservation, assignments []record.Assignment) *recorded {
+	n := &recorded{a, map[ipam.Address]record.Reservation{}, map[ipam.Address]record.Assignment{}}
 	for _, r := range reservations {
 		n.reservations[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
@@ -31,8 +31,8 @@ func newNamed(a *Settler, reservations []record.Reservation, assignments []recor
 	return n
 }
 
-// exactly reports whether etcd names an entry's attachment on this node, for each of its addresses.
-func (n *named) exactly(e *journal.Entry) bool {
+// exactly reports whether etcd records all addresses of an entry for its attachment on this node.
+func (n *recorded) exactly(e *journal.Entry) bool {
 	if e.Class == allocator.Stateful {
 		return n.settler.attached(e, n.reservations)
 	}
@@ -42,22 +42,22 @@ func (n *named) exactly(e *journal.Entry) bool {
 	})
 }
 
-// allows reports whether an entry whose port is found cut may pass. It is not isolated by what the journal knows: somebody has
-// flushed the table, or an agent ended between a cut and the note of it.
-func (n *named) allows(e *journal.Entry) bool {
+// allows reports whether an entry whose port was found cut may pass. The journal does not isolate it: the table was flushed, or
+// an agent ended between a cut and its record in the journal.
+func (n *recorded) allows(e *journal.Entry) bool {
 	if e.Class == allocator.Stateful {
 		return n.settler.attached(e, n.reservations)
 	}
 	return n.owned(e)
 }
 
-func (n *named) owned(e *journal.Entry) bool {
+func (n *recorded) owned(e *journal.Entry) bool {
 	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.settler.addresses.OwnerOf(e.Pool, addr) != n.settler.Name })
 }
 
-// settlePorts lets pass who has its address by etcd's word. Who passes goes on: only another's record isolates. Who is cut stays
-// so until etcd names it, and while etcd recovers its word alone ends no isolation.
-func (se *Settler) settlePorts(etcd *named, recovering bool) {
+// settlePorts opens the ports whose containers etcd confirms. An open port stays open: only another's record isolates. A cut port
+// stays cut until etcd records its container; while etcd recovers, that alone ends no isolation.
+func (se *Settler) settlePorts(etcd *recorded, recovering bool) {
 	classes, err := se.Kernel.Classes()
 	if err != nil {
 		se.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
@@ -72,7 +72,7 @@ func (se *Settler) settlePorts(etcd *named, recovering bool) {
 			waiting = append(waiting, e)
 			continue
 		case e.Isolated != nil:
-			se.Log.Info("a container is isolated no more: etcd names it", zap.Stringer("attachment", e.Attachment),
+			se.Log.Info("a container is isolated no more: etcd records it", zap.Stringer("attachment", e.Attachment),
 				zap.Stringers("addresses", e.Addresses))
 			se.Journal.Lift(e.Attachment)
 		}
@@ -81,11 +81,11 @@ func (se *Settler) settlePorts(etcd *named, recovering bool) {
 			waiting, told = append(waiting, e), append(told, e)
 		case e.Answered == 0 || port == "" || classes[port] == string(e.Class):
 		case !etcd.allows(e):
-			se.isolator.TellCut(e)
+			se.isolator.ReportCut(e)
 			waiting, told = append(waiting, e), append(told, e)
 		default:
 			se.isolator.Uncut(e.Attachment)
 		}
 	}
-	se.isolator.LeaveCut(waiting, told)
+	se.isolator.AwaitRecords(waiting, told)
 }

@@ -14,8 +14,8 @@ func TestWhatIsShunnedIsReadBackAlsoFromARewrittenFile(t *testing.T) {
 		t.Helper()
 		again := open(t, path) // not closed: as after kill -9
 		same(t, j, again)
-		if n := len(again.Shunned()); again.Forgot() != forgot || n != parts {
-			t.Errorf("%s: %d blocks are shunned, to be shunned: %v", what, n, again.Forgot())
+		if n := len(again.Quarantined()); again.LostJournal() != forgot || n != parts {
+			t.Errorf("%s: %d blocks are shunned, to be shunned: %v", what, n, again.LostJournal())
 		}
 	}
 	for _, rewritten := range []bool{false, true} {
@@ -26,13 +26,13 @@ func TestWhatIsShunnedIsReadBackAlsoFromARewrittenFile(t *testing.T) {
 			}
 			as(what, forgot, parts)
 		}
-		must(t, j.SetForgot())
+		must(t, j.SetLostJournal())
 		step("forgotten", true, 0)
-		j.SetShunned([]Shunned{{Pool: "default", Block: block, Parts: []netip.Prefix{block}}})
+		j.SetQuarantined([]Quarantined{{Pool: "default", Block: block, Parts: []netip.Prefix{block}}})
 		step("shunned", false, 1)
-		must(t, j.SetForgot())
+		must(t, j.SetLostJournal())
 		step("forgotten again", true, 1)
-		j.SetShunned(nil)
+		j.SetQuarantined(nil)
 		step("nothing is shunned any more", false, 0)
 	}
 }

@@ -27,8 +27,8 @@ func (e *foreignClusterError) Error() string {
 
 func (e *foreignClusterError) Unwrap() error { return e.error }
 
-// Meet finds out where etcd stands. Where another life of its has begun, the store calls beginAnew meanwhile.
-func (k *Keeper) Meet(ctx context.Context) (session.ClusterState, error) {
+// Handshake reads the state of the etcd cluster. If the store is another incarnation, it calls OnStoreReset.
+func (k *Keeper) Handshake(ctx context.Context) (session.ClusterState, error) {
 	known := k.Journal.Cluster()
 	standing, err := k.Store.Sessions.Handshake(ctx, k.Name, k.Machine, session.Past{Cluster: known.ID, Incarnation: known.Life,
 		Generation: known.Generation})
@@ -41,34 +41,33 @@ func (k *Keeper) Meet(ctx context.Context) (session.ClusterState, error) {
 	return standing, err
 }
 
-// OnStoreReset drops all that is only known from etcd. What journal, kernel and allocator hold stays. No follower brings anything
-// in meanwhile, so that no word of the former life comes later, with revisions which the words of this one do not reach.
+// OnStoreReset drops what is known only from etcd. Journal, kernel and allocator keep what they hold. No watch delivers an update
+// meanwhile, so that none of the former incarnation, whose revisions may be higher, comes later.
 func (k *Keeper) OnStoreReset(standing session.ClusterState) {
 	k.Log.Warn("etcd was restored or made anew", zap.String("cluster", standing.Cluster))
 	if standing.Recovering {
-		k.RecoveryLeft(standing) // it begins by what is known of the history that is lost
+		k.RecoveryLeft(standing) // it begins with the rights that are known of the lost history
 	}
 	k.Reset()
 }
 
-// A recovery is the time that this node gives to all others to assert what they hold, after etcd was restored.
+// A recovery is the time that all nodes get to assert what they hold after etcd was restored.
 type recovery struct {
-	mu      lockorder.Subject
-	cluster string
-	life    int64
-	Began   time.Time                         // by CLOCK_MONOTONIC
-	Longest map[allocator.Class]time.Duration // the longest right that any node may have, or have had
+	mu          lockorder.Subject
+	cluster     string
+	incarnation int64
+	Began       time.Time                         // by CLOCK_MONOTONIC
+	Longest     map[allocator.Class]time.Duration // the longest right that any node may have or have had
 }
 
-// left is how long the recovery lasts yet. It begins with the first meeting of an etcd and a life of the state in it.
-// Rights are the longest that are known by now: they count even when they are no longer to be seen, since what etcd has lost
-// may tell of longer ones than what it has got back. Without a configuration nobody can assert anything, and the time does
-// not begin.
+// left is how long the recovery still lasts. It begins with the first handshake with an incarnation of the store. rights are the
+// longest that are known now; the longest ever seen count, because etcd may have lost records of longer ones than it has
+// regained. Without a configuration no node can assert anything, and the time does not begin.
 func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cluster != s.Cluster || r.life != s.Incarnation {
-		r.cluster, r.life, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
+	if r.cluster != s.Cluster || r.incarnation != s.Incarnation {
+		r.cluster, r.incarnation, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
 		r.Began = time.Now()
 	}
 	if !configured {
@@ -82,24 +81,24 @@ func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.
 	return ipam.WaitOut(all) - time.Since(r.Began)
 }
 
-// over reports whether the recovery has lasted for so long that every right over a class which began before it has run out.
+// over reports whether every right over a class that was given before the recovery has run out.
 func (r *recovery) over(class allocator.Class) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !r.Began.IsZero() && time.Since(r.Began) > ipam.WaitOut(r.Longest[class])
 }
 
-// recoverCluster accepts the state as that of the etcd which answers, once whatever nobody has asserted is nobody's.
+// recoverCluster accepts the restored state once the recovery is over: what no node has asserted has no owner.
 func (k *Keeper) recoverCluster(ctx context.Context, standing session.ClusterState) {
 	k.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
 		zap.Duration("for", k.RecoveryLeft(standing)))
 	for ctx.Err() == nil {
 		left := k.RecoveryLeft(standing)
-		k.TellRecovery(max(left, 0))
+		k.ReportRecovery(max(left, 0))
 		if left <= 0 {
 			err := k.Store.Sessions.AcceptCluster(ctx, standing)
 			if err == nil {
-				return // the session ends with it
+				return // the session ends too
 			}
 			k.Log.Warn("cannot accept the restored etcd yet", zap.Error(err))
 			left = time.Second
@@ -108,7 +107,7 @@ func (k *Keeper) recoverCluster(ctx context.Context, standing session.ClusterSta
 	}
 }
 
-// RecoveryLeft is how long a recovery lasts yet.
+// RecoveryLeft is how long a recovery still lasts.
 func (k *Keeper) RecoveryLeft(standing session.ClusterState) time.Duration {
 	return k.Recovery.left(standing, k.LongestRights(), len(k.Config().Pools) > 0)
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// sweepEvery is how often the kernel is asked about every attachment, for what no event told.
+// sweepEvery is how often the kernel is asked about every attachment, in case an event was missed.
 const sweepEvery = time.Minute
 
-// watchKernel gives back the addresses of containers that the kernel says are gone, whether or not the runtime ever
-// calls DEL. It also takes in the notes that a plugin may write while the socket was briefly out of reach.
+// watchKernel releases the addresses of containers that are gone by the kernel, even if the runtime never calls DEL. It also
+// processes the notes that a plugin may write while the socket is briefly unreachable.
 func (d *Detacher) watchKernel(ctx context.Context) error {
 	for _, sentence := range d.Kernel.Diagnose() {
 		d.Log.Warn(sentence)
@@ -31,14 +31,14 @@ func (d *Detacher) watchKernel(ctx context.Context) error {
 			d.Handle(ctx, event)
 		case <-tick.C:
 			d.Sweep(ctx)
-			if err := d.takeNotes(); err != nil {
+			if err := d.processNotes(); err != nil {
 				d.Log.Error("the spool", zap.Error(err))
 			}
 		}
 	}
 }
 
-// Handle does what an event of the kernel asks for.
+// Handle handles an event of the kernel.
 func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	taken := wire.Boottime()
 	switch event.Kind {
@@ -70,7 +70,7 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	}
 }
 
-// Sweep asks the kernel about every attachment.
+// Sweep collects all attachments that are gone.
 func (d *Detacher) Sweep(ctx context.Context) {
 	taken := wire.Boottime()
 	ports, err := d.Kernel.Ports()
@@ -78,30 +78,29 @@ func (d *Detacher) Sweep(ctx context.Context) {
 		d.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
 		return
 	}
-	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.Lives(e) }}, d.goneFrom(ports)...)
+	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.Exists(e) }}, d.goneFrom(ports)...)
 	d.undoUnanswered(ctx)
 	if err := d.forgetPorts(); err != nil {
 		d.Log.Error("cannot compare the ports with their classes", zap.Error(err))
 	}
 }
 
-// goneFrom are the attachments that are gone by a list of the ports there are. Of a port that the list lacks the kernel is asked
-// once more.
+// goneFrom are the attachments that are gone by a list of the existing ports. The kernel is asked again about each port that the
+// list lacks.
 func (d *Detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 	there := make(map[string]bool, len(ports))
 	for _, p := range ports {
 		there[p.Name] = true
 	}
 	for _, e := range d.Journal.Entries() {
-		if !there[e.Wiring.Port] && !d.Lives(e) {
+		if !there[e.Wiring.Port] && !d.Exists(e) {
 			gone = append(gone, e)
 		}
 	}
 	return gone
 }
 
-// undoUnanswered takes back what ADDs have left behind that could not be taken back then. An ADD that is on its way has its
-// attachment's lock.
+// undoUnanswered undoes failed ADDs whose undo has failed. An ADD under way holds its attachment's lock.
 func (d *Detacher) undoUnanswered(ctx context.Context) {
 	for _, e := range d.Journal.Entries() {
 		if e.Answered != 0 {
@@ -111,7 +110,7 @@ func (d *Detacher) undoUnanswered(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 			defer cancel()
 			if err := d.undoOne(ctx, e.Attachment); err != nil {
-				d.Log.Error("cannot take back an ADD that was not answered; it is tried again within a minute",
+				d.Log.Error("cannot undo an ADD that was not answered; it is tried again within a minute",
 					zap.Stringer("attachment", e.Attachment), zap.Error(err))
 			}
 		})
@@ -130,7 +129,7 @@ func (d *Detacher) undoOne(ctx context.Context, at allocator.Attachment) error {
 	return nil
 }
 
-// collectAll gives back what attachments have had that are gone by some evidence.
+// collectAll collects the attachments that are gone by some evidence.
 func (d *Detacher) collectAll(ctx context.Context, because Evidence, among ...*journal.Entry) {
 	for _, e := range among {
 		if e.Answered == 0 {
@@ -140,7 +139,7 @@ func (d *Detacher) collectAll(ctx context.Context, because Evidence, among ...*j
 			ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 			defer cancel()
 			if err := d.Collect(ctx, e.Attachment, because); err != nil {
-				d.Log.Error("cannot give back what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment),
+				d.Log.Error("cannot release what a gone container had; it is tried again within a minute", zap.Stringer("attachment", e.Attachment),
 					zap.Error(err))
 			}
 		})

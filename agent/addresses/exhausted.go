@@ -8,10 +8,10 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// exhaustedFor is how long an ADD that has waited in vain speaks for its pool.
+// exhaustedFor is how long a pool counts as exhausted after an ADD has waited for it in vain.
 const exhaustedFor = time.Minute
 
-// exhausted is when an ADD last waited its whole time for an address of a pool, and there was none.
+// exhausted is when an ADD last timed out waiting for an address of a pool.
 type exhausted struct {
 	mu   lockorder.Subject
 	last map[string]allocator.Instant
@@ -33,7 +33,7 @@ func (v *exhausted) Lately(pool string) bool {
 	return ever && wire.Boottime() < at+exhaustedFor
 }
 
-// ended says that an ADD has got an address of a pool, or that this node has one for the next.
+// ended clears a pool: an ADD has got an address of it, or this node has one for the next.
 func (v *exhausted) ended(pool string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

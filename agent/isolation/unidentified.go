@@ -11,11 +11,11 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// findingUnread is the kind of the finding that nobody can tell whose a port is.
-const findingUnread = "port-unread"
+// findingUnidentified is the kind of the finding that a port's container is unknown.
+const findingUnidentified = "port-unread"
 
-// unidentified are the ports of which neither the journal nor their alias tells whose they are. They are cut and stay: a container
-// may run behind each. Their names are hashes of the attachments, so that etcd's records and a DEL tell which is whose.
+// unidentified are the ports whose container neither the journal nor the alias names. They stay, cut, because a container may use
+// them. A port's name is a hash of its attachment, by which etcd's records and a DEL find it.
 type unidentified struct {
 	mu    lockorder.Subject
 	ports map[string]netops.PortInfo
@@ -37,7 +37,7 @@ func (u *unidentified) HasPort(name string) bool {
 	return is
 }
 
-// Has reports whether one of them is an attachment's.
+// Has reports whether an unidentified port is an attachment's.
 func (u *unidentified) Has(at allocator.Attachment) bool {
 	_, is := u.Of(at)
 	return is
@@ -53,7 +53,7 @@ func (u *unidentified) Of(at allocator.Attachment) (netops.PortInfo, bool) {
 	return p, is
 }
 
-// drop forgets a port, and reports whether it was one of them.
+// drop forgets a port, and reports whether it was known.
 func (u *unidentified) drop(port string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -62,25 +62,25 @@ func (u *unidentified) drop(port string) bool {
 	return was
 }
 
-// SetAside cuts a port off whose container cannot be told, and says so.
+// SetAside cuts a port whose container is unknown, and sets a finding.
 func (i *Isolator) SetAside(p netops.PortInfo, why string) {
 	if err := i.Kernel.Leave(p.Name); err != nil {
 		i.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
 			zap.Error(err))
 	}
 	i.Unidentified.add(p)
-	i.Findings.Set(findingUnread, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
+	i.Findings.Set(findingUnidentified, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
 		"delete its container, or the link where no container has it; where etcd names its container, it passes by itself")
 }
 
-// Identified ends that a port is unread: it has an entry, or is gone.
+// Identified forgets an unidentified port that has an entry now, or is gone.
 func (i *Isolator) Identified(port string) {
 	if i.Unidentified.drop(port) {
-		i.Findings.Clear(findingUnread, port)
+		i.Findings.Clear(findingUnidentified, port)
 	}
 }
 
-// RemoveUnidentified removes the port of an attachment that is deleted, where it is an unread one. The attachment's lock is held.
+// RemoveUnidentified removes the unidentified port of an attachment that is deleted. The attachment's lock is held.
 func (i *Isolator) RemoveUnidentified(at allocator.Attachment) error {
 	p, is := i.Unidentified.Of(at)
 	if !is {
