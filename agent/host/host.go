@@ -140,11 +140,11 @@ func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
 	}
 	k.Findings.Clear(unreadHost, b.Name)
 	k.reportFaults(b.Name, found, nil)
-	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Person == "" }) {
+	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Advice == "" }) {
 		return false
 	}
 	_, err = k.Kernel.EnsureBridge(b)
-	err = errors.Join(err, k.Kernel.MendPorts(b, ports))
+	err = errors.Join(err, k.Kernel.RepairPorts(b, ports))
 	left, unread := k.Kernel.HostFaults(b, ports)
 	if unread != nil {
 		k.Findings.Set(unreadHost, b.Name, unread.Error(), "see the cause; it is tried again every minute")
@@ -167,8 +167,8 @@ func (k *Keeper) reportFaults(bridge string, found []netops.HostFault, failed er
 		if f.Kind == renewed && failed == nil {
 			continue
 		}
-		texts[f.Kind], advice[f.Kind] = append(texts[f.Kind], f.Text), f.Person
-		if f.Person == "" {
+		texts[f.Kind], advice[f.Kind] = append(texts[f.Kind], f.Text), f.Advice
+		if f.Advice == "" {
 			advice[f.Kind] = findings.ByItself
 			if failed != nil {
 				advice[f.Kind] = "the agent tries again; it could not yet: " + failed.Error()

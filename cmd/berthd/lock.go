@@ -32,7 +32,7 @@ func (o *options) lock(log *zap.Logger) (held locks, err error) {
 		return held, err
 	}
 	own, err := hold.Namespace(self)
-	switch _, taken := errors.AsType[*hold.TakenError](err); {
+	switch _, taken := errors.AsType[*hold.HeldError](err); {
 	case taken:
 		return held, fmt.Errorf("%w: a network namespace has one agent: stop that one first", err)
 	case errors.Is(err, hold.ErrUnsupported):
