@@ -162,7 +162,7 @@ func (s *Space) Drop(part netip.Prefix) {
 	}
 }
 
-// Counts tells how many addresses are in which state.
+// Counts returns how many addresses are in which state.
 func (s *Space) Counts() Counts {
 	return Counts{
 		Free:        s.lists[free].len + s.lists[unasked].len,

@@ -25,7 +25,7 @@ const (
 
 // Probe asks the wire on a link of a network namespace, which is a bridge or has one before it, who has the addresses, and
 // returns the MAC of each that answered. It takes 300 ms, or less where all answer. Addresses of the link itself are not found:
-// this host does not answer itself. No answer is no proof: who is cut off does not hear. On an error, also the context's, what
+// this host does not answer itself. No answer is no proof: a host that is cut off does not answer. On an error, also the context's, what
 // was found until then is returned with it.
 func Probe(ctx context.Context, ns *os.File, link string, addrs []netip.Addr) (map[netip.Addr]net.HardwareAddr, error) {
 	p := probe{asked: addrs, found: map[netip.Addr]net.HardwareAddr{}}
