@@ -1,6 +1,6 @@
-// Package agent is a node's part of Berth: it answers the plugin, decides the order in which journal, kernel and etcd
-// learn of things, and brings the three into agreement again after whatever happened. Its parts are packages below it, each
-// of which uses only those below itself; this one makes them and lets them run.
+// Package agent is a node's part of Berth: it answers the plugin, decides the order of writes to journal, kernel and etcd, and
+// brings the three into agreement again after a failure. Its parts are packages below it, each of which uses only those below
+// itself; this one makes and runs them.
 package agent
 
 import (
@@ -37,7 +37,7 @@ import (
 )
 
 // An Agent serves one node. The journal is the truth about its attachments; everything else that it holds in memory
-// is derived from the journal, the kernel and etcd, and derived anew when it starts.
+// is derived from the journal, the kernel and etcd, and derived again when it starts.
 type Agent struct {
 	*node.Node
 
@@ -62,7 +62,7 @@ type Agent struct {
 	upkeep    *rundir.Keeper
 }
 
-// New opens the journal and the kernel of the node. Nothing is handed out before Run has settled.
+// New opens the journal and the kernel of the node. Nothing is allocated before Run has settled.
 func New(o Options) (_ *Agent, err error) {
 	a := &Agent{backlog: backlog.New()}
 	registry := prometheus.NewRegistry()
@@ -98,7 +98,7 @@ func New(o Options) (_ *Agent, err error) {
 	return a, nil
 }
 
-// build makes the parts, from below upwards.
+// build makes the parts, from the lowest upwards.
 func (a *Agent) build(o Options) {
 	n := a.Node
 	h := host.New(host.Options{Kernel: n.Kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log})
@@ -126,7 +126,7 @@ func (a *Agent) build(o Options) {
 	a.caretaker = caretaker.New(n)
 }
 
-// Close lets go of what New has opened.
+// Close closes what New has opened.
 func (a *Agent) Close() (err error) {
 	if a.Journal != nil {
 		err = a.Journal.Close()
@@ -140,8 +140,8 @@ func (a *Agent) Close() (err error) {
 	return err
 }
 
-// Run serves the node until ctx ends. It returns an error only for what a person must mend. An end revokes nothing:
-// the containers stay as they are, and the next agent finds them so.
+// Run serves the node until ctx ends. It returns an error only for what an operator must resolve. Stopping revokes nothing: the
+// containers stay as they are, and the next agent finds them so.
 func (a *Agent) Run(ctx context.Context) error {
 	listener, err := a.socket.Listen()
 	if err != nil {
@@ -162,14 +162,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	err = tasks.Wait()
 	a.Background.Wait()
-	a.socket.Remove() // the next agent makes its own
+	a.socket.Remove() // the next agent makes another
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// logFinding writes one line to the log when a finding begins, changes or ends, and has the node's status written.
+// logFinding logs a finding that begins, changes or ends, and has the node's status written.
 func (a *Agent) logFinding(f findings.Finding, stands bool) {
 	fields := []zap.Field{zap.String("kind", f.Kind), zap.String("subject", f.Subject), zap.String("what", f.Text)}
 	if stands {

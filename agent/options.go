@@ -17,7 +17,7 @@ import (
 // Options are what an agent needs to know.
 type Options struct {
 	Node    string        // its name in the cluster
-	Address string        // where people and other agents find this node; only shown
+	Address string        // where operators find this node; only shown
 	Machine string        // see Machine
 	Boot    string        // see Boot
 	Version string        // the program's
@@ -25,11 +25,11 @@ type Options struct {
 	Listen  string        // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
 	Access  server.Access // who may ask for /v1/
 	Etcd    kv.Options
-	Alone   bool // the etcd is this machine's own, and nobody else uses it
+	Alone   bool // etcd is embedded in this agent, and no other node uses it
 	Log     *zap.Logger
 
-	SettingsFile string // where flags and variables come from, if they come from a file; only to tell when it has changed
-	Ready        func() // called whenever it has become able to serve; nil: nobody wants to know
+	SettingsFile string // the file that flags and variables come from, if any; watched for changes
+	Ready        func() // called whenever it has become able to serve; may be nil
 }
 
 // Socket is where the agent listens below its run directory.
@@ -55,8 +55,8 @@ func Machine() (string, error) {
 	return "host/" + name, err
 }
 
-// Boot identifies the life of the containers on this machine: they end with the kernel's run (its boot id) or with the
-// network namespace that the agent serves.
+// Boot identifies the boot of this machine's containers: they end with the kernel's run (its boot id) or with the network
+// namespace that the agent serves.
 func Boot() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

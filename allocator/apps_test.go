@@ -13,12 +13,12 @@ func TestAReleasedAddressGoesBackToItsApp(t *testing.T) {
 	if a := take(t, s, batch, 3*time.Second); a == first || a == second {
 		t.Errorf("another app took %v within the cooldown", a)
 	}
-	g, _ := s.Take(web, 10*time.Minute, false)
+	g, _ := s.Allocate(web, 10*time.Minute, false)
 	if g.Address != second || g.Source != Reused {
 		t.Errorf("took %v (%s), want %v, which the app released last", g.Address, g.Source, second)
 	}
 	// The first one's window ends at 10m1s.
-	if g, _ = s.Take(web, 10*time.Minute+time.Second, false); g.Address == first || g.Source != Fresh {
+	if g, _ = s.Allocate(web, 10*time.Minute+time.Second, false); g.Address == first || g.Source != Fresh {
 		t.Errorf("took %v (%s) after the reuse window, want one never used", g.Address, g.Source)
 	}
 }
@@ -30,7 +30,7 @@ func TestAnotherAppWaitsForTheCooldownUnlessNothingElseIsLeft(t *testing.T) {
 		s.Release(all[3], former, time.Second, 0)
 		s.Release(all[1], former, 2*time.Second, 0)
 		for now, want := range map[Instant]Outcome{30 * time.Second: Cooling, 31 * time.Second: Taken} {
-			g, outcome := s.Take(batch, now, false)
+			g, outcome := s.Allocate(batch, now, false)
 			if outcome != want {
 				t.Errorf("at %v: outcome %v, want %v", now, outcome, want)
 			}
@@ -38,7 +38,7 @@ func TestAnotherAppWaitsForTheCooldownUnlessNothingElseIsLeft(t *testing.T) {
 				s.Undo(g.Address)
 			}
 		}
-		if g, outcome := s.Take(batch, 3*time.Second, true); outcome != Taken || g.Address != all[3] {
+		if g, outcome := s.Allocate(batch, 3*time.Second, true); outcome != Taken || g.Address != all[3] {
 			t.Errorf("took %v (%v), want the oldest one, %v", g.Address, outcome, all[3])
 		}
 	}

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Where a pool's network has hosts besides containers, nobody knows which addresses those have: the wire is asked, ahead of
-// need, a part of a block at a time. Until then an address is given only where nothing else is left, and with Grant.Probe.
+// Where a pool's network has hosts besides containers, their addresses are unknown: the wire is probed ahead of need, a part of
+// a block at a time. Until then an address is allocated only where nothing else is left, and with Grant.Probe.
 
-// Ask says whether the wire is to be asked for what has never been in use here.
+// Ask switches on or off that the wire is probed for addresses that were never in use here.
 func (s *Space) Ask(on bool) {
 	if s.asking == on {
 		return
@@ -23,7 +23,7 @@ func (s *Space) Ask(on bool) {
 	}
 }
 
-// Unasked are at most n addresses of one block that the wire is to be asked for, those first that would be taken first.
+// Unasked are at most n unprobed addresses of one block, in the order in which they would be allocated.
 func (s *Space) Unasked(n int) (all []netip.Addr) {
 	var block int32
 	for i := s.lists[unasked].head; i != none && len(all) < n; i = s.slots[i].links[byKind].next {
@@ -37,7 +37,7 @@ func (s *Space) Unasked(n int) (all []netip.Addr) {
 	return all
 }
 
-// Asked says that nobody on the wire has an address.
+// Asked says that an address was probed and is not in use on the wire.
 func (s *Space) Asked(a netip.Addr) {
 	if i := s.find(a); i != nowhere {
 		t := &s.slots[i]
@@ -50,8 +50,8 @@ func (s *Space) Asked(a netip.Addr) {
 	}
 }
 
-// Occupied says that somebody on the wire has an address that is free here: nobody is given it before the quarantine, counted
-// from now, is over, and then the wire is asked again.
+// Occupied says that an address which is free here is in use on the wire: it is not allocated before the quarantine, counted from
+// now, is over, and then the wire is probed again.
 func (s *Space) Occupied(a netip.Addr, now Instant, quarantine time.Duration) {
 	i := s.find(a)
 	if i == nowhere || s.slots[i].state != free {

@@ -79,10 +79,10 @@ func TestWhatWasNotAskedForIsGivenLastAndToldSo(t *testing.T) {
 	s := asking(t)
 	known := addr("10.0.0.6")
 	s.Asked(known)
-	if g, _ := s.Take(web, 0, true); g.Address != known || g.Probe {
+	if g, _ := s.Allocate(web, 0, true); g.Address != known || g.Probe {
 		t.Errorf("given is %+v: want %s, which the wire was asked for", g, known)
 	}
-	if g, outcome := s.Take(web, 0, true); outcome != Taken || !g.Probe {
+	if g, outcome := s.Allocate(web, 0, true); outcome != Taken || !g.Probe {
 		t.Errorf("given is %+v: want one that is to be asked for before its first use", g)
 	}
 }
@@ -99,11 +99,11 @@ func TestAnAddressThatSomebodyOnTheWireHasRestsAndIsAskedForAgain(t *testing.T) 
 	if given := drain(s, web, Instant(time.Second), true); len(given) != 5 || slices.Contains(given, foreign) {
 		t.Errorf("given are %v: want the five others", given)
 	}
-	if _, err := s.TakeAddress(foreign); !errors.Is(err, ErrQuarantined) {
+	if _, err := s.AllocateAddress(foreign); !errors.Is(err, ErrQuarantined) {
 		t.Errorf("asked for by name: %v", err)
 	}
 	s.Settle(Instant(2 * time.Minute))
-	if g, outcome := s.Take(web, Instant(2*time.Minute), true); outcome != Taken || g.Address != foreign || !g.Probe {
+	if g, outcome := s.Allocate(web, Instant(2*time.Minute), true); outcome != Taken || g.Address != foreign || !g.Probe {
 		t.Errorf("after its rest it is %+v: want it to be asked for first", g)
 	}
 	if err := s.check(); err != nil {

@@ -16,13 +16,13 @@ func BenchmarkTakeAndRelease(b *testing.B) {
 				s.Add(netip.PrefixFrom(rangeOf(p.CIDRs[0]).unit(uint64(n), 6), 26), false)
 			}
 			for range c.held {
-				s.Take(web, 0, true)
+				s.Allocate(web, 0, true)
 			}
 			now := Instant(0)
 			b.ReportAllocs()
 			for b.Loop() {
 				now++
-				g, outcome := s.Take(web, now, true)
+				g, outcome := s.Allocate(web, now, true)
 				if outcome != Taken {
 					b.Fatal(outcome)
 				}
@@ -48,7 +48,7 @@ func BenchmarkTakeByOtherApps(b *testing.B) {
 	for b.Loop() {
 		now++
 		app := apps[int(now)%len(apps)]
-		g, _ := s.Take(app, now, true)
+		g, _ := s.Allocate(app, now, true)
 		s.Release(g.Address, app, now, 0)
 	}
 }

@@ -42,7 +42,7 @@ func TestExclusionsOnlyFilterNewChoices(t *testing.T) {
 	}
 	p.Exclude = nil
 	s.Configure(&p)
-	if g, _ := s.Take(web, 2*time.Second, false); g.Source != Reused {
+	if g, _ := s.Allocate(web, 2*time.Second, false); g.Source != Reused {
 		t.Errorf("took %v (%s), want the app's own one, which is excluded no longer", g.Address, g.Source)
 	}
 }

@@ -21,12 +21,12 @@ func Example() {
 	fmt.Println(space.Add(netip.MustParsePrefix("10.42.64.0/26"), false), "addresses")
 
 	now := allocator.Instant(0)
-	first, _ := space.Take(web, now, false)
-	second, _ := space.Take(web, now, false)
+	first, _ := space.Allocate(web, now, false)
+	second, _ := space.Allocate(web, now, false)
 	fmt.Println(first.Address, second.Address)
 
 	space.Release(first.Address, web, now+allocator.Instant(time.Minute), 2*time.Second)
-	again, outcome := space.Take(web, now+allocator.Instant(2*time.Minute), false)
+	again, outcome := space.Allocate(web, now+allocator.Instant(2*time.Minute), false)
 	fmt.Println(again.Address, again.Source, outcome == allocator.Taken)
 	// Output:
 	// 64 addresses

@@ -11,7 +11,7 @@ const (
 	V6
 )
 
-// FamilyOf tells a's family. An IPv4 address mapped into IPv6 counts as V6; no pool contains one.
+// FamilyOf is the family of a. An IPv4 address mapped into IPv6 counts as V6; no pool contains one.
 func FamilyOf(a netip.Addr) Family {
 	if a.Is4() {
 		return V4

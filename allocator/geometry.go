@@ -2,8 +2,8 @@ package allocator
 
 import "net/netip"
 
-// WithDefaults is p with the defaults in place of block sizes, reuse and cooldown that are zero. Whoever lets people
-// ask for a reuse or cooldown of zero decodes over a Pool that has its defaults, instead.
+// WithDefaults is p with defaults in place of zero block sizes, reuse and cooldown. A caller that accepts zero for reuse and
+// cooldown decodes into a Pool with defaults instead.
 func (p Pool) WithDefaults() Pool {
 	if p.BlockSize.V4 == 0 {
 		p.BlockSize.V4 = DefaultBlockV4
@@ -70,8 +70,7 @@ func (p *Pool) Contains(a netip.Addr) bool { return p.CIDR(FamilyOf(a)).Contains
 
 // Usable reports whether a container may be given a: it is in the pool, and it is neither excluded, nor the gateway or
 // a former one that some node may still have, nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122,
-// section 3.2.1.3) and IPv6's
-// subnet-router anycast address (RFC 4291, section 2.6.1).
+// section 3.2.1.3) and IPv6's subnet-router anycast address (RFC 4291, section 2.6.1).
 func (p *Pool) Usable(a netip.Addr) bool {
 	if !p.Contains(a) {
 		return false

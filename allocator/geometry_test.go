@@ -244,7 +244,7 @@ func checkBlock(t *testing.T, p *Pool, f Family, b netip.Prefix) {
 	}
 	s := NewSpace(p, f)
 	s.Add(b, false)
-	g, outcome := s.Take(App{}, rand.N[Instant](1000), false)
+	g, outcome := s.Allocate(App{}, rand.N[Instant](1000), false)
 	if outcome != Taken || !p.Usable(g.Address) || !b.Contains(g.Address) {
 		t.Fatalf("took %v (%v) out of %v", g.Address, outcome, b)
 	}

@@ -5,13 +5,12 @@ import (
 	"slices"
 )
 
-// LargestHalf is how many addresses Half takes out at most.
+// LargestHalf is how many addresses Half removes at most.
 const LargestHalf = 64
 
-// Half takes out of the node's own what it can spare for a node that has none: of the aligned parts in which nothing
-// is held or quarantined the largest that has a usable address, and of the usable ones that are free beyond keep at
-// most half, or the last one. It is a part of never-used and cool addresses; only where there is none, of any. It is of
-// none of the blocks besides.
+// Half removes what the node can spare for a node that has no address: the largest aligned part in which nothing is held or
+// quarantined and that has a usable address, with at most half of the usable free addresses beyond keep, or the last one. It
+// prefers parts of never-used and cool addresses to any other. The blocks of besides are left as they are.
 func (s *Space) Half(now Instant, keep int, besides ...netip.Prefix) (part netip.Prefix, ok bool) {
 	s.Settle(now)
 	spare := s.lists[free].len + s.lists[unasked].len + s.lists[released].len - keep
@@ -37,7 +36,7 @@ func (s *Space) Rest() (Instant, bool) {
 	return 0, false
 }
 
-// A halving looks for the part that Half takes out.
+// A halving is the search for the part that Half removes.
 type halving struct {
 	space *Space
 	most  int // usable addresses

@@ -74,13 +74,13 @@ func (x step) do(s *Space, m *model, now Instant) (got, want string) {
 	part := netip.PrefixFrom(a, s.bits+x.size).Masked()
 	switch x.op {
 	case "take":
-		g, outcome := s.Take(x.app, now, x.flag)
+		g, outcome := s.Allocate(x.app, now, x.flag)
 		g2, outcome2 := m.take(x.app, now, x.flag)
 		return fmt.Sprint(g, outcome), fmt.Sprint(g2, outcome2)
 	case "by name":
 		s.Settle(now)
 		m.settle(now)
-		g, err := s.TakeAddress(a)
+		g, err := s.AllocateAddress(a)
 		g2, err2 := m.takeAddress(a)
 		return fmt.Sprint(g, err), fmt.Sprint(g2, err2)
 	case "release":

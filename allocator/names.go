@@ -5,7 +5,7 @@ import (
 	"regexp"
 )
 
-// A Class says how the members of an app come by their addresses.
+// A Class is how the members of an app get their addresses.
 type Class string
 
 const (
@@ -89,8 +89,8 @@ func (i Identity) Validate() error {
 	return validInterface(i.Interface)
 }
 
-// A Workload is what an orchestrator calls the thing that it runs a container for: a pod of Kubernetes, an allocation of
-// Nomad, a container of Podman. It is shown to people and decides nothing.
+// A Workload is the orchestrator's name of what it runs a container for: a pod of Kubernetes, an allocation of Nomad, a container
+// of Podman. It is only shown.
 type Workload struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`

@@ -21,13 +21,13 @@ func TestATakenPartIsProbedUntilItsAddressWasInUse(t *testing.T) {
 		{true, func() { s.Release(a, web, 0, 0) }},
 		{false, func() { s.Release(a, web, 0, 0) }},
 	} {
-		g, err := s.TakeAddress(a)
+		g, err := s.AllocateAddress(a)
 		if err != nil || g.Probe != step.probe {
 			t.Errorf("got %+v, error %v, want probe %v", g, err, step.probe)
 		}
 		step.end()
 	}
-	if g, _ := s.TakeAddress(addr("10.0.0.2")); g.Probe {
+	if g, _ := s.AllocateAddress(addr("10.0.0.2")); g.Probe {
 		t.Error("an address that was claimed free is to be probed")
 	}
 }
@@ -77,7 +77,7 @@ func TestAPartIsIdleOnceNobodyMayComeBackForIt(t *testing.T) {
 		app   App
 		quiet time.Duration // from the release until the part is idle
 	}{{"an app's", web, 10 * time.Minute}, {"nobody's", App{}, 30 * time.Second}} {
-		if _, err := s.TakeAddress(a); err != nil {
+		if _, err := s.AllocateAddress(a); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Idle(0); !slices.Equal(got, []netip.Prefix{unused}) {

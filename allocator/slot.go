@@ -13,7 +13,7 @@ const (
 	quarantined
 	held
 	excluded // free or released, and not to be chosen
-	unasked  // free, and the wire is still to be asked whether somebody has it
+	unasked  // free, and not probed on the wire yet
 	kinds
 )
 
@@ -28,10 +28,10 @@ type slot struct {
 	since    time.Duration // Instant from which it is free; released, quarantined
 	app      int32         // whose it was last
 	state    uint8
-	before   uint8 // the state that it was taken from; held
+	before   uint8 // the state that it was allocated from; held
 	excluded bool
 	probe    bool
-	unasked  bool // it was never in use here, nor the wire asked for it, in a Space that asks
+	unasked  bool // never in use here and not probed on the wire, in a Space that probes
 }
 
 func (t *slot) kind() uint8 {
@@ -44,8 +44,8 @@ func (t *slot) kind() uint8 {
 	return t.state
 }
 
-// enter puts slot i into the lists that it belongs in. What is released or quarantined stands there by time; what comes
-// in order of time takes its place at once.
+// enter adds slot i to its lists. Released and quarantined slots are ordered by time; a slot that comes in order of time is added
+// in constant time.
 func (s *Space) enter(i int32) {
 	t := &s.slots[i]
 	k := t.kind()
@@ -64,7 +64,7 @@ func (s *Space) enter(i int32) {
 	}
 }
 
-// leave takes slot i out of its lists. It comes before any change of what the slot is.
+// leave removes slot i from its lists, before its state changes.
 func (s *Space) leave(i int32) {
 	t := &s.slots[i]
 	k := t.kind()

@@ -22,18 +22,18 @@ type Instant = time.Duration
 type Source string
 
 const (
-	Fresh  Source = "owned"  // out of what the node owns
+	Fresh  Source = "owned"  // owned by the node
 	Reused Source = "reused" // the same app had it before
 )
 
-// A Grant is an address that was taken.
+// A Grant is an address that was allocated.
 type Grant struct {
 	Address netip.Addr
 	Source  Source
-	Probe   bool // ask the wire first: its part was another node's, or the wire may have hosts that nobody gave an address
+	Probe   bool // probe the wire first: the part was another node's, or the wire may have hosts with addresses of their own
 }
 
-// An Outcome says how Take went.
+// An Outcome is the result of Allocate.
 type Outcome int
 
 const (
@@ -47,21 +47,21 @@ const (
 type Counts struct {
 	Free        int // never used by this node
 	Released    int // used before, and free again
-	Quarantined int // released, and nobody's yet
+	Quarantined int // released, and not free yet
 	Held        int
 	Excluded    int // not held, and not to be chosen: excluded, gateway, network or broadcast address
 }
 
-// A Space is the addresses of one pool and one family that a node owns, and which of them are held. It takes the same
-// app's last released address, else the one that has been free longest. Each operation on an address takes constant
-// time. It is not safe for concurrent use.
+// A Space is the addresses of one pool and one family that a node owns, and which of them are held. It allocates the same app's
+// last released address, else the one that has been free longest. Each operation on an address takes constant time. It is not
+// safe for concurrent use.
 type Space struct {
 	family          Family
 	cidr            netip.Prefix
 	bits            int // a block's prefix length
 	reuse, cooldown time.Duration
 	usable          []Range
-	asking          bool // what was never in use here is asked for on the wire first
+	asking          bool // addresses that were never in use here are probed on the wire first
 
 	blocks map[netip.Addr]int32 // a block's first address → its place in chunks
 	chunks []chunk
@@ -87,12 +87,11 @@ func NewSpace(p *Pool, f Family) *Space {
 	return s
 }
 
-// Configure takes over the pool's exclusions, gateway, reuse and cooldown. They decide on what is chosen from now on;
-// what is held stays held.
+// Configure applies the pool's exclusions, gateway, reuse and cooldown. They decide on later choices; what is held stays held.
 func (s *Space) Configure(p *Pool) {
 	s.reuse, s.cooldown = time.Duration(p.Reuse), time.Duration(p.Cooldown)
 	if p.Draining {
-		s.reuse, s.cooldown = 0, 0 // nobody comes back for what was released
+		s.reuse, s.cooldown = 0, 0 // no app returns for what it released
 	}
 	s.usable = p.usable(s.family)
 	for i := range s.slots {
@@ -106,9 +105,8 @@ func (s *Space) Configure(p *Pool) {
 	}
 }
 
-// Add makes the addresses of part, a block or a part of one, the node's own. What it owns already stays as it is.
-// With probe they are granted with Probe until they have been in use. A part of another pool is nobody's to add. It
-// returns how many have come in.
+// Add makes the addresses of part, a block or a part of one, the node's own. What it owns already stays as it is. With probe they
+// are granted with Probe until they have been in use. A part of another pool is ignored. It returns how many were added.
 func (s *Space) Add(part netip.Prefix, probe bool) (added int) {
 	if !s.cidr.Contains(part.Addr()) || part.Bits() < s.bits {
 		return 0
@@ -129,8 +127,8 @@ func (s *Space) Add(part netip.Prefix, probe bool) (added int) {
 	return added
 }
 
-// Remove takes the addresses of part, all or some of what was added, away from the node. It is ErrHeld, and nothing is
-// removed, while one of them is held or quarantined. Removing what the node does not own is no error.
+// Remove removes the addresses of part, all or some of what was added. It is ErrHeld, and nothing is removed, while one of them
+// is held or quarantined. Removing what the node does not own is no error.
 func (s *Space) Remove(part netip.Prefix) error {
 	if n := s.chunkOf(part.Addr()); n != nowhere && part.Bits() >= s.bits {
 		from, to := s.bounds(part, n)
@@ -142,7 +140,7 @@ func (s *Space) Remove(part netip.Prefix) error {
 	return nil
 }
 
-// Drop takes the addresses of part away from the node whoever holds them: they have become another's.
+// Drop removes the addresses of part even if they are held: they belong to another node now.
 func (s *Space) Drop(part netip.Prefix) {
 	n := s.chunkOf(part.Addr())
 	if n == nowhere || part.Bits() < s.bits {
@@ -164,7 +162,7 @@ func (s *Space) Drop(part netip.Prefix) {
 	}
 }
 
-// Counts tells how many addresses are in which state.
+// Counts returns how many addresses are in which state.
 func (s *Space) Counts() Counts {
 	return Counts{
 		Free:        s.lists[free].len + s.lists[unasked].len,

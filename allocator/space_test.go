@@ -38,7 +38,7 @@ func spacePool() Pool {
 
 func take(t *testing.T, s *Space, app App, now Instant) netip.Addr {
 	t.Helper()
-	g, outcome := s.Take(app, now, true)
+	g, outcome := s.Allocate(app, now, true)
 	if outcome != Taken {
 		t.Fatalf("outcome %v, want an address", outcome)
 	}
@@ -48,7 +48,7 @@ func take(t *testing.T, s *Space, app App, now Instant) netip.Addr {
 // drain takes all that can be taken.
 func drain(s *Space, app App, now Instant, cooling bool) (got []netip.Addr) {
 	for {
-		g, outcome := s.Take(app, now, cooling)
+		g, outcome := s.Allocate(app, now, cooling)
 		if outcome != Taken {
 			return got
 		}
@@ -63,7 +63,7 @@ func TestEveryUsableAddressIsGivenOnce(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("took %v, want %v", got, want)
 	}
-	if _, outcome := s.Take(web, 0, true); outcome != Exhausted {
+	if _, outcome := s.Allocate(web, 0, true); outcome != Exhausted {
 		t.Errorf("outcome %v of an exhausted space", outcome)
 	}
 	if c := s.Counts(); c != (Counts{Held: 6, Excluded: 2}) {
@@ -90,13 +90,13 @@ func TestNobodyGetsAQuarantinedAddress(t *testing.T) {
 	if got := drain(s, web, 3*time.Second-1, true); got != nil {
 		t.Errorf("took %v out of quarantine", got)
 	}
-	if _, err := s.TakeAddress(all[0]); !errors.Is(err, ErrQuarantined) {
+	if _, err := s.AllocateAddress(all[0]); !errors.Is(err, ErrQuarantined) {
 		t.Errorf("took it by name: error %v", err)
 	}
 	if err := s.Remove(prefix("10.0.0.0/29")); !errors.Is(err, ErrHeld) {
 		t.Errorf("removed it: error %v", err)
 	}
-	if g, outcome := s.Take(web, 3*time.Second, false); outcome != Taken || g.Source != Reused {
+	if g, outcome := s.Allocate(web, 3*time.Second, false); outcome != Taken || g.Source != Reused {
 		t.Errorf("after the quarantine the app gets %v (%v)", g, outcome)
 	}
 	s.Release(all[0], web, time.Minute, time.Hour)
@@ -109,12 +109,12 @@ func TestNobodyGetsAQuarantinedAddress(t *testing.T) {
 func TestAnAddressIsTakenByName(t *testing.T) {
 	s := newSpace(t)
 	s.Release(take(t, s, web, 0), web, 0, 0) // within the cooldown, and yet
-	g, err := s.TakeAddress(addr("10.0.0.2"))
+	g, err := s.AllocateAddress(addr("10.0.0.2"))
 	if err != nil || g.Address != addr("10.0.0.2") {
 		t.Errorf("got %v, error %v", g, err)
 	}
 	for a, want := range map[string]error{"10.0.0.2": ErrHeld, "10.0.0.1": ErrExcluded, "10.0.0.8": ErrNotOwned, "fd00::1": ErrNotOwned} {
-		if _, err := s.TakeAddress(addr(a)); !errors.Is(err, want) {
+		if _, err := s.AllocateAddress(addr(a)); !errors.Is(err, want) {
 			t.Errorf("%s: error %v, want %v", a, err, want)
 		}
 	}
@@ -130,14 +130,14 @@ func TestWhatWasNeverOnAWireIsAsBefore(t *testing.T) {
 	}
 	s.Release(a, web, time.Second, 0)
 	before := s.Counts()
-	if g, _ := s.Take(web, 2*time.Second, false); g.Source != Reused {
+	if g, _ := s.Allocate(web, 2*time.Second, false); g.Source != Reused {
 		t.Fatalf("took %v (%s)", g.Address, g.Source)
 	}
 	s.Undo(a)
 	if c := s.Counts(); c != before {
 		t.Errorf("counts are %+v, want %+v", c, before)
 	}
-	if g, _ := s.Take(web, 2*time.Second, false); g.Address != a || g.Source != Reused {
+	if g, _ := s.Allocate(web, 2*time.Second, false); g.Address != a || g.Source != Reused {
 		t.Errorf("took %v (%s), want the app's %v", g.Address, g.Source, a)
 	}
 }
@@ -148,7 +148,7 @@ func TestTakeAndReleaseAllocateNothing(t *testing.T) {
 	for _, app := range []App{web, batch, {}} {
 		turn := func() {
 			now += time.Minute
-			g, outcome := s.Take(app, now, true)
+			g, outcome := s.Allocate(app, now, true)
 			if outcome != Taken {
 				t.Fatal(outcome)
 			}
@@ -171,7 +171,7 @@ func TestASuspectAddressRestsAndIsProbedAgain(t *testing.T) {
 		t.Errorf("took %v while %s rests", got, first)
 	}
 	s.Suspect(first, 30*time.Second, time.Hour) // not held: nothing
-	g, outcome := s.Take(batch, time.Minute, true)
+	g, outcome := s.Allocate(batch, time.Minute, true)
 	if outcome != Taken || g.Address != first || !g.Probe {
 		t.Errorf("after its rest: %+v, %v", g, outcome)
 	}
@@ -181,14 +181,14 @@ func TestASuspectAddressIsNoAppsAnyMoreAndProbedWhereverItCameFrom(t *testing.T)
 	s := newSpace(t)
 	a := take(t, s, web, 0)
 	s.Release(a, web, 0, 0)
-	if g, _ := s.Take(web, 0, false); g.Address != a || g.Source != Reused || g.Probe {
+	if g, _ := s.Allocate(web, 0, false); g.Address != a || g.Source != Reused || g.Probe {
 		t.Fatalf("the app got %+v, want %s again", g, a)
 	}
 	s.Suspect(a, 0, time.Second)
-	if g, _ := s.Take(web, time.Second, false); g.Source == Reused {
+	if g, _ := s.Allocate(web, time.Second, false); g.Source == Reused {
 		t.Errorf("the app got %s again, which somebody else has", g.Address)
 	}
-	if got, err := s.TakeAddress(a); err != nil || !got.Probe {
+	if got, err := s.AllocateAddress(a); err != nil || !got.Probe {
 		t.Errorf("it was granted %+v (%v), want it to be probed", got, err)
 	}
 	if err := s.check(); err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// MaxBlockBits bounds a block to 65,536 addresses, since whoever owns one keeps a record of each.
+// MaxBlockBits bounds a block to 65,536 addresses, because its owner keeps a record of each.
 const MaxBlockBits = 16
 
 // MaxTime bounds every time that is configured, so that none can overflow when others are added to it.

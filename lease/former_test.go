@@ -29,8 +29,8 @@ func TestTheKeysOfTheFormerReleaseAreRead(t *testing.T) {
 	for _, bad := range state.Bad {
 		t.Errorf("%s cannot be read: %v", bad.Text, bad.Reason)
 	}
-	if len(state.Nodes) != 3 || len(state.Blocks) != 6 || len(state.Assignments) != 8 || len(state.Reservations) != 3 ||
-		len(state.Pools) != 1 {
+	if len(state.Nodes) != 3 || len(state.Blocks) != 6 || len(state.Assignments) != 8 ||
+		len(state.Reservations) != 3 || len(state.Pools) != 1 {
 		t.Errorf("read are %d nodes, %d blocks, %d assignments, %d reservations, %d pools", len(state.Nodes), len(state.Blocks),
 			len(state.Assignments), len(state.Reservations), len(state.Pools))
 	}

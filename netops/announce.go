@@ -7,10 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Announce tells the network where a port's addresses are: at once from inside the container, and once more a second
-// later from the bridge, so that no socket of ours keeps the container's namespace alive meanwhile. Before Join
-// nobody would hear it. It does not wait; Leave and Detach end it. An announcement that fails is lost: who talks to the
-// container asks for its address anyway.
+// Announce announces a port's addresses: at once from inside the container, and again a second later from the bridge, so that
+// no socket of ours keeps the container's namespace alive meanwhile. Before Join no host would receive it. It does not wait;
+// Leave and Detach end it. A failure is ignored, because neighbours resolve the address anyway.
 func (k *Kernel) Announce(p Port) {
 	fd, err := unix.FcntlInt(p.Netns.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attach makes a port, wired and usable when it returns, but in no traffic class: until Join nothing passes. One that is
-// there just so is left alone, with its class; one that differs is made anew. It returns a *ForeignError where
-// the interface is another's. After an error nothing of the port is left.
+// Attach makes a port, wired and usable when it returns, but in no traffic class: until Join nothing passes. An identical port
+// stays, with its class; one that differs is replaced. It returns a *ForeignError if the interface is not Berth's. After an error
+// nothing of the port is left.
 func (k *Kernel) Attach(p Port) (Attached, error) {
 	err := p.validate()
 	if err == nil && k.isHome(p.Netns) {
@@ -100,7 +100,7 @@ func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
 		return host, errors.Join(err, k.detach(p.Name))
 	}
 	if names := rtnl.AltNames(p.Name, p.Alias); len(names) > 0 {
-		// A kernel that has no alternative names has the hash of the words alone: whose the port is, its name can prove, too.
+		// A kernel without alternative names keeps only the hash of the text; the port's name identifies its owner, too.
 		if err := s.Do(rtnl.NameAlternatively(p.Name, names)); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return host, errors.Join(err, k.detach(p.Name))
 		}
@@ -108,7 +108,7 @@ func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
 	return host, nil
 }
 
-// finish does what the container's end needs, and sees that both ends carry.
+// finish configures the container's end, and checks that both ends have carrier.
 func (k *Kernel) finish(s *rtnl.Socket, p *Port, host rtnl.Link) error {
 	if err := k.Table.Leave(p.Name); err != nil { // it may have been left by a port of this name before
 		return err

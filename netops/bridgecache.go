@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// bridges remembers which bridges are as they were asked for, until the kernel tells of a change.
+// bridges remembers which bridges are configured as requested, until the kernel reports a change.
 type bridges struct {
 	ensuring sync.Mutex
 
@@ -19,25 +19,25 @@ type bridges struct {
 }
 
 type ensured struct {
-	bridge Bridge
-	state  BridgeState
-	links  []int // indices of bridge and uplink
-	had    holdings
-	leases map[netip.Prefix]time.Duration // the longest time for which an address was seen to last
-	whole  bool                           // it is as it was asked for
-	stale  bool                           // something has changed since it was ensured
-	told   bool                           // something has changed since it was looked at, and that was told
+	bridge   Bridge
+	state    BridgeState
+	links    []int // indices of bridge and uplink
+	had      holdings
+	leases   map[netip.Prefix]time.Duration // the longest time for which an address was seen to last
+	whole    bool                           // it is as requested
+	stale    bool                           // something has changed since it was ensured
+	reported bool                           // a change since the last comparison was reported
 }
 
-// changed is told by the monitor; index 0 means any link. It reports whether that is the first change of a bridge since it was
-// looked at.
+// changed is called by the monitor; index 0 means any link. It reports whether that is the first change of a bridge since its
+// last comparison.
 func (b *bridges) changed(index int) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.known {
 		if index == 0 || slices.Contains(e.links, index) {
-			news = news || !e.told
-			e.stale, e.told = true, true
+			news = news || !e.reported
+			e.stale, e.reported = true, true
 		}
 	}
 	return news
@@ -61,7 +61,7 @@ func (b *bridges) hadUplink(want Bridge) bool {
 	return e != nil && e.bridge.Uplink == want.Uplink && e.whole
 }
 
-// watch begins to remember a bridge, before it is looked at; what changes meanwhile makes it stale.
+// watch begins to remember a bridge before it is read; a change meanwhile makes the entry stale.
 func (b *bridges) watch(want Bridge, links ...int) (e *ensured, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,13 +71,13 @@ func (b *bridges) watch(want Bridge, links ...int) (e *ensured, first bool) {
 	former := b.known[want.Name]
 	e = &ensured{bridge: want, links: links}
 	if former != nil {
-		e.had, e.state, e.leases, e.told = former.had, former.state, former.leases, former.told
+		e.had, e.state, e.leases, e.reported = former.had, former.state, former.leases, former.reported
 	}
 	b.known[want.Name] = e
 	return e, former == nil
 }
 
-// formerMAC is the one that a bridge of the name had, which its neighbours know; else a new one.
+// formerMAC is the MAC that a bridge of the name had, which its neighbours know; else a new one.
 func (b *bridges) formerMAC(name string) net.HardwareAddr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,8 +106,8 @@ func (b *bridges) settle(e *ensured, state BridgeState, err error) {
 	}
 }
 
-// doubt makes the next EnsureBridge look at a bridge anew.
-func (b *bridges) doubt(name string) {
+// invalidate makes the next EnsureBridge read a bridge again.
+func (b *bridges) invalidate(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.known[name]; e != nil {
@@ -130,16 +130,16 @@ func (b *bridges) longest(name string, p netip.Prefix, now time.Duration) time.D
 	return e.leases[p]
 }
 
-// looking is told before a bridge is looked at: what changes from now on is news.
-func (b *bridges) looking(name string) {
+// comparing is called before a comparison of a bridge: changes from now on are reported.
+func (b *bridges) comparing(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.known[name]; e != nil {
-		e.told = false
+		e.reported = false
 	}
 }
 
-// randomMAC is locally administered and unicast, and begins as no container's does.
+// randomMAC is a locally administered unicast MAC with another prefix than the containers' MACs.
 func randomMAC() net.HardwareAddr {
 	mac := make(net.HardwareAddr, 6)
 	_, _ = rand.Read(mac)

@@ -20,7 +20,7 @@ func (k *Kernel) Check(p Port) error {
 	return nil
 }
 
-// faults collects what is not as it should be.
+// faults collects differences.
 type faults []string
 
 func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }

@@ -17,8 +17,8 @@ func (k *Kernel) Detach(port string) error {
 	return nil
 }
 
-// detach answers when the kernel's news tell of the end. The deletion itself returns much later, when the link's
-// memory is freed: it has a goroutine of its own.
+// detach returns when the kernel reports the end of the link. The deletion itself returns much later, when the link's memory is
+// freed: it has a goroutine of its own.
 func (k *Kernel) detach(port string) error {
 	if !strings.HasPrefix(port, Prefix) {
 		return fmt.Errorf("want a port's name, which begins with %q", Prefix)
@@ -52,7 +52,7 @@ func (k *Kernel) detach(port string) error {
 // deletions bounds the deletions under way: each holds a thread in the kernel for some 20 ms after its link is gone.
 var deletions = make(chan struct{}, 64)
 
-// remove deletes a link, told by its index or, where that is 0, by its name.
+// remove deletes a link by its index or, where that is 0, by its name.
 func (k *Kernel) remove(l rtnl.Link) error {
 	deletions <- struct{}{}
 	defer func() { <-deletions }()

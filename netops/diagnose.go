@@ -11,7 +11,7 @@ import (
 	"github.com/google/nftables"
 )
 
-// Diagnose names, in sentences, what in the host's settings keeps containers from talking.
+// Diagnose describes the host's settings that keep containers from communicating.
 func (k *Kernel) Diagnose() []string {
 	var found []string
 	err := rtnl.Within(k.home, func() error {

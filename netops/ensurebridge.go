@@ -168,7 +168,7 @@ func (k *Kernel) giveAddresses(s *rtnl.Socket, b Bridge, bridge rtnl.Link) error
 		}
 	}
 	held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, bridge.Index)
-	// A kernel that does not remember who gave an address is not told again and again.
+	// A kernel that does not store the origin of an address is not asked to again and again.
 	k.forgetful = slices.ContainsFunc(held, func(a rtnl.Address) bool { return slices.Contains(b.Addresses, a.Prefix) && a.Proto == 0 })
 	return err
 }

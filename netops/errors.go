@@ -22,8 +22,8 @@ func (e *FullError) Error() string {
 // maxPorts is how many ports a Linux bridge can have: BR_MAX_PORTS is 1024, and number 0 is none.
 const maxPorts = 1023
 
-// A RearrangedError says that somebody has rearranged a container's interface since it was attached, so that a change of the
-// port would reach something else, or only a part of it. Nothing was changed.
+// A RearrangedError says that a container's interface was rearranged since it was attached, so that a change of the port would
+// reach something else, or only a part of it. Nothing was changed.
 type RearrangedError struct {
 	Interface string
 	What      string

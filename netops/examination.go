@@ -6,7 +6,7 @@ import (
 	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
-// An examination is of one bridge.
+// An examination compares one bridge.
 type examination struct {
 	k      *Kernel
 	want   Bridge
@@ -20,7 +20,7 @@ func (x *examination) add(kind, format string, args ...any) {
 	x.found = append(x.found, HostFault{Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
-// leave adds a fault that a person has to mend.
-func (x *examination) leave(kind, person, format string, args ...any) {
-	x.found = append(x.found, HostFault{Kind: kind, Text: fmt.Sprintf(format, args...), Person: person})
+// report adds a fault that an operator has to repair.
+func (x *examination) report(kind, person, format string, args ...any) {
+	x.found = append(x.found, HostFault{Kind: kind, Text: fmt.Sprintf(format, args...), Advice: person})
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
-// HostFaults compares the host with what a bridge and its ports are to be. A port that does not exist is no fault of the
-// host's. What is wrong is looked at anew by the next EnsureBridge.
+// HostFaults compares the host with a bridge's configuration and its ports. A port that does not exist is no fault of the host.
+// The next EnsureBridge reads again what is wrong.
 func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
-	k.bridges.looking(b.Name)
+	k.bridges.comparing(b.Name)
 	x := examination{k: k, want: b}
 	err := k.host.With(func(s *rtnl.Socket) error { return x.run(s, ports) })
 	if err == nil {
@@ -23,12 +23,12 @@ func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
 		return nil, fmt.Errorf("netops: look at bridge %s: %w", b.Name, err)
 	}
 	if len(x.found) > 0 {
-		k.bridges.doubt(b.Name)
+		k.bridges.invalidate(b.Name)
 	}
 	return x.found, nil
 }
 
-// run looks at the bridge and what hangs on it.
+// run compares the bridge, its addresses, ports and uplink.
 func (x *examination) run(s *rtnl.Socket, ports []string) error {
 	all, err := rtnl.Links(s)
 	if err != nil {
@@ -45,7 +45,7 @@ func (x *examination) run(s *rtnl.Socket, ports []string) error {
 		x.add("bridge-gone", "bridge %s does not exist: somebody has deleted it", name)
 		return nil
 	case is.Kind != "bridge":
-		x.leave("bridge-taken", fmt.Sprintf("remove the link %[1]s, or rename it: ip link delete %[1]s", name),
+		x.report("bridge-taken", fmt.Sprintf("remove the link %[1]s, or rename it: ip link delete %[1]s", name),
 			"the link %s is no bridge: it is of kind %q", name, is.Kind)
 		return nil
 	}

@@ -32,7 +32,7 @@ func (x *examination) ports(ports []string) {
 		x.add("port-down", "%s down on bridge %s: %s", counted(down), x.want.Name, few(down))
 	}
 	if len(elsewhere) > 0 {
-		x.leave("port-elsewhere", fmt.Sprintf("put each back if that was not meant: ip link set PORT master %s", x.want.Name),
+		x.report("port-elsewhere", fmt.Sprintf("put each back if that was not meant: ip link set PORT master %s", x.want.Name),
 			"%s on other bridges than %s: %s", counted(elsewhere), x.want.Name, few(elsewhere))
 	}
 }
@@ -61,7 +61,7 @@ func (x *examination) fullness(all []rtnl.Link) {
 		}
 	}
 	if n >= nearlyFull {
-		x.leave("bridge-full", "give some of this node's containers another bridge (a network with another \"bridge\"), or spread them "+
+		x.report("bridge-full", "give some of this node's containers another bridge (a network with another \"bridge\"), or spread them "+
 			"over more nodes",
 			"bridge %s has %d ports, and the kernel lets a bridge have %d", x.want.Name, n, maxPorts)
 	}

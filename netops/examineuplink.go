@@ -22,12 +22,12 @@ func (x *examination) uplink(s *rtnl.Socket) error {
 			return err
 		}
 		if none {
-			x.leave("uplink-gone", "plug it in, or name another uplink in the network's configuration",
+			x.report("uplink-gone", "plug it in, or name another uplink in the network's configuration",
 				"uplink %s of bridge %s does not exist: containers of other nodes are out of reach", name, bridge)
 			return nil
 		}
 		nic = is
-		x.leave("uplink-renamed", fmt.Sprintf("name %s as the uplink in the network's configuration, or give the NIC its name back", nic.Name),
+		x.report("uplink-renamed", fmt.Sprintf("name %s as the uplink in the network's configuration, or give the NIC its name back", nic.Name),
 			"uplink %s of bridge %s is called %s now", name, bridge, nic.Name)
 	}
 	switch {
@@ -35,11 +35,11 @@ func (x *examination) uplink(s *rtnl.Socket) error {
 		x.add("uplink-out", "uplink %s is not a port of bridge %s", nic.Name, bridge)
 		return nil
 	case nic.Master != x.bridge.Index:
-		x.leave("uplink-elsewhere", fmt.Sprintf("put it back: ip link set %s master %s", nic.Name, bridge),
+		x.report("uplink-elsewhere", fmt.Sprintf("put it back: ip link set %s master %s", nic.Name, bridge),
 			"uplink %s is a port of %s, and not of bridge %s", nic.Name, x.names[nic.Master], bridge)
 		return nil
 	case !nic.Up():
-		x.leave("uplink-down", "bring it up: ip link set "+nic.Name+" up", "uplink %s of bridge %s was taken down", nic.Name, bridge)
+		x.report("uplink-down", "bring it up: ip link set "+nic.Name+" up", "uplink %s of bridge %s was taken down", nic.Name, bridge)
 	}
 	move, err := moveSteps(s, nic, x.bridge)
 	if err == nil && len(move) > 0 {
@@ -59,6 +59,6 @@ func (x *examination) lease(a rtnl.Address) {
 	if whole := x.k.bridges.longest(x.want.Name, a.Prefix, left); left >= whole/8 {
 		return
 	}
-	x.leave("lease-not-renewed", fmt.Sprintf("let the DHCP client run on %s instead of %s: see docs/uplink.md", x.want.Name, x.want.Uplink),
+	x.report("lease-not-renewed", fmt.Sprintf("let the DHCP client run on %s instead of %s: see docs/uplink.md", x.want.Name, x.want.Uplink),
 		"the host's address %v on bridge %s runs out in %v, and nobody has renewed it", a.Prefix, x.want.Name, left)
 }

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdings are the addresses of a link and the routes that lead over it, as they were at some time.
+// holdings are the addresses of a link and the routes over it at one time.
 type holdings struct {
 	index     int
 	at        time.Time
@@ -29,13 +29,13 @@ func holdingsOf(s *rtnl.Socket, l rtnl.Link) (h holdings, err error) {
 	return h, err
 }
 
-// giveBack puts on a bridge what the host had on it before it ended or was down. What the kernel refuses, since it is there
-// again or leads nowhere any more, is left out.
+// giveBack restores on a bridge what the host had on it before it ended or was down. What the kernel refuses, because it exists
+// again or its gateway is gone, is left out.
 func giveBack(s *rtnl.Socket, h holdings, bridge rtnl.Link) {
 	passed := uint32(time.Since(h.at) / time.Second)
 	for _, a := range h.addresses {
 		if a.Proto == rtnl.OurProto {
-			continue // what is ours is given by the present configuration
+			continue // ours come from the present configuration
 		}
 		if lifetime, left := rtnl.Shortened(a.Lifetime, passed); left {
 			a.Lifetime = lifetime

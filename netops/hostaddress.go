@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A HostAddress is one that this host has on a link.
+// A HostAddress is an address of this host on a link.
 type HostAddress struct {
 	Address netip.Addr
 	Index   int // the link's
 }
 
-// HostAddresses lists the addresses that this host has on its links, but for link-local ones.
+// HostAddresses lists the addresses of this host, except link-local ones.
 func (k *Kernel) HostAddresses() (all []HostAddress, err error) {
 	var held []rtnl.Address
 	err = k.host.With(func(s *rtnl.Socket) (err error) { held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, 0); return err })

@@ -1,10 +1,10 @@
 package netops
 
-// A HostFault is what of the host is not as a bridge and its ports need it.
+// A HostFault is a difference between the host and what a bridge and its ports need.
 type HostFault struct {
 	Kind   string // one of HostFaultKinds
 	Text   string // what is wrong
-	Person string // what a person is to do; empty: EnsureBridge and MendPorts put it right
+	Advice string // what an operator is to do; empty: EnsureBridge and RepairPorts repair it
 }
 
 // HostFaultKinds are all kinds of HostFaults.

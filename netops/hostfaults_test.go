@@ -82,7 +82,7 @@ func TestWhatDisappearsFromTheHostIsToldAndPutBack(t *testing.T) {
 			}
 			after, err := k.EnsureBridge(b)
 			must(t, err)
-			must(t, k.MendPorts(b, []string{p.Name}))
+			must(t, k.RepairPorts(b, []string{p.Name}))
 			must(t, k.EnsureTable())
 			if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 {
 				t.Errorf("afterwards %q", wrong)
@@ -211,7 +211,7 @@ func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
 		host.Do(c.do)
 		found, err := k.HostFaults(b, []string{p.Name})
 		must(t, err)
-		if len(found) != 1 || found[0].Kind != c.kind || !strings.Contains(found[0].Person, c.says) {
+		if len(found) != 1 || found[0].Kind != c.kind || !strings.Contains(found[0].Advice, c.says) {
 			t.Errorf("found %+v, want %s and what to do: %s", found, c.kind, c.says)
 		}
 		if _, err := k.EnsureBridge(b); err != nil && c.kind != "uplink-elsewhere" {

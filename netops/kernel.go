@@ -13,7 +13,7 @@ import (
 // A Kernel works on one network namespace, the host's, and from there on those of containers. It is safe for
 // concurrent use; for one port, one call at a time.
 type Kernel struct {
-	*fence.Table // which ports' traffic passes
+	*fence.Table // decides which ports' traffic passes
 
 	home      *os.File // the host's network namespace
 	host      *rtnl.Pool
@@ -25,8 +25,8 @@ type Kernel struct {
 	forgetful bool // it does not remember who gave an address (before Linux 5.18); under bridges.ensuring
 }
 
-// Open takes the calling thread's network namespace as the host's, begins to listen to its kernel and ensures the
-// table. Close ends it; what the kernel holds stays.
+// Open uses the calling thread's network namespace as the host's, subscribes to its kernel's events and ensures the table. Close
+// ends that; the kernel's state stays.
 func Open() (*Kernel, error) {
 	home, err := rtnl.ThreadNamespace()
 	if err != nil {
@@ -46,7 +46,7 @@ func Open() (*Kernel, error) {
 	return k, nil
 }
 
-// Close lets go of the kernel. Events is closed then.
+// Close closes the kernel's sockets and Events.
 func (k *Kernel) Close() {
 	if k.monitor != nil {
 		k.monitor.close()
@@ -59,12 +59,12 @@ func (k *Kernel) Close() {
 	k.home.Close()
 }
 
-// Events tells what ended or changed by itself. Whoever asks for it must read on: what is not read is kept in memory. It is
-// closed when the Kernel is.
+// Events reports what has ended or changed by itself. The caller must go on reading: unread events are kept in memory. It is
+// closed with the Kernel.
 func (k *Kernel) Events() <-chan Event { return k.monitor.events }
 
-// EnsureTable puts the fence's table back where someone has flushed or changed it (see fence.Table), and has every bridge looked
-// at anew by its next EnsureBridge.
+// EnsureTable restores the fence's table where another process has flushed or changed it (see fence.Table), and has the next
+// EnsureBridge read every bridge again.
 func (k *Kernel) EnsureTable() error {
 	k.bridges.changed(0)
 	return k.Table.EnsureTable()

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suspended is how long this machine has slept in all since it booted, to a millisecond: CLOCK_BOOTTIME ahead of
-// CLOCK_MONOTONIC. Where it has grown, no timer of the kernel ran meanwhile, the fence's included: CloseAll is due. A
-// virtual machine that its host stopped does not know of it.
+// Suspended is how long this machine has slept in all since it booted, to a millisecond: CLOCK_BOOTTIME ahead of CLOCK_MONOTONIC.
+// If it has grown, no timer of the kernel ran meanwhile, the fence's included, and CloseAll is due. A virtual machine does not
+// notice that its host stopped it.
 func Suspended() time.Duration {
 	for {
 		before := clock(unix.CLOCK_MONOTONIC)
@@ -29,7 +29,7 @@ func clock(id int32) time.Duration {
 // kernelsDevices is the group of the kernel's own news about devices; udev's are in another.
 const kernelsDevices = 1
 
-// isClone reads news of a device: "change@<path>" and variables, each with a zero at its end.
+// isClone reads an event of a device: "change@<path>" and variables, each with a zero at its end.
 func isClone(news []byte) bool {
 	words := bytes.Split(news, []byte{0})
 	if !bytes.HasPrefix(words[0], []byte("change@")) {

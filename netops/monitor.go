@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A monitor listens to the host's kernel: links, addresses and namespaces, the table, the machine.
+// A monitor receives the events of the host's kernel: links, addresses, namespaces, the table, the machine.
 type monitor struct {
 	feeds   []*rtnl.Feed // the first is rtnetlink's
 	told    chan Event
@@ -22,7 +22,7 @@ type monitor struct {
 
 	mu      sync.Mutex
 	waiting map[int][]chan struct{} // by a link's index: closed when it has ended
-	making  map[string]bool         // the ports that are being made, or of which that is not told yet
+	making  map[string]bool         // the ports that are being made, or whose events are still queued
 }
 
 func openMonitor(home *os.File, changed func(index int) bool, ours *fence.Senders) (*monitor, error) {
@@ -74,8 +74,8 @@ func (m *monitor) tableChanged(what fence.Change) {
 	}
 }
 
-// readDevice tells of a new VM generation id (Linux 6.10 and later, with the device vmgenid). The kernel tells it in
-// network namespaces of the initial user namespace only: elsewhere, Cloned never comes.
+// readDevice handles a new VM generation id (Linux 6.10 and later, with the device vmgenid). The kernel reports it in network
+// namespaces of the initial user namespace only: elsewhere, Cloned never comes.
 func (m *monitor) readDevice(news []byte) {
 	if isClone(news) {
 		m.told <- Event{Kind: Cloned}
@@ -94,13 +94,13 @@ func (m *monitor) handle(kind uint16, body []byte) {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		l := rtnl.ParseLink(body)
 		if l.Family != unix.AF_UNSPEC {
-			return // a bridge's news about its port, which lives on
+			return // a bridge's event about its port, which still exists
 		}
 		ours := strings.HasPrefix(l.Name, Prefix)
 		if kind == unix.RTM_DELLINK {
 			m.unmake(l.Name)
 		}
-		m.suspect(m.changed(l.Index) || ours && kind == unix.RTM_NEWLINK && m.astray(&l))
+		m.suspect(m.changed(l.Index) || ours && kind == unix.RTM_NEWLINK && m.carriesNothing(&l))
 		if kind == unix.RTM_DELLINK && !m.wake(l.Index) && ours {
 			m.told <- Event{Kind: PortGone, Port: l.Name}
 		}
@@ -119,7 +119,7 @@ func (m *monitor) handle(kind uint16, body []byte) {
 	}
 }
 
-// overrun is for news that the kernel has dropped. Whoever awaits an end hears of it from the deletion itself.
+// overrun handles events that the kernel has dropped. Callers of awaitEnd learn of an end from the deletion itself.
 func (m *monitor) overrun() {
 	m.mu.Lock()
 	clear(m.waiting)
@@ -135,18 +135,18 @@ func (m *monitor) suspect(news bool) {
 	}
 }
 
-// astray reports whether a port that is neither being made nor being ended carries nothing.
-func (m *monitor) astray(port *rtnl.Link) bool {
+// carriesNothing reports whether a port that is neither being made nor being ended passes no traffic.
+func (m *monitor) carriesNothing(port *rtnl.Link) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if port.Master != 0 && port.Up() {
-		delete(m.making, port.Name) // what is told of it from now on comes after it was whole
+		delete(m.making, port.Name) // later events come after it was complete
 		return false
 	}
 	return !m.making[port.Name] && len(m.waiting[port.Index]) == 0
 }
 
-// make keeps what is told of a port from counting, while f makes it and until that it is whole was told.
+// make ignores events of a port while f makes it, until the event of its completion has come.
 func (m *monitor) make(port string, f func() error) error {
 	m.mu.Lock()
 	m.making[port] = true
@@ -164,8 +164,8 @@ func (m *monitor) unmake(port string) {
 	delete(m.making, port)
 }
 
-// awaitEnd returns a channel that is closed when the link of that index has ended. It is asked for before the
-// deletion; the end is not told as an Event then.
+// awaitEnd returns a channel that is closed when the link of that index has ended. It is called before the deletion; the end
+// makes no Event then.
 func (m *monitor) awaitEnd(index int) chan struct{} {
 	ended := make(chan struct{})
 	m.mu.Lock()
@@ -185,14 +185,14 @@ func (m *monitor) wake(index int) (awaited bool) {
 	return awaited
 }
 
-// forget is for an end that will not come.
+// forget drops a channel of awaitEnd whose end will not come.
 func (m *monitor) forget(index int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.waiting, index)
 }
 
-// deliver queues events, so that a slow reader never keeps the kernel's news waiting.
+// deliver queues events, so that a slow reader does not block the kernel's sockets.
 func (m *monitor) deliver() {
 	defer close(m.events)
 	var queue []Event

@@ -10,12 +10,12 @@ import (
 
 // Which addresses of an uplink are the bridge's is decided here; docs/uplink.md says it for people. A NIC gives the bridge all
 // that it has when it becomes a port. Later it gives up a lease, which a DHCP client has renewed or got anew on the NIC that
-// it knows; what somebody else adds there is his, who will look for it there to take it away (keepalived, for one). The kernel
-// answers for such an address over the bridge, too.
+// it knows; an address that another program adds there stays, because that program will remove it there (keepalived, for one). The
+// kernel answers for such an address over the bridge, too.
 
 // moving picks what of a NIC's addresses and routes the bridge is to have. there are the bridge's addresses.
 func moving(isPort bool, addresses []rtnl.Address, routes []rtnl.Route, there []rtnl.Address) ([]rtnl.Address, []rtnl.Route) {
-	// Where the bridge has an address of the NIC that nobody renews, a move was cut short.
+	// If the bridge has a permanent address of the NIC, a move was interrupted.
 	whole := !isPort || slices.ContainsFunc(addresses, func(a rtnl.Address) bool { return !a.Ends() && indexOf(there, a.Prefix) >= 0 })
 	stays := func(a rtnl.Address) bool {
 		switch {

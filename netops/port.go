@@ -17,19 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Prefix begins the name of the host's end of every port. Nothing else on the host may be called so: a frame from or
-// to such a link is dropped unless the port has joined a class.
+// Prefix begins the name of the host's end of every port. No other link of the host may have such a name: its frames are dropped
+// unless the port has joined a class.
 const Prefix = fence.PortPrefix
 
 // A Port is one container's link to a bridge, as it is to be: a veth pair with one end on the host and the other
 // inside the container's network namespace.
 type Port struct {
 	Name      string           // of the host's end, at most 15 bytes; see PortName
-	Alias     string           // of the host's end: whose it is, in words that its owner reads back (at most 4,096 bytes)
+	Alias     string           // of the host's end: the owner, as a text that it reads back (at most 4,096 bytes)
 	Bridge    string           // that the host's end is a port of
 	Netns     *os.File         // the container's network namespace; the caller closes it
 	Interface string           // the container's end
-	MAC       net.HardwareAddr // of the container's end; none: MACFor the addresses
+	MAC       net.HardwareAddr // of the container's end; none: MACFor(Addresses)
 	MTU       int              // bytes, both ends; 0: the bridge's when it was made
 	ChainMTU  int              // bytes: that a later plugin of the chain has given the container's end; 0: none
 	Addresses []netip.Prefix   // of the container's end, with the length of the subnet's prefix

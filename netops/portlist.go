@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ports lists the ports of this host, told by their names.
+// Ports lists the ports of this host, by their names.
 func (k *Kernel) Ports() ([]PortInfo, error) {
 	var all []rtnl.Link
 	err := k.host.With(func(s *rtnl.Socket) (err error) { all, err = rtnl.Links(s); return err })
@@ -29,7 +29,7 @@ func (k *Kernel) Ports() ([]PortInfo, error) {
 	return ports, nil
 }
 
-// HasPort reports whether the host has a link of that name. Where the kernel cannot be asked, it says yes: absence is
+// HasPort reports whether the host has a link of that name. If the kernel cannot be asked it reports true, because absence is
 // evidence on which addresses are given to others.
 func (k *Kernel) HasPort(name string) bool {
 	err := k.host.With(func(s *rtnl.Socket) error { _, err := rtnl.LinkNamed(s, name); return err })

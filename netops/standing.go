@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What of a container is a port's, and what is others', is decided here for ADD, CHECK and update alike. A port's are
-// its interface, the addresses on it, and the routes that were put over it. All else is others': further interfaces, whatever
-// leads to a destination already, and what a chained plugin or the container itself has made of what was the port's.
+// This file decides for ADD, CHECK and update what in a container belongs to a port: its interface, the addresses on it, and
+// the routes that were put over it. All else belongs to others: further interfaces, existing routes to a destination, and what
+// a chained plugin or the container itself has changed.
 
-// A standing is how a route that a container is to have stands in its kernel.
+// A standing is the state of one of a container's routes in its kernel.
 type standing int
 
 const (
@@ -24,7 +24,7 @@ const (
 	overlaid                 // something else leads there, which stays: another interface's route, or another's over this one
 )
 
-// standingOf tells how a route over the link of an index stands among those that the container has.
+// standingOf is the standing of a route over the link of an index, among the container's routes.
 func standingOf(want Route, index int, held []rtnl.Route) standing {
 	is := absent
 	for _, r := range held {
@@ -51,7 +51,7 @@ type inside struct {
 	routes    []rtnl.Route
 }
 
-// look reads what is inside, by a socket of the container's namespace. host is the port's other end.
+// look reads a container's state through a socket of its namespace. host is the port's other end.
 func look(s *rtnl.Socket, p *Port, host rtnl.Link) (in inside, err error) {
 	if in.link, err = present(s, p.Interface); err != nil {
 		return in, err
@@ -79,7 +79,7 @@ func present(s *rtnl.Socket, name string) (rtnl.Link, error) {
 	return l, err
 }
 
-// otherEnd looks for the container's end of a port under whatever name it has.
+// otherEnd finds the container's end of a port under any name.
 func otherEnd(s *rtnl.Socket, host rtnl.Link) (name string, index int, err error) {
 	all, err := rtnl.Links(s)
 	for _, l := range all {
@@ -94,7 +94,7 @@ func (in *inside) has(want netip.Prefix) bool {
 	return in.link.Index != 0 && slices.ContainsFunc(in.addresses, func(a rtnl.Address) bool { return a.Prefix == want })
 }
 
-// rearranged says why the port's interface is not any more what a change could be made to; nil: it is.
+// rearranged is why a port's interface cannot be changed any more; nil: it can.
 func (in *inside) rearranged(p *Port) error {
 	fault := func(format string, args ...any) error {
 		return &RearrangedError{p.Interface, fmt.Sprintf(format, args...)}

@@ -118,7 +118,7 @@ func (c *change) moved(in *inside, from *Port) error {
 	return nil
 }
 
-// mtuSteps set the MTU of the container's end, unless somebody has given it another that fits.
+// mtuSteps set the MTU of the container's end, unless it was changed to another that fits.
 func (c *change) mtuSteps(in *inside, host rtnl.Link) []rtnl.Step {
 	if c.mtu == 0 || in.link.MTU != host.MTU && in.link.MTU <= c.mtu {
 		return nil

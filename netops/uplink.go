@@ -47,7 +47,7 @@ func (k *Kernel) Uplink(bridge string) (name string, err error) {
 	return name, nil
 }
 
-// uplinkOf looks for the port whose MAC the bridge has, whatever it is called; unix.ENODEV: there is none.
+// uplinkOf finds the port whose MAC the bridge has, under any name; unix.ENODEV: there is none.
 func uplinkOf(s *rtnl.Socket, name string) (nic rtnl.Link, err error) {
 	bridge, err := rtnl.LinkNamed(s, name)
 	if err != nil {

@@ -85,7 +85,7 @@ func (p *pools) allocate(k SpaceKey, app allocator.App, now allocator.Instant, c
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.spaces[k]; ok {
-		return s.Take(app, now, cooling)
+		return s.Allocate(app, now, cooling)
 	}
 	return allocator.Grant{}, allocator.Exhausted
 }
@@ -96,7 +96,7 @@ func (p *pools) allocateAddress(k SpaceKey, a netip.Addr, now allocator.Instant)
 	defer p.mu.Unlock()
 	if s, ok := p.spaces[k]; ok {
 		s.Settle(now)
-		return s.TakeAddress(a)
+		return s.AllocateAddress(a)
 	}
 	return allocator.Grant{}, allocator.ErrNotOwned
 }

@@ -18,11 +18,11 @@ import (
 func (m *Manager) followBlocks(ctx context.Context) error {
 	return m.Store.Blocks.Follow(ctx, func(u kv.Update[record.Block]) {
 		node.Report(m.Node, u)
-		news, keys, mended := m.Blocks.Apply(u)
+		changed, keys, repaired := m.Blocks.Apply(u)
 		gone := slices.Clone(keys)
 		m.reportMisfits(u.Set)
 		changes := map[ipam.BlockID]change{}
-		for _, c := range news {
+		for _, c := range changed {
 			changes[c.Now.ID()] = c
 			keys = append(keys, c.Now.ID())
 		}
@@ -33,7 +33,7 @@ func (m *Manager) followBlocks(ctx context.Context) error {
 		m.Gate.Shared(func() { gained = m.Reconcile(keys...) })
 		m.republishGained(gained)
 		m.assertGone(gone)
-		m.publishRepaired(mended)
+		m.publishRepaired(repaired)
 		for _, k := range gained {
 			if from := changes[k].donor(m.Name); from != "" {
 				m.Metrics.Gift("received")

@@ -17,19 +17,19 @@ type Caretaker struct{ *node.Node }
 // New makes a node's caretaker.
 func New(n *node.Node) *Caretaker { return &Caretaker{n} }
 
-// Run does what is to be done, until ctx ends.
+// Run does it, until ctx ends.
 func (c *Caretaker) Run(ctx context.Context) error {
 	return task.All(ctx, c.audit, c.endRetained, c.freeFormer)
 }
 
 const (
-	auditEvery = 15 * time.Second // how often the records are read through that nobody follows
-	auditShare = 20               // and at most one part in so many of one agent's time goes into it
+	auditEvery = 15 * time.Second // how often the records that no agent follows are read
+	auditShare = 20               // at most one part in so many of the agent's time goes into it
 	auditTells = 100              // how many damaged records become findings
 )
 
-// audit reads through all of etcd's records and tells of those that cannot be read: nobody follows the assignments, the
-// identities, the history and what nobody knows. One agent does it for all; who joins later comes upon them in its turn.
+// audit reads all of etcd's records and reports the unreadable ones: no agent follows the assignments, the identities, the
+// history and unknown keys. One agent does it for all; one that joins later finds them in its turn.
 func (c *Caretaker) audit(ctx context.Context) error {
 	wait := auditEvery
 	for ctx.Err() == nil {

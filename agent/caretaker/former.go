@@ -10,11 +10,11 @@ import (
 	"github.com/berth-ipam/berth/lease/config"
 )
 
-// freeEvery is how often it is looked whether every node has taken a former gateway off.
+// freeEvery is how often former gateways are checked.
 const freeEvery = 2 * time.Second
 
-// freeFormer gives former gateways free that every node has taken off. One agent does it for all; if two believe that they are
-// the one, the second finds the configuration changed.
+// freeFormer frees former gateways that every node has removed. One agent does it for all; if two do, the second finds the
+// configuration changed.
 func (c *Caretaker) freeFormer(ctx context.Context) error {
 	return task.Every(ctx, freeEvery, func() {
 		if len(c.Config().Former) == 0 || !c.Absences.First(c.Name) {

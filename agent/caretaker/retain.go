@@ -13,12 +13,11 @@ import (
 	"github.com/berth-ipam/berth/lease/reservation"
 )
 
-// retainEvery is how often reservations are looked for that their pool's retain time has outlived.
+// retainEvery is how often reservations are compared with their pool's retain time.
 const retainEvery = time.Minute
 
-// endRetained ends the reservations that nobody has had for longer than their pool's retain time: one agent does it for
-// all, and if two believe that they are the one, each compares what it ends. The time is policy, not safety: it is that
-// of the records' wall clocks.
+// endRetained ends the reservations that have been detached for longer than their pool's retain time. One agent does it for all;
+// if two do, each compares what it ends. The time is policy, not safety: it is that of the records' wall clocks.
 func (c *Caretaker) endRetained(ctx context.Context) error {
 	return task.Every(ctx, retainEvery, func() {
 		if c.Absences.First(c.Name) && c.Retains() {
@@ -37,7 +36,7 @@ func (c *Caretaker) Retains() bool {
 	return false
 }
 
-// EndOver ends the reservations that are over at an instant.
+// EndOver ends the reservations whose retain time is over at an instant.
 func (c *Caretaker) EndOver(ctx context.Context, now time.Time) {
 	all, err := c.Store.Reservations.List(ctx)
 	if err != nil {
@@ -65,11 +64,11 @@ func (c *Caretaker) EndOver(ctx context.Context, now time.Time) {
 	}
 }
 
-// errRetained says that a reservation is not over, or not any more.
+// errRetained says that a reservation's retain time is not over, or not any more.
 var errRetained = errors.New("agent: the reservation is retained")
 
-// isOver reports whether nobody has had a reservation for longer than retain, since its owner's end or else since the
-// last DEL. One that was never attached stays.
+// isOver reports whether a reservation has been detached for longer than retain, since its owner's end or else since the last
+// DEL. One that was never attached stays.
 func isOver(r record.Reservation, retain allocator.Duration, now time.Time) bool {
 	since := r.LastDel
 	if r.Ended != nil {

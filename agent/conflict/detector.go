@@ -68,7 +68,7 @@ func (d *Detector) FindUplinks() {
 	}
 }
 
-// applyAsking tells the allocator which pools need probes.
+// applyAsking sets in the allocator which pools need probes.
 func (d *Detector) applyAsking() {
 	on := d.Config().Settings.Probe != record.ProbeOff
 	for pool := range d.known() {

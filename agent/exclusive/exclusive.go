@@ -1,5 +1,5 @@
-// Package exclusive gives a directory to one process at a time, by a lock that the kernel takes back when the process ends,
-// however it ends. Only root, or the process's own user, can stand in its way: the whole path to the lock is looked at first.
+// Package exclusive gives a directory to one process at a time, by a lock that the kernel releases when the process ends. Only
+// root or the process's own user can interfere: the whole path to the lock is checked first.
 package exclusive
 
 import (
@@ -16,7 +16,7 @@ import (
 // A HeldError says that another process has the directory.
 type HeldError struct {
 	Dir string
-	By  string // what that process said of itself; empty: nothing
+	By  string // that process's description of itself; empty: none
 }
 
 func (e *HeldError) Error() string {
@@ -30,14 +30,14 @@ func (e *HeldError) Error() string {
 // File is the lock's name in the directory.
 const File = "lock"
 
-// maxWords bounds what is read of a holder.
+// maxWords bounds what is read of a holder's description.
 const maxWords = 512
 
-// Lock takes dir, which it makes where it is missing, for this process until the lock is closed. self is what the process says
-// of itself to the next that tries, which gets a *HeldError.
+// Lock locks dir, which it makes if it is missing, for this process until the lock is closed. self describes the process to the
+// next that tries, which gets a *HeldError.
 func Lock(dir, self string) (io.Closer, error) {
 	err := trusted(dir)
-	if errors.Is(err, os.ErrNotExist) { // what there is of the path is trusted
+	if errors.Is(err, os.ErrNotExist) { // the existing part of the path is trusted
 		if err = os.MkdirAll(dir, 0o700); err == nil {
 			err = trusted(dir)
 		}
@@ -76,14 +76,14 @@ func lock(f *os.File, dir, self string) error {
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	// A disk that is full keeps nobody from locking: the next one is told less.
+	// A full disk does not prevent the lock; only the description is lost.
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(self+"\n"), 0)
 	}
 	return nil
 }
 
-// Held reports whether a process has dir, and what it says of itself.
+// Held reports whether a process has locked dir, and its description of itself.
 func Held(dir string) (by string, held bool) {
 	f, err := os.OpenFile(filepath.Join(dir, File), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

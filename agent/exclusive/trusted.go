@@ -13,10 +13,9 @@ import (
 // maxLinks bounds the symbolic links of a path, as the kernel does (path_resolution(7)).
 const maxLinks = 40
 
-// trusted reports why somebody else than root and this process's user could put another directory where dir is: along the
-// path, symbolic links included, each part belongs to one of the two, and no other may write there. In a directory like
-// /tmp, whose sticky bit keeps what is there its owners', it is enough that the part below is theirs. Where a part is
-// missing it fails with os.ErrNotExist.
+// trusted reports why another user than root and this process's could put another directory where dir is: each part of the path,
+// symbolic links included, must belong to one of the two and be writable by no other. In a directory with the sticky bit, like
+// /tmp, it is enough that the part below is theirs. Where a part is missing it fails with os.ErrNotExist.
 func trusted(dir string) error {
 	path, err := filepath.Abs(dir)
 	if err != nil {
@@ -53,7 +52,7 @@ func trusted(dir string) error {
 	return nil
 }
 
-// ours looks at one part of a path.
+// ours checks one part of a path.
 func ours(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -69,11 +68,11 @@ func ours(path string) error {
 	return nil
 }
 
-// overflow is whom files of users belong to that a user namespace does not know: root's of the machine, among others.
+// overflow is the owner of files of users that a user namespace does not know, such as the machine's root.
 const overflow = 65534
 
-// unmapped reports whether this is another user namespace than the machine's own (user_namespaces(7)): who root is there cannot
-// be seen here.
+// unmapped reports whether this is another user namespace than the machine's own (user_namespaces(7)): the machine's root is not
+// visible here.
 func unmapped() bool {
 	mapping, err := os.ReadFile("/proc/self/uid_map")
 	return err == nil && strings.Join(strings.Fields(string(mapping)), " ") != "0 0 4294967295"

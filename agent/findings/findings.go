@@ -1,5 +1,5 @@
-// Package findings keeps what is wrong on a node and stands until it is mended, in one place for all who show it: the log,
-// /readyz, the node's status in etcd, and the metrics.
+// Package findings keeps what is wrong on a node until it is repaired, for the log, /readyz, the node's status in etcd, and the
+// metrics.
 package findings
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// A Finding is one thing that is wrong. Kind and Subject tell it from every other; scripts build on the kinds.
+// A Finding is one thing that is wrong. Kind and Subject identify it; scripts rely on the kinds.
 type Finding = record.NodeFinding
 
-// ByItself is the advice where nobody has to do anything.
+// ByItself is the advice where no operator has to act.
 const ByItself = "nothing: the agent puts it back"
 
 // A Board holds the findings of a node. The zero Board is not usable: New makes one.
@@ -29,15 +29,15 @@ type Board struct {
 
 type id struct{ kind, subject string }
 
-// New makes an empty board. changed is told of each finding when it begins, when its text or advice changes, and when it
-// ends (stands is false then); no lock is held meanwhile, so that it may ask the board.
+// New makes an empty board. changed is called when a finding begins, when its text or advice changes, and when it ends, with
+// stands false. No lock is held meanwhile, so that it may read the board.
 func New(changed func(f Finding, stands bool)) *Board {
 	return &Board{changed: changed, now: time.Now, stands: map[id]Finding{}, kinds: map[string]bool{}}
 }
 
-// Set says that something is wrong. kind is a word with hyphens (bridge-gone); subject is what it is about (a key, a link, an
-// address); text says what is wrong and why; advice is what a person does about it, or what the agent does by itself.
-// Saying the same again changes nothing.
+// Set sets a finding. kind is a word with hyphens (bridge-gone); subject is what it is about (a key, a link, an address); text
+// says what is wrong and why; advice is what an operator does about it, or what the agent does by itself. Setting the same again
+// changes nothing.
 func (b *Board) Set(kind, subject, text, advice string) {
 	k := id{kind, subject}
 	b.mu.Lock()
@@ -55,7 +55,7 @@ func (b *Board) Set(kind, subject, text, advice string) {
 	b.changed(f, true)
 }
 
-// Clear says that what was wrong is mended. Clearing what does not stand changes nothing.
+// Clear clears a finding. Clearing one that is not set changes nothing.
 func (b *Board) Clear(kind, subject string) {
 	b.mu.Lock()
 	f, known := b.stands[id{kind, subject}]
@@ -66,7 +66,7 @@ func (b *Board) Clear(kind, subject string) {
 	}
 }
 
-// Keep clears the findings of a kind whose subject is not among those that are given: for who looks at all subjects at once.
+// Keep clears the findings of a kind whose subject is not given, for callers that check all subjects at once.
 func (b *Board) Keep(kind string, subjects ...string) {
 	for _, f := range b.List() {
 		if f.Kind == kind && !slices.Contains(subjects, f.Subject) {
@@ -75,7 +75,7 @@ func (b *Board) Keep(kind string, subjects ...string) {
 	}
 }
 
-// List is what stands, by kind and subject.
+// List is all findings, by kind and subject.
 func (b *Board) List() []Finding {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,8 +89,8 @@ func (b *Board) List() []Finding {
 	return all
 }
 
-// Counts is how many findings stand, by kind. A kind that has ever stood stays in it, with 0: a series that vanishes cannot be
-// told from an agent that vanishes.
+// Counts is the number of findings by kind. A kind that was ever set stays in it with 0, because a series that vanishes looks
+// like an agent that vanishes.
 func (b *Board) Counts() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Ensure makes an entry's bridge what all who use it need by their pools' present configuration, unless the entry's
-// network contradicts another: then nothing is changed. A pool that is gone wants what it wanted last.
+// Ensure makes an entry's bridge as all who use it need it by their pools' present configuration. If the entry's network
+// contradicts another, nothing is changed. For a removed pool its last configuration counts.
 func (k *Keeper) Ensure(e *journal.Entry, last *allocator.Pool) (netops.BridgeState, error) {
 	k.order.RLock()
 	defer k.order.RUnlock()
@@ -29,14 +29,14 @@ func (k *Keeper) Ensure(e *journal.Entry, last *allocator.Pool) (netops.BridgeSt
 	return k.Kernel.EnsureBridge(b)
 }
 
-// removeGateways takes the gateways off this node's bridges that no pool of the present configuration has and no container
-// here goes by any more. It returns those that containers still go by, though their pools have others.
+// removeGateways removes from this node's bridges the gateways that no pool configures and no container here uses any more. It
+// returns the former gateways that containers still use.
 func (k *Keeper) removeGateways() (used []netip.Addr, err error) {
 	k.order.Lock()
 	defer k.order.Unlock()
 	config := k.Config()
 	if config.Revision == 0 {
-		return nil, nil // nobody knows what is wanted
+		return nil, nil // the configuration is unknown
 	}
 	wanted := map[netip.Addr]bool{}
 	for _, pool := range config.Pools {
@@ -66,20 +66,21 @@ func (k *Keeper) removeGateways() (used []netip.Addr, err error) {
 	return used, k.Kernel.Withdraw(func(p netip.Prefix) bool { return wanted[p.Addr()] }, off...)
 }
 
-// gatewayOn is the kind of the finding that a former gateway cannot be taken off.
+// gatewayOn is the kind of the finding that a former gateway cannot be removed.
 const gatewayOn = "gateway-not-withdrawn"
 
-// WithdrawGateways takes off what it can, and reports whether nothing of former gateways is left on this node.
+// WithdrawGateways removes what it can, and reports whether nothing of former gateways is left on this node.
 func (k *Keeper) WithdrawGateways() bool {
 	used, err := k.removeGateways()
 	if err != nil {
-		k.Findings.Set(gatewayOn, "bridges", fmt.Sprintf("a gateway that no pool has any more cannot be taken off this node's bridges: %v", err),
+		k.Findings.Set(gatewayOn, "bridges",
+			fmt.Sprintf("a gateway that no pool has any more cannot be removed from this node's bridges: %v", err),
 			"it is tried again each second; until then nobody is given the address: look at ip address show")
 		return false
 	}
 	k.Findings.Clear(gatewayOn, "bridges")
 	if len(used) > 0 {
-		k.Log.Debug("containers still go by former gateways", zap.Stringers("gateways", used))
+		k.Log.Debug("containers still use former gateways", zap.Stringers("gateways", used))
 	}
 	return len(used) == 0
 }

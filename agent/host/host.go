@@ -1,5 +1,5 @@
 // Package host keeps what this node's containers need of the host: their bridges, with gateways, uplinks and masquerading,
-// and the ports on them. What has disappeared is told as a finding and put back; what contradicts itself is refused.
+// and the ports on them. What has disappeared is reported as a finding and restored; contradictions are refused.
 package host
 
 import (
@@ -28,44 +28,44 @@ import (
 type Options struct {
 	Kernel   *netops.Kernel
 	Journal  *journal.Journal
-	Config   func() *config.Config // the present one; revision 0: it is not known yet
+	Config   func() *config.Config // the present one; revision 0: unknown
 	Findings *findings.Board
 	Log      *zap.Logger
 }
 
-// A Keeper is the one that changes the host for containers.
+// A Keeper changes the host for containers. It is the only one that does.
 type Keeper struct {
 	Options
 
 	book bridges.Book
-	// order is between what is put on bridges and what is taken off. Whoever puts something there reads the configuration
-	// under it, so that after a gateway was taken off nobody puts it back by an older one.
+	// order excludes additions to bridges from removals. An addition reads the configuration under it, so that no gateway that
+	// was removed is added again by an older one.
 	order lockorder.Host
 
-	mu      sync.Mutex               // of one look
-	ensured map[string]netops.Bridge // as each bridge was wanted when it was last looked at
+	mu      sync.Mutex               // of one comparison
+	ensured map[string]netops.Bridge // each bridge as it was configured at the last comparison
 	changed task.Signal              // something may have disappeared
 }
 
 // New makes the keeper of a node's host.
 func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal()} }
 
-// MaxPause is the longest time between two looks, while somebody undoes again and again what is put back.
+// MaxPause is the longest time between two comparisons, while another program undoes every repair.
 const MaxPause = time.Minute
 
-// Looking at the host costs the kernel a list of its links, so that it is done at most once a second; while somebody undoes what is
-// put back, ever less often.
+// A comparison lists the links of the kernel, so that it is done at most once a second; while another program undoes every
+// repair, ever less often.
 const (
 	lookPause    = time.Second
-	lookEvery    = time.Minute // where the kernel tells of nothing
+	lookEvery    = time.Minute // without an event
 	contradicted = "bridge-contradiction"
 	unreadHost   = "host-unreadable"
 )
 
-// Changed has the host looked at soon: something may have disappeared.
+// Changed has the host compared soon: something may have disappeared.
 func (k *Keeper) Changed() { k.changed.Raise() }
 
-// Run looks at the host when the kernel tells of a change there, and once a minute.
+// Run compares the host at each event of the kernel, and once a minute.
 func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -86,16 +86,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// Look tells what of the host is not as this node's containers need it, puts it back, and reports whether there was
-// anything to do. It is tried again at the next look.
-func (k *Keeper) Look() (mended bool) {
+// Look compares the host with what this node's containers need, reports and repairs the differences, and reports whether there
+// were any. What fails is tried again the next time.
+func (k *Keeper) Look() (repaired bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.order.RLock()
 	defer k.order.RUnlock()
 	config := k.Config()
 	if config.Revision == 0 {
-		return false // the pools are not known yet
+		return false // the pools are unknown
 	}
 	all, contradictions := k.book.All(k.uses(config))
 	k.reportContradictions(contradictions)
@@ -104,9 +104,9 @@ func (k *Keeper) Look() (mended bool) {
 	for _, b := range all {
 		names = append(names, b.Name)
 		if former, ok := k.ensured[b.Name]; ok && !reflect.DeepEqual(former, b) {
-			_, _ = k.Kernel.EnsureBridge(b) // what the configuration has changed is no fault; what fails is found below
+			_, _ = k.Kernel.EnsureBridge(b) // what the configuration has changed is no fault; failures are found below
 		}
-		mended = k.compareBridge(b, ports[b.Name]) || mended
+		repaired = k.compareBridge(b, ports[b.Name]) || repaired
 	}
 	k.ensured = map[string]netops.Bridge{}
 	for _, b := range all {
@@ -115,7 +115,7 @@ func (k *Keeper) Look() (mended bool) {
 	for _, kind := range append([]string{unreadHost}, netops.HostFaultKinds...) {
 		k.Findings.Keep(kind, names...)
 	}
-	return mended
+	return repaired
 }
 
 func (k *Keeper) reportContradictions(all []*bridges.Contradiction) {
@@ -131,7 +131,7 @@ func (k *Keeper) reportContradictions(all []*bridges.Contradiction) {
 	k.Findings.Keep(contradicted, subjects...)
 }
 
-// compareBridge reports whether there was something to mend.
+// compareBridge repairs one bridge, and reports whether it differed.
 func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
 	found, err := k.Kernel.HostFaults(b, ports)
 	if err != nil {
@@ -140,35 +140,35 @@ func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
 	}
 	k.Findings.Clear(unreadHost, b.Name)
 	k.reportFaults(b.Name, found, nil)
-	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Person == "" }) {
+	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Advice == "" }) {
 		return false
 	}
 	_, err = k.Kernel.EnsureBridge(b)
-	err = errors.Join(err, k.Kernel.MendPorts(b, ports))
+	err = errors.Join(err, k.Kernel.RepairPorts(b, ports))
 	left, unread := k.Kernel.HostFaults(b, ports)
 	if unread != nil {
 		k.Findings.Set(unreadHost, b.Name, unread.Error(), "see the cause; it is tried again every minute")
 		return true
 	}
-	if err == nil && len(left) > 0 { // what was undone since
-		err = errors.New("it was put back, and is so again")
+	if err == nil && len(left) > 0 { // the repair was undone
+		err = errors.New("it was restored, and is so again")
 	}
 	k.reportFaults(b.Name, left, err)
 	return true
 }
 
-// renewed is the kind of what is no fault: a DHCP client does so each time that it renews a lease.
+// renewed is the kind of a difference that is no fault: a DHCP client makes it whenever it renews a lease.
 const renewed = "uplink-address"
 
-// reportFaults makes a bridge's findings those that are given. failed says why what the agent mends by itself is still there.
+// reportFaults replaces a bridge's findings. failed says why a repair has failed.
 func (k *Keeper) reportFaults(bridge string, found []netops.HostFault, failed error) {
 	texts, advice := map[string][]string{}, map[string]string{}
 	for _, f := range found {
 		if f.Kind == renewed && failed == nil {
 			continue
 		}
-		texts[f.Kind], advice[f.Kind] = append(texts[f.Kind], f.Text), f.Person
-		if f.Person == "" {
+		texts[f.Kind], advice[f.Kind] = append(texts[f.Kind], f.Text), f.Advice
+		if f.Advice == "" {
 			advice[f.Kind] = findings.ByItself
 			if failed != nil {
 				advice[f.Kind] = "the agent tries again; it could not yet: " + failed.Error()
@@ -198,7 +198,7 @@ func useOf(e *journal.Entry, pool *allocator.Pool) bridges.Use {
 	return bridges.Use{Network: e.Attachment.Network, Pool: e.Pool, Bridge: plan.Bridge(plan.Rewired(e.Wiring, pool), pool)}
 }
 
-// portsByBridge are those that answered attachments have.
+// portsByBridge are the ports of answered attachments.
 func (k *Keeper) portsByBridge() map[string][]string {
 	all := map[string][]string{}
 	for _, e := range k.Journal.Entries() {

@@ -43,8 +43,8 @@ func (u *unsure) len() int {
 }
 
 // SettleUnsure has the node settle again when a record was repaired and attachments wait for one.
-func (i *Isolator) SettleUnsure(mended bool) {
-	if mended && i.Unsure.len() > 0 {
+func (i *Isolator) SettleUnsure(repaired bool) {
+	if repaired && i.Unsure.len() > 0 {
 		i.Reassert.Raise()
 	}
 }
@@ -61,4 +61,4 @@ func (i *Isolator) HoldBack(e *journal.Entry) error {
 	return why
 }
 
-const unsureAdvice = "mend the record as berthctl doctor says: the container passes then; else delete it"
+const unsureAdvice = "repair the record as berthctl doctor says: the container passes then; else delete it"

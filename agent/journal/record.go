@@ -44,7 +44,7 @@ type Entry struct {
 	Inode       uint64 `json:"inode,omitempty"`       // of the namespace
 	NamespaceID int    `json:"namespaceID,omitempty"` // the kernel's, plus one; 0: none
 	Wiring      Wiring `json:"wiring,omitzero"`       // role interface
-	Given       *Given `json:"given,omitempty"`       // nil: an older release wrote this, or the kernel told it
+	Given       *Given `json:"given,omitempty"`       // nil: written by an older release, or restored from the kernel
 
 	Began    allocator.Instant `json:"began"`              // when the plugin of the last ADD began: each ADD makes a new attachment
 	Answered allocator.Instant `json:"answered,omitempty"` // when that ADD was answered; 0: never
@@ -105,7 +105,7 @@ type Wiring struct {
 	Unsure bool `json:"unsure,omitempty"`
 }
 
-// Given is what an ADD told of its pool that no running container can be brought to.
+// Given is what an ADD returned of its pool that no roll-out can change.
 type Given struct {
 	Unknown  bool              `json:"unknown,omitempty"` // what it was is not known any more
 	DNS      allocator.DNS     `json:"dns,omitzero"`

@@ -6,7 +6,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// A kind of record tells which room on the file it may use, so that a full disk stops what begins, and nothing else.
+// A kind of record decides which room on the file it may use, so that a full disk refuses only new attachments.
 type kind int
 
 const (

@@ -287,4 +287,4 @@ func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 }
 
 // errRepair says that an operator asked this node to settle again.
-var errRepair = errors.New("agent: asked to settle anew")
+var errRepair = errors.New("agent: asked to settle again")

@@ -64,7 +64,7 @@ func (se *Settler) settlePorts(etcd *recorded, recovering bool) {
 		se.SettleAgain()
 		return
 	}
-	var waiting, told []*journal.Entry
+	var waiting, reported []*journal.Entry
 	for _, e := range se.Journal.Entries() {
 		switch {
 		case e.Isolated != nil && (recovering || !etcd.exactly(e)):
@@ -78,14 +78,14 @@ func (se *Settler) settlePorts(etcd *recorded, recovering bool) {
 		}
 		switch port := e.Wiring.Port; {
 		case se.isolator.HoldBack(e) != nil:
-			waiting, told = append(waiting, e), append(told, e)
+			waiting, reported = append(waiting, e), append(reported, e)
 		case e.Answered == 0 || port == "" || classes[port] == string(e.Class):
 		case !etcd.allows(e):
 			se.isolator.ReportCut(e)
-			waiting, told = append(waiting, e), append(told, e)
+			waiting, reported = append(waiting, e), append(reported, e)
 		default:
 			se.isolator.Uncut(e.Attachment)
 		}
 	}
-	se.isolator.AwaitRecords(waiting, told)
+	se.isolator.AwaitRecords(waiting, reported)
 }

@@ -20,7 +20,7 @@ type damagedRecords struct {
 }
 
 // swap replaces what a source knows, and returns the keys that it does not report any more.
-func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (mended []string) {
+func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (repaired []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := map[string]bool{}
@@ -29,14 +29,14 @@ func (b *damagedRecords) swap(source string, bad []*kv.DamagedError) (mended []s
 	}
 	for key := range b.keys[source] {
 		if !now[key] {
-			mended = append(mended, key)
+			repaired = append(repaired, key)
 		}
 	}
 	if b.keys == nil {
 		b.keys = map[string]map[string]bool{}
 	}
 	b.keys[source] = now
-	return mended
+	return repaired
 }
 
 // ReportDamagedBy replaces the findings of a source by those of bad.

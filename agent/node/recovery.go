@@ -17,7 +17,7 @@ const recoveryGrain = 10 * time.Second
 // ReportRecovery sets the finding about a recovery, with its end, and keeps that end for UntilRecovered.
 func (n *Node) ReportRecovery(left time.Duration) {
 	until := time.Now().Add(left).UTC()
-	if told := n.recovers.Load(); told != nil && until.Sub(*told).Abs() < recoveryGrain {
+	if reported := n.recovers.Load(); reported != nil && until.Sub(*reported).Abs() < recoveryGrain {
 		return
 	}
 	n.recovers.Store(&until)

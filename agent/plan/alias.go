@@ -27,7 +27,7 @@ type aliased struct {
 	Epoch     int64        `json:"e,omitempty"` // stateful
 }
 
-// alias is an entry's. It may be longer than a link's alias can be: netops keeps all of it.
+// alias is an entry's alias. It may be longer than a link's alias can be: netops keeps all of it.
 func alias(e *journal.Entry) string {
 	text, _ := json.Marshal(aliased{ // cannot fail: names and numbers
 		Network: e.Attachment.Network, Container: e.Attachment.Container, Interface: e.Attachment.Interface,
@@ -36,7 +36,7 @@ func alias(e *journal.Entry) string {
 	return aliasPrefix + string(text)
 }
 
-// ParseAlias reads what alias wrote. Its error says why a port's attachment is not to be told.
+// ParseAlias reads what alias wrote. Its error says why a port's attachment is unknown.
 func ParseAlias(p netops.PortInfo) (*journal.Entry, error) {
 	text, ours := strings.CutPrefix(p.Alias, aliasPrefix)
 	if !ours {

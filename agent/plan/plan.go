@@ -1,4 +1,4 @@
-// Package plan says what the kernel is to have for a container: pure functions of its journal entry and its pool's present
+// Package plan computes what the kernel is to have for a container: pure functions of its journal entry and its pool's present
 // configuration.
 package plan
 
@@ -27,7 +27,7 @@ func Gateways(p *allocator.Pool) (all []netip.Addr) {
 	return all
 }
 
-// Routes are the default route of each family that has a gateway, unless the pool wants none, then the pool's own.
+// Routes are the default route of each family that has a gateway, unless the pool excludes it, then the pool's own.
 func Routes(p *allocator.Pool) (all []allocator.Route) {
 	for _, g := range Gateways(p) {
 		if !p.DefaultRoute() {
@@ -78,7 +78,7 @@ func Bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 
 // Port is what an entry needs its interface to be.
 func Port(e *journal.Entry, pool *allocator.Pool) netops.Port {
-	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by us, or checked when it was asked for
+	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by Berth, or checked in the request
 	p := netops.Port{
 		Name: e.Wiring.Port, Alias: alias(e), Bridge: e.Wiring.Bridge, Interface: e.Attachment.Interface, MAC: mac, MTU: e.Wiring.MTU,
 		OnLink: pool.OnLink,

@@ -1,3 +1,3 @@
-// Package report answers whoever asks how this node is and what it holds: CNI STATUS and /readyz, the version of a set of
+// Package report answers requests about this node and what it holds: CNI STATUS and /readyz, the version of a set of
 // containers, node reports for an operator's tool, and the gauges.
 package report

@@ -19,24 +19,25 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// answerPause is how long an agent waits before it tries again to answer, where its session has changed meanwhile.
+// answerPause is how long an agent waits before it tries again to answer, after its session has changed.
 const answerPause = 200 * time.Millisecond
 
-// followRequests answers whatever an operator's tool asks all agents.
+// followRequests answers the requests for a node report.
 func (re *Reporter) followRequests(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	return admin.FollowRequests(ctx, re.Store.KV, func(q record.ReportRequest) {
-		answering.Go(func() { re.answerRequest(ctx, q) }) // there are few at a time: the store bounds them
+		answering.Go(func() { re.answerRequest(ctx, q) }) // the store bounds how many there are
 	})
 }
 
-// answerRequest answers as long as somebody waits. The node may just be joining: then it has no session to answer by.
+// answerRequest answers one request, while its caller waits. A node that is joining has no session to answer by, and waits for
+// one.
 func (re *Reporter) answerRequest(ctx context.Context, q record.ReportRequest) {
 	ctx, cancel := context.WithTimeout(ctx, wire.RequestTime)
 	defer cancel()
 	if slices.Contains(q.Repair, re.Name) {
-		re.Log.Info("asked to settle anew", zap.String("by", q.Who))
+		re.Log.Info("asked to settle again", zap.String("by", q.Who))
 		re.detacher.Repair(ctx)
 	}
 	for ctx.Err() == nil {
@@ -54,8 +55,7 @@ func (re *Reporter) answerRequest(ctx context.Context, q record.ReportRequest) {
 	}
 }
 
-// holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is given back or settles
-// meanwhile.
+// holdingsNow is what journal, kernel and allocator hold at one instant: nothing commits, is released or settles meanwhile.
 func (re *Reporter) holdingsNow() (session *session.Session, answer record.NodeReport, err error) {
 	re.Gate.Exclusive(func() {
 		session = re.Gate.SessionLocked()
@@ -89,7 +89,7 @@ func (re *Reporter) heldAttachments() []record.HeldAttachment {
 	return all
 }
 
-// heldPorts joins the links with the classes' members. What no attachment is to have, its alias tells of.
+// heldPorts joins the links with the classes' members. A port that no attachment should have is named by its alias.
 func (re *Reporter) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
 	links, err := re.Kernel.Ports()
 	if err != nil {

@@ -11,29 +11,28 @@ import (
 )
 
 const (
-	readingEvery = time.Second      // how often etcd is read at most for all who ask for the version of a set
-	readingTime  = 10 * time.Second // how long etcd may take: short of the time after which the web server answers nothing
+	readingEvery = time.Second      // the shortest time between two reads of etcd, for all callers
+	readingTime  = 10 * time.Second // bounds one read: less than the web server's write timeout
 )
 
-// readings share what etcd tells of all sets among those who ask: it is read at most once every readingEvery. Whoever asks
-// gets a reading that begins after that, so that no answer is older than its question, and a set is never said to be
-// complete by what was true before.
+// readings share reads of etcd among the callers that ask for the version of a set: there is one at most every readingEvery. A
+// caller gets a read that begins after its request, so that the answer is never older than the question.
 type readings struct {
 	Alive   context.Context // ends with the agent
 	mu      lockorder.Subject
-	began   time.Time // the last one
-	pending *reading  // the one that has not begun yet
+	began   time.Time // of the last one
+	pending *reading  // the one that has not begun
 }
 
-// A reading is one for everybody who asked before it began.
+// A reading is one read of etcd, for all callers that asked before it began.
 type reading struct {
 	done    chan struct{}
 	reports *rollout.Reports
 	err     error
 }
 
-// next waits for a reading that has not begun yet. One that has begun goes on when who asked for it has gone: others may
-// wait for it.
+// next waits for a reading that has not begun yet. One that has begun goes on after its caller has gone, because others may wait
+// for it.
 func (r *readings) next(ctx context.Context, tasks *sync.WaitGroup,
 	read func(context.Context) (*rollout.Reports, error)) (*rollout.Reports, error) {
 	one := r.join(tasks, read)
@@ -65,7 +64,7 @@ func (r *readings) join(tasks *sync.WaitGroup, read func(context.Context) (*roll
 	return one
 }
 
-// begin ends the time in which others can join the next reading.
+// begin ends the time in which callers can join the next reading.
 func (r *readings) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,14 +11,14 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// statefulPatience is for how long stateful ADDs may be impossible before the node says that it is not ready: an etcd that is
-// restarted, or has lost its leader, takes less.
+// statefulPatience is how long stateful ADDs may be impossible before the node reports that it is not ready. Restarting etcd or
+// electing its leader takes less.
 const statefulPatience = time.Minute
 
-// StatusOf is CNI STATUS (CNI specification 1.1.0, "STATUS"): whether an ADD of the network can be served. Runtimes take a node out of
-// service for its error, and orchestrators evict all that runs there: so it fails only for what keeps this node from serving
-// the network at all. A pool that is full is full on every node, and one container's trouble is told by CHECK, the log and the
-// metrics; neither is a reason.
+// StatusOf is CNI STATUS (CNI specification 1.1.0, "STATUS"): whether an ADD of the network can be served. On an error, runtimes
+// take a node out of service and orchestrators evict its containers. So it fails only where this node cannot serve the network at
+// all. A full pool is full on every node, and the trouble of one container is reported by CHECK, the log and the metrics: neither
+// is a reason.
 func (re *Reporter) StatusOf(ctx context.Context, r *wire.Request) error {
 	if err := re.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return unavailable(err)

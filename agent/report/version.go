@@ -15,7 +15,7 @@ import (
 	"github.com/berth-ipam/berth/lease/rollout"
 )
 
-// A Reporter answers whoever asks how this node is and what it holds.
+// A Reporter answers requests about the state of this node and what it holds.
 type Reporter struct {
 	*node.Node
 	addresses *addresses.Manager
@@ -31,10 +31,10 @@ func New(n *node.Node, m *addresses.Manager, u *update.Updater, d *attach.Detach
 	return &Reporter{Node: n, addresses: m, updater: u, detacher: d, backlog: b}
 }
 
-// Run answers reports that an operator's tool asks all agents for, until ctx ends.
+// Run answers requests for a node report, until ctx ends.
 func (re *Reporter) Run(ctx context.Context) error { return re.followRequests(ctx) }
 
-// parameters are a selection as the one that reads them wants it.
+// parameters are a selection in the form of the function that reads it.
 func parameters(s *wire.Select) map[string][]string {
 	p := map[string][]string{}
 	if len(s.Containers) > 0 {
@@ -51,7 +51,7 @@ func parameters(s *wire.Select) map[string][]string {
 	return p
 }
 
-// ReadSelected is what the socket answers.
+// ReadSelected is the socket's answer.
 func (re *Reporter) ReadSelected(ctx context.Context, s *wire.Select) (*wire.SetVersion, error) {
 	set, err := rollout.SelectorOf(parameters(s))
 	if err != nil {
@@ -60,8 +60,7 @@ func (re *Reporter) ReadSelected(ctx context.Context, s *wire.Select) (*wire.Set
 	return re.VersionOf(ctx, set)
 }
 
-// VersionOf is the version of a set, wherever its containers are. Etcd tells it, and the judgement over it is the one that
-// berthctl passes.
+// VersionOf is the version of a set, wherever its containers are. It is read from etcd, and judged as berthctl does.
 func (re *Reporter) VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error) {
 	if err := re.Allowed(wire.Read); err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func (re *Reporter) VersionOf(ctx context.Context, set rollout.Selector) (*wire.
 	return out, nil
 }
 
-// versionError gives a judgement's error its code.
+// versionError adds a code to the error of a judgement.
 func versionError(err error) error {
 	if off, ok := errors.AsType[*record.OperationError](err); ok {
 		return wire.Errorf(wire.CodeOperation, "%w", off)

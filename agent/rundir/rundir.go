@@ -16,7 +16,7 @@ import (
 	"github.com/berth-ipam/berth/internal/task"
 )
 
-// An Keeper puts back what somebody has removed of the run directory, and tells what has changed in the settings' file.
+// A Keeper restores what is removed of the run directory, and reports changes of the settings file.
 type Keeper struct {
 	*node.Node
 	isolator     *isolation.Isolator
@@ -34,7 +34,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	return task.All(ctx, k.keepRunDir, k.watchSettings)
 }
 
-// runDirEvery is how often the agent looks whether its run directory is as it has left it.
+// runDirEvery is how often the run directory is compared.
 const runDirEvery = time.Second
 
 const (
@@ -43,8 +43,8 @@ const (
 	findingSocket  = "socket-gone"
 )
 
-// keepRunDir puts back what somebody has removed of the run directory while the agent runs, from what it has in memory, and
-// tells what cannot be put back. It also does again what has failed of isolating containers.
+// keepRunDir restores from memory what was removed of the run directory, and reports what cannot be restored. It also retries
+// isolations that have failed.
 func (k *Keeper) keepRunDir(ctx context.Context) error {
 	return task.Every(ctx, runDirEvery, func() {
 		k.isolator.CutAgain()
@@ -54,7 +54,7 @@ func (k *Keeper) keepRunDir(ctx context.Context) error {
 	})
 }
 
-// reportMissingEtcd tells that the socket of this machine's own etcd is gone, which only that etcd can make.
+// reportMissingEtcd reports that the socket of embedded etcd is gone, which only etcd itself can make.
 func (k *Keeper) reportMissingEtcd() {
 	for _, endpoint := range k.Etcd {
 		path, is := strings.CutPrefix(endpoint, "unix://")
@@ -72,7 +72,7 @@ func (k *Keeper) reportMissingEtcd() {
 	}
 }
 
-// keepJournal writes the journal anew where its file is gone or lacks something.
+// keepJournal rewrites the journal where its file is gone or incomplete.
 func (k *Keeper) keepJournal() {
 	wrong, err := k.Journal.CatchUp()
 	switch {
@@ -82,7 +82,7 @@ func (k *Keeper) keepJournal() {
 			"make room in the run directory, and let the agent write there; do not restart it before")
 		return
 	case wrong != nil:
-		k.Log.Warn("wrote the journal anew, from memory; find out who has changed the run directory", zap.String("path", k.Journal.Path()),
+		k.Log.Warn("rewrote the journal from memory; find out who has changed the run directory", zap.String("path", k.Journal.Path()),
 			zap.Error(wrong))
 	}
 	k.Findings.Clear(findingJournal, k.Journal.Path())
@@ -94,7 +94,7 @@ func (k *Keeper) keepJournal() {
 	k.Findings.Clear(findingFull, k.Journal.Path())
 }
 
-// keepSocket has the socket listen anew where its file is gone or another's, and the spool's directory made.
+// keepSocket listens again where the socket's file is gone or another's, and restores the spool's directory.
 func (k *Keeper) keepSocket(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // the agent is ending, and so is its socket
@@ -110,10 +110,10 @@ func (k *Keeper) keepSocket(ctx context.Context) {
 	if l == nil {
 		return
 	}
-	k.Log.Warn("somebody has removed the agent's socket; it listens anew", zap.String("path", k.socket.Path))
+	k.Log.Warn("the agent's socket was removed by hand; the agent listens again", zap.String("path", k.socket.Path))
 	k.Background.Go(func() {
 		if err := k.socket.Serve(ctx, l); err != nil {
-			k.Log.Error("cannot serve on the socket that was made anew; it is made again", zap.Error(err))
+			k.Log.Error("cannot serve on the restored socket; it is tried again", zap.Error(err))
 		}
 	})
 }

@@ -11,26 +11,26 @@ import (
 	"github.com/berth-ipam/berth/internal/task"
 )
 
-// settingsChanged is the kind of finding about a file of settings that this agent has not read as it is now.
+// settingsChanged is the kind of the finding that a settings file has changed since the agent read it.
 const settingsChanged = "settings-changed"
 
-// settingsEvery is how often that is looked for.
+// settingsEvery is how often that is checked.
 const settingsEvery = 10 * time.Second
 
-// watchSettings tells when a file that this agent got its settings from was changed after it has started: they are read once.
+// watchSettings reports when the settings file changes after the start: it is read only once.
 func (k *Keeper) watchSettings(ctx context.Context) error {
 	if k.settingsFile == "" {
 		return nil
 	}
 	then, err := stateOf(k.settingsFile)
 	if err != nil {
-		k.Log.Warn("the file of settings cannot be looked at, so that its changes will not be told: give its path with --settings-file",
+		k.Log.Warn("the settings file cannot be read, so that its changes will not be reported: give its path with --settings-file",
 			zap.Error(err))
 	}
 	return task.Every(ctx, settingsEvery, func() { k.compareSettings(then) })
 }
 
-// compareSettings compares the file with what it was when this agent started. One that cannot be read now tells nothing.
+// compareSettings compares the file with its state at the start. A file that cannot be read now is ignored.
 func (k *Keeper) compareSettings(then fileState) {
 	now, err := stateOf(k.settingsFile)
 	switch {
@@ -44,7 +44,7 @@ func (k *Keeper) compareSettings(then fileState) {
 	}
 }
 
-// A fileState tells versions of a file apart; the zero one is that of a file that is not there.
+// A fileState identifies a version of a file; the zero one is that of a missing file.
 type fileState struct {
 	changed time.Time
 	size    int64

@@ -15,19 +15,19 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// Access says how the web server is reached and who may ask it for more than its health: /v1/ names containers, apps and
-// addresses. Without a client CA and a token that is whoever is on this machine, where the server listens on a loopback
-// address, and else nobody. All files are read anew when they are needed, so that they can be renewed.
+// Access says how the web server is reached and which callers may ask for more than its health: /v1/ names containers, apps and
+// addresses. Without a client CA and a token these are the callers on this machine, if the server listens on a loopback address,
+// else none. All files are read when they are needed, so that they can be renewed.
 type Access struct {
 	Cert, Key string // files of the server's certificate and its key; empty: no TLS
-	ClientCA  string // file of the authorities whose client certificates let in
-	TokenFile string // file of the token that lets in ("Authorization: Bearer TOKEN", RFC 6750)
+	ClientCA  string // file of the authorities of admitted client certificates
+	TokenFile string // file of the admitted token ("Authorization: Bearer TOKEN", RFC 6750)
 }
 
-// minToken is how long a token is at least, in bytes: one that can be guessed keeps nobody out.
+// minToken is the least length of a token in bytes: a shorter one can be guessed.
 const minToken = 16
 
-// Check reports what cannot be, for a server that listens at an address.
+// Check reports a contradiction, for a server that listens at an address.
 func (c Access) Check(listen string) error {
 	switch {
 	case c == Access{}:
@@ -62,7 +62,7 @@ func loopbackHost(listen string) bool {
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
-// config is TLS by the files as they are now. Whoever has no certificate can still ask for what is open to everybody.
+// config is TLS by the present files. A caller without a certificate can still ask for what is open to all.
 func (c Access) config() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 	if err != nil {
@@ -102,7 +102,7 @@ type guard struct {
 	loopback bool
 }
 
-// secure makes a listener speak TLS, if there is a certificate.
+// secure makes a listener use TLS, if there is a certificate.
 func (g *guard) secure(l net.Listener) (net.Listener, error) {
 	if g.Cert == "" {
 		return l, nil
@@ -115,7 +115,7 @@ func (g *guard) secure(l net.Listener) (net.Listener, error) {
 	return tls.NewListener(l, first), nil
 }
 
-// protect lets in who may ask.
+// protect serves only admitted requests.
 func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := g.admit(r)
@@ -133,7 +133,7 @@ func (g *guard) protect(next http.Handler) http.Handler {
 	})
 }
 
-// admit says why a request is not let in.
+// admit is why a request is not admitted; nil: it is.
 func (g *guard) admit(r *http.Request) error {
 	if g.ClientCA == "" && g.TokenFile == "" {
 		if g.loopback {

@@ -8,19 +8,19 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// Limits bound what callers may cost together, whoever they are.
+// Limits bound what all callers together may cost.
 type Limits struct {
 	Connections int           // open at once
-	Bytes       int           // of requests that have not been answered; what they decode to is some times more
-	Files       int           // that came with them
+	Bytes       int           // of unanswered requests; decoded they take several times as much
+	Files       int           // of unanswered requests
 	Receive     time.Duration // from the connection to the whole request
 }
 
-// UsualLimits are those of an agent's socket.
+// UsualLimits are the limits of an agent's socket.
 var UsualLimits = Limits{Connections: 1024, Bytes: 16 << 20, Files: 8192, Receive: wire.ReceiveTime}
 
-// A limiter knows the connections that are open. Where one more comes, or wants more, than the limits allow, the one that
-// has kept the agent waiting longest is evicted: so callers that are stuck hold up nobody, however many they are.
+// A limiter tracks the open connections. Where a further one exceeds the limits, the one that has kept the agent waiting longest
+// is evicted, so that stuck callers hold up no others.
 type limiter struct {
 	limits Limits
 
@@ -36,13 +36,13 @@ type cost struct{ bytes, files int }
 type conn struct {
 	*net.UnixConn
 	limiter *limiter
-	awaited time.Time // since when the agent waits for this caller; zero: it is the caller that waits
-	reads   bool      // what it is awaited to do is to read its answer
+	awaited time.Time // since when the agent waits for this caller; zero: the caller waits
+	reads   bool      // the agent waits for it to read its answer
 	evicted bool
 	claimed cost
 }
 
-// admit is nil where all that are open wait for the agent.
+// admit adds a connection. It is nil if all open ones wait for the agent.
 func (l *limiter) admit(c *net.UnixConn) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,7 +73,7 @@ func (l *limiter) evictLocked() bool {
 	if longest.reads {
 		longest.Close()
 	} else {
-		longest.CloseRead() // it can still be told
+		longest.CloseRead() // the refusal can still be sent
 	}
 	return true
 }
@@ -91,7 +91,7 @@ func (c *conn) claim(bytes, files int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	since := c.awaited
-	c.awaited = time.Time{} // the others give way
+	c.awaited = time.Time{} // only others are evicted
 	defer func() { c.awaited = since }()
 	for !c.evicted && (l.claimed.bytes+bytes > l.limits.Bytes || l.claimed.files+files > l.limits.Files) {
 		if !l.evictLocked() {
@@ -108,7 +108,7 @@ func (c *conn) claim(bytes, files int) error {
 
 func (c *cost) add(bytes, files int) { c.bytes, c.files = c.bytes+bytes, c.files+files }
 
-// received says that the request has come, and it is the caller that waits now; an error, that it was evicted before.
+// received says that the request is complete, so that the caller waits now; it fails if the connection was evicted before.
 func (c *conn) received() error {
 	c.limiter.mu.Lock()
 	defer c.limiter.mu.Unlock()
@@ -132,7 +132,7 @@ func (c *conn) answering() {
 	c.awaited, c.reads = time.Now(), true
 }
 
-// done takes a connection out, whose caller has had its answer or has gone.
+// done removes a connection that was answered or closed.
 func (c *conn) done() {
 	c.limiter.mu.Lock()
 	defer c.limiter.mu.Unlock()

@@ -10,10 +10,10 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// named is how many of a request's containers its line in the log names.
+// named is how many of a request's containers its log line names.
 const named = 3
 
-// note writes a request's line to the log, and has it observed.
+// note logs a request, and has it observed.
 func (s *Socket) note(r *wire.Request, response *wire.Response, took time.Duration) {
 	verb := r.Verb
 	if verb == "" {

@@ -16,17 +16,16 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// A Handler does what a request asks for, until ctx ends: its caller has gone, or its time is over. The files are open
-// until it returns.
+// A Handler serves a request until ctx ends, when its caller has gone or its time is over. The files are open until it returns.
 type Handler func(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response
 
 // A Socket is the agent's unix socket, for the superuser alone.
 type Socket struct {
 	Path   string
-	Spool  string // directory beside it, for what callers leave while nobody listens
+	Spool  string // directory for the notes of callers that find no agent
 	Limits Limits
 	Handle Handler
-	// Observe is told of each request that was answered, in whatever order; code is 0 where it succeeded.
+	// Observe is called after each answered request, in no order; code is 0 where it succeeded.
 	Observe func(verb string, code int, took time.Duration)
 	Log     *zap.Logger
 
@@ -34,8 +33,8 @@ type Socket struct {
 	inode uint64 // of the file as Listen has made it
 }
 
-// Listen makes the spool and the socket's file in place of whatever file is there. Whoever calls it has the node's lock, so
-// that the former file is one that nobody listens at.
+// Listen makes the spool and the socket's file, in place of any file there. The caller has the node's lock, so that no process
+// listens at the former file.
 func (s *Socket) Listen() (*net.UnixListener, error) {
 	if err := s.makeSpool(); err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func (s *Socket) Listen() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: listen on %s: %w", s.Path, err)
 	}
-	l.SetUnlinkOnClose(false) // its name may be that of the next one by then: Remove does it
+	l.SetUnlinkOnClose(false) // the path may be another listener's by then: Remove does it
 	if err := os.Chmod(s.Path, 0o600); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("agent: %w", err)
@@ -70,10 +69,10 @@ func (s *Socket) makeSpool() error {
 	return nil
 }
 
-// Remove removes the socket's file: nobody answers there any more.
+// Remove removes the socket's file.
 func (s *Socket) Remove() { _ = os.Remove(s.Path) }
 
-// Repair makes the spool and the socket's file anew where somebody has removed them. The listener is nil where nobody has.
+// Repair restores the spool and the socket's file where they were removed. The listener is nil where the file was not.
 func (s *Socket) Repair() (*net.UnixListener, error) {
 	if err := s.makeSpool(); err != nil {
 		return nil, err
@@ -87,14 +86,14 @@ func (s *Socket) Repair() (*net.UnixListener, error) {
 	return s.Listen()
 }
 
-// lies reports whether the file of that inode lies at a path still. Where the system cannot say, it does.
+// lies reports whether the file with that inode is still at a path. If the system cannot say, it is.
 func lies(path string, inode uint64) bool {
 	var s unix.Stat_t
 	err := unix.Stat(path, &s)
 	return err == nil && s.Ino == inode || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR)
 }
 
-// Serve answers the requests that come to l until ctx ends, and then those that are under way.
+// Serve answers the requests on l until ctx ends, and then those under way.
 func (s *Socket) Serve(ctx context.Context, l *net.UnixListener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -108,7 +107,7 @@ func (s *Socket) Serve(ctx context.Context, l *net.UnixListener) error {
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("agent: accept: %w", err)
-		case err != nil: // no descriptors or no memory: it passes, and whoever waits is still in the queue
+		case err != nil: // no descriptors or no memory: temporary, and the callers stay queued
 			s.Log.Error("cannot accept a caller yet; if it stays so, raise the limit of open files (ulimit -n, LimitNOFILE)", zap.Error(err))
 			task.Pause(ctx, 50*time.Millisecond)
 			continue
@@ -127,7 +126,7 @@ func (s *Socket) Serve(ctx context.Context, l *net.UnixListener) error {
 	}
 }
 
-// serveOne reads one request and answers it. A request that has begun is finished even when the agent is to stop.
+// serveOne reads one request and answers it. A request that has begun is finished even when the agent is stopping.
 func (s *Socket) serveOne(stop context.Context, c *conn) {
 	if uid, pid, err := wire.Peer(c.UnixConn); err != nil || uid != 0 {
 		s.Log.Warn("refused a caller that is not the superuser; run its program as root",
@@ -155,7 +154,7 @@ func (s *Socket) serveOne(stop context.Context, c *conn) {
 	s.note(r, response, took)
 }
 
-// handle has a request done within its time. Its files are closed then: an open namespace stays alive.
+// handle serves a request within its time, and then closes its files: an open namespace stays alive.
 func (s *Socket) handle(c *conn, r *wire.Request, files []*os.File) (*wire.Response, time.Duration) {
 	defer closeAll(files)
 	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), c.UnixConn), wire.RequestTime)

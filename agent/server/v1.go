@@ -22,8 +22,8 @@ func (s *Web) serveV1(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveVersion is GET /v1/version: the set is named by container (as often as wanted), app, node and pool; live=true leaves
-// out what only new containers can get.
+// serveVersion is GET /v1/version. The set is named by containers, app, node and pool; live=true ignores what only new containers
+// can get.
 func (s *Web) serveVersion(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Web) serveVersion(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(v) // who has hung up needs no answer
 }
 
-// statusFor is the status of HTTP for a code of the socket.
+// statusFor is the HTTP status of a code of the socket.
 func statusFor(code int) int {
 	switch code {
 	case wire.CodeUnknown:

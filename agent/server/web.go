@@ -18,7 +18,7 @@ import (
 	"github.com/berth-ipam/berth/lease/rollout"
 )
 
-// A Node is what the web server tells of.
+// A Node is what the web server reports on.
 type Node interface {
 	// NotReady says why the node cannot serve an ADD, or nil.
 	NotReady() error
@@ -26,8 +26,8 @@ type Node interface {
 	VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error)
 }
 
-// A Web is the agent's web server: it answers /metrics, /healthz and /readyz to everybody, and /v1/ to whom Access lets in.
-// It tells, and changes nothing.
+// A Web is the agent's web server: it answers /metrics, /healthz and /readyz to all callers, and /v1/ to those that Access
+// admits. It changes nothing.
 type Web struct {
 	Listen   string // host:port; empty: there is none
 	Access   Access
@@ -59,8 +59,8 @@ func (s *Web) Serve(ctx context.Context) error {
 	limiter := &webLimiter{most: maxWebConns}
 	server := &http.Server{
 		Handler: s.handler(g), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-		MaxHeaderBytes: 16 << 10, ConnState: limiter.track, ErrorLog: zap.NewStdLog(zap.NewNop()), // who fails at TLS need not fill the log
-		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/2 would let one caller ask many things at once
+		MaxHeaderBytes: 16 << 10, ConnState: limiter.track, ErrorLog: zap.NewStdLog(zap.NewNop()), // failed TLS handshakes are not logged
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: one caller could send many requests at once
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
@@ -81,8 +81,8 @@ func (s *Web) handler(g *guard) http.Handler {
 	return mux
 }
 
-// WriteReady is GET /readyz: whether the node can serve an ADD, why not, and what is wrong on it all the same. Who may not
-// ask which containers and addresses there are is told only the kinds of what is wrong.
+// WriteReady is GET /readyz: whether the node can serve an ADD, why not, and its findings. A caller that is not admitted gets
+// only the kinds of findings.
 func (s *Web) WriteReady(w http.ResponseWriter, whole bool) {
 	if err := s.Node.NotReady(); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -100,7 +100,7 @@ func (s *Web) WriteReady(w http.ResponseWriter, whole bool) {
 	}
 }
 
-// writeFindings lists what stands, a line each.
+// writeFindings lists the findings, one line each.
 func (s *Web) writeFindings(w io.Writer) {
 	for _, f := range s.Findings.List() {
 		fmt.Fprintf(w, "%s %s: %s; %s (since %s)\n", f.Kind, f.Subject, f.Text, f.Advice, f.Since.Format("2006-01-02T15:04:05Z"))

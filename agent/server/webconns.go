@@ -10,7 +10,7 @@ import (
 // maxWebConns is how many connections to the web server are open at once.
 const maxWebConns = 256
 
-// webLimiter bounds the connections to the web server: for one more, the one that has been silent for longest is closed.
+// webLimiter bounds the connections to the web server: for a further one, the one that has been silent longest is closed.
 type webLimiter struct {
 	most int
 
@@ -39,7 +39,7 @@ func (l *webLimiter) track(c net.Conn, state http.ConnState) {
 	}
 }
 
-// evictLocked makes room for a newcomer; where all the others are busy, it is the newcomer that goes.
+// evictLocked makes room for a newcomer; if all others are busy, it closes the newcomer.
 func (l *webLimiter) evictLocked(newcomer net.Conn) {
 	longest, since := newcomer, time.Now()
 	for c, began := range l.silent {

@@ -57,7 +57,7 @@ func (e *Exchange) serveDemands(ctx context.Context) time.Duration {
 	_, others := e.demands.split(e.Name)
 	for _, d := range others {
 		if e.donateAsked(ctx, session, d) {
-			continue // the demand is met: what is still waited for is demanded anew
+			continue // the demand is met; a further one is made if ADDs still wait
 		}
 		for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
 			k := addresses.SpaceKey{Pool: d.Pool, Family: f}
@@ -65,7 +65,7 @@ func (e *Exchange) serveDemands(ctx context.Context) time.Duration {
 				continue
 			}
 			if e.Donate(ctx, session, d, k) {
-				break // the demand is met: what is still waited for is demanded anew
+				break // the demand is met; a further one is made if ADDs still wait
 			}
 			wait = min(wait, e.addresses.UntilRested(k))
 		}

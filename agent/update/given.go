@@ -145,7 +145,7 @@ func recall(history []record.HistoryEntry, e *journal.Entry) *journal.Given {
 	if e.Role == wire.Interface {
 		since = 0 // the entry's revision is that of the last roll-out, which may be later than the ADD
 	}
-	var told *journal.Given
+	var given *journal.Given
 	for i, change := range history {
 		if change.Number != int64(i+1) {
 			return &journal.Given{Unknown: true} // some of the history is gone
@@ -155,15 +155,15 @@ func recall(history []record.HistoryEntry, e *journal.Entry) *journal.Given {
 				continue
 			}
 			switch next := Given(e.Role, &pool); {
-			case told == nil || change.Revision <= since:
-				told = next
-			case !reflect.DeepEqual(told, next):
+			case given == nil || change.Revision <= since:
+				given = next
+			case !reflect.DeepEqual(given, next):
 				return &journal.Given{Unknown: true}
 			}
 		}
 	}
-	if told == nil {
+	if given == nil {
 		return &journal.Given{Unknown: true}
 	}
-	return told
+	return given
 }

@@ -18,9 +18,8 @@ func TestAContainerOfAnotherNodeIsNamedWithItsNode(t *testing.T) {
 		away string
 	}{
 		"it is here": {[]client.ContainerVersion{at("n1", "berth", "c1", "eth0")}, ""},
-		"another one is there": {
-			[]client.ContainerVersion{at("n1", "berth", "c1", "eth0"), at("n2", "berth", "c2", "eth0")}, "c2 is on node n2",
-		},
+		"another one is there": {[]client.ContainerVersion{at("n1", "berth", "c1", "eth0"), at("n2", "berth", "c2", "eth0")},
+			"c2 is on node n2"},
 		"its interface of another network": {[]client.ContainerVersion{at("n2", "other", "c1", "eth0")}, "c1 is on node n2"},
 		"another interface of it":          {[]client.ContainerVersion{at("n2", "berth", "c1", "eth1")}, "c1 is on node n2"},
 	} {

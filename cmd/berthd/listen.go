@@ -11,8 +11,8 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 )
 
-// listenAddress reads the value of --listen. An IPv6 address may stand without its brackets, since a file that fills in a
-// node's address cannot know of which family it is: the port is what follows the last colon.
+// listenAddress reads the value of --listen. An IPv6 address may be without brackets, because a template that fills in a
+// node's address does not know its family: the port is what follows the last colon.
 func listenAddress(word string) (string, error) {
 	if word == "" {
 		return "", nil
@@ -47,7 +47,7 @@ func listenAddress(word string) (string, error) {
 	return net.JoinHostPort(bare, port), nil
 }
 
-// nodeAddress checks the value of --node-address. People are shown it, and nobody dials it: an address, or a host's name.
+// nodeAddress checks the value of --node-address, an address or a host name. It is only shown, never dialled.
 func nodeAddress(word string) error {
 	_, err := netip.ParseAddr(word)
 	if word == "" || err == nil && !strings.Contains(word, "%") || !digits.MatchString(word) && allocator.ValidName("", word) == nil {
@@ -56,5 +56,5 @@ func nodeAddress(word string) error {
 	return fmt.Errorf("--node-address %q: want an IP address such as 192.0.2.11, or a host's name", word)
 }
 
-// digits is what looks like an IPv4 address: it is one, or a slip of the finger.
+// digits matches what looks like an IPv4 address: it is one, or mistyped.
 var digits = regexp.MustCompile(`^[0-9.]+$`)

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// locks are what this agent has to itself. The kernel takes them back when the process ends.
+// locks are what this agent has exclusively. The kernel releases them when the process ends.
 type locks []func()
 
 func (l locks) release() {
@@ -19,8 +19,8 @@ func (l locks) release() {
 	}
 }
 
-// lock takes what no second agent may have: the run directory, whose socket and journal are one agent's; the network
-// namespace, since each agent takes the ports in it for its own; and the data of an etcd of its own.
+// lock acquires what no second agent may have: the run directory, whose socket and journal are one agent's; the network
+// namespace, because each agent treats all ports in it as its own; and the data of embedded etcd.
 func (o *options) lock(log *zap.Logger) (held locks, err error) {
 	defer func() {
 		if err != nil {
@@ -32,7 +32,7 @@ func (o *options) lock(log *zap.Logger) (held locks, err error) {
 		return held, err
 	}
 	own, err := hold.Namespace(self)
-	switch _, taken := errors.AsType[*hold.TakenError](err); {
+	switch _, taken := errors.AsType[*hold.HeldError](err); {
 	case taken:
 		return held, fmt.Errorf("%w: a network namespace has one agent: stop that one first", err)
 	case errors.Is(err, hold.ErrUnsupported):

@@ -38,12 +38,12 @@ func main() {
 	}
 }
 
-// What a library's error says of where it comes from is nothing to people.
+// The package prefixes of errors are not shown to operators.
 var origin = regexp.MustCompile(`(^|: )(?:lease|agent): `)
 
 func inWords(err error) string { return origin.ReplaceAllString(err.Error(), "$1") }
 
-// run serves until a signal asks for the end. The end revokes nothing.
+// run serves until a signal. Stopping revokes nothing.
 func run(o *options) error {
 	log, err := o.log.Build()
 	if err != nil {

@@ -24,7 +24,7 @@ type options struct {
 	logLevel, logFormat string
 	log                 zap.Config
 	showVersion         bool
-	warnings            []string // of what works, and is not good
+	warnings            []string // of settings that work but are not advisable
 }
 
 // parse reads the command line and the environment.
@@ -103,7 +103,7 @@ func (o *options) check() error {
 	return o.checkEtcd()
 }
 
-// checkEtcd looks at what is said of etcd, be it another's or one of this machine's own.
+// checkEtcd checks the flags of etcd, embedded or not.
 func (o *options) checkEtcd() error {
 	etcd := *o.etcd
 	if len(etcd.Endpoints) == 0 {
@@ -115,7 +115,7 @@ func (o *options) checkEtcd() error {
 	return etcd.Check()
 }
 
-// identify finds out which machine and which boot of it this is, where the flags do not say.
+// identify finds this machine and its boot, where the flags do not name them.
 func (o *options) identify() (err error) {
 	if o.agent.Machine == "" {
 		if o.agent.Machine, err = agent.Machine(); err != nil {
@@ -135,7 +135,7 @@ func (o *options) embedded(log *zap.Logger) embedded.Options {
 	}
 }
 
-// logging is what the log's flags say.
+// logging is the configuration of the log by its flags.
 func (o *options) logging() (c zap.Config, err error) {
 	level, err := zapcore.ParseLevel(o.logLevel)
 	if err != nil || level < zapcore.DebugLevel || level > zapcore.ErrorLevel {

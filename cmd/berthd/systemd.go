@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// A supervisor is who started this process and wants to know how it is, as systemd does (sd_notify(3)): datagrams to the socket in
-// NOTIFY_SOCKET. Without one nobody is told. There is no watchdog: an agent that a loaded machine keeps waiting is not to be
+// A supervisor is the process that started this one and wants its state, as systemd does (sd_notify(3)): datagrams to the socket
+// in NOTIFY_SOCKET. Without that it does nothing. There is no watchdog: an agent that is slow on a loaded machine must not be
 // killed for it.
 type supervisor struct {
 	address *net.UnixAddr // nil: there is none
 	ready   sync.Once
 }
 
-// startPatience is how long the supervisor waits for an agent that cannot serve. It is bounded, since what the agent waits for may
-// itself wait for the supervisor: an etcd in a container on this machine, whose runtime is started after the agent.
+// startPatience is how long the supervisor waits for an agent that cannot serve. It is bounded, because what the agent waits for
+// may itself wait for the supervisor: an etcd in a container on this machine, whose runtime is started after the agent.
 const startPatience = 10 * time.Second
 
 func newSupervisor() *supervisor {
@@ -44,7 +44,7 @@ func (s *supervisor) tell(state string) error {
 	return nil
 }
 
-// serving says that the agent can serve. The first time it ends the supervisor's waiting.
+// serving reports that the agent can serve. The first time it ends the supervisor's wait.
 func (s *supervisor) serving() error {
 	first := false
 	s.ready.Do(func() { first = true })
@@ -54,8 +54,8 @@ func (s *supervisor) serving() error {
 	return s.tell("STATUS=serving")
 }
 
-// starting says what has begun, and ends the supervisor's waiting after startPatience where nothing else does before. It
-// returns at once.
+// starting reports what has begun, and ends the supervisor's wait after startPatience if nothing else does before. It returns at
+// once.
 func (s *supervisor) starting(ctx context.Context, failed func(error)) {
 	timer := time.AfterFunc(startPatience, func() {
 		s.ready.Do(func() {

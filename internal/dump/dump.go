@@ -1,5 +1,5 @@
-// Package dump asks the kernel for whole lists in the tests and their lab: a list that changed while the kernel wrote it is
-// asked for again.
+// Package dump reads whole lists from the kernel in tests and their lab: a list that changed while the kernel wrote it is read
+// again.
 package dump
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Whole calls list until the kernel was not interrupted while it answered (netlink(7), NLM_F_DUMP_INTR): a list that was is
-// no error of whoever asks, and may lack what was there all the time.
+// Whole calls list until the kernel was not interrupted while it answered (netlink(7), NLM_F_DUMP_INTR). An interrupted list may
+// lack what existed all the time.
 func Whole[T any](list func() (T, error)) (T, error) {
 	for {
 		all, err := list()

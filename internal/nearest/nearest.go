@@ -1,4 +1,4 @@
-// Package nearest finds what somebody meant who wrote a word that is not known.
+// Package nearest finds the known word that an unknown one was probably meant to be.
 package nearest
 
 import (

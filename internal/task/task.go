@@ -50,7 +50,7 @@ func (s Signal) Raise() {
 	}
 }
 
-// Lower takes the signal back, unless the task has seen it already.
+// Lower clears the signal, unless the task has seen it already.
 func (s Signal) Lower() {
 	select {
 	case <-s:

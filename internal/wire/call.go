@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// ErrAway says that no agent listens at the socket, or that it ended before it answered.
+// ErrAway says that no agent listens on the socket, or that it ended before it answered.
 var ErrAway = errors.New("no agent answers there")
 
-// redial is how long a caller rests between two attempts to reach an agent.
+// redial is the pause between two attempts to reach an agent.
 const redial = 50 * time.Millisecond
 
-// Call sends one request with its files to the agent at a socket and returns the answer. While the agent is away it
-// tries again for up to wait, and then returns ErrAway. An agent that ends in the middle of a request may be asked it
-// twice, which every request allows. The caller keeps the files.
+// Call sends one request with its files to the agent at a socket and returns the answer. While no agent answers it tries again
+// for up to wait, and then returns ErrAway. An agent that ends during a request may get it twice, which every request allows. The
+// caller keeps the files.
 func Call(ctx context.Context, socket string, wait time.Duration, r *Request, files []*os.File) (*Response, error) {
 	r.Version = Version
 	message, err := encode(r)
@@ -49,10 +49,10 @@ func Call(ctx context.Context, socket string, wait time.Duration, r *Request, fi
 	}
 }
 
-// away reports whether err is what one sees of an agent that is not there, or has just gone.
+// away reports whether err is that of an agent that does not run, or has just ended.
 func away(err error) bool {
 	for _, sign := range []error{
-		syscall.ENOENT, syscall.ECONNREFUSED, syscall.EAGAIN, // nobody listens; the queue of those who wait to be heard is full
+		syscall.ENOENT, syscall.ECONNREFUSED, syscall.EAGAIN, // no listener, or a full accept queue
 		io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE,
 	} {
 		if errors.Is(err, sign) {
@@ -74,7 +74,7 @@ func exchange(ctx context.Context, socket string, message []byte, files []*os.Fi
 	if unsent != nil && !away(unsent) {
 		return nil, unsent
 	}
-	// An agent that refuses the caller answers without reading: what it says tells more than that sending failed.
+	// An agent that refuses the caller answers without reading: its answer says more than the failed send.
 	in := &receiver{conn: conn}
 	defer in.close()
 	response := new(Response)

@@ -12,7 +12,7 @@ const MaxContainers = 1000
 // Containers are a request's set.
 type Containers []Container
 
-// UnmarshalJSON gives up at the first container that is too many: three bytes of JSON are one, of some hundred bytes.
+// UnmarshalJSON stops at the first container that is too many: three bytes of JSON decode to some hundred bytes.
 func (all *Containers) UnmarshalJSON(text []byte) error {
 	*all = nil
 	d := json.NewDecoder(bytes.NewReader(text))

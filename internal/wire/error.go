@@ -19,7 +19,7 @@ const (
 	CodeUnavailable = 50  // STATUS: no ADD can be served
 	CodeDegraded    = 51  // STATUS: nor are existing containers well
 	CodeOperation   = 100 // an operation that is unknown or switched off, or a set that is none
-	CodeInternal    = 999 // a fault of our own
+	CodeInternal    = 999 // a fault of Berth
 )
 
 // An Error is one that crosses the socket and becomes a CNI error. Its cause stays on this side: errors.Is and
@@ -39,10 +39,10 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Details
 }
 
-// Unwrap is what the error was made of; nil for one that came over the socket.
+// Unwrap is the error's cause; nil for one that came over the socket.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Errorf makes an Error of a code and words, as fmt.Errorf does: %w keeps a cause.
+// Errorf makes an Error of a code and a text, as fmt.Errorf does: %w keeps a cause.
 func Errorf(code int, format string, args ...any) *Error {
 	made := fmt.Errorf(format, args...)
 	return &Error{Code: code, Message: made.Error(), cause: made}

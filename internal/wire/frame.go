@@ -18,8 +18,8 @@ const (
 	filesAtOnce = 250     // files in one datagram of control data; the kernel takes at most 253 (SCM_MAX_FD)
 )
 
-// A message is four bytes of length, most significant first, then so many of JSON. Files travel beside the first bytes,
-// some hundred with each.
+// A message is its length in four bytes, most significant first, and its JSON. Files are sent with the first bytes, up to
+// filesAtOnce with each.
 
 func encode(message any) ([]byte, error) {
 	text, err := json.Marshal(message)
@@ -32,7 +32,7 @@ func encode(message any) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...), nil
 }
 
-// send writes a message with its files beside it: all of it with the last files, so that the agent is woken once.
+// send writes a message and its files. The last files come with all the rest, so that the agent is woken once.
 func send(conn *net.UnixConn, message []byte, files []*os.File) error {
 	for some := range slices.Chunk(files, filesAtOnce) {
 		fds := make([]int, len(some))
@@ -57,14 +57,14 @@ func send(conn *net.UnixConn, message []byte, files []*os.File) error {
 	return err
 }
 
-// A Claim is asked before so many more bytes of a message are read, and told of so many more files that have come. An
-// error of it ends the reading.
+// A Claim is called before so many more bytes of a message are read, and after so many more files have come. Its error ends the
+// reading.
 type Claim func(bytes, files int) error
 
-// A receiver reads a connection and gathers the files that come beside the bytes.
+// A receiver reads a connection and collects the files that come with the bytes.
 type receiver struct {
 	conn  *net.UnixConn
-	claim Claim // nil: everything is granted
+	claim Claim // nil: no limit
 	files []*os.File
 }
 
@@ -124,7 +124,7 @@ func (r *receiver) close() {
 	r.files = nil
 }
 
-// message reads one and decodes it. What cannot be decoded is an Error of CodeDecode; as much as can be is decoded.
+// message reads and decodes one message. What cannot be decoded is an Error of CodeDecode; the rest is decoded.
 func (r *receiver) message(into any) error {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -142,7 +142,7 @@ func (r *receiver) message(into any) error {
 		return err
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		if r, ok := into.(*Request); ok && r.Version == 0 { // it may come after what could not be decoded
+		if r, ok := into.(*Request); ok && r.Version == 0 { // the version may follow what could not be decoded
 			_ = json.Unmarshal(text, &struct{ Version *int }{&r.Version})
 		}
 		if ours, ok := errors.AsType[*Error](err); ok {

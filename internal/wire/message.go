@@ -1,6 +1,6 @@
-// Package wire is the protocol between the agent and whoever asks it something on this node: the CNI plugin, berthctl
-// and programs. It is one request and one response over a unix socket; the open network namespaces travel beside the
-// request (SCM_RIGHTS, unix(7)), so that the agent needs no view of the caller's mounts.
+// Package wire is the protocol between the agent and its callers on this node: the CNI plugin, berthctl and other programs. It
+// is one request and one response over a unix socket; the open network namespaces are sent with the request (SCM_RIGHTS,
+// unix(7)), so that the agent needs no view of the caller's mounts.
 package wire
 
 import "net/netip"
@@ -28,12 +28,12 @@ const (
 type Request struct {
 	Version    int          `json:"version"`
 	Operation  string       `json:"operation"`
-	Verb       string       `json:"verb,omitempty"`       // what the caller was asked, for the log: ADD, CHECK …
+	Verb       string       `json:"verb,omitempty"`       // the caller's operation, for the log: ADD, CHECK …
 	Started    int64        `json:"started,omitempty"`    // when the caller began, CLOCK_BOOTTIME in nanoseconds
 	Containers Containers   `json:"containers,omitempty"` // read, insert, delete
 	Each       bool         `json:"each,omitempty"`       // do what can be done, instead of all or nothing
 	DryRun     bool         `json:"dryRun,omitempty"`     // delete: only say what would be given back
-	Release    bool         `json:"release,omitempty"`    // delete: stateful members give their reservations up, too
+	Release    bool         `json:"release,omitempty"`    // delete: the reservations of stateful members end, too
 	Select     *Select      `json:"select,omitempty"`     // read: the version of this set, wherever its containers are
 	Network    string       `json:"network,omitempty"`    // status, gc
 	Pool       string       `json:"pool,omitempty"`       // status
@@ -47,7 +47,7 @@ type Attachment struct {
 	Interface string `json:"interface"`
 }
 
-// A Container is one member of a request's set: an attachment, whom it belongs to, and what it wants.
+// A Container is one member of a request's set: an attachment, its owner, and what it requests.
 type Container struct {
 	Network   string `json:"network"`
 	ID        string `json:"id"`
@@ -61,7 +61,7 @@ type Container struct {
 	App       string `json:"app,omitempty"`
 	Member    string `json:"member,omitempty"`
 
-	Workload Workload `json:"workload,omitzero"` // whom the orchestrator made it for
+	Workload Workload `json:"workload,omitzero"` // what the orchestrator made it for
 
 	Pool      string   `json:"pool,omitempty"`
 	Addresses []string `json:"addresses,omitempty"` // asked for: an address, or an address and prefix length
@@ -111,7 +111,7 @@ type Route struct {
 	Via netip.Addr   `json:"via,omitzero"`
 }
 
-// DNS is what the runtime is told of name resolution.
+// DNS is the name resolution that the runtime configures.
 type DNS struct {
 	Nameservers []string `json:"nameservers,omitempty"`
 	Domain      string   `json:"domain,omitempty"`
@@ -119,7 +119,7 @@ type DNS struct {
 	Options     []string `json:"options,omitempty"`
 }
 
-// A Revision is the version, as this node knows it.
+// Revision is the version as this node knows it.
 type Revision struct {
 	Revision int64 `json:"revision"` // the cluster's configuration revision
 	Applied  int64 `json:"applied"`  // what this node's containers have

@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// ReceiveTime bounds how long a caller may take to send its request: a stuck one holds nothing up.
+// ReceiveTime bounds how long a caller may take to send its request, so that a stuck one holds nothing up.
 const ReceiveTime = 10 * time.Second
 
 // sendTime bounds how long a caller may take to read its answer.
 const sendTime = 10 * time.Second
 
-// Receive is ReceiveWithin ReceiveTime, where nobody counts what callers cost.
+// Receive is ReceiveWithin ReceiveTime, without a claim.
 func Receive(conn *net.UnixConn) (*Request, []*os.File, error) {
 	return ReceiveWithin(conn, ReceiveTime, nil)
 }
 
-// ReceiveWithin reads one request and the files that came with it, which are the caller's to close. All of it has to
-// come within so long, and claim, where there is one, may end it before. The error is an Error that may be replied;
-// then no file is left open.
+// ReceiveWithin reads one request and its files, which the caller must close. All of it has to come within the time, and claim,
+// if there is one, may end it before. The error is an Error that may be replied; no file is left open then.
 func ReceiveWithin(conn *net.UnixConn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return nil, nil, Errorf(CodeIO, "receive a request: %w", err)
@@ -45,8 +44,8 @@ func ReceiveWithin(conn *net.UnixConn, within time.Duration, claim Claim) (*Requ
 	return r, in.files, nil
 }
 
-// acceptable says what is wrong with a request, given the error of decoding it. A version that is not served explains
-// why something could not be decoded, so it comes first.
+// acceptable says what is wrong with a request, given the error of decoding it. An unsupported version comes first, because it
+// explains why something could not be decoded.
 func acceptable(r *Request, decoding error) error {
 	ours, decoded := errors.AsType[*Error](decoding)
 	switch {
@@ -68,7 +67,7 @@ func Reply(conn *net.UnixConn, r *Response) error {
 	}
 	r.Version = Version
 	message, err := encode(r)
-	if err != nil { // too long: better said than not answered
+	if err != nil { // too long: an error is better than no answer
 		if message, err = encode(&Response{Version: Version,
 			Error: Errorf(CodeOperation, "the answer cannot be sent: %w; ask for fewer containers at once", err)}); err != nil {
 			return err

@@ -2,7 +2,7 @@ package wire
 
 import "net/netip"
 
-// A Select names a set of containers, wherever they run. What is left empty does not narrow it.
+// A Select names a set of containers, wherever they run. An empty field does not restrict it.
 type Select struct {
 	Containers []string `json:"containers,omitempty"` // IDs, or unique beginnings of IDs
 	App        string   `json:"app,omitempty"`        // NAMESPACE/APP
@@ -11,10 +11,10 @@ type Select struct {
 	Live       bool     `json:"live,omitempty"` // do not count what only a new container can get
 }
 
-// A SetVersion tells whether a set of containers has completed its configuration update.
+// A SetVersion says whether a set of containers has completed its configuration update.
 type SetVersion struct {
 	Revision   int64              `json:"revision"` // the cluster's configuration revision
-	Complete   bool               `json:"complete"` // every container that the set can have has it
+	Complete   bool               `json:"complete"` // all containers of the set have it
 	UpToDate   int                `json:"upToDate"` // how many containers have it
 	Total      int                `json:"total"`
 	Containers []ContainerVersion `json:"containers"`
@@ -33,13 +33,13 @@ type ContainerVersion struct {
 	Namespace string       `json:"namespace,omitempty"`
 	App       string       `json:"app,omitempty"`
 	Member    string       `json:"member,omitempty"`
-	Workload  string       `json:"workload,omitempty"` // NAMESPACE/NAME of the pod, or of what else it was made for
+	Workload  string       `json:"workload,omitempty"` // NAMESPACE/NAME of the pod, or of another workload
 	Pool      string       `json:"pool"`
 	Addresses []netip.Addr `json:"addresses"`
 	Applied   int64        `json:"applied"` // the configuration revision that it has
 	UpToDate  bool         `json:"upToDate"`
 	Reason    string       `json:"reason,omitempty"` // why it is not up to date
-	Remake    bool         `json:"remake,omitempty"` // it has all that a running container can get, and must be made anew for the rest
+	Remake    bool         `json:"remake,omitempty"` // it has all that a running container can get, and must be recreated for the rest
 }
 
 // A NodeVersion is a live node and the configuration revision that all its containers have.

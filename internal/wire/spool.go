@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A Note is a DEL that met no agent. The agent does it when it starts.
+// A Note is a DEL that reached no agent. The agent does it when it starts.
 type Note struct {
 	Started   int64     `json:"started"` // when the plugin began, CLOCK_BOOTTIME in nanoseconds
 	Container Container `json:"container"`
@@ -22,7 +22,7 @@ type NoteFile struct {
 	Err  error
 }
 
-// Remove takes the note out of the spool.
+// Remove deletes the note.
 func (n NoteFile) Remove() error { return os.Remove(n.Path) }
 
 const (
@@ -30,8 +30,7 @@ const (
 	unfinishedSuffix = ".new" // being written
 )
 
-// WriteNote puts a note into the spool so that it is there, whole, when WriteNote returns. The directory is made where
-// it is missing.
+// WriteNote puts a note into the spool so that it is complete when WriteNote returns. It makes a missing directory.
 func WriteNote(dir string, n Note) (err error) {
 	text, err := json.Marshal(n)
 	if err != nil {
@@ -59,7 +58,7 @@ func WriteNote(dir string, n Note) (err error) {
 	return nil
 }
 
-// ReadNotes reads the spool, the oldest note first. A spool that is not there is empty.
+// ReadNotes reads the spool, the oldest note first. A missing spool is empty.
 func ReadNotes(dir string) ([]NoteFile, error) {
 	entries, err := os.ReadDir(dir) // sorted by name, and so by time
 	if errors.Is(err, os.ErrNotExist) {
@@ -84,8 +83,8 @@ func ReadNotes(dir string) ([]NoteFile, error) {
 	return notes, nil
 }
 
-// RemoveUnfinished removes what plugins that were killed have left of notes that they began to write, by those that
-// started before a time on CLOCK_BOOTTIME. A spool that is not there is empty.
+// RemoveUnfinished removes the unfinished notes of plugins that were killed and that started before a time on CLOCK_BOOTTIME. A
+// missing spool is empty.
 func RemoveUnfinished(dir string, before int64) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*"+unfinishedSuffix))
 	if err != nil {

@@ -2,6 +2,5 @@ package wire
 
 import "time"
 
-// RequestTime bounds what an agent does for one request. Runtimes give up after a minute or more; code 11 tells them to come
-// again.
+// RequestTime bounds one request of an agent. Runtimes give up after a minute or more; code 11 has them try again.
 const RequestTime = 30 * time.Second

@@ -25,7 +25,7 @@ func (t *Table) Leave(port string) error {
 	return nil
 }
 
-// Classes tells the class of each port that has one, as the kernel has it.
+// Classes returns the class of each port that has one, as the kernel has it.
 func (t *Table) Classes() (map[string]string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -57,7 +57,7 @@ func (t *Table) join(port, class string) error {
 		return c.SetAddElements(classSets[class], element(port))
 	})
 	if err != nil {
-		delete(t.members, port) // it is not to pass by a change that is said to have failed
+		delete(t.members, port) // it must not pass after a change that is reported as failed
 	}
 	return err
 }
@@ -75,9 +75,9 @@ func (t *Table) leave(port string) error {
 
 // changeMembers makes the kernel's members those that are known here: by f, or where that fails by putting all back.
 func (t *Table) changeMembers(f func(*nftables.Conn) error) error {
-	if !t.astray && t.commit(f) == nil {
+	if !t.diverged && t.commit(f) == nil {
 		return nil
 	}
-	t.astray = true
+	t.diverged = true
 	return t.settle()
 }

@@ -1,4 +1,4 @@
-// Package fence is what lets ports' traffic through, in nftables: a table of family bridge with a set of ports for each traffic
+// Package fence decides in nftables which ports' traffic passes: a table of family bridge with a set of ports for each traffic
 // class, whose rules drop every frame from or to a port that is in none; strict mode, in which the kernel itself closes a
 // class when its timer runs out; and a table of family ip or ip6 for the pools that masquerade.
 //

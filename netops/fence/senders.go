@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Senders are the addresses of the sockets by which we change the table: news names the one that caused it.
+// Senders are the addresses of the sockets by which this process changes the table: an event names the socket that caused it.
 type Senders struct{ ports sync.Map }
 
 func (s *Senders) has(port uint32) bool {

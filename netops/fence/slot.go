@@ -65,7 +65,7 @@ func (c *connection) gates() (n int, err error) {
 	return n, err
 }
 
-// openSlots tells how long each slot is still open; 0: it is closed.
+// openSlots returns how long each slot is still open; 0: it is closed.
 func (c *connection) openSlots() (open [len(classes)][slots]time.Duration, err error) {
 	err = c.commit(func(conn *nftables.Conn) error {
 		var held [2][]nftables.SetElement

@@ -69,8 +69,8 @@ func (t *Table) Fenced() (bool, error) {
 	return n == len(sides)*len(classes), nil
 }
 
-// Passing tells for how long the fence lets each class pass yet, if it is armed no more: by timers that an agent before this
-// one may have started. A class that is closed has no entry, and without the rules of strict mode none has.
+// Passing returns for how long the fence still lets each class pass if it is not armed again, also by timers of an agent before
+// this one. A closed class has no entry, and without the rules of strict mode none has.
 func (t *Table) Passing() (map[string]time.Duration, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Table is what lets ports' traffic through: the nftables table "berth" of family bridge. Its sets name the ports
-// of each class; a frame from or to a port in none is dropped, also one from or to the host itself. Strict mode may close
-// a whole class. It is safe for concurrent use.
+// A Table is the nftables table "berth" of family bridge, which decides which ports' traffic passes. Its sets name the ports of
+// each class; a frame from or to a port in none is dropped, also one from or to the host itself. Strict mode may close a whole
+// class. It is safe for concurrent use.
 type Table struct {
 	mu sync.Mutex // of all that follows
 	connection
-	members map[string]string // port → class, as the kernel has it, or is to have it
-	astray  bool              // the kernel may have other members
-	strict  slotState
+	members  map[string]string // port → class, as the kernel has it, or is to have it
+	diverged bool              // the kernel may have other members than members
+	strict   slotState
 }
 
-// Open makes the table in a network namespace, or takes over the one that is there. What it sends comes from ours.
+// Open makes the table in a network namespace, or adopts the existing one. Its own changes are those of the sockets in ours.
 func Open(home *os.File, ours *Senders) (*Table, error) {
 	t := &Table{connection: connection{home: home, ours: ours}, members: map[string]string{}}
 	if err := t.adopt(); err != nil {
@@ -32,15 +32,15 @@ func Open(home *os.File, ours *Senders) (*Table, error) {
 	return t, nil
 }
 
-// Close lets go of the kernel; the table stays.
+// Close closes the connection; the table stays.
 func (t *Table) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.close()
 }
 
-// EnsureTable puts the table back where someone has flushed or changed it. Ports stay in their classes, and the rules
-// of strict mode in force; slots that are gone stay gone, so that nothing passes until Arm and Open.
+// EnsureTable restores the table where another process has flushed or changed it. Ports stay in their classes, and the rules of
+// strict mode in force; lost slots stay lost, so that nothing passes until Arm and Open.
 func (t *Table) EnsureTable() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,16 +50,16 @@ func (t *Table) EnsureTable() error {
 	return nil
 }
 
-// settle puts the table back where the kernel may have other members than are known here, since a change of them has
-// failed. It comes before any other change, so that strict mode opens nothing while a port that is to be cut may pass.
+// settle restores the table after a change of members has failed, because the kernel may have other members than are known here.
+// It comes before any other change, so that strict mode opens nothing while a port that is to be cut may pass.
 func (t *Table) settle() error {
-	if !t.astray {
+	if !t.diverged {
 		return nil
 	}
 	return t.restore()
 }
 
-// change commits what f asks for. Where the table is not as it was left it is put back, and f tried once more.
+// change commits what f requests. Where the table differs from what is known, it is restored, and f is tried again.
 func (t *Table) change(f func(*nftables.Conn) error) error {
 	err := t.settle()
 	if err == nil {
@@ -73,7 +73,7 @@ func (t *Table) change(f func(*nftables.Conn) error) error {
 	return err
 }
 
-// adopt makes the table, and takes for true what the kernel has: who is in which class, and whether strict mode is on.
+// adopt makes the table, and reads the kernel's state: the members of each class, and whether strict mode is on.
 func (t *Table) adopt() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,8 +85,8 @@ func (t *Table) adopt() error {
 	return err
 }
 
-// adoptStrict takes for true what the kernel has, and makes what is missing of it. A class's slot in use is the one that
-// is open for longer. Where the kernel has a part of the rules of strict mode, it is strict: what is in doubt is closed.
+// adoptStrict reads the kernel's state of strict mode, and makes what is missing. A class's slot in use is the one that is open
+// longer. If the kernel has a part of the rules of strict mode, strict mode is on, and what is uncertain is closed.
 func (t *Table) adoptStrict() error {
 	t.strict = slotState{on: true}
 	n, err := t.gates()
@@ -123,7 +123,7 @@ func (t *Table) restoreMembers() error {
 		err = t.commit(func(c *nftables.Conn) error { return rewriteMembers(c, t.members) })
 	}
 	if err == nil {
-		t.astray = false
+		t.diverged = false
 	}
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/google/nftables"
 )
 
-// trial is a class that no port is in: what is done to its timer opens nothing.
+// trial is a class without ports: its timer opens nothing.
 const trial = len(classes)
 
 // TryFence reports, in words, why strict mode cannot hold on this kernel; nil: it can. It starts a timer, renews it

@@ -8,54 +8,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Change is what of Berth's tables another process has changed.
+// A Change is which of Berth's tables another process has changed.
 type Change int
 
-// What another process has changed.
+// The kinds of a Change.
 const (
 	FilterChanged     Change = iota + 1 // the table of classes and slots
 	MasqueradeChanged                   // a table of pools that masquerade
 )
 
-// A Watch tells of changes of Berth's tables that are not this process's, from the kernel's news of nftables.
+// A Watch reports changes of Berth's tables by other processes, from the kernel's nftables events.
 type Watch struct {
-	ours  *Senders
-	told  func(Change)
-	dirty map[Change]bool // what the transaction under way is to be told as
+	ours    *Senders
+	changed func(Change)
+	dirty   map[Change]bool // the changes of the transaction under way
 }
 
-// NewWatch makes a watch that tells of each change that does not come from ours.
+// NewWatch makes a watch that calls told for each change that does not come from ours.
 func NewWatch(ours *Senders, told func(Change)) *Watch {
-	return &Watch{ours: ours, told: told, dirty: map[Change]bool{}}
+	return &Watch{ours: ours, changed: told, dirty: map[Change]bool{}}
 }
 
-// Read takes in a message of multicast group NFNLGRP_NFTABLES.
+// Read reads a message of multicast group NFNLGRP_NFTABLES.
 func (w *Watch) Read(news []byte) {
 	messages, _ := syscall.ParseNetlinkMessage(news)
 	for _, m := range messages {
 		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
-			w.tell() // the transaction's end
+			w.notify() // the transaction's end
 		} else if kind := concerns(m.Data); kind != 0 && !w.ours.has(m.Header.Pid) {
 			w.dirty[kind] = true
 		}
 	}
 }
 
-// Lost is for messages that the kernel has dropped: any table may have changed.
+// Lost handles messages that the kernel has dropped: any table may have changed.
 func (w *Watch) Lost() {
 	w.dirty[FilterChanged], w.dirty[MasqueradeChanged] = true, true
-	w.tell()
+	w.notify()
 }
 
-func (w *Watch) tell() {
+func (w *Watch) notify() {
 	for kind := range w.dirty {
-		w.told(kind)
+		w.changed(kind)
 	}
 	clear(w.dirty)
 }
 
-// concerns says what a message about a table, or about what is in one, is to be told as; 0: it is not about ours. After struct
-// nfgenmsg, whose first byte is the family, the first attribute of all of them is the table's name (NFTA_TABLE_NAME and its like).
+// concerns is the Change of a message about a table or what is in one; 0: the table is not Berth's. After struct nfgenmsg, whose
+// first byte is the family, the first attribute of all of them is the table's name (NFTA_TABLE_NAME and its like).
 func concerns(body []byte) Change {
 	const sizeofHeader = 4
 	if len(body) < sizeofHeader {

@@ -1,4 +1,4 @@
-// Package hold keeps two agents from one network namespace.
+// Package hold keeps two agents from using one network namespace.
 package hold
 
 import (
@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Hold is what a process has of a network namespace while it lives: there is one at most. It is an nftables table without
-// rules that belongs to the process's socket, so that the kernel itself takes it away with the process; making it
-// needs CAP_NET_ADMIN over the namespace, and no flush of the ruleset by another reaches it.
+// A Hold is a process's exclusive use of a network namespace while it runs. It is an nftables table without rules that belongs to
+// the process's socket, so that the kernel itself removes it with the process; making it needs CAP_NET_ADMIN over the namespace,
+// and no flush of the ruleset by another reaches it.
 type Hold struct{ socket *rtnl.Socket }
 
-// A TakenError says that another process has the network namespace.
-type TakenError struct{ By string } // what that process said of itself; empty: nothing
+// A HeldError says that another process holds the network namespace.
+type HeldError struct{ By string } // what that process said of itself; empty: nothing
 
-func (e *TakenError) Error() string {
+func (e *HeldError) Error() string {
 	by := e.By
 	if by == "" {
 		by = "another process"
@@ -41,8 +41,8 @@ const (
 	tableFlagOwner = 2 // NFT_TABLE_F_OWNER
 )
 
-// Namespace holds the calling thread's network namespace for this process, until Close or the process's end. self is what
-// it says of itself to the next that tries, which gets a *TakenError.
+// Namespace holds the calling thread's network namespace for this process, until Close or the process's end. self describes the
+// process to the next that tries, which gets a *HeldError.
 func Namespace(self string) (*Hold, error) {
 	s, err := rtnl.OpenSocketOf(unix.NETLINK_NETFILTER)
 	if err != nil {
@@ -61,13 +61,13 @@ func Namespace(self string) (*Hold, error) {
 			case errors.Is(looked, unix.ENOENT) && errors.Is(err, unix.EEXIST): // its owner has just ended
 				continue
 			case looked == nil && owned:
-				err = &TakenError{by}
-			case looked == nil && h.remove() == nil: // somebody made one that is nobody's
+				err = &HeldError{by}
+			case looked == nil && h.remove() == nil: // a table without an owner was made by hand
 				continue
 			}
 		}
 		s.Close()
-		if _, taken := errors.AsType[*TakenError](err); taken {
+		if _, taken := errors.AsType[*HeldError](err); taken {
 			return nil, err
 		}
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) {
@@ -77,7 +77,7 @@ func Namespace(self string) (*Hold, error) {
 	}
 }
 
-// Close lets go of the namespace.
+// Close releases the namespace.
 func (h *Hold) Close() { h.socket.Close() }
 
 func (h *Hold) acquire(self string) error {
@@ -88,7 +88,7 @@ func (h *Hold) acquire(self string) error {
 
 func (h *Hold) remove() error { return h.commit(tableMessage(unix.NFT_MSG_DELTABLE, 0)) }
 
-// look reads whose the table is.
+// look reads the owner of the table.
 func (h *Hold) look() (owned bool, by string, err error) {
 	r := rtnl.Request{NetlinkRequest: tableMessage(unix.NFT_MSG_GETTABLE, 0), What: "read table " + tableName}
 	err = h.socket.Get(func(_ uint16, body []byte) {

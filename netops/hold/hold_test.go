@@ -28,7 +28,7 @@ func TestANetworkNamespaceIsHeldByOneProcessWhichTheNextIsTold(t *testing.T) {
 	refused := func(when string) {
 		t.Helper()
 		_, err := hold(s, "another")
-		if held, ok := errors.AsType[*TakenError](err); !ok || held.By != self {
+		if held, ok := errors.AsType[*HeldError](err); !ok || held.By != self {
 			t.Fatalf("%s the second is told %v, want that %s has it", when, err, self)
 		}
 	}
@@ -71,7 +71,7 @@ func TestWhatAHolderSaysOfItselfIsCutWhereTheKernelHasNoRoom(t *testing.T) {
 	_, err := hold(s, long)
 	must(t, err)
 	_, err = hold(s, "another")
-	if held, ok := errors.AsType[*TakenError](err); !ok || held.By != long[:maxUserData] {
+	if held, ok := errors.AsType[*HeldError](err); !ok || held.By != long[:maxUserData] {
 		t.Errorf("the second is told %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Announcement says at which MAC addresses are, over a link of a network namespace.
+// An Announcement announces the MAC of addresses, over a link of a network namespace.
 type Announcement struct {
 	Netns     *os.File
 	Link      string
@@ -20,7 +20,7 @@ type Announcement struct {
 	MAC       net.HardwareAddr
 }
 
-// Send sends one frame for each address. One that fails is lost: who talks to the address asks for it anyway.
+// Send sends one frame for each address. A failure is ignored, because neighbours resolve the address anyway.
 func (a *Announcement) Send() {
 	_ = rtnl.Within(a.Netns, func() error {
 		link, err := netlink.LinkByName(a.Link)
@@ -39,7 +39,7 @@ func (a *Announcement) Send() {
 	})
 }
 
-// Apart is how far the two announcements of a port are apart: neighbours may take one a second (arp(7), locktime).
+// Apart is the time between the two announcements of a port: neighbours may accept one a second (arp(7), locktime).
 const Apart = 1100 * time.Millisecond
 
 // An Announcer has the announcements that are under way, by port. It is safe for concurrent use.
@@ -75,7 +75,8 @@ func (a *Announcer) Announce(port string, first, second Announcement) {
 // Wait returns when no announcement is under way.
 func (a *Announcer) Wait() { a.under.Wait() }
 
-// begin ends a port's announcement that is under way, and returns what will end the new one; nil: there is to be none.
+// begin ends a port's announcement that is under way, and returns the channel that ends the new one; nil: the Announcer is
+// closed.
 func (a *Announcer) begin(port string) chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()

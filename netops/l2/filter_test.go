@@ -29,9 +29,9 @@ func TestTheSocketsFilterTakesARPAndNeighbourAdvertisementsOnly(t *testing.T) {
 		taken bool
 	}{
 		"an ARP announcement":            {AnnouncementFrame(v4, mac), true},
-		"an ARP probe":                   {question(v4, mac), true},
+		"an ARP probe":                   {probeFrame(v4, mac), true},
 		"a neighbour advertisement":      {AnnouncementFrame(v6, mac), true},
-		"a neighbour solicitation":       {question(v6, mac), false},
+		"a neighbour solicitation":       {probeFrame(v6, mac), false},
 		"UDP over IPv6":                  {changed(AnnouncementFrame(v6, mac), 20, 17), false},
 		"a frame of another protocol":    {changed(AnnouncementFrame(v4, mac), 13, 0), false},
 		"a frame cut after its protocol": {AnnouncementFrame(v6, mac)[:14], false},

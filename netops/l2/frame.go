@@ -16,8 +16,8 @@ func AnnouncementFrame(a netip.Addr, mac net.HardwareAddr) []byte {
 	return neighbourAdvertisement(a.As16(), mac)
 }
 
-// question is the Ethernet frame that asks who has an address, without claiming it.
-func question(a netip.Addr, mac net.HardwareAddr) []byte {
+// probeFrame is the Ethernet frame that probes an address without claiming it.
+func probeFrame(a netip.Addr, mac net.HardwareAddr) []byte {
 	if a.Is4() {
 		return arpProbe(a.As4(), mac)
 	}
@@ -27,7 +27,7 @@ func question(a netip.Addr, mac net.HardwareAddr) []byte {
 // sizeofEthernet is the size of an Ethernet header without a VLAN tag.
 const sizeofEthernet = 14
 
-// answer reads from a frame who has which address.
+// answer reads an address and its MAC from a frame.
 func answer(frame []byte) (a netip.Addr, mac net.HardwareAddr, ok bool) {
 	if len(frame) < sizeofEthernet+sizeofARP {
 		return a, nil, false

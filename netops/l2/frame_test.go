@@ -44,7 +44,7 @@ func TestQuestionsAreFramesThatClaimNothing(t *testing.T) {
 			60000000 0018 3a ff 00000000000000000000000000000000 ff0200000000000000000001ff123456
 			87 00 CSUM 00000000 fd420000000000000000000000123456`,
 	} {
-		got := hex.EncodeToString(question(netip.MustParseAddr(address), mac))
+		got := hex.EncodeToString(probeFrame(netip.MustParseAddr(address), mac))
 		want = strings.Join(strings.Fields(want), "")
 		if i := strings.Index(want, "CSUM"); i >= 0 {
 			want = want[:i] + got[i:i+4] + want[i+4:]
@@ -68,7 +68,7 @@ func TestAnAnnouncementIsAnAnswerAndAQuestionIsNone(t *testing.T) {
 				t.Errorf("%v, cut after %d bytes: %v has %v", want, n, got, a)
 			}
 		}
-		if a, _, ok := answer(question(want, mac)); ok && a == want {
+		if a, _, ok := answer(probeFrame(want, mac)); ok && a == want {
 			t.Errorf("%v: a question is taken for an answer", want)
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A question is asked three times, since a frame can be lost, and the last answer awaited as long as the others. RFC
-// 5227 would ask for seconds, which no container's start can wait.
+// A probe is sent three times, because a frame can be lost, and the last answer is awaited as long as the others. RFC 5227
+// asks for seconds, which a container's start cannot wait.
 const (
 	askTimes = 3
 	AskEvery = 100 * time.Millisecond
@@ -25,7 +25,7 @@ const (
 
 // Probe asks the wire on a link of a network namespace, which is a bridge or has one before it, who has the addresses, and
 // returns the MAC of each that answered. It takes 300 ms, or less where all answer. Addresses of the link itself are not found:
-// this host does not answer itself. No answer is no proof: who is cut off does not hear. On an error, also the context's, what
+// this host does not answer itself. No answer is no proof: a host that is cut off does not answer. On an error, also the context's, what
 // was found until then is returned with it.
 func Probe(ctx context.Context, ns *os.File, link string, addrs []netip.Addr) (map[netip.Addr]net.HardwareAddr, error) {
 	p := probe{asked: addrs, found: map[netip.Addr]net.HardwareAddr{}}
@@ -90,7 +90,7 @@ func (p *probe) run() error {
 	return nil
 }
 
-// ask sends a question for each address that nobody has answered for.
+// ask sends a probe for each address without an answer.
 func (p *probe) ask() error {
 	raw, err := p.socket.SyscallConn()
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *probe) ask() error {
 		}
 		var sent error
 		err := raw.Write(func(fd uintptr) bool {
-			sent = unix.Sendto(int(fd), question(a, p.mac), 0, &unix.SockaddrLinklayer{Ifindex: p.index})
+			sent = unix.Sendto(int(fd), probeFrame(a, p.mac), 0, &unix.SockaddrLinklayer{Ifindex: p.index})
 			return !errors.Is(sent, unix.EAGAIN)
 		})
 		if err := errors.Join(err, sent); err != nil {
@@ -112,7 +112,7 @@ func (p *probe) ask() error {
 	return nil
 }
 
-// listen takes answers in, until there is one for each address.
+// listen reads answers, until there is one for each address.
 func (p *probe) listen() error {
 	frame := make([]byte, 1<<16)
 	for {

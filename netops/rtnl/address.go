@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Address is one of a link, as the kernel tells it.
+// An Address is an address of a link, as the kernel reports it.
 type Address struct {
 	Index  int // of the link
 	Prefix netip.Prefix

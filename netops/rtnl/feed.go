@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Feed is a socket on which the kernel tells its news.
+// A Feed is a socket that receives the kernel's events.
 type Feed struct {
 	socket *os.File
 	read   func(news []byte)

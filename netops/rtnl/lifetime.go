@@ -26,7 +26,7 @@ func Shortened(cacheinfo []byte, passed uint32) (left []byte, any bool) {
 // forever is a lifetime without an end (RFC 4861, section 4.6.2).
 const forever = 1<<32 - 1
 
-// Ends reports whether an address's lifetime is bounded: somebody has to renew it, as a DHCP client does.
+// Ends reports whether an address's lifetime is bounded: a program has to renew it, as a DHCP client does.
 func (a *Address) Ends() bool {
 	return len(a.Lifetime) >= 8 && native.Uint32(a.Lifetime[4:]) != forever
 }

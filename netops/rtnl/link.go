@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Link is a network interface as the kernel tells it.
+// A Link is a network interface as the kernel reports it.
 type Link struct {
 	Family uint8 // AF_UNSPEC; AF_BRIDGE in news of a bridge about its port
 	Index  int
@@ -24,7 +24,7 @@ type Link struct {
 	Peer     int // of a veth: the other end's index, in its own namespace
 }
 
-// Up reports whether somebody has brought the link up.
+// Up reports whether the link was brought up.
 func (l *Link) Up() bool { return l.flags&unix.IFF_UP != 0 }
 
 // ParseLink reads the body of RTM_NEWLINK or RTM_DELLINK (rtnetlink(7)). What it returns shares nothing with body.

@@ -54,7 +54,7 @@ func (p *Pool) giveBack(s *Socket) {
 	p.idle = append(p.idle, s)
 }
 
-// Close closes the sockets that nobody has, and the others when they come back.
+// Close closes the idle sockets, and the others when they are returned.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Route is one as the kernel tells it. What is not told apart here stays in its body.
+// A Route is a route as the kernel reports it. Attributes without a field stay in Body.
 type Route struct {
 	family uint8
 	Table  int

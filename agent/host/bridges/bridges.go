@@ -1,5 +1,5 @@
-// Package bridges decides what the bridges of a node are to be by what the networks of its containers say of them, and refuses
-// networks that contradict each other.
+// Package bridges merges what the networks of a node's containers configure for its bridges, and refuses networks that contradict
+// each other.
 package bridges
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// A Use is what one network says of a bridge, for its containers of one pool.
+// A Use is how one network configures a bridge, for its containers of one pool.
 type Use struct {
 	Network, Pool string
-	Bridge        netops.Bridge // as the network would have it alone
+	Bridge        netops.Bridge // as this network alone configures it
 }
 
 // Held is the use by a container of this node. One that is not answered yet counts once its use was admitted.
@@ -26,7 +26,7 @@ type Held struct {
 	Answered bool
 }
 
-// A Contradiction is what two networks say of one bridge, or of one pool, that cannot both be.
+// A Contradiction is between two networks' configurations of one bridge or one pool.
 type Contradiction struct {
 	Bridge string
 	Text   string // names both
@@ -35,7 +35,7 @@ type Contradiction struct {
 	about subject
 }
 
-// A subject is what networks say of a bridge.
+// A subject is a property of a bridge that networks configure.
 type subject int
 
 const (
@@ -46,7 +46,7 @@ const (
 
 func (c *Contradiction) Error() string { return c.Text + ": " + c.Advice }
 
-// A Book knows which uses were admitted. The zero Book is ready.
+// A Book records which uses were admitted. The zero Book is ready.
 type Book struct {
 	mu   lockorder.Book
 	uses map[key]Use
@@ -56,9 +56,8 @@ type key struct{ network, pool, bridge string }
 
 func (u Use) key() key { return key{u.Network, u.Pool, u.Bridge.Name} }
 
-// Admit takes a use in and answers with what its bridge is to be for all who use it, or refuses it with a *Contradiction.
-// held gives the uses by the containers of this node, the one for which it is admitted among them; it is asked for only where
-// the use is new.
+// Admit adds a use and returns its bridge as all who use it need it, or refuses it with a *Contradiction. held returns the uses
+// by the containers of this node, including the new one; it is called only where the use is new.
 func (b *Book) Admit(u Use, held func() []Held) (netops.Bridge, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -75,8 +74,8 @@ func (b *Book) Admit(u Use, held func() []Held) (netops.Bridge, error) {
 	return b.decided(u.Bridge.Name, b.contradictions()), nil
 }
 
-// All is what each bridge in use is to be, and where networks contradict each other in spite of Admit: by a changed
-// configuration, or since before it was there. What contradicts is left as it is.
+// All returns each bridge in use, and the contradictions that exist in spite of Admit: by a changed configuration, or from before
+// it was known. A contradicted property stays as it is.
 func (b *Book) All(held []Held) ([]netops.Bridge, []*Contradiction) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -93,7 +92,7 @@ func (b *Book) All(held []Held) ([]netops.Bridge, []*Contradiction) {
 	return all, found
 }
 
-// contradictions are those among the uses that there are.
+// contradictions are those among the recorded uses.
 func (b *Book) contradictions() (found []*Contradiction) {
 	uses := b.sorted()
 	for i, u := range uses {
@@ -106,7 +105,7 @@ func (b *Book) contradictions() (found []*Contradiction) {
 	return found
 }
 
-// decided is a bridge that serves all its uses, as far as they do not contradict each other: the rest stays as it is.
+// decided is a bridge that serves all its uses. A contradicted property stays as it is.
 func (b *Book) decided(name string, found []*Contradiction) netops.Bridge {
 	undecided := func(about subject) bool {
 		return slices.ContainsFunc(found, func(c *Contradiction) bool { return c.about == about && c.Bridge == name })
@@ -121,14 +120,14 @@ func (b *Book) decided(name string, found []*Contradiction) netops.Bridge {
 	return bridge
 }
 
-// rebuild forgets the uses that no container has any more.
+// rebuild forgets the uses without containers.
 func (b *Book) rebuild(held []Held) {
 	uses := map[key]Use{}
 	for _, h := range held {
 		if _, admitted := b.uses[h.key()]; !h.Answered && !admitted {
 			continue
 		}
-		if other, ok := uses[h.key()]; ok { // the network's own words have changed
+		if other, ok := uses[h.key()]; ok { // the network's own configuration has changed
 			h.Bridge.Uplink = cmp.Or(h.Bridge.Uplink, other.Bridge.Uplink)
 			h.Bridge.Masquerade = join(slices.Clone(h.Bridge.Masquerade), other.Bridge.Masquerade)
 		}
@@ -162,7 +161,7 @@ func (b *Book) union(name string) netops.Bridge {
 	return all
 }
 
-// widest is the MTU that has room for all. 0 is a pool that takes what the bridge has: it is not to be made narrower.
+// widest is the greatest MTU, so that the bridge has room for all. 0 leaves the bridge's MTU as it is, which must not shrink.
 func widest(mtus []int) int {
 	const usual = 1500
 	if most := slices.Max(mtus); most > usual || !slices.Contains(mtus, 0) {
@@ -180,8 +179,8 @@ func join(all, more []netip.Prefix) []netip.Prefix {
 	return all
 }
 
-// contradiction says what two uses contradict each other about; nil: nothing. The later containers of one network may add to
-// what the earlier ones have, but not move to another uplink.
+// contradiction says what two uses contradict each other about; nil: nothing. Later containers of a network may add to what the
+// earlier ones have, but not move to another uplink.
 func contradiction(a, b Use) *Contradiction {
 	samePool, sameBridge, sameNetwork := a.Pool == b.Pool, a.Bridge.Name == b.Bridge.Name, a.Network == b.Network
 	both := fmt.Sprintf("networks %q and %q contradict each other", a.Network, b.Network)

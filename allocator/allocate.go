@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Take gives an address to a container of app (the zero App is no app): the one that the app released last, if that
-// was within the reuse window; else the one that has been free longest, first those that were never used. One that
-// was released within the cooldown it gives to another app only if cooling is set and nothing else is left.
-func (s *Space) Take(app App, now Instant, cooling bool) (Grant, Outcome) {
+// Allocate gives an address to a container of app (the zero App is no app): the one that the app released last, if that was
+// within the reuse window; else the one that has been free longest, never-used ones first. One that was released within the
+// cooldown goes to another app only if cooling is set and nothing else is left.
+func (s *Space) Allocate(app App, now Instant, cooling bool) (Grant, Outcome) {
 	s.Settle(now)
 	if i := s.apps.last(app); i != none && now < s.slots[i].since+s.reuse {
 		return s.hold(i, Reused), Taken
@@ -29,10 +29,9 @@ func (s *Space) Take(app App, now Instant, cooling bool) (Grant, Outcome) {
 	return s.hold(i, Fresh), Taken
 }
 
-// TakeAddress gives the address a, which was asked for by name: whoever released it, and however short a time ago,
-// but for quarantine. It is ErrNotOwned, ErrHeld, ErrExcluded or ErrQuarantined. Settle comes before it, since it
-// knows no time.
-func (s *Space) TakeAddress(a netip.Addr) (Grant, error) {
+// AllocateAddress gives the requested address a, regardless of its last app and the cooldown, but not of a quarantine. It is
+// ErrNotOwned, ErrHeld, ErrExcluded or ErrQuarantined. It takes no time, so that Settle must come before it.
+func (s *Space) AllocateAddress(a netip.Addr) (Grant, error) {
 	i := s.find(a)
 	if i == nowhere {
 		return Grant{}, ErrNotOwned
@@ -48,8 +47,8 @@ func (s *Space) TakeAddress(a netip.Addr) (Grant, error) {
 	return s.hold(i, Fresh), nil
 }
 
-// Hold marks a as held, whatever exclusions, quarantine and cooldown say: recovery has found it in use. Holding what
-// is held is no error; what the node does not own is ErrNotOwned.
+// Hold marks a as held, regardless of exclusions, quarantine and cooldown: recovery has found it in use. Holding a held address
+// is no error; for what the node does not own it is ErrNotOwned.
 func (s *Space) Hold(a netip.Addr) error {
 	i := s.find(a)
 	if i == nowhere {
@@ -61,8 +60,8 @@ func (s *Space) Hold(a netip.Addr) error {
 	return nil
 }
 
-// Release gives a back: it is kept for app during the reuse window, and from others during the cooldown. Both count
-// from now, or from the end of the quarantine, before which nobody is given it. Releasing what is not held does nothing.
+// Release frees a: it is kept for app during the reuse window, and from others during the cooldown. Both count from now, or from
+// the end of the quarantine, during which it is not allocated. Releasing what is not held does nothing.
 func (s *Space) Release(a netip.Addr, app App, now Instant, quarantine time.Duration) {
 	s.Settle(now)
 	i := s.find(a)
@@ -82,8 +81,8 @@ func (s *Space) Release(a netip.Addr, app App, now Instant, quarantine time.Dura
 	s.enter(i)
 }
 
-// Suspect gives back an address that was taken, and that somebody turned out to have already: nobody is given it before
-// the quarantine, counted from now, is over, and then it is granted with Probe again.
+// Suspect frees an allocated address that is in use on the wire: it is not allocated before the quarantine, counted from now, is
+// over, and then it is granted with Probe again.
 func (s *Space) Suspect(a netip.Addr, now Instant, quarantine time.Duration) {
 	s.Settle(now)
 	i := s.find(a)
@@ -98,8 +97,7 @@ func (s *Space) Suspect(a netip.Addr, now Instant, quarantine time.Duration) {
 	s.enter(i)
 }
 
-// Undo gives back an address that was taken but never on a wire: it is what it was before, and a free one is the next
-// to be taken.
+// Undo frees an allocated address that was never on a wire: it is as it was before, and a free one is allocated next.
 func (s *Space) Undo(a netip.Addr) {
 	i := s.find(a)
 	if i == nowhere || s.slots[i].state != held {
@@ -114,7 +112,7 @@ func (s *Space) Undo(a netip.Addr) {
 	}
 }
 
-// Settle ends the quarantines that are over. All that are told the time do it by themselves.
+// Settle ends the quarantines that are over. All functions with a time do it by themselves.
 func (s *Space) Settle(now Instant) {
 	for i := s.lists[quarantined].head; i != none && s.slots[i].since <= now; i = s.lists[quarantined].head {
 		s.leave(i)

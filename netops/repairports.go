@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MendPorts puts the ports of a bridge back that are off it or down, and tells them where its addresses are.
-func (k *Kernel) MendPorts(b Bridge, ports []string) error {
+// RepairPorts restores the ports of a bridge that are off it or down, and announces its addresses to them.
+func (k *Kernel) RepairPorts(b Bridge, ports []string) error {
 	var bridge rtnl.Link
 	err := k.host.With(func(s *rtnl.Socket) (err error) {
 		if bridge, err = rtnl.LinkNamed(s, b.Name); err != nil {
@@ -38,7 +38,7 @@ func (k *Kernel) MendPorts(b Bridge, ports []string) error {
 	return nil
 }
 
-// announceBridge tells who is on a bridge its addresses' MAC: it may be another than before.
+// announceBridge announces the MAC of a bridge's addresses to its ports: it may have changed.
 func (k *Kernel) announceBridge(bridge rtnl.Link, addresses []netip.Prefix) {
 	a := l2.Announcement{Netns: k.home, Link: bridge.Name, Addresses: addresses, MAC: bridge.MAC}
 	a.Send()
