@@ -1,5 +1,5 @@
-// Package node is what the parts of a node's agent share: the gate between commits and settling, the attachments' locks, and
-// the worker slots for the kernel.
+// Package node is what the parts of a node's agent share: what they work on, the configuration and the hooks that follow it, the
+// gate between commits and settling, the attachments' locks, the worker slots for the kernel, and how long other nodes are absent.
 //
 // # Lock order
 //
@@ -15,5 +15,7 @@
 //  7. the kernel's table of ports and classes
 //
 // A function whose name ends in Locked is called while the lock of its type is held. Only the functions that Commit, Shared and
-// Exclusive are given run under a lock; no other hook does.
+// Exclusive are given run under a lock, and the hooks whose names end in Locked; no other hook does.
+//
+// Package internal/lockorder has these locks as types. Tests are built with its tag, and panic where the order is broken.
 package node
