@@ -114,12 +114,13 @@ func TestAPoolThatEtcdHadLostIsAssertedWhenItIsAppliedAgain(t *testing.T) {
 	r.brief()
 	addr := r.add(r.stateless("a", "web"))
 	current := r.config()
+	r.stop() // a running agent would restore its block, by which etcd is known to have had a configuration
 	r.forgetAll("blocks")
 	_, err := r.etcdctl().Delete(t.Context(), "/berth/v1/config/", withPrefix)
 	check(t, err)
 	_, err = r.etcdctl().Delete(t.Context(), "/berth/v1/cluster")
 	check(t, err)
-	r.restart()
+	r.start()
 	if _, err := r.ask(wire.Insert, r.stateless("b", "web")); err == nil {
 		t.Fatal("there is no pool, and an address was given")
 	}
