@@ -120,7 +120,11 @@ func TestAStrictMemberFallsSilentWithItsRightAndSpeaksElsewhereOnlyAfter(t *test
 		m := &moved{loss: how, node: l.Nodes[i], before: check.MAC{2, 0, 0, 0, 1, byte(i)}, after: check.MAC{2, 0, 0, 0, 2, byte(i)}}
 		name := fmt.Sprint("db-", i)
 		m.former, m.next = told(t, m.node, l, name, m.before), told(t, haven, l, name, m.after)
-		m.address = add(t, m.former)
+		labtest.Eventually(t, "the node has joined by the strict settings", func() error {
+			_, err := m.former.Add(t.Context())
+			return err
+		})
+		m.address = m.former.Address
 		all, addresses = append(all, m), append(addresses, m.address)
 	}
 	w := witnesses(t, l, addresses...)

@@ -98,6 +98,13 @@ func (b *bridges) remember(name string, had holdings) {
 	}
 }
 
+// held is what the host had on a bridge when it was last as it should be.
+func (b *bridges) held(e *ensured) holdings {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return e.had
+}
+
 func (b *bridges) settle(e *ensured, state BridgeState, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

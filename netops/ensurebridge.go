@@ -60,7 +60,7 @@ func (k *Kernel) ensureBridge(s *rtnl.Socket, b Bridge) (state BridgeState, err 
 		return state, err
 	}
 	if !bridge.Up() { // with it the kernel took away what led over it
-		giveBack(s, e.had, bridge)
+		giveBack(s, k.bridges.held(e), bridge)
 	}
 	if b.Uplink != "" {
 		if err = k.enslave(s, uplink, bridge); err != nil {
