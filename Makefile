@@ -21,7 +21,6 @@ demo: build ## three nodes, one etcd, nine containers: see it work, within a min
 
 test: ## run every test, with the race detector where cgo works
 	@$(if $(RACE),,echo 'make test: no cgo here, so the race detector is off')
-	go build $(RACE) -tags lockorder ./...
 	go test $(RACE) -tags lockorder -count=1 -timeout 40m ./...
 
 lint: ## gofmt, go vet, staticcheck, and Berth's own rules (internal/lint)
