@@ -120,7 +120,7 @@ func TestARepeatedAddAsksForTheSameRightSessionAndSettlingAsTheFirst(t *testing.
 	r.stop()
 	r.begin()
 	for _, c := range []wire.Container{plain, member} {
-		if _, err := r.ask(wire.Insert, c); err == nil || !strings.Contains(err.Error(), "hands out nothing yet") {
+		if _, err := r.ask(wire.Insert, c); err == nil || !strings.Contains(err.Error(), "allocates no address yet") {
 			t.Errorf("before the node has settled, the repeated ADD of %s says %v", c.ID, err)
 		}
 		if _, err := r.ask(wire.Delete, c); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -237,5 +238,40 @@ func TestTheEndOfOneAttachmentLeavesTheAddressToWhoeverHasItByNow(t *testing.T) 
 	j.Release(Release{Attachment: former.Attachment, At: 1})
 	if e := j.Holder("default", next.Addresses[0]); e == nil || e.Attachment != next.Attachment || len(j.Freed()) != 0 {
 		t.Errorf("%v holds the address, and %v is free", e, j.Freed())
+	}
+}
+
+func TestAnIsolationThatWasFoundForAFormerEntryChangesNothing(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal"))
+	e := entry(1, allocator.Stateful)
+	must(t, j.Hold(e))
+	former := j.Get(e.Attachment)
+	j.Adopt(e.Attachment, 40)
+	now, noted := j.Isolate(former, because("it is another's"))
+	if noted || now != j.Get(e.Attachment) || j.Isolation(e.Attachment) != nil {
+		t.Errorf("noted: %v, and the entry is %+v", noted, now)
+	}
+	if _, noted = j.Isolate(now, because("it is another's")); !noted || j.Isolation(e.Attachment) == nil {
+		t.Error("the present entry is not isolated")
+	}
+}
+
+func TestAnAddressThatWasFreedAgainIsNotForgottenForItsFormerRelease(t *testing.T) {
+	j := open(t, filepath.Join(t.TempDir(), "journal"))
+	e := entry(1, allocator.Stateless)
+	free := func(at allocator.Instant) []Freed {
+		again := *e
+		again.Began = at
+		must(t, j.Hold(&again))
+		j.Release(Release{Attachment: e.Attachment, Began: at, At: at})
+		return j.Freed()
+	}
+	former := free(1 << 40)
+	now := free(1 << 41)
+	if j.Forget(former); !slices.Equal(j.Freed(), now) || len(now) != 1 {
+		t.Errorf("freed are %v, want %v", j.Freed(), now)
+	}
+	if j.Forget(now); len(j.Freed()) != 0 {
+		t.Errorf("freed are %v, which were forgotten", j.Freed())
 	}
 }

@@ -59,7 +59,7 @@ func same(t *testing.T, a, b *Journal) {
 		t.Errorf("freed differ: %v, read back %v", x, y)
 	}
 	if x, y := a.Quarantined(), b.Quarantined(); !reflect.DeepEqual(x, y) || a.LostJournal() != b.LostJournal() {
-		t.Errorf("shunned is %v, and read back %v; to be shunned %v and %v", x, y, a.LostJournal(), b.LostJournal())
+		t.Errorf("in quarantine is %v, and read back %v; the journal is lost: %v and %v", x, y, a.LostJournal(), b.LostJournal())
 	}
 	if x, y := len(a.Pending()), len(b.Pending()); x != y {
 		t.Errorf("%d pending detachments, read back %d", x, y)

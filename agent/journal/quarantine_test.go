@@ -15,7 +15,7 @@ func TestWhatIsShunnedIsReadBackAlsoFromARewrittenFile(t *testing.T) {
 		again := open(t, path) // not closed: as after kill -9
 		same(t, j, again)
 		if n := len(again.Quarantined()); again.LostJournal() != forgot || n != parts {
-			t.Errorf("%s: %d blocks are shunned, to be shunned: %v", what, n, again.LostJournal())
+			t.Errorf("%s: %d blocks are in quarantine, the journal is lost: %v", what, n, again.LostJournal())
 		}
 	}
 	for _, rewritten := range []bool{false, true} {
@@ -29,10 +29,10 @@ func TestWhatIsShunnedIsReadBackAlsoFromARewrittenFile(t *testing.T) {
 		must(t, j.SetLostJournal())
 		step("forgotten", true, 0)
 		j.SetQuarantined([]Quarantined{{Pool: "default", Block: block, Parts: []netip.Prefix{block}}})
-		step("shunned", false, 1)
+		step("in quarantine", false, 1)
 		must(t, j.SetLostJournal())
 		step("forgotten again", true, 1)
 		j.SetQuarantined(nil)
-		step("nothing is shunned any more", false, 0)
+		step("nothing is in quarantine any more", false, 0)
 	}
 }

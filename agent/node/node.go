@@ -101,10 +101,15 @@ func (n *Node) WhyNotReady() string {
 // Ready clears the reason of SetNotReady, and reports whether there was one.
 func (n *Node) Ready() (waited bool) { return n.waiting.Swap(nil) != nil }
 
+// notReady is the error of a request that needs an address while the node has none to allocate.
+func (n *Node) notReady(reason string) error {
+	return wire.Errorf(wire.CodeTryAgain, "node %s allocates no address yet: %s", n.Name, reason)
+}
+
 // Holding is the session under which an address of a class may be allocated, or an error that says why there is none.
 func (n *Node) Holding(class allocator.Class) (*session.Session, error) {
 	if reason := n.WhyNotReady(); reason != "" {
-		return nil, wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
+		return nil, n.notReady(reason)
 	}
 	if n.Rights.Remaining(class) <= 0 {
 		return nil, wire.Errorf(wire.CodeTryAgain,

@@ -29,7 +29,7 @@ func (n *Node) AwaitStart(ctx context.Context, began allocator.Instant) error {
 			return nil
 		}
 		if wire.Boottime() >= end || ctx.Err() != nil {
-			return wire.Errorf(wire.CodeTryAgain, "node %s hands out nothing yet: %s", n.Name, reason)
+			return n.notReady(reason)
 		}
 		task.Pause(ctx, startPoll)
 	}
