@@ -23,6 +23,7 @@ type Sighting struct {
 type Miss struct {
 	Sent    time.Duration
 	Address netip.Addr
+	To      MAC
 }
 
 // A Verb is what was asked for: one of CNI's, or Release, which gives a member's reservation up.

@@ -71,7 +71,7 @@ func (x *index) unexplained(l *life) (gaps []Miss, answered int) {
 		return at >= from && at <= to && !slices.ContainsFunc(excused, func(s span) bool { return s.from <= at && at <= s.to })
 	}
 	for _, m := range x.Missed {
-		if slices.Contains(l.addresses, m.Address) && counts(m.Sent) {
+		if m.To == l.mac && slices.Contains(l.addresses, m.Address) && counts(m.Sent) { // else it went to another holder
 			gaps = append(gaps, m)
 		}
 	}

@@ -10,7 +10,7 @@ func (p *plot) answers(container, member string, silent func(at time.Duration) b
 	p.ask(900*ms, Add, container, member, OK, address)
 	for at := time.Second; at < p.End; at += 50 * ms {
 		if silent(at) {
-			p.Missed = append(p.Missed, Miss{Sent: at, Address: address})
+			p.Missed = append(p.Missed, Miss{Sent: at, Address: address, To: p.mac(container)})
 		} else {
 			p.hear(container, address, at, at+1)
 		}
@@ -26,6 +26,17 @@ func TestAContainerThatIsSilentForAWhileWithItsRightIsFound(t *testing.T) {
 	p.answers("n1-a", "", during(20*time.Second, 21*time.Second))
 	p.wants(t, strict, Silent)
 	p.wants(t, evidence, Silent)
+}
+
+func TestARequestToAFormerHolderIsNoSilenceOfThePresentOne(t *testing.T) {
+	for to, wants := range map[string][]Rule{"n2-a": nil, "n1-a": {Silent}} {
+		p := newPlot()
+		p.answers("n1-a", "", func(time.Duration) bool { return false })
+		for at := 20 * time.Second; at < 30*time.Second; at += 100 * ms {
+			p.Missed = append(p.Missed, Miss{Sent: at + 1, Address: address, To: p.mac(to)})
+		}
+		p.wants(t, evidence, wants...)
+	}
 }
 
 func TestOneLostRequestIsNoSilence(t *testing.T) {

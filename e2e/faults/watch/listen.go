@@ -47,9 +47,9 @@ func (w *Watcher) sighting(frame []byte, at time.Duration) (s check.Sighting, ok
 	if s.Sent > at {
 		s.Sent = t.former[slot]
 	} else {
-		t.due[slot], t.holder = false, by
+		t.due[slot], t.holder = check.MAC{}, by
 	}
-	delete(w.missed, check.Miss{Sent: s.Sent, Address: address})
+	delete(w.missed, question{s.Sent, address})
 	w.answers++
 	t.until = w.clock() + interest
 	return s, s.Sent > 0

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +41,13 @@ type Watcher struct {
 	turns   []check.Turn
 	asked   int
 	answers int
-	missed  map[check.Miss]bool // requests to one machine whose slot came round before an answer
+	missed  map[question]check.MAC // requests to one machine whose slot came round before an answer, and which machine
+}
+
+// A question is one request.
+type question struct {
+	sent    time.Duration
+	address netip.Addr
 }
 
 // A target is an address that is asked for.
@@ -53,7 +57,7 @@ type target struct {
 	sent    [slots]time.Duration
 	former  [slots]time.Duration // the round before that with the same slot
 	direct  bool                 // the next request goes to the holder alone
-	due     [slots]bool          // the latest of the slot went to one machine, which has not answered it
+	due     [slots]check.MAC     // the machine to which the latest of the slot went, and which has not answered it; zero: none
 	holder  check.MAC            // who answered last; zero: nobody yet
 }
 
@@ -93,7 +97,7 @@ func Plug(bridge, path string) error {
 // New makes a watcher in a namespace that Plug made. The clock gives the time of the run; heard is called for each
 // answer, by one goroutine.
 func New(path string, clock func() time.Duration, heard func(check.Sighting)) (*Watcher, error) {
-	w := &Watcher{clock: clock, heard: heard, byName: map[netip.Addr]*target{}, missed: map[check.Miss]bool{}}
+	w := &Watcher{clock: clock, heard: heard, byName: map[netip.Addr]*target{}, missed: map[question]check.MAC{}}
 	err := sandbox.Within(path, w.open)
 	if err != nil {
 		return nil, fmt.Errorf("watch: open a packet socket in %s: %w", path, err)
@@ -206,13 +210,15 @@ func (w *Watcher) ask() {
 }
 
 func (w *Watcher) send(t *target, slot int) {
-	if t.due[slot] {
-		w.missed[check.Miss{Sent: t.sent[slot], Address: t.address}] = true
+	if t.due[slot] != (check.MAC{}) {
+		w.missed[question{t.sent[slot], t.address}] = t.due[slot]
 	}
 	to := t.whom()
 	t.former[slot], t.sent[slot] = t.sent[slot], w.clock()
 	err := unix.Sendto(w.socket, request(t.address, slot, to), 0, &unix.SockaddrLinklayer{Ifindex: w.index})
-	t.due[slot] = err == nil && to != check.MAC{}
+	if t.due[slot] = to; err != nil {
+		t.due[slot] = check.MAC{}
+	}
 	w.asked++
 }
 
@@ -232,7 +238,11 @@ func (t *target) whom() (to check.MAC) {
 func (w *Watcher) Missed() []check.Miss {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.missed))
+	var all []check.Miss
+	for q, to := range w.missed {
+		all = append(all, check.Miss{Sent: q.sent, Address: q.address, To: to})
+	}
+	return all
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
