@@ -40,6 +40,8 @@ var rules = map[string]rule{
 	"internal/wire":     {},
 	"internal/broken":   {},
 	"client":            {ours: []string{"internal/wire"}},
+	"internal/clock":    {},
+	"internal/random":   {},
 	"internal/dump":     {others: []string{"github.com/vishvananda/"}},
 	"internal/etcdtest": {ours: []string{"lease/embedded", "internal/sandbox"}, others: etcd},
 	"internal/flags":    {ours: []string{"lease/kv"}, others: cobra},
