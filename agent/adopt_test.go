@@ -31,7 +31,7 @@ func TestAPortThatTheJournalOfThisBootDoesNotKnowIsRemovedAtStart(t *testing.T) 
 	r.stop()
 	r.stray()
 	r.start()
-	ports, err := r.agent.Kernel.Ports()
+	ports, err := r.agent.Kernel().Ports()
 	check(t, err)
 	if len(ports) != 1 || len(r.agent.Journal.Entries()) != 1 {
 		t.Errorf("there are the ports %+v: want that of the container alone", ports)

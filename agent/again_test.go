@@ -159,8 +159,8 @@ func TestAPortThatIsFoundCutStaysSoUntilEtcdNamesIt(t *testing.T) {
 	at := attachmentOf(member)
 	port := r.agent.Journal.Get(at).Wiring.Port
 	// The agent ends between a cut and the note of it.
-	check(t, r.agent.Kernel.Leave(port))
-	check(t, r.agent.Kernel.Leave(r.agent.Journal.Get(attachmentOf(plain)).Wiring.Port))
+	check(t, r.agent.Kernel().Leave(port))
+	check(t, r.agent.Kernel().Leave(r.agent.Journal.Get(attachmentOf(plain)).Wiring.Port))
 	r.stop()
 	key := "reservations/default/" + reserved.String()
 	got, err := r.etcdctl().Get(t.Context(), "/berth/v1/"+key)

@@ -33,13 +33,13 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/metrics"
-	"github.com/berth-ipam/berth/netops"
 )
 
 // An Agent serves one node. The journal is the truth about its attachments; everything else that it holds in memory
 // is derived from the journal, the kernel and etcd, and derived again when it starts.
 type Agent struct {
 	*node.Node
+	kernel Kernel
 
 	socket *server.Socket
 	web    *server.Web
@@ -64,31 +64,32 @@ type Agent struct {
 
 // New opens the journal and the kernel of the node. Nothing is allocated before Run has settled.
 func New(o Options) (_ *Agent, err error) {
-	a := &Agent{backlog: backlog.New()}
-	registry := prometheus.NewRegistry()
-	a.Node = node.New(node.Options{
-		Name: o.Node, Address: o.Address, Machine: o.Machine, Boot: o.Boot, Version: o.Version, Alone: o.Alone, Log: o.Log,
-		Prefix: o.Etcd.Prefix, Etcd: o.Etcd.Endpoints, Spool: o.spool(), Findings: findings.New(a.logFinding),
-		Metrics: metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.Snapshot() }),
-	})
+	if o, err = o.withMachine(); err != nil {
+		return nil, err
+	}
+	a := &Agent{Node: node.New(o.Options), backlog: backlog.New()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	if a.Journal, err = journal.Open(o.journal(), journal.Header{Node: o.Node, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
+	registry := prometheus.NewRegistry()
+	a.Findings = findings.New(a.logFinding)
+	a.Metrics = metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.Snapshot() })
+	if a.Journal, err = journal.Open(o.journal(), journal.Header{Node: o.Name, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
 		return nil, err
 	}
-	if a.Kernel, err = netops.Open(); err != nil {
+	if a.kernel, err = o.Kernel(); err != nil {
 		return nil, err
 	}
+	a.Work(a.kernel)
 	o.Etcd.Observe, o.Etcd.Access = a.Metrics.Transaction, a.ReportAccess
 	if a.Store, err = lease.OpenNode(o.Etcd); err != nil {
 		return nil, err
 	}
 	a.build(o)
 	a.socket = &server.Socket{
-		Path: o.Socket(), Spool: o.spool(), Limits: server.UsualLimits, Handle: a.respond, Observe: a.Metrics.Request, Log: o.Log,
+		Path: o.Socket(), Spool: o.Spool(), Limits: server.UsualLimits, Handle: a.respond, Observe: a.Metrics.Request, Log: o.Log,
 	}
 	a.web = &server.Web{
 		Listen: o.Listen, Access: o.Access, Node: a.reporter, Findings: a.Findings,
@@ -101,7 +102,7 @@ func New(o Options) (_ *Agent, err error) {
 // build makes the parts, from the lowest upwards.
 func (a *Agent) build(o Options) {
 	n := a.Node
-	h := host.New(host.Options{Kernel: n.Kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log})
+	h := host.New(host.Options{Kernel: a.kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log})
 	a.host, a.isolator = h, isolation.New(n)
 	a.updater = update.New(n, a.backlog, h)
 	a.addresses = addresses.New(n, a.isolator, a.backlog)
@@ -131,8 +132,8 @@ func (a *Agent) Close() (err error) {
 	if a.Journal != nil {
 		err = a.Journal.Close()
 	}
-	if a.Kernel != nil {
-		a.Kernel.Close()
+	if a.kernel != nil {
+		a.kernel.Close()
 	}
 	if a.Store != nil {
 		err = errors.Join(err, a.Store.KV.Close())

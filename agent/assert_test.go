@@ -76,7 +76,7 @@ func TestAnAddUnderWayHoldsUpNoSettling(t *testing.T) {
 	underWay := *e
 	underWay.Answered = 0
 	check(t, r.agent.Journal.Hold(&underWay))
-	check(t, r.agent.Kernel.Leave(e.Wiring.Port))
+	check(t, r.agent.Kernel().Leave(e.Wiring.Port))
 	r.put("reservations/default/"+addr.String(), "")
 	r.regain()
 	if r.passes(e.Wiring.Port) {

@@ -71,7 +71,7 @@ func TestATableThatAnotherHasChangedIsBackAndClosedInStrictMode(t *testing.T) {
 	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	r.proven()
 	r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.TableChanged})
-	if fenced, err := r.agent.Kernel.Fenced(); err != nil || !fenced || len(r.passing()) != 0 || len(r.agent.Untrusted) != 1 {
+	if fenced, err := r.agent.Kernel().Fenced(); err != nil || !fenced || len(r.passing()) != 0 || len(r.agent.Untrusted) != 1 {
 		t.Errorf("it is fenced: %v, %v; %v pass; to join anew it was told %d times", fenced, err, r.passing(), len(r.agent.Untrusted))
 	}
 }

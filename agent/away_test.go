@@ -32,11 +32,11 @@ func TestNotesAreDoneAtOnceWhileEtcdIsAway(t *testing.T) {
 	r.stop()
 	r.etcd.Stop()
 	for _, c := range all {
-		check(t, wire.WriteNote(r.agent.Spool, wire.Note{Started: int64(wire.Boottime()), Container: c}))
+		check(t, wire.WriteNote(r.agent.Spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
 	}
 	r.begin()
 	r.until("every note is done", func() bool {
-		left, err := os.ReadDir(r.agent.Spool)
+		left, err := os.ReadDir(r.agent.Spool())
 		check(t, err)
 		return len(left) == 0
 	})

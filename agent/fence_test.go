@@ -34,7 +34,7 @@ func (r *rig) strict(session, addressLease time.Duration) {
 // passing is for how long the kernel lets each class pass yet.
 func (r *rig) passing() map[string]time.Duration {
 	r.t.Helper()
-	passing, err := r.agent.Kernel.Passing()
+	passing, err := r.agent.Kernel().Passing()
 	check(r.t, err)
 	return passing
 }
@@ -73,7 +73,7 @@ func TestAClassThatWasNotArmedBeforeAProofDoesNotPassByIt(t *testing.T) {
 	r.strict(2*time.Second, 6*time.Second)
 	r.stop()
 	r.open()
-	check(t, r.agent.Kernel.CloseAll()) // the rights had run out
+	check(t, r.agent.Kernel().CloseAll()) // the rights had run out
 	r.foreign()
 	p := r.joins()
 	check(t, p.Arm())
@@ -238,7 +238,8 @@ func TestAnAgentWithAnEtcdOfItsOwnDoesNotFence(t *testing.T) {
 	r.open()
 	r.agent.Alone = true
 	p := r.joins()
-	if fenced, err := r.agent.Kernel.Fenced(); err != nil || fenced || p.Session.Node().Fencing != record.FencingEvidence || r.agent.Strict() {
+	fenced, err := r.agent.Kernel().Fenced()
+	if err != nil || fenced || p.Session.Node().Fencing != record.FencingEvidence || r.agent.Strict() {
 		t.Errorf("it fences: %v, %v; its key says %s", fenced, err, p.Session.Node().Fencing)
 	}
 }

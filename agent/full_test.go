@@ -160,7 +160,7 @@ func TestAnEmptiedRunDirectoryIsPutBackFromMemory(t *testing.T) {
 	addr, reserved := r.add(kept), r.add(member)
 	check(t, os.RemoveAll(filepath.Dir(r.agent.socket.Path)))
 	r.until("the agent is found again", func() bool { _, err := r.ask(wire.Read, kept); return err == nil })
-	if _, err := os.Stat(r.agent.Spool); err != nil {
+	if _, err := os.Stat(r.agent.Spool()); err != nil {
 		t.Error(err)
 	}
 	r.until("the journal is there again", func() bool { _, err := os.Stat(r.agent.Journal.Path()); return err == nil })

@@ -69,7 +69,7 @@ func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
 		check(t, spoil())
 		r.until(kind+" was told", func() bool { return r.stood(kind) })
 		r.until(kind+": all is well again", func() bool { return len(r.wrong()) == 0 && r.checks(c) == nil })
-		classes, err := r.agent.Kernel.Classes()
+		classes, err := r.agent.Kernel().Classes()
 		check(t, err)
 		if classes[port] != string(allocator.Stateless) {
 			t.Errorf("%s: the port is in class %q", kind, classes[port])

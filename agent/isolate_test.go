@@ -12,7 +12,7 @@ import (
 
 func (r *rig) passes(port string) bool {
 	r.t.Helper()
-	classes, err := r.agent.Kernel.Classes()
+	classes, err := r.agent.Kernel().Classes()
 	check(r.t, err)
 	return classes[port] != ""
 }
@@ -56,7 +56,7 @@ func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 	r.add(r.stateless("a", "web"))
 	e := r.agent.Journal.Entries()[0]
 	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its address is another's"))
-	check(t, r.agent.Kernel.Join(e.Wiring.Port, string(e.Class)))
+	check(t, r.agent.Kernel().Join(e.Wiring.Port, string(e.Class)))
 	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its address is another's still"))
 	if r.passes(e.Wiring.Port) {
 		t.Error("who is isolated once is cut only once")

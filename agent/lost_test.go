@@ -91,8 +91,8 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 		return told == len(ports)
 	})
 	for _, port := range ports {
-		if !r.agent.Kernel.HasPort(port) || r.passes(port) {
-			t.Errorf("%s is there: %v, passes: %v", port, r.agent.Kernel.HasPort(port), r.passes(port))
+		if !r.agent.Kernel().HasPort(port) || r.passes(port) {
+			t.Errorf("%s is there: %v, passes: %v", port, r.agent.Kernel().HasPort(port), r.passes(port))
 		}
 	}
 	r.startEtcd()
@@ -106,19 +106,19 @@ func TestAPortThatCannotBeReadIsCutAndToldAndPassesOnlyIfEtcdNamesItsContainer(t
 		t.Errorf("the member that runs was let go of: %+v, %v", held, err)
 	}
 	unread := plan.PortName(attachmentOf(c))
-	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) || !r.found("port-unread") {
-		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.Kernel.HasPort(unread), r.passes(unread),
+	if !r.agent.Kernel().HasPort(unread) || r.passes(unread) || !r.found("port-unread") {
+		t.Errorf("nobody names %s: it is there %v, passes %v, is told %v", unread, r.agent.Kernel().HasPort(unread), r.passes(unread),
 			r.found("port-unread"))
 	}
 	r.restart()
-	if !r.agent.Kernel.HasPort(unread) || r.passes(unread) {
+	if !r.agent.Kernel().HasPort(unread) || r.passes(unread) {
 		t.Error("after a restart it is removed, or passes")
 	}
 	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
 		t.Errorf("after the loss %s and %s, before %s and %s", x, y, addrA, addrB)
 	}
 	r.del(c)
-	if r.agent.Kernel.HasPort(unread) || r.found("port-unread") {
+	if r.agent.Kernel().HasPort(unread) || r.found("port-unread") {
 		t.Error("its DEL has left it")
 	}
 	r.del(a)
@@ -150,7 +150,7 @@ func TestWhoWasCutWhenTheJournalWasLostStaysSoUntilEtcdNamesIt(t *testing.T) {
 	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
 	addrA, addrB := r.add(a), r.add(b)
 	for _, c := range []wire.Container{a, b} {
-		check(t, r.agent.Kernel.Leave(plan.PortName(attachmentOf(c))))
+		check(t, r.agent.Kernel().Leave(plan.PortName(attachmentOf(c))))
 	}
 	r.loseJournal()
 	for key, value := range map[string]string{"assignments/default/" + addrA.String(): "", "reservations/default/" + addrB.String(): "{"} {

@@ -8,36 +8,62 @@ import (
 	"path/filepath"
 	"strings"
 
-	"go.uber.org/zap"
-
+	"github.com/berth-ipam/berth/agent/host"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/server"
-	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // Options are what an agent needs to know.
 type Options struct {
-	Node    string        // its name in the cluster
-	Address string        // where operators find this node; only shown
-	Machine string        // see Machine
-	Boot    string        // see Boot
-	Version string        // the program's
-	RunDir  string        // the socket, the journal and the spool
-	Listen  string        // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
-	Access  server.Access // who may ask for /v1/
-	Etcd    kv.Options
-	Alone   bool // etcd is embedded in this agent, and no other node uses it
-	Log     *zap.Logger
+	node.Options               // Machine and Boot: empty: what Machine and Boot find
+	Listen       string        // host:port of /metrics, /healthz, /readyz and /v1/; empty: none
+	Access       server.Access // who may ask for /v1/
 
 	SettingsFile string // the file that flags and variables come from, if any; watched for changes
 	Ready        func() // called whenever it has become able to serve; may be nil
+
+	Kernel func() (Kernel, error) // opens the host's kernel; nil: netops.Open
+}
+
+// A Kernel is what the agent uses of the host's kernel.
+type Kernel interface {
+	node.Kernel
+	host.Kernel
+	Close()
+}
+
+// openKernel opens the calling thread's network namespace as the host's.
+func openKernel() (Kernel, error) {
+	k, err := netops.Open()
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// withMachine fills in what is the machine's where nothing else is given.
+func (o Options) withMachine() (_ Options, err error) {
+	if o.Machine == "" {
+		if o.Machine, err = Machine(); err != nil {
+			return o, err
+		}
+	}
+	if o.Boot == "" {
+		if o.Boot, err = Boot(); err != nil {
+			return o, err
+		}
+	}
+	if o.Kernel == nil {
+		o.Kernel = openKernel
+	}
+	return o, nil
 }
 
 // Socket is where the agent listens below its run directory.
 func (o *Options) Socket() string { return filepath.Join(o.RunDir, "berth.sock") }
 
 func (o *Options) journal() string { return filepath.Join(o.RunDir, "journal") }
-
-func (o *Options) spool() string { return filepath.Join(o.RunDir, "spool") }
 
 // Machine identifies this machine: its machine id (machine-id(5)) with its product UUID, so that the clones of one
 // disk image differ. A machine that has neither is known by its host name.

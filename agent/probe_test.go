@@ -73,11 +73,11 @@ func TestATableThatWasFlushedWhileNoAgentRanComesBack(t *testing.T) {
 func TestAFlushedTableComesBack(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", ""))
-	before, err := r.agent.Kernel.Classes()
+	before, err := r.agent.Kernel().Classes()
 	check(t, err)
 	flushTable(t)
 	r.until("its ports are in their classes again", func() bool {
-		now, err := r.agent.Kernel.Classes()
+		now, err := r.agent.Kernel().Classes()
 		return err == nil && len(now) == len(before)
 	})
 }

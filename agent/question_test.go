@@ -27,8 +27,8 @@ func (r *rig) asked(mend ...string) record.NodeReport {
 func TestAnAgentAnswersWhatItHolds(t *testing.T) {
 	r := newRig(t)
 	addr, reserved := r.add(r.stateless("a", "web")), r.add(r.stateful("b", "db", "db-0"))
-	check(t, os.MkdirAll(r.agent.Spool, 0o700))
-	check(t, os.WriteFile(filepath.Join(r.agent.Spool, "1.del"), []byte("{"), 0o600))
+	check(t, os.MkdirAll(r.agent.Spool(), 0o700))
+	check(t, os.WriteFile(filepath.Join(r.agent.Spool(), "1.del"), []byte("{"), 0o600))
 	answer := r.asked()
 	if len(answer.Attachments) != 2 || len(answer.Ports) != 2 || len(answer.Notes) != 1 {
 		t.Fatalf("the answer is %+v", answer)

@@ -150,7 +150,7 @@ func TestAnIPAMContainerIsRefusedUnderStrictFencing(t *testing.T) {
 func TestTheFenceIsInForceWhileTheNodesKeySaysStrict(t *testing.T) {
 	r := newRig(t)
 	fenced := func() bool {
-		is, err := r.agent.Kernel.Fenced()
+		is, err := r.agent.Kernel().Fenced()
 		check(t, err)
 		return is
 	}

@@ -15,10 +15,10 @@ func TestANoteInTheSpoolIsDoneBeforeAnythingIsHandedOut(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	r.add(c)
 	r.stop()
-	check(t, wire.WriteNote(r.agent.Spool, wire.Note{Started: int64(wire.Boottime()), Container: c}))
+	check(t, wire.WriteNote(r.agent.Spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
 	r.start()
 	r.empty()
-	left, err := os.ReadDir(r.agent.Spool)
+	left, err := os.ReadDir(r.agent.Spool())
 	check(t, err)
 	if len(left) != 0 {
 		t.Errorf("the spool still has %v", left)

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
@@ -132,9 +133,11 @@ func (r *rig) open() {
 	etcd := r.as
 	etcd.Endpoints = endpoints
 	r.agent, err = New(Options{
-		Node: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"),
-		Log:  zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
-		Etcd: etcd, Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
+		Options: node.Options{
+			Name: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"), Etcd: etcd,
+			Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
+		},
+		Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
 	})
 	check(r.t, err)
 	r.stop = func() { r.agent.Close() }

@@ -176,9 +176,9 @@ func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
 func TestAPortThatWentWhileNoAgentRanIsInNoClass(t *testing.T) {
 	r := newRig(t)
 	const gone = "bth000000000000"
-	check(t, r.agent.Kernel.Join(gone, "stateless"))
+	check(t, r.agent.Kernel().Join(gone, "stateless"))
 	r.restart()
-	classes, err := r.agent.Kernel.Classes()
+	classes, err := r.agent.Kernel().Classes()
 	check(t, err)
 	if class, ok := classes[gone]; ok {
 		t.Errorf("a port that does not exist is in class %s", class)

@@ -42,7 +42,7 @@ func (r *rig) empty() {
 		c := r.count()
 		return len(assignments) == 0 && c[1]+c[2]+c[3] == 0 && len(r.agent.Journal.Pending()) == 0
 	})
-	ports, err := r.agent.Kernel.Ports()
+	ports, err := r.agent.Kernel().Ports()
 	check(r.t, err)
 	if len(ports) > 0 {
 		r.t.Errorf("ports %v are left", ports)

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/dump"
-	"github.com/berth-ipam/berth/netops/l2"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/dump"
+	"github.com/berth-ipam/berth/netops/l2"
 )
 
 // twoHosts are two hosts whose bridges share one network.

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 func TestWordsOfAnyLengthAreReadBackFromAPortAndNeverAnothers(t *testing.T) {

@@ -3,8 +3,9 @@ package netops
 import (
 	"os"
 
-	"github.com/berth-ipam/berth/netops/l2"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/l2"
 )
 
 // Announce announces a port's addresses: at once from inside the container, and again a second later from the bridge, so that

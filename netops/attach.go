@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // Attach makes a port, wired and usable when it returns, but in no traffic class: until Join nothing passes. An identical port

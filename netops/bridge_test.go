@@ -7,10 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/dump"
-	"github.com/berth-ipam/berth/netops/sysctl"
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/internal/dump"
+	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
 func TestABridgeIsMadeOnceAndKeepsItsMACAndMTU(t *testing.T) {

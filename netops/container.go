@@ -3,9 +3,10 @@ package netops
 import (
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // loopback's index is the same in every namespace.

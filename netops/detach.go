@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // Detach ends a port, and takes it out of its class. When it returns, both ends are gone. Absence is success.

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 func TestDetachAnswersOnlyWhenBothEndsAreGone(t *testing.T) {

@@ -5,10 +5,11 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/nftables"
+
 	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"github.com/google/nftables"
 )
 
 // Diagnose describes the host's settings that keep containers from communicating.

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/sysctl"
 	"github.com/google/nftables"
+
+	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
 func TestDiagnoseNamesForwardingThatIsOffUnderMasquerade(t *testing.T) {

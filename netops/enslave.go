@@ -5,9 +5,10 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // enslave makes the NIC a port of the bridge, and moves what the host has on it. A step that fails has all before it

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // EnsureBridge makes a bridge, or adds what an existing one lacks; it takes nothing away (see Withdraw). The uplink's addresses and

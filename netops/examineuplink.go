@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // uplink looks at the NIC.

@@ -3,8 +3,9 @@ package netops
 import (
 	"time"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // holdings are the addresses of a link and the routes over it at one time.

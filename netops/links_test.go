@@ -6,8 +6,9 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // crowd adds links to the host's namespace that have nothing to do with Berth.

@@ -1,9 +1,6 @@
 package netops
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 func TestOnlyAKernelsWordOfANewGenerationIDIsAClone(t *testing.T) {
 	for news, want := range map[string]bool{
@@ -25,13 +22,5 @@ func TestTheKernelsNewsOfACloneIsAnEvent(t *testing.T) {
 	m.readDevice([]byte("change@/devices/vmgenid\x00ACTION=change\x00NEW_VMGENID=1\x00"))
 	if e := <-m.told; e.Kind != Cloned {
 		t.Errorf("event %+v", e)
-	}
-}
-
-func TestTimeAwakeIsNotTimeSuspended(t *testing.T) {
-	before := Suspended()
-	time.Sleep(50 * time.Millisecond)
-	if grown := Suspended() - before; before < 0 || grown > 20*time.Millisecond || grown < -20*time.Millisecond {
-		t.Errorf("suspended for %v, and %v more after a time awake", before, grown)
 	}
 }

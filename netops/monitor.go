@@ -8,9 +8,10 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // A monitor receives the events of the host's kernel: links, addresses, namespaces, the table, the machine.

@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
 // next is the next event of a kind, or a failure.

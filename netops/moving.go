@@ -4,8 +4,9 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // Which addresses of an uplink are the bridge's is decided here; docs/uplink.md says it for people. A NIC gives the bridge all

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // all are addresses that nobody has to renew; those of a "lease" a DHCP client has to, and those of a "link" are for it alone.

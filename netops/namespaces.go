@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/netops/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // isHome reports whether a namespace is the host's.
@@ -27,6 +29,47 @@ func NamespaceID(ns *os.File) (uint64, error) {
 		return 0, fmt.Errorf("netops: %w", err)
 	}
 	return cookie, nil
+}
+
+// NamespaceInode identifies a namespace of a running kernel (ioctl_nsfs(2)). What is no network namespace is an error.
+func (k *Kernel) NamespaceInode(ns *os.File) (uint64, error) {
+	if err := rtnl.CheckNamespace(ns); err != nil {
+		return 0, fmt.Errorf("netops: %w", err)
+	}
+	var s unix.Stat_t
+	if err := unix.Fstat(int(ns.Fd()), &s); err != nil {
+		return 0, fmt.Errorf("netops: stat %s: %w", ns.Name(), err)
+	}
+	return s.Ino, nil
+}
+
+// FindNamespace opens the network namespace with that inode: at the path, or else where a process is in it.
+func (k *Kernel) FindNamespace(path string, inode uint64) (*os.File, error) {
+	if f, err := k.openSame(path, inode); err == nil {
+		return f, nil
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("netops: %w", err)
+	}
+	for _, process := range processes {
+		if f, err := k.openSame(process, inode); err == nil {
+			return f, nil
+		}
+	}
+	return nil, fmt.Errorf("netops: network namespace %s is not to be seen, nor is a process in it", path)
+}
+
+func (k *Kernel) openSame(path string, want uint64) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if got, err := k.NamespaceInode(f); err != nil || got != want {
+		f.Close()
+		return nil, fmt.Errorf("%s is another namespace", path)
+	}
+	return f, nil
 }
 
 // Ids that are asked for begin here: the kernel's own choice is always the lowest that is free.

@@ -12,9 +12,10 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // Prefix begins the name of the host's end of every port. No other link of the host may have such a name: its frames are dropped

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // Ports lists the ports of this host, by their names.

@@ -6,9 +6,10 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/l2"
 	"github.com/berth-ipam/berth/netops/rtnl"
-	"golang.org/x/sys/unix"
 )
 
 // RepairPorts restores the ports of a bridge that are off it or down, and announces its addresses to them.

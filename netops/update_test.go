@@ -8,8 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // table is every route of a namespace's main and further tables, as a person reads it, but those of the kernel's own making.

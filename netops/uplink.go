@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // findUplink looks the NIC up that is to be the bridge's port; none is wanted: the zero link. One that was its port already

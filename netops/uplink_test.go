@@ -9,11 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/internal/dump"
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // newCabledHost is a host with a NIC "eth0" that serves addresses and routes of both families, at a switch.

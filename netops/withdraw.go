@@ -6,9 +6,10 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/berth-ipam/berth/netops/sysctl"
-	"golang.org/x/sys/unix"
 )
 
 // A Placed address is one that the host has on a bridge.

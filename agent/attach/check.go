@@ -65,10 +65,10 @@ func (a *Attacher) check(ctx context.Context, m *target) error {
 		if m.Previous != nil {
 			chained(&p, e, m.Previous)
 		}
-		if err := a.Kernel.Check(p); err != nil {
+		if err := a.Kernel().Check(p); err != nil {
 			missing = append(missing, err.Error())
 		}
-		classes, err := a.Kernel.Classes()
+		classes, err := a.Kernel().Classes()
 		if err != nil {
 			return wire.Errorf(wire.CodeIO, "%w", err)
 		}

@@ -18,7 +18,7 @@ const sweepEvery = time.Minute
 // watchKernel releases the addresses of containers that are gone by the kernel, even if the runtime never calls DEL. It also
 // processes the notes that a plugin may write while the socket is briefly unreachable.
 func (d *Detacher) watchKernel(ctx context.Context) error {
-	for _, sentence := range d.Kernel.Diagnose() {
+	for _, sentence := range d.Kernel().Diagnose() {
 		d.Log.Warn(sentence)
 	}
 	tick := time.NewTicker(sweepEvery)
@@ -27,7 +27,7 @@ func (d *Detacher) watchKernel(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case event := <-d.Kernel.Events():
+		case event := <-d.Kernel().Events():
 			d.Handle(ctx, event)
 		case <-tick.C:
 			d.Sweep(ctx)
@@ -55,11 +55,11 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	case netops.Cloned:
 		d.Member.Cloned()
 	case netops.PortGone:
-		if !d.Kernel.HasPort(event.Port) {
+		if !d.Kernel().HasPort(event.Port) {
 			d.Isolator.Identified(event.Port)
 			if e := d.Journal.OfPort(event.Port); e != nil {
 				d.collectAll(ctx, Evidence{Name: "interface gone", Taken: taken, Gone: func(e *journal.Entry) bool {
-					return e.Wiring.Port == event.Port && !d.Kernel.HasPort(event.Port)
+					return e.Wiring.Port == event.Port && !d.Kernel().HasPort(event.Port)
 				}}, e)
 			}
 		}
@@ -73,7 +73,7 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 // Sweep collects all attachments that are gone.
 func (d *Detacher) Sweep(ctx context.Context) {
 	taken := wire.Boottime()
-	ports, err := d.Kernel.Ports()
+	ports, err := d.Kernel().Ports()
 	if err != nil {
 		d.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
 		return

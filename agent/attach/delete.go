@@ -117,7 +117,7 @@ func (d *Detacher) unwire(e *journal.Entry, r journal.Release) (err error) {
 	defer release()
 	d.Gate.Shared(func() {
 		if e.Wiring.Port != "" {
-			if err = d.Kernel.Detach(e.Wiring.Port); err != nil {
+			if err = d.Kernel().Detach(e.Wiring.Port); err != nil {
 				return
 			}
 		}

@@ -27,7 +27,7 @@ func (a *Attacher) letPassUnlessBroken(e *journal.Entry) (passes bool, err error
 		return a.Isolator.LetPass(e)
 	}
 	if e.Wiring.Port != "" {
-		err = a.Kernel.Join(e.Wiring.Port, string(e.Class))
+		err = a.Kernel().Join(e.Wiring.Port, string(e.Class))
 	}
 	return true, err
 }

@@ -48,7 +48,7 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 // Exists reports whether the entry's container exists by the kernel; without evidence it does.
 func (d *Detacher) Exists(e *journal.Entry) bool {
 	if e.Wiring.Port != "" {
-		return d.Kernel.HasPort(e.Wiring.Port)
+		return d.Kernel().HasPort(e.Wiring.Port)
 	}
 	return !d.namespaceGone(e)
 }
@@ -60,9 +60,9 @@ func (d *Detacher) namespaceGone(e *journal.Entry) bool {
 		return false
 	}
 	id := e.NamespaceID - 1
-	alive, err := d.Kernel.NamespaceAlive(id)
+	alive, err := d.Kernel().NamespaceAlive(id)
 	if alive && !netops.LastingID(id) && wire.Boottime()-e.Answered > Young {
-		alive, err = d.Kernel.NamespaceHas(id, e.Addresses[0])
+		alive, err = d.Kernel().NamespaceHas(id, e.Addresses[0])
 	}
 	return err == nil && !alive
 }

@@ -161,7 +161,7 @@ func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocato
 		if add.Entry.Wiring.Port != "" {
 			p := plan.Port(add.Entry, add.Pool)
 			p.Netns = add.netns
-			a.Kernel.Announce(p) // its frames pass now
+			a.Kernel().Announce(p) // its frames pass now
 		}
 	}
 	return results, nil

@@ -18,7 +18,7 @@ import (
 // Recover brings journal and kernel into agreement at start: unanswered ADDs are undone, containers that are gone are released,
 // and entries that only the kernel has are restored.
 func (d *Detacher) Recover() error {
-	ports, err := d.Kernel.Ports()
+	ports, err := d.Kernel().Ports()
 	if err != nil {
 		return fmt.Errorf("agent: read this node's ports: %w", err)
 	}
@@ -26,7 +26,7 @@ func (d *Detacher) Recover() error {
 	for _, p := range ports {
 		byName[p.Name] = p
 	}
-	classes, err := d.Kernel.Classes()
+	classes, err := d.Kernel().Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
@@ -77,11 +77,11 @@ func (d *Detacher) forgetPorts() (err error) {
 }
 
 func (d *Detacher) forgetPortsAlone() error {
-	classes, err := d.Kernel.Classes()
+	classes, err := d.Kernel().Classes()
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
-	ports, err := d.Kernel.Ports()
+	ports, err := d.Kernel().Ports()
 	if err != nil {
 		return fmt.Errorf("agent: read this node's ports: %w", err)
 	}
@@ -89,10 +89,10 @@ func (d *Detacher) forgetPortsAlone() error {
 		delete(classes, p.Name)
 	}
 	for port := range classes {
-		if d.Kernel.HasPort(port) {
+		if d.Kernel().HasPort(port) {
 			continue
 		}
-		if err := d.Kernel.Leave(port); err != nil {
+		if err := d.Kernel().Leave(port); err != nil {
 			return fmt.Errorf("agent: forget port %s: %w", port, err)
 		}
 	}
@@ -117,7 +117,7 @@ func (d *Detacher) recoverPort(p netops.PortInfo, cut bool) {
 		d.Member.Settler.RestoreEntry(p, e)
 	default:
 		d.Log.Info("removing an orphaned port", zap.String("port", p.Name), zap.String("alias", p.Alias))
-		if err := d.Kernel.Detach(p.Name); err != nil {
+		if err := d.Kernel().Detach(p.Name); err != nil {
 			d.Isolator.SetAside(p, fmt.Sprintf("nobody here has it, and it cannot be removed: %v", err))
 		}
 	}
@@ -132,11 +132,11 @@ const unfinished = time.Minute
 // processNotes does the DELs that reached no agent. The socket listens already, so that no plugin writes another note. Etcd is
 // updated in the background. A note that fails stays, and delays no other.
 func (d *Detacher) processNotes() error {
-	notes, err := wire.ReadNotes(d.Spool)
+	notes, err := wire.ReadNotes(d.Spool())
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
 	}
-	failed := []error{wire.RemoveUnfinished(d.Spool, int64(wire.Boottime()-unfinished))}
+	failed := []error{wire.RemoveUnfinished(d.Spool(), int64(wire.Boottime()-unfinished))}
 	for _, n := range notes {
 		if n.Err != nil {
 			d.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))

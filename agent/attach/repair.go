@@ -23,7 +23,7 @@ const publishPause = 200 * time.Millisecond
 // gone, removes orphaned ports, and has the node join and settle again. It returns when the outcome is published, or after a
 // while.
 func (d *Detacher) Repair(ctx context.Context) {
-	if err := errors.Join(d.Kernel.EnsureTable(), d.removeOrphanPorts(ctx), d.processNotes()); err != nil {
+	if err := errors.Join(d.Kernel().EnsureTable(), d.removeOrphanPorts(ctx), d.processNotes()); err != nil {
 		d.Log.Error("cannot repair all that the kernel holds", zap.Error(err))
 	}
 	d.Updater.Host.Look()
@@ -43,7 +43,7 @@ func (d *Detacher) Repair(ctx context.Context) {
 // removeOrphanPorts removes the ports without an attachment, under the lock of the attachment that the alias names, because its
 // ADD may be under way. A port without an alias of Berth is left to an operator.
 func (d *Detacher) removeOrphanPorts(ctx context.Context) error {
-	ports, err := d.Kernel.Ports()
+	ports, err := d.Kernel().Ports()
 	if err != nil {
 		return err
 	}
@@ -71,5 +71,5 @@ func (d *Detacher) removeOrphanPort(ctx context.Context, p netops.PortInfo, name
 		return nil // it was made just now
 	}
 	d.Log.Info("removing an orphaned port", zap.String("port", p.Name), zap.String("alias", p.Alias))
-	return d.Kernel.Detach(p.Name)
+	return d.Kernel().Detach(p.Name)
 }

@@ -51,7 +51,7 @@ func Targets(n *node.Node, r *wire.Request, files []*os.File) ([]*target, error)
 	for i, c := range r.Containers {
 		m, err := newTarget(c, files)
 		if err == nil && r.Operation == wire.Insert {
-			err = m.validInsert()
+			err = m.validInsert(n.Kernel())
 		}
 		if err != nil {
 			return nil, err
@@ -82,7 +82,7 @@ func newTarget(c wire.Container, files []*os.File) (*target, error) {
 }
 
 // validInsert checks what only an insert needs.
-func (m *target) validInsert() (err error) {
+func (m *target) validInsert(kernel node.Namespaces) (err error) {
 	refuse := func(format string, args ...any) error {
 		return wire.Errorf(wire.CodeConfig, "container %q: %s", m.ID, fmt.Sprintf(format, args...))
 	}
@@ -99,8 +99,9 @@ func (m *target) validInsert() (err error) {
 		return refuse("its network namespace did not come with the request")
 	}
 	if m.netns != nil {
-		if err := wire.IsNetns(m.netns); err != nil {
-			return wire.Errorf(wire.CodeNetns, "container %q: %s: %w", m.ID, m.Netns, err)
+		if _, err := kernel.NamespaceInode(m.netns); err != nil {
+			return wire.Errorf(wire.CodeNetns, "container %q: %s: %w: want the path of a network namespace, as in /run/netns/NAME or "+
+				"/proc/PID/ns/net", m.ID, m.Netns, err)
 		}
 	}
 	m.app = allocator.App{Namespace: m.Namespace, Name: m.App}

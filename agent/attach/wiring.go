@@ -7,7 +7,6 @@ import (
 	"github.com/berth-ipam/berth/agent/host/bridges"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/plan"
-	"github.com/berth-ipam/berth/agent/update"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
@@ -58,7 +57,7 @@ func (a *Attacher) wireAll(ctx context.Context, adds []*Add) error {
 // Wire makes an add's interface. In the IPAM role it only makes sure that the end of the namespace is noticed.
 func (a *Attacher) Wire(add *Add) (err error) {
 	if add.netns != nil {
-		if add.attached.inode, err = update.Inode(add.netns); err != nil {
+		if add.attached.inode, err = a.Kernel().NamespaceInode(add.netns); err != nil {
 			return wire.Errorf(wire.CodeNetns, "%w", err)
 		}
 	}
@@ -75,7 +74,7 @@ func (a *Attacher) Wire(add *Add) (err error) {
 	p := plan.Port(add.Entry, add.Pool)
 	p.Netns = add.netns
 	add.wired = true
-	made, err := a.Kernel.Attach(p)
+	made, err := a.Kernel().Attach(p)
 	if err != nil {
 		if _, foreign := errors.AsType[*netops.ForeignError](err); foreign {
 			return wire.Errorf(wire.CodeConfig, "%w", err)
@@ -103,7 +102,7 @@ func (a *Attacher) watchNamespace(add *Add) error {
 	if add.netns == nil {
 		return nil
 	}
-	id, err := a.Kernel.WatchNamespace(add.netns)
+	id, err := a.Kernel().WatchNamespace(add.netns)
 	if err != nil {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}

@@ -133,7 +133,7 @@ func (d *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge str
 // AskWire probes addresses, suspends those that are free here and in use on the wire, and returns all that are in use.
 func (d *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge string,
 	ask []netip.Addr) (occupied map[netip.Addr]bool, err error) {
-	answers, err := d.Kernel.Probe(ctx, bridge, ask)
+	answers, err := d.Kernel().Probe(ctx, bridge, ask)
 	if err != nil {
 		return nil, err
 	}

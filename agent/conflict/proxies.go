@@ -52,11 +52,11 @@ func (d *Detector) RecheckProxies(ctx context.Context) {
 		held := func(addr netip.Addr) bool { return d.Journal.Holder(p.space.Pool, addr) != nil }
 		ask := slices.DeleteFunc(slices.Clone(p.answered), held)
 		switch {
-		case !d.Kernel.HasPort(p.bridge): // no container is on it
+		case !d.Kernel().HasPort(p.bridge): // no container is on it
 		case len(ask) == 0:
 			continue // containers of this node do not count
 		default:
-			answers, err := d.Kernel.Probe(ctx, p.bridge, ask)
+			answers, err := d.Kernel().Probe(ctx, p.bridge, ask)
 			if err != nil {
 				d.Log.Debug("the wire cannot be asked whether somebody still answers for all; it is tried again",
 					zap.String("bridge", p.bridge), zap.Error(err))

@@ -26,7 +26,7 @@ func (k *Keeper) Ensure(e *journal.Entry, last *allocator.Pool) (netops.BridgeSt
 	if err != nil {
 		return netops.BridgeState{}, err
 	}
-	return k.Kernel.EnsureBridge(b)
+	return k.kernel().EnsureBridge(b)
 }
 
 // removeGateways removes from this node's bridges the gateways that no pool configures and no container here uses any more. It
@@ -63,7 +63,7 @@ func (k *Keeper) removeGateways() (used []netip.Addr, err error) {
 	for p := range former {
 		off = append(off, p)
 	}
-	return used, k.Kernel.Withdraw(func(p netip.Prefix) bool { return wanted[p.Addr()] }, off...)
+	return used, k.kernel().Withdraw(func(p netip.Prefix) bool { return wanted[p.Addr()] }, off...)
 }
 
 // gatewayOn is the kind of the finding that a former gateway cannot be removed.

@@ -5,6 +5,7 @@ package host
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,9 +25,17 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
+// A Kernel is what a keeper uses of the host's kernel. *netops.Kernel is one.
+type Kernel interface {
+	EnsureBridge(b netops.Bridge) (netops.BridgeState, error)
+	HostFaults(b netops.Bridge, ports []string) ([]netops.HostFault, error)
+	RepairPorts(b netops.Bridge, ports []string) error
+	Withdraw(keep func(netip.Prefix) bool, former ...netops.Placed) error
+}
+
 // Options are what a keeper works on.
 type Options struct {
-	Kernel   *netops.Kernel
+	Kernel   Kernel
 	Journal  *journal.Journal
 	Config   func() *config.Config // the present one; revision 0: unknown
 	Findings *findings.Board
@@ -49,6 +58,11 @@ type Keeper struct {
 
 // New makes the keeper of a node's host.
 func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal()} }
+
+func (k *Keeper) kernel() Kernel {
+	lockorder.Calls("the kernel")
+	return k.Kernel
+}
 
 // MaxPause is the longest time between two comparisons, while another program undoes every repair.
 const MaxPause = time.Minute
@@ -104,7 +118,7 @@ func (k *Keeper) Look() (repaired bool) {
 	for _, b := range all {
 		names = append(names, b.Name)
 		if former, ok := k.ensured[b.Name]; ok && !reflect.DeepEqual(former, b) {
-			_, _ = k.Kernel.EnsureBridge(b) // what the configuration has changed is no fault; failures are found below
+			_, _ = k.kernel().EnsureBridge(b) // what the configuration has changed is no fault; failures are found below
 		}
 		repaired = k.compareBridge(b, ports[b.Name]) || repaired
 	}
@@ -133,7 +147,7 @@ func (k *Keeper) reportContradictions(all []*bridges.Contradiction) {
 
 // compareBridge repairs one bridge, and reports whether it differed.
 func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
-	found, err := k.Kernel.HostFaults(b, ports)
+	found, err := k.kernel().HostFaults(b, ports)
 	if err != nil {
 		k.Findings.Set(unreadHost, b.Name, err.Error(), "see the cause; it is tried again every minute")
 		return false
@@ -143,9 +157,9 @@ func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
 	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Advice == "" }) {
 		return false
 	}
-	_, err = k.Kernel.EnsureBridge(b)
-	err = errors.Join(err, k.Kernel.RepairPorts(b, ports))
-	left, unread := k.Kernel.HostFaults(b, ports)
+	_, err = k.kernel().EnsureBridge(b)
+	err = errors.Join(err, k.kernel().RepairPorts(b, ports))
+	left, unread := k.kernel().HostFaults(b, ports)
 	if unread != nil {
 		k.Findings.Set(unreadHost, b.Name, unread.Error(), "see the cause; it is tried again every minute")
 		return true

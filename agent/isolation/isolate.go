@@ -68,7 +68,7 @@ func (i *Isolator) Cut(e *journal.Entry) {
 	if e.Wiring.Port == "" {
 		return
 	}
-	if err := i.Kernel.Leave(e.Wiring.Port); err != nil {
+	if err := i.Kernel().Leave(e.Wiring.Port); err != nil {
 		i.Log.Error("cannot isolate a container yet; it is tried again each second", zap.Stringer("attachment", e.Attachment), zap.Error(err))
 		i.uncut.Store(true)
 	}
@@ -108,11 +108,11 @@ func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 	if port == "" {
 		return true, nil
 	}
-	if err := i.Kernel.Join(port, string(e.Class)); err != nil {
+	if err := i.Kernel().Join(port, string(e.Class)); err != nil {
 		return false, err
 	}
 	if i.Journal.Isolation(e.Attachment) != nil {
-		return false, i.Kernel.Leave(port)
+		return false, i.Kernel().Leave(port)
 	}
 	return true, nil
 }

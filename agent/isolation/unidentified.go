@@ -64,7 +64,7 @@ func (u *unidentified) drop(port string) bool {
 
 // SetAside cuts a port whose container is unknown, and sets a finding.
 func (i *Isolator) SetAside(p netops.PortInfo, why string) {
-	if err := i.Kernel.Leave(p.Name); err != nil {
+	if err := i.Kernel().Leave(p.Name); err != nil {
 		i.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
 			zap.Error(err))
 	}
@@ -86,7 +86,7 @@ func (i *Isolator) RemoveUnidentified(at allocator.Attachment) error {
 	if !is {
 		return nil
 	}
-	if err := i.Kernel.Detach(p.Name); err != nil {
+	if err := i.Kernel().Detach(p.Name); err != nil {
 		return err
 	}
 	i.Identified(p.Name)

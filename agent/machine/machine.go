@@ -78,7 +78,7 @@ func (k *Keeper) compareMachine(ctx context.Context) error {
 		return err
 	}
 	config := k.Config()
-	host, err := k.Kernel.HostAddresses()
+	host, err := k.Kernel().HostAddresses()
 	if err != nil || config.Revision == 0 {
 		return err // an error gives nothing up
 	}
@@ -186,7 +186,7 @@ func (k *Keeper) demandFromOwner(ctx context.Context, at ipam.Address, index int
 
 // reportHeld sets the finding that an address of this machine is held by another.
 func (k *Keeper) reportHeld(at ipam.Address, index int, holder string) {
-	link, err := k.Kernel.LinkName(index)
+	link, err := k.Kernel().LinkName(index)
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
-	"github.com/berth-ipam/berth/netops"
 )
 
 // FenceBefore applies the fencing that the node's key is about to state, before it is written, because other nodes rely on the
@@ -25,7 +24,7 @@ func (k *Keeper) FenceBefore(me record.Node) error {
 	if me.Fencing != record.FencingStrict {
 		return nil
 	}
-	if err := k.Kernel.TryFence(); err != nil {
+	if err := k.Kernel().TryFence(); err != nil {
 		return fmt.Errorf("agent: this node cannot fence strictly: %w", err)
 	}
 	if err := k.closeLonger(me); err != nil {
@@ -37,19 +36,19 @@ func (k *Keeper) FenceBefore(me record.Node) error {
 			left[string(class)] = k.Rights.Remaining(class)
 		}
 	}
-	return k.Kernel.SetFence(true, left)
+	return k.Kernel().SetFence(true, left)
 }
 
 // closeLonger closes the fence where a timer, of this agent or of one before it, runs longer than the right that the node's key
 // is about to state.
 func (k *Keeper) closeLonger(me record.Node) error {
-	passing, err := k.Kernel.Passing()
+	passing, err := k.Kernel().Passing()
 	if err != nil {
 		return err
 	}
 	for _, class := range allocator.Classes {
 		if passing[string(class)] > node.RightOf(me, class) {
-			return k.Kernel.CloseAll()
+			return k.Kernel().CloseAll()
 		}
 	}
 	return nil
@@ -60,7 +59,7 @@ func (k *Keeper) fenceAfter(me record.Node) error {
 	if me.Fencing == record.FencingStrict {
 		return nil
 	}
-	return k.Kernel.SetFence(false, nil)
+	return k.Kernel().SetFence(false, nil)
 }
 
 // A Prover counts a session's rights, and in strict mode makes the kernel count them too. The timers of a closed slot start
@@ -90,7 +89,7 @@ func (p *Prover) Arm() error {
 	if !p.strict() {
 		return nil
 	}
-	return p.Agent.Kernel.Arm(p.armed)
+	return p.Agent.Kernel().Arm(p.armed)
 }
 
 func (p *Prover) rights() map[allocator.Class]time.Duration {
@@ -123,8 +122,8 @@ func (k *Keeper) Unbroken() map[allocator.Class]bool {
 // while the machine sleeps, so that they do not count after a sleep.
 func (k *Keeper) inherited() map[allocator.Class]bool {
 	all := map[allocator.Class]bool{}
-	passing, err := k.Kernel.Passing()
-	if err != nil || netops.Suspended() > k.Journal.Cluster().Slept+sleepEvery/2 {
+	passing, err := k.Kernel().Passing()
+	if err != nil || k.Clock.Asleep() > k.Journal.Cluster().Slept+sleepEvery/2 {
 		return all
 	}
 	for _, class := range allocator.Classes {
@@ -136,7 +135,7 @@ func (k *Keeper) inherited() map[allocator.Class]bool {
 // Proven is called when the read's answer has proven the session.
 func (p *Prover) Proven(sent time.Duration) {
 	if p.strict() {
-		if err := p.Agent.Kernel.Open(); err != nil && len(p.armed) > 0 {
+		if err := p.Agent.Kernel().Open(); err != nil && len(p.armed) > 0 {
 			p.Agent.Log.Error("cannot let pass what this node has a right to", zap.Error(err))
 		}
 	}

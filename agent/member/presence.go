@@ -21,7 +21,6 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
-	"github.com/berth-ipam/berth/netops"
 )
 
 // A Keeper keeps this node a member of the cluster: it joins, settles, keeps the session and its rights, and repeats this
@@ -68,7 +67,7 @@ var errPoolRestored = errors.New("agent: a pool of this node's containers is kno
 // keepPresence joins the cluster, settles, and keeps the session, again and again. Between sessions the node goes on with what it
 // has, as long as its rights last.
 func (k *Keeper) keepPresence(ctx context.Context) error {
-	k.SetNotReady("waiting for etcd at %s", strings.Join(k.Etcd, ", "))
+	k.SetNotReady("waiting for etcd at %s", strings.Join(k.Etcd.Endpoints, ", "))
 	var again rejoin
 	for ctx.Err() == nil {
 		err := k.present(ctx)
@@ -143,7 +142,7 @@ func (k *Keeper) PresentOnce(ctx context.Context) error {
 	if err := k.FenceBefore(me); err != nil {
 		return err
 	}
-	unbroken, slept, known := k.Unbroken(), netops.Suspended(), k.Journal.Cluster()
+	unbroken, slept, known := k.Unbroken(), k.Clock.Asleep(), k.Journal.Cluster()
 	own, err := k.Store.Sessions.Join(ctx, me)
 	if err != nil {
 		return err

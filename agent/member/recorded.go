@@ -58,7 +58,7 @@ func (n *recorded) owned(e *journal.Entry) bool {
 // settlePorts opens the ports whose containers etcd confirms. An open port stays open: only another's record isolates. A cut port
 // stays cut until etcd records its container; while etcd recovers, that alone ends no isolation.
 func (se *Settler) settlePorts(etcd *recorded, recovering bool) {
-	classes, err := se.Kernel.Classes()
+	classes, err := se.Kernel().Classes()
 	if err != nil {
 		se.Log.Error("cannot let the containers' ports pass; this node settles again", zap.Error(err))
 		se.SettleAgain()

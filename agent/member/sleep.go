@@ -9,7 +9,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/netops"
 )
 
 // sleepEvery is how often the agent checks whether the machine has slept.
@@ -21,9 +20,9 @@ var errUntrusted = errors.New("agent: the machine slept or was cloned, or its ta
 
 // watchSleep detects that the machine has slept: its kernel's timers stood still meanwhile, and other nodes' clocks did not.
 func (k *Keeper) watchSleep(ctx context.Context) error {
-	slept := netops.Suspended()
+	slept := k.Clock.Asleep()
 	return task.Every(ctx, sleepEvery, func() {
-		if now := netops.Suspended(); now > slept+sleepEvery/2 {
+		if now := k.Clock.Asleep(); now > slept+sleepEvery/2 {
 			k.Log.Warn("this machine has slept", zap.Duration("for", now-slept))
 			slept = now
 			k.Distrust()
@@ -50,10 +49,10 @@ func (k *Keeper) Cloned() {
 
 // closeFence closes both classes, and reports whether there is a fence, or may be.
 func (k *Keeper) closeFence() bool {
-	if fenced, err := k.Kernel.Fenced(); err == nil && !fenced {
+	if fenced, err := k.Kernel().Fenced(); err == nil && !fenced {
 		return false
 	}
-	if err := k.Kernel.CloseAll(); err != nil {
+	if err := k.Kernel().CloseAll(); err != nil {
 		k.Log.Error("cannot close the fence", zap.Error(err))
 	}
 	return true
@@ -65,7 +64,7 @@ func (k *Keeper) RestoreTable() {
 	const kind, table = "table-changed", "bridge berth"
 	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
 	k.Findings.Set(kind, table, text, findings.ByItself)
-	if err := k.Kernel.EnsureTable(); err != nil {
+	if err := k.Kernel().EnsureTable(); err != nil {
 		k.Findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),
 			"see the cause; the agent tries again with the next change, and with berthctl doctor --fix")
 	} else {

@@ -17,7 +17,7 @@ func (n *Node) ReportAccess(what string, err error) {
 		return
 	}
 	advice := fmt.Sprintf("give the user of --etcd-user the role that docs/etcd.md shows, for the keys under %s; the agent tries "+
-		"again by itself", cmp.Or(n.Prefix, kv.DefaultPrefix))
+		"again by itself", cmp.Or(n.Etcd.Prefix, kv.DefaultPrefix))
 	if what == kv.TheUser {
 		advice = "see that --etcd-user and the content of --etcd-password-file are what etcd knows; the file is read again at the next try"
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,40 +13,44 @@ import (
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/metrics"
-	"github.com/berth-ipam/berth/netops"
 )
 
-// Options are what the parts of an agent know of their node, and what they work on.
+// Options are what an agent's parts know of their node from the start.
 type Options struct {
 	Name    string // of the node in the cluster
 	Address string // where operators find this node; only shown
-	Machine string
-	Boot    string
-	Version string   // the program's
-	Alone   bool     // etcd is embedded in this machine's agent, and no other node uses it
-	Prefix  string   // of all keys in etcd; empty: the default
-	Etcd    []string // etcd's endpoints
-	Spool   string   // the directory of DELs that reached no agent
+	Machine string // identifies the machine
+	Boot    string // identifies the boot of the machine's containers
+	Version string // the program's
+	RunDir  string // the socket, the journal and the spool
+	Etcd    kv.Options
+	Alone   bool // etcd is embedded in this machine's agent, and no other node uses it
 	Log     *zap.Logger
-
-	Journal  *journal.Journal
-	Kernel   *netops.Kernel
-	Store    *lease.Node
-	Metrics  *metrics.Metrics
-	Findings *findings.Board
+	Clock   clock.Clock // a field that is nil: the machine's
 }
+
+// Spool is the directory of DELs that reached no agent.
+func (o *Options) Spool() string { return filepath.Join(o.RunDir, "spool") }
 
 // A Node is what all parts of an agent share: what they work on, the configuration, the session and its rights, the gate, and the
 // attachments' locks. Its signals go to the member keeper.
 type Node struct {
 	Options
+
+	Journal  *journal.Journal
+	Store    *lease.Node
+	Metrics  *metrics.Metrics
+	Findings *findings.Board
+	kernel   Kernel
 
 	Gate       Gate // an ADD commits only under the session that it chose by
 	Rights     *session.Rights
@@ -75,6 +80,7 @@ const parallel = 64
 
 // New makes what an agent's parts share. Nothing can be allocated until Ready.
 func New(o Options) *Node {
+	o.Clock = o.Clock.OrMachine()
 	n := &Node{Options: o, Rights: session.NewRights(wire.Boottime), Slots: NewSlots(parallel)}
 	for _, s := range []*task.Signal{&n.Lost, &n.Untrusted, &n.Reassert, &n.Repairing} {
 		*s = task.NewSignal()

@@ -78,4 +78,4 @@ func (n *Node) Damaged(err error) bool {
 func (n *Node) ClearDamaged(key string) { n.Findings.Clear(recordDamaged, key) }
 
 // Key is where a record is in etcd.
-func (n *Node) Key(k kv.Key) string { return kv.NewKeys(n.Prefix).Of(k) }
+func (n *Node) Key(k kv.Key) string { return kv.NewKeys(n.Etcd.Prefix).Of(k) }

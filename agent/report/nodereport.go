@@ -91,11 +91,11 @@ func (re *Reporter) heldAttachments() []record.HeldAttachment {
 
 // heldPorts joins the links with the classes' members. A port that no attachment should have is named by its alias.
 func (re *Reporter) heldPorts(attachments []record.HeldAttachment) ([]record.HeldPort, error) {
-	links, err := re.Kernel.Ports()
+	links, err := re.Kernel().Ports()
 	if err != nil {
 		return nil, err
 	}
-	classes, err := re.Kernel.Classes()
+	classes, err := re.Kernel().Classes()
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (re *Reporter) heldSpaces() []record.HeldSpace {
 }
 
 func (re *Reporter) badNotes() (bad []record.BadNote, err error) {
-	notes, err := wire.ReadNotes(re.Spool)
+	notes, err := wire.ReadNotes(re.Spool())
 	for _, n := range notes {
 		if n.Err != nil {
 			bad = append(bad, record.BadNote{Path: n.Path, Reason: n.Err.Error()})

@@ -56,7 +56,7 @@ func (k *Keeper) keepRunDir(ctx context.Context) error {
 
 // reportMissingEtcd reports that the socket of embedded etcd is gone, which only etcd itself can make.
 func (k *Keeper) reportMissingEtcd() {
-	for _, endpoint := range k.Etcd {
+	for _, endpoint := range k.Etcd.Endpoints {
 		path, is := strings.CutPrefix(endpoint, "unix://")
 		if !is {
 			continue

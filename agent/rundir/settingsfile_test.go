@@ -11,7 +11,8 @@ import (
 )
 
 func TestASettingsFileThatWasChangedAfterTheStartIsToldUntilTheNextStart(t *testing.T) {
-	a := &Keeper{Node: node.New(node.Options{Findings: findings.New(func(findings.Finding, bool) {})})}
+	a := &Keeper{Node: node.New(node.Options{})}
+	a.Findings = findings.New(func(findings.Finding, bool) {})
 	a.settingsFile = filepath.Join(t.TempDir(), "berthd.env")
 	then, err := stateOf(a.settingsFile) // there is none yet
 	if err != nil {

@@ -3,6 +3,7 @@ package update
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -263,9 +264,9 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	pool := config.Pools[e.Pool]
 	next := *e
 	next.Wiring, next.Revision = plan.Rewired(e.Wiring, &pool), config.Revision
-	ns, err := u.openNamespace(e)
+	ns, err := u.Kernel().FindNamespace(e.Netns, e.Inode) // none is kept open, because an open namespace stays alive
 	if err != nil {
-		return err
+		return fmt.Errorf("the network namespace of %s: %w: let the agent share the host's /run and process ids", at, err)
 	}
 	defer ns.Close()
 	if !next.Wiring.Unsure {
@@ -275,7 +276,7 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	}
 	to, from := plan.Port(&next, &pool), plan.Port(e, &pool)
 	to.Netns, from.Netns = ns, ns
-	if err := u.Kernel.Update(to, from); err != nil {
+	if err := u.Kernel().Update(to, from); err != nil {
 		return err
 	}
 	u.Gate.Shared(func() { err = u.Journal.Change(&next) })

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"os"
 
+	"go.uber.org/zap"
+
 	"github.com/berth-ipam/berth/agent/exclusive"
 	"github.com/berth-ipam/berth/netops/hold"
-	"go.uber.org/zap"
 )
 
 // locks are what this agent has exclusively. The kernel releases them when the process ends.
@@ -27,7 +28,7 @@ func (o *options) lock(log *zap.Logger) (held locks, err error) {
 			held.release()
 		}
 	}()
-	self := fmt.Sprintf("the agent of node %s (process %d, run directory %s)", o.agent.Node, os.Getpid(), o.agent.RunDir)
+	self := fmt.Sprintf("the agent of node %s (process %d, run directory %s)", o.agent.Name, os.Getpid(), o.agent.RunDir)
 	if err := held.directory(o.agent.RunDir, self, "--run-dir"); err != nil {
 		return held, err
 	}

@@ -74,9 +74,6 @@ func run(o *options) error {
 		o.agent.Alone = len(o.embeddedListen) == 0
 		log.Info("serving an etcd of this machine's own", zap.Strings("endpoints", server.Endpoints()), zap.String("data", o.dataDir))
 	}
-	if err := o.identify(); err != nil {
-		return err
-	}
 	o.agent.Log, o.agent.Etcd = log, *o.etcd
 	o.agent.Ready = func() {
 		if err := supervisor.serving(); err != nil {
@@ -87,6 +84,6 @@ func run(o *options) error {
 	if err != nil {
 		return err
 	}
-	log.Info("agent", zap.String("node", o.agent.Node), zap.String("socket", o.agent.Socket()), zap.String("version", version))
+	log.Info("agent", zap.String("node", o.agent.Name), zap.String("socket", o.agent.Socket()), zap.String("version", version))
 	return errors.Join(a.Run(ctx), a.Close())
 }

@@ -32,7 +32,7 @@ func parse(args []string) (*options, error) {
 	fs := pflag.NewFlagSet("berthd", pflag.ContinueOnError)
 	o := &options{etcd: flags.Etcd(fs)}
 	host, _ := os.Hostname() // empty: --node is missing, and checked below
-	fs.StringVar(&o.agent.Node, "node", host, "this node's `name` in the cluster")
+	fs.StringVar(&o.agent.Name, "node", host, "this node's `name` in the cluster")
 	fs.StringVar(&o.agent.Address, "node-address", "", "`address` under which this node is shown to people")
 	fs.StringVar(&o.agent.Machine, "machine", "", "`identity` of this machine, for tests and for clones that have nothing else to "+
 		"tell them apart; empty: its machine id with its product UUID")
@@ -73,7 +73,7 @@ func parse(args []string) (*options, error) {
 }
 
 func (o *options) check() error {
-	if err := record.ValidNode("--node", o.agent.Node); err != nil {
+	if err := record.ValidNode("--node", o.agent.Name); err != nil {
 		return fmt.Errorf("%w: choose another name with --node, which is the machine's host name where it is not given", err)
 	}
 	if err := nodeAddress(o.agent.Address); err != nil {
@@ -115,22 +115,9 @@ func (o *options) checkEtcd() error {
 	return etcd.Check()
 }
 
-// identify finds this machine and its boot, where the flags do not name them.
-func (o *options) identify() (err error) {
-	if o.agent.Machine == "" {
-		if o.agent.Machine, err = agent.Machine(); err != nil {
-			return err
-		}
-	}
-	if o.agent.Boot == "" {
-		o.agent.Boot, err = agent.Boot()
-	}
-	return err
-}
-
 func (o *options) embedded(log *zap.Logger) embedded.Options {
 	return embedded.Options{
-		Dir: filepath.Join(o.dataDir, "etcd"), Name: o.agent.Node, ListenUnix: flags.EtcdSocket(o.agent.RunDir),
+		Dir: filepath.Join(o.dataDir, "etcd"), Name: o.agent.Name, ListenUnix: flags.EtcdSocket(o.agent.RunDir),
 		ListenClient: o.embeddedListen, Log: log,
 	}
 }

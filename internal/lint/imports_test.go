@@ -116,7 +116,7 @@ var rules = map[string]rule{
 	"agent/node": {
 		ours: []string{"internal/lockorder", "agent/findings", "agent/journal", "lease", "lease/config", "lease/kv",
 			"lease/record", "lease/session", "allocator",
-			"allocator/ipam", "internal/broken", "internal/task", "internal/wire", "metrics", "netops"},
+			"allocator/ipam", "internal/broken", "internal/clock", "internal/task", "internal/wire", "metrics", "netops"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
 	},
 	"agent/isolation": {

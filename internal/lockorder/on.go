@@ -87,6 +87,18 @@ func Attachment() (released func()) { return take(attachment) }
 // Slot is Attachment for a worker slot.
 func Slot() (released func()) { return take(slot) }
 
+// Calls says that the goroutine is about to call the kernel or etcd, which may take long. Who holds a lock of a line that spans no
+// call panics.
+func Calls(what string) {
+	held.Lock()
+	defer held.Unlock()
+	for _, h := range held.by[goroutine()] {
+		if h == book || h == spaces || h == subject {
+			panic(fmt.Sprintf("lockorder: %s is called by who holds %s", what, names[h]))
+		}
+	}
+}
+
 // A line is that of a type of lock.
 type line interface{ line() int }
 

@@ -46,6 +46,20 @@ func TestALockOfAnEarlierOrTheSameLineIsNotTaken(t *testing.T) {
 	}
 }
 
+func TestNobodyCallsTheKernelUnderALockThatOthersWaitForAtOnce(t *testing.T) {
+	var h Host
+	var g Gate
+	var p Spaces
+	var s Subject
+	calls := func() { Calls("the kernel") }
+	if broken(t, func() { h.RLock(); defer h.RUnlock(); g.RLock(); defer g.RUnlock(); calls() }) {
+		t.Error("the host's order or the gate spans no call")
+	}
+	if !broken(t, func() { p.Lock(); defer p.Unlock(); calls() }) || !broken(t, func() { s.Lock(); defer s.Unlock(); calls() }) {
+		t.Error("the kernel is called under a lock that spans no call")
+	}
+}
+
 func TestAnotherGoroutinesLocksAreItsOwn(t *testing.T) {
 	var s Subject
 	var g Gate
