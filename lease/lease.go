@@ -59,7 +59,7 @@ func OpenNode(o kv.Options) (*Node, error) {
 	}
 	reservations, settings := reservation.New(c), config.New(c)
 	return &Node{
-		KV: c, Sessions: session.New(c, o.Now), Blocks: block.New(c, reservations.LearnBlocks), Reservations: reservations,
+		KV: c, Sessions: session.New(c), Blocks: block.New(c, reservations.LearnBlocks), Reservations: reservations,
 		Config: settings, Former: config.NewFormerGateways(settings), Rollout: rollout.New(c, settings),
 	}, nil
 }

@@ -1,18 +1,20 @@
 package netops
 
 import (
-	"crypto/rand"
 	"net"
 	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/berth-ipam/berth/internal/random"
 )
 
 // bridges remembers which bridges are configured as requested, until the kernel reports a change.
 type bridges struct {
 	ensuring sync.Mutex
+	random   *random.Source
 
 	mu    sync.Mutex
 	known map[string]*ensured
@@ -86,7 +88,7 @@ func (b *bridges) formerMAC(name string) net.HardwareAddr {
 			return mac
 		}
 	}
-	return randomMAC()
+	return randomMAC(b.random)
 }
 
 // remember keeps what the host has on a bridge that is as it should be.
@@ -147,9 +149,9 @@ func (b *bridges) comparing(name string) {
 }
 
 // randomMAC is a locally administered unicast MAC with another prefix than the containers' MACs.
-func randomMAC() net.HardwareAddr {
+func randomMAC(random *random.Source) net.HardwareAddr {
 	mac := make(net.HardwareAddr, 6)
-	_, _ = rand.Read(mac)
+	random.Fill(mac)
 	mac[0] = 0xba
 	return mac
 }

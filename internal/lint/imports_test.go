@@ -55,7 +55,7 @@ var rules = map[string]rule{
 	"lease": {
 		ours: []string{"lease/admin", "lease/block", "lease/config", "lease/kv", "lease/reservation", "lease/rollout", "lease/session"},
 	},
-	"lease/kv":      {ours: []string{"allocator", "internal/task"}, others: etcd},
+	"lease/kv":      {ours: []string{"allocator", "internal/clock", "internal/random", "internal/task"}, others: etcd},
 	"lease/record":  {ours: []string{"lease/kv", "allocator", "allocator/ipam"}, others: etcd},
 	"lease/session": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/broken", "internal/task"}, others: etcd},
 	"lease/block":   {ours: []string{"lease/kv", "lease/record", "lease/session", "allocator"}, others: etcd},
@@ -81,7 +81,7 @@ var rules = map[string]rule{
 		others: etcd,
 	},
 	"netops": {
-		ours:   []string{"netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
+		ours:   []string{"internal/random", "netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
 		others: []string{"golang.org/x/sys/", "github.com/google/nftables"},
 	},
 	"netops/rtnl":  {others: []string{"golang.org/x/sys/", "github.com/vishvananda/netlink/"}},

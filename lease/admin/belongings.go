@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -37,7 +36,7 @@ func (b *belongings) all() []belonging {
 
 // heldBy reads what a node has. Of a record that cannot be read nothing is taken; that it may be the node's is noted.
 func (s *Store) heldBy(ctx context.Context, name string) (b belongings, err error) {
-	now, owns := time.Now().UTC(), false
+	now, owns := s.kv.Clock.Wall(), false
 	blocks, blocksErr := kv.Each(ctx, s.kv, record.BlockCodec, func(pair *mvccpb.KeyValue, block record.Block) {
 		parts := len(block.Of(name))
 		owns = owns || parts > 0

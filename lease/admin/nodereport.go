@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,8 +77,8 @@ func (s *NodeReports) Request(ctx context.Context, q record.ReportRequest, patie
 func (s *NodeReports) place(
 	ctx context.Context, q record.ReportRequest, id clientv3.LeaseID,
 ) (slot string, at int64, live []string, err error) {
-	q.Asked, q.Slot, q.Revision = time.Now().UTC(), "", 0
-	for _, n := range rand.Perm(requestSlots) {
+	q.Asked, q.Slot, q.Revision = s.kv.Clock.Wall(), "", 0
+	for _, n := range s.kv.Random.Perm(requestSlots) {
 		slot = strconv.Itoa(n + 1)
 		p, err := s.placeIn(ctx, slot, q, id, 0)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,7 +17,7 @@ import (
 // Demand tells all nodes that this one waits for addresses of a pool. It stays until it is met or withdrawn, or the session ends,
 // and replaces the node's former demand of the pool. It fails with an error that ends the session.
 func Demand(ctx context.Context, x *session.Session, d record.Demand) (record.Demand, error) {
-	d.Node, d.Since = x.Name(), time.Now().UTC()
+	d.Node, d.Since = x.Name(), x.KV().Clock.Wall()
 	t := x.Fenced("demand")
 	t.Then(kv.Put(x.KV().Keys.Demand(d.Pool, d.Node), d, clientv3.WithLease(x.Lease())))
 	if err := x.KV().Require(ctx, t); err != nil {

@@ -52,7 +52,7 @@ func (s *Editor) guarded(ctx context.Context, base, next *Config, pools []string
 // changed meanwhile. Former gateways that agents have freed meanwhile are no conflict: the change is rebased.
 func (s *Editor) commit(ctx context.Context, prepare func() (change, error)) (*Config, error) {
 	const patience = 10 // how often what the change depends on may have changed
-	when := time.Now().UTC()
+	when := s.kv.Clock.Wall()
 	var freed *Config // the base after agents have freed former gateways
 	for try := 1; ; try++ {
 		c, err := prepare()

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
@@ -173,7 +172,7 @@ func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 		if hidden || there && !b.Stateful() || v.Has(assignmentKey(at)) || v.bad[v.Text(assignmentKey(at))] {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
 		}
-		r := record.Reservation{Identity: id, Since: time.Now().UTC(), Epoch: v.Revision} // greater than any that was before
+		r := record.Reservation{Identity: id, Since: v.now, Epoch: v.Revision} // greater than any that was before
 		switch has := v.held[at]; {
 		case len(has) > 1, len(has) == 1 && has[0].Identity() != id:
 			return nil, fmt.Sprintf("%s is another container's", at.Addr)

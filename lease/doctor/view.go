@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
@@ -21,6 +22,7 @@ type view struct {
 	*admin.State
 	answers map[string]record.NodeReport // of the nodes that have not settled anew since
 	silent  []string
+	now     time.Time
 
 	assignments  map[ipam.Address]record.Assignment
 	reservations map[ipam.Address]record.Reservation
@@ -48,6 +50,7 @@ func observe(ctx context.Context, s *lease.Operator, o Options, silent []string)
 		return nil, err
 	}
 	v := newView(state, answers, silent)
+	v.now = s.KV.Clock.Wall()
 	return v, v.recall(ctx, s)
 }
 

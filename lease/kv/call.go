@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/task"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 const (
@@ -48,7 +48,7 @@ func Retry[T any](ctx context.Context, c *Client, patience time.Duration, call f
 			return answer, err
 		}
 		if c.login != nil {
-			c.diagnosis.begin(c.login.options)
+			c.diagnosis.begin(c.login.network)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func (c *Client) Commit(ctx context.Context, n int, t *Txn) error {
 func (c *Client) Execute(ctx context.Context, t *Txn) error {
 	for n := 1; ; n++ {
 		err := c.Commit(ctx, n, t)
-		if err == nil || !ShouldRetry(ctx, n, err) {
+		if err == nil || !c.ShouldRetry(ctx, n, err) {
 			return err
 		}
 	}
@@ -182,11 +182,11 @@ func (c *Client) Failed(operation string, err error) error {
 
 // ShouldRetry reports whether a transaction that failed for the nth time, from 1, is to be sent again: after errors that leave
 // open whether it was, or still will be, carried out. It pauses before it returns true.
-func ShouldRetry(ctx context.Context, n int, err error) bool {
+func (c *Client) ShouldRetry(ctx context.Context, n int, err error) bool {
 	if n >= repeats || !ambiguous(err) {
 		return false
 	}
-	return task.Pause(ctx, rand.N(firstPause<<n)) == nil
+	return task.Pause(ctx, c.Random.Below(firstPause<<n)) == nil
 }
 
 // Unavailable reports whether an error says that etcd did not answer.

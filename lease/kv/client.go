@@ -8,10 +8,6 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -20,11 +16,11 @@ import (
 // user's name its making asks etcd; and made anew where etcd does not let it in any more, by the password that the file has then.
 type login struct {
 	options Options
-	dial    []grpc.DialOption
+	network Network
 
 	mu       sync.Mutex
 	closed   bool
-	client   *clientv3.Client
+	client   Etcd
 	refused  error         // why etcd let nobody in by password; nil: it did
 	password string        // the one it was about
 	wait     time.Duration // how long etcd is not asked again for the same password: it takes much of its time
@@ -38,20 +34,15 @@ const (
 )
 
 func newLogin(o Options) *login {
-	l := &login{options: o}
-	l.dial = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-		// grpc's own waits grow to two minutes: too long after a restart of etcd.
-		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-		MinConnectTimeout: CallTime,
-	})}
-	if o.secure() {
-		l.dial = append(l.dial, grpc.WithTransportCredentials(newTransport(o)))
+	l := &login{options: o, network: o.Network}
+	if l.network == nil {
+		l.network = newEndpoints(o)
 	}
 	return l
 }
 
 // in is the client.
-func (l *login) in() (*clientv3.Client, error) {
+func (l *login) in() (Etcd, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.client != nil {
@@ -67,10 +58,7 @@ func (l *login) in() (*clientv3.Client, error) {
 	if l.refused != nil && password == l.password && time.Now().Before(l.again) {
 		return nil, l.refused
 	}
-	client, err := clientv3.New(clientv3.Config{
-		Endpoints: l.options.Endpoints, Username: l.options.User, Password: password, Logger: zap.NewNop(),
-		DialTimeout: CallTime, DialKeepAliveTime: 2 * CallTime, DialKeepAliveTimeout: CallTime, DialOptions: l.dial,
-	})
+	client, err := l.network.Connect(password)
 	switch {
 	case err == nil:
 		l.client, l.refused, l.wait = client, nil, 0
@@ -88,7 +76,7 @@ func (l *login) in() (*clientv3.Client, error) {
 }
 
 // out lets go of a client that etcd lets in no more: the password may be another by now. What it has under way ends.
-func (l *login) out(client *clientv3.Client) {
+func (l *login) out(client Etcd) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if client != nil && l.client == client {

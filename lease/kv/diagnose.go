@@ -29,12 +29,12 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() []error { return e.Each }
 
-// Reach connects to all endpoints at once, as etcd's client would. It succeeds when the first one answers, and else fails with
-// *UnreachableError, which has the reason of each.
+// Reach says why etcd cannot be reached: see Network.
 func (c *Client) Reach(ctx context.Context) error {
-	return c.login.options.reach(ctx)
+	return c.login.network.Reach(ctx)
 }
 
+// reach connects to all endpoints at once, as etcd's client would. *UnreachableError has the reason of each.
 func (o Options) reach(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -218,7 +218,7 @@ const (
 )
 
 // begin probes the endpoints, unless that was done a moment ago.
-func (d *diagnosis) begin(o Options) {
+func (d *diagnosis) begin(network Network) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.busy || time.Since(d.when) < diagnoseTime {
@@ -228,7 +228,7 @@ func (d *diagnosis) begin(o Options) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), diagnoseTime)
 		defer cancel()
-		err := o.reach(ctx)
+		err := network.Reach(ctx)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.busy, d.when, d.cause = false, time.Now(), err

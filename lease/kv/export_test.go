@@ -25,14 +25,19 @@ func (c *Client) FirstTry() time.Duration { return c.firstTry() }
 // Options are those by which the client logs in.
 func (c *Client) Options() *Options { return &c.login.options }
 
-// DialWith makes connections with one more option.
-func (c *Client) DialWith(o grpc.DialOption) { c.login.dial = append(c.login.dial, o) }
+func NewEndpoints(o Options) Network { return newEndpoints(o) }
 
-func (c *Client) HasUsers(ctx context.Context, client *clientv3.Client) bool {
+// DialWith makes connections with one more option.
+func (c *Client) DialWith(o grpc.DialOption) {
+	e := c.login.network.(*endpoints)
+	e.dial = append(e.dial, o)
+}
+
+func (c *Client) HasUsers(ctx context.Context, client Etcd) bool {
 	return c.hasUsers(ctx, client)
 }
 
-func (c *Client) JudgeReleases(ctx context.Context, client *clientv3.Client, versions []string, errs []error) ([]*ReleaseWarning, error) {
+func (c *Client) JudgeReleases(ctx context.Context, client Etcd, versions []string, errs []error) ([]*ReleaseWarning, error) {
 	return c.judgeReleases(ctx, client, versions, errs)
 }
 

@@ -3,14 +3,14 @@ package kv
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/task"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // An Update is what has become of the records of one kind.
@@ -54,7 +54,7 @@ func (c *Client) EachIncarnation(ctx context.Context, f func(ctx context.Context
 		within, incarnation, end := c.Incarnation.during(ctx)
 		f(within, incarnation)
 		end()
-		_ = task.Pause(ctx, rand.N(rereadWithin))
+		_ = task.Pause(ctx, c.Random.Below(rereadWithin))
 	}
 	return ctx.Err()
 }

@@ -5,20 +5,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"github.com/berth-ipam/berth/internal/clock"
+	"github.com/berth-ipam/berth/internal/random"
 )
 
 // Options say how etcd is reached.
 type Options struct {
 	Endpoints         []string
-	Prefix            string               // of all keys; empty: DefaultPrefix
-	CACert, Cert, Key string               // files, which are read anew for each connection, so they can be renewed
-	User              string               // with PasswordFile: etcd's own authentication
-	PasswordFile      string               // read anew where etcd does not let the user in any more
-	Observe           Observer             // nil: not called
-	Access            Access               // nil: not called
-	Unreadable        func(*DamagedError)  // called with each record that Readable skips; nil: not called
-	Now               func() time.Duration // the time since boot, CLOCK_BOOTTIME; nil: the machine's
+	Prefix            string              // of all keys; empty: DefaultPrefix
+	CACert, Cert, Key string              // files, which are read anew for each connection, so they can be renewed
+	User              string              // with PasswordFile: etcd's own authentication
+	PasswordFile      string              // read anew where etcd does not let the user in any more
+	Observe           Observer            // nil: not called
+	Access            Access              // nil: not called
+	Unreadable        func(*DamagedError) // called with each record that Readable skips; nil: not called
+	Clock             clock.Clock         // what is nil: the machine's
+	Random            *random.Source      // nil: one of its own
+	Network           Network             // nil: by the endpoints
 }
 
 // An Observer is called after each transaction: what it was for, how long it took, whether a compare failed, and the error.
@@ -31,6 +34,8 @@ type Access func(what string, err error)
 // A Client is the way to etcd. It is safe for concurrent use.
 type Client struct {
 	Keys        Keys
+	Clock       clock.Clock
+	Random      *random.Source
 	observe     Observer
 	Unreadable  func(*DamagedError)
 	Incarnation Incarnation
@@ -48,7 +53,8 @@ func Open(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		Keys: NewKeys(o.Prefix), observe: o.Observe, Unreadable: o.Unreadable, login: newLogin(o), access: access{notify: o.Access},
+		Keys: NewKeys(o.Prefix), Clock: o.Clock.OrMachine(), Random: o.Random.OrNew(), observe: o.Observe, Unreadable: o.Unreadable,
+		login: newLogin(o), access: access{notify: o.Access},
 	}
 	if c.Unreadable == nil {
 		c.Unreadable = func(*DamagedError) {}
@@ -64,11 +70,11 @@ func Open(o Options) (*Client, error) {
 func (c *Client) OnReset(f func()) { c.Reset = append(c.Reset, f) }
 
 // Etcd is the client.
-func (c *Client) Etcd() (*clientv3.Client, error) {
+func (c *Client) Etcd() (Etcd, error) {
 	client, err := c.login.in()
 	c.access.note(TheUser, err)
 	if err != nil && ambiguous(err) {
-		c.diagnosis.begin(c.login.options)
+		c.diagnosis.begin(c.login.network)
 	}
 	return client, err
 }
@@ -77,14 +83,14 @@ func (c *Client) Etcd() (*clientv3.Client, error) {
 func (c *Client) endpoints() string { return strings.Join(c.login.options.Endpoints, ", ") }
 
 // noteOutcome records how a call ended: whether etcd let this process in and let it do what it asked for.
-func (c *Client) noteOutcome(client *clientv3.Client, what string, err error) {
+func (c *Client) noteOutcome(client Etcd, what string, err error) {
 	c.access.note(what, err)
 	switch {
 	case err == nil:
 	case unauthenticated(err):
 		c.login.out(client)
 	case ambiguous(err):
-		c.diagnosis.begin(c.login.options)
+		c.diagnosis.begin(c.login.network)
 	}
 }
 

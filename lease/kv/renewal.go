@@ -62,7 +62,7 @@ func (r *Renewal) open(ctx context.Context) error {
 	}
 	whole, end := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, end)
-	stream, err := pb.NewLeaseClient(client.ActiveConnection()).LeaseKeepAlive(whole)
+	stream, err := client.Renewals(whole)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}

@@ -227,7 +227,8 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 	for who, s := range map[string]*lab.Store{"the viewer": viewer, "the agent": agent} {
 		client, err := s.KV.Etcd()
 		l.Check(err)
-		if _, err := client.Put(t.Context(), s.KV.Keys.Settings(), "{}"); !kv.Refused(err) {
+		put := clientv3.OpPut(s.KV.Keys.Settings(), "{}")
+		if _, err := client.Txn(t.Context()).Then(put).Commit(); !kv.Refused(err) {
 			t.Errorf("%s changes the settings: %v", who, err)
 		}
 	}

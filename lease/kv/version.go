@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 )
 
@@ -77,7 +76,7 @@ func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, 
 }
 
 // versionOf asks one endpoint.
-func (c *Client) versionOf(ctx context.Context, client *clientv3.Client, endpoint string) (string, error) {
+func (c *Client) versionOf(ctx context.Context, client Etcd, endpoint string) (string, error) {
 	response, err := client.Status(ctx, endpoint)
 	switch {
 	case versionRefused(err):
@@ -93,7 +92,7 @@ func versionRefused(err error) bool { return errors.Is(err, rpctypes.ErrPermissi
 
 // judgeReleases decides by the endpoints' answers. An endpoint that did not answer has an error and is passed over.
 func (c *Client) judgeReleases(
-	ctx context.Context, client *clientv3.Client, versions []string, errs []error,
+	ctx context.Context, client Etcd, versions []string, errs []error,
 ) (warnings []*ReleaseWarning, err error) {
 	authenticated := sync.OnceValue(func() bool { return c.hasUsers(ctx, client) })
 	for i, endpoint := range c.login.options.Endpoints {
@@ -112,7 +111,7 @@ func (c *Client) judgeReleases(
 
 // hasUsers reports whether etcd's authentication is in use: by a name and a password, or by the name in the client's
 // certificate. An etcd without it tells everybody so.
-func (c *Client) hasUsers(ctx context.Context, client *clientv3.Client) bool {
+func (c *Client) hasUsers(ctx context.Context, client Etcd) bool {
 	if c.login.options.User != "" {
 		return true
 	}

@@ -67,7 +67,7 @@ func OpenStore(o kv.Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{tool, session.New(tool.KV, o.Now), config.NewFormerGateways(tool.Config)}, nil
+	return &Store{tool, session.New(tool.KV), config.NewFormerGateways(tool.Config)}, nil
 }
 
 // Raw is an etcd client beside the stores, for what they would not do.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -108,7 +107,7 @@ func (s *asserted) plan() (t *kv.Txn, ok bool) {
 }
 
 func (s *asserted) write() *kv.Txn {
-	keys, now := s.x.KV().Keys, time.Now().UTC()
+	keys, now := s.x.KV().Keys, s.x.KV().Clock.Wall()
 	t := s.x.Fenced("assert reservation")
 	t.If(kv.Unchanged(keys.Identity(s.Identity), s.identity))
 	if s.identity == 0 {

@@ -39,7 +39,7 @@ func (d *Detachment) has(r record.Reservation) bool {
 // stays as it is; that is a success. Detaching gives nobody anything, so it needs no session and may come late. Where records
 // cannot be read it fails with *DetachError once all others are detached.
 func (s *Store) Detach(ctx context.Context, all []Detachment) error {
-	now, failed := time.Now().UTC(), map[int]error{}
+	now, failed := s.kv.Clock.Wall(), map[int]error{}
 	for at := 0; at < len(all); at += detachOps {
 		group := all[at:min(at+detachOps, len(all))]
 		if err := s.detach(ctx, group, now, func(n int, err error) { failed[at+n] = err }); err != nil {

@@ -116,7 +116,7 @@ func (r *call) run(ctx context.Context) error {
 		}
 		err = r.store.kv.Commit(ctx, lost, t)
 		switch {
-		case err != nil && kv.ShouldRetry(ctx, lost, err):
+		case err != nil && r.store.kv.ShouldRetry(ctx, lost, err):
 			lost++
 			continue
 		case err != nil:

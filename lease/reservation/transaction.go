@@ -3,7 +3,6 @@ package reservation
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -30,7 +29,7 @@ type slotReads struct{ reservation, block *kv.Read }
 func (m *member) transact(t *kv.Txn, s step) {
 	m.now = nest{Txn: t}
 	if s == write {
-		m.done = m.wanted(time.Now().UTC())
+		m.done = m.wanted(m.call.store.kv.Clock.Wall())
 		m.compare(t)
 		m.write(t)
 	}

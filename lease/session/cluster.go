@@ -98,7 +98,7 @@ func (s *Store) AcceptCluster(ctx context.Context, at ClusterState) error {
 	if err != nil || record == nil || record.ID == at.Cluster {
 		return err
 	}
-	next := withID(*record, at.Cluster)
+	next := withID(*record, at.Cluster, s.kv.Clock.Wall())
 	t := kv.Transact("accept cluster")
 	t.If(kv.Unchanged(s.kv.Keys.Cluster(), at.Revision))
 	t.Then(kv.Put(s.kv.Keys.Cluster(), next))
@@ -114,9 +114,9 @@ func Certain(keys kv.Keys, h *etcdserverpb.ResponseHeader, kvs []*mvccpb.KeyValu
 	return record.ID == kv.ClusterID(h.ClusterId), err
 }
 
-// withID is the record once the state is that of an etcd; without an id, once it is nobody's for certain.
-func withID(c record.Cluster, id string) record.Cluster {
-	next := record.Cluster{ID: id, Accepted: time.Now().UTC(), Incarnation: c.Incarnation, Former: slices.Clone(c.Former)}
+// withID is the record once the state is that of an etcd, from now on; without an id, once it is nobody's for certain.
+func withID(c record.Cluster, id string, now time.Time) record.Cluster {
+	next := record.Cluster{ID: id, Accepted: now, Incarnation: c.Incarnation, Former: slices.Clone(c.Former)}
 	if c.ID != "" && !slices.Contains(next.Former, c.ID) {
 		next.Former = append(next.Former, c.ID)
 	}

@@ -10,10 +10,8 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func Boottime() time.Duration { return boottime() }
-
 // Now is the time since boot by which the store's rights count.
-func (s *Store) Now() time.Duration { return s.now() }
+func (s *Store) Now() time.Duration { return s.kv.Clock.Boot() }
 
 func (s *Store) Entrant(me record.Node, lease clientv3.LeaseID) *Session { return s.entrant(me, lease) }
 

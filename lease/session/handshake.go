@@ -18,6 +18,7 @@ import (
 
 // A handshake is what Handshake reads from etcd, and what this process and its node remember.
 type handshake struct {
+	now     time.Time
 	past    Past
 	machine string
 
@@ -45,7 +46,7 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*han
 	if err != nil {
 		return nil, err
 	}
-	m := &handshake{past: past, machine: machine, header: t.Header, actual: kv.ClusterID(t.Header.ClusterId)}
+	m := &handshake{now: s.kv.Clock.Wall(), past: past, machine: machine, header: t.Header, actual: kv.ClusterID(t.Header.ClusterId)}
 	if cluster.Found() {
 		m.revision = cluster.Revision()
 		if m.record, err = record.ClusterCodec.Read(s.kv.Keys, cluster.KVs[0]); err != nil {
@@ -134,7 +135,7 @@ func (s *Store) erased(ctx context.Context, node string, generation, now int64) 
 func (m *handshake) verdict() (*record.Cluster, error) {
 	switch {
 	case m.revision == 0 && (m.past.Cluster == "" || m.past.Cluster == m.actual && !m.lost()):
-		return &record.Cluster{ID: m.actual, Accepted: withID(m.record, "").Accepted}, nil // the first to come
+		return &record.Cluster{ID: m.actual, Accepted: m.now}, nil // the first to come
 	case m.revision == 0:
 		return m.void(), nil // etcd was made anew, and containers still run
 	case m.unknown:
@@ -175,7 +176,7 @@ func (m *handshake) lost() bool {
 }
 
 func (m *handshake) void() *record.Cluster {
-	next := withID(m.record, "")
+	next := withID(m.record, "", m.now)
 	next.Incarnation = max(m.record.Incarnation, m.past.Incarnation) + 1
 	if c := m.past.Cluster; c != "" && c != m.actual && !slices.Contains(next.Former, c) {
 		next.Former = append(next.Former, c)

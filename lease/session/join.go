@@ -58,7 +58,7 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 				s.kv.Revoke(before.lease) // it holds no key any more
 			}
 			return x, nil
-		case err != nil && !kv.ShouldRetry(ctx, n, err):
+		case err != nil && !s.kv.ShouldRetry(ctx, n, err):
 			return nil, err
 		case n == joinTries:
 			return nil, errors.New("another agent keeps joining under the same name: give each its own node name")
@@ -68,7 +68,7 @@ func (s *Store) join(ctx context.Context, me record.Node) (session *Session, err
 
 // entrant is a session that has not joined yet: see enter.
 func (s *Store) entrant(me record.Node, lease clientv3.LeaseID) *Session {
-	return &Session{kv: s.kv, now: s.now, node: me, lease: lease, soon: make(chan struct{}, 1)}
+	return &Session{kv: s.kv, node: me, lease: lease, soon: make(chan struct{}, 1)}
 }
 
 func validNode(me record.Node) error {
@@ -164,7 +164,7 @@ func (x *Session) enter(ctx context.Context, n int, b Registration) (joined bool
 	t := kv.Transact("join")
 	t.If(kv.Unchanged(keys.Node(name), b.NodeRevision), kv.Unchanged(keys.Session(name), b.SessionRevision))
 	t.If(kv.Unchanged(keys.Cluster(), b.cluster))
-	t.Then(kv.Put(keys.Node(name), x.node), kv.Put(keys.Session(name), record.Presence{Since: time.Now().UTC()}, clientv3.WithLease(x.lease)))
+	t.Then(kv.Put(keys.Node(name), x.node), kv.Put(keys.Session(name), record.Presence{Since: x.kv.Clock.Wall()}, clientv3.WithLease(x.lease)))
 	status := t.Read(keys.Status(name))
 	if err := x.kv.Commit(ctx, n, t); err != nil || !t.Done {
 		return false, err

@@ -18,10 +18,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
-	"github.com/berth-ipam/berth/lease/session"
 )
 
 // A process is a member of an etcd of the release that BERTH_ETCD names.
@@ -179,7 +179,7 @@ func proveBy(l *lab.Lab, stores []*lab.Store, x *lab.Joined, pause, resume func(
 		for range 4 {
 			readers.Go(func() {
 				for ctx.Err() == nil {
-					sent := session.Boottime()
+					sent := clock.Boottime()
 					t := kv.Transact("prove session")
 					x.Judge(t)
 					if s.KV.Query(ctx, kv.CallTime, t) != nil {

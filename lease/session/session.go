@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,6 @@ const renewals = 5
 // A Session is a node's membership of the cluster, from one Join to the next. It is safe for concurrent use.
 type Session struct {
 	kv         *kv.Client
-	now        func() time.Duration // the time since boot
 	node       record.Node
 	generation int64 // the mod revision of the node's key, and of the session's: one transaction wrote both
 	lease      clientv3.LeaseID
@@ -162,7 +160,7 @@ func (x *Session) Keep(ctx context.Context, prover Prover) error {
 		case Over(err):
 			return err
 		default:
-			err = x.rest(ctx, interval/2+rand.N(interval/2))
+			err = x.rest(ctx, interval/2+x.kv.Random.Below(interval/2))
 		}
 		if err != nil {
 			return err
@@ -212,7 +210,7 @@ func (x *Session) prove(ctx context.Context, renewal *kv.Renewal, prover Prover,
 	if err := prover.Arm(); err != nil {
 		return 0, err
 	}
-	sent = x.now()
+	sent = x.kv.Clock.Boot()
 	t := kv.Transact("prove session")
 	x.judge(t)
 	status := t.Else(x.kv.Keys.Status(x.node.Name), clientv3.WithKeysOnly())

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
@@ -28,13 +29,13 @@ func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
 	proofs := make(chan time.Duration, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	before := session.Boottime()
+	before := clock.Boottime()
 	go func() { ended <- x.Keep(ctx, lab.Told(func(sent time.Duration) { proofs <- sent })) }()
 	last := before
 	for end := before + 2*time.Duration(x.Node().Session); last < end; {
 		sent := <-proofs
-		if sent < last || sent > session.Boottime() {
-			t.Fatalf("a proof was sent at %s, after one at %s, before %s", sent, last, session.Boottime())
+		if sent < last || sent > clock.Boottime() {
+			t.Fatalf("a proof was sent at %s, after one at %s, before %s", sent, last, clock.Boottime())
 		}
 		last = sent
 	}
@@ -53,12 +54,12 @@ func TestANodeIsAliveWhileItsSessionIsKept(t *testing.T) {
 
 func TestAProofCountsFromBeforeItsReadWasSent(t *testing.T) {
 	l := lab.New(t)
-	var clock atomic.Int64
+	var now atomic.Int64
 	s := l.Store(func(o *kv.Options) {
-		o.Now = func() time.Duration { return time.Duration(clock.Load()) }
+		o.Clock.Boot = func() time.Duration { return time.Duration(now.Load()) }
 		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
 			if operation == "prove session" {
-				clock.Add(1) // the answer is here
+				now.Add(1) // the answer is here
 			}
 		}
 	})
@@ -69,8 +70,8 @@ func TestAProofCountsFromBeforeItsReadWasSent(t *testing.T) {
 		}
 		cancel()
 	}))
-	if clock.Load() != 1 {
-		t.Errorf("the clock is at %d", clock.Load())
+	if now.Load() != 1 {
+		t.Errorf("the clock is at %d", now.Load())
 	}
 }
 

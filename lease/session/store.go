@@ -1,10 +1,6 @@
 package session
 
-import (
-	"time"
-
-	"github.com/berth-ipam/berth/lease/kv"
-)
+import "github.com/berth-ipam/berth/lease/kv"
 
 // A Directory is which nodes there are, and which of them have a session, as etcd has it.
 type Directory struct{ kv *kv.Client }
@@ -15,15 +11,9 @@ func NewDirectory(kv *kv.Client) *Directory { return &Directory{kv} }
 // A Store is what a node needs of the directory to be in it itself: it joins, and finds out whose state etcd has.
 type Store struct {
 	*Directory
-	now     func() time.Duration // the time since boot
 	deleted deletions
 	onReset func(ClusterState) // called when another incarnation has begun; nil: not called
 }
 
-// New counts rights by now, the time since boot, CLOCK_BOOTTIME; nil: the machine's.
-func New(kv *kv.Client, now func() time.Duration) *Store {
-	if now == nil {
-		now = boottime
-	}
-	return &Store{Directory: NewDirectory(kv), now: now}
-}
+// New is the store of a client, by whose clock rights count.
+func New(kv *kv.Client) *Store { return &Store{Directory: NewDirectory(kv)} }

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -14,7 +13,7 @@ import (
 // WriteTombstone replaces a node's record by a tombstone and ends its session, if both are as b says. It returns the tombstone's
 // revision.
 func WriteTombstone(ctx context.Context, c *kv.Client, name string, b Registration) (int64, error) {
-	now := time.Now().UTC()
+	now := c.Clock.Wall()
 	tombstone := record.Node{Name: name, Removed: &now}
 	if b.Node != nil {
 		tombstone.Fencing, tombstone.Started = b.Node.Fencing, b.Node.Started
