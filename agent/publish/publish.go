@@ -50,9 +50,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 const heartbeat = 3 * time.Second
 
 // statusShown reports whether there is nothing to write: etcd has the status, or the node has no session.
-func (p *Publisher) statusShown() bool {
+func (p *Publisher) statusShown(ctx context.Context) bool {
 	session := p.Gate.Session()
-	return session == nil || rollout.Shows(session, p.status())
+	return session == nil || rollout.Shows(ctx, session, p.status())
 }
 
 // publishAll writes assignments and the node's status as they change.
@@ -65,7 +65,7 @@ func (p *Publisher) publishAll(ctx context.Context) error {
 			return nil
 		case <-p.backlog.Signal:
 		case <-beat.C:
-			if p.statusShown() {
+			if p.statusShown(ctx) {
 				continue
 			}
 		}

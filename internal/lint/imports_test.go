@@ -55,7 +55,7 @@ var rules = map[string]rule{
 	"lease": {
 		ours: []string{"lease/admin", "lease/block", "lease/config", "lease/kv", "lease/reservation", "lease/rollout", "lease/session"},
 	},
-	"lease/kv":      {ours: []string{"allocator", "internal/clock", "internal/random", "internal/task"}, others: etcd},
+	"lease/kv":      {ours: []string{"allocator", "internal/clock", "internal/lockorder", "internal/random", "internal/task"}, others: etcd},
 	"lease/record":  {ours: []string{"lease/kv", "allocator", "allocator/ipam"}, others: etcd},
 	"lease/session": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/broken", "internal/task"}, others: etcd},
 	"lease/block":   {ours: []string{"lease/kv", "lease/record", "lease/session", "allocator"}, others: etcd},

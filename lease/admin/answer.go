@@ -33,7 +33,7 @@ func FollowRequests(ctx context.Context, c *kv.Client, f func(record.ReportReque
 		}
 	}
 	return c.EachIncarnation(ctx, func(ctx context.Context, incarnation int) {
-		within := func(kv *mvccpb.KeyValue) { c.Incarnation.Within(incarnation, func() { handle(kv, incarnation) }) }
+		within := func(kv *mvccpb.KeyValue) { c.Incarnation.Within(ctx, incarnation, func() { handle(kv, incarnation) }) }
 		if revision, err := readRequests(ctx, c, within); err == nil {
 			watchRequests(ctx, c, revision, within)
 		}
@@ -60,7 +60,7 @@ func readRequests(ctx context.Context, c *kv.Client, handle func(*mvccpb.KeyValu
 
 // watchRequests returns when one of the watches or ctx ends.
 func watchRequests(ctx context.Context, c *kv.Client, revision int64, handle func(*mvccpb.KeyValue)) {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return
 	}

@@ -208,7 +208,7 @@ func (s *Store) Follow(ctx context.Context, f func(*Config), read func(error)) e
 		if err != nil {
 			return nil, err
 		}
-		goesOn := s.kv.Incarnation.Within(incarnation, func() {
+		goesOn := s.kv.Incarnation.Within(ctx, incarnation, func() {
 			if last == nil || incarnation != of || !c.Same(last) {
 				last, of = c, incarnation
 				f(c)

@@ -115,7 +115,7 @@ func (c *Client) Require(ctx context.Context, t *Txn) error {
 
 // send sends a transaction once, whichever incarnation answers.
 func (c *Client) send(ctx context.Context, t *Txn) error {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (c *Client) Scan(ctx context.Context, prefix string, options ...clientv3.Op
 func (c *Client) Read(
 	ctx context.Context, patience time.Duration, key string, options ...clientv3.OpOption,
 ) (*clientv3.GetResponse, error) {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return nil, err
 	}

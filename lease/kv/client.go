@@ -1,15 +1,17 @@
 package kv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // A login is the client that speaks with etcd, and by what it was let in. It is made when it is first needed, since with a
@@ -18,7 +20,7 @@ type login struct {
 	options Options
 	network Network
 
-	mu       sync.Mutex
+	mu       task.Lock // held while etcd is asked to let in
 	closed   bool
 	client   Etcd
 	refused  error         // why etcd let nobody in by password; nil: it did
@@ -34,7 +36,7 @@ const (
 )
 
 func newLogin(o Options) *login {
-	l := &login{options: o, network: o.Network}
+	l := &login{options: o, network: o.Network, mu: task.NewLock()}
 	if l.network == nil {
 		l.network = newEndpoints(o)
 	}
@@ -42,8 +44,10 @@ func newLogin(o Options) *login {
 }
 
 // in is the client.
-func (l *login) in() (Etcd, error) {
-	l.mu.Lock()
+func (l *login) in(ctx context.Context) (Etcd, error) {
+	if err := l.mu.Lock(ctx); err != nil {
+		return nil, err
+	}
 	defer l.mu.Unlock()
 	if l.client != nil {
 		return l.client, nil
@@ -77,24 +81,29 @@ func (l *login) in() (Etcd, error) {
 
 // out lets go of a client that etcd lets in no more: the password may be another by now. What it has under way ends.
 func (l *login) out(client Etcd) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if client != nil && l.client == client {
-		l.client = nil
-		go client.Close() // it waits for what is under way
-	}
+	l.alone(func() {
+		if client != nil && l.client == client {
+			l.client = nil
+			go client.Close() // it waits for what is under way
+		}
+	})
 }
 
 func (l *login) close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	if l.client == nil {
+	var client Etcd
+	l.alone(func() { client, l.client, l.closed = l.client, nil, true })
+	if client == nil {
 		return nil
 	}
-	client := l.client
-	l.client = nil
 	return client.Close()
+}
+
+// alone calls f, which is short, under the lock. Whoever has the lock gives it back when etcd lets in, or in CallTime.
+func (l *login) alone(f func()) {
+	if l.mu.Lock(context.Background()) == nil {
+		defer l.mu.Unlock()
+		f()
+	}
 }
 
 // unauthenticated reports that etcd does not let this user in.

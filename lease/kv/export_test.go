@@ -2,11 +2,12 @@ package kv
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 const HungTry = hungTry
@@ -41,7 +42,7 @@ func (c *Client) JudgeReleases(ctx context.Context, client Etcd, versions []stri
 	return c.judgeReleases(ctx, client, versions, errs)
 }
 
-func (i *Incarnation) Changing() *sync.RWMutex { return &i.changing }
+func (i *Incarnation) Changing() task.Lock { return i.changing }
 
 func UpdateOf[T any](keys Keys, codec Codec[T], events []*clientv3.Event) (Update[T], bool) {
 	return updateOf(keys, codec, events)

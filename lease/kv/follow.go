@@ -41,7 +41,7 @@ func Follow[T any](ctx context.Context, c *Client, codec Codec[T], f func(Update
 		}
 		c.Watch(ctx, c.Keys.Under(codec.Kind), revision, func(events []*clientv3.Event) bool {
 			u, ok := updateOf(c.Keys, codec, events)
-			return ok && c.Incarnation.Within(incarnation, func() { notify(u) })
+			return ok && c.Incarnation.Within(ctx, incarnation, func() { notify(u) })
 		})
 	})
 }
@@ -68,7 +68,7 @@ func readFull[T any](ctx context.Context, c *Client, codec Codec[T], incarnation
 	for _, kv := range response.Kvs {
 		u.set(codec, c.Keys, kv)
 	}
-	if !c.Incarnation.Within(incarnation, func() { f(u) }) {
+	if !c.Incarnation.Within(ctx, incarnation, func() { f(u) }) {
 		return 0, ErrStoreReset
 	}
 	return u.Revision, nil
@@ -76,7 +76,7 @@ func readFull[T any](ctx context.Context, c *Client, codec Codec[T], incarnation
 
 // Watch gives f what happens under a prefix after a revision, until ctx or the watch ends or f wants no more.
 func (c *Client) Watch(ctx context.Context, prefix string, revision int64, f func([]*clientv3.Event) bool) {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // ErrStoreReset says that etcd shows another history than before: it was restored, or made anew.
@@ -17,7 +19,9 @@ var ErrStoreReset = errors.New("lease: etcd is not the one it was: it was restor
 // that was restored from a snapshot, or made anew, is another incarnation, of which nothing that was learned in the former is
 // true. Every call fails with ErrStoreReset then until Adopt has begun the new one.
 type Incarnation struct {
-	changing sync.RWMutex // read-locked while followers are notified of what was read in this incarnation, locked while another begins
+	// changing is shared while followers are notified of what was read in this incarnation, which may take them calls, and held alone
+	// while another begins.
+	changing task.Lock
 
 	mu       sync.Mutex
 	number   int    // how many there were before
@@ -90,19 +94,22 @@ func (i *Incarnation) Compare(known int64, h *etcdserverpb.ResponseHeader, state
 }
 
 // Adopt goes on with this incarnation, or begins the one that an answer is of. All watches end with the former one, and no
-// follower is notified of anything before forget has returned.
-func (i *Incarnation) Adopt(h *etcdserverpb.ResponseHeader, state int64, goesOn bool, forget func()) {
+// follower is notified of anything before forget has returned. It fails where ctx ends before that begins.
+func (i *Incarnation) Adopt(ctx context.Context, h *etcdserverpb.ResponseHeader, state int64, goesOn bool, forget func()) error {
 	if goesOn {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.adopted, i.state = true, state
 		i.cluster, i.revision = h.ClusterId, max(i.revision, h.Revision) // it may be the first answer of all
-		return
+		return nil
 	}
-	i.changing.Lock()
+	if err := i.changing.Lock(ctx); err != nil {
+		return err
+	}
 	defer i.changing.Unlock()
 	i.begin(h, state)
 	forget()
+	return nil
 }
 
 func (i *Incarnation) begin(h *etcdserverpb.ResponseHeader, state int64) {
@@ -129,10 +136,12 @@ func (i *Incarnation) during(ctx context.Context) (_ context.Context, number int
 	return ctx, i.number, func() { stop(); cancel() }
 }
 
-// Within calls f, which notifies of what was read in an incarnation, while no other can begin. Where that incarnation has ended
-// it does not call f, and returns false.
-func (i *Incarnation) Within(number int, f func()) (goesOn bool) {
-	i.changing.RLock()
+// Within calls f, which notifies of what was read in an incarnation, while no other can begin. Where that incarnation has ended,
+// or ctx, it does not call f, and returns false.
+func (i *Incarnation) Within(ctx context.Context, number int, f func()) (goesOn bool) {
+	if i.changing.RLock(ctx) != nil {
+		return false
+	}
 	defer i.changing.RUnlock()
 	i.mu.Lock()
 	goesOn = number == i.number

@@ -1,12 +1,15 @@
 package kv
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/berth-ipam/berth/internal/clock"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/random"
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // Options say how etcd is reached.
@@ -54,7 +57,7 @@ func Open(o Options) (*Client, error) {
 	}
 	c := &Client{
 		Keys: NewKeys(o.Prefix), Clock: o.Clock.OrMachine(), Random: o.Random.OrNew(), observe: o.Observe, Unreadable: o.Unreadable,
-		login: newLogin(o), access: access{notify: o.Access},
+		Incarnation: Incarnation{changing: task.NewLock()}, login: newLogin(o), access: access{notify: o.Access},
 	}
 	if c.Unreadable == nil {
 		c.Unreadable = func(*DamagedError) {}
@@ -69,9 +72,10 @@ func Open(o Options) (*Client, error) {
 // be called before the client is used.
 func (c *Client) OnReset(f func()) { c.Reset = append(c.Reset, f) }
 
-// Etcd is the client.
-func (c *Client) Etcd() (Etcd, error) {
-	client, err := c.login.in()
+// Etcd is the client. Who asks for it is about to call etcd.
+func (c *Client) Etcd(ctx context.Context) (Etcd, error) {
+	lockorder.Calls("etcd")
+	client, err := c.login.in(ctx)
 	c.access.note(TheUser, err)
 	if err != nil && ambiguous(err) {
 		c.diagnosis.begin(c.login.network)

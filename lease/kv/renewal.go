@@ -56,7 +56,7 @@ func (r *Renewal) exchange(ctx context.Context) error {
 }
 
 func (r *Renewal) open(ctx context.Context) error {
-	client, err := r.client.Etcd()
+	client, err := r.client.Etcd(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func inTime(ctx context.Context, err error) error {
 
 // Remaining is how long an etcd lease lasts yet, in whole seconds; 0 or less: it is over.
 func (c *Client) Remaining(ctx context.Context, id clientv3.LeaseID) (time.Duration, error) {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +112,7 @@ func (c *Client) Remaining(ctx context.Context, id clientv3.LeaseID) (time.Durat
 
 // Grant makes a lease that lasts for a session.
 func (c *Client) Grant(ctx context.Context, session time.Duration) (clientv3.LeaseID, error) {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -129,11 +129,12 @@ func (c *Client) Grant(ctx context.Context, session time.Duration) (clientv3.Lea
 
 // Revoke ends a lease that no session uses. Where it cannot, the lease ends by itself.
 func (c *Client) Revoke(id clientv3.LeaseID) {
-	client, err := c.Etcd()
+	ctx := context.Background()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return
 	}
-	_, _ = Retry(context.Background(), c, CallTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
+	_, _ = Retry(ctx, c, CallTime, func(ctx context.Context) (*clientv3.LeaseRevokeResponse, error) {
 		return client.Revoke(ctx, id)
 	})
 }

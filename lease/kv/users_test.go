@@ -225,7 +225,7 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 		}
 	}
 	for who, s := range map[string]*lab.Store{"the viewer": viewer, "the agent": agent} {
-		client, err := s.KV.Etcd()
+		client, err := s.KV.Etcd(t.Context())
 		l.Check(err)
 		put := clientv3.OpPut(s.KV.Keys.Settings(), "{}")
 		if _, err := client.Txn(t.Context()).Then(put).Commit(); !kv.Refused(err) {

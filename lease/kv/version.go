@@ -56,7 +56,7 @@ func (e *ReleaseWarning) Error() string {
 // reads or leases. One that does not answer is passed over, unless none does. It warns of releases with known faults in their
 // authentication, where that is in use, and of members that do not tell theirs.
 func (c *Client) CheckRelease(ctx context.Context) (warnings []*ReleaseWarning, err error) {
-	client, err := c.Etcd()
+	client, err := c.Etcd(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 	s := l.Store(func(o *kv.Options) {
 		o.Endpoints = []string{o.Endpoints[0], "http://127.0.0.1:1", "http://127.0.0.1:2"}
 	})
-	client, err := s.KV.Etcd()
+	client, err := s.KV.Etcd(t.Context())
 	l.Check(err)
 	away := errors.New("away")
 	warnings, err := s.KV.JudgeReleases(t.Context(), client, []string{"3.6.13", "", ""}, []error{nil, away, rpctypes.ErrPermissionDenied})
@@ -67,7 +67,7 @@ func TestAReleaseWhoseUsersCanBeEvadedIsWarnedOfWhereThereAreUsers(t *testing.T)
 func TestWhetherEtcdHasUsersIsAskedOfEtcd(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
-	client, err := s.KV.Etcd()
+	client, err := s.KV.Etcd(t.Context())
 	l.Check(err)
 	if s.KV.HasUsers(t.Context(), client) {
 		t.Error("an etcd without users has some")
@@ -75,7 +75,7 @@ func TestWhetherEtcdHasUsersIsAskedOfEtcd(t *testing.T) {
 	l.Own()
 	withUsers(l, "secret")
 	s = l.Store()
-	client, err = s.KV.Etcd()
+	client, err = s.KV.Etcd(t.Context())
 	l.Check(err)
 	if !s.KV.HasUsers(t.Context(), client) {
 		t.Error("an etcd with users has none, says who has no name")

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -35,16 +35,16 @@ type Batch struct {
 type publisher struct {
 	session *session.Session
 
-	mu        sync.Mutex
-	counter   int64         // the mod revision of the node's status
-	published record.Status // what it says
-	batch     int64         // the number of the last batch that was tried
+	publishing task.Lock     // one batch after the other, each with its calls
+	counter    int64         // the mod revision of the node's status
+	published  record.Status // what it says
+	batch      int64         // the number of the last batch that was tried
 }
 
 // publisherOf is the one publisher that a session has.
 func publisherOf(x *session.Session) *publisher {
 	return x.Extra(func() any {
-		p := &publisher{session: x}
+		p := &publisher{session: x, publishing: task.NewLock()}
 		p.learn(x.Status())
 		return p
 	}).(*publisher)
@@ -56,11 +56,10 @@ func publisherOf(x *session.Session) *publisher {
 // fails with *block.LostError, session.ErrLost or session.ErrReplaced; a part may have been written then, and repeating is safe.
 func Publish(ctx context.Context, x *session.Session, batch Batch) error {
 	p := publisherOf(x)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	pieces, err := p.pieces(batch)
-	for i := 0; err == nil && i < len(pieces); i++ {
-		err = p.publish(ctx, pieces[i])
+	err := p.publishing.Lock(ctx)
+	if err == nil {
+		defer p.publishing.Unlock()
+		err = p.publishAll(ctx, batch)
 	}
 	if err != nil {
 		return fmt.Errorf("lease: publish for node %q: %w", x.Name(), err)
@@ -68,11 +67,22 @@ func Publish(ctx context.Context, x *session.Session, batch Batch) error {
 	return nil
 }
 
-// Shows reports whether the node's status in etcd, as the session wrote it last and as the last proof has seen it, is status.
-func Shows(x *session.Session, status record.Status) bool {
+func (p *publisher) publishAll(ctx context.Context, batch Batch) error {
+	pieces, err := p.pieces(batch)
+	for i := 0; err == nil && i < len(pieces); i++ {
+		err = p.publish(ctx, pieces[i])
+	}
+	return err
+}
+
+// Shows reports whether the node's status in etcd, as the session wrote it last and as the last proof has seen it, is status. It
+// waits for a batch that is under way; where ctx ends it does not know, and returns false.
+func Shows(ctx context.Context, x *session.Session, status record.Status) bool {
 	p := publisherOf(x)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if p.publishing.Lock(ctx) != nil {
+		return false
+	}
+	defer p.publishing.Unlock()
 	status.Batch = p.published.Batch
 	return x.StatusSeen() == p.counter && kv.Encode(status) == kv.Encode(p.published)
 }

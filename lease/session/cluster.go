@@ -64,8 +64,7 @@ func (s *Store) Handshake(ctx context.Context, node, machine string, past Past) 
 		at := ClusterState{
 			Cluster: m.actual, Incarnation: m.record.Incarnation, Revision: m.revision, Recovering: m.record.ID != m.actual, New: !m.goesOn,
 		}
-		s.kv.Incarnation.Adopt(m.header, m.record.Incarnation, m.goesOn, func() { s.forget(at) })
-		return at, nil
+		return at, s.kv.Incarnation.Adopt(ctx, m.header, m.record.Incarnation, m.goesOn, func() { s.forget(at) })
 	}
 	return ClusterState{}, errors.New("lease: the record of the cluster keeps changing: try again")
 }

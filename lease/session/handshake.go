@@ -112,7 +112,7 @@ func (s *Store) erased(ctx context.Context, node string, generation, now int64) 
 	if s.deleted.is(node, generation) {
 		return true, nil
 	}
-	client, err := s.kv.Etcd()
+	client, err := s.kv.Etcd(ctx)
 	if err != nil {
 		return false, err
 	}
