@@ -76,7 +76,8 @@ func New(o Options) (_ *Agent, err error) {
 	registry := prometheus.NewRegistry()
 	a.Findings = findings.New(a.logFinding)
 	a.Metrics = metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.Snapshot() })
-	if a.Journal, err = journal.Open(o.journal(), journal.Header{Node: o.Name, Boot: o.Boot, ID: randomID()}, wire.Boottime); err != nil {
+	header := journal.Header{Node: o.Name, Boot: o.Boot, ID: randomID()}
+	if a.Journal, err = journal.Open(a.Disk, o.journal(), header, wire.Boottime); err != nil {
 		return nil, err
 	}
 	if a.kernel, err = o.Kernel(); err != nil {

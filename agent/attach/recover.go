@@ -132,11 +132,11 @@ const unfinished = time.Minute
 // processNotes does the DELs that reached no agent. The socket listens already, so that no plugin writes another note. Etcd is
 // updated in the background. A note that fails stays, and delays no other.
 func (d *Detacher) processNotes() error {
-	notes, err := wire.ReadNotes(d.Spool())
+	notes, err := wire.ReadNotes(d.Disk, d.Spool())
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
 	}
-	failed := []error{wire.RemoveUnfinished(d.Spool(), int64(wire.Boottime()-unfinished))}
+	failed := []error{wire.RemoveUnfinished(d.Disk, d.Spool(), int64(wire.Boottime()-unfinished))}
 	for _, n := range notes {
 		if n.Err != nil {
 			d.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))
@@ -158,7 +158,7 @@ func (d *Detacher) processNote(n wire.NoteFile) error {
 		return fmt.Errorf("agent: delete %s for note %s: %w", at, n.Path, err)
 	}
 	d.Log.Info("did a DEL that reached no agent", zap.Stringer("attachment", at))
-	if err := n.Remove(); err != nil {
+	if err := d.Disk.Remove(n.Path); err != nil {
 		return fmt.Errorf("agent: remove note %s: %w", n.Path, err)
 	}
 	return nil

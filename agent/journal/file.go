@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/berth-ipam/berth/internal/disk"
 )
 
 const (
@@ -17,7 +16,7 @@ const (
 
 // file is one journal file: written lines, then space that reads as zeros.
 type file struct {
-	f     *os.File
+	f     disk.File
 	used  int64 // bytes written
 	size  int64 // bytes allocated
 	fresh int64 // bytes that the file began with
@@ -34,12 +33,12 @@ func encode(r *record) ([]byte, error) {
 
 // openFile passes every record to apply. What follows the last whole line is of a write that a crash has interrupted and that was
 // never answered; it is overwritten. A broken line with whole ones behind it is an error.
-func openFile(path string, apply func(*record)) (*file, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_CLOEXEC, 0)
+func openFile(d disk.Disk, path string, apply func(*record)) (*file, error) {
+	f, err := d.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path)
+	data, err := d.Read(path)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -77,8 +76,8 @@ func decode(line []byte) (*record, bool) {
 }
 
 // replaceFile writes lines and that much space behind them to a new file, and moves it to path.
-func replaceFile(path string, lines []byte, room int64) (*file, error) {
-	f, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_CLOEXEC, 0o600)
+func replaceFile(d disk.Disk, path string, lines []byte, room int64) (*file, error) {
+	f, err := d.Create(path + ".new")
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +87,11 @@ func replaceFile(path string, lines []byte, room int64) (*file, error) {
 		err = next.append(lines)
 	}
 	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = d.Rename(path+".new", path)
 	}
 	if err != nil {
 		f.Close()
-		os.Remove(path + ".new")
+		_ = d.Remove(path + ".new")
 		return nil, err
 	}
 	return next, nil
@@ -104,10 +103,10 @@ func (f *file) reserve(more int64) error {
 		return nil
 	}
 	size := (f.used+more)/chunk*chunk + chunk
-	err := unix.Fallocate(int(f.f.Fd()), 0, 0, size)
+	err := f.f.Allocate(size)
 	if err != nil { // the last bytes of a disk that is almost full
 		size = f.used + more
-		err = unix.Fallocate(int(f.f.Fd()), 0, 0, size)
+		err = f.f.Allocate(size)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: allocate %d bytes: %w", ErrNoRoom, size, err)

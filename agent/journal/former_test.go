@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/disk"
 )
 
 // The journal of an agent of the first release, that had four containers and ended one of them.
@@ -27,7 +28,7 @@ func TestTheJournalOfTheFormerReleaseIsRead(t *testing.T) {
 
 	path := filepath.Join(t.TempDir(), "journal")
 	must(t, os.WriteFile(path, text, 0o600))
-	j, err := Open(path, Header{Node: "n1", Boot: "b/net:[1]", ID: "another"}, func() allocator.Instant { return 0 })
+	j, err := Open(disk.Machine{}, path, Header{Node: "n1", Boot: "b/net:[1]", ID: "another"}, func() allocator.Instant { return 0 })
 	must(t, err)
 	defer j.Close()
 	if j.ID() != "116c6cf59a25684b" || j.Cluster().ID != "806c94cecc71a632" || j.Cluster().Generation != 3 {

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// disk is a directory of so many bytes, and fill takes up what is left of it, free gives it back.
-func disk(t *testing.T, bytes int) (dir string, fill, free func()) {
+// tmpfs is a directory of so many bytes, and fill takes up what is left of it, free gives it back.
+func tmpfs(t *testing.T, bytes int) (dir string, fill, free func()) {
 	t.Helper()
 	dir = t.TempDir()
 	must(t, unix.Mount("disk", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)))
@@ -58,7 +58,7 @@ func longest(i int, class allocator.Class) *Entry {
 
 func TestOnAFullDiskNothingNewIsHeldAndAllElseIsWritten(t *testing.T) {
 	for _, class := range []allocator.Class{allocator.Stateless, allocator.Stateful} {
-		dir, fill, free := disk(t, 4<<20)
+		dir, fill, free := tmpfs(t, 4<<20)
 		path := filepath.Join(dir, "journal")
 		j := open(t, path)
 		var held []*Entry
@@ -114,7 +114,7 @@ func because(reason string) Isolation {
 }
 
 func TestAFileThatIsBehindIsNotBuiltUponAndCatchesUp(t *testing.T) {
-	dir, fill, free := disk(t, 1<<20)
+	dir, fill, free := tmpfs(t, 1<<20)
 	path := filepath.Join(dir, "journal")
 	j := open(t, path)
 	must(t, j.Hold(entry(1, allocator.Stateful)))

@@ -13,9 +13,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/disk"
 )
 
 // ErrNoRoom says that the disk has no room for one more attachment. Releases still have theirs.
@@ -24,6 +24,7 @@ var ErrNoRoom = errors.New("journal: no room on the disk for one more attachment
 // A Journal is the table of this node's attachments, kept on a file. It is safe for concurrent use.
 type Journal struct {
 	Table
+	disk   disk.Disk
 	path   string
 	file   *file // under the table's lock, as the fields below
 	now    func() allocator.Instant
@@ -31,11 +32,11 @@ type Journal struct {
 	big    int64 // bytes above which a rewrite is tried again, after one that has failed
 }
 
-// Open reads the journal at path. Where there is none, or one of another boot, whose containers are gone, it begins a new one
+// Open reads the journal at path on a disk. Where there is none, or one of another boot, whose containers are gone, it begins a new one
 // with mine as its header. A journal of another node is an error.
-func Open(path string, mine Header, now func() allocator.Instant) (j *Journal, err error) {
-	j = &Journal{Table: Table{state: newState()}, path: path, now: now}
-	j.file, err = openFile(path, j.state.apply)
+func Open(d disk.Disk, path string, mine Header, now func() allocator.Instant) (j *Journal, err error) {
+	j = &Journal{Table: Table{state: newState()}, disk: d, path: path, now: now}
+	j.file, err = openFile(d, path, j.state.apply)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
@@ -51,9 +52,6 @@ func Open(path string, mine Header, now func() allocator.Instant) (j *Journal, e
 	}
 	j.state = newState()
 	j.state.header = mine
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
 	if err := j.rewrite(); err != nil {
 		return nil, err
 	}

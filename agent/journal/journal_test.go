@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/disk"
 )
 
 var mine = Header{Node: "n1", Boot: "b1", ID: "j1"}
@@ -19,7 +20,7 @@ func clock() allocator.Instant { return time.Hour }
 
 func open(t *testing.T, path string) *Journal {
 	t.Helper()
-	j, err := Open(path, mine, clock)
+	j, err := Open(disk.Machine{}, path, mine, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ func TestDamageInTheMiddleIsRefusedWithWords(t *testing.T) {
 	must(t, err)
 	_, err = f.WriteAt([]byte("?"), first-10)
 	must(t, err)
-	if _, err := Open(path, mine, clock); err == nil {
+	if _, err := Open(disk.Machine{}, path, mine, clock); err == nil {
 		t.Error("a damaged journal was read as if it were whole")
 	}
 }
@@ -130,10 +131,10 @@ func TestDamageInTheMiddleIsRefusedWithWords(t *testing.T) {
 func TestAJournalOfAnotherNodeIsRefusedAndOneOfAnotherBootBeginsAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	must(t, open(t, path).Hold(entry(1, allocator.Stateless)))
-	if _, err := Open(path, Header{Node: "n2", Boot: "b1", ID: "j2"}, clock); err == nil {
+	if _, err := Open(disk.Machine{}, path, Header{Node: "n2", Boot: "b1", ID: "j2"}, clock); err == nil {
 		t.Error("the journal of n1 was opened by n2")
 	}
-	j, err := Open(path, Header{Node: "n1", Boot: "b2", ID: "j2"}, clock)
+	j, err := Open(disk.Machine{}, path, Header{Node: "n1", Boot: "b2", ID: "j2"}, clock)
 	must(t, err)
 	defer j.Close()
 	if len(j.Entries()) != 0 || j.ID() != "j2" {
@@ -194,7 +195,7 @@ func TestAReleaseOfLongAgoIsForgotten(t *testing.T) {
 }
 
 func BenchmarkHoldAndRelease(b *testing.B) {
-	j, err := Open(filepath.Join(b.TempDir(), "journal"), mine, clock)
+	j, err := Open(disk.Machine{}, filepath.Join(b.TempDir(), "journal"), mine, clock)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,12 +1,10 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/berth-ipam/berth/internal/disk"
 )
 
 // Behind is why the file lacks some of what was noted; nil: it has all. Nothing new is held meanwhile.
@@ -54,13 +52,12 @@ func (j *Journal) catchUp() (wrong, err error) {
 
 // vanished is why this file is not at its path any more; nil: it is, or the system cannot say.
 func (j *Journal) vanished() error {
-	var ours, there unix.Stat_t
-	known := unix.Fstat(int(j.file.f.Fd()), &ours) == nil
-	unseen := unix.Stat(j.path, &there)
+	ours, unknown := j.file.f.Stat()
+	there, unseen := j.disk.Stat(j.path)
 	switch {
-	case errors.Is(unseen, unix.ENOENT), errors.Is(unseen, unix.ENOTDIR):
+	case disk.Gone(unseen):
 		return fmt.Errorf("journal: somebody has removed %s", j.path)
-	case known && unseen == nil && (there.Dev != ours.Dev || there.Ino != ours.Ino):
+	case unknown == nil && unseen == nil && there.ID != ours.ID:
 		return fmt.Errorf("journal: somebody has put another file in the place of %s", j.path)
 	}
 	return nil
@@ -150,10 +147,10 @@ func (j *Journal) rewrite() error {
 		}
 		lines = append(lines, line...)
 	}
-	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
+	if err := j.disk.MakeDir(filepath.Dir(j.path), 0o755); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	next, err := replaceFile(j.path, lines, headroom+j.state.ending+j.state.noting)
+	next, err := replaceFile(j.disk, j.path, lines, headroom+j.state.ending+j.state.noting)
 	if err != nil {
 		return fmt.Errorf("journal: begin %s: %w", j.path, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/clock"
+	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -35,7 +36,10 @@ type Options struct {
 	Etcd    kv.Options
 	Alone   bool // etcd is embedded in this machine's agent, and no other node uses it
 	Log     *zap.Logger
-	Clock   clock.Clock // a field that is nil: the machine's
+
+	// What is outside of the agent. What is nil is the machine's.
+	Clock clock.Clock
+	Disk  disk.Disk // of the run directory
 }
 
 // Spool is the directory of DELs that reached no agent.
@@ -81,6 +85,9 @@ const parallel = 64
 // New makes what an agent's parts share. Nothing can be allocated until Ready.
 func New(o Options) *Node {
 	o.Clock = o.Clock.OrMachine()
+	if o.Disk == nil {
+		o.Disk = disk.Machine{}
+	}
 	n := &Node{Options: o, Rights: session.NewRights(wire.Boottime), Slots: NewSlots(parallel)}
 	for _, s := range []*task.Signal{&n.Lost, &n.Untrusted, &n.Reassert, &n.Repairing} {
 		*s = task.NewSignal()

@@ -135,7 +135,7 @@ func (re *Reporter) heldSpaces() []record.HeldSpace {
 }
 
 func (re *Reporter) badNotes() (bad []record.BadNote, err error) {
-	notes, err := wire.ReadNotes(re.Spool())
+	notes, err := wire.ReadNotes(re.Disk, re.Spool())
 	for _, n := range notes {
 		if n.Err != nil {
 			bad = append(bad, record.BadNote{Path: n.Path, Reason: n.Err.Error()})

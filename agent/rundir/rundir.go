@@ -2,17 +2,16 @@ package rundir
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/server"
+	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/task"
 )
 
@@ -61,8 +60,7 @@ func (k *Keeper) reportMissingEtcd() {
 		if !is {
 			continue
 		}
-		var s unix.Stat_t
-		if err := unix.Stat(path, &s); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		if _, err := k.Disk.Stat(path); disk.Gone(err) {
 			k.Findings.Set(findingSocket, path,
 				"somebody has removed the socket of etcd: berthctl does not reach it, nor does this agent once its connection ends",
 				"restart berthd, or whoever runs that etcd; the containers stay as they are")

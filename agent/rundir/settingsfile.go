@@ -2,6 +2,7 @@ package rundir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -22,7 +23,7 @@ func (k *Keeper) watchSettings(ctx context.Context) error {
 	if k.settingsFile == "" {
 		return nil
 	}
-	then, err := stateOf(k.settingsFile)
+	then, err := k.stateOf(k.settingsFile)
 	if err != nil {
 		k.Log.Warn("the settings file cannot be read, so that its changes will not be reported: give its path with --settings-file",
 			zap.Error(err))
@@ -32,7 +33,7 @@ func (k *Keeper) watchSettings(ctx context.Context) error {
 
 // compareSettings compares the file with its state at the start. A file that cannot be read now is ignored.
 func (k *Keeper) compareSettings(then fileState) {
-	now, err := stateOf(k.settingsFile)
+	now, err := k.stateOf(k.settingsFile)
 	switch {
 	case err != nil:
 	case now == then:
@@ -50,13 +51,13 @@ type fileState struct {
 	size    int64
 }
 
-func stateOf(path string) (fileState, error) {
-	info, err := os.Stat(path)
-	if os.IsNotExist(err) {
+func (k *Keeper) stateOf(path string) (fileState, error) {
+	info, err := k.Disk.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
 		return fileState{}, nil
 	}
 	if err != nil {
 		return fileState{}, err
 	}
-	return fileState{info.ModTime().UTC(), info.Size()}, nil
+	return fileState{info.Changed, info.Size}, nil
 }

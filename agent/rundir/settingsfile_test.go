@@ -14,7 +14,7 @@ func TestASettingsFileThatWasChangedAfterTheStartIsToldUntilTheNextStart(t *test
 	a := &Keeper{Node: node.New(node.Options{})}
 	a.Findings = findings.New(func(findings.Finding, bool) {})
 	a.settingsFile = filepath.Join(t.TempDir(), "berthd.env")
-	then, err := stateOf(a.settingsFile) // there is none yet
+	then, err := a.stateOf(a.settingsFile) // there is none yet
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -84,7 +85,7 @@ func TestAnAddOutlivesTheAgentsRestart(t *testing.T) {
 // notes are what lies in the spool beside a socket.
 func notes(t *testing.T, socket string) []wire.NoteFile {
 	t.Helper()
-	found, err := wire.ReadNotes(filepath.Join(filepath.Dir(socket), "spool"))
+	found, err := wire.ReadNotes(disk.Machine{}, filepath.Join(filepath.Dir(socket), "spool"))
 	must(t, err)
 	return found
 }
@@ -146,7 +147,7 @@ func TestANoteIsTakenBackWhenTheAgentComesInTime(t *testing.T) {
 						return
 					}
 					_, _, _ = wire.Receive(conn)
-					found, _ := wire.ReadNotes(filepath.Join(filepath.Dir(socket), "spool"))
+					found, _ := wire.ReadNotes(disk.Machine{}, filepath.Join(filepath.Dir(socket), "spool"))
 					attempts <- len(found)
 					switch {
 					case n == 1:

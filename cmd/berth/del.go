@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -41,10 +42,10 @@ func del(c *call) error {
 // withdraw takes back the note of a DEL that has been done after all. One that stays would do no harm: it is older
 // than every ADD to come.
 func withdraw(spool string, began time.Duration, id string) {
-	notes, _ := wire.ReadNotes(spool)
+	notes, _ := wire.ReadNotes(disk.Machine{}, spool)
 	for _, n := range notes {
 		if n.Err == nil && n.Note.Started == int64(began) && n.Note.Container.ID == id {
-			_ = n.Remove()
+			_ = disk.Machine{}.Remove(n.Path)
 		}
 	}
 }

@@ -42,6 +42,7 @@ var rules = map[string]rule{
 	"client":            {ours: []string{"internal/wire"}},
 	"internal/clock":    {},
 	"internal/random":   {},
+	"internal/disk":     {others: []string{"golang.org/x/sys/"}},
 	"internal/dump":     {others: []string{"github.com/vishvananda/"}},
 	"internal/etcdtest": {ours: []string{"lease/embedded", "internal/sandbox"}, others: etcd},
 	"internal/flags":    {ours: []string{"lease/kv"}, others: cobra},
@@ -105,7 +106,7 @@ var rules = map[string]rule{
 	"agent/host/bridges": {ours: []string{"internal/lockorder", "netops"}},
 	"agent/exclusive":    {others: []string{"golang.org/x/sys/"}},
 	"agent/findings":     {ours: []string{"internal/lockorder", "lease/record"}},
-	"agent/journal":      {ours: []string{"internal/lockorder", "allocator", "allocator/ipam"}, others: []string{"golang.org/x/sys/"}},
+	"agent/journal":      {ours: []string{"internal/disk", "internal/lockorder", "allocator", "allocator/ipam"}},
 	"agent/host": {
 		ours: []string{"internal/lockorder", "agent/host/bridges", "agent/findings", "agent/journal", "agent/plan",
 			"netops", "lease/config", "allocator",
@@ -116,7 +117,8 @@ var rules = map[string]rule{
 	"agent/node": {
 		ours: []string{"internal/lockorder", "agent/findings", "agent/journal", "lease", "lease/config", "lease/kv",
 			"lease/record", "lease/session", "allocator",
-			"allocator/ipam", "internal/broken", "internal/clock", "internal/task", "internal/wire", "metrics", "netops"},
+			"allocator/ipam", "internal/broken", "internal/clock", "internal/disk", "internal/task", "internal/wire", "metrics",
+			"netops"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
 	},
 	"agent/isolation": {
@@ -158,7 +160,7 @@ var rules = map[string]rule{
 		ours: []string{"internal/lockorder", "agent/backlog", "agent/host", "agent/journal", "agent/node",
 			"agent/plan", "lease/config", "lease/kv", "lease/record",
 			"allocator", "internal/task", "internal/wire", "netops"},
-		others: []string{"go.uber.org/zap", "golang.org/x/sync/", "golang.org/x/sys/"},
+		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
 	},
 	"agent/member": {
 		ours: []string{"internal/lockorder", "agent/addresses", "agent/backlog", "agent/findings", "agent/isolation",
@@ -185,14 +187,17 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/rundir": {
-		ours:   []string{"agent/isolation", "agent/node", "agent/server", "internal/task"},
-		others: []string{"go.uber.org/zap", "golang.org/x/sys/"},
+		ours:   []string{"agent/isolation", "agent/node", "agent/server", "internal/disk", "internal/task"},
+		others: []string{"go.uber.org/zap"},
 	},
 	"agent/server": {
 		ours:   []string{"agent/findings", "lease/rollout", "allocator", "internal/task", "internal/wire"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sys/"},
 	},
-	"cmd/berth": {ours: []string{"internal/wire", "internal/ifname", "internal/nearest"}, others: []string{cni, "golang.org/x/sys/"}},
+	"cmd/berth": {
+		ours:   []string{"internal/disk", "internal/wire", "internal/ifname", "internal/nearest"},
+		others: []string{cni, "golang.org/x/sys/"},
+	},
 	"cmd/berthd": {
 		ours: []string{"agent", "agent/exclusive", "agent/server", "metrics", "netops", "netops/hold", "lease/kv", "lease/record",
 			"lease/embedded",

@@ -22,8 +22,12 @@ type NoteFile struct {
 	Err  error
 }
 
-// Remove deletes the note.
-func (n NoteFile) Remove() error { return os.Remove(n.Path) }
+// A Spool is the disk that notes lie on. Its errors are as package os's.
+type Spool interface {
+	List(dir string) (names []string, err error) // sorted
+	Read(path string) ([]byte, error)
+	Remove(path string) error
+}
 
 const (
 	noteSuffix       = ".del"
@@ -58,22 +62,19 @@ func WriteNote(dir string, n Note) (err error) {
 	return nil
 }
 
-// ReadNotes reads the spool, the oldest note first. A missing spool is empty.
-func ReadNotes(dir string) ([]NoteFile, error) {
-	entries, err := os.ReadDir(dir) // sorted by name, and so by time
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+// ReadNotes reads the notes in a directory, the oldest first. A missing directory is empty.
+func ReadNotes(spool Spool, dir string) ([]NoteFile, error) {
+	names, err := namesIn(spool, dir) // sorted by name, and so by time
 	if err != nil {
-		return nil, fmt.Errorf("wire: spool: %w", err)
+		return nil, err
 	}
 	var notes []NoteFile
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), noteSuffix) {
+	for _, name := range names {
+		if !strings.HasSuffix(name, noteSuffix) {
 			continue // still being written, or not a note
 		}
-		n := NoteFile{Path: filepath.Join(dir, e.Name())}
-		text, err := os.ReadFile(n.Path)
+		n := NoteFile{Path: filepath.Join(dir, name)}
+		text, err := spool.Read(n.Path)
 		if err == nil {
 			err = json.Unmarshal(text, &n.Note)
 		}
@@ -83,19 +84,31 @@ func ReadNotes(dir string) ([]NoteFile, error) {
 	return notes, nil
 }
 
-// RemoveUnfinished removes the unfinished notes of plugins that were killed and that started before a time on CLOCK_BOOTTIME. A
-// missing spool is empty.
-func RemoveUnfinished(dir string, before int64) error {
-	files, err := filepath.Glob(filepath.Join(dir, "*"+unfinishedSuffix))
-	if err != nil {
-		return fmt.Errorf("wire: spool: %w", err)
+func namesIn(spool Spool, dir string) ([]string, error) {
+	names, err := spool.List(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	for _, path := range files {
+	if err != nil {
+		return nil, fmt.Errorf("wire: spool: %w", err)
+	}
+	return names, nil
+}
+
+// RemoveUnfinished removes the unfinished notes of plugins that were killed and that started before a time on CLOCK_BOOTTIME. A
+// missing directory is empty.
+func RemoveUnfinished(spool Spool, dir string, before int64) error {
+	names, err := namesIn(spool, dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
 		var started int64
-		if _, err := fmt.Sscanf(filepath.Base(path), "%d-", &started); err == nil && started < before {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("wire: spool: %w", err)
-			}
+		if _, err := fmt.Sscanf(name, "%d-", &started); err != nil || started >= before || !strings.HasSuffix(name, unfinishedSuffix) {
+			continue
+		}
+		if err := spool.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("wire: spool: %w", err)
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/berth-ipam/berth/internal/disk"
 )
 
 func TestNotesAreReadInTheOrderOfTheirTime(t *testing.T) {
@@ -15,7 +17,7 @@ func TestNotesAreReadInTheOrderOfTheirTime(t *testing.T) {
 	for _, at := range times {
 		check(t, WriteNote(spool, Note{Started: at, Container: Container{Network: "n", ID: "c", Interface: "eth0"}}))
 	}
-	notes, err := ReadNotes(spool)
+	notes, err := ReadNotes(disk.Machine{}, spool)
 	check(t, err)
 	var read []int64
 	for _, n := range notes {
@@ -27,7 +29,7 @@ func TestNotesAreReadInTheOrderOfTheirTime(t *testing.T) {
 			t.Errorf("%s has mode %v, error %v: want 0600", n.Path, info.Mode(), err)
 		}
 		read = append(read, n.Note.Started)
-		check(t, n.Remove())
+		check(t, os.Remove(n.Path))
 	}
 	slices.Sort(times)
 	if !slices.Equal(read, times) {
@@ -44,7 +46,7 @@ func TestANoteThatCannotBeReadHidesNoOther(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(spool, "1"+noteSuffix), []byte("{"), 0o600))
 	check(t, os.Mkdir(filepath.Join(spool, "3"+noteSuffix), 0o700))
 	check(t, os.WriteFile(filepath.Join(spool, "0.new"), []byte("{"), 0o600)) // being written
-	notes, err := ReadNotes(spool)
+	notes, err := ReadNotes(disk.Machine{}, spool)
 	check(t, err)
 	bad, good := 0, 0
 	for _, n := range notes {
@@ -60,7 +62,7 @@ func TestANoteThatCannotBeReadHidesNoOther(t *testing.T) {
 }
 
 func TestASpoolThatIsNotThereIsEmpty(t *testing.T) {
-	if notes, err := ReadNotes(filepath.Join(t.TempDir(), "none")); err != nil || len(notes) > 0 {
+	if notes, err := ReadNotes(disk.Machine{}, filepath.Join(t.TempDir(), "none")); err != nil || len(notes) > 0 {
 		t.Errorf("notes %v, error %v: want none", notes, err)
 	}
 }
@@ -81,11 +83,11 @@ func TestWhatAKilledPluginLeftOfANoteIsRemovedAndNothingElse(t *testing.T) {
 		check(t, err)
 		check(t, f.Close())
 	}
-	check(t, RemoveUnfinished(spool, 100))
+	check(t, RemoveUnfinished(disk.Machine{}, spool, 100))
 	left, err := os.ReadDir(spool)
 	check(t, err)
 	if len(left) != 2 || !strings.HasSuffix(left[0].Name(), noteSuffix) || !strings.Contains(left[1].Name(), "500-") {
 		t.Errorf("left are %v: want the note, and the young file that is not whole", left)
 	}
-	check(t, RemoveUnfinished(filepath.Join(spool, "none"), 100))
+	check(t, RemoveUnfinished(disk.Machine{}, filepath.Join(spool, "none"), 100))
 }
