@@ -66,7 +66,7 @@ func (r *Reports) judge(set Selector, revision int64) (*SetVersion, error) {
 		}
 	}
 	if len(set.Containers) == 0 {
-		v.Unreadable = r.unreadable
+		v.Unreadable = r.unreadableOf(set.Pool)
 	}
 	v.Complete = v.UpToDate == v.Total && len(v.Nodes) == 0 && len(v.Unreadable) == 0
 	return v, nil

@@ -19,6 +19,7 @@ import (
 // Reports are all that the version of a set is judged by, as it was at one revision of etcd. Whoever is asked for the
 // version of many sets at once can read them once.
 type Reports struct {
+	keys         kv.Keys
 	at, config   int64 // etcd's revision, and the configuration's
 	settings     record.Settings
 	live         []string
@@ -51,7 +52,7 @@ func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) 
 		return nil, err
 	}
 	r := &Reports{
-		at: t.Revision(), config: revision.Revision(), settings: record.DefaultSettings(),
+		keys: s.kv.Keys, at: t.Revision(), config: revision.Revision(), settings: record.DefaultSettings(),
 		nodes: map[string]bool{}, pools: map[string]bool{}, statuses: map[string]record.Status{},
 	}
 	if settings.Found() {
@@ -100,6 +101,17 @@ func legible[T any](r *Reports, keys kv.Keys, f kv.Codec[T], kvs []*mvccpb.KeyVa
 	return records
 }
 
+// unreadableOf are the keys of the records that cannot be read and may be of containers in a pool, or in any.
+func (r *Reports) unreadableOf(pool string) (keys []string) {
+	for _, key := range r.unreadable {
+		if pool == "" || strings.HasPrefix(key, r.keys.Under(kv.KindAssignment, pool)) ||
+			strings.HasPrefix(key, r.keys.Under(kv.KindReservation, pool)) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // containers are those that the selector's other words do not leave out, each attachment once, in their order.
 func (r *Reports) containers(set Selector) []ContainerVersion {
 	type place struct {
@@ -108,7 +120,8 @@ func (r *Reports) containers(set Selector) []ContainerVersion {
 	}
 	all := map[place]*ContainerVersion{}
 	add := func(node string, at allocator.Attachment, addr netip.Addr, v ContainerVersion) {
-		if set.Node != "" && set.Node != node || set.App != (allocator.App{}) && set.App != (allocator.App{Namespace: v.Namespace, Name: v.App}) {
+		app := allocator.App{Namespace: v.Namespace, Name: v.App}
+		if set.Node != "" && set.Node != node || set.Pool != "" && set.Pool != v.Pool || set.App != (allocator.App{}) && set.App != app {
 			return
 		}
 		known := all[place{node, at}]
