@@ -12,23 +12,23 @@ import (
 )
 
 // compareBlocks compares the blocks with their pools, their owners, and what the owners use.
-func (v *view) compareBlocks() {
-	for _, b := range v.Blocks {
-		pool, unreadable := v.pool(b.Pool)
-		switch malformed := v.malformed(b); {
+func (c *comparison) compareBlocks() {
+	for _, b := range c.Blocks {
+		pool, unreadable := c.pool(b.Pool)
+		switch malformed := c.malformed(b); {
 		case unreadable:
 		case pool == nil:
-			v.found(v.deleted(b, Finding{Kind: BlockNoPool, Cause: fmt.Sprintf("there is no pool %s", b.Pool)}))
+			c.found(c.deleted(b, Finding{Kind: BlockNoPool, Cause: fmt.Sprintf("there is no pool %s", b.Pool)}))
 		case malformed != "":
-			v.found(v.deleted(b, Finding{Kind: BlockMalformed, Cause: malformed}))
+			c.found(c.deleted(b, Finding{Kind: BlockMalformed, Cause: malformed}))
 		default:
-			v.compareParts(b, pool.InStateful(b.Prefix.Addr()))
+			c.compareParts(b, pool.InStateful(b.Prefix.Addr()))
 		}
 	}
-	for name, answer := range v.answers {
+	for name, answer := range c.answers {
 		for _, s := range answer.Spaces {
 			for _, p := range s.Parts {
-				v.compareUse(name, s.Pool, p)
+				c.compareUse(name, s.Pool, p)
 			}
 		}
 	}
@@ -139,13 +139,13 @@ func (v *view) within(b admin.KeyedBlock) string {
 }
 
 // compareParts checks the owners of a sound block.
-func (v *view) compareParts(b admin.KeyedBlock, inRange bool) {
-	key := v.Text(b.Key)
+func (c *comparison) compareParts(b admin.KeyedBlock, inRange bool) {
+	key := c.Text(b.Key)
 	seen := map[string]bool{}
 	for _, p := range b.Parts {
 		name := p.Owner
 		if name == record.OwnerMachine {
-			v.compareMachine(b, p)
+			c.compareMachine(b, p)
 			continue
 		}
 		if seen[name] {
@@ -156,42 +156,42 @@ func (v *view) compareParts(b admin.KeyedBlock, inRange bool) {
 		switch {
 		case name == record.OwnerStateful && !inRange:
 			f.Node, f.Kind, f.Cause = "", BlockNoRange, fmt.Sprintf("it is kept for reservations, and no stateful range of pool %s has it", b.Pool)
-			v.found(v.deleted(b, f))
+			c.found(c.deleted(b, f))
 		case name == record.OwnerStateful:
-		case v.removed(name), v.gone(name):
+		case c.removed(name), c.gone(name):
 			f.takes = true
-			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, v.absence(name))
-			if v.removed(name) {
-				f.Kind, f.repair = PartRemovedNode, v.withoutOwner(b, name)
+			f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is owned by %s, and %s", p.Prefix, name, c.absence(name))
+			if c.removed(name) {
+				f.Kind, f.repair = PartRemovedNode, c.withoutOwner(b, name)
 			} else {
 				f.Repair = removal(name)
 			}
-			v.found(f)
+			c.found(f)
 		case inRange:
 			f.Kind, f.Cause = PartInRange, fmt.Sprintf("node %s owns %s, which lies in a stateful range of pool %s", name, p.Prefix, b.Pool)
 			f.Repair = "the node gives it back when none of its containers uses it; until then no reservation is made there"
-			v.found(f)
+			c.found(f)
 		default:
-			v.compareIdle(f, b.Pool, p.Prefix)
+			c.compareIdle(f, b.Pool, p.Prefix)
 		}
 	}
 }
 
 // compareMachine checks that the node exists whose own address a part is, and that nobody else has it.
-func (v *view) compareMachine(b admin.KeyedBlock, p record.Part) {
-	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: v.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
-	if v.removed(p.Node) || v.gone(p.Node) {
-		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, v.absence(p.Node))
+func (c *comparison) compareMachine(b admin.KeyedBlock, p record.Part) {
+	at, f := ipam.Address{Pool: b.Pool, Addr: p.Prefix.Addr()}, Finding{Key: c.Text(b.Key), Node: p.Node, mark: fmt.Sprint(b.Revision)}
+	if c.removed(p.Node) || c.gone(p.Node) {
+		f.Kind, f.Cause = PartUnknownNode, fmt.Sprintf("%s is an address of node %s itself, and %s", at.Addr, p.Node, c.absence(p.Node))
 		f.Repair = removal(p.Node)
-		if v.removed(p.Node) {
+		if c.removed(p.Node) {
 			f.Kind, f.Repair = PartRemovedNode, fmt.Sprintf("berthctl node remove %s", p.Node)
 		}
-		v.found(f)
+		c.found(f)
 		return
 	}
-	for _, h := range v.held[at] {
-		v.found(Finding{
-			Kind: AddressTwice, Key: v.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
+	for _, h := range c.held[at] {
+		c.found(Finding{
+			Kind: AddressTwice, Key: c.Text(b.Key), Node: h.node, Container: h.Attachment.String(),
 			Cause:  fmt.Sprintf("%s is an address of node %s itself, and a container of node %s has it", at.Addr, p.Node, h.node),
 			Repair: "end the container, or give the node another address",
 		})
@@ -215,33 +215,33 @@ func (v *view) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
 }
 
 // compareIdle notes a part that its node does not hand out of.
-func (v *view) compareIdle(f Finding, pool string, part netip.Prefix) {
-	if _, answered := v.answers[f.Node]; answered && !v.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
+func (c *comparison) compareIdle(f Finding, pool string, part netip.Prefix) {
+	if _, answered := c.answers[f.Node]; answered && !c.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
 		f.Kind, f.Note, f.mark = PartUnused, true, ""
 		f.Cause = fmt.Sprintf("node %s does not hand out of %s: its journal was lost, or its giving it back was not settled", f.Node, part)
 		f.Repair = "nothing: it is used again after the next boot of the node"
-		v.found(f)
+		c.found(f)
 	}
 }
 
 // compareUse checks that etcd has the node as the owner of what it allocates from.
-func (v *view) compareUse(name, poolName string, part netip.Prefix) {
-	pool, unreadable := v.pool(poolName)
-	if unreadable || pool == nil || v.recorded(name, poolName, part) {
+func (c *comparison) compareUse(name, poolName string, part netip.Prefix) {
+	pool, unreadable := c.pool(poolName)
+	if unreadable || pool == nil || c.recorded(name, poolName, part) {
 		return
 	}
-	b, there, hidden := v.blockOf(pool, part.Addr())
+	b, there, hidden := c.blockOf(pool, part.Addr())
 	if hidden {
 		return
 	}
 	f := Finding{
-		Kind: PartUnrecorded, Key: v.Text(blockKey(poolName, pool.BlockOf(part.Addr()).Addr())), Node: name, ask: []string{name},
+		Kind: PartUnrecorded, Key: c.Text(blockKey(poolName, pool.BlockOf(part.Addr()).Addr())), Node: name, ask: []string{name},
 		Cause: fmt.Sprintf("node %s hands out of %s, and etcd has no record that it owns it", name, part), mark: part.String(),
 	}
 	if there {
 		f.Cause = fmt.Sprintf("node %s hands out of %s, and by etcd it is %s", name, part, owners(b))
 	}
-	v.found(f)
+	c.found(f)
 }
 
 // recorded reports whether sound blocks say that all of a part is a node's.

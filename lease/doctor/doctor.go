@@ -64,7 +64,7 @@ func Examine(ctx context.Context, s *lease.Operator, o Options) (*Report, error)
 		if err != nil {
 			return nil, err
 		}
-		next := v.report()
+		next := compare(v)
 		if report != nil {
 			next.Findings = confirmed(report.Findings, next.Findings)
 		}

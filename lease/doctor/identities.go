@@ -14,28 +14,28 @@ import (
 )
 
 // compareIdentities compares the records of identities with their reservations.
-func (v *view) compareIdentities() {
-	own := v.reservationsOf()
-	for id, record := range v.Identities {
-		v.compareIdentity(id, record, own[id])
+func (c *comparison) compareIdentities() {
+	own := c.reservationsOf()
+	for id, record := range c.Identities {
+		c.compareIdentity(id, record, own[id])
 	}
 	for id, all := range own {
 		key := identityKey(id)
-		if _, there := v.Identities[id]; there || v.bad[v.Text(key)] {
+		if _, there := c.Identities[id]; there || c.bad[c.Text(key)] {
 			continue
 		}
 		f := Finding{
-			Kind: ReservationNoIdentity, Key: v.Text(key), mark: addresses(all),
+			Kind: ReservationNoIdentity, Key: c.Text(key), mark: addresses(all),
 			Cause: fmt.Sprintf("%s has %s, and no record tells it", id, addresses(all)),
 		}
-		record, same, whole := v.identityBy(all)
+		record, same, whole := c.identityBy(all)
 		if whole {
 			f.repair = &admin.Repair{Same: same, Put: []admin.Record{{Key: key, Value: record}}}
 		} else {
 			f.Kind, f.Cause = ReservationSecond, fmt.Sprintf("%s has several addresses of one family: %s", id, addresses(all))
-			f.takes, f.Repair = true, v.deleteOthers(all)
+			f.takes, f.Repair = true, c.deleteOthers(all)
 		}
-		v.found(f)
+		c.found(f)
 	}
 }
 
@@ -82,18 +82,18 @@ func (v *view) deleteOthers(all []record.Reservation) string {
 		strings.Join(idle, "; ")
 }
 
-func (v *view) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
+func (c *comparison) compareIdentity(id allocator.Identity, record record.IdentityRecord, own []record.Reservation) {
 	key := identityKey(id)
-	f := Finding{Key: v.Text(key), mark: fmt.Sprint(record.Addresses)}
+	f := Finding{Key: c.Text(key), mark: fmt.Sprint(record.Addresses)}
 	var missing []ipam.Address
 	for _, addr := range record.Addresses {
 		at := ipam.Address{Pool: record.Pool, Addr: addr}
-		r, there := v.reservations[at]
+		r, there := c.reservations[at]
 		switch {
 		case there && r.Identity != id:
-			v.pointsElsewhere(f, id, r, own)
+			c.pointsElsewhere(f, id, r, own)
 			return
-		case !there && !v.bad[v.Text(reservationKey(at))]:
+		case !there && !c.bad[c.Text(reservationKey(at))]:
 			missing = append(missing, at)
 		}
 	}
@@ -101,25 +101,25 @@ func (v *view) compareIdentity(id allocator.Identity, record record.IdentityReco
 		f.Kind = IdentityNoReservation
 		f.Cause = fmt.Sprintf("%s has %v by its record, and %s is not reserved", id, record.Addresses, missing[0].Addr)
 		var why string
-		if f.repair, why = v.reserveAgain(id, missing); f.repair == nil {
-			if f.takes = !v.mayRun(id); f.takes {
+		if f.repair, why = c.reserveAgain(id, missing); f.repair == nil {
+			if f.takes = !c.mayRun(id); f.takes {
 				f.Repair = fmt.Sprintf("%s; no container of the member runs, so you can give the address up: %s", why, deleteKey(f.Key))
 			} else {
 				f.Repair = fmt.Sprintf("%s: start the agents that are away, and look again", why)
 			}
 		}
-		v.found(f)
+		c.found(f)
 	}
 	for _, r := range own {
 		if r.Pool == record.Pool && slices.Contains(record.Addresses, r.Address) {
 			continue
 		}
 		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
-		f := Finding{Kind: ReservationSecond, Key: v.Text(reservationKey(at)),
+		f := Finding{Kind: ReservationSecond, Key: c.Text(reservationKey(at)),
 			Cause: fmt.Sprintf("%s has %v by its record, and this besides", id, record.Addresses), mark: fmt.Sprint(r.Revision)}
 		if r.Holder == nil {
 			f.takes, f.repair = true, &admin.Repair{Same: []kv.Key{key}, Delete: []string{f.Key}}
-			if v.mayRun(id) {
+			if c.mayRun(id) {
 				f.repair, f.Repair = nil, fmt.Sprintf("a container of the member may have it, or not every node has said what it holds: look "+
 					"again when all answer; if none has it: %s", deleteKey(f.Key))
 			}
@@ -128,15 +128,15 @@ func (v *view) compareIdentity(id allocator.Identity, record record.IdentityReco
 			f.Node, f.Container = r.Holder.Node, r.Holder.Attachment.String()
 			f.Repair = fmt.Sprintf("a container has it: end that, then %s", deleteKey(f.Key))
 		}
-		v.found(f)
+		c.found(f)
 	}
 }
 
 // pointsElsewhere is of an identity whose address is another's: what it has itself counts, or nothing.
-func (v *view) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
+func (c *comparison) pointsElsewhere(f Finding, id allocator.Identity, r record.Reservation, own []record.Reservation) {
 	f.takes = true
 	f.Kind, f.Cause = IdentityElsewhere, fmt.Sprintf("%s has %s by its record, which is reserved for %s", id, r.Address, r.Identity)
-	record, same, whole := v.identityBy(own)
+	record, same, whole := c.identityBy(own)
 	same = append(same, reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address}))
 	switch {
 	case whole:
@@ -144,9 +144,9 @@ func (v *view) pointsElsewhere(f Finding, id allocator.Identity, r record.Reserv
 	case len(own) == 0:
 		f.repair = &admin.Repair{Same: same, Delete: []string{f.Key}}
 	default:
-		f.Repair = v.deleteOthers(own) + ", and then " + deleteKey(f.Key)
+		f.Repair = c.deleteOthers(own) + ", and then " + deleteKey(f.Key)
 	}
-	v.found(f)
+	c.found(f)
 }
 
 // reserveAgain restores reservations that an identity's record names, if nobody else can have the addresses:

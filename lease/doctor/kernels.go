@@ -8,8 +8,8 @@ import (
 )
 
 // compareKernels checks that each container has its port in its class, and that there are no others.
-func (v *view) compareKernels() {
-	for name, answer := range v.answers {
+func (c *comparison) compareKernels() {
+	for name, answer := range c.answers {
 		ports, wanted := map[string]record.HeldPort{}, map[string]bool{}
 		for _, p := range answer.Ports {
 			ports[p.Name] = p
@@ -18,20 +18,20 @@ func (v *view) compareKernels() {
 			h := &answer.Attachments[i]
 			wanted[h.Port] = true
 			if p, there := ports[h.Port]; h.Port != "" && h.Answered && answer.More.Ports == 0 {
-				v.comparePort(name, h, p, there && !p.Gone)
+				c.comparePort(name, h, p, there && !p.Gone)
 			}
 		}
 		if answer.More.Attachments == 0 {
 			for _, p := range answer.Ports {
 				if !wanted[p.Name] {
-					v.orphanedPort(name, p)
+					c.orphanedPort(name, p)
 				}
 			}
 		}
 	}
 }
 
-func (v *view) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
+func (c *comparison) comparePort(node string, h *record.HeldAttachment, p record.HeldPort, there bool) {
 	f := Finding{Node: node, Container: h.Attachment.String(), mark: h.Since.String(), ask: []string{node}}
 	want := string(h.Class)
 	if h.Isolated != "" {
@@ -49,10 +49,10 @@ func (v *view) comparePort(node string, h *record.HeldAttachment, p record.HeldP
 	default:
 		f.Kind, f.Cause = PortClass, fmt.Sprintf("its port %s is in class %s, and should be in %s", h.Port, p.Class, want)
 	}
-	v.found(f)
+	c.found(f)
 }
 
-func (v *view) orphanedPort(node string, p record.HeldPort) {
+func (c *comparison) orphanedPort(node string, p record.HeldPort) {
 	f := Finding{Node: node, mark: p.Name}
 	switch {
 	case p.Gone:
@@ -67,5 +67,5 @@ func (v *view) orphanedPort(node string, p record.HeldPort) {
 		f.Repair = fmt.Sprintf("on node %s, find out whose it is (ip -d link show %s: link-netns is the container's); where no container "+
 			"uses it: ip link del %s", node, p.Name, p.Name)
 	}
-	v.found(f)
+	c.found(f)
 }

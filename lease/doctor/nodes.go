@@ -10,70 +10,70 @@ import (
 )
 
 // compareNodes compares records, sessions, statuses and demands.
-func (v *view) compareNodes() {
-	for name := range v.Nodes {
+func (c *comparison) compareNodes() {
+	for name := range c.Nodes {
 		switch {
-		case !v.known(name):
-		case !v.Live(name):
-			v.found(Finding{
-				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", v.holdings(name)),
+		case !c.known(name):
+		case !c.Live(name):
+			c.found(Finding{
+				Kind: NodeAway, Node: name, Cause: fmt.Sprintf("it has no session, and cannot say what it holds: etcd says %s", c.holdings(name)),
 				Repair: fmt.Sprintf("start its agent; if the machine is gone for good: berthctl node remove %s", name), takes: true,
 			})
-		case slices.Contains(v.silent, name):
-			v.found(Finding{
+		case slices.Contains(c.silent, name):
+			c.found(Finding{
 				Kind: NodeSilent, Node: name,
 				Cause:  "it has a session and did not answer in time: its agent is stopped, stuck, of an older version, or was ended a moment ago",
 				Repair: "look at its agent's log and /readyz, and ask again",
 			})
 		}
-		if v.known(name) && v.Live(name) {
-			v.compareStatus(name)
-			v.repeatFindings(name)
+		if c.known(name) && c.Live(name) {
+			c.compareStatus(name)
+			c.repeatFindings(name)
 		}
 	}
-	for name, session := range v.Sessions {
-		v.compareSession(name, session)
+	for name, session := range c.Sessions {
+		c.compareSession(name, session)
 	}
-	for name := range v.Statuses {
-		if v.gone(name) {
+	for name := range c.Statuses {
+		if c.gone(name) {
 			key := kv.Key{Kind: kv.KindStatus, Node: name}
-			v.found(Finding{
-				Kind: StatusUnknown, Key: v.Text(key), Node: name, Cause: v.absence(name),
-				repair: &admin.Repair{Same: guard(name), Delete: []string{v.Text(key)}},
+			c.found(Finding{
+				Kind: StatusUnknown, Key: c.Text(key), Node: name, Cause: c.absence(name),
+				repair: &admin.Repair{Same: guard(name), Delete: []string{c.Text(key)}},
 			})
 		}
 	}
-	for _, demand := range v.Demands {
-		if !v.Live(demand.Node) {
-			v.found(Finding{
-				Kind: DemandUnknown, Key: v.Text(demand), Node: demand.Node, Cause: v.absence(demand.Node) + ": nobody waits there",
-				repair: &admin.Repair{Same: guard(demand.Node), Delete: []string{v.Text(demand)}},
+	for _, demand := range c.Demands {
+		if !c.Live(demand.Node) {
+			c.found(Finding{
+				Kind: DemandUnknown, Key: c.Text(demand), Node: demand.Node, Cause: c.absence(demand.Node) + ": nobody waits there",
+				repair: &admin.Repair{Same: guard(demand.Node), Delete: []string{c.Text(demand)}},
 			})
 		}
 	}
 }
 
 // compareStatus is for a known node with a session.
-func (v *view) compareStatus(name string) {
+func (c *comparison) compareStatus(name string) {
 	key := kv.Key{Kind: kv.KindStatus, Node: name}
-	status, there := v.Statuses[name]
+	status, there := c.Statuses[name]
 	switch {
-	case !there && !v.bad[v.Text(key)]:
-		f := Finding{Kind: NodeUnreported, Key: v.Text(key), Node: name, Cause: "it has a session and has not said how it is"}
-		if _, answered := v.answers[name]; answered {
+	case !there && !c.bad[c.Text(key)]:
+		f := Finding{Kind: NodeUnreported, Key: c.Text(key), Node: name, Cause: "it has a session and has not said how it is"}
+		if _, answered := c.answers[name]; answered {
 			f.ask = []string{name}
 		} else {
 			f.Repair = "look at its agent's log and /readyz"
 		}
-		v.found(f)
-	case there && max(status.Applied, status.Live) < v.Changed: // what must be made anew is for "berthctl version" to name
+		c.found(f)
+	case there && max(status.Applied, status.Live) < c.Changed: // what must be made anew is for "berthctl version" to name
 		var reasons []string
 		for _, lag := range status.Lagging[:min(len(status.Lagging), 3)] {
 			reasons = append(reasons, fmt.Sprintf("%s: %s", lag.Attachment, lag.Reason))
 		}
-		v.found(Finding{
-			Kind: NodeBehind, Key: v.Text(key), Node: name, mark: fmt.Sprint(v.Changed),
-			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, v.Changed,
+		c.found(Finding{
+			Kind: NodeBehind, Key: c.Text(key), Node: name, mark: fmt.Sprint(c.Changed),
+			Cause: strings.TrimSuffix(fmt.Sprintf("it has applied revision %d of the configuration, of %d: %s", status.Applied, c.Changed,
 				strings.Join(reasons, "; ")), ": "),
 			Repair: "berthctl version --node " + name,
 		})
@@ -85,20 +85,20 @@ const recordDamaged = "record-damaged"
 
 // repeatFindings adds what a live node says is wrong on it. Damaged records are left out: the doctor has read each itself, and
 // says how it is repaired.
-func (v *view) repeatFindings(name string) {
-	for _, f := range v.Statuses[name].Findings {
+func (c *comparison) repeatFindings(name string) {
+	for _, f := range c.Statuses[name].Findings {
 		if f.Kind == recordDamaged {
 			continue
 		}
-		v.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Repair: f.Advice})
+		c.found(Finding{Kind: Kind(f.Kind), Node: name, mark: f.Subject, Cause: f.Subject + ": " + f.Text, Repair: f.Advice})
 	}
 }
 
-func (v *view) compareSession(name string, session admin.SessionKey) {
+func (c *comparison) compareSession(name string, session admin.SessionKey) {
 	key := kv.Key{Kind: kv.KindSession, Node: name}
-	f := Finding{Key: v.Text(key), Node: name, Repair: "it ends by itself with its lease"}
+	f := Finding{Key: c.Text(key), Node: name, Repair: "it ends by itself with its lease"}
 	switch {
-	case !v.known(name):
+	case !c.known(name):
 		f.Kind, f.Cause = SessionUnknown, fmt.Sprintf("there is a session, and no node %s", name)
 	case session.Lasting:
 		f.Kind, f.Cause = SessionLasting, "the session has no lease: it would never end, and nobody could take what the node has"
@@ -106,9 +106,9 @@ func (v *view) compareSession(name string, session admin.SessionKey) {
 		return
 	}
 	if session.Lasting {
-		f.Repair, f.repair = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{v.Text(key)}}
+		f.Repair, f.repair = "", &admin.Repair{Same: []kv.Key{nodeKey(name)}, Delete: []string{c.Text(key)}}
 	}
-	v.found(f)
+	c.found(f)
 }
 
 // holdings counts what etcd says that a node has.

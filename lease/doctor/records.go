@@ -37,17 +37,17 @@ func (v *view) recall(ctx context.Context, s *lease.Operator) error {
 }
 
 // compareRecords finds what cannot be read: it is the cause of many other findings.
-func (v *view) compareRecords() {
-	for _, b := range v.Bad {
+func (c *comparison) compareRecords() {
+	for _, b := range c.Bad {
 		cause := strings.TrimPrefix(b.Reason.Error(), "lease: ")
 		if e, is := errors.AsType[*kv.DamagedError](b.Reason); is {
 			cause = e.Err.Error()
 		}
-		f := Finding{Kind: RecordUnreadable, Key: b.Text, Cause: cause, mark: fmt.Sprint(v.Revisions(b.Text))}
-		v.repair(b, &f)
-		v.found(f)
+		f := Finding{Kind: RecordUnreadable, Key: b.Text, Cause: cause, mark: fmt.Sprint(c.Revisions(b.Text))}
+		c.repair(b, &f)
+		c.found(f)
 	}
-	v.compareCluster()
+	c.compareCluster()
 }
 
 // repair says how a damaged record is repaired. Fix does it where what it is to be is certain: what etcd remembers
@@ -241,17 +241,17 @@ func (v *view) meanwhile(key kv.Key) string {
 	return "Nothing else depends on it"
 }
 
-func (v *view) compareCluster() {
-	if id := v.ClusterID; v.Cluster == nil && len(v.Nodes) > 0 && !v.bad[v.Text(kv.Key{Kind: kv.KindCluster})] {
-		v.found(Finding{
-			Kind: ClusterDiffers, Key: v.Text(kv.Key{Kind: kv.KindCluster}),
+func (c *comparison) compareCluster() {
+	if id := c.ClusterID; c.Cluster == nil && len(c.Nodes) > 0 && !c.bad[c.Text(kv.Key{Kind: kv.KindCluster})] {
+		c.found(Finding{
+			Kind: ClusterDiffers, Key: c.Text(kv.Key{Kind: kv.KindCluster}),
 			Cause:  fmt.Sprintf("no record says which etcd the state belongs to; this one is cluster %s", id),
 			Repair: "the agents write it by themselves when they join, or once the longest right has run out",
 		})
-	} else if v.Cluster != nil && v.Cluster.ID != "" && v.Cluster.ID != id {
-		v.found(Finding{
-			Kind: ClusterDiffers, Key: v.Text(kv.Key{Kind: kv.KindCluster}),
-			Cause: fmt.Sprintf("the state belongs to the etcd cluster %s, and this one is %s: it was restored, or made anew", v.Cluster.ID, id),
+	} else if c.Cluster != nil && c.Cluster.ID != "" && c.Cluster.ID != id {
+		c.found(Finding{
+			Kind: ClusterDiffers, Key: c.Text(kv.Key{Kind: kv.KindCluster}),
+			Cause: fmt.Sprintf("the state belongs to the etcd cluster %s, and this one is %s: it was restored, or made anew", c.Cluster.ID, id),
 			Repair: "the agents accept it by themselves once the longest right has run out; if these are the wrong --etcd-endpoints, give " +
 				"the right ones",
 		})
@@ -267,20 +267,20 @@ var decisive = []kv.Kind{
 
 // withhold takes back advice by which somebody would lose something, while a record stands that cannot be read. While entries of the
 // history are lost nobody knows whether a pool that is missing was removed, or somebody has deleted its record.
-func (v *view) withhold() {
-	cause := slices.IndexFunc(v.Bad, func(b admin.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
-	lost := slices.IndexFunc(v.Bad, func(b admin.BadKey) bool { return b.Lost })
-	for n := range v.findings {
-		f := &v.findings[n]
+func (c *comparison) withhold() {
+	cause := slices.IndexFunc(c.Bad, func(b admin.BadKey) bool { return slices.Contains(decisive, b.Key.Kind) })
+	lost := slices.IndexFunc(c.Bad, func(b admin.BadKey) bool { return b.Lost })
+	for n := range c.findings {
+		f := &c.findings[n]
 		if !f.takes || cause < 0 && (lost < 0 || !slices.Contains(poolless, f.Kind)) {
 			continue
 		}
 		f.repair, f.Fix = nil, len(f.ask) > 0
 		if cause >= 0 {
-			f.Repair = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", v.Bad[cause].Text)
+			f.Repair = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", c.Bad[cause].Text)
 			continue
 		}
-		f.Repair = fmt.Sprintf("if the pool was not removed, berthctl apply it as it was; nobody knows, since %s is lost", v.Bad[lost].Text)
+		f.Repair = fmt.Sprintf("if the pool was not removed, berthctl apply it as it was; nobody knows, since %s is lost", c.Bad[lost].Text)
 	}
 }
 

@@ -11,25 +11,25 @@ import (
 )
 
 // compareReservations checks where each reservation lies, and who holds it.
-func (v *view) compareReservations() {
+func (c *comparison) compareReservations() {
 	reported := map[string]bool{} // blocks
-	for _, r := range v.Reservations {
+	for _, r := range c.Reservations {
 		at := ipam.Address{Pool: r.Pool, Addr: r.Address}
-		f := Finding{Key: v.Text(reservationKey(at)), mark: fmt.Sprint(r.Epoch)}
+		f := Finding{Key: c.Text(reservationKey(at)), mark: fmt.Sprint(r.Epoch)}
 		if h := r.Holder; h != nil {
 			f.Node, f.Container = h.Node, h.Attachment.String()
 		}
-		if pool, unreadable := v.pool(r.Pool); !unreadable && v.compareLying(f, r, pool, reported) {
-			v.noteExcluded(f, pool, at)
+		if pool, unreadable := c.pool(r.Pool); !unreadable && c.compareLying(f, r, pool, reported) {
+			c.noteExcluded(f, pool, at)
 		}
 		if r.Holder != nil {
-			v.compareHolder(f, r)
+			c.compareHolder(f, r)
 		}
 	}
 }
 
 // compareLying checks that a reservation lies where its pool keeps addresses for reservations.
-func (v *view) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, reported map[string]bool) (sound bool) {
+func (c *comparison) compareLying(f Finding, r record.Reservation, pool *allocator.Pool, reported map[string]bool) (sound bool) {
 	f.mark = r.Identity.String()
 	if pool == nil || !pool.Contains(r.Address) || !pool.InStateful(r.Address) {
 		f.Kind, f.Cause = ReservationOutside, fmt.Sprintf("there is no pool %s", r.Pool)
@@ -39,12 +39,12 @@ func (v *view) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 		f.takes = true
 		f.Repair = fmt.Sprintf("give the pool its stateful range back (berthctl apply), or end the member's containers and then berthctl "+
 			"release %s --network %s --interface %s", r.Identity, r.Identity.Network, r.Identity.Interface)
-		v.found(f)
+		c.found(f)
 		return false
 	}
-	b, there, hidden := v.blockOf(pool, r.Address)
+	b, there, hidden := c.blockOf(pool, r.Address)
 	key := blockKey(r.Pool, pool.BlockOf(r.Address).Addr())
-	if text := v.Text(key); !hidden && !reported[text] && (!there || !b.Stateful()) {
+	if text := c.Text(key); !hidden && !reported[text] && (!there || !b.Stateful()) {
 		reported[text] = true
 		n := Finding{Kind: ReservationNoBlock, Key: text,
 			Cause: fmt.Sprintf("%s and perhaps others are reserved there, and nobody owns the block", r.Address)}
@@ -55,20 +55,20 @@ func (v *view) compareLying(f Finding, r record.Reservation, pool *allocator.Poo
 		} else {
 			n.repair = &admin.Repair{Same: []kv.Key{poolKey(r.Pool)}, Put: []admin.Record{asStateful(pool, r.Address)}}
 		}
-		v.found(n)
+		c.found(n)
 	}
 	return true
 }
 
 // compareHolder checks that the holder of a reservation exists.
-func (v *view) compareHolder(f Finding, r record.Reservation) {
+func (c *comparison) compareHolder(f Finding, r record.Reservation) {
 	h := r.Holder
 	switch {
-	case v.gone(h.Node):
+	case c.gone(h.Node):
 		f.takes = true
 		f.Kind = ReservationUnknownNode
-		f.Cause = fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, v.absence(h.Node))
-		if v.detachable(h.Node) {
+		f.Cause = fmt.Sprintf("%s is attached to a container of node %s, and %s", r.Identity, h.Node, c.absence(h.Node))
+		if c.detachable(h.Node) {
 			free := r
 			free.Holder = nil
 			key := reservationKey(ipam.Address{Pool: r.Pool, Addr: r.Address})
@@ -76,20 +76,20 @@ func (v *view) compareHolder(f Finding, r record.Reservation) {
 		} else {
 			f.Repair = removal(h.Node)
 		}
-	case !v.Live(h.Node):
+	case !c.Live(h.Node):
 		f.takes = true
 		f.Kind, f.Cause = ReservationAwayNode, fmt.Sprintf("%s is attached to a container of node %s, which has no session; since when "+
 			"is not known", r.Identity, h.Node)
 		f.Repair = fmt.Sprintf("start the node's agent; or start the member elsewhere, and its address moves once the node's right has "+
 			"run out; if the machine is gone for good: berthctl node remove %s", h.Node)
-	case !v.complete(h.Node):
+	case !c.complete(h.Node):
 		return
 	default:
-		if has := v.holderOf(h.Node, ipam.Address{Pool: r.Pool, Addr: r.Address}); has != nil && has.Attachment == h.Attachment {
+		if has := c.holderOf(h.Node, ipam.Address{Pool: r.Pool, Addr: r.Address}); has != nil && has.Attachment == h.Attachment {
 			return
 		}
 		f.Kind, f.Cause = ReservationNoContainer, fmt.Sprintf("%s is attached to a container that node %s does not have", r.Identity, h.Node)
 		f.ask = []string{h.Node}
 	}
-	v.found(f)
+	c.found(f)
 }

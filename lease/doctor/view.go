@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -30,7 +29,6 @@ type view struct {
 	held         map[ipam.Address][]holder         // by journals
 	bad          map[string]bool                   // keys whose records cannot be read
 	former       map[string]string                 // their former values, as far as etcd has them
-	findings     []Finding
 }
 
 // A holder is an attachment, and the node whose journal has it.
@@ -88,55 +86,6 @@ func newView(state *admin.State, answers []record.NodeReport, silent []string) *
 		}
 	}
 	return v
-}
-
-// report makes all comparisons.
-func (v *view) report() *Report {
-	r := &Report{Revision: v.Revision, Answered: []string{}, Silent: []string{}, Away: []string{}, Findings: []Finding{},
-		Repaired: []Finding{}, state: v.State}
-	v.compareRecords()
-	v.compareNodes()
-	v.compareBlocks()
-	v.compareAssignments()
-	v.compareReservations()
-	v.compareIdentities()
-	v.compareJournals()
-	v.compareKernels()
-	v.withhold()
-	for name := range v.answers {
-		r.Answered = append(r.Answered, name)
-	}
-	r.Silent = append(r.Silent, v.silent...)
-	for name := range v.Nodes {
-		if v.known(name) && !v.Live(name) {
-			r.Away = append(r.Away, name)
-		}
-	}
-	slices.Sort(r.Answered)
-	slices.Sort(r.Away)
-	r.Findings = append(r.Findings, v.findings...)
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.where(), b.where()),
-			cmp.Compare(a.Container, b.Container))
-	})
-	return r
-}
-
-// rank puts causes before what may follow from them.
-func rank(f Finding) int {
-	if f.isCause() {
-		return 0
-	}
-	return 1
-}
-
-// found adds a finding.
-func (v *view) found(f Finding) {
-	f.Fix = f.repair != nil || len(f.ask) > 0
-	if f.Fix && f.Repair == "" {
-		f.Repair = "berthctl doctor --fix"
-	}
-	v.findings = append(v.findings, f)
 }
 
 // known reports whether a node's record is there, and is no tombstone. One that cannot be read is a node's.
