@@ -8,30 +8,36 @@ FUZZTIME ?= 10s
 # The race detector needs cgo and a C compiler.
 RACE := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v "$$(go env CC)" >/dev/null && echo -race)
 
+# What needs no race detector is compiled in one way, so that the compiler's cache serves all of it.
+PLAIN := CGO_ENABLED=0 GOFLAGS="$(strip $(shell go env GOFLAGS) -trimpath)"
+
+# A test waits for about as long as it computes: twice as many packages are tested at once as there are processors.
+AT_ONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+
 .PHONY: help build demo test lint fuzz bench conformance-peers e2e-faults e2e-broken e2e-runtimes soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/berth, bin/berthd and bin/berthctl
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	$(PLAIN) go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 demo: build ## three nodes, one etcd, nine containers: see it work, within a minute (FAMILY=v6 or both)
-	@CGO_ENABLED=0 FAMILY=$(FAMILY) go run ./e2e/demo -bin bin
+	@$(PLAIN) FAMILY=$(FAMILY) go run ./e2e/demo -bin bin
 
 test: ## run every test, with the race detector where cgo works
 	@$(if $(RACE),,echo 'make test: no cgo here, so the race detector is off')
-	go test $(RACE) -tags lockorder -count=1 -timeout 40m ./...
+	go test $(RACE) -tags lockorder -count=1 -p $(AT_ONCE) -timeout 2h ./...
 
 lint: ## gofmt, go vet, staticcheck, and Berth's own rules (internal/lint)
 	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	  test -z "$$unformatted" || { echo "gofmt would change: $$unformatted"; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
-	go test -C internal/lint/vet -count=1 .
-	go build -C internal/lint/vet -o "$(CURDIR)/.cache/vet" .
-	go vet -vettool="$(CURDIR)/.cache/vet" ./...
-	go test -count=1 ./internal/lint
+	$(PLAIN) go vet ./...
+	$(PLAIN) go run $(STATICCHECK) ./...
+	$(PLAIN) go test -C internal/lint/vet -count=1 .
+	$(PLAIN) go build -C internal/lint/vet -o "$(CURDIR)/.cache/vet" .
+	$(PLAIN) go vet -vettool="$(CURDIR)/.cache/vet" ./...
+	$(PLAIN) go test -count=1 ./internal/lint
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed 's/:func / /' | while read -r file target; do \
@@ -43,11 +49,11 @@ SEED ?= 0
 
 e2e-faults: ## a cluster under random faults for DURATION (10m) in each mode, judged by what the network shows; SEED replays a plan
 	@failed=0; for mode in strict evidence; do \
-	  go run ./e2e/faults/run -seed $(SEED) -duration $(DURATION) -fencing $$mode || failed=1; done; exit $$failed
+	  $(PLAIN) go run ./e2e/faults/run -seed $(SEED) -duration $(DURATION) -fencing $$mode || failed=1; done; exit $$failed
 
 e2e-broken: ## five builds without one guard each: the judge must catch every one of them
 	@for tag in $(BROKEN); do \
-	  go run ./e2e/faults/run -profile $$tag && go run ./e2e/faults/run -build $$tag || exit 1; done
+	  $(PLAIN) go run ./e2e/faults/run -profile $$tag && $(PLAIN) go run ./e2e/faults/run -build $$tag || exit 1; done
 
 # The lowest release of etcd that agents accept and that the Go proxy has: see docs/etcd.md.
 ETCD_FLOOR ?= 3.6.9
@@ -59,21 +65,21 @@ e2e-etcd: ## the leader of a real etcd of the lowest accepted release (ETCD_FLOO
 	cd $(CURDIR) && BERTH_ETCD=$$dir/etcd go test -count=1 -v -timeout 10m -run PausedLeader ./lease/session
 
 e2e-systemd: ## README's installation, pasted line by line, on a machine with a real systemd; needs root, and debootstrap once
-	go run ./e2e/systemd
+	$(PLAIN) go run ./e2e/systemd
 
 BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation
 
 e2e-runtimes: ## the shipped CNI files under containerd 1.6 and 2.x, Podman and nerdctl; needs root, apt-get and the Go proxy
-	@go run ./e2e/runtimes
+	@$(PLAIN) go run ./e2e/runtimes
 
 SOAK ?= 1h
 RATE ?= 20
 
 soak: build ## SOAK (1h) of ADD and DEL on three nodes, RATE (20) a second, and nothing may have grown
-	@CGO_ENABLED=0 go run ./e2e/soak -bin bin -duration $(SOAK) -rate $(RATE)
+	@$(PLAIN) go run ./e2e/soak -bin bin -duration $(SOAK) -rate $(RATE)
 
 bench: build ## measure ADD and DEL beside the CNI plugins' bridge and host-local
-	go run ./bench -bin bin
+	$(PLAIN) go run ./bench -bin bin
 
 conformance-peers: ## what the CNI project's own plugins fail of the conformance suite
 	go test -count=1 -v -run CNIProject ./e2e/conformance

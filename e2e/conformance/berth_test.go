@@ -64,14 +64,14 @@ func TestConformance(t *testing.T) {
 			s.Role, s.MAC = Interface, true
 			s.Config = map[string]any{"type": "berth", "socket": l.Nodes[0].Socket(), "pool": "wide" + family, "bridge": "cf" + family}
 			s.Small = map[string]any{"pool": "small" + family}
-			conforms(t, s, nil, Versions...)
+			conforms(t, s, nil, versions(family)...)
 		})
 		t.Run("ipam/IPv"+family, func(t *testing.T) {
 			s := subject(l, family)
 			s.Role = IPAM
 			s.Config = map[string]any{"type": "other", "ipam": berthIPAM(l, "wide"+family)}
 			s.Small = map[string]any{"ipam": berthIPAM(l, "small"+family)}
-			conforms(t, s, nil, Versions...)
+			conforms(t, s, nil, versions(family)...)
 		})
 	}
 }
@@ -114,6 +114,15 @@ func TestConformanceUnderBridge(t *testing.T) {
 			conforms(t, s, &alone, versions...)
 		})
 	}
+}
+
+// versions are those that a choice of families is tried at: all of them where an answer has both families. A family alone is
+// tried at the oldest and at the newest, since each of these has the form of an answer that one more version has.
+func versions(family string) []string {
+	if family == "46" {
+		return Versions
+	}
+	return []string{Versions[0], Versions[len(Versions)-1]}
 }
 
 func subject(l *lab.Lab, family string) *Subject {
