@@ -30,7 +30,6 @@ import (
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/agent/transfers"
 	"github.com/berth-ipam/berth/agent/update"
-	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/metrics"
 )
@@ -74,18 +73,18 @@ func New(o Options) (_ *Agent, err error) {
 		}
 	}()
 	registry := prometheus.NewRegistry()
-	a.Findings = findings.New(a.logFinding)
+	a.Findings = findings.New(a.logFinding, a.Clock.Wall)
 	a.Metrics = metrics.New(registry, o.Version, func() metrics.Snapshot { return a.reporter.Snapshot() })
-	header := journal.Header{Node: o.Name, Boot: o.Boot, ID: randomID()}
-	if a.Journal, err = journal.Open(a.Disk, o.journal(), header, wire.Boottime); err != nil {
+	header := journal.Header{Node: o.Name, Boot: o.Boot, ID: a.Random.ID()}
+	if a.Journal, err = journal.Open(a.Disk, o.journal(), header, a.Clock.Boot); err != nil {
 		return nil, err
 	}
 	if a.kernel, err = o.Kernel(); err != nil {
 		return nil, err
 	}
 	a.Work(a.kernel)
-	o.Etcd.Observe, o.Etcd.Access = a.Metrics.Transaction, a.ReportAccess
-	if a.Store, err = lease.OpenNode(o.Etcd); err != nil {
+	a.Etcd.Observe, a.Etcd.Access = a.Metrics.Transaction, a.ReportAccess
+	if a.Store, err = lease.OpenNode(a.Etcd); err != nil {
 		return nil, err
 	}
 	a.build(o)

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,10 +91,4 @@ func Boot() (string, error) {
 		return "", fmt.Errorf("agent: read the network namespace's identity: %w", err)
 	}
 	return strings.TrimSpace(string(id)) + "/" + ns, nil
-}
-
-func randomID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand.Read
-	return hex.EncodeToString(b[:])
 }

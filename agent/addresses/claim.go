@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -59,7 +58,7 @@ func (ch *Chooser) claim(k SpaceKey, enough int) error {
 		if err == nil || errors.Is(err, ErrNoBlock) {
 			ch.unclaimed.Delete(k)
 		} else {
-			ch.unclaimed.Store(k, failedClaim{wire.Boottime(), err})
+			ch.unclaimed.Store(k, failedClaim{ch.Clock.Boot(), err})
 		}
 		return nil, err
 	})
@@ -74,7 +73,7 @@ type failedClaim struct {
 
 // claimOr is claim for an ADD that can also use released addresses. For a while after a failed claim it does not try another.
 func (ch *Chooser) claimOr(k SpaceKey, resting bool) error {
-	if failed, ok := ch.unclaimed.Load(k); ok && resting && wire.Boottime() < failed.(failedClaim).at+claimTime {
+	if failed, ok := ch.unclaimed.Load(k); ok && resting && ch.Clock.Boot() < failed.(failedClaim).at+claimTime {
 		return failed.(failedClaim).err
 	}
 	return ch.claim(k, 1)
@@ -125,11 +124,11 @@ func (ch *Chooser) claimBlock(ctx context.Context, k SpaceKey) error {
 func (ch *Chooser) pickBlock(pool *allocator.Pool, k SpaceKey) (netip.Prefix, bool) {
 	blocks := &ch.addresses.Blocks
 	used := blocks.used(pool)
-	block, ok := pool.PickBlock(k.Family, rand.Uint64(), func(p netip.Prefix) bool { return used(p) || blocks.hasLeft(pool.Name, p) })
+	block, ok := pool.PickBlock(k.Family, ch.Random.Uint64(), func(p netip.Prefix) bool { return used(p) || blocks.hasLeft(pool.Name, p) })
 	if ok {
 		return block, true
 	}
-	return pool.PickBlock(k.Family, rand.Uint64(), used)
+	return pool.PickBlock(k.Family, ch.Random.Uint64(), used)
 }
 
 // unclaimable says why no block of a pool can be claimed as this node knows the pool.
@@ -226,7 +225,7 @@ func (ch *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f alloca
 func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (allocator.Grant, error) {
 	cooling, claimed := false, false
 	for {
-		grant, outcome := ch.addresses.Pools.allocate(k, app, wire.Boottime(), cooling)
+		grant, outcome := ch.addresses.Pools.allocate(k, app, ch.Clock.Boot(), cooling)
 		if outcome == allocator.Taken {
 			if claimed {
 				grant.Source = sourceClaimed
@@ -268,10 +267,10 @@ func (ch *Chooser) patience() func(context.Context) bool {
 	var end allocator.Instant
 	return func(ctx context.Context) bool {
 		if end == 0 {
-			end = wire.Boottime() + QuarantineIPAM + 100*time.Millisecond
+			end = ch.Clock.Boot() + QuarantineIPAM + 100*time.Millisecond
 		}
 		task.Pause(ctx, 20*time.Millisecond)
-		return ctx.Err() == nil && wire.Boottime() < end
+		return ctx.Err() == nil && ch.Clock.Boot() < end
 	}
 }
 
@@ -291,7 +290,7 @@ func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k Spac
 	defer cancel()
 	patience := ch.patience()
 	for {
-		grant, err := ch.addresses.Pools.allocateAddress(k, addr, wire.Boottime())
+		grant, err := ch.addresses.Pools.allocateAddress(k, addr, ch.Clock.Boot())
 		switch {
 		case err == nil:
 			return grant, nil

@@ -5,7 +5,6 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/lockorder"
-	"github.com/berth-ipam/berth/internal/wire"
 )
 
 // exhaustedFor is how long a pool counts as exhausted after an ADD has waited for it in vain.
@@ -17,20 +16,21 @@ type exhausted struct {
 	last map[string]allocator.Instant
 }
 
-func (v *exhausted) note(pool string) {
+func (v *exhausted) note(pool string, now allocator.Instant) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.last == nil {
 		v.last = map[string]allocator.Instant{}
 	}
-	v.last[pool] = wire.Boottime()
+	v.last[pool] = now
 }
 
-func (v *exhausted) Lately(pool string) bool {
+// Lately reports whether that was less than exhaustedFor ago.
+func (v *exhausted) Lately(pool string, now allocator.Instant) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	at, ever := v.last[pool]
-	return ever && wire.Boottime() < at+exhaustedFor
+	return ever && now < at+exhaustedFor
 }
 
 // ended clears a pool: an ADD has got an address of it, or this node has one for the next.

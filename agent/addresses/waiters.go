@@ -9,7 +9,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/internal/wire"
 )
 
 const (
@@ -134,7 +133,7 @@ func (ch *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, 
 		case <-ctx.Done():
 			look.Stop()
 			if caller.Err() == nil && errors.Is(last, ErrNoBlock) {
-				ch.addresses.Exhausted.note(pool.Name)
+				ch.addresses.Exhausted.note(pool.Name, ch.Clock.Boot())
 			}
 			return allocator.Grant{}, noAddress(pool, k, last)
 		}
@@ -147,7 +146,7 @@ func (m *Manager) UntilRested(k SpaceKey) time.Duration {
 	wait := lookTime
 	m.Pools.With(k, func(s *allocator.Space) {
 		if at, ok := s.Rest(); ok {
-			wait = max(0, min(wait, at-wire.Boottime()))
+			wait = max(0, min(wait, at-m.Clock.Boot()))
 		}
 	})
 	return wait + time.Millisecond

@@ -40,7 +40,7 @@ func (d *Detacher) watchKernel(ctx context.Context) error {
 
 // Handle handles an event of the kernel.
 func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
-	taken := wire.Boottime()
+	taken := d.Clock.Boot()
 	switch event.Kind {
 	case netops.Overrun:
 		d.Machine.Look.Raise()
@@ -72,7 +72,7 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 
 // Sweep collects all attachments that are gone.
 func (d *Detacher) Sweep(ctx context.Context) {
-	taken := wire.Boottime()
+	taken := d.Clock.Boot()
 	ports, err := d.Kernel().Ports()
 	if err != nil {
 		d.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
@@ -124,7 +124,7 @@ func (d *Detacher) undoOne(ctx context.Context, at allocator.Attachment) error {
 	}
 	defer unlock()
 	if e := d.Journal.Get(at); e != nil && e.Answered == 0 {
-		return d.unwire(e, journal.Release{Attachment: at, At: wire.Boottime()})
+		return d.unwire(e, journal.Release{Attachment: at, At: d.Clock.Boot()})
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (a *Attacher) commitAll(adds []*Add) error {
 // isolation is seen by one of the two.
 func (a *Attacher) commitOne(add *Add) error {
 	answered := *add.Entry
-	answered.Answered, answered.Given = wire.Boottime(), update.Given(add.Entry.Role, add.Pool)
+	answered.Answered, answered.Given = a.Clock.Boot(), update.Given(add.Entry.Role, add.Pool)
 	answered.Wiring.MAC = add.attached.mac
 	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
 	if broken.Journal {

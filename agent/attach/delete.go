@@ -96,7 +96,7 @@ func (d *Detacher) deleteHere(ctx context.Context, at allocator.Attachment, bega
 	if e != nil && began != 0 && began < e.Began {
 		return nil, nil // a DEL from before the present ADD
 	}
-	release := journal.Release{Attachment: at, Began: began, At: wire.Boottime(), GiveUp: giveUp}
+	release := journal.Release{Attachment: at, Began: began, At: d.Clock.Boot(), GiveUp: giveUp}
 	if e == nil {
 		if err := d.Isolator.RemoveUnidentified(at); err != nil {
 			return nil, wire.Errorf(wire.CodeIO, "%w", err)
@@ -167,7 +167,7 @@ func (d *Detacher) Collect(ctx context.Context, at allocator.Attachment, because
 	if e == nil || e.Answered == 0 || e.Answered >= because.Taken || !because.Gone(e) {
 		return nil
 	}
-	if err := d.unwire(e, journal.Release{Attachment: at, Began: e.Began, At: wire.Boottime()}); err != nil {
+	if err := d.unwire(e, journal.Release{Attachment: at, Began: e.Began, At: d.Clock.Boot()}); err != nil {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	d.Metrics.Collected(because.Name)

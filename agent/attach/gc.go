@@ -26,7 +26,7 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 	}
 	taken := allocator.Instant(r.Started)
 	if taken == 0 {
-		taken = wire.Boottime()
+		taken = d.Clock.Boot()
 	}
 	var failed []error
 	for _, e := range d.Journal.Entries() {
@@ -61,7 +61,7 @@ func (d *Detacher) namespaceGone(e *journal.Entry) bool {
 	}
 	id := e.NamespaceID - 1
 	alive, err := d.Kernel().NamespaceAlive(id)
-	if alive && !netops.LastingID(id) && wire.Boottime()-e.Answered > Young {
+	if alive && !netops.LastingID(id) && d.Clock.Boot()-e.Answered > Young {
 		alive, err = d.Kernel().NamespaceHas(id, e.Addresses[0])
 	}
 	return err == nil && !alive

@@ -181,7 +181,7 @@ func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant
 		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.Attachment, e.Isolated.Reason)
 	}
 	if e != nil && e.Answered == 0 { // a failed ADD whose undo has failed
-		if err := a.detacher.unwire(e, journal.Release{Attachment: m.Attachment, At: wire.Boottime()}); err != nil {
+		if err := a.detacher.unwire(e, journal.Release{Attachment: m.Attachment, At: a.Clock.Boot()}); err != nil {
 			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.Attachment, err)
 		}
 		e = nil
@@ -264,7 +264,7 @@ func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Inst
 		}
 	}
 	e.Attachment, e.Role, e.App, e.Member, e.Pool = add.Attachment, add.Role, add.app, add.Member, add.Pool.Name
-	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, time.Now().UTC(), began
+	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, a.Clock.Wall(), began
 	e.Netns, e.Workload = add.Netns, add.workload
 	if add.Role == wire.Interface {
 		e.Wiring = wiring(add, e)
@@ -312,7 +312,7 @@ func (a *Attacher) Undo(add *Add) {
 	if !add.wired {
 		e.Wiring.Port = "" // the port may be another's
 	}
-	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.Attachment, At: wire.Boottime()}); err != nil {
+	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.Attachment, At: a.Clock.Boot()}); err != nil {
 		// Its address stays held meanwhile.
 		a.Log.Error("cannot undo an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.Attachment), zap.Error(err))
 	}

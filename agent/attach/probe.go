@@ -34,7 +34,7 @@ func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
 		for _, g := range add.grants {
 			a.Addresses.Pools.On(add.Pool.Name, g.Address, func(s *allocator.Space) {
 				if occupied[g.Address] {
-					s.Suspect(g.Address, wire.Boottime(), conflict.SuspectFor)
+					s.Suspect(g.Address, a.Clock.Boot(), conflict.SuspectFor)
 				} else {
 					s.Undo(g.Address)
 				}

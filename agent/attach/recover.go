@@ -30,7 +30,7 @@ func (d *Detacher) Recover() error {
 	if err != nil {
 		return fmt.Errorf("agent: read the ports' classes: %w", err)
 	}
-	started := wire.Boottime()
+	started := d.Clock.Boot()
 	for _, e := range d.Journal.Entries() {
 		_, there := byName[e.Wiring.Port]
 		delete(byName, e.Wiring.Port)
@@ -136,7 +136,7 @@ func (d *Detacher) processNotes() error {
 	if err != nil {
 		return fmt.Errorf("agent: read the spool: %w", err)
 	}
-	failed := []error{wire.RemoveUnfinished(d.Disk, d.Spool(), int64(wire.Boottime()-unfinished))}
+	failed := []error{wire.RemoveUnfinished(d.Disk, d.Spool(), int64(d.Clock.Boot()-unfinished))}
 	for _, n := range notes {
 		if n.Err != nil {
 			d.Log.Error("a note in the spool cannot be read; it is left there for a person", zap.String("file", n.Path), zap.Error(n.Err))

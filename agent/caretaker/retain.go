@@ -21,7 +21,7 @@ const retainEvery = time.Minute
 func (c *Caretaker) endRetained(ctx context.Context) error {
 	return task.Every(ctx, retainEvery, func() {
 		if c.Absences.First(c.Name) && c.Retains() {
-			c.EndOver(ctx, time.Now())
+			c.EndOver(ctx, c.Clock.Wall())
 		}
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/lockorder"
-	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -119,7 +118,7 @@ func (d *Detector) askAhead(ctx context.Context) error {
 func (d *Detector) askPool(ctx context.Context, k addresses.SpaceKey, bridge string) error {
 	for ctx.Err() == nil {
 		var ask []netip.Addr
-		d.addresses.Pools.With(k, func(s *allocator.Space) { s.Settle(wire.Boottime()); ask = s.Unasked(AskedAtOnce) })
+		d.addresses.Pools.With(k, func(s *allocator.Space) { s.Settle(d.Clock.Boot()); ask = s.Unasked(AskedAtOnce) })
 		if len(ask) == 0 {
 			return nil
 		}
@@ -149,7 +148,7 @@ func (d *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge str
 	d.addresses.Pools.With(k, func(s *allocator.Space) {
 		for _, addr := range ask {
 			if occupied[addr] {
-				s.Occupied(addr, wire.Boottime(), SuspectFor)
+				s.Occupied(addr, d.Clock.Boot(), SuspectFor)
 			} else {
 				s.Asked(addr)
 			}

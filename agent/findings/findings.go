@@ -29,10 +29,10 @@ type Board struct {
 
 type id struct{ kind, subject string }
 
-// New makes an empty board. changed is called when a finding begins, when its text or advice changes, and when it ends, with
-// stands false. No lock is held meanwhile, so that it may read the board.
-func New(changed func(f Finding, stands bool)) *Board {
-	return &Board{changed: changed, now: time.Now, stands: map[id]Finding{}, kinds: map[string]bool{}}
+// New makes an empty board. now is the time of day in UTC. changed is called when a finding begins, when its text or advice
+// changes, and when it ends, with stands false. No lock is held meanwhile, so that it may read the board.
+func New(changed func(f Finding, stands bool), now func() time.Time) *Board {
+	return &Board{changed: changed, now: now, stands: map[id]Finding{}, kinds: map[string]bool{}}
 }
 
 // Set sets a finding. kind is a word with hyphens (bridge-gone); subject is what it is about (a key, a link, an address); text
@@ -47,7 +47,7 @@ func (b *Board) Set(kind, subject, text, advice string) {
 		return
 	}
 	if !known {
-		f = Finding{Kind: kind, Subject: subject, Since: b.now().UTC().Truncate(time.Second)}
+		f = Finding{Kind: kind, Subject: subject, Since: b.now().Truncate(time.Second)}
 	}
 	f.Text, f.Advice = text, advice
 	b.stands[k], b.kinds[kind] = f, true

@@ -12,7 +12,7 @@ func TestAFindingIsToldWhenItBeginsChangesAndEnds(t *testing.T) {
 	var told []string
 	b := New(func(f Finding, stands bool) {
 		told = append(told, fmt.Sprint(f.Kind, " ", f.Subject, " ", f.Text, " ", stands))
-	})
+	}, time.Now)
 	b.Set("bridge-gone", "berth0", "somebody deleted it", "nothing: the agent makes it anew")
 	b.Set("bridge-gone", "berth0", "somebody deleted it", "nothing: the agent makes it anew")
 	b.Set("bridge-gone", "berth0", "it cannot be made: no room", "look at the log")
@@ -29,7 +29,7 @@ func TestAFindingIsToldWhenItBeginsChangesAndEnds(t *testing.T) {
 }
 
 func TestAFindingKeepsTheTimeOfItsBeginning(t *testing.T) {
-	b := New(func(Finding, bool) {})
+	b := New(func(Finding, bool) {}, time.Now)
 	b.Set("bridge-gone", "berth0", "one", "")
 	since := b.List()[0].Since
 	b.now = func() time.Time { return since.AddDate(1, 0, 0) }
@@ -40,7 +40,7 @@ func TestAFindingKeepsTheTimeOfItsBeginning(t *testing.T) {
 }
 
 func TestKeepEndsTheOthersOfItsKindAlone(t *testing.T) {
-	b := New(func(Finding, bool) {})
+	b := New(func(Finding, bool) {}, time.Now)
 	b.Set("bridge-gone", "berth0", "", "")
 	b.Set("bridge-gone", "berth1", "", "")
 	b.Set("record-damaged", "berth1", "", "")
@@ -55,7 +55,7 @@ func TestKeepEndsTheOthersOfItsKindAlone(t *testing.T) {
 }
 
 func TestAKindThatHasStoodIsCountedAsNone(t *testing.T) {
-	b := New(func(Finding, bool) {})
+	b := New(func(Finding, bool) {}, time.Now)
 	b.Set("bridge-gone", "berth0", "", "")
 	b.Set("record-damaged", "a", "", "")
 	b.Set("record-damaged", "b", "", "")
@@ -68,7 +68,7 @@ func TestAKindThatHasStoodIsCountedAsNone(t *testing.T) {
 func TestWhoIsToldMayAskTheBoard(t *testing.T) {
 	var b *Board
 	seen := -1
-	b = New(func(Finding, bool) { seen = len(b.List()) })
+	b = New(func(Finding, bool) { seen = len(b.List()) }, time.Now)
 	b.Set("bridge-gone", "berth0", "", "")
 	if seen != 1 {
 		t.Errorf("the board showed %d findings to who was told, want 1", seen)

@@ -281,7 +281,7 @@ func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 	}
 	return record.Node{
 		Name: k.Name, Machine: k.Machine, Boot: k.Boot, Journal: k.Journal.ID(), Address: k.Address, Version: k.Version,
-		Fencing: k.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: time.Now(),
+		Fencing: k.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: k.Clock.Wall(),
 	}, former, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -73,8 +72,8 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 			return
 		}
 	}
-	now := wire.Boottime()
-	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, time.Now().UTC()
+	now := se.Clock.Boot()
+	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, se.Clock.Wall()
 	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
 	var err error
 	if e.Wiring.Uplink, err = se.Kernel().Uplink(p.Bridge); err != nil {

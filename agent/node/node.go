@@ -15,6 +15,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/disk"
+	"github.com/berth-ipam/berth/internal/random"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
@@ -38,8 +39,9 @@ type Options struct {
 	Log     *zap.Logger
 
 	// What is outside of the agent. What is nil is the machine's.
-	Clock clock.Clock
-	Disk  disk.Disk // of the run directory
+	Clock  clock.Clock
+	Random *random.Source
+	Disk   disk.Disk // of the run directory
 }
 
 // Spool is the directory of DELs that reached no agent.
@@ -84,11 +86,12 @@ const parallel = 64
 
 // New makes what an agent's parts share. Nothing can be allocated until Ready.
 func New(o Options) *Node {
-	o.Clock = o.Clock.OrMachine()
+	o.Clock, o.Random = o.Clock.OrMachine(), o.Random.OrNew()
+	o.Etcd.Clock, o.Etcd.Random = o.Clock, o.Random
 	if o.Disk == nil {
 		o.Disk = disk.Machine{}
 	}
-	n := &Node{Options: o, Rights: session.NewRights(wire.Boottime), Slots: NewSlots(parallel)}
+	n := &Node{Options: o, Rights: session.NewRights(o.Clock.Boot), Slots: NewSlots(parallel)}
 	for _, s := range []*task.Signal{&n.Lost, &n.Untrusted, &n.Reassert, &n.Repairing} {
 		*s = task.NewSignal()
 	}

@@ -16,7 +16,7 @@ const recoveryGrain = 10 * time.Second
 
 // ReportRecovery sets the finding about a recovery, with its end, and keeps that end for UntilRecovered.
 func (n *Node) ReportRecovery(left time.Duration) {
-	until := time.Now().Add(left).UTC()
+	until := n.Clock.Wall().Add(left)
 	if reported := n.recovers.Load(); reported != nil && until.Sub(*reported).Abs() < recoveryGrain {
 		return
 	}
@@ -48,5 +48,5 @@ func (n *Node) UntilRecovered(err error) error {
 	if !is || !errors.Is(err, session.ErrRecovering) {
 		return err
 	}
-	return fmt.Errorf("%w, at about %s, in %s", err, until.Format(time.RFC3339), time.Until(until).Round(time.Second))
+	return fmt.Errorf("%w, at about %s, in %s", err, until.Format(time.RFC3339), until.Sub(n.Clock.Wall()).Round(time.Second))
 }

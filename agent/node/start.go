@@ -6,7 +6,6 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/internal/wire"
 )
 
 // startPatience is how long after its caller began a request waits for an agent that has just started. The plugin waits as long
@@ -19,8 +18,8 @@ const startPoll = 10 * time.Millisecond
 // AwaitStart waits until this agent has settled, or until startPatience is over; its error then says what the agent waits for.
 // Before settling, an ADD would miss the configuration and what was lost.
 func (n *Node) AwaitStart(ctx context.Context, began allocator.Instant) error {
-	end := wire.Boottime() + startPatience
-	if began > 0 && began < wire.Boottime() {
+	end := n.Clock.Boot() + startPatience
+	if began > 0 && began < n.Clock.Boot() {
 		end = began + startPatience
 	}
 	for {
@@ -28,7 +27,7 @@ func (n *Node) AwaitStart(ctx context.Context, began allocator.Instant) error {
 		if reason == "" {
 			return nil
 		}
-		if wire.Boottime() >= end || ctx.Err() != nil {
+		if n.Clock.Boot() >= end || ctx.Err() != nil {
 			return n.notReady(reason)
 		}
 		task.Pause(ctx, startPoll)

@@ -42,7 +42,7 @@ func (re *Reporter) StatusOf(ctx context.Context, r *wire.Request) error {
 			return unavailable(err)
 		}
 	}
-	if config.Settings.StatusExhausted && re.addresses.Exhausted.Lately(name) {
+	if config.Settings.StatusExhausted && re.addresses.Exhausted.Lately(name, re.Clock.Boot()) {
 		return unavailable(fmt.Errorf("pool %q is exhausted: an ADD on this node has waited for an address in vain within the last minute", name))
 	}
 	return nil

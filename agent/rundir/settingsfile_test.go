@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/node"
@@ -12,7 +13,7 @@ import (
 
 func TestASettingsFileThatWasChangedAfterTheStartIsToldUntilTheNextStart(t *testing.T) {
 	a := &Keeper{Node: node.New(node.Options{})}
-	a.Findings = findings.New(func(findings.Finding, bool) {})
+	a.Findings = findings.New(func(findings.Finding, bool) {}, time.Now)
 	a.settingsFile = filepath.Join(t.TempDir(), "berthd.env")
 	then, err := a.stateOf(a.settingsFile) // there is none yet
 	if err != nil {

@@ -3,7 +3,6 @@ package transfers
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -40,7 +38,7 @@ func (e *Exchange) donateAll(ctx context.Context) error {
 		e.resolveIndeterminate(ctx)
 		wait := settleEvery
 		if _, others := e.demands.split(e.Name); len(others) > 0 {
-			task.Pause(ctx, rand.N(startWithin))
+			task.Pause(ctx, e.Random.Below(startWithin))
 			wait = e.serveDemands(ctx)
 		}
 		timer.Reset(wait)
@@ -78,7 +76,7 @@ func (e *Exchange) Donate(ctx context.Context, session *session.Session, d recor
 	full := e.addresses.Blocks.UnreadableIn(k.Pool, e.Config()) // and blocks that cannot be split further
 	for range transferTries {
 		o := e.addresses.Withdraw(k, func(s *allocator.Space) (netip.Prefix, bool) {
-			return s.Half(wire.Boottime(), e.addresses.Waiters.Len(k), full...)
+			return s.Half(e.Clock.Boot(), e.addresses.Waiters.Len(k), full...)
 		})
 		if o == nil {
 			return false

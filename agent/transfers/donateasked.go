@@ -10,7 +10,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -59,7 +58,7 @@ func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d 
 func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFlight {
 	part := netip.PrefixFrom(addr, addr.BitLen())
 	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
-		s.Settle(wire.Boottime())
+		s.Settle(e.Clock.Boot())
 		return part, s.Owns(addr) && s.Remove(part) == nil
 	})
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 )
 
@@ -76,7 +75,7 @@ func (e *Exchange) GiveBackBlocks(ctx context.Context, looked func(pool string) 
 
 // idle withdraws at most one part of each space: one that leaves a block's worth of free addresses.
 func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFlight) {
-	now, pools := wire.Boottime(), e.Config().Pools
+	now, pools := e.Clock.Boot(), e.Config().Pools
 	for _, k := range e.addresses.Pools.Keys() {
 		if !looked(k.Pool) {
 			continue

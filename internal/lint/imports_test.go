@@ -117,7 +117,7 @@ var rules = map[string]rule{
 	"agent/node": {
 		ours: []string{"internal/lockorder", "agent/findings", "agent/journal", "lease", "lease/config", "lease/kv",
 			"lease/record", "lease/session", "allocator",
-			"allocator/ipam", "internal/broken", "internal/clock", "internal/disk", "internal/task", "internal/wire", "metrics",
+			"allocator/ipam", "internal/broken", "internal/clock", "internal/disk", "internal/random", "internal/task", "internal/wire", "metrics",
 			"netops"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
 	},
