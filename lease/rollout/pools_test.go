@@ -58,14 +58,17 @@ func TestASetOfAPoolIsThePoolsAloneOnEveryWay(t *testing.T) {
 		}
 	}
 	// What cannot be read in one pool is of no container of the other.
-	damaged := f.S.KV.Keys.Assignment("default", lab.Addr("10.42.64.9"))
-	f.Put(damaged, "{")
-	for pool, complete := range map[string]bool{"small": true, "default": false, "": false} {
-		answers, errs := both(f, rollout.Selector{Pool: pool})
-		for way, v := range answers {
-			if f.Check(errs[way]); v.Complete != complete || (len(v.Unreadable) == 0) != complete {
-				t.Errorf("pool %q with a damaged record in pool default, way %d: %+v", pool, way, v)
+	keys := f.S.KV.Keys
+	for _, damaged := range []string{keys.Assignment("default", lab.Addr("10.42.64.9")), keys.Reservation("default", lab.Addr("10.42.9.9"))} {
+		f.Put(damaged, "{")
+		for pool, complete := range map[string]bool{"small": true, "default": false, "": false} {
+			answers, errs := both(f, rollout.Selector{Pool: pool})
+			for way, v := range answers {
+				if f.Check(errs[way]); v.Complete != complete || (len(v.Unreadable) == 0) != complete {
+					t.Errorf("pool %q with %s damaged, way %d: %+v", pool, damaged, way, v)
+				}
 			}
 		}
+		f.Delete(damaged)
 	}
 }
