@@ -89,10 +89,11 @@ func New(o Options) (_ *Agent, err error) {
 	}
 	a.build(o)
 	a.socket = &server.Socket{
-		Path: o.Socket(), Spool: o.Spool(), Limits: server.UsualLimits, Handle: a.respond, Observe: a.Metrics.Request, Log: o.Log,
+		Path: o.Socket(), Listen: o.ListenSocket, Spool: o.Spool(), Disk: a.Disk, Limits: server.UsualLimits,
+		Handle: a.respond, Observe: a.Metrics.Request, Log: o.Log,
 	}
 	a.web = &server.Web{
-		Listen: o.Listen, Access: o.Access, Node: a.reporter, Findings: a.Findings,
+		Address: o.Listen, Listen: o.ListenWeb, Access: o.Access, Node: a.reporter, Findings: a.Findings,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16}),
 	}
 	a.upkeep = rundir.New(a.isolator, a.socket, o.SettingsFile)
@@ -144,7 +145,7 @@ func (a *Agent) Close() (err error) {
 // Run serves the node until ctx ends. It returns an error only for what an operator must resolve. Stopping revokes nothing: the
 // containers stay as they are, and the next agent finds them so.
 func (a *Agent) Run(ctx context.Context) error {
-	listener, err := a.socket.Listen()
+	listener, err := a.socket.Open()
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 func (r *rig) door(l server.Limits) string {
 	r.t.Helper()
 	path := filepath.Join(r.dir, "door.sock")
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	listener, err := server.ListenUnix(path)
 	check(r.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,10 @@ type Options struct {
 	SettingsFile string // the file that flags and variables come from, if any; watched for changes
 	Ready        func() // called whenever it has become able to serve; may be nil
 
-	Kernel func() (Kernel, error) // opens the host's kernel; nil: netops.Open
+	// What is outside of the agent, besides what node.Options has. What is nil is the machine's.
+	Kernel       func() (Kernel, error)
+	ListenSocket func(path string) (server.Listener, error)
+	ListenWeb    func(network, address string) (net.Listener, error) // whose address is a *net.TCPAddr
 }
 
 // A Kernel is what the agent uses of the host's kernel.
@@ -54,6 +58,12 @@ func (o Options) withMachine() (_ Options, err error) {
 	}
 	if o.Kernel == nil {
 		o.Kernel = openKernel
+	}
+	if o.ListenSocket == nil {
+		o.ListenSocket = server.ListenUnix
+	}
+	if o.ListenWeb == nil {
+		o.ListenWeb = net.Listen
 	}
 	return o, nil
 }

@@ -88,7 +88,7 @@ func TestAContainerThatCannotBeBroughtThereIsNamedWithTheReason(t *testing.T) {
 func TestTheVersionIsServedByHTTP(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
-	url := "http://" + r.agent.web.Address().String() + "/v1/version"
+	url := "http://" + r.agent.web.At().String() + "/v1/version"
 	r.until("it is complete", func() bool {
 		code, body := get(t, url+"?app=ns/web")
 		var v wire.SetVersion

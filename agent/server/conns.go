@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net"
 	"sync"
 	"time"
 
@@ -34,7 +33,7 @@ type cost struct{ bytes, files int }
 
 // A conn is one caller's connection.
 type conn struct {
-	*net.UnixConn
+	Conn
 	limiter *limiter
 	awaited time.Time // since when the agent waits for this caller; zero: the caller waits
 	reads   bool      // the agent waits for it to read its answer
@@ -43,7 +42,7 @@ type conn struct {
 }
 
 // admit adds a connection. It is nil if all open ones wait for the agent.
-func (l *limiter) admit(c *net.UnixConn) *conn {
+func (l *limiter) admit(c Conn) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
@@ -52,7 +51,7 @@ func (l *limiter) admit(c *net.UnixConn) *conn {
 	if len(l.open) >= l.limits.Connections && !l.evictLocked() {
 		return nil
 	}
-	admitted := &conn{UnixConn: c, limiter: l, awaited: time.Now()}
+	admitted := &conn{Conn: c, limiter: l, awaited: time.Now()}
 	l.open[admitted] = struct{}{}
 	return admitted
 }

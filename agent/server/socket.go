@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
+	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -19,89 +19,70 @@ import (
 // A Handler serves a request until ctx ends, when its caller has gone or its time is over. The files are open until it returns.
 type Handler func(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response
 
-// A Socket is the agent's unix socket, for the superuser alone.
+// A Socket is where the agent answers, the superuser alone.
 type Socket struct {
 	Path   string
+	Listen func(path string) (Listener, error)
 	Spool  string // directory for the notes of callers that find no agent
+	Disk   disk.Disk
 	Limits Limits
 	Handle Handler
 	// Observe is called after each answered request, in no order; code is 0 where it succeeded.
 	Observe func(verb string, code int, took time.Duration)
 	Log     *zap.Logger
 
-	mu    sync.Mutex
-	inode uint64 // of the file as Listen has made it
+	mu       sync.Mutex
+	listener Listener // the last
 }
 
-// Listen makes the spool and the socket's file, in place of any file there. The caller has the node's lock, so that no process
-// listens at the former file.
-func (s *Socket) Listen() (*net.UnixListener, error) {
+// Open makes the spool, and listens.
+func (s *Socket) Open() (Listener, error) {
 	if err := s.makeSpool(); err != nil {
 		return nil, err
 	}
-	if err := os.Remove(s.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("agent: remove the former socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: s.Path, Net: "unix"})
+	l, err := s.Listen(s.Path)
 	if err != nil {
-		return nil, fmt.Errorf("agent: listen on %s: %w", s.Path, err)
-	}
-	l.SetUnlinkOnClose(false) // the path may be another listener's by then: Remove does it
-	if err := os.Chmod(s.Path, 0o600); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("agent: %w", err)
-	}
-	var stat unix.Stat_t
-	if err := unix.Stat(s.Path, &stat); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("agent: stat %s: %w", s.Path, err)
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inode = stat.Ino
+	s.listener = l
 	return l, nil
 }
 
 func (s *Socket) makeSpool() error {
-	if err := os.MkdirAll(s.Spool, 0o700); err != nil {
+	if err := s.Disk.MakeDir(s.Spool, 0o700); err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	return nil
 }
 
 // Remove removes the socket's file.
-func (s *Socket) Remove() { _ = os.Remove(s.Path) }
+func (s *Socket) Remove() { _ = s.Disk.Remove(s.Path) }
 
 // Repair restores the spool and the socket's file where they were removed. The listener is nil where the file was not.
-func (s *Socket) Repair() (*net.UnixListener, error) {
+func (s *Socket) Repair() (Listener, error) {
 	if err := s.makeSpool(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	inode := s.inode
+	l := s.listener
 	s.mu.Unlock()
-	if lies(s.Path, inode) {
+	if l.Lies() {
 		return nil, nil
 	}
-	return s.Listen()
-}
-
-// lies reports whether the file with that inode is still at a path. If the system cannot say, it is.
-func lies(path string, inode uint64) bool {
-	var s unix.Stat_t
-	err := unix.Stat(path, &s)
-	return err == nil && s.Ino == inode || err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR)
+	return s.Open()
 }
 
 // Serve answers the requests on l until ctx ends, and then those under way.
-func (s *Socket) Serve(ctx context.Context, l *net.UnixListener) error {
+func (s *Socket) Serve(ctx context.Context, l Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	var under sync.WaitGroup
 	defer under.Wait()
 	limiter := &limiter{limits: s.Limits}
 	for {
-		caller, err := l.AcceptUnix()
+		caller, err := l.Accept()
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -128,27 +109,27 @@ func (s *Socket) Serve(ctx context.Context, l *net.UnixListener) error {
 
 // serveOne reads one request and answers it. A request that has begun is finished even when the agent is stopping.
 func (s *Socket) serveOne(stop context.Context, c *conn) {
-	if uid, pid, err := wire.Peer(c.UnixConn); err != nil || uid != 0 {
+	if uid, pid, err := c.Peer(); err != nil || uid != 0 {
 		s.Log.Warn("refused a caller that is not the superuser; run its program as root",
 			zap.Int("uid", uid), zap.Int("pid", pid), zap.Error(err))
-		_ = wire.Reply(c.UnixConn, &wire.Response{Error: wire.Errorf(wire.CodeIO,
+		_ = wire.Reply(c.Conn, &wire.Response{Error: wire.Errorf(wire.CodeIO,
 			"the agent answers only uid 0 of its user namespace, and the caller is uid %d", uid)})
 		return
 	}
 	silent := context.AfterFunc(stop, func() { c.CloseRead() })
-	r, files, err := wire.ReceiveWithin(c.UnixConn, s.Limits.Receive, c.claim)
+	r, files, err := wire.ReceiveWithin(c.Conn, s.Limits.Receive, c.claim)
 	silent()
 	if evicted := c.received(); evicted != nil {
 		err = evicted
 	}
 	if err != nil {
 		closeAll(files)
-		_ = wire.Reply(c.UnixConn, &wire.Response{Error: wire.AsError(err)})
+		_ = wire.Reply(c.Conn, &wire.Response{Error: wire.AsError(err)})
 		return
 	}
 	response, took := s.handle(c, r, files)
 	c.answering()
-	if err := wire.Reply(c.UnixConn, response); err != nil {
+	if err := wire.Reply(c.Conn, response); err != nil {
 		s.Log.Debug("the caller has gone before its answer", zap.String("verb", r.Verb), zap.Error(err))
 	}
 	s.note(r, response, took)
@@ -157,7 +138,7 @@ func (s *Socket) serveOne(stop context.Context, c *conn) {
 // handle serves a request within its time, and then closes its files: an open namespace stays alive.
 func (s *Socket) handle(c *conn, r *wire.Request, files []*os.File) (*wire.Response, time.Duration) {
 	defer closeAll(files)
-	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), c.UnixConn), wire.RequestTime)
+	ctx, cancel := context.WithTimeout(wire.UntilGone(context.Background(), c.Conn), wire.RequestTime)
 	defer cancel()
 	began := time.Now()
 	response := s.Handle(ctx, r, files)

@@ -29,29 +29,30 @@ type Node interface {
 // A Web is the agent's web server: it answers /metrics, /healthz and /readyz to all callers, and /v1/ to those that Access
 // admits. It changes nothing.
 type Web struct {
-	Listen   string // host:port; empty: there is none
+	Address  string                                              // host:port; empty: there is no server
+	Listen   func(network, address string) (net.Listener, error) // as net.Listen does, by TCP
 	Access   Access
 	Node     Node
 	Findings *findings.Board
 	Metrics  http.Handler
 
-	address atomic.Pointer[net.TCPAddr]
+	at atomic.Pointer[net.TCPAddr]
 }
 
-// Address is where the server listens; nil: it does not yet.
-func (s *Web) Address() *net.TCPAddr { return s.address.Load() }
+// At is where the server listens; nil: it does not yet.
+func (s *Web) At() *net.TCPAddr { return s.at.Load() }
 
 // Serve answers until ctx ends.
 func (s *Web) Serve(ctx context.Context) error {
-	if s.Listen == "" {
+	if s.Address == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", s.Listen)
+	l, err := s.Listen("tcp", s.Address)
 	if err != nil {
-		return fmt.Errorf("agent: listen for /metrics on %s: %w; choose another with --listen", s.Listen, err)
+		return fmt.Errorf("agent: listen for /metrics on %s: %w; choose another with --listen", s.Address, err)
 	}
 	address := l.Addr().(*net.TCPAddr)
-	s.address.Store(address)
+	s.at.Store(address)
 	g := &guard{Access: s.Access, loopback: address.IP.IsLoopback()}
 	if l, err = g.secure(l); err != nil {
 		return errors.Join(err, l.Close())
@@ -65,7 +66,7 @@ func (s *Web) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("agent: serve %s: %w", s.Listen, err)
+		return fmt.Errorf("agent: serve %s: %w", s.Address, err)
 	}
 	return nil
 }

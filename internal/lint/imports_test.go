@@ -191,8 +191,8 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/server": {
-		ours:   []string{"agent/findings", "lease/rollout", "allocator", "internal/task", "internal/wire"},
-		others: []string{"go.uber.org/zap", "golang.org/x/sys/"},
+		ours:   []string{"agent/findings", "lease/rollout", "allocator", "internal/disk", "internal/task", "internal/wire"},
+		others: []string{"go.uber.org/zap"},
 	},
 	"cmd/berth": {
 		ours:   []string{"internal/disk", "internal/wire", "internal/ifname", "internal/nearest"},

@@ -63,7 +63,7 @@ type Claim func(bytes, files int) error
 
 // A receiver reads a connection and collects the files that come with the bytes.
 type receiver struct {
-	conn  *net.UnixConn
+	conn  Conn
 	claim Claim // nil: no limit
 	files []*os.File
 }

@@ -16,14 +16,20 @@ const ReceiveTime = 10 * time.Second
 // sendTime bounds how long a caller may take to read its answer.
 const sendTime = 10 * time.Second
 
+// A Conn is an agent's side of a caller's connection, which brings files as unix(7) has them: *net.UnixConn, or what stands for it.
+type Conn interface {
+	net.Conn
+	ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error)
+}
+
 // Receive is ReceiveWithin ReceiveTime, without a claim.
-func Receive(conn *net.UnixConn) (*Request, []*os.File, error) {
+func Receive(conn Conn) (*Request, []*os.File, error) {
 	return ReceiveWithin(conn, ReceiveTime, nil)
 }
 
 // ReceiveWithin reads one request and its files, which the caller must close. All of it has to come within the time, and claim,
 // if there is one, may end it before. The error is an Error that may be replied; no file is left open then.
-func ReceiveWithin(conn *net.UnixConn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
+func ReceiveWithin(conn Conn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return nil, nil, Errorf(CodeIO, "receive a request: %w", err)
 	}
@@ -61,7 +67,7 @@ func acceptable(r *Request, decoding error) error {
 }
 
 // Reply sends the answer to a request.
-func Reply(conn *net.UnixConn, r *Response) error {
+func Reply(conn net.Conn, r *Response) error {
 	if err := conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
 		return err
 	}
@@ -73,7 +79,7 @@ func Reply(conn *net.UnixConn, r *Response) error {
 			return err
 		}
 	}
-	if err := send(conn, message, nil); err != nil {
+	if _, err := conn.Write(message); err != nil {
 		return fmt.Errorf("wire: answer: %w", err)
 	}
 	return nil
@@ -81,7 +87,7 @@ func Reply(conn *net.UnixConn, r *Response) error {
 
 // UntilGone is a context that ends when the caller hangs up, at the latest when conn is closed. Nothing else may read
 // from conn meanwhile.
-func UntilGone(parent context.Context, conn *net.UnixConn) context.Context {
+func UntilGone(parent context.Context, conn net.Conn) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	go func() {
 		var b [1]byte
