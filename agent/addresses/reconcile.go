@@ -8,7 +8,6 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -16,9 +15,6 @@ import (
 // in quarantine. Containers with an address in another node's part are isolated. It returns the blocks of which addresses were
 // gained. The gate is held, so that nothing settles meanwhile.
 func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
-	if broken.Settling && m.Unsettled.Load() {
-		return nil
-	}
 	for _, k := range keys {
 		b, known := m.Blocks.At(k)
 		if known {

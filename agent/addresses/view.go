@@ -9,7 +9,6 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -25,9 +24,6 @@ func (m *Manager) followBlocks(ctx context.Context) error {
 		for _, c := range changed {
 			changes[c.Now.ID()] = c
 			keys = append(keys, c.Now.ID())
-		}
-		if broken.Settling {
-			return // fault injection: the watch would settle in its stead
 		}
 		var gained []ipam.BlockID
 		m.Gate.Shared(func() { gained = m.Reconcile(keys...) })

@@ -1,40 +1,28 @@
 package attach
 
 import (
-	"time"
-
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/update"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
 // Commit is the last step. Under the gate, if the session is still the node's, ports join their class and the journal records
 // that the answer is given.
-func (a *Attacher) Commit(session *session.Session, adds []*Add) (err error) {
-	if broken.Generation {
-		a.waitForGeneration(session, adds)
-	}
-	commit := func() error { return a.commitAll(adds) }
-	if broken.Generation {
-		a.Gate.Shared(func() { err = commit() })
-		return err
-	}
-	return a.Gate.Commit(session, commit)
+func (a *Attacher) Commit(session *session.Session, adds []*Add) error {
+	return a.Gate.Commit(session, func() error { return a.commitAll(adds) })
 }
 
 func (a *Attacher) commitAll(adds []*Add) error {
 	config := a.Config()
 	for _, add := range adds {
 		switch {
-		case broken.Generation:
 		case a.Rights.Remaining(add.owns()) <= 0:
 			return node.ErrSuperseded
 		case add.former == nil && config.PoolRevisions[add.Pool.Name] != add.config.PoolRevisions[add.Pool.Name]:
 			return node.ErrSuperseded // wired by a configuration that the roll-out has passed
-		case !broken.Settling && a.Addresses.LostAddress(add.Entry):
+		case a.Addresses.LostAddress(add.Entry):
 			return node.ErrSuperseded // its block was lost after the chosen addresses were checked
 		}
 	}
@@ -66,13 +54,11 @@ func (a *Attacher) commitOne(add *Add) error {
 	answered.Answered, answered.Given = a.Clock.Boot(), update.Given(add.Entry.Role, add.Pool)
 	answered.Wiring.MAC = add.attached.mac
 	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
-	if broken.Journal {
-		time.AfterFunc(300*time.Millisecond, func() { _ = a.Journal.Hold(&answered) })
-	} else if err := a.Journal.Change(&answered); err != nil {
+	if err := a.Journal.Change(&answered); err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "%w", err)
 	}
 	add.done = true
-	passes, err := a.letPassUnlessBroken(&answered)
+	passes, err := a.Isolator.LetPass(&answered)
 	if err != nil {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}

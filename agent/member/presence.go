@@ -208,7 +208,7 @@ func (k *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterSt
 
 // settleUnder settles under a new session, and has the session proven for the settled node.
 func (k *Keeper) settleUnder(ctx context.Context, p *Prover) error {
-	if err := k.Settler.settleUnlessBroken(ctx, p.Session); err != nil {
+	if err := k.Settler.settle(ctx, p.Session); err != nil {
 		return err
 	}
 	if err := k.fenceAfter(p.Session.Node()); err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -37,9 +36,6 @@ func (k *Keeper) followReservations(ctx context.Context) error {
 		k.Settler.publisher.Orphans.Apply(u, k.Name, k.Settler.publisher.Knows)
 		k.Settler.isolator.SettleUnsure(len(u.Repaired) > 0)
 		for _, r := range u.Set {
-			if broken.Settling {
-				continue
-			}
 			if r.Holder != nil && r.Holder.Node == k.Name && k.isAwaited(r) {
 				k.Reassert.Raise() // a cut container may be recorded now: settling decides
 			}

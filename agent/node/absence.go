@@ -5,7 +5,6 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -102,7 +101,7 @@ func (w *Absences) Over(node string, class allocator.Class) (a record.Absence, l
 		return a, 0, false
 	}
 	left = ipam.WaitOut(RightOf(n, class)) - time.Since(since.began)
-	return record.Absence{Node: node, Revision: since.revision}, left, left <= 0 || broken.Wait
+	return record.Absence{Node: node, Revision: since.revision}, left, left <= 0
 }
 
 // Waited is Over for a stateful ADD. Where a node's record was deleted, the longest right that any node may have counts, from the

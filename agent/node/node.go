@@ -70,8 +70,6 @@ type Node struct {
 	Reassert  task.Signal // settle again, and assert what the containers have
 	Repairing task.Signal // an operator asked this node to settle again
 
-	Unsettled atomic.Bool // fault injection: allocate before the node has settled
-
 	hooks    Hooks
 	config   atomic.Pointer[config.Config]
 	reads    singleflight.Group

@@ -15,7 +15,6 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -129,7 +128,7 @@ func (p *Publisher) publish(ctx context.Context, status record.Status, dirty map
 	if bad, ok := errors.AsType[*kv.DamagedError](err); ok {
 		p.addresses.Blocks.NoteUnreadable(bad)
 	}
-	if lost, ok := errors.AsType[*block.LostError](err); ok && !broken.Settling {
+	if lost, ok := errors.AsType[*block.LostError](err); ok {
 		p.addresses.Blocks.Put(lost.Block)
 		p.Gate.Shared(func() { p.addresses.Reconcile(lost.Block.ID()) })
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
@@ -49,7 +48,7 @@ func (e *Exchange) donateAll(ctx context.Context) error {
 func (e *Exchange) serveDemands(ctx context.Context) time.Duration {
 	wait := settleEvery
 	session, err := e.Holding(allocator.Stateless)
-	if err != nil || broken.Settling && e.Unsettled.Load() {
+	if err != nil {
 		return wait
 	}
 	_, others := e.demands.split(e.Name)

@@ -11,8 +11,8 @@ import (
 	"github.com/berth-ipam/berth/e2e/faults/check"
 )
 
-// A Profile is a focused run: a story that goes wrong where one safeguard is missing. Its name is the build tag that
-// takes the safeguard away; with the ordinary build it finds nothing.
+// A Profile is a focused run: a story that goes wrong where one safeguard is missing. Its name is that of the
+// broken build which lacks the safeguard; with the ordinary one it finds nothing.
 type Profile struct {
 	Name    string
 	Missing string       // which safeguard

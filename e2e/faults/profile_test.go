@@ -1,28 +1,19 @@
 package faults
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/e2e/faults/broken"
 	"github.com/berth-ipam/berth/e2e/faults/check"
 )
 
 func TestEveryBrokenBuildHasAStoryThatFindsIt(t *testing.T) {
-	switches, err := filepath.Glob(filepath.Join("..", "..", "internal", "broken", "*_on.go"))
-	if err != nil || len(switches) != len(Profiles) {
-		t.Fatalf("there are %d switches and %d profiles, error %v", len(switches), len(Profiles), err)
+	if len(broken.Builds) != len(Profiles) {
+		t.Fatalf("there are %d broken builds and %d profiles", len(broken.Builds), len(Profiles))
 	}
-	for _, file := range switches {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		name := strings.TrimPrefix(line, "//go:build ")
-		if p, err := Named(name); err != nil || p.round == nil || p.Rounds == 0 {
-			t.Errorf("%s: %q has the profile %+v, error %v", file, name, p, err)
+	for _, b := range broken.Builds {
+		if p, err := Named(b.Name); err != nil || p.round == nil || p.Rounds == 0 {
+			t.Errorf("%s has the profile %+v, error %v", b.Name, p, err)
 		}
 	}
 }

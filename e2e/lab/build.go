@@ -13,13 +13,24 @@ import (
 // binariesIn in the environment names a directory that has the programs already.
 const binariesIn = "BERTH_LAB_BIN"
 
+// A Variant is the programs by a source with changes, for programs that are broken on purpose.
+type Variant struct {
+	Name    string                                             // empty: the source as it is
+	Overlay func(tree, dir string) (overlay string, err error) // writes what go build -overlay wants into dir, and returns its file
+}
+
 // Build gives a directory with berth, berthd and berthctl, built from the tree that this package is part of; with the
-// race detector on, berthd is built with it too. Tags are those of the build, for a program that is broken on purpose.
+// race detector on, berthd is built with it too.
 // It is to be called before Enter, and again inside, where it gives the same directory. The directory is .cache in the
 // tree, so that what has not changed is not linked again.
-func Build(tags ...string) (dir string, err error) {
-	variant := strings.Join(append([]string{""}, tags...), "-")
-	binariesIn := binariesIn + strings.ToUpper(strings.ReplaceAll(variant, "-", "_"))
+func Build() (dir string, err error) { return Variant{}.Build() }
+
+// Build is Build of a variant.
+func (v Variant) Build() (dir string, err error) {
+	binariesIn, within := binariesIn, "lab"
+	if v.Name != "" {
+		binariesIn, within = binariesIn+"_"+strings.ToUpper(v.Name), within+"-"+v.Name
+	}
 	if dir := os.Getenv(binariesIn); dir != "" || os.Getenv(etcdJobIn) != "" {
 		return dir, nil
 	}
@@ -27,7 +38,7 @@ func Build(tags ...string) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(tree, ".cache", "lab"+variant)
+	dir = filepath.Join(tree, ".cache", within)
 	if raceDetector {
 		dir += "-race"
 	}
@@ -39,10 +50,16 @@ func Build(tags ...string) (dir string, err error) {
 		return "", err
 	}
 	defer unlock()
-	if err := build(tree, dir, tags, false, "./cmd/berth", "./cmd/berthctl"); err != nil {
+	var overlay string
+	if v.Overlay != nil {
+		if overlay, err = v.Overlay(tree, filepath.Join(dir, "source")); err != nil {
+			return "", err
+		}
+	}
+	if err := build(tree, dir, overlay, false, "./cmd/berth", "./cmd/berthctl"); err != nil {
 		return "", err
 	}
-	if err := build(tree, dir, tags, raceDetector, "./cmd/berthd"); err != nil {
+	if err := build(tree, dir, overlay, raceDetector, "./cmd/berthd"); err != nil {
 		return "", err
 	}
 	return dir, os.Setenv(binariesIn, dir)
@@ -62,9 +79,9 @@ func tree() (string, error) {
 	return "", err
 }
 
-func build(tree, dir string, tags []string, race bool, packages ...string) error {
-	args := []string{"build", "-o", dir + "/", "-tags", strings.Join(tags, ",")}
-	way, cgo := "-trimpath", "CGO_ENABLED=0" // as make build does, for the compiler's cache
+func build(tree, dir, overlay string, race bool, packages ...string) error {
+	args := []string{"build", "-o", dir + "/", "-overlay", overlay} // empty: none
+	way, cgo := "-trimpath", "CGO_ENABLED=0"                        // as make build does, for the compiler's cache
 	if race {
 		way, cgo = "-race", "CGO_ENABLED=1"
 	}

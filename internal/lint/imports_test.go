@@ -38,7 +38,6 @@ var rules = map[string]rule{
 	"allocator":         {},
 	"allocator/ipam":    {},
 	"internal/wire":     {},
-	"internal/broken":   {},
 	"client":            {ours: []string{"internal/wire"}},
 	"internal/clock":    {},
 	"internal/random":   {},
@@ -58,10 +57,10 @@ var rules = map[string]rule{
 	},
 	"lease/kv":      {ours: []string{"allocator", "internal/clock", "internal/lockorder", "internal/random", "internal/task"}, others: etcd},
 	"lease/record":  {ours: []string{"lease/kv", "allocator", "allocator/ipam"}, others: etcd},
-	"lease/session": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/broken", "internal/task"}, others: etcd},
+	"lease/session": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/task"}, others: etcd},
 	"lease/block":   {ours: []string{"lease/kv", "lease/record", "lease/session", "allocator"}, others: etcd},
 	"lease/reservation": {
-		ours:   []string{"lease/kv", "lease/record", "lease/session", "allocator", "allocator/ipam", "internal/broken"},
+		ours:   []string{"lease/kv", "lease/record", "lease/session", "allocator", "allocator/ipam"},
 		others: etcd,
 	},
 	"lease/config": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/task"}, others: etcd},
@@ -117,8 +116,7 @@ var rules = map[string]rule{
 	"agent/node": {
 		ours: []string{"internal/lockorder", "agent/findings", "agent/journal", "lease", "lease/config", "lease/kv",
 			"lease/record", "lease/session", "allocator",
-			"allocator/ipam", "internal/broken", "internal/clock", "internal/disk", "internal/random", "internal/task", "internal/wire", "metrics",
-			"netops"},
+			"allocator/ipam", "internal/clock", "internal/disk", "internal/random", "internal/task", "internal/wire", "metrics", "netops"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
 	},
 	"agent/isolation": {
@@ -131,7 +129,7 @@ var rules = map[string]rule{
 	"agent/addresses": {
 		ours: []string{"internal/lockorder", "agent/backlog", "agent/isolation", "agent/journal", "agent/node",
 			"lease/block", "lease/config", "lease/kv",
-			"lease/record", "lease/session", "allocator", "allocator/ipam", "internal/broken", "internal/task", "internal/wire"},
+			"lease/record", "lease/session", "allocator", "allocator/ipam", "internal/task", "internal/wire"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
 	},
 	"agent/conflict": {
@@ -142,7 +140,7 @@ var rules = map[string]rule{
 	"agent/transfers": {
 		ours: []string{"internal/lockorder", "agent/addresses", "agent/backlog", "agent/node", "lease/block",
 			"lease/config", "lease/kv", "lease/record",
-			"lease/session", "allocator", "internal/broken", "internal/task", "internal/wire"},
+			"lease/session", "allocator", "internal/task", "internal/wire"},
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/machine": {
@@ -153,7 +151,7 @@ var rules = map[string]rule{
 	"agent/publish": {
 		ours: []string{"internal/lockorder", "agent/addresses", "agent/backlog", "agent/isolation", "agent/journal",
 			"agent/node", "lease/block", "lease/kv",
-			"lease/record", "lease/reservation", "lease/rollout", "allocator", "allocator/ipam", "internal/broken", "internal/task"},
+			"lease/record", "lease/reservation", "lease/rollout", "allocator", "allocator/ipam", "internal/task"},
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/update": {
@@ -166,13 +164,13 @@ var rules = map[string]rule{
 		ours: []string{"internal/lockorder", "agent/addresses", "agent/backlog", "agent/findings", "agent/isolation",
 			"agent/journal", "agent/node", "agent/publish",
 			"lease/config", "lease/kv", "lease/record", "lease/reservation", "lease/session", "allocator", "allocator/ipam",
-			"internal/broken", "internal/task", "internal/wire", "netops"},
+			"internal/task", "internal/wire", "netops"},
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/attach": {
 		ours: []string{"agent/addresses", "agent/backlog", "agent/conflict", "agent/host", "agent/host/bridges", "agent/isolation",
 			"agent/journal", "agent/machine", "agent/member", "agent/node", "agent/plan", "agent/publish", "agent/update",
-			"lease/config", "lease/record", "lease/reservation", "lease/session", "allocator", "internal/broken", "internal/ifname",
+			"lease/config", "lease/record", "lease/reservation", "lease/session", "allocator", "internal/ifname",
 			"internal/task", "internal/wire", "netops"},
 		others: []string{"go.uber.org/zap"},
 	},
@@ -218,12 +216,13 @@ var rules = map[string]rule{
 	"e2e/demo":        {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/faults": {ours: []string{"internal/dump", "e2e/faults/check", "e2e/faults/watch", "e2e/lab", "internal/sandbox"},
 		others: anything},
-	"e2e/faults/run":   {ours: []string{"e2e/faults", "e2e/lab"}, others: anything},
-	"e2e/faults/check": {others: []string{"github.com/anishathalye/porcupine"}},
-	"e2e/faults/watch": {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
-	"e2e/runtimes":     {ours: []string{"e2e/lab", "internal/sandbox"}, others: anything},
-	"e2e/systemd":      {others: []string{"golang.org/x/sys/"}},
-	"e2e/soak":         {ours: []string{"e2e/lab"}, others: anything},
+	"e2e/faults/broken": {},
+	"e2e/faults/run":    {ours: []string{"e2e/faults", "e2e/faults/broken", "e2e/lab"}, others: anything},
+	"e2e/faults/check":  {others: []string{"github.com/anishathalye/porcupine"}},
+	"e2e/faults/watch":  {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
+	"e2e/runtimes":      {ours: []string{"e2e/lab", "internal/sandbox"}, others: anything},
+	"e2e/systemd":       {others: []string{"golang.org/x/sys/"}},
+	"e2e/soak":          {ours: []string{"e2e/lab"}, others: anything},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -29,9 +28,6 @@ type Detachment struct {
 
 // has reports whether a reservation is what the detachment speaks of.
 func (d *Detachment) has(r record.Reservation) bool {
-	if broken.Epoch {
-		return r.Holder != nil && r.Identity == d.Identity
-	}
 	return r.Holder != nil && r.Identity == d.Identity && r.Holder.Attachment == d.Attachment && r.Epoch == d.Epoch
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -114,7 +113,7 @@ func (m *member) gone() bool {
 	switch {
 	case r.session:
 		return false
-	case r.nobody, r.fencing == record.FencingEvidence, broken.Wait, r.nodeRevision == 0 && m.Fencing != record.FencingStrict:
+	case r.nobody, r.fencing == record.FencingEvidence, r.nodeRevision == 0 && m.Fencing != record.FencingStrict:
 		return true
 	}
 	return m.Waited != nil && m.Waited(record.Absence{Node: r.node, Revision: r.nodeRevision})

@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/berth-ipam/berth/internal/broken"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -67,9 +66,6 @@ func (x *Session) Recovering() bool { return x.recovering }
 // owner returns the compares that fence a transaction: the node's key and its session's are as this session wrote them, and the
 // cluster's record is unchanged.
 func (x *Session) owner() []clientv3.Cmp {
-	if broken.Generation {
-		return nil
-	}
 	keys := x.kv.Keys
 	return []clientv3.Cmp{
 		kv.Unchanged(keys.Node(x.node.Name), x.generation),

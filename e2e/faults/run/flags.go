@@ -15,7 +15,7 @@ import (
 // A request is what the command line asks for.
 type request struct {
 	faults.Options
-	build string // tag of the broken build that is to be caught; empty: the ordinary one
+	build string // name of the broken build that is to be caught; empty: the ordinary one
 	list  bool
 }
 
@@ -27,8 +27,8 @@ func parse(args []string, help io.Writer) (r request, err error) {
 	duration := flags.Duration("duration", 2*time.Minute, "how long things are broken")
 	fencing := flags.String("fencing", "evidence", "`mode`: strict or evidence")
 	without := flags.String("without", "", "`kinds` of faults to leave out, between commas")
-	build := flags.String("build", "", "`tag` of a broken build: its focused run, which is to be caught")
-	profile := flags.String("profile", "", "`tag` of a broken build whose focused run the ordinary build is to stand")
+	build := flags.String("build", "", "`name` of a broken build: its focused run, which is to be caught")
+	profile := flags.String("profile", "", "`name` of a broken build whose focused run the ordinary build is to stand")
 	list := flags.Bool("list", false, "print the kinds of faults, with -seed the plan of them, too, and end")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(help)

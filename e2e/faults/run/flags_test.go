@@ -28,7 +28,7 @@ func TestWhatMakesNoSenseIsRefusedByWords(t *testing.T) {
 		}
 	}
 	var help strings.Builder
-	if _, err := parse([]string{"-help"}, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-profile tag") {
+	if _, err := parse([]string{"-help"}, &help); !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-profile name") {
 		t.Errorf("-help says %q, error %v", help.String(), err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/berth-ipam/berth/e2e/faults"
+	"github.com/berth-ipam/berth/e2e/faults/broken"
 	"github.com/berth-ipam/berth/e2e/lab"
 )
 
@@ -32,11 +33,7 @@ func run() int {
 		list(r)
 		return 0
 	}
-	var tags []string
-	if r.build != "" {
-		tags = append(tags, r.build)
-	}
-	if r.Binaries, err = lab.Build(tags...); err == nil {
+	if r.Binaries, err = r.variant().Build(); err == nil {
 		err = lab.Enter()
 	}
 	if err != nil {
@@ -67,6 +64,16 @@ func run() int {
 		return 1
 	}
 	return 0
+}
+
+// variant is how the programs are built.
+func (r request) variant() lab.Variant {
+	for _, b := range broken.Builds {
+		if b.Name == r.build {
+			return lab.Variant{Name: b.Name, Overlay: b.Overlay}
+		}
+	}
+	return lab.Variant{}
 }
 
 // list prints the kinds of faults, and where a seed is given what its plan breaks.
