@@ -7,6 +7,7 @@ import (
 	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
@@ -20,11 +21,11 @@ func since(began allocator.Instant, operation string, c wire.Container) *wire.Re
 func TestADeleteThatBeganBeforeARepeatedAddSparesIt(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []wire.Container{r.stateless("a", "web"), r.stateful("b", "db", "db-0")} {
-		first := wire.Boottime()
+		first := clock.Boottime()
 		_, err := r.send(since(first, wire.Insert, c))
 		check(t, err)
-		late := wire.Boottime()
-		_, err = r.send(since(wire.Boottime(), wire.Insert, c))
+		late := clock.Boottime()
+		_, err = r.send(since(clock.Boottime(), wire.Insert, c))
 		check(t, err)
 		_, err = r.send(since(late, wire.Delete, c))
 		check(t, err)
@@ -42,7 +43,7 @@ func TestEvidenceFromBeforeARepeatedAddSparesIt(t *testing.T) {
 		c := r.stateless("a-"+role, "web")
 		c.Role = role
 		r.add(c)
-		before := wire.Boottime()
+		before := clock.Boottime()
 		r.add(c)
 		gone := func(string) attach.Evidence {
 			return attach.Evidence{Name: "test", Taken: before, Gone: func(e *journal.Entry) bool { return true }}
@@ -63,7 +64,7 @@ func TestEvidenceIsLookedAtAgainUnderTheAttachmentsLock(t *testing.T) {
 	r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
 	asked := 0
 	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.Exists(e) }
-	check(t, r.agent.detacher.Collect(t.Context(), e.Attachment, attach.Evidence{Name: "test", Taken: wire.Boottime(), Gone: gone}))
+	check(t, r.agent.detacher.Collect(t.Context(), e.Attachment, attach.Evidence{Name: "test", Taken: clock.Boottime(), Gone: gone}))
 	if asked != 1 || r.agent.Journal.Get(e.Attachment) == nil {
 		t.Errorf("asked %d times, and it was collected: %v", asked, r.agent.Journal.Get(e.Attachment) == nil)
 	}

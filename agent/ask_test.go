@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -43,7 +44,7 @@ func (r *rig) stateful(id, app, member string) wire.Container {
 // ask sends one request as a plugin does.
 func (r *rig) ask(operation string, set ...wire.Container) (*wire.Response, error) {
 	r.t.Helper()
-	return r.send(&wire.Request{Operation: operation, Verb: operation, Started: int64(wire.Boottime()), Containers: set})
+	return r.send(&wire.Request{Operation: operation, Verb: operation, Started: int64(clock.Boottime()), Containers: set})
 }
 
 func (r *rig) send(q *wire.Request) (*wire.Response, error) {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/netops"
@@ -18,7 +18,7 @@ func (r *rig) proven() {
 	r.open()
 	p := r.joins()
 	check(r.t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if len(r.agent.Untrusted) != 0 || r.agent.Rights.Remaining(allocator.Stateless) <= 0 {
 		r.t.Fatal("it is shaken already, or has no right")
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func TestNotesAreDoneAtOnceWhileEtcdIsAway(t *testing.T) {
 	r.stop()
 	r.etcd.Stop()
 	for _, c := range all {
-		check(t, wire.WriteNote(r.agent.Spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
+		check(t, wire.WriteNote(r.agent.Spool(), wire.Note{Started: int64(clock.Boottime()), Container: c}))
 	}
 	r.begin()
 	r.until("every note is done", func() bool {

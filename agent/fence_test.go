@@ -9,7 +9,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/member"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -78,7 +78,7 @@ func TestAClassThatWasNotArmedBeforeAProofDoesNotPassByIt(t *testing.T) {
 	p := r.joins()
 	check(t, p.Arm())
 	r.agent.keeper.Recovery.Began = time.Now().Add(-time.Hour) // the others' rights run out while the proof is on its way
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if got := r.passing(); len(got) != 0 {
 		t.Errorf("%v pass: nothing was armed", got)
 	}
@@ -86,7 +86,7 @@ func TestAClassThatWasNotArmedBeforeAProofDoesNotPassByIt(t *testing.T) {
 		t.Errorf("unbroken is %v, and nothing passes", got)
 	}
 	check(t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if got := slices.Sorted(maps.Keys(r.passing())); len(got) != 2 {
 		t.Errorf("only %v pass after a proof for which all were armed", got)
 	}
@@ -99,14 +99,14 @@ func TestStrictFencingThatBeginsInARecoveryOpensOnlyWhatWasUnbroken(t *testing.T
 	r.foreign()
 	p := r.joins() // in evidence mode, and nothing is known of a right before
 	check(t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	r.change(func(c *config.Config) { c.Settings.Fencing = record.FencingStrict })
 	p = r.joins()
 	if got := r.passing(); len(got) != 0 {
 		t.Errorf("%v pass, whose right had run out before the recovery", got)
 	}
 	check(t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if got := r.passing(); len(got) != 0 {
 		t.Errorf("%v pass by the next proof", got)
 	}
@@ -131,7 +131,7 @@ func TestAShorterRightIsKeptBeforeTheNodesKeyTellsOfIt(t *testing.T) {
 	r.open()
 	p := r.joins()
 	check(t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if left := r.passing()["stateless"]; left < 30*time.Second {
 		t.Fatalf("the kernel lets pass for %s", left)
 	}
@@ -151,7 +151,7 @@ func TestAShorterRightIsKeptBeforeTheNodeJoinsByIt(t *testing.T) {
 	r.stop()
 	r.open()
 	p := r.joins()
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	r.change(func(c *config.Config) { c.Settings.AddressLease = allocator.Duration(6 * time.Second) })
 	r.put("nodes/n1", `{"name":"n1","machine":"another","boot":"b","journal":"j","fencing":"evidence","session":"2s","addressLease":"1m0s"}`)
 	err := r.agent.keeper.PresentOnce(t.Context())
@@ -177,7 +177,7 @@ func TestAnAgentThatStartsInARecoveryKeepsOpenWhatTheKernelHasLeftOpen(t *testin
 	})
 	p := r.joins()
 	check(t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if now := r.passing(); !p.Session.Recovering() || now["stateful"] <= before["stateful"]-time.Second ||
 		now["stateless"] <= before["stateless"]-time.Second {
 		t.Errorf("for %v they pass, for %v they did before the new agent's first proof", now, before)
@@ -221,7 +221,7 @@ func TestARightThatHasRunOutIsBroken(t *testing.T) {
 	r.open()
 	p := r.joins()
 	check(t, p.Arm())
-	p.Proven(wire.Boottime())
+	p.Proven(clock.Boottime())
 	if got := r.agent.keeper.Unbroken(); !got[allocator.Stateful] {
 		t.Fatalf("unbroken is %v right after a proof", got)
 	}

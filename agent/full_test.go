@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -135,7 +136,7 @@ func TestAFullRunDirectoryLetsGoOfNobodyAndStopsOnlyWhatIsNew(t *testing.T) {
 
 func (r *rig) addressOf(c wire.Container) netip.Addr {
 	r.t.Helper()
-	j, err := journal.Open(disk.Machine{}, r.agent.Journal.Path(), journal.Header{Node: "n1", Boot: r.agent.Boot}, wire.Boottime)
+	j, err := journal.Open(disk.Machine{}, r.agent.Journal.Path(), journal.Header{Node: "n1", Boot: r.agent.Boot}, clock.Boottime)
 	check(r.t, err)
 	defer j.Close()
 	e := j.Get(attachmentOf(c))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -55,7 +56,7 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 	for _, c := range []wire.Container{valid, invalid, other} {
 		r.add(c)
 	}
-	gc := &wire.Request{Operation: wire.GC, Network: "net", Started: int64(wire.Boottime()),
+	gc := &wire.Request{Operation: wire.GC, Network: "net", Started: int64(clock.Boottime()),
 		Valid: []wire.Attachment{{Container: "valid", Interface: "eth0"}}}
 	_, err := r.send(gc)
 	check(t, err)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
 )
@@ -34,7 +35,7 @@ func (r *rig) churn(from, to int) {
 					Namespace: "ns", App: fmt.Sprint("app-", i%50),
 				}
 				for _, operation := range []string{wire.Insert, wire.Delete} {
-					q := &wire.Request{Operation: operation, Verb: operation, Started: int64(wire.Boottime()), Containers: []wire.Container{c}}
+					q := &wire.Request{Operation: operation, Verb: operation, Started: int64(clock.Boottime()), Containers: []wire.Container{c}}
 					response, err := wire.Call(context.Background(), r.agent.socket.Path, 0, q, nil)
 					if err == nil && response.Error != nil {
 						err = response.Error
@@ -164,7 +165,7 @@ func (r *rig) callersGo(times int) {
 		f, err := os.Open(ns)
 		check(r.t, err)
 		ctx, cancel := context.WithTimeout(r.t.Context(), time.Duration(i%50)*100*time.Microsecond)
-		q := &wire.Request{Operation: wire.Insert, Verb: "ADD", Started: int64(wire.Boottime()), Containers: []wire.Container{c}}
+		q := &wire.Request{Operation: wire.Insert, Verb: "ADD", Started: int64(clock.Boottime()), Containers: []wire.Container{c}}
 		if _, err := wire.Call(ctx, r.agent.socket.Path, 0, q, []*os.File{f}); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			r.t.Fatal(err)
 		}

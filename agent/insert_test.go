@@ -8,12 +8,13 @@ import (
 
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
 func TestADeleteOlderThanTheAddChangesNothing(t *testing.T) {
 	r := newRig(t)
-	before := int64(wire.Boottime())
+	before := int64(clock.Boottime())
 	c := r.stateless("a", "")
 	r.add(c)
 	_, err := r.send(&wire.Request{Operation: wire.Delete, Started: before, Containers: []wire.Container{c}})
@@ -25,7 +26,7 @@ func TestADeleteOlderThanTheAddChangesNothing(t *testing.T) {
 
 func TestAnAddOlderThanADeleteIsRefused(t *testing.T) {
 	r := newRig(t)
-	before := int64(wire.Boottime())
+	before := int64(clock.Boottime())
 	c := r.stateless("a", "")
 	r.del(c)
 	if _, err := r.send(&wire.Request{Operation: wire.Insert, Started: before, Containers: []wire.Container{c}}); err == nil ||

@@ -11,7 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -93,7 +93,7 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	a.addresses.Blocks.Put(block)
 	a.Absences.ApplyNodes(kv.Update[record.Node]{Full: true, Revision: late,
 		Set: []record.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
-	a.Rights.Prove(wire.Boottime(), time.Second, 2*time.Hour)
+	a.Rights.Prove(clock.Boottime(), time.Second, 2*time.Hour)
 	a.updater.Lagging.Set(late, true, nil)
 	r.foreign()
 	standing, err := a.keeper.Handshake(t.Context())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/rollout"
@@ -86,7 +87,7 @@ func TestWhatAnOlderJournalDoesNotSayIsAskedOfTheHistory(t *testing.T) {
 	}
 	forget := func() {
 		r.stop()
-		j, err := journal.Open(disk.Machine{}, r.agent.Journal.Path(), journal.Header{Node: "n1", Boot: r.agent.Boot}, wire.Boottime)
+		j, err := journal.Open(disk.Machine{}, r.agent.Journal.Path(), journal.Header{Node: "n1", Boot: r.agent.Boot}, clock.Boottime)
 		check(t, err)
 		for _, e := range j.Entries() {
 			older := *e

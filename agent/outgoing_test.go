@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -44,7 +44,7 @@ func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
 	check(t, err)
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
-	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(clock.Boottime(), 0) })
 	_, err = block.Transfer(t.Context(), session, o.Block, o.Part, d)
 	check(t, err)
 	r.agent.addresses.MarkIndeterminate(o)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
@@ -19,7 +20,7 @@ import (
 // status asks for CNI STATUS of a pool as a plugin does; "": it is well.
 func (r *rig) status(pool, role string) string {
 	r.t.Helper()
-	response, err := r.send(&wire.Request{Operation: wire.Status, Verb: "STATUS", Started: int64(wire.Boottime()), Pool: pool, Role: role})
+	response, err := r.send(&wire.Request{Operation: wire.Status, Verb: "STATUS", Started: int64(clock.Boottime()), Pool: pool, Role: role})
 	if err == nil {
 		return ""
 	}
@@ -111,8 +112,8 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Hour, says: "no stateful"},
 		{ago: 2 * time.Minute, session: 2 * time.Second, addressLease: time.Minute, says: "stateless or stateful"},
 	} {
-		a.Rights = session.NewRights(wire.Boottime)
-		a.Rights.Prove(wire.Boottime()-c.ago, c.session, c.addressLease)
+		a.Rights = session.NewRights(clock.Boottime)
+		a.Rights.Prove(clock.Boottime()-c.ago, c.session, c.addressLease)
 		err := a.reporter.StatusOf(t.Context(), &wire.Request{Operation: wire.Status})
 		code, body := readyz()
 		if c.says == "" {

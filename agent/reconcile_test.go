@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -32,7 +32,7 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
 	r, _, _ := shared(t)
 	r.add(r.tiny("a"))
-	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(wire.Boottime(), 0) })
+	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(clock.Boottime(), 0) })
 	session, err := r.agent.Holding(allocator.Stateless)
 	check(t, err)
 	now, err := block.Resolve(t.Context(), session, o.Block)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -15,7 +16,7 @@ func TestANoteInTheSpoolIsDoneBeforeAnythingIsHandedOut(t *testing.T) {
 	c := r.stateful("a", "db", "db-0")
 	r.add(c)
 	r.stop()
-	check(t, wire.WriteNote(r.agent.Spool(), wire.Note{Started: int64(wire.Boottime()), Container: c}))
+	check(t, wire.WriteNote(r.agent.Spool(), wire.Note{Started: int64(clock.Boottime()), Container: c}))
 	r.start()
 	r.empty()
 	left, err := os.ReadDir(r.agent.Spool())

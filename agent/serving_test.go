@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -18,7 +19,7 @@ func TestAnAddAndAStatusWaitForAnAgentThatHasJustStarted(t *testing.T) {
 	c := r.stateless("a", "web")
 	go func() { _, err := r.ask(wire.Insert, c); ended <- err }()
 	go func() {
-		_, err := r.send(&wire.Request{Operation: wire.Status, Started: int64(wire.Boottime())})
+		_, err := r.send(&wire.Request{Operation: wire.Status, Started: int64(clock.Boottime())})
 		ended <- err
 	}()
 	r.until("both are there", func() bool { return r.agent.Locks.Count() == 0 && r.agent.WhyNotReady() != "" })
@@ -35,7 +36,7 @@ func TestACallerIsToldWhatTheAgentWaitsForWhenItsPatienceIsOver(t *testing.T) {
 	r.stop()
 	r.etcd.Stop()
 	r.begin()
-	early := int64(wire.Boottime() - 5*time.Second + 100*time.Millisecond) // it has waited for the socket already
+	early := int64(clock.Boottime() - 5*time.Second + 100*time.Millisecond) // it has waited for the socket already
 	for operation, code := range map[string]int{wire.Insert: wire.CodeTryAgain, wire.Status: wire.CodeUnavailable} {
 		q := &wire.Request{Operation: operation, Started: early}
 		if operation == wire.Insert {

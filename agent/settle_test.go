@@ -13,6 +13,7 @@ import (
 	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/session"
@@ -140,9 +141,9 @@ func (r *rig) uncommitted(c wire.Container) (*session.Session, []*attach.Add) {
 	c.NetnsFile = 1
 	set, err := attach.Targets(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
 	check(r.t, err)
-	begun, err := r.agent.attacher.Begin(r.t.Context(), set[0], wire.Boottime())
+	begun, err := r.agent.attacher.Begin(r.t.Context(), set[0], clock.Boottime())
 	check(r.t, err)
-	session, err := r.agent.attacher.ChooseAll(r.t.Context(), []*attach.Add{begun}, wire.Boottime())
+	session, err := r.agent.attacher.ChooseAll(r.t.Context(), []*attach.Add{begun}, clock.Boottime())
 	check(r.t, err)
 	check(r.t, r.agent.attacher.Wire(begun))
 	return session, []*attach.Add{begun}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -124,7 +125,7 @@ func (c *Client) results(ctx context.Context, r *wire.Request, files []*os.File)
 
 // ask sends a request and turns whatever keeps it from being done into an Error.
 func (c *Client) ask(ctx context.Context, r *wire.Request, files []*os.File) (*wire.Response, error) {
-	r.Started = int64(wire.Boottime())
+	r.Started = int64(clock.Boottime())
 	response, err := wire.Call(ctx, c.socket, patience, r, files)
 	switch {
 	case ctx.Err() != nil && err != nil:

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -187,7 +188,7 @@ func (s *teller) lateDelete() error {
 		return err
 	}
 	late := &wire.Request{
-		Operation: wire.Delete, Started: int64(wire.Boottime()),
+		Operation: wire.Delete, Started: int64(clock.Boottime()),
 		Containers: wire.Containers{{Network: c.Network.Name, ID: c.ID, Interface: c.Interface}},
 	}
 	deleted := make(chan error, 1)

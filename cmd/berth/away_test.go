@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -92,7 +93,7 @@ func notes(t *testing.T, socket string) []wire.NoteFile {
 
 func TestADelWithoutAnAgentLeavesANote(t *testing.T) {
 	socket := filepath.Join(shortDir(t), "run", "berth.sock")
-	before := int64(wire.Boottime())
+	before := int64(clock.Boottime())
 	if output := (invocation{verb: "DEL", config: asInterface, netns: "-"}).succeeds(t, socket); output != "" {
 		t.Errorf("it prints %q: want nothing", output)
 	}
@@ -101,7 +102,7 @@ func TestADelWithoutAnAgentLeavesANote(t *testing.T) {
 		t.Fatalf("the spool holds %+v: want one note", found)
 	}
 	want := wire.Container{Network: "net", ID: "c1", Interface: "eth0", Role: wire.Interface}
-	if got := found[0].Note; !reflect.DeepEqual(got.Container, want) || got.Started < before || got.Started > int64(wire.Boottime()) {
+	if got := found[0].Note; !reflect.DeepEqual(got.Container, want) || got.Started < before || got.Started > int64(clock.Boottime()) {
 		t.Errorf("the note is %+v: want %+v, and when the plugin began", got, want)
 	}
 	info, err := os.Stat(found[0].Path)

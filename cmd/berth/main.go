@@ -11,14 +11,14 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
-	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/internal/clock"
 )
 
 // version of this binary; the linker sets it.
 var version = "dev"
 
 func main() {
-	p := &plugin{began: wire.Boottime(), spec: cniversion.Current()}
+	p := &plugin{began: clock.Boottime(), spec: cniversion.Current()}
 	if err := checkEnvironment(); err != nil {
 		p.fail(err)
 	}

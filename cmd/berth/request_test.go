@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -181,9 +182,9 @@ func TestOnlyWhatIsSaidOfTheContainerMakesAnApp(t *testing.T) {
 
 func TestTheStartedTimeIsThePluginsOwn(t *testing.T) {
 	a := newAgent(t, granted)
-	before := int64(wire.Boottime())
+	before := int64(clock.Boottime())
 	invocation{config: asInterface}.succeeds(t, a.socket)
-	if started := a.one(t).Started; started < before || started > int64(wire.Boottime()) {
+	if started := a.one(t).Started; started < before || started > int64(clock.Boottime()) {
 		t.Errorf("the request says that it began at %d, and it was called at %d", started, before)
 	}
 }

@@ -11,6 +11,7 @@ import (
 // linked is what the plugin links besides the standard library: each package costs every start of a container.
 var linked = []string{
 	"github.com/berth-ipam/berth/cmd/berth",
+	"github.com/berth-ipam/berth/internal/clock",
 	"github.com/berth-ipam/berth/internal/disk",
 	"github.com/berth-ipam/berth/internal/ifname",
 	"github.com/berth-ipam/berth/internal/nearest",

@@ -9,6 +9,7 @@ import (
 
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -44,7 +45,7 @@ func revision() *wire.Revision {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), revisionTime)
 	defer cancel()
-	response, err := wire.Call(ctx, socket, 0, &wire.Request{Operation: wire.Read, Verb: "VERSION", Started: int64(wire.Boottime())}, nil)
+	response, err := wire.Call(ctx, socket, 0, &wire.Request{Operation: wire.Read, Verb: "VERSION", Started: int64(clock.Boottime())}, nil)
 	if err != nil {
 		return nil
 	}

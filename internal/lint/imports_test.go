@@ -38,7 +38,7 @@ var rules = map[string]rule{
 	"allocator":         {},
 	"allocator/ipam":    {},
 	"internal/wire":     {},
-	"client":            {ours: []string{"internal/wire"}},
+	"client":            {ours: []string{"internal/clock", "internal/wire"}},
 	"internal/clock":    {},
 	"internal/random":   {},
 	"internal/disk":     {others: []string{"golang.org/x/sys/"}},
@@ -193,7 +193,7 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"cmd/berth": {
-		ours:   []string{"internal/disk", "internal/wire", "internal/ifname", "internal/nearest"},
+		ours:   []string{"internal/clock", "internal/disk", "internal/wire", "internal/ifname", "internal/nearest"},
 		others: []string{cni, "golang.org/x/sys/"},
 	},
 	"cmd/berthd": {
