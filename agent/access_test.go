@@ -53,7 +53,7 @@ func (r *rig) refusals() (subjects []string) {
 	return subjects
 }
 
-func TestWhatEtcdRefusesStandsAsAFindingUntilItIsMendedWithoutARestart(t *testing.T) {
+func TestWhatEtcdRefusesStandsAsAFindingUntilItIsRepairedWithoutARestart(t *testing.T) {
 	r := newRig(t)
 	r.stop()
 	admin := r.users()

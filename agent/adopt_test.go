@@ -65,7 +65,7 @@ func TestTheBlocksOfALostJournalStayUnusedAlsoIfTheFirstSettlingFails(t *testing
 	unlock()
 	r.until("the agent is ready", func() bool { return r.agent.reporter.NotReady() == nil })
 	if next := r.add(r.stateless("c", "")); sameBlock(next, addr) {
-		t.Errorf("%s was handed out from the block of the lost journal", next)
+		t.Errorf("%s was allocated from the block of the lost journal", next)
 	}
 }
 

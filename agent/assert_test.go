@@ -116,7 +116,7 @@ func TestADamagedRecordOfWhatRunsHereKeepsNothingElseFromSettling(t *testing.T) 
 	r.regain()
 	r.until("the other member's reservation is asserted", func() bool { return r.reserved(lost.String()) })
 	if next := r.add(r.stateless("d", "web")); pool.BlockOf(next) == pool.BlockOf(plain) {
-		t.Errorf("%s was handed out of a block that may be another's", next)
+		t.Errorf("%s was allocated from a block that may be another's", next)
 	}
 	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody has what they have", n)

@@ -44,7 +44,7 @@ func (r *rig) disk(bytes int) (fill, free func()) {
 	return fill, func() { check(r.t, os.Remove(filling)) }
 }
 
-// beginsAndJoins starts the agent and waits until it has joined and settled, whether it hands out or not.
+// beginsAndJoins starts the agent and waits until it has joined and settled, whether it allocates or not.
 func (r *rig) beginsAndJoins() {
 	r.t.Helper()
 	r.begin()

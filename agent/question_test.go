@@ -14,9 +14,9 @@ import (
 )
 
 // asked is what the rig's agent answers.
-func (r *rig) asked(mend ...string) record.NodeReport {
+func (r *rig) asked(repair ...string) record.NodeReport {
 	r.t.Helper()
-	answers, silent, err := r.store.Reports.Request(r.t.Context(), record.ReportRequest{Who: "test", Repair: mend}, 20*time.Second)
+	answers, silent, err := r.store.Reports.Request(r.t.Context(), record.ReportRequest{Who: "test", Repair: repair}, 20*time.Second)
 	check(r.t, err)
 	if len(answers) != 1 || len(silent) > 0 {
 		r.t.Fatalf("%d answers; silent are %q", len(answers), silent)
@@ -62,7 +62,7 @@ func (r *rig) stray() {
 	r.t.Cleanup(func() { _ = netlink.LinkDel(stray) })
 }
 
-func TestAnAgentThatIsAskedToMendSettlesAnewAndRepairsItsKernel(t *testing.T) {
+func TestAnAgentThatIsAskedToRepairSettlesAnewAndRepairsItsKernel(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	addr := r.add(c)

@@ -50,7 +50,7 @@ func TestAnAgentThatLostItsJournalTakesInWhatTheKernelKnows(t *testing.T) {
 	}
 	for _, id := range []string{"c", "d"} {
 		if fresh := r.add(r.stateless(id, "")); fresh == addrA || sameBlock(fresh, addrA) {
-			t.Errorf("%s was handed out from the block of the lost journal", fresh)
+			t.Errorf("%s was allocated from the block of the lost journal", fresh)
 		}
 		r.regain() // which changes nothing in that
 	}
@@ -67,7 +67,7 @@ func TestTheBlocksOfALostJournalStayUnusedUntilTheNextBoot(t *testing.T) {
 	for _, id := range []string{"b", "c", "d"} {
 		fresh := r.add(r.stateless(id, ""))
 		if sameBlock(fresh, addr) || r.owned(addr) {
-			t.Errorf("%s was handed out; the block of %s, which the lost journal knew, is used: %v", fresh, addr, r.owned(addr))
+			t.Errorf("%s was allocated; the block of %s, which the lost journal knew, is used: %v", fresh, addr, r.owned(addr))
 		}
 		if r.restart(); !r.owned(fresh) {
 			t.Errorf("the block of %s, which was claimed since, is not used any more", fresh)
@@ -77,7 +77,7 @@ func TestTheBlocksOfALostJournalStayUnusedUntilTheNextBoot(t *testing.T) {
 	r.nextBoot()
 	r.start()
 	if !r.owned(addr) {
-		t.Errorf("after a reboot, %s is not the agent's to hand out", addr)
+		t.Errorf("after a reboot, %s is not the agent's to allocate", addr)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestAJournalThatIsLostIsNotForgottenByAnAgentThatDiesBeforeItHasSettled(t *
 	r.stop()
 	r.start()
 	if fresh := r.add(r.stateless("b", "")); sameBlock(fresh, addr) {
-		t.Errorf("%s was handed out from the block of the lost journal", fresh)
+		t.Errorf("%s was allocated from the block of the lost journal", fresh)
 	}
 }
 

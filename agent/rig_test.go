@@ -113,7 +113,7 @@ func (r *rig) change(f func(*config.Config)) {
 	check(r.t, err)
 }
 
-// start begins an agent and waits until it hands out.
+// start begins an agent and waits until it allocates.
 func (r *rig) start() {
 	r.t.Helper()
 	r.begin()

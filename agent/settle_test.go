@@ -63,7 +63,7 @@ func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(
 	check(t, err)
 	r.until("it is isolated", func() bool { return r.agent.Journal.Isolated() == 1 })
 	if next := r.add(r.stateless("b", "")); pool.BlockOf(next) == pool.BlockOf(addr) {
-		t.Errorf("%s was handed out of n2's block", next)
+		t.Errorf("%s was allocated from n2's block", next)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestABlockThatEtcdLostAndNobodyUsesIsNotHandedOutOf(t *testing.T) {
 	r.regain()
 	r.agent.addresses.Pools.With(addresses.SpaceKey{Pool: "default", Family: allocator.V4}, func(s *allocator.Space) {
 		if parts := s.Parts(); len(parts) != 0 {
-			t.Errorf("it still hands out of %v", parts)
+			t.Errorf("it still allocates from %v", parts)
 		}
 	})
 }

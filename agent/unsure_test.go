@@ -23,7 +23,7 @@ func (r *rig) spoils(key string) (was string) {
 	return string(got.Kvs[0].Value)
 }
 
-func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsMended(t *testing.T) {
+func TestInStrictModeAContainerStaysCutWhoseRecordCannotBeReadUntilItIsRepaired(t *testing.T) {
 	r := newRig(t)
 	member, plain := r.stateful("a", "db", "db-0"), r.stateless("b", "web")
 	reserved, given := r.add(member), r.add(plain)

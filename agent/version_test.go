@@ -124,7 +124,7 @@ func TestTheTimesOfFencingChangeLive(t *testing.T) {
 		check(t, err)
 		return nodes[0].Session == allocator.Duration(r.session)
 	})
-	r.until("it hands out", func() bool { return r.agent.reporter.NotReady() == nil })
+	r.until("it allocates", func() bool { return r.agent.reporter.NotReady() == nil })
 	if r.agent.Journal.Holder("default", addr) == nil || r.agent.Journal.Isolated() != 0 {
 		t.Error("the change has cost a container its address")
 	}

@@ -19,12 +19,14 @@ import (
 // diagnosis is what berthctl doctor -o json says.
 type diagnosis struct {
 	Answered, Silent, Away []string
-	Findings, Mended       []finding
+	Findings               []finding
+	Repaired               []finding `json:"mended"`
 }
 
 type finding struct {
-	Kind, Key, Node, Container, Cause, Mend string
-	Note, Fix                               bool
+	Kind, Key, Node, Container, Cause string
+	Repair                            string `json:"mend"`
+	Note, Fix                         bool
 }
 
 // doctor runs berthctl doctor, and returns its exit code, too.
@@ -54,12 +56,12 @@ func kinds(all []finding) (names []string) {
 func (d diagnosis) String() string {
 	text := ""
 	for _, f := range d.Findings {
-		text += fmt.Sprintf("%s %s node %s container %s: %s [%s]\n", f.Kind, f.Key, f.Node, f.Container, f.Cause, f.Mend)
+		text += fmt.Sprintf("%s %s node %s container %s: %s [%s]\n", f.Kind, f.Key, f.Node, f.Container, f.Cause, f.Repair)
 	}
 	return text
 }
 
-func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
+func TestAClusterThatWasDamagedByHandIsDiagnosedAndRepaired(t *testing.T) {
 	l := newLab(t, 3, onePool)
 	n1, n2, n3 := l.Nodes[0], l.Nodes[1], l.Nodes[2]
 	web := []*lab.Container{container(t, n1, l), container(t, n1, l), container(t, n2, l)}
@@ -124,7 +126,7 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 		plant()
 		want = append(want, kind)
 	}
-	// What only a person can mend.
+	// What only a person can repair.
 	v.put("nonsense", "{}")
 	note := filepath.Join(n2.RunDir(), "spool", "1.del")
 	v.check(os.MkdirAll(filepath.Dir(note), 0o700))
@@ -138,14 +140,14 @@ func TestAClusterThatWasDamagedByHandIsDiagnosedAndMended(t *testing.T) {
 		t.Fatalf("exit code %d\nfound   %q\nplanted %q\n%s", code, got, want, d)
 	}
 	for _, f := range d.Findings {
-		if f.Cause == "" || f.Mend == "" || f.Key+f.Node == "" || f.Fix == slices.Contains(persons, f.Kind) {
-			t.Errorf("the finding says too little, or not whether --fix mends it: %+v", f)
+		if f.Cause == "" || f.Repair == "" || f.Key+f.Node == "" || f.Fix == slices.Contains(persons, f.Kind) {
+			t.Errorf("the finding says too little, or not whether --fix repairs it: %+v", f)
 		}
 	}
 
 	d, code = doctor(t, l, "--fix")
-	if got := kinds(d.Findings); code != 3 || !slices.Equal(got, persons) || len(d.Mended) != len(want)-len(persons) {
-		t.Fatalf("after --fix: exit code %d, left %q, %d of %d mended\n%s", code, got, len(d.Mended), len(want)-len(persons), d)
+	if got := kinds(d.Findings); code != 3 || !slices.Equal(got, persons) || len(d.Repaired) != len(want)-len(persons) {
+		t.Fatalf("after --fix: exit code %d, left %q, %d of %d repaired\n%s", code, got, len(d.Repaired), len(want)-len(persons), d)
 	}
 	_, err := n1.Berthctl(t.Context(), "node", "remove", "ghost", "--force", "--yes") // nobody is there
 	v.check(err)
@@ -235,8 +237,8 @@ func TestANodeWhoseAgentIsDeadIsNamed(t *testing.T) {
 		}
 		return nil
 	})
-	if d, _ := doctor(t, l, "--fix"); len(d.Mended) > 0 {
-		t.Errorf("it mended what a node that is away has: %+v", d.Mended)
+	if d, _ := doctor(t, l, "--fix"); len(d.Repaired) > 0 {
+		t.Errorf("it repaired what a node that is away has: %+v", d.Repaired)
 	}
 	if err := l.Nodes[1].Start(t.Context()); err != nil {
 		t.Fatal(err)

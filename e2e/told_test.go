@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// stands reports whether a damage is as it was made: no agent has mended it by itself.
+// stands reports whether a damage is as it was made: no agent has repaired it by itself.
 func (w *wrecker) stands(h hit) bool {
 	w.Helper()
 	got, err := w.etcd.Get(w.Context(), h.key)
@@ -77,9 +77,9 @@ var commands = regexp.MustCompile(`etcdctl (put|del) '([^']*)'(?: '([^']*)')?|be
 func (w *wrecker) obey(d diagnosis) {
 	w.Helper()
 	for _, f := range d.Findings {
-		for _, m := range commands.FindAllStringSubmatch(f.Mend, -1) {
+		for _, m := range commands.FindAllStringSubmatch(f.Repair, -1) {
 			switch {
-			case f.Note, strings.Contains(f.Mend, "gone for good"): // it is not
+			case f.Note, strings.Contains(f.Repair, "gone for good"): // it is not
 			case m[1] == "put":
 				_, err := w.etcd.Put(w.Context(), m[2], m[3])
 				w.check(err)

@@ -62,7 +62,7 @@ var (
 	blocks      = describe("berth_blocks", "Blocks of which this node owns at least a part.", "pool", "family")
 	attachments = describe("berth_attachments", "Container interfaces that have an address on this node.", "class")
 	rights      = describe("berth_right_remaining_seconds",
-		"Time for which this node may still hand out and use addresses without hearing from etcd.", "class")
+		"Time for which this node may still allocate and use addresses without hearing from etcd.", "class")
 	backlog = describe("berth_publish_backlog", "Changes of assignments that are not in etcd yet.")
 	waiting = describe("berth_waiting_requests",
 		"Requests that wait for an address because this node has none and every one of the pool has an owner.")

@@ -75,7 +75,7 @@ berth_recovering 1
 berth_requests_total{result="11",verb="ADD"} 1
 berth_requests_total{result="ok",verb="ADD"} 1
 berth_requests_total{result="100",verb="other"} 1
-# HELP berth_right_remaining_seconds Time for which this node may still hand out and use addresses without hearing from etcd.
+# HELP berth_right_remaining_seconds Time for which this node may still allocate and use addresses without hearing from etcd.
 # TYPE berth_right_remaining_seconds gauge
 berth_right_remaining_seconds{class="stateful"} 0
 berth_right_remaining_seconds{class="stateless"} 3600

@@ -171,7 +171,7 @@ func TestAnUplinkOutOfItsBridgeIsToldAndPutBack(t *testing.T) {
 	}
 }
 
-func TestWhatOnlyAPersonCanMendNamesWhatToDo(t *testing.T) {
+func TestWhatOnlyAPersonCanRepairNamesWhatToDo(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newCabledHost(t, plug, 1)
 	b := Bridge{Name: "berth0", Uplink: "eth0"}

@@ -33,7 +33,7 @@ func (k *Kernel) RepairPorts(b Bridge, ports []string) error {
 		return errors.Join(failed...)
 	})
 	if err != nil {
-		return fmt.Errorf("netops: mend the ports of bridge %s: %w", b.Name, err)
+		return fmt.Errorf("netops: repair the ports of bridge %s: %w", b.Name, err)
 	}
 	k.announceBridge(bridge, b.Addresses)
 	return nil

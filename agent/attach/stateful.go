@@ -113,7 +113,7 @@ func (a *Attacher) reserveError(err error, adds []*Add) error {
 	}
 	if errors.Is(err, record.ErrStaleConfig) {
 		if bad := a.Config().BadPool(adds[0].Pool.Name); bad != nil {
-			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is mended: %w", adds[0].Pool.Name, bad)
+			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is repaired: %w", adds[0].Pool.Name, bad)
 		}
 		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %w", err)
 	}

@@ -127,7 +127,7 @@ func (n *Node) Holding(class allocator.Class) (*session.Session, error) {
 	}
 	if n.Rights.Remaining(class) <= 0 {
 		return nil, wire.Errorf(wire.CodeTryAgain,
-			"node %s has not reached etcd for longer than its right to hand out %s addresses lasts: look at its /readyz and at etcd", n.Name, class)
+			"node %s has not reached etcd for longer than its right to allocate %s addresses lasts: look at its /readyz and at etcd", n.Name, class)
 	}
 	return n.Gate.Session(), nil
 }

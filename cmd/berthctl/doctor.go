@@ -23,15 +23,15 @@ func (c *ctl) doctor() *cobra.Command {
 	var fix bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Find where etcd, the nodes' journals and their kernels disagree, and mend it",
+		Short: "Find where etcd, the nodes' journals and their kernels disagree, and repair it",
 		Long: `Doctor asks every agent what its journal and its kernel hold, reads all that etcd has, and prints each disagreement
-with its cause and the command that mends it. It looks several times: what is on its way is no finding.
+with its cause and the command that repairs it. It looks several times: what is on its way is no finding.
 
-With --fix it mends what is safe, and looks again. Each repair in etcd compares all that the finding rests upon, so
+With --fix it repairs what is safe, and looks again. Each repair in etcd compares all that the finding rests upon, so
 nothing is changed that has changed meanwhile; repairs on a node are left to its agent, which settles anew. What a
 person must decide is left, with what to do. A note says what is good to know, where nothing is wrong.
 
-Exit codes: 0 nothing is wrong, or all was mended; 1 error; 3 something is left.`,
+Exit codes: 0 nothing is wrong, or all was repaired; 1 error; 3 something is left.`,
 		Example: `  berthctl doctor
   berthctl doctor --fix
   berthctl doctor --timeout 30s -o json`,
@@ -52,7 +52,7 @@ Exit codes: 0 nothing is wrong, or all was mended; 1 error; 3 something is left.
 		}),
 	}
 	cmd.Flags().DurationVar(&patience, "timeout", 10*time.Second, "how `long` agents may take to answer")
-	cmd.Flags().BoolVar(&fix, "fix", false, "mend what is safe, and look again")
+	cmd.Flags().BoolVar(&fix, "fix", false, "repair what is safe, and look again")
 	return cmd
 }
 
@@ -64,9 +64,9 @@ func (c *ctl) tellReport(r *doctor.Report) error {
 	case left == 0:
 		return nil
 	case fixable > 0:
-		return findingsError{fmt.Errorf("%d found; berthctl doctor --fix mends %d", left, fixable)}
+		return findingsError{fmt.Errorf("%d found; berthctl doctor --fix repairs %d", left, fixable)}
 	default:
-		return findingsError{fmt.Errorf("%d found, which a person has to mend", left)}
+		return findingsError{fmt.Errorf("%d found, which a person has to repair", left)}
 	}
 }
 
@@ -82,7 +82,7 @@ func fixable(r *doctor.Report) (n int) {
 // writeReport writes for people: a paragraph for each finding, since its sentences are too long for a table's cells.
 func writeReport(w io.Writer, r *doctor.Report) error {
 	for _, f := range r.Repaired {
-		writeFinding(w, "mended: ", f)
+		writeFinding(w, "repaired: ", f)
 	}
 	for _, f := range r.Findings {
 		before := ""
@@ -90,13 +90,13 @@ func writeReport(w io.Writer, r *doctor.Report) error {
 			before = "note: "
 		}
 		writeFinding(w, before, f)
-		how := "mend"
+		how := "repair"
 		if f.Fix {
 			how = "--fix"
 		}
 		fmt.Fprintf(w, "  %-6s %s\n", how, f.Repair)
 	}
-	_, err := fmt.Fprintf(w, "%d nodes answered, %d did not, %d are away; etcd is at revision %d: %d wrong, %d mended\n",
+	_, err := fmt.Fprintf(w, "%d nodes answered, %d did not, %d are away; etcd is at revision %d: %d wrong, %d repaired\n",
 		len(r.Answered), len(r.Silent), len(r.Away), r.Revision, r.Left(), len(r.Repaired))
 	return err
 }

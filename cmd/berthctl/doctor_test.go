@@ -32,9 +32,9 @@ func TestTheDoctorTellsWhatItFindsAndMendsWhatItCan(t *testing.T) {
 	l.ctl("doctor").exits(exitIncomplete).
 		says("status-unknown  "+l.prefix+"/status/ghost, node ghost", "cause  there is no node ghost", "--fix", "key-unreadable",
 			"etcdctl del '"+l.prefix+"/nonsense'", "2 wrong").
-		complains("2 found; berthctl doctor --fix mends 1")
-	l.ctl("doctor", "--fix").exits(exitIncomplete).says("mended: status-unknown",
-		"1 wrong, 1 mended").complains("1 found, which a person has to mend")
+		complains("2 found; berthctl doctor --fix repairs 1")
+	l.ctl("doctor", "--fix").exits(exitIncomplete).says("repaired: status-unknown",
+		"1 wrong, 1 repaired").complains("1 found, which a person has to repair")
 	var report doctor.Report
 	l.ctl("doctor", "-o", "json").exits(exitIncomplete).into(&report)
 	if len(report.Findings) != 1 || report.Findings[0].Kind != doctor.KeyUnreadable || report.Findings[0].Fix {

@@ -47,7 +47,7 @@ func TestAnUnknownWordGetsASuggestion(t *testing.T) {
 		"node remov n1":                 `did you mean "remove"?`,
 		"node remove":                   "the name of a NODE",
 		"node remove a/b":               `node "a/b"`,
-		"node remove stateful --force":  "no node's to hand out",
+		"node remove stateful --force":  "no node's to allocate",
 		"doctor n1":                     "takes no words",
 		"completion bahs":               `did you mean "bash"?`,
 	} {

@@ -21,7 +21,7 @@ const (
 
 // conclude waits until all is well, and judges. Before is what the cluster held when it was empty.
 func (w *world) conclude(ctx context.Context, before lab.Census) (violations []check.Violation, undecided int) {
-	w.mend(ctx)
+	w.repair(ctx)
 	current := w.remaining(ctx)
 	violations = append(violations, w.agree(ctx, current)...)
 	w.addAgain(ctx, current)
@@ -60,8 +60,8 @@ func (w *world) conclude(ctx context.Context, before lab.Census) (violations []c
 	return append(violations, ends(w.exits, w.history.Faults)...), undecided
 }
 
-// mend sees to it that everything runs.
-func (w *world) mend(ctx context.Context) {
+// repair sees to it that everything runs.
+func (w *world) repair(ctx context.Context) {
 	_ = w.lab.Heal()
 	_ = w.lab.Etcd.Start(ctx)
 	var group sync.WaitGroup
@@ -73,7 +73,7 @@ func (w *world) mend(ctx context.Context) {
 				w.exited(h, false)
 			}
 			if err := errors.Join(h.Free(), w.raise(ctx, h, func() {})); err != nil {
-				w.count("cannot mend " + h.Name + ": " + err.Error())
+				w.count("cannot repair " + h.Name + ": " + err.Error())
 			}
 		})
 	}

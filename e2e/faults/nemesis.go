@@ -10,7 +10,7 @@ import (
 	"github.com/berth-ipam/berth/e2e/lab"
 )
 
-// A nemesis breaks things and mends them.
+// A nemesis breaks things and repairs them.
 type nemesis struct {
 	w    *world
 	busy sync.Map // what a fault has in hand: another that wants it is skipped
@@ -20,7 +20,7 @@ type nemesis struct {
 	cuts []*[]cut // of each partition under way
 }
 
-// unleash begins each fault of the plan when its time comes, until ctx ends, and returns when all is mended.
+// unleash begins each fault of the plan when its time comes, until ctx ends, and returns when all is repaired.
 func (n *nemesis) unleash(ctx context.Context, faults []Fault) {
 	for _, f := range faults {
 		select {
@@ -49,7 +49,7 @@ func (n *nemesis) strike(ctx context.Context, f Fault) {
 		case <-time.After(f.For):
 		}
 	}
-	// What is broken is mended although the run is over.
+	// What is broken is repaired although the run is over.
 	if err := n.act(context.WithoutCancel(ctx), f, pause); err != nil {
 		n.w.count(string(f.Kind) + " failed: " + err.Error())
 	}

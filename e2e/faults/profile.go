@@ -52,7 +52,7 @@ var Profiles = []Profile{
 		Finds: []check.Rule{check.Unique}, Strict: true, Seed: 3, Rounds: 4, Size: slow, round: takeAtOnce,
 	},
 	{
-		Name: "broken_settling", Missing: "who comes back settles before it hands out",
+		Name: "broken_settling", Missing: "who comes back settles before it allocates",
 		Finds: []check.Rule{check.Unique}, Seed: 4, Rounds: 3, Size: narrow, round: comeBack,
 	},
 	{

@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	if err != nil || ctx.Err() != nil {
 		return verdict, errors.Join(err, ctx.Err())
 	}
-	fmt.Fprintf(o.Out, "%8.1fs  all is mended; waiting until it agrees\n", w.now().Seconds())
+	fmt.Fprintf(o.Out, "%8.1fs  all is repaired; waiting until it agrees\n", w.now().Seconds())
 	verdict.Violations, verdict.Undecided = w.conclude(ctx, before)
 	w.report(o.Out, verdict)
 	return verdict, w.idle()

@@ -30,5 +30,5 @@ func Eventually(ctx context.Context, what string, f func() error) error {
 
 type never struct{ error }
 
-// Never marks an error that no waiting will mend.
+// Never marks an error that no waiting will repair.
 func Never(err error) error { return never{err} }

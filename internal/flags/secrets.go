@@ -12,7 +12,7 @@ import (
 var secrets = []string{"etcd-password-file", "etcd-key", "listen-key", "listen-token-file"}
 
 // Exposed says of each file of a secret that fs names and that every user of this machine can read, what is wrong and what
-// mends it. It is to be called after parsing. A file that cannot be looked at is another's to complain about.
+// repairs it. It is to be called after parsing. A file that cannot be looked at is another's to complain about.
 func Exposed(fs *pflag.FlagSet) (warnings []string) {
 	for _, name := range secrets {
 		f := fs.Lookup(name)

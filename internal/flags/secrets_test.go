@@ -46,7 +46,7 @@ func TestAFileOfASecretThatAllCanReadIsWarnedOf(t *testing.T) {
 			name, rest, _ := strings.Cut(warning, ":")
 			names = append(names, name)
 			if !strings.Contains(rest, "chmod o-rwx "+dir) {
-				t.Errorf("%q does not say what mends it", warning)
+				t.Errorf("%q does not say what repairs it", warning)
 			}
 		}
 		if strings.Join(names, " ") != c.want {

@@ -138,7 +138,7 @@ func (s *Store) waitOut(
 }
 
 // errSettingsUnknown says that nobody can tell how long a node without a record may use what it holds.
-var errSettingsUnknown = errors.New("its record is gone, and which settings it followed is not known: mend them first (berthctl doctor)")
+var errSettingsUnknown = errors.New("its record is gone, and which settings it followed is not known: repair them first (berthctl doctor)")
 
 // rightOf is the longest right that the node had to anything that it holds, or may hold. A node without a record is taken to have
 // fenced as the settings say.

@@ -282,7 +282,7 @@ func TestTheOwnerOfStatefulBlocksIsNoNodeThatCouldBeRemoved(t *testing.T) {
 	l.Check(err)
 	for _, word := range []string{record.OwnerStateful, record.OwnerMachine} {
 		if _, err := s.Admin.RemoveNode(t.Context(), word, admin.RemoveOptions{Force: true}); err == nil || !lab.Contains(err,
-			"no node's to hand out") {
+			"no node's to allocate") {
 			t.Errorf("error %v: want one that says what the word means", err)
 		}
 	}

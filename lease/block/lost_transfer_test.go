@@ -30,7 +30,7 @@ func TestATransferWhoseOutcomeIsUnknownIsResolvedByWriting(t *testing.T) {
 	if err == nil || errors.Is(err, block.ErrDemandMet) {
 		t.Fatalf("with the wire cut: %v", err)
 	}
-	w.Mend()
+	w.Repair()
 	var now record.Block
 	l.Check(l.Insist(func(ctx context.Context) (err error) { now, err = block.Resolve(ctx, donor.Session, b); return err }))
 	if now.Revision <= b.Revision || !slices.Equal(now.Parts, b.Parts) {

@@ -15,7 +15,7 @@ import (
 
 // ClaimMachine makes an address the node's own, as one that the machine has on an interface: no container is given it then. It
 // succeeds where nobody owns the address; where it is kept for reservations and not reserved; where another node had it as its
-// own, since an address can move between machines; and, with own, where it is the node's to hand out and out of its allocator.
+// own, since an address can move between machines; and, with own, where it is the node's to allocate and out of its allocator.
 // It fails with *TakenError where it is reserved; with ErrTaken where a node may hand it out, and then returns what the owners
 // have; with ErrStaleConfig, ErrRecovering, or an error that ends the session.
 func ClaimMachine(

@@ -63,7 +63,7 @@ func TestWhatIsWrittenByHandDoesNotBecomeTheConfiguration(t *testing.T) {
 			case c.key != nil && (len(got.Bad) != 1 || got.Bad[0].Key != c.key(s.KV.Keys) || !strings.Contains(got.Bad[0].Error(), c.says)):
 				t.Errorf("it is told that %v, want %q of %s", got.Bad, c.says, c.key(s.KV.Keys))
 			}
-			after, err := s.Editor.Apply(t.Context(), got, got.Clone(), config.Note{Who: "tester"}) // the next change mends it
+			after, err := s.Editor.Apply(t.Context(), got, got.Clone(), config.Note{Who: "tester"}) // the next change repairs it
 			l.Check(err)
 			if (after.Revision > want.Revision) != (c.key != nil) {
 				t.Errorf("the next change is revision %d, after %d", after.Revision, want.Revision)

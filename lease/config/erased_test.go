@@ -227,7 +227,7 @@ func TestWithoutAHistoryADamagedObjectIsWhatItWasBefore(t *testing.T) {
 				t.Errorf("it is %+v, %+v, unsettled: %v; bad are %v", got.Pools, got.Settings, got.Unsettled, got.Bad)
 			}
 			if len(got.Repairable()) != 2 {
-				t.Errorf("the next change would mend %v: want the pool and the settings", got.Repairable())
+				t.Errorf("the next change would repair %v: want the pool and the settings", got.Repairable())
 			}
 		})
 	}

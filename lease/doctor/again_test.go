@@ -39,7 +39,7 @@ func TestAnAddressIsReservedAgainOnlyWhereNobodyElseCanHaveIt(t *testing.T) {
 		"its assignment is damaged": {first, func(l *lab) { l.put("assignments/default/"+first, "{") }, "may be somebody else's"},
 		"its block is a node's": {first, func(l *lab) { l.put("blocks/default/10.42.0.0", owned("10.42.0.0/26", "n1")) },
 			"may be somebody else's"},
-		"its block is damaged":    {first, func(l *lab) { l.put("blocks/default/10.42.0.0", "{") }, "first mend"},
+		"its block is damaged":    {first, func(l *lab) { l.put("blocks/default/10.42.0.0", "{") }, "first repair"},
 		"it is not kept for any":  {"10.42.200.9", func(*lab) {}, "lies in no stateful range"},
 		"a node has not said all": {first, func(l *lab) { l.says("n2", notAll) }, "not every node has said"},
 		"two have it": {first, func(l *lab) {
@@ -163,7 +163,7 @@ func TestAnIdentityWhoseAddressIsAnothersHasWhatItHasItself(t *testing.T) {
 	for name, c := range map[string]struct {
 		own   []string
 		after string // what its record says then; empty: it is gone
-		says  string // empty: it is mended
+		says  string // empty: it is repaired
 	}{
 		"nothing":           {nil, "", ""},
 		"one":               {[]string{"10.42.0.10"}, "10.42.0.10", ""},

@@ -214,11 +214,11 @@ func (v *view) withoutOwner(b admin.KeyedBlock, name string) *admin.Repair {
 	return &admin.Repair{Same: guard(name), Put: []admin.Record{{Key: b.Key, Value: rest}}}
 }
 
-// compareIdle notes a part that its node does not hand out of.
+// compareIdle notes a part that its node does not allocate from.
 func (c *comparison) compareIdle(f Finding, pool string, part netip.Prefix) {
 	if _, answered := c.answers[f.Node]; answered && !c.owns(f.Node, ipam.Address{Pool: pool, Addr: part.Addr()}) {
 		f.Kind, f.Note, f.mark = PartUnused, true, ""
-		f.Cause = fmt.Sprintf("node %s does not hand out of %s: its journal was lost, or its giving it back was not settled", f.Node, part)
+		f.Cause = fmt.Sprintf("node %s does not allocate from %s: its journal was lost, or its giving it back was not settled", f.Node, part)
 		f.Repair = "nothing: it is used again after the next boot of the node"
 		c.found(f)
 	}
@@ -236,10 +236,10 @@ func (c *comparison) compareUse(name, poolName string, part netip.Prefix) {
 	}
 	f := Finding{
 		Kind: PartUnrecorded, Key: c.Text(blockKey(poolName, pool.BlockOf(part.Addr()).Addr())), Node: name, ask: []string{name},
-		Cause: fmt.Sprintf("node %s hands out of %s, and etcd has no record that it owns it", name, part), mark: part.String(),
+		Cause: fmt.Sprintf("node %s allocates from %s, and etcd has no record that it owns it", name, part), mark: part.String(),
 	}
 	if there {
-		f.Cause = fmt.Sprintf("node %s hands out of %s, and by etcd it is %s", name, part, owners(b))
+		f.Cause = fmt.Sprintf("node %s allocates from %s, and by etcd it is %s", name, part, owners(b))
 	}
 	c.found(f)
 }

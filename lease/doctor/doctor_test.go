@@ -60,8 +60,8 @@ func TestAnAddressThatTwoContainersHaveIsFound(t *testing.T) {
 		t.Errorf("it is told as %+v", found[0])
 	}
 	l.fixes(AddressTwice, ContainerUnassigned)
-	if !slices.Contains(l.mended, "n1") || !slices.Contains(l.mended, "n2") {
-		t.Errorf("asked to settle were %q, want both", l.mended)
+	if !slices.Contains(l.repaired, "n1") || !slices.Contains(l.repaired, "n2") {
+		t.Errorf("asked to settle were %q, want both", l.repaired)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestAMemberOfANodeThatEtcdHasLostIsDetachedWhereNoFenceWasPromised(t *testi
 	}
 }
 
-func TestWhatHasChangedSinceItWasFoundIsNotMended(t *testing.T) {
+func TestWhatHasChangedSinceItWasFoundIsNotRepaired(t *testing.T) {
 	l := newLab(t)
 	const key = "assignments/default/10.42.64.9"
 	l.put(key, `{"attachment":{"network":"net","container":"a","interface":"eth0"},"node":"n1"}`)
@@ -155,7 +155,7 @@ func TestWhatHasChangedSinceItWasFoundIsNotMended(t *testing.T) {
 	report = l.examine()
 	l.join("n1") // another generation: what it said before counts no more
 	if done, err := l.store.Admin.Repair(t.Context(), report.state, *report.Findings[0].repair); err != nil || done {
-		t.Errorf("by the word of a former generation it was mended: %v, %v", done, err)
+		t.Errorf("by the word of a former generation it was repaired: %v, %v", done, err)
 	}
 }
 

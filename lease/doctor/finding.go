@@ -31,7 +31,7 @@ const (
 	PartInRange     Kind = "part-in-range"     // a node's, in a stateful range
 	PartUnknownNode Kind = "part-unknown-node" // of no node
 	PartRemovedNode Kind = "part-removed-node"
-	PartUnrecorded  Kind = "part-unrecorded" // a node hands out of what etcd does not say is its own
+	PartUnrecorded  Kind = "part-unrecorded" // a node allocates from what etcd does not say is its own
 	PartUnused      Kind = "part-unused"     // etcd says that it is a node's, which does not use it: a note
 
 	AddressExcluded Kind = "address-excluded" // in use, and not to be given out any more: a note

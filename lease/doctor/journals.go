@@ -72,7 +72,7 @@ func (c *comparison) compareMember(f Finding, h holder) {
 			if !there {
 				g := f
 				g.Cause = fmt.Sprintf("it has %s, which is not reserved, and the record of %s cannot be read", addr, id)
-				g.Repair = fmt.Sprintf("first mend %s: then its reservation is made again", c.Text(identityKey(id)))
+				g.Repair = fmt.Sprintf("first repair %s: then its reservation is made again", c.Text(identityKey(id)))
 				c.found(g)
 			}
 		case !there && !(recorded && entry.Pool == h.Pool && slices.Contains(entry.Addresses, addr)):

@@ -48,7 +48,7 @@ func TestWhileTheHistoryIsLostWhatLiesInAMissingPoolIsNotToBeEnded(t *testing.T)
 			}
 		}
 		if f.takes && f.repair != nil {
-			t.Errorf("it would mend %+v", f)
+			t.Errorf("it would repair %+v", f)
 		}
 	}
 }

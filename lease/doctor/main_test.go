@@ -42,7 +42,7 @@ type lab struct {
 	mu       sync.Mutex
 	sessions map[string]*session.Session
 	answers  map[string]record.NodeReport
-	mended   []string // who was asked to
+	repaired []string // who was asked to
 }
 
 // newLab has the pool default, with the blocks 10.42.64.0/26 of n1 and 10.42.64.64/26 of n2, which both answer and have
@@ -139,7 +139,7 @@ func (l *lab) follow(name string) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if slices.Contains(q.Repair, name) {
-				l.mended = append(l.mended, name)
+				l.repaired = append(l.repaired, name)
 			}
 			if err := admin.Report(ctx, l.sessions[name], q, l.answers[name]); err != nil && !errors.Is(err,
 				admin.ErrWithdrawn) && !session.Over(err) && ctx.Err() == nil {
@@ -244,7 +244,7 @@ func (l *lab) finds(want ...Kind) []Finding {
 	return found
 }
 
-// fixes mends, and fails unless these are left.
+// fixes repairs, and fails unless these are left.
 func (l *lab) fixes(left ...Kind) *Report {
 	l.Helper()
 	r, err := Fix(l.Context(), l.store, l.examine(), quick)

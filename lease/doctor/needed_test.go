@@ -21,7 +21,7 @@ func (l *lab) about(key string, kind Kind) Finding {
 	return r.Findings[i]
 }
 
-// spaces lets a node hand out of parts of a pool besides those that it has.
+// spaces lets a node allocate from parts of a pool besides those that it has.
 func (l *lab) spaces(name, pool string, parts ...string) {
 	l.says(name, func(a *record.NodeReport) {
 		space := record.HeldSpace{Pool: pool, Family: "ipv4"}
@@ -40,7 +40,7 @@ func owned(prefix, owner string) string {
 	return fmt.Sprintf(`{"prefix":"%[1]s","parts":[{"prefix":"%[1]s","owner":"%[2]s"}]}`, prefix, owner)
 }
 
-// stays carries out what the doctor mends by itself, and looks what has become of the key.
+// stays carries out what the doctor repairs by itself, and looks what has become of the key.
 func (l *lab) stays(key string, want bool) {
 	l.Helper()
 	_, err := Fix(l.Context(), l.store, l.examine(), quick)

@@ -277,7 +277,7 @@ func (c *comparison) withhold() {
 		}
 		f.repair, f.Fix = nil, len(f.ask) > 0
 		if cause >= 0 {
-			f.Repair = fmt.Sprintf("first mend %s, which cannot be read: it may be the cause of this. Then look again", c.Bad[cause].Text)
+			f.Repair = fmt.Sprintf("first repair %s, which cannot be read: it may be the cause of this. Then look again", c.Bad[cause].Text)
 			continue
 		}
 		f.Repair = fmt.Sprintf("if the pool was not removed, berthctl apply it as it was; nobody knows, since %s is lost", c.Bad[lost].Text)

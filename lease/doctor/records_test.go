@@ -11,7 +11,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestADamagedRecordKeepsNothingElseFromBeingMended(t *testing.T) {
+func TestADamagedRecordKeepsNothingElseFromBeingRepaired(t *testing.T) {
 	l := newLab(t)
 	l.has("n1", "a", "10.42.64.9")
 	l.del("assignments/default/10.42.64.9")
@@ -26,8 +26,8 @@ func TestADamagedRecordKeepsNothingElseFromBeingMended(t *testing.T) {
 			t.Errorf("it is told as %+v", f)
 		}
 	}
-	if !slices.Contains(l.mended, "n1") {
-		t.Errorf("asked to settle were %q, want n1", l.mended)
+	if !slices.Contains(l.repaired, "n1") {
+		t.Errorf("asked to settle were %q, want n1", l.repaired)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestWhileARecordCannotBeReadNobodyIsToLoseAnything(t *testing.T) {
 				}
 			}
 			if f.takes && f.repair != nil {
-				t.Errorf("with %s damaged it would mend %+v", key, f)
+				t.Errorf("with %s damaged it would repair %+v", key, f)
 			}
 		}
 		l.del(key)

@@ -178,7 +178,7 @@ func TestAFollowerThatMissedACompactionIsNotifiedOfAllAgain(t *testing.T) {
 	l.Check(err)
 	_, err = l.Raw().Compact(t.Context(), now.Header.Revision)
 	l.Check(err)
-	wire.Mend()
+	wire.Repair()
 	agrees(l, v, s)
 	if fulls, _ := v.told(); fulls < 2 {
 		t.Errorf("all was told %d times", fulls)

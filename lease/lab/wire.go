@@ -179,7 +179,7 @@ func (w *Wire) drop() {
 	clear(w.conns)
 }
 
-// Cut breaks every connection, and lets none be made until Mend.
+// Cut breaks every connection, and lets none be made until Repair.
 func (w *Wire) Cut() {
 	w.mu.Lock()
 	w.down = true
@@ -187,8 +187,8 @@ func (w *Wire) Cut() {
 	w.drop()
 }
 
-// Mend lets connections be made again.
-func (w *Wire) Mend() {
+// Repair lets connections be made again.
+func (w *Wire) Repair() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down = false

@@ -26,13 +26,13 @@ const (
 
 // Breaches of splits; NoGeneration and SettleBeforeJoin are others.
 const (
-	TransferKeeps    Breach = "a part is transferred before it is out of the allocator"
-	ReadSettles      Breach = "a read resolves a lost answer"
-	ReleaseForgets   Breach = "a released block's revision is forgotten"
-	AgainAtSame      Breach = "a version that is known already is brought in again"
-	SettleGoesBack   Breach = "settling brings in an older version than the watch has"
-	HandOutUnsettled Breach = "addresses are handed out before the node has settled"
-	WatchAddsNothing Breach = "the watch notifies nobody of a part that is theirs"
+	TransferKeeps     Breach = "a part is transferred before it is out of the allocator"
+	ReadSettles       Breach = "a read resolves a lost answer"
+	ReleaseForgets    Breach = "a released block's revision is forgotten"
+	AgainAtSame       Breach = "a version that is known already is brought in again"
+	SettleGoesBack    Breach = "settling brings in an older version than the watch has"
+	AllocateUnsettled Breach = "addresses are allocated before the node has settled"
+	WatchAddsNothing  Breach = "the watch notifies nobody of a part that is theirs"
 )
 
 // Breaches of reservations; NoNodeCompare, NoBlockCompare (here: the reservation's) and NoIsolation are others.

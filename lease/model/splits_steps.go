@@ -44,7 +44,7 @@ func (x splitsTurn) restart() {
 			late = me.sent
 		}
 		*me = splitsNode{attached: me.attached, late: late, known: -1, watched: s.now}
-		if x.m.Breach == HandOutUnsettled {
+		if x.m.Breach == AllocateUnsettled {
 			me.settled = s.generation[x.n]
 			x.bring(s, me, s.now)
 		}

@@ -13,7 +13,7 @@ func TestABreachOfSplitsIsFound(t *testing.T) {
 	t.Parallel()
 	breached := map[Breach]Model[splitsState]{}
 	for _, b := range []Breach{
-		NoGeneration, SettleBeforeJoin, TransferKeeps, ReadSettles, ReleaseForgets, AgainAtSame, SettleGoesBack, HandOutUnsettled,
+		NoGeneration, SettleBeforeJoin, TransferKeeps, ReadSettles, ReleaseForgets, AgainAtSame, SettleGoesBack, AllocateUnsettled,
 		WatchAddsNothing,
 	} {
 		m := splits

@@ -51,12 +51,12 @@ func (b *Block) owns(owner string) bool {
 	return slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner == owner })
 }
 
-// OfNodes reports whether a node may hand out something of the block.
+// OfNodes reports whether a node may allocate something of the block.
 func (b *Block) OfNodes() bool {
 	return slices.ContainsFunc(b.Parts, func(p Part) bool { return p.Owner != OwnerStateful && p.Owner != OwnerMachine })
 }
 
-// OwnersInWords names the nodes that may hand out something of the block.
+// OwnersInWords names the nodes that may allocate something of the block.
 func (b *Block) OwnersInWords() string {
 	var names []string
 	for _, p := range b.Parts {

@@ -23,7 +23,7 @@ const (
 // ValidNode reports what keeps a word from being a node's name; what is the word's place, for the error.
 func ValidNode(what, name string) error {
 	if name == OwnerStateful || name == OwnerMachine {
-		return fmt.Errorf("%s %q: the word marks parts of blocks that are no node's to hand out, and no node may be called so", what, name)
+		return fmt.Errorf("%s %q: the word marks parts of blocks that are no node's to allocate, and no node may be called so", what, name)
 	}
 	return allocator.ValidName(what, name)
 }

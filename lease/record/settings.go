@@ -47,7 +47,7 @@ type Settings struct {
 	Fencing      string             `json:"fencing"`         // what becomes of a container whose address may be another's
 	Probe        string             `json:"probe,omitempty"` // ProbeOff: the wire is not asked for hosts that nobody gave an address
 	Session      allocator.Duration `json:"session"`         // how long a node counts as alive after it last renewed its session
-	AddressLease allocator.Duration `json:"addressLease"`    // how long a node may hand out what it owns while etcd is away
+	AddressLease allocator.Duration `json:"addressLease"`    // how long a node may allocate what it owns while etcd is away
 
 	// StatusExhausted has CNI STATUS fail on a node where an ADD has waited in vain for an address within the last minute.
 	StatusExhausted bool `json:"statusExhausted,omitempty"`
