@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"reflect"
@@ -9,15 +10,24 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/internal/random"
+	"github.com/berth-ipam/berth/internal/task"
 )
 
 // bridges remembers which bridges are configured as requested, until the kernel reports a change.
 type bridges struct {
-	ensuring sync.Mutex
+	ensuring task.Lock // of whoever gives bridges something, or takes it off
 	random   *random.Source
 
 	mu    sync.Mutex
 	known map[string]*ensured
+}
+
+func newBridges() bridges { return bridges{ensuring: task.NewLock(), random: random.New()} }
+
+// alone waits until nobody else gives bridges anything or takes it off, until unlock is called.
+func (b *bridges) alone() (unlock func()) {
+	_ = b.ensuring.Lock(context.Background()) // it cannot fail: this context does not end
+	return b.ensuring.Unlock
 }
 
 type ensured struct {

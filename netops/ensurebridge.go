@@ -22,8 +22,7 @@ func (k *Kernel) EnsureBridge(b Bridge) (BridgeState, error) {
 	if state, ok := k.bridges.recall(b); ok {
 		return state, nil
 	}
-	k.bridges.ensuring.Lock()
-	defer k.bridges.ensuring.Unlock()
+	defer k.bridges.alone()()
 	state, ok := k.bridges.recall(b)
 	if ok { // another call has done it meanwhile
 		return state, nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/berth-ipam/berth/internal/random"
 	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/l2"
 	"github.com/berth-ipam/berth/netops/rtnl"
@@ -33,7 +32,7 @@ func Open() (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
-	k := &Kernel{home: home, host: rtnl.NewPool(home), speaksV6: sysctl.HasV6(), bridges: bridges{random: random.New()}}
+	k := &Kernel{home: home, host: rtnl.NewPool(home), speaksV6: sysctl.HasV6(), bridges: newBridges()}
 	k.announcer.Apart = l2.Apart
 	ours := &fence.Senders{}
 	if k.monitor, err = openMonitor(home, k.bridges.changed, ours); err != nil {

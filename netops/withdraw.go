@@ -22,8 +22,7 @@ type Placed struct {
 // bridge stays: the kernel remembers who gave an address (IFA_PROTO, Linux 5.18). Former ones are taken off, too, for
 // kernels that do not.
 func (k *Kernel) Withdraw(keep func(netip.Prefix) bool, former ...Placed) error {
-	k.bridges.ensuring.Lock() // nothing is given meanwhile
-	defer k.bridges.ensuring.Unlock()
+	defer k.bridges.alone()()
 	err := k.host.With(func(s *rtnl.Socket) error {
 		all, err := rtnl.Links(s)
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,7 +50,7 @@ type Keeper struct {
 	// was removed is added again by an older one.
 	order lockorder.Host
 
-	mu      sync.Mutex               // of one comparison
+	looks   lockorder.Spanning       // of one comparison; before order
 	ensured map[string]netops.Bridge // each bridge as it was configured at the last comparison
 	changed task.Signal              // something may have disappeared
 }
@@ -60,7 +59,7 @@ type Keeper struct {
 func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal()} }
 
 func (k *Keeper) kernel() Kernel {
-	lockorder.Calls("the kernel")
+	lockorder.Calls(lockorder.Kernel)
 	return k.Kernel
 }
 
@@ -103,8 +102,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 // Look compares the host with what this node's containers need, reports and repairs the differences, and reports whether there
 // were any. What fails is tried again the next time.
 func (k *Keeper) Look() (repaired bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.looks.Lock()
+	defer k.looks.Unlock()
 	k.order.RLock()
 	defer k.order.RUnlock()
 	config := k.Config()

@@ -14,8 +14,14 @@
 //  6. the locks of one subject: known blocks, the journal, waiters, the backlog, findings; of these at most one at a time
 //  7. the kernel's table of ports and classes
 //
+// Lines 1 to 4, but for the book, span calls to the kernel, and line 1 calls to etcd as well. They are made of channels, so that
+// who waits for one does not stop the virtual time of a test, which the call of its holder may need. All others are mutexes, and
+// nobody calls the kernel or etcd under one. The disk is no such call: the journal writes under its lock. What package netops
+// locks within a call is part of the call.
+//
 // A function whose name ends in Locked is called while the lock of its type is held. Only the functions that Commit, Shared and
 // Exclusive are given run under a lock, and the hooks whose names end in Locked; no other hook does.
 //
-// Package internal/lockorder has these locks as types. Tests are built with its tag, and panic where the order is broken.
+// Package internal/lockorder has these locks as types. Tests are built with its tag, and panic where the order is broken, or where
+// Node.Kernel or the client of etcd is asked for under a mutex.
 package node

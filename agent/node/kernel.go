@@ -71,6 +71,6 @@ func (n *Node) Work(k Kernel) { n.kernel = k }
 
 // Kernel is the host's kernel. The caller holds no lock that spans no call: see the lock order.
 func (n *Node) Kernel() Kernel {
-	lockorder.Calls("the kernel")
+	lockorder.Calls(lockorder.Kernel)
 	return n.kernel
 }

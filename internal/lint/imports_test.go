@@ -50,7 +50,7 @@ var rules = map[string]rule{
 	"internal/ifname":    {},
 	"internal/nearest":   {},
 	"internal/sandbox":   {others: []string{"golang.org/x/sys/"}},
-	"internal/lockorder": {},
+	"internal/lockorder": {ours: []string{"internal/task"}},
 	"internal/task":      {others: []string{"golang.org/x/sync/"}},
 	"lease": {
 		ours: []string{"lease/admin", "lease/block", "lease/config", "lease/kv", "lease/reservation", "lease/rollout", "lease/session"},
@@ -81,7 +81,7 @@ var rules = map[string]rule{
 		others: etcd,
 	},
 	"netops": {
-		ours:   []string{"internal/random", "netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
+		ours:   []string{"internal/random", "internal/task", "netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
 		others: []string{"golang.org/x/sys/", "github.com/google/nftables"},
 	},
 	"netops/rtnl":  {others: []string{"golang.org/x/sys/", "github.com/vishvananda/netlink/"}},

@@ -5,13 +5,13 @@ package lockorder
 import "sync"
 
 // Host is taken by who puts something on the host's bridges, and by who takes something off.
-type Host = sync.RWMutex
+type Host = Spanning
 
 // Book is that of which bridge is wanted how.
 type Book = sync.Mutex
 
 // Gate lets commit, or settle.
-type Gate = sync.RWMutex
+type Gate = Spanning
 
 // Spaces is that of the pools' spaces.
 type Spaces = sync.Mutex

@@ -88,12 +88,12 @@ func Attachment() (released func()) { return take(attachment) }
 func Slot() (released func()) { return take(slot) }
 
 // Calls says that the goroutine is about to call the kernel or etcd, which may take long. Who holds a lock of a line that spans no
-// call panics.
+// such call panics.
 func Calls(what string) {
 	held.Lock()
 	defer held.Unlock()
 	for _, h := range held.by[goroutine()] {
-		if h == book || h == spaces || h == subject {
+		if h == book || h == spaces || h == subject || what == Etcd && h != attachment {
 			panic(fmt.Sprintf("lockorder: %s is called by who holds %s", what, names[h]))
 		}
 	}
@@ -116,43 +116,54 @@ func (gateLine) line() int    { return gate }
 func (spacesLine) line() int  { return spaces }
 func (subjectLine) line() int { return subject }
 
-// A lock is a sync.RWMutex of one line.
-type lock[L line] struct{ mu sync.RWMutex }
+// An rw is what a sync.RWMutex can.
+type rw[M any] interface {
+	*M
+	Lock()
+	Unlock()
+	RLock()
+	RUnlock()
+	TryLock() bool
+	TryRLock() bool
+}
 
-func (l *lock[L]) at() int { var of L; return of.line() }
+// A lock is an M, such as a sync.RWMutex, of one line.
+type lock[L line, M any, P rw[M]] struct{ mu M }
+
+func (l *lock[L, M, P]) at() int { var of L; return of.line() }
 
 // Lock is that of a sync.RWMutex.
-func (l *lock[L]) Lock() { take(l.at()); l.mu.Lock() }
+func (l *lock[L, M, P]) Lock() { take(l.at()); P(&l.mu).Lock() }
 
 // Unlock is that of a sync.RWMutex.
-func (l *lock[L]) Unlock() { l.mu.Unlock(); drop(goroutine(), l.at()) }
+func (l *lock[L, M, P]) Unlock() { P(&l.mu).Unlock(); drop(goroutine(), l.at()) }
 
 // RLock is that of a sync.RWMutex.
-func (l *lock[L]) RLock() { take(l.at()); l.mu.RLock() }
+func (l *lock[L, M, P]) RLock() { take(l.at()); P(&l.mu).RLock() }
 
 // RUnlock is that of a sync.RWMutex.
-func (l *lock[L]) RUnlock() { l.mu.RUnlock(); drop(goroutine(), l.at()) }
+func (l *lock[L, M, P]) RUnlock() { P(&l.mu).RUnlock(); drop(goroutine(), l.at()) }
 
 // TryLock is that of a sync.RWMutex. Who does not wait keeps every order.
-func (l *lock[L]) TryLock() bool { return l.mu.TryLock() && note(l.at()) }
+func (l *lock[L, M, P]) TryLock() bool { return P(&l.mu).TryLock() && note(l.at()) }
 
 // TryRLock is that of a sync.RWMutex.
-func (l *lock[L]) TryRLock() bool { return l.mu.TryRLock() && note(l.at()) }
+func (l *lock[L, M, P]) TryRLock() bool { return P(&l.mu).TryRLock() && note(l.at()) }
 
 // Host is taken by who puts something on the host's bridges, and by who takes something off.
-type Host = lock[hostLine]
+type Host = lock[hostLine, Spanning, *Spanning]
 
 // Book is that of which bridge is wanted how.
-type Book = lock[bookLine]
+type Book = lock[bookLine, sync.RWMutex, *sync.RWMutex]
 
 // Gate lets commit, or settle.
-type Gate = lock[gateLine]
+type Gate = lock[gateLine, Spanning, *Spanning]
 
 // Spaces is that of the pools' spaces.
-type Spaces = lock[spacesLine]
+type Spaces = lock[spacesLine, sync.RWMutex, *sync.RWMutex]
 
 // Subject is that of one subject. A goroutine holds at most one of them.
-type Subject = lock[subjectLine]
+type Subject = lock[subjectLine, sync.RWMutex, *sync.RWMutex]
 
 // SubjectRW is Subject for readers and writers.
-type SubjectRW = lock[subjectLine]
+type SubjectRW = lock[subjectLine, sync.RWMutex, *sync.RWMutex]

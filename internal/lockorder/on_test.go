@@ -51,12 +51,15 @@ func TestNobodyCallsTheKernelUnderALockThatOthersWaitForAtOnce(t *testing.T) {
 	var g Gate
 	var p Spaces
 	var s Subject
-	calls := func() { Calls("the kernel") }
+	calls := func() { Calls(Kernel) }
 	if broken(t, func() { h.RLock(); defer h.RUnlock(); g.RLock(); defer g.RUnlock(); calls() }) {
 		t.Error("the host's order or the gate spans no call")
 	}
 	if !broken(t, func() { p.Lock(); defer p.Unlock(); calls() }) || !broken(t, func() { s.Lock(); defer s.Unlock(); calls() }) {
 		t.Error("the kernel is called under a lock that spans no call")
+	}
+	if !broken(t, func() { g.RLock(); defer g.RUnlock(); Calls(Etcd) }) || broken(t, func() { defer Attachment()(); Calls(Etcd) }) {
+		t.Error("etcd is called under the gate, or not under an attachment's lock")
 	}
 }
 

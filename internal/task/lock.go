@@ -20,6 +20,9 @@ func NewLock() Lock { return Lock{semaphore.NewWeighted(everybody)} }
 // Lock waits until nobody else has the lock. Its error is ctx's: then the caller does not have it.
 func (l Lock) Lock(ctx context.Context) error { return l.slots.Acquire(ctx, everybody) }
 
+// TryLock is Lock where that needs no wait.
+func (l Lock) TryLock() bool { return l.slots.TryAcquire(everybody) }
+
 // Unlock gives the lock back.
 func (l Lock) Unlock() { l.slots.Release(everybody) }
 

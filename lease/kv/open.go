@@ -74,7 +74,7 @@ func (c *Client) OnReset(f func()) { c.Reset = append(c.Reset, f) }
 
 // Etcd is the client. Who asks for it is about to call etcd.
 func (c *Client) Etcd(ctx context.Context) (Etcd, error) {
-	lockorder.Calls("etcd")
+	lockorder.Calls(lockorder.Etcd)
 	client, err := c.login.in(ctx)
 	c.access.note(TheUser, err)
 	if err != nil && ambiguous(err) {
