@@ -175,7 +175,7 @@ func TestAnEmptiedRunDirectoryIsPutBackFromMemory(t *testing.T) {
 	r.empty()
 }
 
-func TestThatTheSocketOfTheMachinesOwnEtcdIsGoneIsTold(t *testing.T) {
+func TestThatTheSocketOfTheMachinesOwnEtcdIsGoneIsReported(t *testing.T) {
 	r := newRig(t)
 	path := filepath.Join(r.dir, "etcd.sock")
 	check(t, os.Rename(path, path+".away"))
@@ -184,7 +184,7 @@ func TestThatTheSocketOfTheMachinesOwnEtcdIsGoneIsTold(t *testing.T) {
 	r.until("it is told no more", func() bool { return !r.found("socket-gone") })
 }
 
-func TestARunDirectoryThatCannotBePutBackIsToldAndNothingNewIsHeld(t *testing.T) {
+func TestARunDirectoryThatCannotBePutBackIsReportedAndNothingNewIsHeld(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)

@@ -41,7 +41,7 @@ func link(t *testing.T, name string) netlink.Link {
 	return l
 }
 
-func TestWhatDisappearsUnderContainersIsToldAndPutBack(t *testing.T) {
+func TestWhatDisappearsUnderContainersIsReportedAndPutBack(t *testing.T) {
 	r := newRig(t)
 	r.patience = 3 * host.MaxPause // where this comes upon that without a pause, the host is looked at ever less often
 	c := r.stateless("a", "")

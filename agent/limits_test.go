@@ -76,7 +76,7 @@ func served(t *testing.T, socket string) {
 	}
 }
 
-func TestFiveThousandSilentCallersHoldUpNobodyAndAreTold(t *testing.T) {
+func TestFiveThousandSilentCallersHoldUpNobodyAndAreReported(t *testing.T) {
 	r := newRig(t)
 	l := server.UsualLimits
 	l.Receive = time.Hour

@@ -13,7 +13,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) {
+func TestATransferWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.session = 10 * time.Second
 	r.add(r.tiny("a"))
@@ -37,7 +37,7 @@ func TestAGiftWhoseAnswerIsLostIsSettledAndTheAddressesAreNotLost(t *testing.T) 
 	r.until("it is settled", func() bool { return len(r.agent.addresses.Indeterminate()) == 0 && slices.Equal(r.owns(), before) })
 }
 
-func TestAGiftThatWasCarriedOutUnheardDoesNotComeBack(t *testing.T) {
+func TestATransferThatWasCarriedOutUnnoticedDoesNotComeBack(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
 	d, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny"}) // of no family: the agent leaves it to the test

@@ -137,7 +137,7 @@ func TestStatusOfAnIPAMNetworkFailsWhereStrictFencingRefusesEachAdd(t *testing.T
 	}
 }
 
-func TestAConfigurationThatCannotBeReadIsToldByStatusAndReadyz(t *testing.T) {
+func TestAConfigurationThatCannotBeReadIsReportedByStatusAndReadyz(t *testing.T) {
 	r := newRig(t)
 	r.agent.ConfigRead(errors.New("no answer makes sense"))
 	if why := r.status("default", wire.Interface); !strings.Contains(why, "no answer makes sense") {
@@ -154,7 +154,7 @@ func TestAConfigurationThatCannotBeReadIsToldByStatusAndReadyz(t *testing.T) {
 	}
 }
 
-func TestADamagedRecordOfTheConfigurationIsToldAndKeepsNobodyFromStarting(t *testing.T) {
+func TestADamagedRecordOfTheConfigurationIsReportedAndKeepsNobodyFromStarting(t *testing.T) {
 	r := newRig(t)
 	revision, err := r.etcdctl().Get(t.Context(), "/berth/v1/config/revision")
 	check(t, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
+func TestNoLateEventOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 	r, n2, _ := shared(t)
 	r.add(r.tiny("a"))
 	late := r.block()
@@ -24,12 +24,12 @@ func TestNoLateWordOfTheWatchBringsBackWhatWasGiven(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		r.word(kv.Update[record.Block]{Full: full, Revision: late.Revision, Set: []record.Block{late}})
 		if now := r.owns(); !slices.Equal(now, own) {
-			t.Errorf("full %v: a word from before the gift has made %v of %v", full, now, own)
+			t.Errorf("full %v: an update from before the transfer has made %v of %v", full, now, own)
 		}
 	}
 }
 
-func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyWord(t *testing.T) {
+func TestAPartInTheMiddleOfItsWayIsNotAddedByAnyEvent(t *testing.T) {
 	r, _, _ := shared(t)
 	r.add(r.tiny("a"))
 	o := r.agent.addresses.Withdraw(tiny, func(s *allocator.Space) (netip.Prefix, bool) { return s.Half(clock.Boottime(), 0) })

@@ -228,7 +228,7 @@ func TestARecoveryIsVisibleAndSaysUntilWhen(t *testing.T) {
 	}
 }
 
-func TestARecoveryThatIsOverIsNotToldAnyMore(t *testing.T) {
+func TestARecoveryThatIsOverIsNotReportedAnyMore(t *testing.T) {
 	r := newRig(t)
 	r.brief()
 	r.restored(func() {})

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-func TestANoteInTheSpoolIsDoneBeforeAnythingIsHandedOut(t *testing.T) {
+func TestANoteInTheSpoolIsDoneBeforeAnythingIsAllocated(t *testing.T) {
 	r := newRig(t)
 	c := r.stateful("a", "db", "db-0")
 	r.add(c)

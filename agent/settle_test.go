@@ -53,7 +53,7 @@ func TestABlockInUseThatEtcdLostIsClaimedAgain(t *testing.T) {
 	}
 }
 
-func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(t *testing.T) {
+func TestABlockThatEtcdGaveToAnotherIsNotAllocatedFromAndItsContainersAreIsolated(t *testing.T) {
 	r := newRig(t)
 	addr := r.add(r.stateless("a", "web"))
 	pool := r.pool()
@@ -67,7 +67,7 @@ func TestABlockThatEtcdGaveToAnotherIsNotHandedOutOfAndItsContainersAreIsolated(
 	}
 }
 
-func TestABlockThatEtcdLostAndNobodyUsesIsNotHandedOutOf(t *testing.T) {
+func TestABlockThatEtcdLostAndNobodyUsesIsNotAllocatedFrom(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
 	r.add(c)

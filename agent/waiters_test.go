@@ -10,7 +10,7 @@ import (
 	"github.com/berth-ipam/berth/lease/block"
 )
 
-func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
+func TestAnAddThatFindsNoAddressIsEndedByATransfer(t *testing.T) {
 	r, n2, claim := shared(t)
 	b := claim()
 	ended := r.waiting(r.tiny("a"))
@@ -29,7 +29,7 @@ func TestAnAddThatFindsNoAddressIsEndedByAGift(t *testing.T) {
 	}
 	r.agrees()
 	r.undemanded()
-	r.until("the metrics show the gift", func() bool {
+	r.until("the metrics show the transfer", func() bool {
 		_, body := get(t, "http://"+r.agent.web.At().String()+"/metrics")
 		return strings.Contains(body, `berth_gifts_total{direction="received"} 1`)
 	})

@@ -249,7 +249,7 @@ func TestAMemberOfATwoFamilyPoolHasBothAddressesForGood(t *testing.T) {
 	restores(t, l, before)
 }
 
-func TestAContainersInterfaceHeedsNoRouterAdvertisements(t *testing.T) {
+func TestAContainersInterfaceAcceptsNoRouterAdvertisements(t *testing.T) {
 	l := newLab(t, 1, bothFamilies)
 	c := container(t, l.Nodes[0], l)
 	add(t, c)

@@ -52,7 +52,7 @@ func onLink(name string, f func(netlink.Link) error) error {
 	return f(link)
 }
 
-func TestWhatDisappearsFromANodesHostIsToldAndPutBackByItsAgent(t *testing.T) {
+func TestWhatDisappearsFromANodesHostIsReportedAndPutBackByItsAgent(t *testing.T) {
 	l := newLab(t, 1, onePool)
 	node := l.Nodes[0]
 	network := labtest.Plain()

@@ -43,7 +43,7 @@ type Metrics struct {
 	durations   *prometheus.HistogramVec
 	allocations *prometheus.CounterVec
 	collected   *prometheus.CounterVec
-	gifts       *prometheus.CounterVec
+	transfers   *prometheus.CounterVec
 
 	transactions *prometheus.HistogramVec
 	conflicts    *prometheus.CounterVec
@@ -96,7 +96,7 @@ func New(r prometheus.Registerer, version string, snapshot func() Snapshot) *Met
 			"source"),
 		collected: counter("berth_garbage_collected_total",
 			"Attachments cleaned up without a DEL, by the evidence that the container was gone.", "evidence"),
-		gifts: counter("berth_gifts_total",
+		transfers: counter("berth_gifts_total",
 			"Parts of blocks that changed hands because a node had no address left, by direction: given or received.", "direction"),
 
 		transactions: histogram("berth_etcd_transaction_duration_seconds", "Time that etcd took for a transaction, by operation.", "operation"),
@@ -108,7 +108,7 @@ func New(r prometheus.Registerer, version string, snapshot func() Snapshot) *Met
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	r.MustRegister(m, build, m.requests, m.durations, m.allocations, m.collected, m.gifts, m.transactions, m.conflicts, m.errors,
+	r.MustRegister(m, build, m.requests, m.durations, m.allocations, m.collected, m.transfers, m.transactions, m.conflicts, m.errors,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -140,8 +140,8 @@ func (m *Metrics) Allocated(class, source string) { m.allocations.WithLabelValue
 // Collected counts an attachment that was cleaned up without a DEL.
 func (m *Metrics) Collected(evidence string) { m.collected.WithLabelValues(evidence).Inc() }
 
-// Gift counts addresses that changed hands between nodes at once, on demand: given or received.
-func (m *Metrics) Gift(direction string) { m.gifts.WithLabelValues(direction).Inc() }
+// Transfer counts addresses that changed hands between nodes at once, on demand: given or received.
+func (m *Metrics) Transfer(direction string) { m.transfers.WithLabelValues(direction).Inc() }
 
 // Transaction counts a transaction of etcd: conflict says that a compare failed, err that there was no answer.
 func (m *Metrics) Transaction(operation string, took time.Duration, conflict bool, err error) {

@@ -148,9 +148,9 @@ func full() *prometheus.Registry {
 	m.Allocated("stateless", "owned")
 	m.Allocated("stateful", "reserved")
 	m.Collected("gc")
-	m.Gift("given")
-	m.Gift("received")
-	m.Gift("received")
+	m.Transfer("given")
+	m.Transfer("received")
+	m.Transfer("received")
 	m.Transaction("claim", time.Millisecond, true, nil)
 	m.Transaction("publish", time.Millisecond, false, errors.New("etcd is away"))
 	return registry

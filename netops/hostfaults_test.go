@@ -30,7 +30,7 @@ func kinds(t *testing.T, k *Kernel, b Bridge, ports ...string) (all []string) {
 // awaitChange reads the kernel's news until one says that the host may have changed.
 func awaitChange(t *testing.T, k *Kernel) { next(t, k, HostChanged) }
 
-func TestWhatDisappearsFromTheHostIsToldAndPutBack(t *testing.T) {
+func TestWhatDisappearsFromTheHostIsReportedAndPutBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(port string) error
 		kinds []string
@@ -143,7 +143,7 @@ func TestWhatTheHostHadOnABridgeComesBackWithIt(t *testing.T) {
 	}
 }
 
-func TestAnUplinkOutOfItsBridgeIsToldAndPutBack(t *testing.T) {
+func TestAnUplinkOutOfItsBridgeIsReportedAndPutBack(t *testing.T) {
 	plug := newSwitch(t)
 	far := newSpace(t)
 	plug(far, "eth0")
@@ -253,7 +253,7 @@ func TestAddAndDeleteTellNoChangeOfTheHost(t *testing.T) {
 	}
 }
 
-func TestABridgeThatFillsUpIsToldAndAFullOneSaysSo(t *testing.T) {
+func TestABridgeThatFillsUpIsReportedAndAFullOneSaysSo(t *testing.T) {
 	k, host := newHost(t)
 	b := Bridge{Name: "berth0"}
 	_, err := k.EnsureBridge(b)

@@ -124,7 +124,7 @@ func TestAnAddressThatOthersAddToTheNICStaysTheirs(t *testing.T) {
 	expect("and gone", "map[]", own)
 }
 
-func TestALeaseThatNobodyRenewsIsTold(t *testing.T) {
+func TestALeaseThatNobodyRenewsIsReported(t *testing.T) {
 	plug := newSwitch(t)
 	k, host := newHost(t)
 	plug(host, "eth0")

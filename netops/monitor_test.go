@@ -36,7 +36,7 @@ func vanish(t *testing.T, p Port, s space) {
 	must(t, sandbox.Remove(s.Path))
 }
 
-func TestTheEndOfANamespaceIsToldAsTheEndOfItsPort(t *testing.T) {
+func TestTheEndOfANamespaceIsReportedAsTheEndOfItsPort(t *testing.T) {
 	k, _ := newBridge(t)
 	p, inside := newContainer(t, k, 1)
 	vanish(t, p, inside)
@@ -45,7 +45,7 @@ func TestTheEndOfANamespaceIsToldAsTheEndOfItsPort(t *testing.T) {
 	}
 }
 
-func TestADetachIsNotToldAsAnEvent(t *testing.T) {
+func TestADetachIsNotReportedAsAnEvent(t *testing.T) {
 	k, _ := newBridge(t)
 	a, _ := newContainer(t, k, 1)
 	b, inB := newContainer(t, k, 2)
@@ -67,7 +67,7 @@ func TestLeavingABridgeIsNotAPortsEnd(t *testing.T) {
 	}
 }
 
-func TestTheEndOfAWatchedNamespaceWithoutAPortIsTold(t *testing.T) {
+func TestTheEndOfAWatchedNamespaceWithoutAPortIsReported(t *testing.T) {
 	k, _ := newHost(t)
 	s := newSpace(t)
 	ns := s.Open()
@@ -135,7 +135,7 @@ func TestNamespacesHaveIDsOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestNewsThatTheKernelDropsAreToldAsAnOverrun(t *testing.T) {
+func TestEventsThatTheKernelDropsAreReportedAsAnOverrun(t *testing.T) {
 	k, host := newBridge(t)
 	p, _ := newContainer(t, k, 1)
 	raw, err := k.monitor.feeds[0].SyscallConn()

@@ -32,7 +32,7 @@ func TestTheNodesOwnAddressesAreItsPartsAndNobodyElses(t *testing.T) {
 	}
 }
 
-func TestNoLateWordOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
+func TestNoLateEventOfTheWatchBringsBackWhatWasReleased(t *testing.T) {
 	k := ipam.BlockID{Pool: "tiny", Prefix: netip.MustParsePrefix("10.7.0.0/28")}
 	block := func(revision int64) record.Block {
 		return record.Block{Pool: k.Pool, Prefix: k.Prefix, Revision: revision, Parts: []record.Part{{Prefix: k.Prefix, Owner: "n1"}}}

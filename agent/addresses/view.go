@@ -32,7 +32,7 @@ func (m *Manager) followBlocks(ctx context.Context) error {
 		m.publishRepaired(repaired)
 		for _, k := range gained {
 			if from := changes[k].donor(m.Name); from != "" {
-				m.Metrics.Gift("received")
+				m.Metrics.Transfer("received")
 				m.Log.Info("received addresses", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix), zap.String("from", from))
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhatIsShunnedIsReadBackAlsoFromARewrittenFile(t *testing.T) {
+func TestWhatIsQuarantinedIsReadBackAlsoFromARewrittenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := open(t, path)
 	block := netip.MustParsePrefix("10.42.16.0/26")

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEachLife(t *testing.T) {
+func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEachIncarnation(t *testing.T) {
 	rights := map[allocator.Class]time.Duration{allocator.Stateless: time.Minute}
 	var r recovery
 	at := session.ClusterState{Cluster: "c", Incarnation: 1}

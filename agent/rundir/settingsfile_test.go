@@ -11,7 +11,7 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 )
 
-func TestASettingsFileThatWasChangedAfterTheStartIsToldUntilTheNextStart(t *testing.T) {
+func TestASettingsFileThatWasChangedAfterTheStartIsReportedUntilTheNextStart(t *testing.T) {
 	a := &Keeper{Node: node.New(node.Options{})}
 	a.Findings = findings.New(func(findings.Finding, bool) {}, time.Now)
 	a.settingsFile = filepath.Join(t.TempDir(), "berthd.env")

@@ -89,7 +89,7 @@ func (e *Exchange) Donate(ctx context.Context, session *session.Session, d recor
 		e.addresses.Resolved(o, after)
 		switch _, changed := errors.AsType[*block.LostError](err); {
 		case err == nil:
-			e.Metrics.Gift("given")
+			e.Metrics.Transfer("given")
 			e.Log.Info("gave addresses", zap.String("pool", k.Pool), zap.Stringer("part", o.Part), zap.String("to", d.Node))
 			e.demands.drop(d)
 			return true

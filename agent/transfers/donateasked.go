@@ -41,7 +41,7 @@ func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d 
 		e.addresses.Resolved(o, after)
 		switch {
 		case err == nil:
-			e.Metrics.Gift("given")
+			e.Metrics.Transfer("given")
 			e.Log.Info("gave an address that was asked for", zap.String("pool", d.Pool), zap.Stringer("address", addr), zap.String("to", d.Node))
 			e.demands.drop(d)
 			return true

@@ -24,7 +24,7 @@ func (l *lab) damage(key, value string) {
 	}
 }
 
-func TestTheDoctorTellsWhatItFindsAndMendsWhatItCan(t *testing.T) {
+func TestTheDoctorTellsWhatItFindsAndRepairsWhatItCan(t *testing.T) {
 	l := configured(t)
 	l.ctl("doctor").exits(exitDone).says("0 wrong")
 	l.damage("status/ghost", "{}")

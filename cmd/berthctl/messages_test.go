@@ -147,7 +147,7 @@ func TestAValueOfTheWrongTypeSaysWhatWouldBeRight(t *testing.T) {
 	l.ctl("help").exits(exitDone).says("Usage:")
 }
 
-func TestANewPoolsGatewayThatIsANodesAddressIsTold(t *testing.T) {
+func TestANewPoolsGatewayThatIsANodesAddressIsReported(t *testing.T) {
 	l := configured(t)
 	l.join("n1") // at 192.0.2.1
 	l.ctl("apply", "-f", file(t, "pools: [{name: lan, cidrs: [192.0.2.0/24], gateways: [192.0.2.1]}]"), "--dry-run").

@@ -6,7 +6,7 @@ import (
 	"github.com/berth-ipam/berth/e2e/lab"
 )
 
-func TestWhateverIsLeftOfAContainerIsTold(t *testing.T) {
+func TestWhateverIsLeftOfAContainerIsReported(t *testing.T) {
 	empty := lab.Census{"n1 holds 0 attachments", "n1 has link berth0"}
 	for _, left := range []string{
 		"n1 has port stateless/bth0123456789ab", "n1 has link bth0123456789ab", "n1 has note 17-c0001", "n1 owes etcd 1 changes",

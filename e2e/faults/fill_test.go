@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/e2e/lab"
 )
 
-func TestAnAddressThatNobodyGivesOrTwoGetIsTold(t *testing.T) {
+func TestAnAddressThatNobodyGivesOrTwoGetIsReported(t *testing.T) {
 	with := func(id, address string) *instance {
 		return &instance{Container: &lab.Container{ID: id}, had: []netip.Addr{netip.MustParseAddr(address)}}
 	}

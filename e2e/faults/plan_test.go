@@ -63,7 +63,7 @@ func TestKindsThatAreLeftOutDoNotStrike(t *testing.T) {
 	}
 }
 
-func TestViewsThatDifferAreToldAndThoseThatMayAreNot(t *testing.T) {
+func TestViewsThatDifferAreReportedAndThoseThatMayAreNot(t *testing.T) {
 	want := view{"a": "10.0.0.1 on n1", "b": "10.0.0.2 on n2"}
 	same := view{"a": "10.0.0.1 on n1", "b": "10.0.0.2 on n2"}
 	for name, c := range map[string]struct {

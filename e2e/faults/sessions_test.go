@@ -7,7 +7,7 @@ import (
 	"github.com/berth-ipam/berth/e2e/faults/check"
 )
 
-func TestANodeThatHasNoSessionWithoutACauseIsTold(t *testing.T) {
+func TestANodeThatHasNoSessionWithoutACauseIsReported(t *testing.T) {
 	s := time.Second
 	h := &check.History{Sessionless: []check.Absence{{Node: "n1", Begin: 5 * s, End: 14 * s}}}
 	if lines := stranded(h, 3*s); len(lines) != 1 {

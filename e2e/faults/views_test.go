@@ -7,7 +7,7 @@ import (
 	"github.com/berth-ipam/berth/e2e/lab"
 )
 
-func TestAReplicaWhoseAddressIsInNoPartOfItsNodeIsTold(t *testing.T) {
+func TestAReplicaWhoseAddressIsInNoPartOfItsNodeIsReported(t *testing.T) {
 	n1 := &host{Node: &lab.Node{Name: "n1"}}
 	replica := &instance{Container: &lab.Container{ID: "a"}, key: "a", host: n1, had: []netip.Addr{netip.MustParseAddr("10.0.0.9")}}
 	member := &instance{Container: &lab.Container{ID: "m"}, key: "m", host: n1, member: "db-0",

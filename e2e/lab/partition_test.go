@@ -14,7 +14,7 @@ func passes(t *testing.T, a, b *Node) {
 	}
 }
 
-func TestAPartitionCutsThoseTwoSidesAndHealMendsIt(t *testing.T) {
+func TestAPartitionCutsThoseTwoSidesAndHealRepairsIt(t *testing.T) {
 	l := newLab(t, 1, 3)
 	a, b, c := l.Nodes[0], l.Nodes[1], l.Nodes[2]
 	passes(t, a, b) // so that they know each other's MAC, and c's

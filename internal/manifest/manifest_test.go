@@ -211,7 +211,7 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAreToldAtOnce(t *testing.T) {
+func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 	_, err := Parse("f.yaml", []byte("pools:\n- name: a\n  cidrs: [10.0.0.0]\n  mtu: big\nsettings: {session: soon}"))
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
 		t.Errorf("want three faults, a line each; got: %v", err)

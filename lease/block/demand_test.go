@@ -33,6 +33,6 @@ func TestDemandsAreFollowed(t *testing.T) {
 	_, err := block.Transfer(t.Context(), n[0].Session, b, lab.Prefix("10.42.16.8/32"), d)
 	l.Check(err)
 	if u := <-updates; len(u.Gone) != 1 || u.Gone[0].Node != "n2" || u.Gone[0].Pool != "default" {
-		t.Errorf("the gift is followed as %+v", u)
+		t.Errorf("the transfer is followed as %+v", u)
 	}
 }

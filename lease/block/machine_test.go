@@ -34,7 +34,7 @@ func TestANodesOwnAddressIsItsOwnAndNoOtherNodeClaimsIt(t *testing.T) {
 	}
 }
 
-func TestANodesOwnAddressIsNotTakenFromANodeThatMayHandItOut(t *testing.T) {
+func TestANodesOwnAddressIsNotTakenFromANodeThatMayAllocateIt(t *testing.T) {
 	l := lab.New(t)
 	s := l.Store()
 	c := l.Apply(s, lab.Smallest())

@@ -85,7 +85,7 @@ func TestATransferToADemandThatIsMetMovesNothing(t *testing.T) {
 			won = 1
 		}
 		if errs[won] != nil || !errors.Is(errs[1-won], block.ErrDemandMet) {
-			t.Fatalf("the gifts: %v; %v", errs[0], errs[1])
+			t.Fatalf("the transfers: %v; %v", errs[0], errs[1])
 		}
 		if loser := donors[1-won]; !loser.b.Owned(loser.part, loser.x.Node().Name) {
 			t.Fatalf("the loser's block is %+v", loser.b)

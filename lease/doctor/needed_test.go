@@ -209,7 +209,7 @@ func TestAnAddressOfANodeItselfIsTheNodesAsLongAsItIsThere(t *testing.T) {
 }
 
 // Allocators join parts that lie side by side, and split them: what counts is whose each address is.
-func TestWhatANodeHandsOutOfIsItsOwnWhereBlocksSaySoOfAllOfIt(t *testing.T) {
+func TestWhatANodeAllocatesFromIsItsOwnWhereBlocksSaySoOfAllOfIt(t *testing.T) {
 	halves := func(second string) string {
 		return fmt.Sprintf(`{"prefix":"10.42.80.0/26","parts":[{"prefix":"10.42.80.0/27","owner":"n1"},
 			{"prefix":"10.42.80.32/27","owner":"%s"}]}`, second)

@@ -154,7 +154,7 @@ func TestItListensOnFurtherAddresses(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeIsToldInWords(t *testing.T) {
+func TestWhatCannotBeIsReportedInWords(t *testing.T) {
 	dir := shortDir(t)
 	for name, c := range map[string]struct {
 		options Options

@@ -17,7 +17,7 @@ func writeFile(l *lab.Lab, name, content string) string {
 	return path
 }
 
-func TestOptionsThatCannotBeAreToldInWords(t *testing.T) {
+func TestOptionsThatCannotBeAreReportedInWords(t *testing.T) {
 	l := lab.New(t)
 	rubbish := writeFile(l, "rubbish", "rubbish")
 	for want, change := range map[string]func(*kv.Options){

@@ -237,7 +237,7 @@ func TestEachRoleOfTheManualCanDoItsWorkAndNoMore(t *testing.T) {
 	}
 }
 
-func TestARevokedPermissionIsToldOnceAndItsReturnToo(t *testing.T) {
+func TestARevokedPermissionIsReportedOnceAndItsReturnToo(t *testing.T) {
 	l := lab.New(t)
 	l.Own()
 	l.Options.Prefix = kv.DefaultPrefix

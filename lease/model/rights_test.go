@@ -16,7 +16,7 @@ func TestInEvidenceModeTwoNodesPassTrafficOnlyWhileOneIsCutOff(t *testing.T) {
 	holds(t, m)
 }
 
-func TestATakeThatComparesTheNodesKeyNeedNotCompareTheSessions(t *testing.T) {
+func TestATakeoverThatComparesTheNodesKeyNeedNotCompareTheSessions(t *testing.T) {
 	t.Parallel()
 	m := rights
 	m.Breach = NoAbsentCompare

@@ -15,7 +15,7 @@ func TestTheDefaultSettingsAreValid(t *testing.T) {
 	}
 }
 
-func TestBadSettingsAreToldWithWhatWouldBeRight(t *testing.T) {
+func TestBadSettingsAreReportedWithWhatWouldBeRight(t *testing.T) {
 	for want, change := range map[string]func(*record.Settings){
 		"want some of read, insert, delete": func(s *record.Settings) { s.Operations = []string{"read", "write"} },
 		"twice":                             func(s *record.Settings) { s.Operations = []string{"read", "read"} },

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-ipam/berth/lease/rollout"
 )
 
-func TestAfterLostAnswersWhatWasPublishedIsTheLastWord(t *testing.T) {
+func TestAfterLostAnswersWhatWasPublishedIsWhatStands(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	var said map[netip.Addr]record.Assignment

@@ -154,7 +154,7 @@ func TestTheGateTellsWhatIsUnknownFromWhatIsSwitchedOff(t *testing.T) {
 	}
 }
 
-func TestNoVersionIsToldWhileReadingIsSwitchedOffButHowFarTheClusterIs(t *testing.T) {
+func TestNoVersionIsAnsweredWhileReadingIsSwitchedOffButHowFarTheClusterIs(t *testing.T) {
 	f := lab.NewFleet(t)
 	base := f.Config()
 	next := base.Clone()

@@ -15,7 +15,7 @@ func TestThisKernelRenewsTimers(t *testing.T) {
 	}
 }
 
-func TestAKernelThatDoesNotRenewTimersIsToldInWords(t *testing.T) {
+func TestAKernelThatDoesNotRenewTimersIsReportedInWords(t *testing.T) {
 	for _, e := range []nftables.SetElement{
 		{Timeout: time.Minute, Expires: 59 * time.Second},               // an add changed nothing
 		{Timeout: time.Hour, Expires: 59 * time.Second},                 // half of it

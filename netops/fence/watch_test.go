@@ -57,7 +57,7 @@ func tableChanges(t *testing.T, told <-chan Change, host space) (n int) {
 	}
 }
 
-func TestOnlyOthersChangesOfTheTableAreTold(t *testing.T) {
+func TestOnlyOthersChangesOfTheTableAreReported(t *testing.T) {
 	k, host := newBridge(t)
 	told := watch(t, k, host)
 	p, _ := newContainer(t, k, host, 1)
@@ -81,7 +81,7 @@ func TestOnlyOthersChangesOfTheTableAreTold(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherDoesToTheTableIsTold(t *testing.T) {
+func TestWhatAnotherDoesToTheTableIsReported(t *testing.T) {
 	k, host := newBridge(t)
 	told := watch(t, k, host)
 	p, _ := newContainer(t, k, host, 1)
@@ -107,7 +107,7 @@ func TestWhatAnotherDoesToTheTableIsTold(t *testing.T) {
 	}
 }
 
-func TestNewsOfTheTableThatTheKernelDropsIsTakenForAChange(t *testing.T) {
+func TestEventsOfTheTableThatTheKernelDropsCountAsAChange(t *testing.T) {
 	var kinds []Change
 	NewWatch(&Senders{}, func(what Change) { kinds = append(kinds, what) }).Lost()
 	slices.Sort(kinds)

@@ -77,7 +77,7 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 	}
 }
 
-func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
+func TestWhatWasLearnedInAFormerIncarnationOfEtcdIsForgotten(t *testing.T) {
 	r := newRig(t)
 	r.stop()
 	r.open()
@@ -107,7 +107,7 @@ func TestWhatWasLearnedInAFormerLifeOfEtcdIsForgotten(t *testing.T) {
 	}
 }
 
-func TestABlockThatWasClaimedInAFormerLifeOfEtcdIsNotTakenInWhereItsAnswerComesLate(t *testing.T) {
+func TestABlockThatWasClaimedInAFormerIncarnationOfEtcdIsNotTakenInWhereItsAnswerComesLate(t *testing.T) {
 	r := newRig(t)
 	a := r.agent
 	pool := r.pool()

@@ -30,7 +30,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 			before = left
 		}
 		if b := r.block(); b.OwnerOf(held) != "n1" || d.Revision >= b.Revision {
-			t.Errorf("after the gift the block is %+v, and %s is held on n1", b, held)
+			t.Errorf("after the transfer the block is %+v, and %s is held on n1", b, held)
 		}
 	}
 	// What is released then is given, too.
