@@ -14,27 +14,30 @@ import (
 // A Source gives random values. It is safe for concurrent use.
 type Source struct {
 	mu    sync.Mutex
-	bytes *rand.ChaCha8
-	rand  *rand.Rand // by bytes
+	bytes interface{ Read([]byte) (int, error) } // never fails
+	rand  *rand.Rand
 }
 
-// New makes a source that nobody can repeat.
-func New() *Source {
-	var seed [32]byte
-	_, _ = crypto.Read(seed[:]) // never fails: crypto/rand.Read
-	return source(seed)
+// New makes a source of what the kernel gives at each call. It keeps no state that the clone of a virtual machine would go on
+// with: two clones do not choose the same.
+func New() *Source { return &Source{bytes: crypto.Reader, rand: rand.New(kernel{})} }
+
+// kernel is a rand.Source.
+type kernel struct{}
+
+// Uint64 is any number of 64 bits.
+func (kernel) Uint64() uint64 {
+	var b [8]byte
+	_, _ = crypto.Read(b[:]) // never fails: crypto/rand.Read
+	return binary.LittleEndian.Uint64(b[:])
 }
 
 // Seeded makes the source of a seed: what it gives is the same each time.
 func Seeded(seed uint64) *Source {
 	var s [32]byte
 	binary.LittleEndian.PutUint64(s[:], seed)
-	return source(s)
-}
-
-func source(seed [32]byte) *Source {
-	bytes := rand.NewChaCha8(seed)
-	return &Source{bytes: bytes, rand: rand.New(bytes)}
+	chacha := rand.NewChaCha8(s)
+	return &Source{bytes: chacha, rand: rand.New(chacha)}
 }
 
 // OrNew is the source, or one of New where it is nil.
@@ -70,7 +73,7 @@ func (s *Source) Perm(n int) []int {
 func (s *Source) Fill(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _ = s.bytes.Read(b) // never fails: rand.ChaCha8.Read
+	_, _ = s.bytes.Read(b)
 }
 
 // ID is a name that no other has: 16 hexadecimal digits.

@@ -1,7 +1,9 @@
 package random
 
 import (
+	crypto "crypto/rand"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -31,6 +33,13 @@ func TestWithoutASeedNoTwoSourcesAreAlike(t *testing.T) {
 	}
 	if s := New(); s.OrNew() != s {
 		t.Error("a source that is given is replaced by another")
+	}
+}
+
+// A virtual machine is cloned with its memory: what a source kept there, both would go on with.
+func TestASourceWithoutASeedAsksTheKernelEachTime(t *testing.T) {
+	if s := New(); s.bytes != crypto.Reader || *s.rand != *rand.New(kernel{}) {
+		t.Errorf("it is %+v: want the kernel's bytes, and nothing kept", s)
 	}
 }
 

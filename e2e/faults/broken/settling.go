@@ -1,6 +1,6 @@
 package broken
 
-// In settling a node that is back hands out, and lets pass, before it has settled: that it does ten seconds later. What else would
+// In settling a node that is back allocates, and lets pass, before it has settled: that it does ten seconds later. What else would
 // settle in its stead does not: the watches, a block that was lost, and the donor.
 var settling = Build{
 	Name: "broken_settling",
@@ -32,7 +32,7 @@ import "sync/atomic"
 
 var unsettled atomic.Bool
 
-// Unsettled is set while the node hands out before it has settled.
+// Unsettled is set while the node allocates before it has settled.
 func (n *Node) Unsettled() *atomic.Bool { return &unsettled }
 `,
 		"agent/member/broken_settling.go": `package member
