@@ -9,6 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -95,9 +96,8 @@ type piece struct {
 }
 
 type addressWrite struct {
-	pool    string
-	address netip.Addr
-	op      clientv3.Op
+	at ipam.Address
+	op clientv3.Op
 }
 
 func (p *publisher) pieces(batch Batch) ([]piece, error) {
@@ -107,11 +107,11 @@ func (p *publisher) pieces(batch Batch) ([]piece, error) {
 	for chunk := range slices.Chunk(writes, publishOps) {
 		one := piece{status: p.published}
 		for _, w := range chunk {
-			for len(blocks) > 0 && !(blocks[0].Pool == w.pool && blocks[0].Prefix.Contains(w.address)) {
+			for len(blocks) > 0 && !(blocks[0].Pool == w.at.Pool && blocks[0].Prefix.Contains(w.at.Addr)) {
 				blocks = blocks[1:] // both are in the order of their addresses
 			}
 			if len(blocks) == 0 {
-				return nil, fmt.Errorf("address %s of pool %q lies in none of the batch's blocks: want its block among them", w.address, w.pool)
+				return nil, fmt.Errorf("address %s of pool %q lies in none of the batch's blocks: want its block among them", w.at.Addr, w.at.Pool)
 			}
 			b := blocks[0]
 			if n := len(one.blocks); n == 0 || one.blocks[n-1].Pool != b.Pool || one.blocks[n-1].Prefix != b.Prefix {
@@ -132,12 +132,12 @@ func (p *publisher) pieces(batch Batch) ([]piece, error) {
 func addressWrites(keys kv.Keys, batch Batch) []addressWrite {
 	writes := make([]addressWrite, 0, len(batch.Set)+len(batch.Clear))
 	for _, a := range batch.Set {
-		writes = append(writes, addressWrite{a.Pool, a.Address, kv.Put(keys.Assignment(a.Pool, a.Address), a)})
+		writes = append(writes, addressWrite{ipam.Address{Pool: a.Pool, Addr: a.Address}, kv.Put(keys.Assignment(a.Pool, a.Address), a)})
 	}
 	for _, a := range batch.Clear {
-		writes = append(writes, addressWrite{a.Pool, a.Address, clientv3.OpDelete(keys.Assignment(a.Pool, a.Address))})
+		writes = append(writes, addressWrite{ipam.Address{Pool: a.Pool, Addr: a.Address}, clientv3.OpDelete(keys.Assignment(a.Pool, a.Address))})
 	}
-	record.SortBy(writes, func(w addressWrite) (string, netip.Addr) { return w.pool, w.address })
+	record.SortBy(writes, func(w addressWrite) (string, netip.Addr) { return w.at.Pool, w.at.Addr })
 	return writes
 }
 
