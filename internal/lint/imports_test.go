@@ -65,7 +65,8 @@ var rules = map[string]rule{
 	},
 	"lease/config": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/task"}, others: etcd},
 	"lease/rollout": {
-		ours:   []string{"lease/block", "lease/config", "lease/kv", "lease/record", "lease/session", "allocator", "internal/task"},
+		ours: []string{"lease/block", "lease/config", "lease/kv", "lease/record", "lease/session", "allocator", "allocator/ipam",
+			"internal/task"},
 		others: etcd,
 	},
 	"lease/admin": {
