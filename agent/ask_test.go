@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -44,7 +44,7 @@ func (r *rig) stateful(id, app, member string) wire.Container {
 // ask sends one request as a plugin does.
 func (r *rig) ask(operation string, set ...wire.Container) (*wire.Response, error) {
 	r.t.Helper()
-	return r.send(&wire.Request{Operation: operation, Verb: operation, Started: int64(clock.Boottime()), Containers: set})
+	return r.send(&wire.Request{Operation: operation, Verb: operation, Started: int64(r.agent.Clock.Boot()), Containers: set})
 }
 
 func (r *rig) send(q *wire.Request) (*wire.Response, error) {
@@ -61,7 +61,7 @@ func (r *rig) send(q *wire.Request) (*wire.Response, error) {
 			c.NetnsFile = len(files)
 		}
 	}
-	response, err := wire.Call(r.t.Context(), r.agent.socket.Path, 5*time.Second, q, files)
+	response, err := wire.Call(r.t.Context(), cmp.Or(r.socket, r.agent.socket.Path), 5*time.Second, q, files)
 	check(r.t, err)
 	if response.Error != nil {
 		return response, response.Error

@@ -53,6 +53,9 @@ type rig struct {
 	listen  string // where the web server is; empty: on the loopback
 	access  server.Access
 
+	options func(*Options) // changes those of the next agent; nil: nothing
+	socket  string         // where the agent is called; empty: below its run directory
+
 	patience time.Duration // of until
 }
 
@@ -132,13 +135,17 @@ func (r *rig) open() {
 	}
 	etcd := r.as
 	etcd.Endpoints = endpoints
-	r.agent, err = New(Options{
+	o := Options{
 		Options: node.Options{
 			Name: "n1", Machine: "m1", Boot: boot, Version: "test", RunDir: filepath.Join(r.dir, "run"), Etcd: etcd,
 			Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
 		},
 		Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
-	})
+	}
+	if r.options != nil {
+		r.options(&o)
+	}
+	r.agent, err = New(o)
 	check(r.t, err)
 	r.stop = func() { r.agent.Close() }
 }
@@ -165,7 +172,7 @@ func (r *rig) run() {
 		r.stop = func() {}
 	}
 	r.until("the agent listens", func() bool {
-		conn, err := net.Dial("unix", a.socket.Path)
+		conn, err := net.Dial("unix", cmp.Or(r.socket, a.socket.Path))
 		if err == nil {
 			conn.Close()
 		}
