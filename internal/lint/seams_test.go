@@ -24,7 +24,14 @@ var seams = map[string][]string{
 	"unix.CLOCK_BOOTTIME":  {"internal/clock"},
 	"unix.CLOCK_MONOTONIC": {"internal/clock"},
 	"clientv3.New":         {"lease/kv"},
+	"netops.Open":          {"agent"},
+	"net.Listen":           {"agent"}, "net.ListenUnix": {"agent/server"},
+	"os.OpenFile": filers, "os.MkdirAll": filers, "os.Rename": filers, "os.Remove": filers,
 }
+
+// filers have files that are not an agent's: the plugin's notes, an embedded etcd's, and the locks of whole directories, which are the
+// process's before there is an agent. The agent's own are on the disk that it is given.
+var filers = []string{"internal/disk", "internal/wire", "internal/sandbox", "agent/exclusive", "agent/server", "lease/embedded", "client"}
 
 // simulated are the folders whose code a simulation runs; helpers are packages in them that tests alone import.
 var (
