@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -15,7 +16,7 @@ func TestNoAttachmentIsCollectedWhileARequestIsAtWorkOnIt(t *testing.T) {
 	c := r.stateless("a", "web")
 	r.add(c)
 	at := attachmentOf(c)
-	gone := attach.Evidence{Name: "test", Taken: wire.Boottime(), Gone: func(*journal.Entry) bool { return true }}
+	gone := attach.Evidence{Name: "test", Taken: clock.Boottime(), Gone: func(*journal.Entry) bool { return true }}
 	unlock, err := r.agent.Locks.Lock(t.Context(), at) // the request's
 	check(t, err)
 	over, cancel := context.WithCancel(t.Context())
@@ -34,7 +35,7 @@ func TestNoAttachmentIsCollectedWhileARequestIsAtWorkOnIt(t *testing.T) {
 func TestADeleteThatDoesNotSayWhenItBeganEndsThePresentAttachment(t *testing.T) {
 	r := newRig(t)
 	c := r.stateless("a", "web")
-	_, err := r.send(since(wire.Boottime(), wire.Insert, c))
+	_, err := r.send(since(clock.Boottime(), wire.Insert, c))
 	check(t, err)
 	_, err = r.send(since(0, wire.Delete, c))
 	check(t, err)

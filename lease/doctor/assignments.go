@@ -97,12 +97,6 @@ func (v *view) unassign(a record.Assignment) *admin.Repair {
 	return &admin.Repair{Same: append(guard(a.Node), reservationKey(at)), Delete: []string{v.Text(assignmentKey(at))}}
 }
 
-// assignedTo reports whether etcd assigns an address to a container, or has something there that cannot be read.
-func (v *view) assignedTo(h holder, at ipam.Address) bool {
-	a, there := v.assignments[at]
-	return there && a.Node == h.node && a.Attachment == h.Attachment || v.bad[v.Text(assignmentKey(at))]
-}
-
 // twice are those that have an address and are not isolated, where they are several.
 func twice(all []holder) []holder {
 	all = slices.DeleteFunc(slices.Clone(all), func(h holder) bool { return h.Isolated != "" })

@@ -169,7 +169,7 @@ func (v *view) reserveAgain(id allocator.Identity, missing []ipam.Address) (*adm
 			blocks[v.Text(key)] = true
 			repair.Put = append(repair.Put, asStateful(pool, at.Addr))
 		}
-		if hidden || there && !b.Stateful() || v.Has(assignmentKey(at)) || v.bad[v.Text(assignmentKey(at))] {
+		if hidden || there && !b.Stateful() || v.Has(assignmentKey(at)) {
 			return nil, fmt.Sprintf("%s may be somebody else's", at.Addr)
 		}
 		r := record.Reservation{Identity: id, Since: v.now, Epoch: v.Revision} // greater than any that was before

@@ -46,8 +46,8 @@ func (c *comparison) compareAttachment(h holder) {
 	for _, addr := range h.Addresses {
 		at := ipam.Address{Pool: h.Pool, Addr: addr}
 		a, there := c.assignments[at]
-		if c.assignedTo(h, at) || there && a.Node == h.node {
-			continue // else it is a finding of the assignment
+		if there && a.Node == h.node || c.bad[c.Text(assignmentKey(at))] {
+			continue // it is assigned, or that is a finding of the assignment or its record
 		}
 		f.Kind, f.Key, f.ask = ContainerUnassigned, c.Text(assignmentKey(at)), []string{h.node}
 		f.Cause = fmt.Sprintf("it has %s, and etcd does not say so", addr)
