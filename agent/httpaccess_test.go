@@ -134,6 +134,7 @@ func TestAnAccessThatProtectsNothingIsRefused(t *testing.T) {
 		{"127.0.0.1:1", server.Access{TokenFile: long}, ""},
 		{"[::1]:1", server.Access{TokenFile: long}, ""},
 		{"0.0.0.0:1", server.Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), TokenFile: long, ClientCA: ca.file("ca.pem")}, ""},
+		{"0.0.0.0:1", server.Access{Cert: ca.file("server.pem"), Key: ca.file("server.key"), TokenFile: long}, ""},
 		{"0.0.0.0:1", server.Access{}, ""},
 	} {
 		err := c.access.Check(c.listen)

@@ -37,7 +37,7 @@ func TestWithoutARightAnAddIsRefusedBeforeItChoosesAnything(t *testing.T) {
 	r.etcd.Stop()
 	r.agent.Rights.Limit(0, 0)
 	for class, c := range map[string]wire.Container{"stateless": r.stateless("a", "web"), "stateful": r.stateful("b", "db", "db-0")} {
-		if _, err := r.ask(wire.Insert, c); err == nil || !strings.Contains(err.Error(), "right to hand out "+class+" addresses") {
+		if _, err := r.ask(wire.Insert, c); err == nil || !strings.Contains(err.Error(), class+" addresses lasts") {
 			t.Errorf("the ADD of a %s container says %v", class, err)
 		}
 	}

@@ -141,9 +141,11 @@ func TestOfSeveralReservationsOfOneMemberTheAdviceLeavesThoseThatContainersHave(
 			l.put(second, holding("db-0", "n1", "a", 3))
 			l.has("n1", "a", "10.42.0.10", stateful("db-0", 3))
 		}, first, second},
-		"by its journal alone":    {func(l *lab) { l.has("n1", "a", "10.42.0.10", stateful("db-0", 2)) }, first, second},
-		"by etcd alone":           {func(l *lab) { l.put(second, holding("db-0", "n1", "a", 3)) }, first, second},
-		"a node has not said all": {func(l *lab) { l.says("n2", notAll) }, "", first},
+		"by its journal alone":            {func(l *lab) { l.has("n1", "a", "10.42.0.10", stateful("db-0", 2)) }, first, second},
+		"by etcd alone":                   {func(l *lab) { l.put(second, holding("db-0", "n1", "a", 3)) }, first, second},
+		"the first, by its journal alone": {func(l *lab) { l.has("n1", "a", "10.42.0.9", stateful("db-0", 2)) }, second, first},
+		"the first, by etcd alone":        {func(l *lab) { l.put(first, holding("db-0", "n1", "a", 3)) }, second, first},
+		"a node has not said all":         {func(l *lab) { l.says("n2", notAll) }, "", first},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

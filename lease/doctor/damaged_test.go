@@ -94,12 +94,20 @@ func TestARecordOfAnotherPoolDoesNotTellTheAddressOfAMember(t *testing.T) {
 	}
 }
 
-func TestReservationsInTwoPoolsMakeNoRecordOfTheirMember(t *testing.T) {
-	l := newLab(t)
-	l.put("reservations/default/10.42.0.9", unheld("db-0"))
-	l.put("reservations/nowhere/10.44.0.9", unheld("db-0"))
-	if f := l.about(identityOf0, ReservationSecond); f.Fix {
-		t.Errorf("it is told as %+v", f)
+func TestNoRecordIsMadeOfReservationsThatOneMemberCannotHaveTogether(t *testing.T) {
+	for name, keys := range map[string][]string{
+		"in two pools":                 {"default/10.42.0.9", "nowhere/fd00::9"},
+		"two of a family, and another": {"default/10.42.0.9", "default/10.42.0.10", "default/fd00::9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			for _, key := range keys {
+				l.put("reservations/"+key, unheld("db-0"))
+			}
+			if f := l.about(identityOf0, ReservationSecond); f.Fix {
+				t.Errorf("it is told as %+v", f)
+			}
+			l.stays(identityOf0, false)
+		})
 	}
-	l.stays(identityOf0, false)
 }
