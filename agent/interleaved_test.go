@@ -28,7 +28,7 @@ func (r *rig) interleave() *interleaved {
 	r.stop()
 	r.open()
 	k := &interleaved{Kernel: r.agent.Kernel()}
-	r.agent.Work(k)
+	r.agent.UseKernel(k)
 	r.run()
 	r.until("the agent is ready", func() bool { return r.agent.reporter.NotReady() == nil })
 	return k

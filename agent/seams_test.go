@@ -44,7 +44,7 @@ func listenAbstract(name string) (server.Listener, error) {
 	return abstract{l}, err
 }
 
-func (l abstract) Lies() bool { return true }
+func (l abstract) InPlace() bool { return true }
 
 func (l abstract) Accept() (server.Conn, error) {
 	c, err := l.AcceptUnix()

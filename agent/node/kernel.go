@@ -66,8 +66,8 @@ type Host interface {
 	LinkName(index int) (name string, err error)
 }
 
-// Work makes a kernel the node's. It is called before anything runs.
-func (n *Node) Work(k Kernel) { n.kernel = k }
+// UseKernel makes a kernel the node's. It is called before anything runs.
+func (n *Node) UseKernel(k Kernel) { n.kernel = k }
 
 // Kernel is the host's kernel. The caller holds no lock that spans no call: see the lock order.
 func (n *Node) Kernel() Kernel {

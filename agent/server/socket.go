@@ -68,7 +68,7 @@ func (s *Socket) Repair() (Listener, error) {
 	s.mu.Lock()
 	l := s.listener
 	s.mu.Unlock()
-	if l.Lies() {
+	if l.InPlace() {
 		return nil, nil
 	}
 	return s.Open()

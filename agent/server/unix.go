@@ -14,8 +14,8 @@ import (
 type Listener interface {
 	// Accept fails with net.ErrClosed once the listener is closed. Any other error is temporary.
 	Accept() (Conn, error)
-	// Lies reports whether callers still find the listener at its path. If the system cannot say, they do.
-	Lies() bool
+	// InPlace reports whether callers still find the listener at its path. If the system cannot say, they do.
+	InPlace() bool
 	Close() error
 }
 
@@ -63,7 +63,7 @@ func (l *unixListener) Accept() (Conn, error) {
 	return unixConn{c}, nil
 }
 
-func (l *unixListener) Lies() bool {
+func (l *unixListener) InPlace() bool {
 	there, err := disk.Machine{}.Stat(l.path)
 	return err == nil && there.ID == l.file || err != nil && !disk.Gone(err)
 }

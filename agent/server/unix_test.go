@@ -35,25 +35,25 @@ func TestTheSocketIsForTheSuperuserAloneAndTakesAFormerOnesPlace(t *testing.T) {
 	}
 }
 
-func TestAListenerLiesWhereItWasMadeUntilItsFileIsRemovedOrReplaced(t *testing.T) {
+func TestAListenerIsInPlaceUntilItsFileIsRemovedOrReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "berth.sock")
 	l, err := ListenUnix(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if !l.Lies() {
-		t.Error("it does not lie where it was made")
+	if !l.InPlace() {
+		t.Error("it is not in its place")
 	}
 	next, err := ListenUnix(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer next.Close()
-	if l.Lies() || !next.Lies() {
+	if l.InPlace() || !next.InPlace() {
 		t.Error("another's file is its own, or its own another's")
 	}
-	if err := os.Remove(path); err != nil || next.Lies() {
-		t.Errorf("it lies where nothing is: %v", err)
+	if err := os.Remove(path); err != nil || next.InPlace() {
+		t.Errorf("it is in a place where nothing is: %v", err)
 	}
 }
