@@ -1,0 +1,49 @@
+package update
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// A container that was made before a change may lack it: it is not said to have it because the journal does not know.
+func TestWhatAContainerWasGivenIsKnownOnlyWhereTheWholeHistorySaysSo(t *testing.T) {
+	pool := func(name, domain string) allocator.Pool {
+		return allocator.Pool{Name: name, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}, DNS: allocator.DNS{Domain: domain}}
+	}
+	change := func(number, revision int64, pools ...allocator.Pool) record.HistoryEntry {
+		return record.HistoryEntry{Number: number, Revision: revision, After: record.Objects{Pools: pools}}
+	}
+	type history []record.HistoryEntry
+	for name, c := range map[string]struct {
+		role    string
+		since   int64 // the revision of the entry
+		history history
+		want    string // the domain; "?": it is unknown
+	}{
+		"it has had the same ever since": {wire.Interface, 5,
+			history{change(1, 3, pool("p", "a")), change(2, 7, pool("p", "a"))}, "a"},
+		"it has changed since": {wire.IPAM, 3,
+			history{change(1, 3, pool("p", "a")), change(2, 7, pool("p", "b"))}, "?"},
+		"it has changed before": {wire.IPAM, 7,
+			history{change(1, 3, pool("p", "a")), change(2, 7, pool("p", "b"))}, "b"},
+		"it has changed, and a roll-out has written the entry since": {wire.Interface, 9,
+			history{change(1, 3, pool("p", "a")), change(2, 7, pool("p", "b"))}, "?"},
+		"another pool has changed": {wire.Interface, 3,
+			history{change(1, 3, pool("p", "a")), change(2, 7, pool("q", "b"))}, "a"},
+		"the beginning is gone": {wire.Interface, 7, history{change(2, 7, pool("p", "a"))}, "?"},
+		"a change in the middle is gone": {wire.Interface, 3,
+			history{change(1, 3, pool("p", "a")), change(3, 9, pool("p", "a"))}, "?"},
+		"nothing says anything of it":      {wire.IPAM, 3, nil, "?"},
+		"only of another pool is it known": {wire.IPAM, 3, history{change(1, 3, pool("q", "a"))}, "?"},
+	} {
+		given := recall(c.history, &journal.Entry{Pool: "p", Role: c.role, Revision: c.since})
+		if given == nil || given.Unknown != (c.want == "?") || !given.Unknown && given.DNS.Domain != c.want {
+			t.Errorf("%s: %+v, want %s", name, given, c.want)
+		}
+	}
+}
