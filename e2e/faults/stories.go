@@ -122,7 +122,7 @@ func comeBack(s *stage, round int) error {
 	}()
 	s.sleep(time.Second)
 	err = errors.Join(err, back(), <-asked)
-	s.hold(4*time.Second, append(others, late...)...)
+	s.hold(8*time.Second, append(others, late...)...) // longer than a node that is back is excused on a slow machine
 	return errors.Join(err, s.end(slices.Concat(others, late, stay)...))
 }
 
