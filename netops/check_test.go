@@ -97,3 +97,29 @@ func TestCheckNamesAMissingBridge(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A bridge of Berth's own follows the pools' MTU. A container that could not follow, and lags, is as it was added all the same.
+func TestAPortThatIsWiderThanItsBridgeIsAFaultOnlyWhereTheBridgeIsNotBerthsOwn(t *testing.T) {
+	k, host := newHost(t)
+	narrowed := map[string]func(name string) error{
+		"own": func(name string) error { _, err := k.EnsureBridge(Bridge{Name: name, MTU: 1400}); return err },
+		"other": func(name string) error {
+			host.Do(func() error { return netlink.LinkSetMTU(named(t, name), 1400) })
+			return nil
+		},
+	}
+	host.Do(func() error { return netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "other"}}) })
+	for n, name := range []string{"own", "other"} {
+		_, err := k.EnsureBridge(Bridge{Name: name})
+		must(t, err)
+		p, _ := newPort(t, n+1)
+		p.Bridge = name
+		_, err = k.Attach(p)
+		must(t, err)
+		must(t, k.Check(p))
+		must(t, narrowed[name](name))
+		if err := k.Check(p); (err == nil) != (name == "own") || err != nil && !mentions(err, "MTU 1500", "1400") {
+			t.Errorf("on bridge %q: %v", name, err)
+		}
+	}
+}

@@ -33,7 +33,9 @@ func Plugins() (dir string, err error) {
 		return "", err
 	}
 	defer unlock()
-	for _, plugin := range []string{"main/bridge", "main/loopback", "ipam/host-local", "meta/bandwidth", "meta/portmap", "meta/tuning"} {
+	for _, plugin := range []string{
+		"main/bridge", "main/loopback", "ipam/host-local", "meta/bandwidth", "meta/portmap", "meta/sbr", "meta/tuning",
+	} {
 		if _, err := os.Stat(filepath.Join(dir, filepath.Base(plugin))); err == nil {
 			continue
 		}
