@@ -66,7 +66,7 @@ func listen(socket string, answer answerer) (io.Closer, error) {
 
 func serve(conn *net.UnixConn, answer answerer) {
 	defer conn.Close()
-	r, files, err := wire.Receive(conn)
+	r, files, err := wire.Receive(conn, wire.ReceiveTime, nil)
 	defer closeAll(files)
 	if err != nil {
 		_ = wire.Reply(conn, &wire.Response{Error: wire.AsError(err)})

@@ -117,7 +117,7 @@ func (s *Socket) serveOne(stop context.Context, c *conn) {
 		return
 	}
 	silent := context.AfterFunc(stop, func() { c.CloseRead() })
-	r, files, err := wire.ReceiveWithin(c.Conn, s.Limits.Receive, c.claim)
+	r, files, err := wire.Receive(c.Conn, s.Limits.Receive, c.claim)
 	silent()
 	if evicted := c.received(); evicted != nil {
 		err = evicted

@@ -67,7 +67,7 @@ func TestAnAddOutlivesTheAgentsRestart(t *testing.T) {
 	go func() {
 		conn, err := first.AcceptUnix()
 		if err == nil {
-			_, _, err = wire.Receive(conn)
+			_, _, err = wire.Receive(conn, wire.ReceiveTime, nil)
 			err = errors.Join(err, first.Close(), conn.Close())
 		}
 		failed <- err
@@ -147,7 +147,7 @@ func TestANoteIsTakenBackWhenTheAgentComesInTime(t *testing.T) {
 					if err != nil {
 						return
 					}
-					_, _, _ = wire.Receive(conn)
+					_, _, _ = wire.Receive(conn, wire.ReceiveTime, nil)
 					found, _ := wire.ReadNotes(disk.Machine{}, filepath.Join(filepath.Dir(socket), "spool"))
 					attempts <- len(found)
 					switch {

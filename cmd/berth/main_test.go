@@ -102,7 +102,7 @@ func newAgent(t *testing.T, answer func(*wire.Request) *wire.Response, socket ..
 }
 
 func (a *agent) serve(t *testing.T, conn *net.UnixConn, answer func(*wire.Request) *wire.Response) {
-	r, files, err := wire.Receive(conn)
+	r, files, err := wire.Receive(conn, wire.ReceiveTime, nil)
 	if err != nil {
 		t.Errorf("the plugin sent no request: %v", err)
 		return

@@ -53,7 +53,7 @@ func newAgent(t *testing.T) *agent {
 
 func (a *agent) serve(conn *net.UnixConn) {
 	defer conn.Close()
-	r, files, err := wire.Receive(conn)
+	r, files, err := wire.Receive(conn, wire.ReceiveTime, nil)
 	if err != nil {
 		_ = wire.Reply(conn, &wire.Response{Error: wire.AsError(err)})
 		return

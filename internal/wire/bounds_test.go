@@ -23,7 +23,7 @@ func TestACallerThatSendsAByteNowAndThenIsCutAndTold(t *testing.T) {
 			}
 		}()
 		within(t, what, func() {
-			_, _, err := ReceiveWithin(there, 100*time.Millisecond, nil)
+			_, _, err := Receive(there, 100*time.Millisecond, nil)
 			if e := AsError(err); err == nil || e.Code != CodeIO || !strings.Contains(e.Message, "100ms") {
 				t.Errorf("%s: error %v: want code %d and the time that it had", what, err, CodeIO)
 			}
@@ -36,7 +36,7 @@ func TestWhatAMessageCostsIsClaimedBeforeItIsRead(t *testing.T) {
 	message := framed(`{"version":1}`)
 	check(t, send(here, message, []*os.File{os.Stdin, os.Stdin}))
 	var bytes, files int
-	_, got, err := ReceiveWithin(there, time.Minute, func(b, f int) error { bytes += b; files += f; return nil })
+	_, got, err := Receive(there, time.Minute, func(b, f int) error { bytes += b; files += f; return nil })
 	check(t, err)
 	for _, f := range got {
 		f.Close()
@@ -51,7 +51,7 @@ func TestWhatAMessageCostsIsClaimedBeforeItIsRead(t *testing.T) {
 	check(t, send(here, binary.BigEndian.AppendUint32(nil, maxMessage), []*os.File{write}))
 	check(t, write.Close())
 	within(t, "a claim that is refused", func() {
-		_, _, err = ReceiveWithin(there, time.Minute, func(b, _ int) error {
+		_, _, err = Receive(there, time.Minute, func(b, _ int) error {
 			if b > 0 {
 				return Errorf(CodeTryAgain, "not now")
 			}
@@ -87,7 +87,7 @@ func TestASmallMessageOfMillionsOfContainersCostsLittle(t *testing.T) {
 
 func TestAnAnswerThatIsTooLongIsSaidToBe(t *testing.T) {
 	socket := agent(t, func(conn *net.UnixConn) {
-		_, _, _ = Receive(conn)
+		_, _, _ = Receive(conn, ReceiveTime, nil)
 		check(t, Reply(conn, &Response{Results: []Result{{HostName: strings.Repeat("x", maxMessage)}}}))
 	})
 	response, err := Call(t.Context(), socket, 0, &Request{}, nil)

@@ -15,7 +15,7 @@ import (
 
 // well is an answer to whatever is asked.
 func well(conn *net.UnixConn) {
-	if _, files, err := Receive(conn); err == nil {
+	if _, files, err := Receive(conn, ReceiveTime, nil); err == nil {
 		for _, f := range files {
 			f.Close()
 		}
@@ -38,7 +38,7 @@ func TestARequestAndItsAnswerArriveAsTheyWereSent(t *testing.T) {
 	}}}
 	received := make(chan *Request, 1)
 	socket := agent(t, func(conn *net.UnixConn) {
-		r, _, err := Receive(conn)
+		r, _, err := Receive(conn, ReceiveTime, nil)
 		if err != nil {
 			t.Error(err)
 		}
@@ -68,7 +68,7 @@ func TestAsManyFilesArriveAsASetMayHave(t *testing.T) {
 			sent = append(sent, f)
 		}
 		socket := agent(t, func(conn *net.UnixConn) {
-			_, files, err := Receive(conn)
+			_, files, err := Receive(conn, ReceiveTime, nil)
 			if err != nil || len(files) != n {
 				t.Errorf("%d files arrived, error %v: want %d", len(files), err, n)
 			}
@@ -97,7 +97,7 @@ func TestAnAgentThatIsAwayIsSaidToBe(t *testing.T) {
 		"nobody listens":   dead + "2",
 		"it hangs up":      agent(t, func(*net.UnixConn) {}),
 		"it ends after it has read": agent(t, func(conn *net.UnixConn) {
-			_, _, _ = Receive(conn)
+			_, _, _ = Receive(conn, ReceiveTime, nil)
 		}),
 	} {
 		_, err := Call(t.Context(), socket, 0, &Request{}, nil)
@@ -112,7 +112,7 @@ func TestAnAgentThatIsAwayIsSaidToBe(t *testing.T) {
 }
 
 func TestACallIsRepeatedUntilAnAgentAnswers(t *testing.T) {
-	ends := func(conn *net.UnixConn) { _, _, _ = Receive(conn) }
+	ends := func(conn *net.UnixConn) { _, _, _ = Receive(conn, ReceiveTime, nil) }
 	response, err := Call(t.Context(), agent(t, ends, func(*net.UnixConn) {}, well), time.Minute, &Request{}, nil)
 	check(t, err)
 	if response.Revision == nil || response.Revision.Revision != 7 {
@@ -136,7 +136,7 @@ func TestARefusalIsHeardThoughTheRequestIsNotRead(t *testing.T) {
 func TestACallEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	socket := agent(t, func(conn *net.UnixConn) {
-		_, _, _ = Receive(conn)
+		_, _, _ = Receive(conn, ReceiveTime, nil)
 		cancel()
 		<-UntilGone(context.Background(), conn).Done()
 	})

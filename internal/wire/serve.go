@@ -22,14 +22,9 @@ type Conn interface {
 	ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error)
 }
 
-// Receive is ReceiveWithin ReceiveTime, without a claim.
-func Receive(conn Conn) (*Request, []*os.File, error) {
-	return ReceiveWithin(conn, ReceiveTime, nil)
-}
-
-// ReceiveWithin reads one request and its files, which the caller must close. All of it has to come within the time, and claim,
+// Receive reads one request and its files, which the caller must close. All of it has to come within the time, and claim,
 // if there is one, may end it before. The error is an Error that may be replied; no file is left open then.
-func ReceiveWithin(conn Conn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
+func Receive(conn Conn, within time.Duration, claim Claim) (*Request, []*os.File, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return nil, nil, Errorf(CodeIO, "receive a request: %w", err)
 	}

@@ -41,7 +41,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		_, err := here.Write(test.sent)
 		check(t, err)
 		check(t, here.CloseWrite())
-		_, files, err := Receive(there)
+		_, files, err := Receive(there, ReceiveTime, nil)
 		refusal, ok := errors.AsType[*Error](err)
 		if !ok || refusal.Code != test.code || !strings.Contains(refusal.Message, test.says) || len(files) > 0 {
 			t.Errorf("%s: error %v, %d files: want code %d and %q", what, err, len(files), test.code, test.says)
@@ -88,7 +88,7 @@ func TestARefusedRequestLeavesNoFileOpen(t *testing.T) {
 		for _, fd := range fds {
 			syscall.Close(fd)
 		}
-		if _, _, err := Receive(there); err == nil {
+		if _, _, err := Receive(there, ReceiveTime, nil); err == nil {
 			t.Errorf("%s: it was received", what)
 		}
 		check(t, there.Close()) // what was never read goes with it
@@ -105,7 +105,7 @@ func TestReceivedFilesDoNotPassToChildren(t *testing.T) {
 	message, err := encode(&Request{Version: Version})
 	check(t, err)
 	check(t, send(here, message, []*os.File{os.Stdin}))
-	_, files, err := Receive(there)
+	_, files, err := Receive(there, ReceiveTime, nil)
 	check(t, err)
 	defer files[0].Close()
 	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, files[0].Fd(), syscall.F_GETFD, 0)
@@ -165,7 +165,7 @@ func FuzzReceive(f *testing.F) {
 		_, err := here.Write(sent)
 		check(t, err)
 		check(t, here.CloseWrite())
-		got, _, err := Receive(there)
+		got, _, err := Receive(there, ReceiveTime, nil)
 		if err != nil {
 			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Fatalf("error %v: want an Error", err)
