@@ -105,7 +105,7 @@ func TestAnAgentStandsOnWhatItsOptionsGiveIt(t *testing.T) {
 	record, err := r.peer.Sessions.Node(t.Context(), name)
 	check(t, err)
 	given("the node's key", record.Started)
-	r.agent.Findings.Set("a-kind", "a-subject", "it is wrong", "mend it")
+	r.agent.Findings.Set("a-kind", "a-subject", "it is wrong", "repair it")
 	given("a finding", r.agent.Findings.List()[0].Since)
 	if e.Answered < clock.Boottime()+59*time.Minute {
 		t.Errorf("it was answered at %s since the boot: want an hour more than the machine's own", e.Answered)
