@@ -32,7 +32,9 @@ func NamespaceID(ns *os.File) (uint64, error) {
 }
 
 // NamespaceInode identifies a namespace of a running kernel (ioctl_nsfs(2)). What is no network namespace is an error.
-func (k *Kernel) NamespaceInode(ns *os.File) (uint64, error) {
+func (k *Kernel) NamespaceInode(ns *os.File) (uint64, error) { return namespaceInode(ns) }
+
+func namespaceInode(ns *os.File) (uint64, error) {
 	if err := rtnl.CheckNamespace(ns); err != nil {
 		return 0, fmt.Errorf("netops: %w", err)
 	}
@@ -45,7 +47,7 @@ func (k *Kernel) NamespaceInode(ns *os.File) (uint64, error) {
 
 // FindNamespace opens the network namespace with that inode: at the path, or else where a process is in it.
 func (k *Kernel) FindNamespace(path string, inode uint64) (*os.File, error) {
-	if f, err := k.openSame(path, inode); err == nil {
+	if f, err := openSame(path, inode); err == nil {
 		return f, nil
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*/ns/net")
@@ -53,19 +55,19 @@ func (k *Kernel) FindNamespace(path string, inode uint64) (*os.File, error) {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
 	for _, process := range processes {
-		if f, err := k.openSame(process, inode); err == nil {
+		if f, err := openSame(process, inode); err == nil {
 			return f, nil
 		}
 	}
 	return nil, fmt.Errorf("netops: network namespace %s is not to be seen, nor is a process in it", path)
 }
 
-func (k *Kernel) openSame(path string, want uint64) (*os.File, error) {
+func openSame(path string, want uint64) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if got, err := k.NamespaceInode(f); err != nil || got != want {
+	if got, err := namespaceInode(f); err != nil || got != want {
 		f.Close()
 		return nil, fmt.Errorf("%s is another namespace", path)
 	}
