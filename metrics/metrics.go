@@ -140,7 +140,7 @@ func (m *Metrics) Allocated(class, source string) { m.allocations.WithLabelValue
 // Collected counts an attachment that was cleaned up without a DEL.
 func (m *Metrics) Collected(evidence string) { m.collected.WithLabelValues(evidence).Inc() }
 
-// Transfer counts addresses that changed hands between nodes at once, on demand: given or received.
+// Transfer counts the transfers of addresses between nodes, on demand: given or received.
 func (m *Metrics) Transfer(direction string) { m.transfers.WithLabelValues(direction).Inc() }
 
 // Transaction counts a transaction of etcd: conflict says that a compare failed, err that there was no answer.
