@@ -20,7 +20,7 @@ func TestAMemberKeepsItsAddressOnWhateverNode(t *testing.T) {
 	n1, n2 := l.Join(l.Store(), "n1"), l.Join(l.Store(), "n2")
 	id := lab.Identity("db", 0)
 	first := l.Reserve(n1, lab.Asking(config, "default", id, "c1"))[0]
-	if p := lab.Smallest(); first.Epoch != 1 || !p.InStateful(first.Address) || first.Holder == nil ||
+	if p := lab.Smallest(); first.Epoch < 1 || !p.InStateful(first.Address) || first.Holder == nil ||
 		!first.Holder.Is(lab.Attachment("c1"), "n1") {
 		t.Fatalf("reserved was %+v", first)
 	}
@@ -33,7 +33,7 @@ func TestAMemberKeepsItsAddressOnWhateverNode(t *testing.T) {
 	}
 	l.Check(n1.Store.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(first)}))
 	moved := l.Reserve(n2, lab.Asking(config, "default", id, "c2"))[0]
-	if moved.Address != first.Address || moved.Epoch != 2 || !moved.Holder.Is(lab.Attachment("c2"), "n2") {
+	if moved.Address != first.Address || moved.Epoch <= first.Epoch || !moved.Holder.Is(lab.Attachment("c2"), "n2") {
 		t.Errorf("moved was %+v", moved)
 	}
 	// What the former node says late is about another epoch.
@@ -55,7 +55,7 @@ func TestAReservationOfThisNodeMovesOnlyWhenItsFormerHolderIsNamed(t *testing.T)
 		t.Fatalf("with another one named: %v", err)
 	}
 	next.Release = first.Holder
-	if got := l.Reserve(x, next)[0]; got.Address != first.Address || got.Epoch != 2 || !got.Holder.Is(lab.Attachment("c2"), "n1") {
+	if got := l.Reserve(x, next)[0]; got.Address != first.Address || got.Epoch <= first.Epoch || !got.Holder.Is(lab.Attachment("c2"), "n1") {
 		t.Errorf("moved was %+v", got)
 	}
 }
@@ -85,7 +85,7 @@ func TestAnAbsentNodesReservationIsTakenAtOnceInTheModeOfEvidence(t *testing.T) 
 	}
 	l.Absent(here.Store, "gone")
 	taken := l.Reserve(here, q)[0]
-	if taken.Address != first.Address || taken.Epoch != 2 || !taken.Holder.Is(lab.Attachment("c2"), "here") {
+	if taken.Address != first.Address || taken.Epoch <= first.Epoch || !taken.Holder.Is(lab.Attachment("c2"), "here") {
 		t.Errorf("taken was %+v", taken)
 	}
 	agree(l, here.Store, taken)
@@ -160,7 +160,7 @@ func TestReservingBeforeAMemberRuns(t *testing.T) {
 	}
 	x := l.Join(s, "n1")
 	got := l.Reserve(x, lab.Asking(config, "default", id, "c1"))
-	if got[0].Address != first[0].Address || got[0].Epoch != 1 {
+	if got[0].Address != first[0].Address || got[0].Epoch <= first[0].Epoch {
 		t.Errorf("reserved was %+v", got)
 	}
 	if kept, err := s.Reservations.ReserveFor(t.Context(), pool, revision, id, nil); err != nil || kept[0].Holder == nil ||

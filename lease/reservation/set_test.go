@@ -14,13 +14,19 @@ import (
 	"github.com/berth-ipam/berth/lease/reservation"
 )
 
-// counting is a store that counts its transactions of some kind.
-func counting(l *lab.Lab, operation string) (*lab.Store, *atomic.Int64) {
-	var n atomic.Int64
+// counts are a store's transactions of some kind. One whose answer is lost is sent again, and raises the epoch once more: a slow etcd
+// must not fail a test, so no test asks for an exact epoch.
+type counts struct{ answered, lost atomic.Int64 }
+
+func counting(l *lab.Lab, operation string) (*lab.Store, *counts) {
+	var n counts
 	s := l.Store(func(o *kv.Options) {
-		o.Observe = func(what string, _ time.Duration, _ bool, _ error) {
-			if what == operation {
-				n.Add(1)
+		o.Observe = func(what string, _ time.Duration, _ bool, err error) {
+			switch {
+			case what == operation && err == nil:
+				n.answered.Add(1)
+			case what == operation:
+				n.lost.Add(1)
 			}
 		}
 	})
@@ -31,21 +37,23 @@ func TestAThousandMembersShareFewTransactions(t *testing.T) {
 	l := lab.New(t)
 	config := l.Apply(l.Store(), lab.Smallest())
 	const members, most = 1000, 20
+	epochs := make([]int64, members)
 	for round, name := range []string{"n1", "n2", "n3"} {
 		// Each node is a process of its own, which knows nothing of what is there.
 		s, transactions := counting(l, "reserve")
 		x := l.Join(s, name)
 		done, err := x.Reserve(t.Context(), set(config, "default", "db", members, name))
 		l.Check(err)
-		t.Logf("%d members on %s: %d transactions", members, name, transactions.Load())
-		if len(done) != members || transactions.Load() > most*int64(min(round+1, 2)) {
-			t.Fatalf("%d of %d in %d transactions", len(done), members, transactions.Load())
+		t.Logf("%d members on %s: %d transactions", members, name, transactions.answered.Load())
+		if len(done) != members || transactions.answered.Load() > most*int64(min(round+1, 2)) {
+			t.Fatalf("%d of %d in %d transactions", len(done), members, transactions.answered.Load())
 		}
 		seen := map[netip.Addr]bool{}
 		for i, r := range done {
-			if seen[r.Address] || r.Identity != lab.Identity("db", i) || r.Epoch != int64(round+1) {
+			if seen[r.Address] || r.Identity != lab.Identity("db", i) || r.Epoch <= epochs[i] {
 				t.Fatalf("reserved was %+v", r)
 			}
+			epochs[i] = r.Epoch
 			seen[r.Address] = true
 		}
 		if round == 0 {
@@ -62,21 +70,26 @@ func TestAStatefulAddIsOneTransaction(t *testing.T) {
 	go func() { _ = s.Reservations.Follow(t.Context(), func(kv.Update[record.Reservation]) {}) }()
 	go func() { _ = s.Blocks.Follow(t.Context(), func(kv.Update[record.Block]) {}) }()
 	x, other := l.Join(s, "n1"), l.Join(l.Store(), "n2")
-
-	first := l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c1"))[0]
-	if transactions.Load() != 1 {
-		t.Errorf("a new member took %d transactions", transactions.Load())
-	}
-	l.Check(s.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(first)}))
-	moved := l.Reserve(other, lab.Asking(config, "default", lab.Identity("db", 0), "c2"))[0]
-	l.Check(other.Store.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(moved)}))
-	l.Until("the first node has heard of the move", func() bool {
-		known := s.Reservations.Cached(lab.Identity("db", 0))
-		return len(known) == 1 && known[0].Epoch == 2 && known[0].Holder == nil
-	})
-	l.Reserve(x, lab.Asking(config, "default", lab.Identity("db", 0), "c3"))
-	if transactions.Load() != 2 {
-		t.Errorf("and the known one %d", transactions.Load()-1)
+	for i := 0; ; i++ { // until no answer was lost
+		id := lab.Identity("db", i)
+		lost, began := transactions.lost.Load(), transactions.answered.Load()
+		first := l.Reserve(x, lab.Asking(config, "default", id, "c1"))[0]
+		fresh := transactions.answered.Load() - began
+		l.Check(s.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(first)}))
+		moved := l.Reserve(other, lab.Asking(config, "default", id, "c2"))[0]
+		l.Check(other.Store.Reservations.Detach(t.Context(), []reservation.Detachment{detachment(moved)}))
+		l.Until("the first node has heard of the move", func() bool {
+			known := s.Reservations.Cached(id)
+			return len(known) == 1 && known[0].Epoch == moved.Epoch && known[0].Holder == nil
+		})
+		l.Reserve(x, lab.Asking(config, "default", id, "c3"))
+		if transactions.lost.Load() > lost {
+			continue
+		}
+		if known := transactions.answered.Load() - began - fresh; fresh != 1 || known != 1 {
+			t.Errorf("a new member took %d transactions, a known one %d", fresh, known)
+		}
+		return
 	}
 }
 
@@ -161,7 +174,7 @@ func TestAMemberHasAnAddressOfEachFamilyOrNone(t *testing.T) {
 	l.Check(n2.Store.Reservations.Detach(t.Context(), []reservation.Detachment{d}))
 	moved := l.Reserve(n2, lab.Asking(config, "both", lab.Identity("db", 0), "c2"))
 	for i := range moved {
-		if moved[i].Address != first[i].Address || moved[i].Epoch != 2 {
+		if moved[i].Address != first[i].Address || moved[i].Epoch <= first[i].Epoch {
 			t.Errorf("moved was %+v", moved[i])
 		}
 	}
@@ -170,7 +183,7 @@ func TestAMemberHasAnAddressOfEachFamilyOrNone(t *testing.T) {
 	// What is missing of one family is asserted again, with the epoch that the other one has.
 	l.Delete(s.KV.Keys.Reservation("both", moved[1].Address))
 	again := l.Reserve(l.Join(l.Store(), "n2"), lab.Asking(config, "both", lab.Identity("db", 0), "c2"))
-	if again[0].Epoch != 3 || again[1].Epoch != 3 || again[1].Address != moved[1].Address {
+	if again[0].Epoch <= moved[0].Epoch || again[1].Epoch != again[0].Epoch || again[1].Address != moved[1].Address {
 		t.Errorf("asserted was %+v", again)
 	}
 	agree(l, s, again...)

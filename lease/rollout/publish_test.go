@@ -33,8 +33,8 @@ func TestAThousandAssignmentsArePublishedInFewTransactions(t *testing.T) {
 	l.Apply(l.Store(), pool)
 	var transactions atomic.Int64
 	s := l.Store(func(o *kv.Options) {
-		o.Observe = func(operation string, _ time.Duration, _ bool, _ error) {
-			if operation == "publish" {
+		o.Observe = func(operation string, _ time.Duration, _ bool, err error) {
+			if operation == "publish" && err == nil {
 				transactions.Add(1)
 			}
 		}
