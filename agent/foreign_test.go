@@ -11,7 +11,6 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/berth-ipam/berth/agent/conflict"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
@@ -95,7 +94,7 @@ func TestTheAddressOfAHostBehindTheUplinkIsGivenToNobody(t *testing.T) {
 
 // toldOfProxies reports whether proxy ARP is told.
 func (r *rig) toldOfProxies() bool {
-	return slices.ContainsFunc(r.agent.Findings.List(), func(f record.NodeFinding) bool { return f.Kind == conflict.ProxyARP })
+	return slices.ContainsFunc(r.agent.Findings.List(), func(f record.NodeFinding) bool { return f.Kind == "proxy-arp" })
 }
 
 // everything is what the pool tiny has, each by itself: where one goes the others stay.
@@ -113,7 +112,7 @@ func TestOneThatAnswersForEverythingIsProxyARPAndToldAndIgnored(t *testing.T) {
 		t.Errorf("nothing is told: %v", r.agent.Findings.List())
 	}
 	r.until("the wire was asked for the whole part", func() bool { return r.freeUnasked() == 0 })
-	if r.agent.detector.RecheckProxies(t.Context()); !r.toldOfProxies() {
+	if r.agent.detector.Proxies.Recheck(t.Context()); !r.toldOfProxies() {
 		t.Error("it still answers for everything, and is told no more")
 	}
 }
@@ -162,27 +161,4 @@ func TestASettingSwitchesTheAskingOff(t *testing.T) {
 		r.agent.addresses.Pools.With(tiny, func(s *allocator.Space) { quarantined = s.Counts().Quarantined })
 		return r.freeUnasked() == 0 && quarantined > 0 || r.agent.Journal.Holder("tiny", netip.MustParseAddr("10.7.0.1")) != nil
 	})
-}
-
-func TestAHostOfManyAddressesIsNoProxy(t *testing.T) {
-	r := newRig(t)
-	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
-	for _, c := range []struct {
-		asked, answered int
-		proxy           bool
-	}{{64, conflict.ProxyAt, false}, {64, 32, false}, {2, 2, false}, {conflict.ProxyAt, conflict.ProxyAt, true}, {64, 33, true}} {
-		var ask []netip.Addr
-		answers := map[netip.Addr]net.HardwareAddr{}
-		for i := range c.asked {
-			addr := netip.AddrFrom4([4]byte{10, 7, 0, byte(i)})
-			if ask = append(ask, addr); i < c.answered {
-				answers[addr] = mac
-			}
-		}
-		r.agent.detector.FindProxies(tiny, "brup0", ask, answers)
-		if is := r.agent.detector.IsProxy(mac); is != c.proxy || is != r.toldOfProxies() {
-			t.Errorf("one that answers for %d of %d is a proxy: %t, told: %t", c.answered, c.asked, is, r.toldOfProxies())
-		}
-		r.agent.detector.ForgetProxies()
-	}
 }

@@ -15,9 +15,9 @@ import (
 // sweepEvery is how often the kernel is asked about every attachment, in case an event was missed.
 const sweepEvery = time.Minute
 
-// watchKernel releases the addresses of containers that are gone by the kernel, even if the runtime never calls DEL. It also
-// processes the notes that a plugin may write while the socket is briefly unreachable.
-func (d *Detacher) watchKernel(ctx context.Context) error {
+// Run releases the addresses of containers that are gone by the kernel, even if the runtime never calls DEL. It also
+// processes the notes that a plugin may write while the socket is briefly unreachable. It ends with ctx.
+func (d *Detacher) Run(ctx context.Context) error {
 	for _, sentence := range d.Kernel().Diagnose() {
 		d.Log.Warn(sentence)
 	}

@@ -26,9 +26,6 @@ func NewDetacher(p Parts) *Detacher {
 	return &Detacher{Parts: p, adopt: p.Journal.Cluster() == journal.Cluster{}}
 }
 
-// Run collects containers that are gone, until ctx ends.
-func (d *Detacher) Run(ctx context.Context) error { return d.watchKernel(ctx) }
-
 // Delete is CNI DEL for a set. An absent container is a success, and each one is deleted whatever becomes of the others. DryRun
 // deletes nothing; Release also ends the reservations of stateful members.
 func (d *Detacher) Delete(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {

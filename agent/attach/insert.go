@@ -16,18 +16,8 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/session"
 )
-
-// An Attacher gives containers their addresses and wires them.
-type Attacher struct {
-	Parts
-	detacher *Detacher
-}
-
-// NewAttacher makes a node's attacher. The detacher undoes what its ADDs cannot finish.
-func NewAttacher(p Parts, d *Detacher) *Attacher { return &Attacher{Parts: p, detacher: d} }
 
 // Insert is CNI ADD for a set: either every container gets its addresses and, in the interface role, its interface, or none does.
 // The order is choose, journal, wire, commit, answer.
@@ -92,38 +82,6 @@ func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), e
 		held = append(held, one)
 	}
 	return unlock, nil
-}
-
-// An Add is one container of a set on its way to an answer. Undo undoes as much of it as was done.
-//
-// A repeated ADD of an answered attachment has a former entry. It takes the same steps, under the same right and session, and its
-// answer begins a new attachment: an older DEL or older evidence does not apply to it. Only its addresses are already there, and
-// a failure leaves the former entry as it was.
-type Add struct {
-	*target
-	Pool     *allocator.Pool
-	config   *config.Config
-	former   *journal.Entry
-	grants   []allocator.Grant
-	reserved *journal.Entry // class, addresses and epoch, once this ADD has attached its reservation
-	Entry    *journal.Entry
-	held     bool // the journal has Entry
-	wired    bool // the kernel may have its port
-	done     bool // the journal has the answer
-	attached attached
-}
-
-// owns is the class whose right the add needs.
-func (add *Add) owns() allocator.Class {
-	if add.former != nil {
-		return add.former.Class
-	}
-	return add.class
-}
-
-// reserves reports whether the add needs to attach its reservation: it is new, or was isolated and may get the reservation back.
-func (add *Add) reserves() bool {
-	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
 }
 
 func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocator.Instant) (_ []wire.Result, err error) {

@@ -15,14 +15,6 @@ import (
 // defaultBridge is the bridge of a network that names none.
 const defaultBridge = "berth0"
 
-// attached is what the kernel has made for an add.
-type attached struct {
-	mac, hostMAC, bridgeMAC string
-	mtu                     int
-	namespaceID             int // the kernel's, plus one; 0: none
-	inode                   uint64
-}
-
 // wiring is how the kernel is to wire an add, by its pool's present configuration.
 func wiring(add *Add, e *journal.Entry) journal.Wiring {
 	w := journal.Wiring{

@@ -17,11 +17,6 @@ type Caretaker struct{ *node.Node }
 // New makes a node's caretaker.
 func New(n *node.Node) *Caretaker { return &Caretaker{n} }
 
-// Run does it, until ctx ends.
-func (c *Caretaker) Run(ctx context.Context) error {
-	return task.All(ctx, c.audit, c.endRetained, c.freeFormer)
-}
-
 const (
 	auditEvery = 15 * time.Second // how often the records that no agent follows are read
 	auditShare = 20               // at most one part in so many of the agent's time goes into it

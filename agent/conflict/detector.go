@@ -30,19 +30,17 @@ type Detector struct {
 	addresses *addresses.Manager
 
 	mu      lockorder.Subject
-	bridges map[string]string   // by pool: the bridge with the uplink
-	proxies map[string]proxyMAC // by MAC
+	bridges map[string]string // by pool: the bridge with the uplink
+
+	Proxies proxies
 }
 
 // New makes a node's detector.
 func New(m *addresses.Manager) *Detector {
-	d := &Detector{Node: m.Node, addresses: m}
+	d := &Detector{Node: m.Node, addresses: m, Proxies: proxies{Node: m.Node, addresses: m}}
 	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { d.applyAsking() }}})
 	return d
 }
-
-// Run probes ahead of need, until ctx ends.
-func (d *Detector) Run(ctx context.Context) error { return d.askAhead(ctx) }
 
 // BehindUplink says that a pool's containers are on a bridge with an uplink.
 func (d *Detector) BehindUplink(pool, bridge string) {
@@ -76,7 +74,7 @@ func (d *Detector) applyAsking() {
 		}
 	}
 	if !on {
-		d.ForgetProxies()
+		d.Proxies.forgetAll()
 	}
 	d.addresses.Gained.Raise()
 }
@@ -91,8 +89,8 @@ func (d *Detector) known() map[string]string {
 	return all
 }
 
-// askAhead probes what is about to be allocated.
-func (d *Detector) askAhead(ctx context.Context) error {
+// Run probes ahead of need what is about to be allocated, until ctx ends.
+func (d *Detector) Run(ctx context.Context) error {
 	tick := time.NewTicker(10 * askAgain)
 	defer tick.Stop()
 	for {
@@ -101,7 +99,7 @@ func (d *Detector) askAhead(ctx context.Context) error {
 			return nil
 		case <-d.addresses.Gained:
 		case <-tick.C: // a quarantine may have ended, or a proxy be gone
-			d.RecheckProxies(ctx)
+			d.Proxies.Recheck(ctx)
 		}
 		for pool, bridge := range d.known() {
 			for _, f := range []allocator.Family{allocator.V4, allocator.V6} {
@@ -137,9 +135,9 @@ func (d *Detector) AskWire(ctx context.Context, k addresses.SpaceKey, bridge str
 		return nil, err
 	}
 	occupied = map[netip.Addr]bool{}
-	d.FindProxies(k, bridge, ask, answers)
+	d.Proxies.find(k, bridge, ask, answers)
 	for addr, mac := range answers {
-		if !d.IsProxy(mac) {
+		if !d.Proxies.has(mac) {
 			occupied[addr] = true
 			d.Log.Warn("an address that nobody gave is in use on the wire; it is not given to a container: exclude it, if it is a host's for good",
 				zap.String("pool", k.Pool), zap.Stringer("address", addr), zap.Stringer("mac", mac))

@@ -11,15 +11,17 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// ProxyARP is the kind of the finding that a host on the wire answers for addresses that no host has.
-const ProxyARP = "proxy-arp"
+// proxyARP is the kind of the finding that a host on the wire answers for addresses that no host has.
+const proxyARP = "proxy-arp"
 
-// ProxyAt is for how many unassigned addresses one MAC answers before it counts as proxy ARP.
-const ProxyAt = 8
+// proxyAt is for how many unassigned addresses one MAC answers before it counts as proxy ARP.
+const proxyAt = 8
 
 // A proxyMAC answers for addresses that no host has. Its answers are ignored.
 type proxyMAC struct {
@@ -28,38 +30,47 @@ type proxyMAC struct {
 	answered []netip.Addr // the addresses that it has answered for
 }
 
-// FindProxies finds the MACs that answer for more of the probed addresses than a host can have, and reports them.
-func (d *Detector) FindProxies(k addresses.SpaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
+// proxies are the MACs on the wire that count as proxy ARP.
+type proxies struct {
+	*node.Node
+	addresses *addresses.Manager
+
+	mu   lockorder.Subject
+	macs map[string]proxyMAC
+}
+
+// find finds the MACs that answer for more of the probed addresses than a host can have, and reports them.
+func (p *proxies) find(k addresses.SpaceKey, bridge string, ask []netip.Addr, answers map[netip.Addr]net.HardwareAddr) {
 	by := map[string][]netip.Addr{}
 	for addr, mac := range answers {
 		by[mac.String()] = append(by[mac.String()], addr)
 	}
 	for mac, answered := range by {
-		if len(answered) < ProxyAt || len(answered) <= len(ask)/2 {
+		if len(answered) < proxyAt || len(answered) <= len(ask)/2 {
 			continue
 		}
-		d.setProxy(mac, proxyMAC{k, bridge, answered})
-		d.Findings.Set(ProxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
+		p.set(mac, proxyMAC{k, bridge, answered})
+		p.Findings.Set(proxyARP, mac, fmt.Sprintf("%s on bridge %s answers for many addresses that nobody has: it is proxy ARP, and "+
 			"its answers are ignored", mac, bridge),
 			"switch proxy ARP off on that router, or set probe to off in the settings: hosts behind it cannot be told from free addresses")
 	}
 }
 
-// RecheckProxies probes again what proxies have answered for. A MAC that has stopped is no proxy any more, and its addresses are
+// Recheck probes again what proxies have answered for. A MAC that has stopped is no proxy any more, and its addresses are
 // probed anew.
-func (d *Detector) RecheckProxies(ctx context.Context) {
-	for mac, p := range d.allProxies() {
-		held := func(addr netip.Addr) bool { return d.Journal.Holder(p.space.Pool, addr) != nil }
-		ask := slices.DeleteFunc(slices.Clone(p.answered), held)
+func (p *proxies) Recheck(ctx context.Context) {
+	for mac, one := range p.all() {
+		held := func(addr netip.Addr) bool { return p.Journal.Holder(one.space.Pool, addr) != nil }
+		ask := slices.DeleteFunc(slices.Clone(one.answered), held)
 		switch {
-		case !d.Kernel().HasPort(p.bridge): // no container is on it
+		case !p.Kernel().HasPort(one.bridge): // no container is on it
 		case len(ask) == 0:
 			continue // containers of this node do not count
 		default:
-			answers, err := d.Kernel().Probe(ctx, p.bridge, ask)
+			answers, err := p.Kernel().Probe(ctx, one.bridge, ask)
 			if err != nil {
-				d.Log.Debug("the wire cannot be asked whether somebody still answers for all; it is tried again",
-					zap.String("bridge", p.bridge), zap.Error(err))
+				p.Log.Debug("the wire cannot be asked whether somebody still answers for all; it is tried again",
+					zap.String("bridge", one.bridge), zap.Error(err))
 				continue
 			}
 			maps.DeleteFunc(answers, func(_ netip.Addr, by net.HardwareAddr) bool { return by.String() != mac })
@@ -67,49 +78,49 @@ func (d *Detector) RecheckProxies(ctx context.Context) {
 				continue
 			}
 		}
-		d.forgetProxy(mac)
-		d.Findings.Clear(ProxyARP, mac)
-		d.addresses.Pools.With(p.space, func(s *allocator.Space) {
+		p.forget(mac)
+		p.Findings.Clear(proxyARP, mac)
+		p.addresses.Pools.With(one.space, func(s *allocator.Space) {
 			s.Ask(false)
-			s.Ask(d.Config().Settings.Probe != record.ProbeOff)
+			s.Ask(p.Config().Settings.Probe != record.ProbeOff)
 		})
-		d.addresses.Gained.Raise()
+		p.addresses.Gained.Raise()
 	}
 }
 
-// ForgetProxies drops all proxies, when probing is switched off.
-func (d *Detector) ForgetProxies() {
-	for mac := range d.allProxies() {
-		d.forgetProxy(mac)
-		d.Findings.Clear(ProxyARP, mac)
+// forgetAll drops all proxies, when probing is switched off.
+func (p *proxies) forgetAll() {
+	for mac := range p.all() {
+		p.forget(mac)
+		p.Findings.Clear(proxyARP, mac)
 	}
 }
 
-func (d *Detector) setProxy(mac string, p proxyMAC) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.proxies == nil {
-		d.proxies = map[string]proxyMAC{}
+func (p *proxies) set(mac string, one proxyMAC) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.macs == nil {
+		p.macs = map[string]proxyMAC{}
 	}
-	d.proxies[mac] = p
+	p.macs[mac] = one
 }
 
-func (d *Detector) forgetProxy(mac string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.proxies, mac)
+func (p *proxies) forget(mac string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.macs, mac)
 }
 
-func (d *Detector) allProxies() map[string]proxyMAC {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return maps.Clone(d.proxies)
+func (p *proxies) all() map[string]proxyMAC {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.macs)
 }
 
-// IsProxy reports whether a MAC is known as proxy ARP.
-func (d *Detector) IsProxy(mac net.HardwareAddr) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, is := d.proxies[mac.String()]
+// has reports whether a MAC is known as proxy ARP.
+func (p *proxies) has(mac net.HardwareAddr) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, is := p.macs[mac.String()]
 	return is
 }

@@ -1,6 +1,7 @@
 package isolation
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -8,6 +9,8 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // An Isolator decides which ports pass in the kernel where etcd does not confirm an address: it cuts containers that have lost
@@ -116,3 +119,101 @@ func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 	}
 	return true, nil
 }
+
+// findingCut is the kind of the finding that a container's port is cut because etcd does not record its address.
+const findingCut = "container-cut"
+
+// cutOff are the addresses of containers whose ports are cut until etcd records them.
+type cutOff struct {
+	atomic.Pointer[map[ipam.Address]bool]
+}
+
+// ReportCut sets the finding that an entry's port is cut and that etcd does not record the container.
+func (i *Isolator) ReportCut(e *journal.Entry) {
+	i.Findings.Set(findingCut, e.Attachment.String(),
+		fmt.Sprintf("its port %s is cut, and etcd does not say that %s is its", e.Wiring.Port, e.AddressList()),
+		"nothing, where etcd gets the record again: the container passes then; else delete it")
+}
+
+// AwaitRecords replaces the entries that wait for a record in etcd, and the findings about them by those of reported.
+func (i *Isolator) AwaitRecords(entries, reported []*journal.Entry) {
+	waiting := map[ipam.Address]bool{}
+	for _, e := range entries {
+		for _, addr := range e.Addresses {
+			waiting[ipam.Address{Pool: e.Pool, Addr: addr}] = true
+		}
+	}
+	i.cutOff.Store(&waiting)
+	var names []string
+	for _, e := range reported {
+		names = append(names, e.Attachment.String())
+	}
+	i.Findings.Keep(findingCut, names...)
+}
+
+// ClearCut clears the finding about an entry that has been released.
+func (i *Isolator) ClearCut(e *journal.Entry) { i.Findings.Clear(findingCut, e.Attachment.String()) }
+
+// Awaits reports whether a container that is cut until etcd records it has an address that f picks.
+func (i *Isolator) Awaits(f func(ipam.Address) bool) bool {
+	if all := i.cutOff.Load(); all != nil {
+		for at := range *all {
+			if f(at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// SetAside cuts a port whose container is unknown, and sets a finding.
+func (i *Isolator) SetAside(p netops.PortInfo, why string) {
+	if err := i.Kernel().Leave(p.Name); err != nil {
+		i.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
+			zap.Error(err))
+	}
+	i.Unidentified.add(p)
+	i.Findings.Set(findingUnidentified, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
+		"delete its container, or the link where no container has it; where etcd names its container, it passes by itself")
+}
+
+// Identified forgets an unidentified port that has an entry now, or is gone.
+func (i *Isolator) Identified(port string) {
+	if i.Unidentified.drop(port) {
+		i.Findings.Clear(findingUnidentified, port)
+	}
+}
+
+// RemoveUnidentified removes the unidentified port of an attachment that is deleted. The attachment's lock is held.
+func (i *Isolator) RemoveUnidentified(at allocator.Attachment) error {
+	p, is := i.Unidentified.Of(at)
+	if !is {
+		return nil
+	}
+	if err := i.Kernel().Detach(p.Name); err != nil {
+		return err
+	}
+	i.Identified(p.Name)
+	return nil
+}
+
+// SettleUnsure has the node settle again when a record was repaired and attachments wait for one.
+func (i *Isolator) SettleUnsure(repaired bool) {
+	if repaired && i.Unsure.len() > 0 {
+		i.Reassert.Raise()
+	}
+}
+
+// HoldBack keeps the port of an attachment of unknown ownership closed in strict mode, and returns why; nil: the port may open.
+func (i *Isolator) HoldBack(e *journal.Entry) error {
+	why := i.Unsure.why(e.Attachment)
+	if why == nil || !i.Strict() || e.Answered == 0 || e.Wiring.Port == "" {
+		return nil
+	}
+	i.Cut(e)
+	i.Findings.Set(findingCut, e.Attachment.String(),
+		fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
+	return why
+}
+
+const unsureAdvice = "repair the record as berthctl doctor says: the container passes then; else delete it"

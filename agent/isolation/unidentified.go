@@ -1,10 +1,6 @@
 package isolation
 
 import (
-	"fmt"
-
-	"go.uber.org/zap"
-
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/lockorder"
@@ -60,35 +56,4 @@ func (u *unidentified) drop(port string) bool {
 	_, was := u.ports[port]
 	delete(u.ports, port)
 	return was
-}
-
-// SetAside cuts a port whose container is unknown, and sets a finding.
-func (i *Isolator) SetAside(p netops.PortInfo, why string) {
-	if err := i.Kernel().Leave(p.Name); err != nil {
-		i.Log.Error("cannot isolate a port whose container is not known: take it off its bridge by hand", zap.String("port", p.Name),
-			zap.Error(err))
-	}
-	i.Unidentified.add(p)
-	i.Findings.Set(findingUnidentified, p.Name, fmt.Sprintf("it is not known whose port this is (%s): it is isolated", why),
-		"delete its container, or the link where no container has it; where etcd names its container, it passes by itself")
-}
-
-// Identified forgets an unidentified port that has an entry now, or is gone.
-func (i *Isolator) Identified(port string) {
-	if i.Unidentified.drop(port) {
-		i.Findings.Clear(findingUnidentified, port)
-	}
-}
-
-// RemoveUnidentified removes the unidentified port of an attachment that is deleted. The attachment's lock is held.
-func (i *Isolator) RemoveUnidentified(at allocator.Attachment) error {
-	p, is := i.Unidentified.Of(at)
-	if !is {
-		return nil
-	}
-	if err := i.Kernel().Detach(p.Name); err != nil {
-		return err
-	}
-	i.Identified(p.Name)
-	return nil
 }

@@ -1,9 +1,6 @@
 package isolation
 
 import (
-	"fmt"
-
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/lockorder"
 )
@@ -41,24 +38,3 @@ func (u *unsure) len() int {
 	defer u.mu.Unlock()
 	return len(u.all)
 }
-
-// SettleUnsure has the node settle again when a record was repaired and attachments wait for one.
-func (i *Isolator) SettleUnsure(repaired bool) {
-	if repaired && i.Unsure.len() > 0 {
-		i.Reassert.Raise()
-	}
-}
-
-// HoldBack keeps the port of an attachment of unknown ownership closed in strict mode, and returns why; nil: the port may open.
-func (i *Isolator) HoldBack(e *journal.Entry) error {
-	why := i.Unsure.why(e.Attachment)
-	if why == nil || !i.Strict() || e.Answered == 0 || e.Wiring.Port == "" {
-		return nil
-	}
-	i.Cut(e)
-	i.Findings.Set(findingCut, e.Attachment.String(),
-		fmt.Sprintf("its port %s stays cut until the record of its address can be read: %v", e.Wiring.Port, why), unsureAdvice)
-	return why
-}
-
-const unsureAdvice = "repair the record as berthctl doctor says: the container passes then; else delete it"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
@@ -124,4 +125,25 @@ func (p *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool
 		return p.Store.Reservations.EndMade(ctx, d) == nil
 	}
 	return p.Store.Reservations.Detach(ctx, []reservation.Detachment{d}) == nil
+}
+
+// orphanEvery is how often orphaned reservations are reaped.
+const orphanEvery = time.Second
+
+// Knows reports whether the journal has a reservation's holder with its address.
+func (p *Publisher) Knows(r record.Reservation) bool {
+	e := p.Journal.Get(r.Holder.Attachment)
+	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
+}
+
+// reapOrphans detaches orphaned reservations, so that the member can start elsewhere. It compares attachment and epoch, under the
+// attachment's lock, which an ADD holds from before its transaction until the journal has the result.
+func (p *Publisher) reapOrphans(ctx context.Context) error {
+	return task.Every(ctx, orphanEvery, func() {
+		for _, r := range p.Orphans.list() {
+			if p.Knows(r) || p.DetachOrphan(ctx, r) {
+				p.Orphans.drop(r)
+			}
+		}
+	})
 }

@@ -1,19 +1,13 @@
 package publish
 
 import (
-	"context"
 	"slices"
-	"time"
 
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/lockorder"
-	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
-
-// orphanEvery is how often orphaned reservations are reaped.
-const orphanEvery = time.Second
 
 // orphans are the reservations that etcd attaches to this node and that the journal did not know at the watch's update: those of
 // ADDs under way, and those that failed ADDs have left behind.
@@ -57,22 +51,4 @@ func (s *orphans) drop(r record.Reservation) {
 	if s.all[at].Revision == r.Revision {
 		delete(s.all, at)
 	}
-}
-
-// Knows reports whether the journal has a reservation's holder with its address.
-func (p *Publisher) Knows(r record.Reservation) bool {
-	e := p.Journal.Get(r.Holder.Attachment)
-	return e != nil && e.Pool == r.Pool && slices.Contains(e.Addresses, r.Address)
-}
-
-// reapOrphans detaches orphaned reservations, so that the member can start elsewhere. It compares attachment and epoch, under the
-// attachment's lock, which an ADD holds from before its transaction until the journal has the result.
-func (p *Publisher) reapOrphans(ctx context.Context) error {
-	return task.Every(ctx, orphanEvery, func() {
-		for _, r := range p.Orphans.list() {
-			if p.Knows(r) || p.DetachOrphan(ctx, r) {
-				p.Orphans.drop(r)
-			}
-		}
-	})
 }

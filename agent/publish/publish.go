@@ -39,11 +39,6 @@ func New(m *addresses.Manager, i *isolation.Isolator, b *backlog.Backlog, status
 	return &Publisher{Node: m.Node, isolator: i, addresses: m, backlog: b, status: status, Detach: task.NewSignal()}
 }
 
-// Run publishes, until ctx ends.
-func (p *Publisher) Run(ctx context.Context) error {
-	return task.All(ctx, p.publishAll, p.detachAll, p.reapOrphans)
-}
-
 // heartbeat is how often the node's status in etcd is compared. It is written with assignments, but stateful containers come and
 // go without, and it can be deleted by hand.
 const heartbeat = 3 * time.Second

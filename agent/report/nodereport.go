@@ -22,8 +22,8 @@ import (
 // answerPause is how long an agent waits before it tries again to answer, after its session has changed.
 const answerPause = 200 * time.Millisecond
 
-// followRequests answers the requests for a node report.
-func (re *Reporter) followRequests(ctx context.Context) error {
+// Run answers the requests for a node report, until ctx ends.
+func (re *Reporter) Run(ctx context.Context) error {
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	return admin.FollowRequests(ctx, re.Store.KV, func(q record.ReportRequest) {

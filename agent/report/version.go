@@ -31,9 +31,6 @@ func New(n *node.Node, m *addresses.Manager, u *update.Updater, d *attach.Detach
 	return &Reporter{Node: n, addresses: m, updater: u, detacher: d, backlog: b}
 }
 
-// Run answers requests for a node report, until ctx ends.
-func (re *Reporter) Run(ctx context.Context) error { return re.followRequests(ctx) }
-
 // parameters are a selection in the form of the function that reads it.
 func parameters(s *wire.Select) map[string][]string {
 	p := map[string][]string{}

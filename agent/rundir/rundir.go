@@ -28,11 +28,6 @@ func New(i *isolation.Isolator, s *server.Socket, settings string) *Keeper {
 	return &Keeper{Node: i.Node, isolator: i, socket: s, settingsFile: settings}
 }
 
-// Run keeps the run directory, until ctx ends.
-func (k *Keeper) Run(ctx context.Context) error {
-	return task.All(ctx, k.keepRunDir, k.watchSettings)
-}
-
 // runDirEvery is how often the run directory is compared.
 const runDirEvery = time.Second
 

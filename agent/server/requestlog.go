@@ -13,24 +13,18 @@ import (
 // named is how many of a request's containers its log line names.
 const named = 3
 
-// note logs a request, and has it observed.
-func (s *Socket) note(r *wire.Request, response *wire.Response, took time.Duration) {
-	verb := r.Verb
-	if verb == "" {
-		verb = r.Operation
-	}
+// logRequest logs a request that has been answered.
+func logRequest(log *zap.Logger, verb string, r *wire.Request, response *wire.Response, took time.Duration) {
 	fields := append([]zap.Field{zap.String("verb", verb), zap.Duration("took", took)}, fieldsOf(r, response)...)
 	if response.Error != nil {
-		s.Observe(verb, response.Error.Code, took)
-		s.Log.Warn("request", append(fields, zap.Int("code", response.Error.Code), zap.String("error", response.Error.Error()))...)
+		log.Warn("request", append(fields, zap.Int("code", response.Error.Code), zap.String("error", response.Error.Error()))...)
 		return
 	}
-	s.Observe(verb, 0, took)
 	if verb == "STATUS" || verb == "VERSION" {
-		s.Log.Debug("request", fields...)
+		log.Debug("request", fields...)
 		return
 	}
-	s.Log.Info("request", fields...)
+	log.Info("request", fields...)
 }
 
 // fieldsOf names the containers of a request and their addresses.

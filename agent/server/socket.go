@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,7 +133,12 @@ func (s *Socket) serveOne(stop context.Context, c *conn) {
 	if err := wire.Reply(c.Conn, response); err != nil {
 		s.Log.Debug("the caller has gone before its answer", zap.String("verb", r.Verb), zap.Error(err))
 	}
-	s.note(r, response, took)
+	verb, code := cmp.Or(r.Verb, r.Operation), 0
+	if response.Error != nil {
+		code = response.Error.Code
+	}
+	s.Observe(verb, code, took)
+	logRequest(s.Log, verb, r, response, took)
 }
 
 // handle serves a request within its time, and then closes its files: an open namespace stays alive.

@@ -14,17 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/findings"
-	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease/rollout"
 )
-
-// A Node is what the web server reports on.
-type Node interface {
-	// NotReady says why the node cannot serve an ADD, or nil.
-	NotReady() error
-	// VersionOf is the version of a set of containers, wherever they run. Its errors have the codes of the socket.
-	VersionOf(ctx context.Context, set rollout.Selector) (*wire.SetVersion, error)
-}
 
 // A Web is the agent's web server: it answers /metrics, /healthz and /readyz to all callers, and /v1/ to those that Access
 // admits. It changes nothing.
@@ -78,7 +68,7 @@ func (s *Web) handler(g *guard) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		s.WriteReady(w, g.admit(r) == nil)
 	})
-	mux.Handle("/v1/", g.protect(http.HandlerFunc(s.serveV1)))
+	mux.Handle("/v1/", g.protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serveV1(s.Node, w, r) })))
 	return mux
 }
 

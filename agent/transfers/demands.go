@@ -2,6 +2,8 @@ package transfers
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,11 +36,6 @@ func New(m *addresses.Manager, b *backlog.Backlog) *Exchange {
 	e := &Exchange{Node: m.Node, addresses: m, backlog: b, draining: task.NewSignal()}
 	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { e.draining.Raise() }}})
 	return e
-}
-
-// Run demands, donates and returns addresses, until ctx ends.
-func (e *Exchange) Run(ctx context.Context) error {
-	return task.All(ctx, e.followDemands, e.demandAll, e.donateAll, e.giveBackIdle)
 }
 
 // afterTransfer is how long a node waits after its demand has ended before it demands again: the transfer is in flight.
@@ -173,4 +170,13 @@ func (e *Exchange) demandOnce(ctx context.Context) error {
 		e.demands.drop(d)
 	}
 	return nil
+}
+
+// asksFor reports whether a demand includes all that another asks for.
+func asksFor(there, d record.Demand) bool {
+	within := func(some, all []netip.Addr) bool {
+		return !slices.ContainsFunc(some, func(a netip.Addr) bool { return !slices.Contains(all, a) })
+	}
+	return (d.V4 == 0 || there.V4 > 0) && (d.V6 == 0 || there.V6 > 0) && within(d.Addresses, there.Addresses) &&
+		within(d.Machine, there.Machine)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -80,30 +81,39 @@ func (e *Exchange) Donate(ctx context.Context, session *session.Session, d recor
 		if o == nil {
 			return false
 		}
-		after, err := block.Transfer(ctx, session, o.Block, o.Part, d)
-		if err != nil && !Definite(err) {
-			e.Log.Warn("block transfer outcome unknown; resolving by rewriting the block record", zap.Stringer("part", o.Part), zap.Error(err))
-			e.addresses.MarkIndeterminate(o)
-			return false
-		}
-		e.addresses.Resolved(o, after)
+		ended, err := e.transfer(ctx, session, o, d)
 		switch _, changed := errors.AsType[*block.LostError](err); {
-		case err == nil:
-			e.Metrics.Transfer("given")
-			e.Log.Info("gave addresses", zap.String("pool", k.Pool), zap.Stringer("part", o.Part), zap.String("to", d.Node))
-			e.demands.drop(d)
-			return true
-		case errors.Is(err, block.ErrDemandMet):
-			e.demands.drop(d)
+		case ended:
 			return true
 		case errors.Is(err, block.ErrManyParts):
 			full = append(full, o.Block.Prefix)
 		case !changed:
-			e.Log.Debug("gave nothing", zap.Stringer("part", o.Part), zap.Error(err))
 			return false
 		}
 	}
 	return false
+}
+
+// transfer makes a withdrawn part the demanding node's, and reports whether the demand has ended. It leaves a part in flight whose
+// transaction's outcome is unknown; see Definite.
+func (e *Exchange) transfer(ctx context.Context, s *session.Session, o *addresses.InFlight, d record.Demand) (ended bool, err error) {
+	after, err := block.Transfer(ctx, s, o.Block, o.Part, d)
+	if err != nil && !Definite(err) {
+		e.Log.Warn("block transfer outcome unknown; resolving by rewriting the block record", zap.Stringer("part", o.Part), zap.Error(err))
+		e.addresses.MarkIndeterminate(o)
+		return false, err
+	}
+	e.addresses.Resolved(o, after)
+	if err == nil {
+		e.Metrics.Transfer("given")
+		e.Log.Info("gave addresses", zap.String("pool", d.Pool), zap.Stringer("part", o.Part), zap.String("to", d.Node))
+	}
+	if err == nil || errors.Is(err, block.ErrDemandMet) {
+		e.demands.drop(d)
+		return true, nil
+	}
+	e.Log.Debug("gave nothing", zap.Stringer("part", o.Part), zap.Error(err))
+	return false, err
 }
 
 // Definite reports whether a transfer or release that failed with this error was not carried out, and never will be.
@@ -129,4 +139,27 @@ func (e *Exchange) resolveIndeterminate(ctx context.Context) {
 		e.addresses.Resolved(o, now)
 		e.Log.Info("resolved a block transfer", zap.Stringer("part", o.Part), zap.String("owner", now.OwnerOf(o.Part.Addr())))
 	}
+}
+
+// donateAsked gives one free address of those that a demand names, and reports whether the demand has ended.
+func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
+	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
+		o := e.WithdrawAddress(d.Pool, addr)
+		if o == nil {
+			continue
+		}
+		if ended, err := e.transfer(ctx, session, o, d); ended || !Definite(err) {
+			return ended
+		}
+	}
+	return false
+}
+
+// WithdrawAddress takes one address out of the allocator if it is free, and marks it as in flight; nil: it is not free.
+func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFlight {
+	part := netip.PrefixFrom(addr, addr.BitLen())
+	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
+		s.Settle(e.Clock.Boot())
+		return part, s.Owns(addr) && s.Remove(part) == nil
+	})
 }

@@ -1,0 +1,143 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+const (
+	rolloutParallel = 8 // containers that are brought to a new configuration at once
+	rolloutRetry    = time.Second
+	bridgeRetry     = time.Minute // while a container that cannot be updated uses a former gateway
+)
+
+// Run brings the running containers to each new configuration, and tries those that lag again, until ctx ends.
+func (u *Updater) Run(ctx context.Context) error {
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-u.Rollout:
+		case <-retry:
+		}
+		config := u.Config()
+		reasons := map[allocator.Attachment]record.Lag{}
+		for at, reason := range u.outdated(ctx, u.Journal.Entries(), config) {
+			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: true}
+		}
+		for at, reason := range u.bringTo(ctx, config) {
+			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: u.Lagging.Rearranged.is(at)}
+		}
+		bridges := u.Host.WithdrawGateways()
+		if u.Lagging.Set(config.Revision, bridges, reasons) {
+			u.logLagging(config.Revision, reasons)
+			u.backlog.Signal.Raise() // the status has changed
+		}
+		switch retry = nil; {
+		case u.Lagging.Rearranged.Count() < len(reasons), !bridges && len(reasons) == 0:
+			retry = time.After(rolloutRetry)
+		case !bridges: // containers that cannot be updated use former gateways
+			retry = time.After(bridgeRetry)
+		}
+	}
+}
+
+// bringTo brings every container to a configuration, and returns those that failed, with the reasons.
+func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[allocator.Attachment]string {
+	u.Host.Look() // bridges come first
+	reasons := map[allocator.Attachment]string{}
+	var mu sync.Mutex
+	var work errgroup.Group
+	work.SetLimit(rolloutParallel)
+	for _, e := range u.Journal.Entries() {
+		pool, ok := config.Pools[e.Pool]
+		if !ok || e.Answered == 0 || current(e, &pool) {
+			continue
+		}
+		if reason := u.Lagging.Rearranged.why(e, &pool); reason != "" {
+			mu.Lock()
+			reasons[e.Attachment] = reason
+			mu.Unlock()
+			continue
+		}
+		work.Go(func() error {
+			if err := u.BringOne(ctx, e.Attachment, config); err != nil {
+				reason := u.Lagging.Rearranged.add(e, &pool, err)
+				mu.Lock()
+				defer mu.Unlock()
+				reasons[e.Attachment] = reason
+			}
+			return nil
+		})
+	}
+	_ = work.Wait() // errors are in the reasons
+	u.Lagging.Rearranged.keep(reasons)
+	return reasons
+}
+
+// logLagging names the first of the containers that lag.
+func (u *Updater) logLagging(revision int64, reasons map[allocator.Attachment]record.Lag) {
+	const most = 5
+	named := 0
+	for at, lag := range reasons {
+		if named++; named > most {
+			u.Log.Warn("more containers lag behind the configuration: see berthctl version", zap.Int64("revision", revision),
+				zap.Int("in all", len(reasons)))
+			return
+		}
+		u.Log.Warn("a container lags behind the configuration: see the reason", zap.Stringer("attachment", at), zap.Int64("revision", revision),
+			zap.String("why", lag.Reason))
+	}
+}
+
+// current reports whether an entry has what its pool configures for running containers. Interfaces of other plugins and name
+// resolution are outdated's.
+func current(e *journal.Entry, pool *allocator.Pool) bool {
+	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
+}
+
+// BringOne brings one container to a configuration.
+func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
+	unlock, err := u.Locks.Lock(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e := u.Journal.Get(at)
+	if e == nil {
+		return nil // it is gone
+	}
+	pool := config.Pools[e.Pool]
+	next := *e
+	next.Wiring, next.Revision = plan.Rewired(e.Wiring, &pool), config.Revision
+	ns, err := u.Kernel().FindNamespace(e.Netns, e.Inode) // none is kept open, because an open namespace stays alive
+	if err != nil {
+		return fmt.Errorf("the network namespace of %s: %w: let the agent share the host's /run and process ids", at, err)
+	}
+	defer ns.Close()
+	if !next.Wiring.Unsure {
+		if _, err := u.Host.Ensure(&next, &pool); err != nil {
+			return err
+		}
+	}
+	to, from := plan.Port(&next, &pool), plan.Port(e, &pool)
+	to.Netns, from.Netns = ns, ns
+	if err := u.Kernel().Update(to, from); err != nil {
+		return err
+	}
+	u.Gate.Shared(func() { err = u.Journal.Change(&next) })
+	return err
+}
