@@ -14,7 +14,7 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$(strip $(shell go env GOFLAGS) -trimpath)"
 # A test waits for about as long as it computes: twice as many packages are tested at once as there are processors.
 AT_ONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
-.PHONY: help build demo test lint fuzz bench conformance-peers e2e-faults e2e-broken e2e-runtimes soak clean
+.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sed 's/:func / /' | while read -r file target; do \
 	  echo "fuzz $$target in $$(dirname $$file) for $(FUZZTIME)"; \
 	  go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null || exit 1; done
+
+PACKAGES ?= $(addprefix ./,allocator/... lease/record lease/reservation lease/block lease/session agent/journal agent/isolation \
+  agent/attach netops/fence)
+
+mutants: ## take one guard, call, bound or error away at a time in PACKAGES, and list those that no test misses (CHANGED=COMMIT: in changed lines)
+	@$(PLAIN) go run ./internal/mutate/run $(if $(CHANGED),-changed $(CHANGED)) $(MUTANTS) $(PACKAGES)
 
 DURATION ?= 10m
 SEED ?= 0

@@ -33,10 +33,11 @@ var seams = map[string][]string{
 // process's before there is an agent. The agent's own are on the disk that it is given.
 var filers = []string{"internal/disk", "internal/wire", "internal/sandbox", "agent/exclusive", "agent/server", "lease/embedded", "client"}
 
-// simulated are the folders whose code a simulation runs; helpers are packages in them that tests alone import.
+// simulated are the folders whose code a simulation runs; helpers are packages in them that at most tests import.
 var (
 	simulated = []string{"agent", "allocator", "client", "internal", "lease", "metrics", "netops"}
-	helpers   = []string{"internal/etcdtest", "lease/lab", "netops/nettest"}
+	helpers   = []string{"internal/etcdtest", "internal/mutate", "internal/mutate/mutant", "internal/mutate/run",
+		"lease/lab", "netops/nettest"}
 )
 
 func TestWhatIsOutsideComesInByItsSeam(t *testing.T) {
