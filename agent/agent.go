@@ -107,10 +107,11 @@ func (a *Agent) build(o Options) {
 	a.host, a.isolator = h, isolation.New(n)
 	a.updater = update.New(n, a.backlog, h)
 	a.addresses = addresses.New(n, a.isolator, a.backlog)
-	a.chooser = addresses.NewChooser(a.addresses)
+	claims := addresses.NewClaims(a.addresses)
+	a.chooser = addresses.NewChooser(a.addresses, claims)
 	a.detector = conflict.New(a.addresses)
 	a.exchange = transfers.New(a.addresses, a.backlog)
-	a.machine = machine.New(a.addresses, a.chooser, a.exchange)
+	a.machine = machine.New(a.addresses, claims, a.exchange)
 	a.publisher = publish.New(a.addresses, a.isolator, a.backlog, a.updater.Status)
 	a.keeper = member.New(a.addresses, a.isolator, a.publisher, a.backlog, func() {
 		if o.Ready != nil {

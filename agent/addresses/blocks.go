@@ -1,53 +1,14 @@
 package addresses
 
 import (
-	"context"
 	"net/netip"
 
-	"github.com/berth-ipam/berth/agent/backlog"
-	"github.com/berth-ipam/berth/agent/isolation"
-	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/lockorder"
-	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
-
-// A Manager knows which addresses are this node's: the parts of blocks that etcd records as its own, with what the journal
-// records of each. It reconciles them whenever either changes.
-type Manager struct {
-	*node.Node
-	isolator *isolation.Isolator
-	backlog  *backlog.Backlog
-
-	Pools     pools
-	Blocks    blocks
-	Waiters   waiters
-	Requested requested
-	Exhausted exhausted
-	Reserved  reserved
-
-	ToGive task.Signal // another node may get something
-	Gained task.Signal // addresses were gained
-}
-
-// New makes the manager of a node's addresses. The quarantine comes from the journal.
-func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
-	m := &Manager{Node: n, isolator: i, backlog: b, ToGive: task.NewSignal(), Gained: task.NewSignal()}
-	m.Waiters.Signal = task.NewSignal()
-	m.recallQuarantined()
-	n.On(node.Hooks{
-		ConfigLocked: []func(*config.Config){m.Pools.configure},
-		ResetLocked:  []func(){m.Blocks.reset},
-	})
-	return m
-}
-
-// Run follows the cluster's blocks, until ctx ends.
-func (m *Manager) Run(ctx context.Context) error { return m.followBlocks(ctx) }
 
 // blocks is this node's view of the cluster's blocks. It can be behind etcd, and never goes back to an older revision. The
 // allocator follows it for this node's own parts. For others' parts it only guides choices: etcd decides every claim.
@@ -209,62 +170,37 @@ func (b *blocks) reset() {
 	b.all, b.first, b.gone, b.seen, b.read, b.unreadable = nil, nil, nil, 0, 0, unreadable{}
 }
 
-// In are the blocks of a pool and family, in no order.
-func (b *blocks) In(k SpaceKey) (all []record.Block) {
+// NoteUnreadable adds a damaged block that a transaction has found.
+func (b *blocks) NoteUnreadable(e *kv.DamagedError) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for key, block := range b.all {
-		if key.Pool == k.Pool && allocator.FamilyOf(key.Prefix.Addr()) == k.Family {
-			all = append(all, block)
-		}
+	if b.unreadable.unread == nil {
+		b.unreadable.unread = map[ipam.Address]bool{}
 	}
-	return all
-}
-
-func (b *blocks) At(k ipam.BlockID) (record.Block, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	block, ok := b.all[k]
-	return block, ok
-}
-
-// used reports whether a block of the pool has no usable address without an owner.
-func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
-	return func(p netip.Prefix) bool {
-		block, ok := b.At(ipam.BlockID{Pool: pool.Name, Prefix: p})
-		if b.IsUnreadable(pool.Name, p) {
-			return true
-		}
-		if !ok {
-			return false
-		}
-		for _, free := range block.Uncovered() {
-			if pool.HasUsable(free) {
-				return false
-			}
-		}
-		return true
+	if e.At.Kind == kv.KindBlock {
+		b.unreadable.unread[ipam.Address{Pool: e.At.Pool, Addr: e.At.Address}] = true
 	}
 }
 
-// Of is the block of an address.
-func (b *blocks) Of(pool *allocator.Pool, a netip.Addr) (record.Block, bool) {
-	return b.At(ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)})
-}
-
-// Machines are the known addresses that belong to a node itself.
-func (b *blocks) Machines(node string) (all []ipam.Address) {
+// Park keeps an address whose assignment cannot be published until its block is repaired.
+func (b *blocks) Park(block netip.Prefix, d ipam.Address) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for k, block := range b.all {
-		if len(block.Parts) == 1 && block.Parts[0].Owner != record.OwnerMachine {
-			continue
-		}
-		for _, p := range block.Parts {
-			if p.Owner == record.OwnerMachine && p.Node == node {
-				all = append(all, ipam.Address{Pool: k.Pool, Addr: p.Prefix.Addr()})
-			}
-		}
+	at := ipam.Address{Pool: d.Pool, Addr: block.Addr()}
+	if b.unreadable.parked == nil {
+		b.unreadable.parked = map[ipam.Address]map[ipam.Address]struct{}{}
 	}
-	return all
+	if b.unreadable.parked[at] == nil {
+		b.unreadable.parked[at] = map[ipam.Address]struct{}{}
+	}
+	b.unreadable.parked[at][d] = struct{}{}
+}
+
+// unpark returns and drops what was parked for a block.
+func (b *blocks) unpark(at ipam.Address) map[ipam.Address]struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept := b.unreadable.parked[at]
+	delete(b.unreadable.parked, at)
+	return kept
 }

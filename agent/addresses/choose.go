@@ -4,30 +4,25 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
-// A Chooser allocates stateless addresses for ADDs, and claims blocks for them.
+// A Chooser allocates stateless addresses for ADDs.
 type Chooser struct {
 	*node.Node
 	addresses *Manager
-
-	claims    singleflight.Group
-	warming   sync.Map // the space keys for which a block is being claimed ahead of need
-	unclaimed sync.Map // by space key, the last failedClaim
+	claims    *Claims
 }
 
 // NewChooser makes a chooser over a node's addresses.
-func NewChooser(m *Manager) *Chooser { return &Chooser{Node: m.Node, addresses: m} }
+func NewChooser(m *Manager, c *Claims) *Chooser {
+	return &Chooser{Node: m.Node, addresses: m, claims: c}
+}
 
 // Choose allocates one stateless address of each of the pool's families, or none.
 func (ch *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
@@ -95,12 +90,12 @@ func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (a
 			if claimed {
 				grant.Source = sourceClaimed
 			}
-			ch.keepWarm(k)
+			ch.claims.keepWarm(k)
 			return grant, nil
 		}
-		err := ch.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.Counts(k).Quarantined > 0)
+		err := ch.claims.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.Counts(k).Quarantined > 0)
 		if errors.Is(err, ErrNoBlock) && outcome == allocator.Exhausted {
-			err = ch.takeOverFromAbsent(ctx, k) // last, after blocks without an owner
+			err = ch.claims.takeOverFromAbsent(ctx, k) // last, after blocks without an owner
 		}
 		switch {
 		case err == nil:
@@ -126,55 +121,37 @@ func noAddress(pool *allocator.Pool, k SpaceKey, why error) error {
 	return wire.Errorf(wire.CodeTryAgain, "this node has no free address in pool %q and cannot claim a block now: %w", pool.Name, why)
 }
 
-// patience returns a function that pauses, and reports whether a quarantine could still end in time. The time counts from the
-// first call, because a claim may have taken long before.
-func (ch *Chooser) patience() func(context.Context) bool {
-	var end allocator.Instant
-	return func(ctx context.Context) bool {
-		if end == 0 {
-			end = ch.Clock.Boot() + QuarantineIPAM + 100*time.Millisecond
-		}
-		task.Pause(ctx, 20*time.Millisecond)
-		return ctx.Err() == nil && ch.Clock.Boot() < end
-	}
-}
-
-// chooseAsked allocates the requested address, and claims its block where it has no owner.
-func (ch *Chooser) chooseAsked(ctx context.Context, pool *allocator.Pool, k SpaceKey, addr netip.Addr) (allocator.Grant, error) {
-	switch {
-	case !pool.Contains(addr):
-		return allocator.Grant{}, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has %v", addr, pool.Name, pool.CIDRs)
-	case pool.InStateful(addr):
-		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
-			"address %s was asked for by a stateless container, and lies in a stateful range of pool %q", addr, pool.Name)
-	case !pool.Usable(addr):
-		return allocator.Grant{}, wire.Errorf(wire.CodeConfig,
-			"address %s was asked for, and is the network's, the gateway's or excluded in pool %q", addr, pool.Name)
-	}
+// await waits for an address until there is one, the caller gives up, or waitTime is over.
+func (ch *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, app allocator.App) (allocator.Grant, error) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, waitTime)
 	defer cancel()
-	patience := ch.patience()
+	me := ch.addresses.Waiters.Join(k)
+	defer func() {
+		ch.addresses.Waiters.Leave(k, me)
+		ch.addresses.ToGive.Raise()
+	}()
+	last := error(ErrNoBlock)
 	for {
-		grant, err := ch.addresses.Pools.allocateAddress(k, addr, ch.Clock.Boot())
-		switch {
-		case err == nil:
-			return grant, nil
-		case errors.Is(err, allocator.ErrQuarantined) && patience(ctx):
-			continue
-		case errors.Is(err, allocator.ErrHeld):
-			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by %s", addr, ch.nameHolder(pool.Name, addr))
-		case !errors.Is(err, allocator.ErrNotOwned):
-			return grant, wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
+		if ch.addresses.Waiters.first(k, me) {
+			grant, err := ch.tryOne(ctx, k, app)
+			if err == nil {
+				ch.addresses.Exhausted.ended(pool.Name)
+				return grant, nil
+			}
+			last = err
 		}
-		if err := ch.claimFor(ctx, pool, k, addr); err != nil {
-			return grant, err
+		look := time.NewTimer(ch.addresses.UntilRested(k))
+		select {
+		case <-me:
+		case <-look.C:
+		case <-ctx.Done():
+			look.Stop()
+			if caller.Err() == nil && errors.Is(last, ErrNoBlock) {
+				ch.addresses.Exhausted.note(pool.Name, ch.Clock.Boot())
+			}
+			return allocator.Grant{}, noAddress(pool, k, last)
 		}
+		look.Stop()
 	}
-}
-
-func (ch *Chooser) nameHolder(pool string, addr netip.Addr) string {
-	if e := ch.Journal.Holder(pool, addr); e != nil {
-		return e.Attachment.String()
-	}
-	return "a request that is under way"
 }

@@ -9,15 +9,6 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
-// An InFlight is a part in transfer to another owner, or to none. It leaves the allocator before the transaction, and returns
-// with a later update of the block that records it as this node's.
-type InFlight struct {
-	Space         SpaceKey
-	Block         record.Block // as the transaction compares it
-	Part          netip.Prefix
-	indeterminate bool // the answer was lost: the transaction may have been carried out, may be yet, or may never be
-}
-
 // Withdraw takes a part that choose picks out of the allocator, and marks it as in flight; nil: there is none.
 func (m *Manager) Withdraw(k SpaceKey, choose func(*allocator.Space) (netip.Prefix, bool)) *InFlight {
 	p := &m.Pools
@@ -68,19 +59,4 @@ func (m *Manager) Indeterminate() []*InFlight {
 	m.Pools.mu.Lock()
 	defer m.Pools.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(m.Pools.inFlight), func(o *InFlight) bool { return !o.indeterminate })
-}
-
-// kept is what of this node's part of a block stays out of the allocator: it is in flight, in quarantine, or alleged by an etcd
-// that recovers. An indeterminate transfer is resolved by an update of the block that is newer than its compares, because its
-// transaction cannot succeed after that. The lock is held.
-func (p *pools) kept(k ipam.BlockID, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
-	p.inFlight = slices.DeleteFunc(p.inFlight, func(o *InFlight) bool {
-		return o.indeterminate && o.Block.ID() == k && now.Revision != o.Block.Revision
-	})
-	for _, o := range p.inFlight {
-		if o.Block.ID() == k {
-			kept = append(kept, o.Part)
-		}
-	}
-	return slices.Concat(kept, p.quarantined.of(k, own), p.alleged[k])
 }

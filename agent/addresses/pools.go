@@ -13,6 +13,12 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 )
 
+// A SpaceKey names a space: the two families of a pool are two spaces.
+type SpaceKey struct {
+	Pool   string
+	Family allocator.Family
+}
+
 // pools holds the addresses that this node may allocate: one allocator.Space for each pool and family. What is in flight or in
 // quarantine is in none of them, whatever etcd records.
 type pools struct {
@@ -21,12 +27,6 @@ type pools struct {
 	inFlight    []*InFlight
 	quarantined quarantined
 	alleged     map[ipam.BlockID][]netip.Prefix // this node's only by the record of an etcd that recovers
-}
-
-// A SpaceKey names a space: the two families of a pool are two spaces.
-type SpaceKey struct {
-	Pool   string
-	Family allocator.Family
 }
 
 // SpaceOf is the space of an address.
@@ -58,13 +58,13 @@ func (p *pools) configure(c *config.Config) {
 	}
 }
 
-// settle ends all transfers and drops what is in no block. With forgotten it quarantines all that the node owns. Where held is
-// not nil, what the node owns by etcd's record alone is alleged.
-func (p *pools) settle(blocks []record.Block, node string, held holdings, forgotten bool) {
+// settle ends all transfers and drops what is in no block. With forgotten it quarantines all that the node owns. What is
+// alleged is the node's by etcd's record alone.
+func (p *pools) settle(blocks []record.Block, node string, alleged map[ipam.BlockID][]netip.Prefix, forgotten bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inFlight = nil
-	p.alleged = held.alleged(blocks, node)
+	p.alleged = alleged
 	if forgotten {
 		p.quarantined.addAll(blocks, node)
 	}
@@ -162,3 +162,31 @@ func (p *pools) Each(f func(SpaceKey, *allocator.Space)) {
 		f(k, s)
 	}
 }
+
+// An InFlight is a part in transfer to another owner, or to none. It leaves the allocator before the transaction, and returns
+// with a later update of the block that records it as this node's.
+type InFlight struct {
+	Space         SpaceKey
+	Block         record.Block // as the transaction compares it
+	Part          netip.Prefix
+	indeterminate bool // the answer was lost: the transaction may have been carried out, may be yet, or may never be
+}
+
+// kept is what of this node's part of a block stays out of the allocator: it is in flight, in quarantine, or alleged by an etcd
+// that recovers. An indeterminate transfer is resolved by an update of the block that is newer than its compares, because its
+// transaction cannot succeed after that. The lock is held.
+func (p *pools) kept(k ipam.BlockID, now record.Block, own []netip.Prefix) (kept []netip.Prefix) {
+	p.inFlight = slices.DeleteFunc(p.inFlight, func(o *InFlight) bool {
+		return o.indeterminate && o.Block.ID() == k && now.Revision != o.Block.Revision
+	})
+	for _, o := range p.inFlight {
+		if o.Block.ID() == k {
+			kept = append(kept, o.Part)
+		}
+	}
+	return slices.Concat(kept, p.quarantined.of(k, own), p.alleged[k])
+}
+
+// QuarantineIPAM is how long an address that was released in the IPAM role is not allocated: the plugin above may release it
+// before it deletes the interface.
+const QuarantineIPAM = 2 * time.Second

@@ -4,9 +4,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"go.uber.org/zap"
-
-	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
@@ -51,39 +48,4 @@ func (s *quarantined) of(k ipam.BlockID, own []netip.Prefix) (still []netip.Pref
 		delete(s.parts, k)
 	}
 	return still
-}
-
-// NoteLostJournal finds out by this node's key whether another journal has served this boot. The journal records that before the
-// key is rewritten: until the disk accepts it, the key goes on to name the other journal, so that it is noticed again.
-func (m *Manager) NoteLostJournal(me, former *record.Node) {
-	if former == nil || former.Boot != m.Boot || former.Journal == m.Journal.ID() {
-		return
-	}
-	if err := m.Journal.SetLostJournal(); err != nil {
-		m.Log.Error("cannot write down that another journal has served this boot; make room in the run directory", zap.Error(err))
-		me.Journal = former.Journal
-	}
-}
-
-// recallQuarantined reads the quarantine from the journal.
-func (m *Manager) recallQuarantined() {
-	for _, s := range m.Journal.Quarantined() {
-		m.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
-	}
-}
-
-// keepQuarantined writes the quarantine to the journal.
-func (m *Manager) keepQuarantined() {
-	p := &m.Pools
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.quarantined.changed {
-		return
-	}
-	var all []journal.Quarantined
-	for k, parts := range p.quarantined.parts {
-		all = append(all, journal.Quarantined{Pool: k.Pool, Block: k.Prefix, Parts: parts})
-	}
-	m.Journal.SetQuarantined(all)
-	p.quarantined.changed = false
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // Reconcile brings the allocator into agreement with the view of blocks: it owns what is this node's, except what is in flight or
@@ -110,23 +111,6 @@ func (m *Manager) isolateWithin(b record.Block) {
 	}
 }
 
-// SettleParts brings the allocator into agreement with this node's parts by etcd, and isolates containers with an address in
-// another node's. Where held is not nil, etcd's records count only as far as they are among it. Transfers of a former session are
-// decided by now. The gate is held.
-func (m *Manager) SettleParts(blocks []record.Block, generation int64, held holdings) {
-	m.Blocks.settle(blocks, generation)
-	m.Pools.settle(blocks, m.Name, held, m.Journal.LostJournal())
-	keys := make([]ipam.BlockID, len(blocks))
-	for i, b := range blocks {
-		keys[i] = b.ID()
-	}
-	m.Reconcile(keys...)
-	m.Journal.Forget(slices.DeleteFunc(m.Journal.Freed(), func(f journal.Freed) (owned bool) {
-		m.Pools.On(f.Pool, f.Address, func(s *allocator.Space) { owned = s.Owns(f.Address) })
-		return owned // else it is another node's, or of no pool
-	}))
-}
-
 // LostAddress reports whether an entry has an address in a part that is known to be another node's.
 func (m *Manager) LostAddress(e *journal.Entry) bool {
 	return e.Class == allocator.Stateless && slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
@@ -143,4 +127,29 @@ func (m *Manager) OwnerOf(poolName string, addr netip.Addr) string {
 	}
 	b, _ := m.Blocks.Of(pool, addr)
 	return b.OwnerOf(addr)
+}
+
+// Own adds a claimed block to the allocator, if the claim's session is still the node's; else settling has added it.
+func (m *Manager) Own(session *session.Session, b record.Block) error {
+	return m.Gate.Commit(session, func() error {
+		m.Blocks.Put(b)
+		m.Reconcile(b.ID())
+		return nil
+	})
+}
+
+// keepQuarantined writes the quarantine to the journal.
+func (m *Manager) keepQuarantined() {
+	p := &m.Pools
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.quarantined.changed {
+		return
+	}
+	var all []journal.Quarantined
+	for k, parts := range p.quarantined.parts {
+		all = append(all, journal.Quarantined{Pool: k.Pool, Block: k.Prefix, Parts: parts})
+	}
+	m.Journal.SetQuarantined(all)
+	p.quarantined.changed = false
 }

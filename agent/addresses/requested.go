@@ -1,18 +1,11 @@
 package addresses
 
 import (
-	"context"
-	"errors"
-	"net/netip"
 	"slices"
-	"time"
 
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
-	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -90,76 +83,4 @@ func (w *requested) Into(demands map[string]record.Demand) {
 		}
 		demands[at.Pool] = d
 	}
-}
-
-// awaitAddress waits until a requested address of another node's part is this node's. It fails at once where a container has the
-// address.
-func (ch *Chooser) awaitAddress(ctx context.Context, k SpaceKey, addr netip.Addr) error {
-	at := ipam.Address{Pool: k.Pool, Addr: addr}
-	me := ch.addresses.Requested.join(at)
-	ch.addresses.Waiters.Signal.Raise()
-	defer func() {
-		ch.addresses.Requested.leave(at, me)
-		ch.addresses.Waiters.Signal.Raise()
-	}()
-	for {
-		owned, owner := false, ""
-		ch.addresses.Pools.With(k, func(s *allocator.Space) { owned = s.Owns(addr) })
-		if pool, _, err := ch.Pool(k.Pool); err == nil {
-			b, _ := ch.addresses.Blocks.Of(pool, addr)
-			owner = b.OwnerOf(addr)
-		}
-		if owned || owner == "" {
-			return nil
-		}
-		if err := ch.heldElsewhere(ctx, at); err != nil {
-			return err
-		}
-		if err := ch.TakeOverBlockOf(ctx, k, addr); err != nil && !errors.Is(err, ErrNoBlock) {
-			return wire.Errorf(wire.CodeTryAgain, "address %s was asked for: %w", addr, err)
-		}
-		look := time.NewTimer(lookTime)
-		select {
-		case <-me:
-		case <-look.C:
-		case <-ctx.Done():
-			look.Stop()
-			return wire.Errorf(wire.CodeTryAgain,
-				"address %s was asked for, and belongs to node %s, which has not given it within %s: it may rest there, or that node is away", addr,
-				owner, waitTime)
-		}
-		look.Stop()
-	}
-}
-
-// heldElsewhere is an error that names the holder of an address by its published assignment; nil: there is none.
-func (ch *Chooser) heldElsewhere(ctx context.Context, at ipam.Address) error {
-	s, err := ch.Store.Blocks.Assignment(ctx, at.Pool, at.Addr)
-	if err != nil || s == nil {
-		//lint:ignore nilerr the address is asked for anyway, and its owner knows
-		return nil
-	}
-	return wire.Errorf(wire.CodeTryAgain, "address %s was asked for, and is held by container %s on node %s", at.Addr, s.Attachment, s.Node)
-}
-
-// TakeOverBlockOf takes over what an absent node owns of an address's block once its right has run out; else it returns
-// ErrNoBlock.
-func (ch *Chooser) TakeOverBlockOf(ctx context.Context, k SpaceKey, addr netip.Addr) error {
-	pool, _, err := ch.Pool(k.Pool)
-	if err != nil {
-		return err
-	}
-	b, known := ch.addresses.Blocks.Of(pool, addr)
-	from, _, over := ch.Absences.Over(b.OwnerOf(addr), allocator.Stateless)
-	if !known || !over {
-		return ErrNoBlock
-	}
-	session, err := ch.Holding(allocator.Stateless)
-	if err == nil {
-		err = ch.takeOver(ctx, session, k, b, from)
-	}
-	if _, lost := errors.AsType[*block.LostError](err); lost || errors.Is(err, block.ErrTaken) {
-		return ErrNoBlock
-	}
-	return err
 }

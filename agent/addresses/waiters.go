@@ -1,12 +1,9 @@
 package addresses
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"time"
 
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/task"
 )
@@ -97,61 +94,3 @@ func (w *waiters) Counts() map[SpaceKey]int {
 	}
 	return all
 }
-
-// Freed says that an address of this node was freed or gained: it goes to an ADD that waits here, else to one elsewhere.
-func (m *Manager) Freed(k SpaceKey) {
-	m.Exhausted.ended(k.Pool)
-	m.Waiters.wake(k)
-	m.Requested.wake(k.Pool)
-	m.ToGive.Raise()
-}
-
-// await waits for an address until there is one, the caller gives up, or waitTime is over.
-func (ch *Chooser) await(ctx context.Context, pool *allocator.Pool, k SpaceKey, app allocator.App) (allocator.Grant, error) {
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, waitTime)
-	defer cancel()
-	me := ch.addresses.Waiters.Join(k)
-	defer func() {
-		ch.addresses.Waiters.Leave(k, me)
-		ch.addresses.ToGive.Raise()
-	}()
-	last := error(ErrNoBlock)
-	for {
-		if ch.addresses.Waiters.first(k, me) {
-			grant, err := ch.tryOne(ctx, k, app)
-			if err == nil {
-				ch.addresses.Exhausted.ended(pool.Name)
-				return grant, nil
-			}
-			last = err
-		}
-		look := time.NewTimer(ch.addresses.UntilRested(k))
-		select {
-		case <-me:
-		case <-look.C:
-		case <-ctx.Done():
-			look.Stop()
-			if caller.Err() == nil && errors.Is(last, ErrNoBlock) {
-				ch.addresses.Exhausted.note(pool.Name, ch.Clock.Boot())
-			}
-			return allocator.Grant{}, noAddress(pool, k, last)
-		}
-		look.Stop()
-	}
-}
-
-// UntilRested is the time until the next quarantine ends, at most lookTime.
-func (m *Manager) UntilRested(k SpaceKey) time.Duration {
-	wait := lookTime
-	m.Pools.With(k, func(s *allocator.Space) {
-		if at, ok := s.Rest(); ok {
-			wait = max(0, min(wait, at-m.Clock.Boot()))
-		}
-	})
-	return wait + time.Millisecond
-}
-
-// QuarantineIPAM is how long an address that was released in the IPAM role is not allocated: the plugin above may release it
-// before it deletes the interface.
-const QuarantineIPAM = 2 * time.Second

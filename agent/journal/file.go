@@ -3,11 +3,15 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
 	"github.com/berth-ipam/berth/internal/disk"
 )
+
+// ErrNoRoom says that the disk has no room for one more attachment. Releases still have theirs.
+var ErrNoRoom = errors.New("journal: no room on the disk for one more attachment")
 
 const (
 	chunk     = 256 << 10 // bytes by which the file's space grows

@@ -18,20 +18,6 @@ import (
 	"github.com/berth-ipam/berth/internal/disk"
 )
 
-// ErrNoRoom says that the disk has no room for one more attachment. Releases still have theirs.
-var ErrNoRoom = errors.New("journal: no room on the disk for one more attachment")
-
-// A Journal is the table of this node's attachments, kept on a file. It is safe for concurrent use.
-type Journal struct {
-	Table
-	disk   disk.Disk
-	path   string
-	file   *file // under the table's lock, as the fields below
-	now    func() allocator.Instant
-	behind error // why the file lacks some of state; nil: it has all
-	big    int64 // bytes above which a rewrite is tried again, after one that has failed
-}
-
 // Open reads the journal at path on a disk. Where there is none, or one of another boot, whose containers are gone, it begins a new one
 // with mine as its header. A journal of another node is an error.
 func Open(d disk.Disk, path string, mine Header, now func() allocator.Instant) (j *Journal, err error) {

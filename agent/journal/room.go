@@ -15,16 +15,6 @@ const (
 	ends              // ends of held entries: they have their room
 )
 
-func (r *record) kind(s *state) kind {
-	switch {
-	case r.Detached != nil, r.Release != nil && s.live[r.Release.Attachment] != nil:
-		return ends
-	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.LostJournal:
-		return notes
-	}
-	return grows
-}
-
 // headroom is the room for notes about the node itself, in bytes.
 const headroom = 16 << 10
 

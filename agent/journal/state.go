@@ -236,3 +236,14 @@ func detachment(e *Entry) Detachment {
 }
 
 func (d Detachment) key() ipam.Address { return ipam.Address{Pool: d.Pool, Addr: d.Addresses[0]} }
+
+// kindOf is which room a record may use.
+func (s *state) kindOf(r *record) kind {
+	switch {
+	case r.Detached != nil, r.Release != nil && s.live[r.Release.Attachment] != nil:
+		return ends
+	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.LostJournal:
+		return notes
+	}
+	return grows
+}

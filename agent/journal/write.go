@@ -4,8 +4,20 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/disk"
 )
+
+// A Journal is the table of this node's attachments, kept on a file. It is safe for concurrent use.
+type Journal struct {
+	Table
+	disk   disk.Disk
+	path   string
+	file   *file // under the table's lock, as the fields below
+	now    func() allocator.Instant
+	behind error // why the file lacks some of state; nil: it has all
+	big    int64 // bytes above which a rewrite is tried again, after one that has failed
+}
 
 // Behind is why the file lacks some of what was noted; nil: it has all. Nothing new is held meanwhile.
 func (j *Journal) Behind() error {
@@ -91,7 +103,7 @@ func (j *Journal) note(r *record) {
 
 // noteLocked writes a record if it can. While the file is behind it writes only ends: other records could rely on what it lacks.
 func (j *Journal) noteLocked(r *record) {
-	k := r.kind(j.state)
+	k := j.state.kindOf(r)
 	if j.behind == nil || k == ends {
 		if err := j.write(r, k); err != nil {
 			j.behind = err

@@ -33,7 +33,7 @@ const MachineHeld = "machine-address-held"
 type Keeper struct {
 	*node.Node
 	addresses *addresses.Manager
-	chooser   *addresses.Chooser
+	claims    *addresses.Claims
 	exchange  *transfers.Exchange
 
 	Look task.Signal
@@ -42,8 +42,8 @@ type Keeper struct {
 }
 
 // New makes the keeper of a machine's own addresses.
-func New(m *addresses.Manager, c *addresses.Chooser, e *transfers.Exchange) *Keeper {
-	own := &Keeper{Node: m.Node, addresses: m, chooser: c, exchange: e, Look: task.NewSignal()}
+func New(m *addresses.Manager, c *addresses.Claims, e *transfers.Exchange) *Keeper {
+	own := &Keeper{Node: m.Node, addresses: m, claims: c, exchange: e, Look: task.NewSignal()}
 	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { own.Look.Raise() }}})
 	return own
 }
@@ -177,7 +177,7 @@ func (k *Keeper) demandFromOwner(ctx context.Context, at ipam.Address, index int
 	} else {
 		k.reportHeld(at, index, fmt.Sprintf("nobody, but node %s may hand it out, and is asked for it", owner))
 	}
-	err = k.chooser.TakeOverBlockOf(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
+	err = k.claims.TakeOverBlockOf(ctx, addresses.SpaceOf(at.Pool, at.Addr), at.Addr)
 	if errors.Is(err, addresses.ErrNoBlock) {
 		err = nil
 	}

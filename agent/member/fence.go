@@ -163,3 +163,14 @@ func (k *Keeper) continued(s *session.Session, past journal.Cluster, unbroken ma
 	}
 	return all
 }
+
+// proven restarts the rights at the time at which a read was sent that has seen this node's session.
+func (k *Keeper) proven(s *session.Session, sent time.Duration) {
+	node := s.Node()
+	k.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
+	if k.Ready() {
+		k.Log.Info("ready", zap.Int64("generation", s.Generation()))
+		k.ready()
+		k.backlog.Signal.Raise()
+	}
+}

@@ -9,54 +9,13 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/berth-ipam/berth/agent/addresses"
-	"github.com/berth-ipam/berth/agent/backlog"
-	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/journal"
-	"github.com/berth-ipam/berth/agent/node"
-	"github.com/berth-ipam/berth/agent/publish"
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
 )
-
-// A Keeper keeps this node a member of the cluster: it joins, settles, keeps the session and its rights, and repeats this
-// whenever etcd ends the session.
-type Keeper struct {
-	*node.Node
-	Settler *Settler
-	backlog *backlog.Backlog
-	ready   func() // called whenever the node has become able to serve
-
-	Recovery recovery
-	passing  map[allocator.Class]bool // the classes that may pass by the last proof; used only by the goroutine of the session
-	resettle task.Signal              // this node's fencing times or mode are to change
-}
-
-// New makes a node's keeper. ready is called whenever the node has become able to serve.
-func New(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher, b *backlog.Backlog, ready func()) *Keeper {
-	k := &Keeper{
-		Node: m.Node, Settler: newSettler(m, i, p), backlog: b, ready: ready,
-		passing: map[allocator.Class]bool{}, resettle: task.NewSignal(),
-	}
-	k.On(node.Hooks{
-		ConfigChanged: []func(former, now *config.Config){func(former, now *config.Config) {
-			if !record.SameTimes(now.Settings, former.Settings) {
-				k.resettle.Raise()
-			}
-		}},
-	})
-	k.Store.Sessions.OnStoreReset(k.OnStoreReset)
-	return k
-}
-
-// Run keeps the node a member and follows etcd, until ctx ends.
-func (k *Keeper) Run(ctx context.Context) error {
-	return task.All(ctx, k.keepPresence, k.followConfig, k.followReservations, k.followNodes, k.followSessions, k.watchSleep)
-}
 
 // errTimesChanged says that the settings give this node other fencing times or another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
@@ -156,24 +115,6 @@ func (k *Keeper) PresentOnce(ctx context.Context) error {
 	return k.keep(ctx, &Prover{Agent: k, Session: own, Unbroken: unbroken, continued: k.continued(own, known, unbroken)}, standing)
 }
 
-// rewrittenByHand reports whether this node's record, which differs from what its session wrote, was not written by another
-// agent: it is unreadable, or names this very start.
-func (k *Keeper) rewrittenByHand(ctx context.Context) bool {
-	session := k.Gate.Session()
-	for session != nil && ctx.Err() == nil {
-		now, err := k.Store.Sessions.Node(ctx, k.Name)
-		if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
-			return true
-		}
-		if err == nil {
-			wrote := session.Node()
-			return now == nil || now.Journal == wrote.Journal && now.Boot == wrote.Boot && now.Started.Equal(wrote.Started)
-		}
-		task.Pause(ctx, time.Second)
-	}
-	return false
-}
-
 // keep keeps a session until etcd ends it or the fencing is to change. Settling runs beside it, so that the session is renewed
 // and valid rights continue however long settling takes.
 func (k *Keeper) keep(ctx context.Context, p *Prover, standing session.ClusterState) error {
@@ -255,15 +196,25 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 	}
 }
 
-// proven restarts the rights at the time at which a read was sent that has seen this node's session.
-func (k *Keeper) proven(s *session.Session, sent time.Duration) {
-	node := s.Node()
-	k.Rights.Prove(sent, time.Duration(node.Session), time.Duration(node.AddressLease))
-	if k.Ready() {
-		k.Log.Info("ready", zap.Int64("generation", s.Generation()))
-		k.ready()
-		k.backlog.Signal.Raise()
+// errRepair says that an operator asked this node to settle again.
+var errRepair = errors.New("agent: asked to settle again")
+
+// rewrittenByHand reports whether this node's record, which differs from what its session wrote, was not written by another
+// agent: it is unreadable, or names this very start.
+func (k *Keeper) rewrittenByHand(ctx context.Context) bool {
+	session := k.Gate.Session()
+	for session != nil && ctx.Err() == nil {
+		now, err := k.Store.Sessions.Node(ctx, k.Name)
+		if _, damaged := errors.AsType[*kv.DamagedError](err); damaged {
+			return true
+		}
+		if err == nil {
+			wrote := session.Node()
+			return now == nil || now.Journal == wrote.Journal && now.Boot == wrote.Boot && now.Started.Equal(wrote.Started)
+		}
+		task.Pause(ctx, time.Second)
 	}
+	return false
 }
 
 // NodeRecord is what this agent writes into the node's key, and what was there before. Where the settings are unknown, the node
@@ -284,6 +235,3 @@ func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 		Fencing: k.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: k.Clock.Wall(),
 	}, former, nil
 }
-
-// errRepair says that an operator asked this node to settle again.
-var errRepair = errors.New("agent: asked to settle again")

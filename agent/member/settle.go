@@ -9,32 +9,12 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/berth-ipam/berth/agent/addresses"
-	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/journal"
-	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/publish"
-	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/reservation"
 	"github.com/berth-ipam/berth/lease/session"
 )
-
-// A Settler brings journal, kernel and allocator into agreement with etcd.
-type Settler struct {
-	*node.Node
-	isolator  *isolation.Isolator
-	addresses *addresses.Manager
-	publisher *publish.Publisher
-
-	asserted *config.Config // the configuration by which settling has asserted; nil: it has not begun
-}
-
-func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher) *Settler {
-	s := &Settler{Node: m.Node, isolator: i, addresses: m, publisher: p}
-	m.On(node.Hooks{ConfigLocked: []func(*config.Config){s.reassertLocked}, ResetLocked: []func(){func() { s.asserted = nil }}})
-	return s
-}
 
 // settle brings journal, kernel and allocator into agreement with what etcd records for this node. The node key has been
 // rewritten, so that no node takes anything over on older evidence. No ADD commits meanwhile.

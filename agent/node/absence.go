@@ -161,15 +161,3 @@ func (w *Absences) First(node string) bool {
 	}
 	return w.live[node]
 }
-
-// LongestRights are the longest rights that a node of the cluster may have, as far as this node knows.
-func (n *Node) LongestRights() map[allocator.Class]time.Duration {
-	all := map[allocator.Class]time.Duration{}
-	for _, class := range allocator.Classes {
-		all[class] = max(n.Absences.LongestRight(class), n.Rights.Duration(class))
-		if c := n.Config(); c.Revision > 0 { // else the settings are not the cluster's
-			all[class] = max(all[class], RightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
-		}
-	}
-	return all
-}

@@ -14,23 +14,6 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// Hooks are called when shared state changes. Those that end in Locked are called within the gate's Exclusive.
-type Hooks struct {
-	ConfigLocked  []func(now *config.Config)         // the configuration has changed
-	ConfigChanged []func(former, now *config.Config) // all parts use the new one
-	ResetLocked   []func()                           // what was known of etcd is void
-}
-
-// On adds hooks. It is called before anything runs.
-func (n *Node) On(h Hooks) {
-	n.hooks.ConfigLocked = append(n.hooks.ConfigLocked, h.ConfigLocked...)
-	n.hooks.ConfigChanged = append(n.hooks.ConfigChanged, h.ConfigChanged...)
-	n.hooks.ResetLocked = append(n.hooks.ResetLocked, h.ResetLocked...)
-}
-
-// Config is the present configuration. Its revision is 0 while none is known.
-func (n *Node) Config() *config.Config { return n.config.Load() }
-
 // Configure installs a configuration that is newer than the present one, or whose damaged records differ, and reports whether it
 // did. Nothing commits meanwhile. So the roll-out sees every attachment that is in the journal, and every later one commits under
 // the new configuration.

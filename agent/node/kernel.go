@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/netops"
 )
 
@@ -64,13 +63,4 @@ type Host interface {
 	Diagnose() []string
 	HostAddresses() ([]netops.HostAddress, error)
 	LinkName(index int) (name string, err error)
-}
-
-// UseKernel makes a kernel the node's. It is called before anything runs.
-func (n *Node) UseKernel(k Kernel) { n.kernel = k }
-
-// Kernel is the host's kernel. The caller holds no lock that spans no call: see the lock order.
-func (n *Node) Kernel() Kernel {
-	lockorder.Calls(lockorder.Kernel)
-	return n.kernel
 }

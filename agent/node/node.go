@@ -15,6 +15,7 @@ import (
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/disk"
+	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/internal/random"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -25,6 +26,13 @@ import (
 	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/metrics"
 )
+
+// Hooks are called when shared state changes. Those that end in Locked are called within the gate's Exclusive.
+type Hooks struct {
+	ConfigLocked  []func(now *config.Config)         // the configuration has changed
+	ConfigChanged []func(former, now *config.Config) // all parts use the new one
+	ResetLocked   []func()                           // what was known of etcd is void
+}
 
 // Options are what an agent's parts know of their node from the start.
 type Options struct {
@@ -154,3 +162,34 @@ func (n *Node) Fencing(s record.Settings) record.Settings {
 
 // Strict reports whether this node is to fence strictly.
 func (n *Node) Strict() bool { return n.Fencing(n.Config().Settings).Fencing == record.FencingStrict }
+
+// LongestRights are the longest rights that a node of the cluster may have, as far as this node knows.
+func (n *Node) LongestRights() map[allocator.Class]time.Duration {
+	all := map[allocator.Class]time.Duration{}
+	for _, class := range allocator.Classes {
+		all[class] = max(n.Absences.LongestRight(class), n.Rights.Duration(class))
+		if c := n.Config(); c.Revision > 0 { // else the settings are not the cluster's
+			all[class] = max(all[class], RightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
+		}
+	}
+	return all
+}
+
+// UseKernel makes a kernel the node's. It is called before anything runs.
+func (n *Node) UseKernel(k Kernel) { n.kernel = k }
+
+// Kernel is the host's kernel. The caller holds no lock that spans no call: see the lock order.
+func (n *Node) Kernel() Kernel {
+	lockorder.Calls(lockorder.Kernel)
+	return n.kernel
+}
+
+// On adds hooks. It is called before anything runs.
+func (n *Node) On(h Hooks) {
+	n.hooks.ConfigLocked = append(n.hooks.ConfigLocked, h.ConfigLocked...)
+	n.hooks.ConfigChanged = append(n.hooks.ConfigChanged, h.ConfigChanged...)
+	n.hooks.ResetLocked = append(n.hooks.ResetLocked, h.ResetLocked...)
+}
+
+// Config is the present configuration. Its revision is 0 while none is known.
+func (n *Node) Config() *config.Config { return n.config.Load() }

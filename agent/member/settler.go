@@ -1,8 +1,28 @@
 package member
 
 import (
+	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/isolation"
+	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/publish"
 	"github.com/berth-ipam/berth/lease/config"
 )
+
+// A Settler brings journal, kernel and allocator into agreement with etcd.
+type Settler struct {
+	*node.Node
+	isolator  *isolation.Isolator
+	addresses *addresses.Manager
+	publisher *publish.Publisher
+
+	asserted *config.Config // the configuration by which settling has asserted; nil: it has not begun
+}
+
+func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publisher) *Settler {
+	s := &Settler{Node: m.Node, isolator: i, addresses: m, publisher: p}
+	m.On(node.Hooks{ConfigLocked: []func(*config.Config){s.reassertLocked}, ResetLocked: []func(){func() { s.asserted = nil }}})
+	return s
+}
 
 // reassertLocked has the node settle again where a configuration adds a pool that containers here have addresses of. Etcd had
 // lost that pool, so that nothing of it could be asserted. A settling that has not begun will assert by the new configuration.

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/block"
@@ -126,4 +127,21 @@ func uncovered(b record.Block, prefixes []netip.Prefix) bool {
 		covered = append(covered, p.Prefix)
 	}
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return len(allocator.Subtract(p, covered)) > 0 })
+}
+
+// SettleParts brings the allocator into agreement with this node's parts by etcd, and isolates containers with an address in
+// another node's. Where held is not nil, etcd's records count only as far as they are among it. Transfers of a former session are
+// decided by now. The gate is held.
+func (m *Manager) SettleParts(blocks []record.Block, generation int64, held holdings) {
+	m.Blocks.settle(blocks, generation)
+	m.Pools.settle(blocks, m.Name, held.alleged(blocks, m.Name), m.Journal.LostJournal())
+	keys := make([]ipam.BlockID, len(blocks))
+	for i, b := range blocks {
+		keys[i] = b.ID()
+	}
+	m.Reconcile(keys...)
+	m.Journal.Forget(slices.DeleteFunc(m.Journal.Freed(), func(f journal.Freed) (owned bool) {
+		m.Pools.On(f.Pool, f.Address, func(s *allocator.Space) { owned = s.Owns(f.Address) })
+		return owned // else it is another node's, or of no pool
+	}))
 }
