@@ -70,10 +70,9 @@ func (s *Space) Release(a netip.Addr, app App, now Instant, quarantine time.Dura
 	}
 	s.leave(i)
 	t := &s.slots[i]
-	if s.apps.of(t.app) != app {
-		s.apps.drop(t.app)
-		t.app = s.apps.keep(app)
-	}
+	last := t.app
+	t.app = s.apps.keep(app)
+	s.apps.drop(last)
 	t.state, t.since, t.probe, t.unasked = released, now, false, false
 	if quarantine > 0 {
 		t.state, t.since = quarantined, now+quarantine

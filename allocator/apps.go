@@ -21,9 +21,6 @@ func newApps() apps {
 	return apps{numbers: map[App]int32{}, entries: make([]appEntry, 1)}
 }
 
-// of is the app numbered n.
-func (p *apps) of(n int32) App { return p.entries[n].app }
-
 // last is the slot that app released last, or none.
 func (p *apps) last(app App) int32 {
 	if n, known := p.numbers[app]; known {

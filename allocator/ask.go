@@ -41,9 +41,6 @@ func (s *Space) Unasked(n int) (all []netip.Addr) {
 func (s *Space) Asked(a netip.Addr) {
 	if i := s.find(a); i != nowhere {
 		t := &s.slots[i]
-		if t.state == absent {
-			return
-		}
 		s.leave(i)
 		t.probe, t.unasked = false, false
 		s.enter(i)

@@ -82,8 +82,56 @@ func TestWhatWasNotAskedForIsGivenLastAndToldSo(t *testing.T) {
 	if g, _ := s.Allocate(web, 0, true); g.Address != known || g.Probe {
 		t.Errorf("given is %+v: want %s, which the wire was asked for", g, known)
 	}
-	if g, outcome := s.Allocate(web, 0, true); outcome != Taken || !g.Probe {
+	g, outcome := s.Allocate(web, 0, true)
+	if outcome != Taken || !g.Probe {
 		t.Errorf("given is %+v: want one that is to be asked for before its first use", g)
+	}
+	s.Undo(g.Address)
+	if again := take(t, s, web, 0); again != g.Address {
+		t.Errorf("given is %s: want %s, which was never on a wire", again, g.Address)
+	}
+	if got := drain(s, web, 0, true); len(got) != 4 || slices.Contains(got, g.Address) || slices.Contains(got, known) {
+		t.Errorf("given are %v: want the four others", got)
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatWasNotAskedForIsGivenBeforeWhatStillCools(t *testing.T) {
+	s := asking(t)
+	known := addr("10.0.0.6")
+	s.Asked(known)
+	s.Release(take(t, s, web, 0), web, 0, 0)
+	cooled := spacePool().Cooldown
+	if g, _ := s.Allocate(batch, Instant(cooled)-1, true); g.Address == known || !g.Probe {
+		t.Errorf("given is %+v: %s was another app's a moment ago", g, known)
+	}
+	if g, _ := s.Allocate(batch, Instant(cooled), true); g.Address != known || g.Probe {
+		t.Errorf("given is %+v: want %s, which has cooled", g, known)
+	}
+}
+
+func TestOnlyWhatAForeignHostHadIsAskedForAfterAQuarantine(t *testing.T) {
+	s := asking(t)
+	for _, a := range s.Unasked(100) {
+		s.Asked(a)
+	}
+	own, foreign := take(t, s, web, 0), take(t, s, web, 0)
+	s.Release(own, web, 0, time.Minute)
+	s.Suspect(foreign, 0, time.Minute)
+	s.Settle(time.Minute)
+	if got := s.Unasked(100); !slices.Equal(got, []netip.Addr{foreign}) {
+		t.Errorf("to be asked for are %v, want %s", got, foreign)
+	}
+	if g, _ := s.Allocate(web, time.Minute, false); g.Address != own || g.Source != Reused {
+		t.Errorf("the app got %+v, want %s again", g, own)
+	}
+	s = newSpace(t) // where nobody asks, the grant says that it is to be probed
+	s.Suspect(take(t, s, web, 0), 0, time.Minute)
+	s.Settle(time.Minute)
+	if got := s.Unasked(100); len(got) > 0 {
+		t.Errorf("to be asked for are %v where nobody is to ask", got)
 	}
 }
 
@@ -96,14 +144,17 @@ func TestAnAddressThatSomebodyOnTheWireHasRestsAndIsAskedForAgain(t *testing.T) 
 		}
 	}
 	s.Occupied(foreign, 0, time.Minute)
-	if given := drain(s, web, Instant(time.Second), true); len(given) != 5 || slices.Contains(given, foreign) {
+	if given := drain(s, web, time.Minute-1, true); len(given) != 5 || slices.Contains(given, foreign) {
 		t.Errorf("given are %v: want the five others", given)
 	}
 	if _, err := s.AllocateAddress(foreign); !errors.Is(err, ErrQuarantined) {
 		t.Errorf("asked for by name: %v", err)
 	}
-	s.Settle(Instant(2 * time.Minute))
-	if g, outcome := s.Allocate(web, Instant(2*time.Minute), true); outcome != Taken || g.Address != foreign || !g.Probe {
+	s.Settle(time.Minute)
+	if got := s.Unasked(1); !slices.Equal(got, []netip.Addr{foreign}) {
+		t.Errorf("to be asked for after its rest are %v", got)
+	}
+	if g, outcome := s.Allocate(web, time.Minute, true); outcome != Taken || g.Address != foreign || !g.Probe {
 		t.Errorf("after its rest it is %+v: want it to be asked for first", g)
 	}
 	if err := s.check(); err != nil {

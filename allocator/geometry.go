@@ -1,6 +1,9 @@
 package allocator
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // WithDefaults is p with defaults in place of zero block sizes, reuse and cooldown. A caller that accepts zero for reuse and
 // cooldown decodes into a Pool with defaults instead.
@@ -139,9 +142,7 @@ func (p *Pool) stateless(f Family) []Range {
 	}
 	cuts := p.unusable(f)
 	for _, s := range p.Stateful {
-		if FamilyOf(s.Addr()) == f {
-			cuts = append(cuts, rangeOf(s))
-		}
+		cuts = append(cuts, rangeOf(s))
 	}
 	return without(rangeOf(cidr), cuts)
 }
@@ -155,27 +156,17 @@ func (p *Pool) usable(f Family) []Range {
 	return without(rangeOf(cidr), p.unusable(f))
 }
 
-// unusable is what may not be given out of the CIDR of family f, which the pool has.
+// unusable is what may not be given out of the CIDR of family f, which the pool has. What is of the other family cuts nothing there.
 func (p *Pool) unusable(f Family) []Range {
 	whole := rangeOf(p.CIDR(f))
 	cuts := []Range{{whole.From, whole.From}}
 	if f == V4 {
 		cuts = append(cuts, Range{whole.To, whole.To})
 	}
-	if g := p.Gateway(f); g.IsValid() {
+	for _, g := range slices.Concat(p.Gateways, p.Former) {
 		cuts = append(cuts, Range{g, g})
 	}
-	for _, g := range p.Former {
-		if FamilyOf(g) == f {
-			cuts = append(cuts, Range{g, g})
-		}
-	}
-	for _, e := range p.Exclude {
-		if FamilyOf(e.From) == f {
-			cuts = append(cuts, e)
-		}
-	}
-	return cuts
+	return append(cuts, p.Exclude...)
 }
 
 func (p *Pool) blockBits(f Family) int {

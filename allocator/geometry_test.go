@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -23,17 +24,70 @@ func TestAPoolKnowsItsOwn(t *testing.T) {
 	if v4Only.CIDR(V6).IsValid() || v4Only.Gateway(V6).IsValid() || v4Only.UsableCount(V6) != 0 {
 		t.Error("a pool of IPv4 has something of IPv6")
 	}
-	for got, want := range map[any]any{
-		p.Prefix(addr("10.43.0.77")):      prefix("10.43.0.77/24"),
-		p.Prefix(addr("fd00:43::77")):     prefix("fd00:43::77/64"),
-		p.BlockOf(addr("10.43.0.77")):     prefix("10.43.0.64/28"),
-		p.BlockOf(addr("fd00:43::5:77")):  prefix("fd00:43::5:70/124"),
-		p.BlockOf(addr("10.44.0.1")):      netip.Prefix{},
-		v4Only.BlockOf(addr("fd00:43::")): netip.Prefix{},
-		p.Gateway(V6):                     addr("fd00:43::1"),
+	for _, c := range []struct{ got, want any }{
+		{p.Prefix(addr("10.43.0.77")), prefix("10.43.0.77/24")},
+		{p.Prefix(addr("fd00:43::77")), prefix("fd00:43::77/64")},
+		{p.BlockOf(addr("10.43.0.77")), prefix("10.43.0.64/28")},
+		{p.BlockOf(addr("fd00:43::5:77")), prefix("fd00:43::5:70/124")},
+		{p.BlockOf(addr("10.44.0.1")), netip.Prefix{}},
+		{v4Only.BlockOf(addr("fd00:43::")), netip.Prefix{}},
+		{p.Gateway(V6), addr("fd00:43::1")},
+		{p.Beyond(V4), false},
+		{v4Only.Beyond(V6), false},
+		{p.HasUsable(prefix("10.43.0.0/31")), false}, // network and gateway
+		{p.HasUsable(prefix("10.43.0.2/32")), true},
+		{p.HasUsable(prefix("10.43.0.4/30")), false}, // excluded, as are the next two
+		{p.HasUsable(prefix("10.43.0.8/30")), true},
+		{p.HasUsable(prefix("10.43.0.254/31")), true},
+		{p.HasUsable(prefix("10.43.0.255/32")), false},
+		{p.HasUsable(prefix("fd00:43::/120")), false},
+		{p.HasUsable(prefix("fd00:43::/119")), true},
 	} {
-		if got != want {
-			t.Errorf("got %v, want %v", got, want)
+		if c.got != c.want {
+			t.Errorf("got %v, want %v", c.got, c.want)
+		}
+	}
+}
+
+func TestAGatewayMakesADefaultRouteUnlessThePoolSaysNo(t *testing.T) {
+	yes, no := true, false
+	for _, c := range []struct {
+		said *bool
+		want bool
+	}{{nil, true}, {&yes, true}, {&no, false}} {
+		p := dual()
+		if p.Default = c.said; p.DefaultRoute() != c.want {
+			t.Errorf("default route is %t, want %t", p.DefaultRoute(), c.want)
+		}
+	}
+}
+
+func TestDefaultsTakeThePlaceOfWhatIsZeroAndOfNothingElse(t *testing.T) {
+	if p, want := (Pool{}).WithDefaults(), (Pool{
+		BlockSize: BlockSize{V4: DefaultBlockV4, V6: DefaultBlockV6}, Reuse: DefaultReuse, Cooldown: DefaultCooldown,
+	}); !reflect.DeepEqual(p, want) {
+		t.Errorf("got %+v, want %+v", p, want)
+	}
+	own := Pool{BlockSize: BlockSize{V4: 30, V6: 126}, Reuse: 1, Cooldown: 2}
+	if p := own.WithDefaults(); !reflect.DeepEqual(p, own) {
+		t.Errorf("got %+v, want %+v", p, own)
+	}
+}
+
+func TestCountsSaturate(t *testing.T) {
+	small, whole := Range{addr("fd00::"), addr("fd00::5")}, Range{addr("fd00::"), addr("fd00::ffff:ffff:ffff:ffff")}
+	for _, c := range []struct {
+		ranges []Range
+		want   uint64
+	}{
+		{[]Range{small}, 6},
+		{[]Range{whole}, math.MaxUint64},
+		{[]Range{{addr("fd00::"), addr("fd00:0:0:1::5")}}, math.MaxUint64},
+		{[]Range{small, small}, 12},
+		{[]Range{whole, small}, math.MaxUint64},
+	} {
+		if got := countUnits(c.ranges, 0); got != c.want {
+			t.Errorf("%v have %d addresses, want %d", c.ranges, got, c.want)
 		}
 	}
 }
@@ -113,6 +167,9 @@ func TestAMembersPositionIsItsOwn(t *testing.T) {
 			t.Errorf("%v was given %v and then %v", id, a, again)
 		}
 		positions[a] = true
+	}
+	if a, ok := p.PickStateful(V6, Identity{}, func(netip.Addr) bool { return false }); ok {
+		t.Errorf("given is %v of a family that the pool does not have", a)
 	}
 	if len(positions) < 3 {
 		t.Errorf("four members begin at %d positions", len(positions))

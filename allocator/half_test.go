@@ -61,6 +61,16 @@ func TestHalvesAreGivenUntilTheLastAddressIs(t *testing.T) {
 	}
 }
 
+func TestNoPartOfMoreThanLargestHalfIsGivenHoweverMuchIsSpare(t *testing.T) {
+	p := Pool{Name: "p", CIDRs: []netip.Prefix{prefix("10.0.0.0/16")}}.WithDefaults()
+	p.BlockSize.V4 = 22
+	s := NewSpace(&p, V4)
+	s.Add(prefix("10.0.4.0/22"), false)
+	if part, ok := s.Half(0, 0); !ok || 1<<(32-part.Bits()) != LargestHalf {
+		t.Errorf("%v is given, want %d addresses", part, LargestHalf)
+	}
+}
+
 func TestOnlyWhatNobodyHereWaitsForIsGiven(t *testing.T) {
 	for keep, want := range map[int]string{0: "10.0.0.0/30", 2: "10.0.0.0/30", 3: "10.0.0.2/32", 5: "10.0.0.2/32"} {
 		s := newSpace(t) // .2 to .7

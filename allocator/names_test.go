@@ -1,8 +1,10 @@
 package allocator
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestANameThatNoKeyCouldHoldIsRefused(t *testing.T) {
@@ -24,6 +26,55 @@ func TestANameThatNoKeyCouldHoldIsRefused(t *testing.T) {
 		if err := ValidName("network", name); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestEveryNameOfAnAttachmentAndOfAnIdentityIsValidated(t *testing.T) {
+	for words, err := range map[string]error{
+		"container ID is missing":   Attachment{"net", "", "eth0"}.Validate(),
+		"interface name is missing": Attachment{"net", "c", ""}.Validate(),
+		"namespace is missing":      Identity{"", "app", "app-0", "net", "eth0"}.Validate(),
+		"app is missing":            Identity{"ns", "", "app-0", "net", "eth0"}.Validate(),
+		"member is missing":         Identity{"ns", "app", "", "net", "eth0"}.Validate(),
+		`interface name "a/b"`:      Identity{"ns", "app", "app-0", "net", "a/b"}.Validate(),
+	} {
+		if err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("got error %v, want one with %q", err, words)
+		}
+	}
+}
+
+func TestNamesAreWrittenForPeople(t *testing.T) {
+	for _, c := range []struct {
+		name fmt.Stringer
+		want string
+	}{
+		{Attachment{"net", "c1", "eth0"}, "net/c1/eth0"},
+		{App{"shop", "web"}, "shop/web"},
+		{App{}, ""},
+		{Identity{"shop", "db", "db-0", "net", "eth0"}, "shop/db/db-0"},
+		{Workload{Namespace: "shop", Name: "web-1"}, "shop/web-1"},
+		{Workload{Name: "web-1"}, "web-1"},
+		{Workload{Namespace: "shop"}, ""},
+		{Duration(90 * time.Second), "1m30s"},
+	} {
+		if got := c.name.String(); got != c.want {
+			t.Errorf("%#v is written %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestADurationIsReadAsItIsWritten(t *testing.T) {
+	text, err := Duration(90 * time.Minute).MarshalText()
+	if err != nil || string(text) != "1h30m0s" {
+		t.Errorf("written is %q, error %v", text, err)
+	}
+	var d Duration
+	if err := d.UnmarshalText(text); err != nil || d != Duration(90*time.Minute) {
+		t.Errorf("read is %s, error %v", d, err)
+	}
+	if err := d.UnmarshalText([]byte("5 minutes")); err == nil || d != Duration(90*time.Minute) {
+		t.Errorf("a wrong one is read as %s, error %v", d, err)
 	}
 }
 

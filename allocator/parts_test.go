@@ -106,3 +106,48 @@ func TestWhatIsNoPartOfABlockIsNeitherAddedNorDropped(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsOwnedIsKnownByItsBlocks(t *testing.T) {
+	s := newSpace(t)
+	if got := s.Blocks(); !slices.Equal(got, []netip.Prefix{prefix("10.0.0.0/28")}) || !s.OwnsAny() {
+		t.Errorf("blocks are %v", got)
+	}
+	if got := s.BlockOf(addr("10.0.0.20")); got != prefix("10.0.0.16/28") {
+		t.Errorf("10.0.0.20 lies in %v", got)
+	}
+	s.Drop(prefix("10.0.0.0/29"))
+	if got := s.Blocks(); len(got) > 0 || s.OwnsAny() {
+		t.Errorf("blocks are %v of a space that owns nothing", got)
+	}
+}
+
+func TestBlocksThatHaveGoneLeaveNoRoomBehind(t *testing.T) {
+	s := newSpace(t)
+	for range 10 {
+		s.Drop(prefix("10.0.0.0/28"))
+		s.Add(prefix("10.0.0.16/28"), false)
+		s.Drop(prefix("10.0.0.16/28"))
+		s.Add(prefix("10.0.0.0/28"), false)
+	}
+	if len(s.chunks) != 1 {
+		t.Errorf("there is room for %d blocks, and at no time there were more than one", len(s.chunks))
+	}
+}
+
+func TestEveryCallWithATimeEndsTheQuarantinesThatAreOver(t *testing.T) {
+	for name, call := range map[string]func(s *Space, held netip.Addr, now Instant){
+		"Allocate": func(s *Space, _ netip.Addr, now Instant) { s.Allocate(web, now, false) },
+		"Release":  func(s *Space, held netip.Addr, now Instant) { s.Release(held, web, now, 0) },
+		"Suspect":  func(s *Space, held netip.Addr, now Instant) { s.Suspect(held, now, time.Hour) },
+		"Idle":     func(s *Space, _ netip.Addr, now Instant) { s.Idle(now) },
+		"Half":     func(s *Space, _ netip.Addr, now Instant) { s.Half(now, 0) },
+	} {
+		s := newSpace(t)
+		rests, held := take(t, s, web, 0), take(t, s, web, 0)
+		s.Release(rests, web, 0, time.Minute)
+		call(s, held, time.Minute)
+		if at, rest := s.Rest(); rest && at <= time.Minute {
+			t.Errorf("%s: a quarantine that ended at %s goes on", name, at)
+		}
+	}
+}

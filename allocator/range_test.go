@@ -28,6 +28,7 @@ func TestARangeIsReadAndWritten(t *testing.T) {
 		{"0.0.0.0/0", "0.0.0.0", "255.255.255.255", "0.0.0.0/0"},
 		{"fd00::1", "fd00::1", "fd00::1", "fd00::1"},
 		{"fd00::-fd00::ffff", "fd00::", "fd00::ffff", "fd00::/112"},
+		{"::/80", "::", "::ffff:ffff:ffff", "::/80"},
 		{"fd00::/8", "fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fd00::/8"},
 	} {
 		var r Range
@@ -45,6 +46,7 @@ func TestAWrongRangeIsRefusedWithWordsThatHelp(t *testing.T) {
 	for text, words := range map[string]string{
 		"":                        "unable to parse",
 		"10.42.0.300":             "10.42.0.300",
+		"x-fd00::1":               `"x"`,
 		"10.42.0.7-":              "unable to parse",
 		"10.42.0.9-10.42.0.7":     "want 10.42.0.7-10.42.0.9",
 		"10.42.0.9-fd00::1":       "different families",

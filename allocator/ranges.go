@@ -42,8 +42,8 @@ func without(whole Range, cuts []Range) []Range {
 
 // within reports whether one of ranges, which are in order and apart, contains a.
 func within(ranges []Range, a netip.Addr) bool {
-	i, found := slices.BinarySearchFunc(ranges, a, func(s Range, a netip.Addr) int { return s.To.Compare(a) })
-	return found || i < len(ranges) && ranges[i].Contains(a)
+	i, _ := slices.BinarySearchFunc(ranges, a, func(s Range, a netip.Addr) int { return s.To.Compare(a) })
+	return i < len(ranges) && ranges[i].Contains(a)
 }
 
 // units counts the aligned groups of 2^host addresses that r touches; it saturates.

@@ -104,11 +104,7 @@ func (s *Space) find(a netip.Addr) int32 {
 
 // chunkOf is the chunk of a's block, or nowhere if the node owns nothing of it.
 func (s *Space) chunkOf(a netip.Addr) int32 {
-	block, err := a.Prefix(s.bits)
-	if err != nil {
-		return nowhere
-	}
-	if n, found := s.blocks[block.Addr()]; found {
+	if n, found := s.blocks[s.BlockOf(a).Addr()]; found {
 		return n
 	}
 	return nowhere

@@ -34,7 +34,24 @@ func dual() Pool {
 }
 
 func TestAGoodPoolIsValid(t *testing.T) {
-	for _, p := range []Pool{smallest(), dual()} {
+	for _, change := range []func(*Pool){
+		func(p *Pool) { *p = smallest() },
+		func(*Pool) {},
+		func(p *Pool) { *p = smallest(); p.MTU = 576 },
+		func(p *Pool) { p.MTU = 1280 },
+		func(p *Pool) { p.MTU = 65535 },
+		func(p *Pool) { p.Reuse, p.Cooldown, p.Retain = MaxTime, 0, MaxTime },
+		func(p *Pool) { p.Gateways[1] = addr("fd00:43::ffff:ffff:ffff:ffff") }, // IPv6 has no broadcast
+		func(p *Pool) { p.Stateful[0] = p.CIDRs[0] },
+		func(p *Pool) { p.Gateways, p.Routes = nil, p.Routes[1:] }, // its via is a router without being a gateway
+		func(p *Pool) { *p = smallest(); p.BlockSize.V4, p.Stateful = 16, nil },
+		func(p *Pool) {
+			*p = smallest()
+			p.CIDRs[0], p.BlockSize.V4, p.Stateful = prefix("10.42.0.0/30"), 30, nil
+		},
+	} {
+		p := dual()
+		change(&p)
 		if err := p.Validate(); err != nil {
 			t.Error(err)
 		}
@@ -80,9 +97,15 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`stateful range 10.43.0.8/28 has bits beyond its length: want 10.43.0.0/28`, func(p *Pool) { p.Stateful[0] = prefix("10.43.0.8/28") }},
 		{`stateful range 10.44.0.0/28 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.44.0.0/28") }},
 		{`stateful range 10.0.0.0/8 lies outside`, func(p *Pool) { p.Stateful[0] = prefix("10.0.0.0/8") }},
+		{`stateful range 10.42.0.0/15 lies outside`,
+			func(p *Pool) { *p = smallest(); p.Stateful[0] = prefix("10.42.0.0/15") }},
 		{`10.43.0.0/26 and 10.43.0.16/28 overlap`, func(p *Pool) { p.Stateful[1] = prefix("10.43.0.16/28") }},
 		{`exclude 10.43.0.250-10.43.1.5 lies outside`, func(p *Pool) { p.Exclude[0] = ranged("10.43.0.250-10.43.1.5") }},
+		{`exclude 10.42.255.0-10.43.0.5 lies outside`, func(p *Pool) { p.Exclude[0] = ranged("10.42.255.0-10.43.0.5") }},
 		{`exclude holds an empty range`, func(p *Pool) { p.Exclude[0] = Range{} }},
+		{`exclude holds an empty range`, func(p *Pool) { p.Exclude[0] = Range{From: addr("10.43.0.4")} }},
+		{`exclude holds an empty range`, func(p *Pool) { p.Exclude[0] = Range{To: addr("10.43.0.4")} }},
+		{`want its first address`, func(p *Pool) { p.Exclude[0] = Range{addr("10.43.0.4"), addr("fd00:43::4")} }},
 		{`want its first address`, func(p *Pool) { p.Exclude[0] = Range{addr("10.43.0.9"), addr("10.43.0.4")} }},
 		{`route 192.168.0.0/16 is there twice`, func(p *Pool) { p.Routes[1] = p.Routes[0] }},
 		{`route 192.168.1.1/16 has bits`, func(p *Pool) { p.Routes[0].To = prefix("192.168.1.1/16") }},
@@ -96,6 +119,9 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`mtu -1`, func(p *Pool) { p.MTU = -1 }},
 		{`dns nameserver "ns1": want an address`, func(p *Pool) { p.DNS.Nameservers = []string{"ns1"} }},
 		{`dns "a\nnameserver 6.6.6.6"`, func(p *Pool) { p.DNS.Domain = "a\nnameserver 6.6.6.6" }},
+		{`dns "a\x7f": want no space`, func(p *Pool) { p.DNS.Search = []string{"a\x7f"} }},
+		{`dns "a b": want no space`, func(p *Pool) { p.DNS.Options = []string{"a b"} }},
+		{`reuse 876000h0m1s: want 876000h0m0s at most`, func(p *Pool) { p.Reuse = MaxTime + Duration(time.Second) }},
 		{`reuse -1s: want 0s or more`, func(p *Pool) { p.Reuse = Duration(-time.Second) }},
 		{`cooldown -1s`, func(p *Pool) { p.Cooldown = Duration(-time.Second) }},
 		{`retain -1s`, func(p *Pool) { p.Retain = Duration(-time.Second) }},
