@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,9 +63,7 @@ func TestWhatEtcdRefusesStandsAsAFindingUntilItIsRepairedWithoutARestart(t *test
 	_, err := admin.UserRevokeRole(t.Context(), "berth", "berth")
 	check(t, err)
 	r.until("the finding is there", func() bool { return len(r.refusals()) > 0 })
-	answer := httptest.NewRecorder()
-	r.agent.web.WriteReady(answer, true)
-	if body := answer.Body.String(); !strings.Contains(body, "etcd-access") || !strings.Contains(body, "permission denied") ||
+	if _, body := r.readyz(); !strings.Contains(body, "etcd-access") || !strings.Contains(body, "permission denied") ||
 		!strings.Contains(body, "docs/etcd.md") {
 		t.Errorf("/readyz says %q, want what is refused, why, and what to do", body)
 	}

@@ -106,10 +106,11 @@ func TestARepeatedAddAsksForTheSameRightSessionAndSettlingAsTheFirst(t *testing.
 	r.add(plain)
 	r.add(member)
 	r.until("it is published", func() bool { return r.agent.backlog.Len() == 0 })
-	session, adds := r.uncommitted(member)
+	add := r.onTheWay(member)
 	r.regain()
-	if err := r.agent.attacher.Commit(session, adds); err == nil {
-		t.Error("a repeated ADD commits by a session that is over")
+	add.anew() // it does not commit by a session that is over
+	if response := add.end(nil); response.Error != nil {
+		t.Fatal(response.Error)
 	}
 	r.etcd.Stop() // else the next proof brings the right back
 	r.agent.Rights.Limit(0, 0)

@@ -69,11 +69,11 @@ func TestMetricsAndReadinessAreServed(t *testing.T) {
 		`berth_attachments{class="stateless"} 1`, `berth_requests_total{result="ok",verb="insert"} 1`, `berth_isolated_containers 0`,
 	} {
 		r.until("/metrics has "+series, func() bool { // a request is counted after its answer
-			code, body := get(t, "http://"+r.agent.web.At().String()+"/metrics")
+			code, body := get(t, "http://"+r.webAddress()+"/metrics")
 			return code == 200 && strings.Contains(body, series)
 		})
 	}
-	if code, body := get(t, "http://"+r.agent.web.At().String()+"/readyz"); code != 200 {
+	if code, body := r.readyz(); code != 200 {
 		t.Errorf("readyz: %d %s", code, body)
 	}
 }

@@ -99,7 +99,7 @@ func (r *rig) refused(code int, set ...wire.Container) *wire.Error {
 	return refusal
 }
 
-func get(t *testing.T, url string) (int, string) {
+func get(t testing.TB, url string) (int, string) {
 	t.Helper()
 	response, err := http.Get(url)
 	check(t, err)

@@ -90,11 +90,11 @@ func TestAnAddressThatStillRestsIsWaitedForAlsoWhileEtcdIsAway(t *testing.T) {
 	}
 	k := addresses.SpaceKey{Pool: "small", Family: allocator.V4}
 	r.add(plain("first"))
-	r.until("the next block is claimed ahead of need", func() bool { return r.agent.addresses.Pools.Counts(k).Free > 8 })
+	r.until("the next block is claimed ahead of need", func() bool { return r.counts(k).Free > 8 })
 	r.etcd.Stop()
 	defer r.startEtcd()
 	last := plain("last")
-	for i := 0; r.agent.addresses.Pools.Counts(k).Free > 1; i++ {
+	for i := 0; r.counts(k).Free > 1; i++ {
 		r.add(plain(fmt.Sprint(i)))
 	}
 	addr := r.add(last)

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -28,10 +27,8 @@ func TestAFindingIsShownByTheNodesStatusUntilItEnds(t *testing.T) {
 func TestReadyzNamesWhatIsWrongAndStaysReady(t *testing.T) {
 	r := newRig(t)
 	r.agent.Findings.Set("test-kind", "berth0", "somebody deleted it", "nothing: it is made anew")
-	answer := httptest.NewRecorder()
-	r.agent.web.WriteReady(answer, true)
-	if answer.Code != http.StatusOK ||
-		!strings.Contains(answer.Body.String(), "test-kind berth0: somebody deleted it; nothing: it is made anew") {
-		t.Errorf("/readyz answers %d %q, want 200 with the finding and what to do", answer.Code, answer.Body)
+	if code, body := r.readyz(); code != http.StatusOK ||
+		!strings.Contains(body, "test-kind berth0: somebody deleted it; nothing: it is made anew") {
+		t.Errorf("/readyz answers %d %q, want 200 with the finding and what to do", code, body)
 	}
 }

@@ -2,8 +2,8 @@ package agent
 
 import (
 	"testing"
+	"time"
 
-	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
@@ -76,6 +76,6 @@ func TestGarbageCollectionSparesTheValidTheYoungAndOtherNetworks(t *testing.T) {
 func age(t *testing.T, r *rig, id string) {
 	t.Helper()
 	old := *r.agent.Journal.Get(allocator.Attachment{Network: "net", Container: id, Interface: "eth0"})
-	old.Answered -= 2 * attach.Young
+	old.Answered -= 2 * time.Minute
 	check(t, r.agent.Journal.Hold(&old))
 }

@@ -57,7 +57,7 @@ func BenchmarkANodeSettlesItsParts(b *testing.B) {
 			}
 		})
 		r.agent.addresses.SettleParts(blocks, 1, nil)
-		if c := r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "crowded", Family: allocator.V4}); c.Held != 64*128 || c.Free > 0 {
+		if c := r.counts(addresses.SpaceKey{Pool: "crowded", Family: allocator.V4}); c.Held != 64*128 || c.Free > 0 {
 			b.Fatalf("after settling %+v", c)
 		}
 	}

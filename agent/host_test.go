@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
-	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -43,7 +43,7 @@ func link(t *testing.T, name string) netlink.Link {
 
 func TestWhatDisappearsUnderContainersIsReportedAndPutBack(t *testing.T) {
 	r := newRig(t)
-	r.patience = 3 * host.MaxPause // where this comes upon that without a pause, the host is looked at ever less often
+	r.patience = 3 * time.Minute // where this comes upon that without a pause, the host is looked at ever less often
 	c := r.stateless("a", "")
 	c.IPMasq = true
 	r.add(c)
@@ -186,7 +186,7 @@ func TestAContainerThatWasRearrangedLagsWithTheReasonAndIsTriedOnce(t *testing.T
 	if mtu := link(t, port).Attrs().MTU; mtu != before {
 		t.Errorf("half of it was done: the port has MTU %d, it was %d", mtu, before)
 	}
-	if n := r.agent.updater.Lagging.Rearranged.Count(); n != 1 {
+	if n := r.agent.updater.Status().RemakeCount; n != 1 {
 		t.Errorf("%d containers are known not to be reached", n)
 	}
 }

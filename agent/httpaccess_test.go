@@ -31,7 +31,7 @@ func (r *rig) reach(client *http.Client, path string, header ...string) (status 
 	if r.access.Cert != "" {
 		scheme = "https"
 	}
-	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, scheme+"://"+r.agent.web.At().String()+path, nil)
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, scheme+"://"+r.webAddress()+path, nil)
 	check(r.t, err)
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
@@ -166,7 +166,7 @@ func TestOverHTTPParametersAreCheckedAndErrorsAreJSON(t *testing.T) {
 		status, body := r.reach(http.DefaultClient, path)
 		refusedInJSON(t, status, want, body)
 	}
-	response, err := http.Post("http://"+r.agent.web.At().String()+"/v1/version", "", nil)
+	response, err := http.Post("http://"+r.webAddress()+"/v1/version", "", nil)
 	check(t, err)
 	body, err := io.ReadAll(response.Body)
 	check(t, err)
@@ -250,7 +250,7 @@ func (c *ca) client(name string) *http.Client {
 
 func TestAHeaderThatIsTooLongIsRefused(t *testing.T) {
 	r := newRig(t)
-	conn, err := net.Dial("tcp", r.agent.web.At().String())
+	conn, err := net.Dial("tcp", r.webAddress())
 	check(t, err)
 	defer conn.Close()
 	check(t, conn.SetDeadline(time.Now().Add(time.Minute)))

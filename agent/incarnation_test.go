@@ -98,8 +98,8 @@ func TestWhatWasLearnedInAFormerIncarnationOfEtcdIsForgotten(t *testing.T) {
 	r.foreign()
 	standing, err := a.keeper.Handshake(t.Context())
 	check(t, err)
-	if _, known := a.addresses.Blocks.At(block.ID()); known || a.Config().Revision != 0 || a.Absences.LongestRight(allocator.Stateful) != 0 ||
-		a.updater.Lagging.Revision() != 0 {
+	if _, known := a.addresses.Blocks.Of(&pool, block.Prefix.Addr()); known || a.Config().Revision != 0 ||
+		a.LongestRights()[allocator.Stateful] >= time.Hour || a.updater.Lagging.Revision() != 0 {
 		t.Errorf("at %+v it still builds upon a block, a configuration, a node or a status of before", standing)
 	}
 	if left := a.keeper.RecoveryLeft(standing); left < 2*time.Hour || a.keeper.Recovery.Longest[allocator.Stateful] < time.Hour {
@@ -118,7 +118,7 @@ func TestABlockThatWasClaimedInAFormerIncarnationOfEtcdIsNotTakenInWhereItsAnswe
 	if err := a.addresses.Own(own, got); !errors.Is(err, node.ErrSuperseded) {
 		t.Errorf("it is taken in: %v", err)
 	}
-	if _, known := a.addresses.Blocks.At(got.ID()); known {
+	if _, known := a.addresses.Blocks.Of(&pool, block.Addr()); known {
 		t.Error("by its revision no word of this life would count")
 	}
 }

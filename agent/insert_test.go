@@ -118,7 +118,7 @@ func TestAnAddressThatStillRestsIsWaitedFor(t *testing.T) {
 	other := r.add(second)
 	r.refused(wire.CodeTryAgain, plain("c")) // nothing rests: no wait
 	r.del(first)
-	if c := r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "small", Family: allocator.V4}); c.Quarantined != 1 {
+	if c := r.counts(addresses.SpaceKey{Pool: "small", Family: allocator.V4}); c.Quarantined != 1 {
 		t.Errorf("after a DEL in the IPAM role %+v: want one that rests", c)
 	}
 	if got := r.add(plain("d")); got != addr {

@@ -1,18 +1,23 @@
 package agent
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 
 	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/netops"
 )
 
-// An interleaved kernel is the host's, at whose side something is done just before a port is opened, as another goroutine may.
+// An interleaved kernel is the host's, at whose side something is done just before a port is opened, or when one was made, as
+// another goroutine may.
 type interleaved struct {
 	node.Kernel
-	beforeJoin atomic.Pointer[func()] // done once
+	beforeJoin  atomic.Pointer[func()]       // done once
+	afterAttach atomic.Pointer[func() error] // done once
 }
 
 func (k *interleaved) Join(port, class string) error {
@@ -22,37 +27,93 @@ func (k *interleaved) Join(port, class string) error {
 	return k.Kernel.Join(port, class)
 }
 
-// interleave restarts the agent on such a kernel.
-func (r *rig) interleave() *interleaved {
+func (k *interleaved) Attach(p netops.Port) (netops.Attached, error) {
+	made, err := k.Kernel.Attach(p)
+	if do := k.afterAttach.Swap(nil); do != nil && err == nil {
+		err = (*do)()
+	}
+	return made, err
+}
+
+// An onTheWay ADD has its address and its interface, and waits in the kernel before its commit. Entry is what the journal has of
+// its attachment then.
+type onTheWay struct {
+	*journal.Entry
+	r     *rig
+	c     wire.Container
+	made  chan struct{}
+	goes  chan error
+	ended chan *wire.Response
+}
+
+// onTheWay begins an ADD, and holds it before its commit.
+func (r *rig) onTheWay(c wire.Container) *onTheWay {
 	r.t.Helper()
-	r.stop()
-	r.open()
-	k := &interleaved{Kernel: r.agent.Kernel()}
-	r.agent.UseKernel(k)
-	r.run()
-	r.until("the agent is ready", func() bool { return r.agent.reporter.NotReady() == nil })
-	return k
+	w := &onTheWay{r: r, c: c, made: make(chan struct{}), goes: make(chan error), ended: make(chan *wire.Response, 1)}
+	w.hold()
+	go func() {
+		response, _ := r.ask(wire.Insert, c)
+		w.ended <- response
+	}()
+	w.await()
+	return w
+}
+
+func (w *onTheWay) hold() {
+	do := func() error { w.made <- struct{}{}; return <-w.goes }
+	w.r.kernel.afterAttach.Store(&do)
+}
+
+func (w *onTheWay) await() {
+	w.r.t.Helper()
+	select {
+	case <-w.made:
+		w.Entry = w.r.agent.Journal.Get(attachmentOf(w.c))
+	case response := <-w.ended:
+		w.r.t.Fatalf("the ADD of %s has ended: %+v", w.c.ID, response)
+	}
+}
+
+// anew has its commit refused, so that it begins anew, and holds it again before the next one. It fails where the ADD is answered.
+func (w *onTheWay) anew() {
+	w.r.t.Helper()
+	w.hold()
+	w.goes <- nil
+	w.await()
+}
+
+// end lets it go on, after an error of the kernel if there is one, and returns what is answered.
+func (w *onTheWay) end(err error) *wire.Response {
+	w.goes <- err
+	return <-w.ended
+}
+
+// undone ends it by an error of the kernel, after which nothing is left of it.
+func (w *onTheWay) undone() {
+	w.r.t.Helper()
+	if response := w.end(errors.New("no more links")); response.Error == nil {
+		w.r.t.Errorf("an ADD that the kernel refuses is answered: %+v", response)
+	}
+	w.r.empty()
 }
 
 func TestAnIsolationThatComesWhileAPortIsOpenedIsSeen(t *testing.T) {
 	r := newRig(t)
-	k := r.interleave()
-	session, adds := r.chosen("a")
+	add := r.onTheWay(r.stateless("a", "web"))
+	var isolated atomic.Bool
 	isolate := func() {
-		r.agent.isolator.Isolate(adds[0].Attachment, isolation.LostFor(adds[0].Entry, "its address is another's by now"))
+		r.agent.isolator.Isolate(add.Attachment, isolation.LostFor(add.Entry, "its address is another's by now"))
+		isolated.Store(r.agent.Journal.Isolation(add.Attachment) != nil)
 	}
-	k.beforeJoin.Store(&isolate)
-	if err := r.agent.attacher.Commit(session, adds); err == nil {
-		t.Error("it is answered with an address that is another's")
-	}
-	if k.beforeJoin.Load() != nil || r.agent.Journal.Isolation(adds[0].Attachment) == nil {
+	r.kernel.beforeJoin.Store(&isolate)
+	add.anew() // it is not answered with an address that is another's
+	if !isolated.Load() {
 		t.Fatal("it was not isolated while its port was opened")
 	}
-	if r.passes(adds[0].Entry.Wiring.Port) {
-		t.Error("it is isolated, and its port passes")
+	if r.passes(add.Wiring.Port) {
+		t.Error("it was isolated, and its port passes")
 	}
-	r.agent.attacher.Undo(adds[0])
-	r.empty()
+	add.undone()
 }
 
 func TestAnAttachmentDoesNotLoseWhatItsFormerLifeHasLost(t *testing.T) {
@@ -88,13 +149,15 @@ func TestALossThatHasEndedBeforeItIsWrittenCutsNobody(t *testing.T) {
 		t.Errorf("it is isolated: %v, passes: %v", r.agent.Journal.Isolation(e.Attachment), r.passes(e.Wiring.Port))
 	}
 	// An ADD that is not answered yet does not pass by it.
-	session, adds := r.chosen("b")
-	r.agent.isolator.Isolate(adds[0].Attachment, once())
-	if r.passes(adds[0].Entry.Wiring.Port) {
+	add := r.onTheWay(r.stateless("b", "web"))
+	r.agent.isolator.Isolate(add.Attachment, once())
+	if r.passes(add.Wiring.Port) {
 		t.Error("it passes before its ADD is answered")
 	}
-	check(t, r.agent.attacher.Commit(session, adds))
-	if !r.passes(adds[0].Entry.Wiring.Port) {
+	if response := add.end(nil); response.Error != nil {
+		t.Fatal(response.Error)
+	}
+	if !r.passes(add.Wiring.Port) {
 		t.Error("it is answered and does not pass")
 	}
 }
@@ -119,16 +182,13 @@ func TestALossIsLookedAtAgainWhereItsEntryHasChangedMeanwhile(t *testing.T) {
 
 func TestAPortThatIsIsolatedIsNotOpenedForAMoment(t *testing.T) {
 	r := newRig(t)
-	k := r.interleave()
-	session, adds := r.chosen("a")
-	r.agent.isolator.Isolate(adds[0].Attachment, isolation.LostFor(adds[0].Entry, "its address is another's by now"))
+	add := r.onTheWay(r.stateless("a", "web"))
+	r.agent.isolator.Isolate(add.Attachment, isolation.LostFor(add.Entry, "its address is another's by now"))
 	opened := func() {}
-	k.beforeJoin.Store(&opened)
-	if err := r.agent.attacher.Commit(session, adds); err == nil {
-		t.Error("it is answered with an address that is another's")
+	r.kernel.beforeJoin.Store(&opened)
+	add.anew() // it is not answered with an address that is another's
+	if r.kernel.beforeJoin.Swap(nil) == nil {
+		t.Error("its port was opened, though it was isolated before")
 	}
-	if k.beforeJoin.Load() == nil {
-		t.Error("its port was opened")
-	}
-	r.agent.attacher.Undo(adds[0])
+	add.undone()
 }

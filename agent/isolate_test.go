@@ -1,11 +1,9 @@
 package agent
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/berth-ipam/berth/agent/isolation"
-	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -19,16 +17,13 @@ func (r *rig) passes(port string) bool {
 
 func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T) {
 	r := newRig(t)
-	session, adds := r.chosen("a")
-	r.agent.isolator.Isolate(adds[0].Attachment, isolation.LostFor(adds[0].Entry, "its address is another's by now"))
-	if err := r.agent.attacher.Commit(session, adds); err == nil {
-		t.Error("it is answered with an address that is another's")
-	}
-	if r.passes(adds[0].Entry.Wiring.Port) {
+	add := r.onTheWay(r.stateless("a", "web"))
+	r.agent.isolator.Isolate(add.Attachment, isolation.LostFor(add.Entry, "its address is another's by now"))
+	add.anew() // it is not answered with an address that is another's
+	if r.passes(add.Wiring.Port) {
 		t.Error("its port passes")
 	}
-	r.agent.attacher.Undo(adds[0])
-	r.empty()
+	add.undone()
 	if n := r.agent.Journal.Isolated(); n != 0 {
 		t.Errorf("%d are isolated: nobody would ever say that they are gone", n)
 	}
@@ -36,19 +31,18 @@ func TestAnAddWhoseAddressIsLostOnTheWayIsNotAnsweredAndDoesNotPass(t *testing.T
 
 func TestAnAddThatChoseOutOfABlockWhichIsAnothersByNowBeginsAnew(t *testing.T) {
 	r := newRig(t)
-	session, adds := r.chosen("a")
-	addr := adds[0].Entry.Addresses[0]
-	block, ok := r.agent.addresses.Blocks.Of(adds[0].Pool, addr)
+	add := r.onTheWay(r.stateless("a", "web"))
+	pool, _, err := r.agent.Pool(add.Pool)
+	check(t, err)
+	block, ok := r.agent.addresses.Blocks.Of(pool, add.Addresses[0])
 	if !ok {
 		t.Fatal("its block is not known")
 	}
 	block.Parts = []record.Part{{Prefix: block.Prefix, Owner: "n2"}}
 	block.Revision = 1 << 40
 	r.agent.addresses.Blocks.Put(block) // the view is news first; the allocator and who is isolated follow
-	if err := r.agent.attacher.Commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
-		t.Errorf("commit of %s, which is n2's: %v", addr, err)
-	}
-	r.agent.attacher.Undo(adds[0])
+	add.anew()
+	add.undone()
 }
 
 func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/berth-ipam/berth/agent/machine"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
@@ -17,6 +16,9 @@ import (
 )
 
 // gives gives this host an address, and takes it off when the test ends.
+// machineHeld is the kind of the finding that an address of this machine is held by another.
+const machineHeld = "machine-address-held"
+
 func (r *rig) gives(address string) (takeOff func()) {
 	r.t.Helper()
 	link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "own0"}}
@@ -76,7 +78,7 @@ func TestAnAddressThatAContainerHasIsTheHostsOwnWhenTheContainerIsGone(t *testin
 	a := r.add(r.tiny("a"))
 	r.gives(a.String() + "/32")
 	r.until("it is told who has it", func() bool {
-		text := r.finding(machine.MachineHeld, a.String())
+		text := r.finding(machineHeld, a.String())
 		return strings.Contains(text, "own0") && strings.Contains(text, "/a/eth0 on this node") && strings.Contains(text, "n1")
 	})
 	if r.own("n1", a.String())() || r.isolations() > 0 {
@@ -84,7 +86,7 @@ func TestAnAddressThatAContainerHasIsTheHostsOwnWhenTheContainerIsGone(t *testin
 	}
 	r.del(r.tiny("a"))
 	r.until("it is the node's own", r.own("n1", a.String()))
-	r.until("nothing is wrong any more", func() bool { return r.finding(machine.MachineHeld, a.String()) == "" })
+	r.until("nothing is wrong any more", func() bool { return r.finding(machineHeld, a.String()) == "" })
 }
 
 func TestAnotherNodesPartGivesUpTheAddressThatThisHostHas(t *testing.T) {
@@ -95,12 +97,12 @@ func TestAnotherNodesPartGivesUpTheAddressThatThisHostHas(t *testing.T) {
 	if !slices.Equal(d.Machine, []netip.Addr{netip.MustParseAddr("10.7.0.5")}) {
 		t.Fatalf("the demand is %+v", d)
 	}
-	if text := r.finding(machine.MachineHeld, "10.7.0.5"); !strings.Contains(text, "n2") {
+	if text := r.finding(machineHeld, "10.7.0.5"); !strings.Contains(text, "n2") {
 		t.Errorf("the finding is %q", text)
 	}
 	_, err := block.Transfer(t.Context(), n2, b, netip.MustParsePrefix("10.7.0.5/32"), d)
 	check(t, err)
-	r.until("nothing is wrong any more", func() bool { return r.finding(machine.MachineHeld, "10.7.0.5") == "" })
+	r.until("nothing is wrong any more", func() bool { return r.finding(machineHeld, "10.7.0.5") == "" })
 	r.undemanded()
 	if !r.own("n1", "10.7.0.5")() {
 		t.Errorf("the block is %+v", r.block())
@@ -196,6 +198,6 @@ func TestWhoHasAnAddressOfThisHostOnAnotherNodeIsNamed(t *testing.T) {
 	check(t, rollout.Publish(t.Context(), n2, rollout.Batch{Blocks: []record.Block{claim()}, Set: []record.Assignment{held}}))
 	r.gives("10.7.0.5/32")
 	r.until("it is told who has it", func() bool {
-		return strings.Contains(r.finding(machine.MachineHeld, "10.7.0.5"), "container berth/there/eth0 on node n2")
+		return strings.Contains(r.finding(machineHeld, "10.7.0.5"), "container berth/there/eth0 on node n2")
 	})
 }

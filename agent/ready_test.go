@@ -1,9 +1,9 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -98,11 +98,10 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 	check(t, err)
 	a.Configure(config)
 	a.Ready()
-	readyz := func() (int, string) {
-		w := httptest.NewRecorder()
-		a.web.WriteReady(w, true)
-		return w.Code, w.Body.String()
-	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- a.web.Serve(ctx) }()
+	defer func() { stop(); check(t, <-served) }()
 	for _, c := range []struct {
 		ago, session, addressLease time.Duration
 		says                       string
@@ -115,7 +114,7 @@ func TestStatusAndReadyzSayWhichClassHasNotBeenServedForLong(t *testing.T) {
 		a.Rights = session.NewRights(clock.Boottime)
 		a.Rights.Prove(clock.Boottime()-c.ago, c.session, c.addressLease)
 		err := a.reporter.StatusOf(t.Context(), &wire.Request{Operation: wire.Status})
-		code, body := readyz()
+		code, body := r.readyz()
 		if c.says == "" {
 			if err != nil || code != http.StatusOK {
 				t.Errorf("proven %s ago: STATUS says %v, /readyz %d %s", c.ago, err, code, body)
@@ -143,10 +142,8 @@ func TestAConfigurationThatCannotBeReadIsReportedByStatusAndReadyz(t *testing.T)
 	if why := r.status("default", wire.Interface); !strings.Contains(why, "no answer makes sense") {
 		t.Errorf("STATUS says %q", why)
 	}
-	w := httptest.NewRecorder()
-	r.agent.web.WriteReady(w, true)
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "configuration-unreadable") {
-		t.Errorf("/readyz says %d %s", w.Code, w.Body)
+	if code, body := r.readyz(); code != http.StatusServiceUnavailable || !strings.Contains(body, "configuration-unreadable") {
+		t.Errorf("/readyz says %d %s", code, body)
 	}
 	r.agent.ConfigRead(nil)
 	if why := r.status("default", wire.Interface); why != "" {
@@ -160,17 +157,12 @@ func TestADamagedRecordOfTheConfigurationIsReportedAndKeepsNobodyFromStarting(t 
 	check(t, err)
 	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", "nonsense")
 	check(t, err)
-	readyz := func() (int, string) {
-		w := httptest.NewRecorder()
-		r.agent.web.WriteReady(w, true)
-		return w.Code, w.Body.String()
-	}
-	r.until("/readyz names it", func() bool { _, body := readyz(); return strings.Contains(body, "config/revision") })
-	if code, body := readyz(); code != http.StatusOK || r.status("default", wire.Interface) != "" {
+	r.until("/readyz names it", func() bool { _, body := r.readyz(); return strings.Contains(body, "config/revision") })
+	if code, body := r.readyz(); code != http.StatusOK || r.status("default", wire.Interface) != "" {
 		t.Errorf("/readyz says %d %s, STATUS %q: what the history tells is enough", code, body, r.status("default", wire.Interface))
 	}
 	r.add(r.stateless("a", "web"))
 	_, err = r.etcdctl().Put(t.Context(), "/berth/v1/config/revision", string(revision.Kvs[0].Value))
 	check(t, err)
-	r.until("nothing is wrong any more", func() bool { _, body := readyz(); return !strings.Contains(body, "config/revision") })
+	r.until("nothing is wrong any more", func() bool { _, body := r.readyz(); return !strings.Contains(body, "config/revision") })
 }

@@ -9,7 +9,7 @@ func TestTheMetricsShowThatTheClusterRecovers(t *testing.T) {
 	r := newRig(t)
 	r.brief()
 	shown := func(series string) bool {
-		_, body := get(t, "http://"+r.agent.web.At().String()+"/metrics")
+		_, body := get(t, "http://"+r.webAddress()+"/metrics")
 		return strings.Contains(body, "\n"+series+"\n")
 	}
 	if !shown("berth_recovering 0") {

@@ -1,7 +1,7 @@
 package agent
 
 import (
-	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -188,7 +188,7 @@ func TestAReservationThatNobodyHadForItsRetainTimeIsEnded(t *testing.T) {
 		p.Retain = allocator.Duration(30 * time.Minute)
 		c.Pools["default"] = p
 	})
-	r.until("the agent knows", func() bool { return r.agent.caretaker.Retains() })
+	r.until("the agent knows", func() bool { return r.agent.Config().Pools["default"].Retain > 0 })
 	r.agent.caretaker.EndOver(t.Context(), time.Now().Add(10*time.Minute))
 	has("within the time", r.reserved(over.String()), true)
 	r.agent.caretaker.EndOver(t.Context(), time.Now().Add(time.Hour))
@@ -215,15 +215,14 @@ func TestARecoveryIsVisibleAndSaysUntilWhen(t *testing.T) {
 		}
 		return text != ""
 	})
-	answer := httptest.NewRecorder()
-	if r.agent.web.WriteReady(answer, true); !strings.Contains(answer.Body.String(), "recovery"+" etcd: ") {
-		t.Errorf("/readyz says %q", answer.Body)
+	_, body := r.readyz()
+	until := regexp.MustCompile(`recovery etcd: .* until about (\S+) `).FindStringSubmatch(body)
+	if until == nil {
+		t.Fatalf("/readyz says %q: want until when", body)
 	}
-	at, _ := r.agent.Recovery()
-	until := at.Format(time.RFC3339)
 	for _, c := range []wire.Container{r.stateful("d", "db", "db-1"), r.stateless("a", "web")} {
-		if refusal := r.refused(wire.CodeTryAgain, c); !strings.Contains(refusal.Error(), until) || !strings.Contains(text, until) {
-			t.Errorf("the refusal says %v, the status %q: want both to say until when, %s", refusal, text, until)
+		if refusal := r.refused(wire.CodeTryAgain, c); !strings.Contains(refusal.Error(), until[1]) || !strings.Contains(text, until[1]) {
+			t.Errorf("the refusal says %v, the status %q: want both to say until when, %s", refusal, text, until[1])
 		}
 	}
 }
@@ -233,8 +232,7 @@ func TestARecoveryThatIsOverIsNotReportedAnyMore(t *testing.T) {
 	r.brief()
 	r.restored(func() {})
 	r.until("it is over, and nothing is told of it any more", func() bool {
-		_, recovers := r.agent.Recovery()
-		return !r.recovering() && !recovers && r.agent.Findings.Counts()["recovery"] == 0
+		return !r.recovering() && r.agent.Findings.Counts()["recovery"] == 0
 	})
 	if _, stood := r.agent.Findings.Counts()["recovery"]; !stood {
 		t.Error("it was never told")

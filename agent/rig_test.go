@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,8 @@ type rig struct {
 	store   *lease.Operator // a tool's
 	peer    *lease.Node     // another node's
 	agent   *Agent
+	kernel  *interleaved           // the agent's
+	web     atomic.Pointer[string] // where the agent's web server listens
 	stop    func()
 	spaces  int
 	boot    string // of a later boot of this machine
@@ -141,13 +144,39 @@ func (r *rig) open() {
 			Log: zaptest.NewLogger(r.t, zaptest.Level(zap.WarnLevel)),
 		},
 		Listen: cmp.Or(r.listen, "127.0.0.1:0"), Access: r.access,
+		ListenWeb: r.listenWeb,
 	}
+	r.web.Store(nil)
 	if r.options != nil {
 		r.options(&o)
 	}
 	r.agent, err = New(o)
 	check(r.t, err)
+	r.kernel = &interleaved{Kernel: r.agent.Kernel()}
+	r.agent.UseKernel(r.kernel)
 	r.stop = func() { r.agent.Close() }
+}
+
+func (r *rig) listenWeb(network, address string) (net.Listener, error) {
+	l, err := net.Listen(network, address)
+	if err == nil {
+		at := l.Addr().String()
+		r.web.Store(&at)
+	}
+	return l, err
+}
+
+// webAddress is where the agent's web server listens.
+func (r *rig) webAddress() string {
+	r.t.Helper()
+	r.until("the web server listens", func() bool { return r.web.Load() != nil })
+	return *r.web.Load()
+}
+
+// readyz is what GET /readyz answers on this machine.
+func (r *rig) readyz() (code int, body string) {
+	r.t.Helper()
+	return get(r.t, "http://"+r.webAddress()+"/readyz")
 }
 
 func (r *rig) begin() {

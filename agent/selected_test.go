@@ -60,7 +60,7 @@ func TestTheSocketAndHTTPAnswerOfTheSameSet(t *testing.T) {
 			t.Errorf("%s: the socket answers %+v, %v, want %s", query, v, err, c.want)
 		}
 	}
-	head, err := http.Head("http://" + r.agent.web.At().String() + "/v1/version?container=a")
+	head, err := http.Head("http://" + r.webAddress() + "/v1/version?container=a")
 	check(t, err)
 	head.Body.Close()
 	if head.StatusCode != http.StatusOK {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"os"
 	"testing"
 
@@ -10,13 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/addresses"
-	"github.com/berth-ipam/berth/agent/attach"
-	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/sandbox"
-	"github.com/berth-ipam/berth/internal/wire"
-	"github.com/berth-ipam/berth/lease/session"
 )
 
 // etcdctl is a client of the rig's etcd that knows nothing of Berth.
@@ -127,51 +121,27 @@ func TestOneRecordThatCannotBeReadKeepsNoNodeFromSettling(t *testing.T) {
 	r.add(r.stateless("b", "web"))
 }
 
-// chosen is an ADD on its way, up to its commit.
-func (r *rig) chosen(id string) (*session.Session, []*attach.Add) {
-	r.t.Helper()
-	return r.uncommitted(r.stateless(id, "web"))
-}
-
-func (r *rig) uncommitted(c wire.Container) (*session.Session, []*attach.Add) {
-	r.t.Helper()
-	ns, err := os.Open(c.Netns)
-	check(r.t, err)
-	r.t.Cleanup(func() { ns.Close() })
-	c.NetnsFile = 1
-	set, err := attach.Targets(r.agent.Node, &wire.Request{Operation: wire.Insert, Containers: []wire.Container{c}}, []*os.File{ns})
-	check(r.t, err)
-	begun, err := r.agent.attacher.Begin(r.t.Context(), set[0], clock.Boottime())
-	check(r.t, err)
-	session, err := r.agent.attacher.ChooseAll(r.t.Context(), []*attach.Add{begun}, clock.Boottime())
-	check(r.t, err)
-	check(r.t, r.agent.attacher.Wire(begun))
-	return session, []*attach.Add{begun}
-}
-
 func TestNothingCommitsThatAFormerSessionChose(t *testing.T) {
 	r := newRig(t)
-	session, adds := r.chosen("a")
+	add := r.onTheWay(r.stateless("a", "web"))
 	r.regain()
-	if err := r.agent.attacher.Commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
-		t.Errorf("commit under a former session: %v", err)
+	if add.anew(); add.Generation != r.generation() {
+		t.Errorf("it has begun anew under the session of generation %d, want %d", add.Generation, r.generation())
 	}
-	r.agent.attacher.Undo(adds[0])
-	r.empty()
+	add.undone()
 }
 
 func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
 	r := newRig(t)
-	session, adds := r.chosen("a")
+	add := r.onTheWay(r.stateless("a", "web"))
 	pool := r.pool()
 	pool.MTU = 1400
 	r.apply(pool)
 	r.until("the agent has the configuration", func() bool { p, _, err := r.agent.Pool("default"); return err == nil && p.MTU == 1400 })
-	if err := r.agent.attacher.Commit(session, adds); !errors.Is(err, node.ErrSuperseded) {
-		t.Errorf("commit under a former configuration: %v", err)
+	if add.anew(); add.Wiring.MTU != 1400 {
+		t.Errorf("it is wired anew with an MTU of %d, want 1400", add.Wiring.MTU)
 	}
-	r.agent.attacher.Undo(adds[0])
-	r.empty()
+	add.undone()
 }
 
 func TestAPortThatWentWhileNoAgentRanIsInNoClass(t *testing.T) {

@@ -94,9 +94,11 @@ func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {
 		}
 	}
 
-	session, adds := r.uncommitted(c)
+	add := r.onTheWay(c)
 	adopt(8)
-	check(t, a.attacher.Commit(session, adds))
+	if response := add.end(nil); response.Error != nil {
+		t.Fatal(response.Error)
+	}
 	settled("the same ADD again", 8)
 
 	config := r.config()

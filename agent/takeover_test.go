@@ -7,7 +7,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
@@ -49,8 +48,8 @@ func (r *rig) oneBlock(x *session.Session) record.Block {
 	block, err := block.Claim(r.t.Context(), x, "tiny", r.config().PoolRevisions["tiny"], netip.MustParsePrefix("10.43.0.0/26"))
 	check(r.t, err)
 	r.until("the agent knows pool and block", func() bool {
-		_, _, err := r.agent.Pool("tiny")
-		return err == nil && len(r.agent.addresses.Blocks.In(addresses.SpaceKey{Pool: "tiny", Family: allocator.V4})) == 1
+		_, known := r.known("tiny", block.Prefix.Addr())
+		return known
 	})
 	return block
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
@@ -23,7 +22,7 @@ func TestWhatIsDemandedIsGivenToTheLastAddressAndNothingThatIsHeld(t *testing.T)
 		check(t, err)
 		r.until("the demand is met", func() bool { all, err := r.store.Blocks.Demands(t.Context()); return err == nil && len(all) == 0 })
 		r.agrees()
-		c := r.agent.addresses.Pools.Counts(tiny)
+		c := r.counts(tiny)
 		if left := c.Free + c.Released + c.Held; left >= before || before-left > max(1, (before-1)/2) {
 			t.Errorf("of %d addresses, one of them held, %d are left", before, left)
 		} else {
@@ -84,15 +83,15 @@ func TestWhereABlockCannotBeSplitFurtherItIsGivenOfAnother(t *testing.T) {
 		check(t, err)
 	}
 	r.until("the agent has its parts of both", func() bool {
-		return r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "large", Family: allocator.V4}).Free == 1024-1+2048-1
+		return r.counts(addresses.SpaceKey{Pool: "large", Family: allocator.V4}).Free == 1024-1+2048-1
 	})
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "large", V4: 1})
 	check(t, err)
 	r.until("n2 has got addresses of the whole one", func() bool {
-		b, _ := r.agent.addresses.Blocks.At(ipam.BlockID{Pool: "large", Prefix: whole})
+		b, _ := r.known("large", whole.Addr())
 		return len(b.Of("n2")) > 0
 	})
-	if c := r.agent.addresses.Pools.Counts(addresses.SpaceKey{Pool: "large", Family: allocator.V4}); c.Free < 1024-1 {
+	if c := r.counts(addresses.SpaceKey{Pool: "large", Family: allocator.V4}); c.Free < 1024-1 {
 		t.Errorf("of the one that was not given of, addresses are lost: %+v", c)
 	}
 }

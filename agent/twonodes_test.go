@@ -42,11 +42,26 @@ func shared(t *testing.T) (r *rig, n2 *session.Session, claim func() record.Bloc
 		b, err := block.Claim(t.Context(), n2, "tiny", r.agent.Config().PoolRevisions["tiny"], netip.MustParsePrefix("10.7.0.0/28"))
 		check(t, err)
 		r.until("the agent knows who owns the block", func() bool {
-			now, ok := r.agent.addresses.Blocks.At(b.ID())
+			now, ok := r.known("tiny", b.Prefix.Addr())
 			return ok && now.Revision >= b.Revision
 		})
 		return b
 	}
+}
+
+// known is the block of an address as the agent knows it.
+func (r *rig) known(pool string, addr netip.Addr) (record.Block, bool) {
+	p, _, err := r.agent.Pool(pool)
+	if err != nil {
+		return record.Block{}, false
+	}
+	return r.agent.addresses.Blocks.Of(p, addr)
+}
+
+// counts are those of a space of the agent's.
+func (r *rig) counts(k addresses.SpaceKey) (c allocator.Counts) {
+	r.agent.addresses.Pools.With(k, func(s *allocator.Space) { c = s.Counts() })
+	return c
 }
 
 func (r *rig) tiny(id string) wire.Container {
@@ -131,9 +146,9 @@ func (r *rig) agrees() {
 
 // word is what the watch would say.
 func (r *rig) word(u kv.Update[record.Block]) {
-	news, keys, _ := r.agent.addresses.Blocks.Apply(u)
-	for _, c := range news {
-		keys = append(keys, c.Now.ID())
+	_, keys, _ := r.agent.addresses.Blocks.Apply(u)
+	for _, b := range u.Set {
+		keys = append(keys, b.ID())
 	}
 	r.agent.Gate.Shared(func() { r.agent.addresses.Reconcile(keys...) })
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/berth-ipam/berth/internal/wire"
@@ -47,11 +48,13 @@ func TestARepeatedAddThatFailsLeavesAnIsolatedMemberIsolatedAndItsReservationFre
 	at := attachmentOf(c)
 	steal(t, r, "default", addr) // on n2, which has no session and fences by evidence
 	r.until("it is isolated", func() bool { return r.agent.Journal.Isolation(at) != nil })
-	_, adds := r.uncommitted(c)
+	add := r.onTheWay(c)
 	if had := r.reservation("db-0"); had.Holder == nil || had.Holder.Attachment != at {
 		t.Fatalf("the repeated ADD has not got the reservation: %+v", had)
 	}
-	r.agent.attacher.Undo(adds[0])
+	if response := add.end(errors.New("no more links")); response.Error == nil {
+		t.Fatalf("an ADD that the kernel refuses is answered: %+v", response)
+	}
 	if had := r.reservation("db-0"); had == nil || had.Holder != nil {
 		t.Errorf("the reservation is %+v, want it kept and attached to nobody", had)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -88,7 +87,7 @@ func TestAContainerThatCannotBeBroughtThereIsNamedWithTheReason(t *testing.T) {
 func TestTheVersionIsServedByHTTP(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", "web"))
-	url := "http://" + r.agent.web.At().String() + "/v1/version"
+	url := "http://" + r.webAddress() + "/v1/version"
 	r.until("it is complete", func() bool {
 		code, body := get(t, url+"?app=ns/web")
 		var v wire.SetVersion
@@ -163,7 +162,7 @@ func TestADryRunDeletesNothingAndReleaseGivesTheReservationUp(t *testing.T) {
 func TestASetTooLargeOrWithOneBadMemberAmongFiftyChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("warm", "")) // so that bridge and block are there
-	set := make([]wire.Container, attach.MaxSet+1)
+	set := make([]wire.Container, wire.MaxContainers+1)
 	for i := range set {
 		set[i] = wire.Container{Network: "net", ID: fmt.Sprint("c", i), Interface: "eth0", Role: wire.IPAM}
 	}

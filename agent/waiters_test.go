@@ -18,7 +18,7 @@ func TestAnAddThatFindsNoAddressIsEndedByATransfer(t *testing.T) {
 	if d.Pool != "tiny" || d.V4 != 1 || d.V6 != 0 {
 		t.Errorf("the demand is %+v", d)
 	}
-	if code, body := get(t, "http://"+r.agent.web.At().String()+"/metrics"); code != 200 ||
+	if code, body := get(t, "http://"+r.webAddress()+"/metrics"); code != 200 ||
 		!strings.Contains(body, "berth_waiting_requests 1") {
 		t.Error("the metrics do not show the wait")
 	}
@@ -30,7 +30,7 @@ func TestAnAddThatFindsNoAddressIsEndedByATransfer(t *testing.T) {
 	r.agrees()
 	r.undemanded()
 	r.until("the metrics show the transfer", func() bool {
-		_, body := get(t, "http://"+r.agent.web.At().String()+"/metrics")
+		_, body := get(t, "http://"+r.webAddress()+"/metrics")
 		return strings.Contains(body, `berth_gifts_total{direction="received"} 1`)
 	})
 }

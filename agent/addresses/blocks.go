@@ -23,7 +23,7 @@ type blocks struct {
 }
 
 // A change is an updated block, with the former value that was known.
-type change struct{ Now, former record.Block }
+type change struct{ now, former record.Block }
 
 // donor is the former owner of what a node has gained by the change; empty: the node gained nothing of another's.
 func (c change) donor(node string) string {
@@ -31,7 +31,7 @@ func (c change) donor(node string) string {
 	for _, p := range c.former.Of(node) {
 		had = append(had, p.Prefix)
 	}
-	for _, p := range c.Now.Of(node) {
+	for _, p := range c.now.Of(node) {
 		for _, got := range allocator.Subtract(p.Prefix, had) {
 			if from := c.former.OwnerOf(got.Addr()); from != "" && from != node {
 				return from

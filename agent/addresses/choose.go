@@ -73,7 +73,7 @@ func (ch *Chooser) chooseOne(ctx context.Context, pool *allocator.Pool, f alloca
 			return grant, nil
 		}
 		// A quarantine may have ended while the claim waited for etcd.
-		if c := ch.addresses.Pools.Counts(k); !errors.Is(err, ErrNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
+		if c := ch.addresses.Pools.counts(k); !errors.Is(err, ErrNoBlock) && c.Free+c.Released+c.Quarantined == 0 {
 			return grant, noAddress(pool, k, err)
 		}
 	}
@@ -93,7 +93,7 @@ func (ch *Chooser) tryOne(ctx context.Context, k SpaceKey, app allocator.App) (a
 			ch.claims.keepWarm(k)
 			return grant, nil
 		}
-		err := ch.claims.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.Counts(k).Quarantined > 0)
+		err := ch.claims.claimOr(k, outcome == allocator.Cooling || ch.addresses.Pools.counts(k).Quarantined > 0)
 		if errors.Is(err, ErrNoBlock) && outcome == allocator.Exhausted {
 			err = ch.claims.takeOverFromAbsent(ctx, k) // last, after blocks without an owner
 		}

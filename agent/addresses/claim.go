@@ -45,7 +45,7 @@ var ErrNoBlock = errors.New("every block of the pool has an owner")
 // callers share one claim.
 func (c *Claims) claim(k SpaceKey, enough int) error {
 	_, err, _ := c.under.Do(fmt.Sprint(k), func() (any, error) {
-		if n := c.addresses.Pools.Counts(k); int(n.Free) >= enough {
+		if n := c.addresses.Pools.counts(k); int(n.Free) >= enough {
 			return nil, nil
 		}
 		// Not the caller's context: others wait for this claim too.
@@ -138,7 +138,7 @@ func unclaimable(c *config.Config, pool string, err error) error {
 
 // keepWarm claims the next block ahead of need, one at a time.
 func (c *Claims) keepWarm(k SpaceKey) {
-	if n := c.addresses.Pools.Counts(k); n.Free+n.Released >= warm {
+	if n := c.addresses.Pools.counts(k); n.Free+n.Released >= warm {
 		return
 	}
 	if _, already := c.warming.LoadOrStore(k, true); already {

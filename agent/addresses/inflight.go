@@ -22,7 +22,7 @@ func (m *Manager) Withdraw(k SpaceKey, choose func(*allocator.Space) (netip.Pref
 	if !ok {
 		return nil
 	}
-	block, ok := m.Blocks.At(ipam.BlockID{Pool: k.Pool, Prefix: s.BlockOf(part.Addr())})
+	block, ok := m.Blocks.at(ipam.BlockID{Pool: k.Pool, Prefix: s.BlockOf(part.Addr())})
 	if !ok {
 		return nil // without a record it is not this node's
 	}

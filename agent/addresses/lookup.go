@@ -40,8 +40,8 @@ func (b *blocks) hasLeft(pool string, block netip.Prefix) bool {
 	return there && time.Since(since) <= leftTime
 }
 
-// In are the blocks of a pool and family, in no order.
-func (b *blocks) In(k SpaceKey) (all []record.Block) {
+// in are the blocks of a pool and family, in no order.
+func (b *blocks) in(k SpaceKey) (all []record.Block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, block := range b.all {
@@ -52,7 +52,7 @@ func (b *blocks) In(k SpaceKey) (all []record.Block) {
 	return all
 }
 
-func (b *blocks) At(k ipam.BlockID) (record.Block, bool) {
+func (b *blocks) at(k ipam.BlockID) (record.Block, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	block, ok := b.all[k]
@@ -62,7 +62,7 @@ func (b *blocks) At(k ipam.BlockID) (record.Block, bool) {
 // used reports whether a block of the pool has no usable address without an owner.
 func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 	return func(p netip.Prefix) bool {
-		block, ok := b.At(ipam.BlockID{Pool: pool.Name, Prefix: p})
+		block, ok := b.at(ipam.BlockID{Pool: pool.Name, Prefix: p})
 		if b.IsUnreadable(pool.Name, p) {
 			return true
 		}
@@ -80,7 +80,7 @@ func (b *blocks) used(pool *allocator.Pool) func(netip.Prefix) bool {
 
 // Of is the block of an address.
 func (b *blocks) Of(pool *allocator.Pool, a netip.Addr) (record.Block, bool) {
-	return b.At(ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)})
+	return b.at(ipam.BlockID{Pool: pool.Name, Prefix: pool.BlockOf(a)})
 }
 
 // Machines are the known addresses that belong to a node itself.

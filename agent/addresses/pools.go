@@ -118,7 +118,7 @@ func (p *pools) Release(pool string, a netip.Addr, app allocator.App, now alloca
 	p.On(pool, a, func(s *allocator.Space) { s.Release(a, app, now, quarantine) })
 }
 
-func (p *pools) Counts(k SpaceKey) (c allocator.Counts) {
+func (p *pools) counts(k SpaceKey) (c allocator.Counts) {
 	p.With(k, func(s *allocator.Space) { c = s.Counts() })
 	return c
 }

@@ -17,7 +17,7 @@ import (
 // gained. The gate is held, so that nothing settles meanwhile.
 func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 	for _, k := range keys {
-		b, known := m.Blocks.At(k)
+		b, known := m.Blocks.at(k)
 		if known {
 			m.IsolateLost(b)
 		}
@@ -40,7 +40,7 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	p := &m.Pools
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b, known := m.Blocks.At(k)
+	b, known := m.Blocks.at(k)
 	own := b.Of(m.Name)
 	ours := make([]netip.Prefix, len(own))
 	for i, part := range own {

@@ -20,7 +20,7 @@ func (c *Claims) takeOverFromAbsent(ctx context.Context, k SpaceKey) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range c.addresses.Blocks.In(k) {
+	for _, b := range c.addresses.Blocks.in(k) {
 		for _, p := range b.Parts {
 			from, _, over := c.Absences.Over(p.Owner, allocator.Stateless)
 			if !over || p.Owner == c.Name || !c.givesAddresses(k, b) {

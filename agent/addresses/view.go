@@ -26,8 +26,8 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.reportMisfits(u.Set)
 		changes := map[ipam.BlockID]change{}
 		for _, c := range changed {
-			changes[c.Now.ID()] = c
-			keys = append(keys, c.Now.ID())
+			changes[c.now.ID()] = c
+			keys = append(keys, c.now.ID())
 		}
 		var gained []ipam.BlockID
 		m.Gate.Shared(func() { gained = m.Reconcile(keys...) })

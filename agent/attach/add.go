@@ -15,19 +15,19 @@ type Attacher struct {
 // NewAttacher makes a node's attacher. The detacher undoes what its ADDs cannot finish.
 func NewAttacher(p Parts, d *Detacher) *Attacher { return &Attacher{Parts: p, detacher: d} }
 
-// An Add is one container of a set on its way to an answer. Undo undoes as much of it as was done.
+// An insertion is one container of a set on its way to an answer. undo undoes as much of it as was done.
 //
 // A repeated ADD of an answered attachment has a former entry. It takes the same steps, under the same right and session, and its
 // answer begins a new attachment: an older DEL or older evidence does not apply to it. Only its addresses are already there, and
 // a failure leaves the former entry as it was.
-type Add struct {
+type insertion struct {
 	*target
-	Pool     *allocator.Pool
+	pool     *allocator.Pool
 	config   *config.Config
 	former   *journal.Entry
 	grants   []allocator.Grant
 	reserved *journal.Entry // class, addresses and epoch, once this ADD has attached its reservation
-	Entry    *journal.Entry
+	entry    *journal.Entry
 	held     bool // the journal has Entry
 	wired    bool // the kernel may have its port
 	done     bool // the journal has the answer
@@ -35,7 +35,7 @@ type Add struct {
 }
 
 // owns is the class whose right the add needs.
-func (add *Add) owns() allocator.Class {
+func (add *insertion) owns() allocator.Class {
 	if add.former != nil {
 		return add.former.Class
 	}
@@ -43,7 +43,7 @@ func (add *Add) owns() allocator.Class {
 }
 
 // reserves reports whether the add needs to attach its reservation: it is new, or was isolated and may get the reservation back.
-func (add *Add) reserves() bool {
+func (add *insertion) reserves() bool {
 	return add.owns() == allocator.Stateful && (add.former == nil || add.former.Isolated != nil)
 }
 

@@ -21,7 +21,7 @@ func (a *Attacher) Read(ctx context.Context, r *wire.Request, files []*os.File) 
 	if r.Operation == wire.Read && len(r.Containers) == 0 {
 		return a.Updater.Revision(), a.Allowed(r.Operation)
 	}
-	set, err := Targets(a.Node, r, files)
+	set, err := targets(a.Node, r, files)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +36,9 @@ func (a *Attacher) Read(ctx context.Context, r *wire.Request, files []*os.File) 
 // check compares one attachment with ADD's answer, the journal and the kernel (CNI specification 1.1.0, "CHECK"), and names
 // everything that is missing. It ignores what later plugins of the chain have added.
 func (a *Attacher) check(ctx context.Context, m *target) error {
-	unlock, err := a.Locks.Lock(ctx, m.Attachment)
+	unlock, err := a.Locks.Lock(ctx, m.attachment)
 	if err != nil {
-		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.Attachment)
+		return wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
 	}
 	defer unlock()
 	release, err := a.Slots.Acquire(ctx)
@@ -46,9 +46,9 @@ func (a *Attacher) check(ctx context.Context, m *target) error {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
 	defer release()
-	e := a.Journal.Get(m.Attachment)
+	e := a.Journal.Get(m.attachment)
 	if e == nil {
-		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.Attachment)
+		return wire.Errorf(wire.CodeUnknown, "%s has no address: it was never added, or is gone", m.attachment)
 	}
 	var missing []string
 	if reason := e.IsolatedWhy(); reason != "" {
@@ -78,7 +78,7 @@ func (a *Attacher) check(ctx context.Context, m *target) error {
 		}
 	}
 	if len(missing) > 0 {
-		return wire.Errorf(wire.CodeIO, "%s is not as it was added: %s", m.Attachment, strings.Join(missing, "; "))
+		return wire.Errorf(wire.CodeIO, "%s is not as it was added: %s", m.attachment, strings.Join(missing, "; "))
 	}
 	return nil
 }

@@ -29,19 +29,19 @@ func NewDetacher(p Parts) *Detacher {
 // Delete is CNI DEL for a set. An absent container is a success, and each one is deleted whatever becomes of the others. DryRun
 // deletes nothing; Release also ends the reservations of stateful members.
 func (d *Detacher) Delete(ctx context.Context, r *wire.Request, files []*os.File) ([]wire.Result, error) {
-	set, err := Targets(d.Node, r, files)
+	set, err := targets(d.Node, r, files)
 	if err != nil {
 		return nil, err
 	}
 	results := make([]wire.Result, len(set))
 	var failed []error
 	for i, m := range set {
-		e := d.Journal.Get(m.Attachment)
+		e := d.Journal.Get(m.attachment)
 		results[i] = d.holdings(e)
 		if r.DryRun {
 			continue
 		}
-		err := d.deleteOne(ctx, m.Attachment, allocator.Instant(r.Started), r.Release)
+		err := d.deleteOne(ctx, m.attachment, allocator.Instant(r.Started), r.Release)
 		if err != nil {
 			results[i].Error = wire.AsError(err)
 			failed = append(failed, err)

@@ -11,8 +11,8 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Young is how long GC spares an attachment whose namespace exists: the runtime may have made its list before.
-const Young = allocator.Instant(time.Minute)
+// young is how long GC spares an attachment whose namespace exists: the runtime may have made its list before.
+const young = allocator.Instant(time.Minute)
 
 // Gc is CNI GC (CNI specification 1.1.0, "GC"): it ends this network's attachments on this node that are not among the valid
 // ones. It never ends a reservation, only its attachment.
@@ -34,7 +34,7 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
 		}
-		gone := func(e *journal.Entry) bool { return taken-e.Answered >= Young || !d.Exists(e) }
+		gone := func(e *journal.Entry) bool { return taken-e.Answered >= young || !d.Exists(e) }
 		if !gone(e) {
 			continue
 		}
@@ -61,7 +61,7 @@ func (d *Detacher) namespaceGone(e *journal.Entry) bool {
 	}
 	id := e.NamespaceID - 1
 	alive, err := d.Kernel().NamespaceAlive(id)
-	if alive && !netops.LastingID(id) && d.Clock.Boot()-e.Answered > Young {
+	if alive && !netops.LastingID(id) && d.Clock.Boot()-e.Answered > young {
 		alive, err = d.Kernel().NamespaceHas(id, e.Addresses[0])
 	}
 	return err == nil && !alive

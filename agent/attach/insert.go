@@ -25,7 +25,7 @@ func (a *Attacher) Insert(ctx context.Context, r *wire.Request, files []*os.File
 	if err := a.AwaitStart(ctx, allocator.Instant(r.Started)); err != nil {
 		return nil, err
 	}
-	set, err := Targets(a.Node, r, files)
+	set, err := targets(a.Node, r, files)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (a *Attacher) insertSet(ctx context.Context, set []*target, began allocator
 // lockAll acquires the locks of a set in one order, so that two sets never wait for each other.
 func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), err error) {
 	order := slices.Clone(set)
-	slices.SortFunc(order, func(x, y *target) int { return cmp.Compare(x.Attachment.String(), y.Attachment.String()) })
+	slices.SortFunc(order, func(x, y *target) int { return cmp.Compare(x.attachment.String(), y.attachment.String()) })
 	var held []func()
 	unlock = func() {
 		for _, f := range held {
@@ -74,10 +74,10 @@ func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), e
 		}
 	}
 	for _, m := range order {
-		one, err := a.Locks.Lock(ctx, m.Attachment)
+		one, err := a.Locks.Lock(ctx, m.attachment)
 		if err != nil {
 			unlock()
-			return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.Attachment)
+			return nil, wire.Errorf(wire.CodeTryAgain, "another request for %s is still under way", m.attachment)
 		}
 		held = append(held, one)
 	}
@@ -85,22 +85,22 @@ func (a *Attacher) lockAll(ctx context.Context, set []*target) (unlock func(), e
 }
 
 func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocator.Instant) (_ []wire.Result, err error) {
-	adds := make([]*Add, 0, len(set))
+	adds := make([]*insertion, 0, len(set))
 	defer func() {
 		if err != nil {
 			for _, add := range slices.Backward(adds) {
-				a.Undo(add)
+				a.undo(add)
 			}
 		}
 	}()
 	for _, m := range set {
-		add, err := a.Begin(ctx, m, began)
+		add, err := a.begin(ctx, m, began)
 		if err != nil {
 			return nil, err
 		}
 		adds = append(adds, add)
 	}
-	session, err := a.ChooseAll(ctx, adds, began)
+	session, err := a.chooseAll(ctx, adds, began)
 	if err != nil {
 		return nil, err
 	}
@@ -110,14 +110,14 @@ func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocato
 	if ctx.Err() != nil {
 		return nil, wire.Errorf(wire.CodeTryAgain, "the caller has gone before its answer")
 	}
-	if err := a.Commit(session, adds); err != nil {
+	if err := a.commit(session, adds); err != nil {
 		return nil, err
 	}
 	results := make([]wire.Result, len(adds))
 	for i, add := range adds {
 		results[i] = a.answer(add)
-		if add.Entry.Wiring.Port != "" {
-			p := plan.Port(add.Entry, add.Pool)
+		if add.entry.Wiring.Port != "" {
+			p := plan.Port(add.entry, add.pool)
 			p.Netns = add.netns
 			a.Kernel().Announce(p) // its frames pass now
 		}
@@ -129,22 +129,22 @@ func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocato
 var ErrStrictIPAM = wire.Errorf(wire.CodeConfig, "this cluster fences strictly (settings: fencing), and a container whose "+
 	"interface another plugin makes has no port to cut: make berth the interface plugin, or set fencing to evidence")
 
-// Begin finds what a container already has, and refuses an ADD that a later DEL has overtaken.
-func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant) (*Add, error) {
-	if began != 0 && a.Journal.Overtaken(m.Attachment, began) {
-		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.Attachment)
+// begin finds what a container already has, and refuses an ADD that a later DEL has overtaken.
+func (a *Attacher) begin(ctx context.Context, m *target, began allocator.Instant) (*insertion, error) {
+	if began != 0 && a.Journal.Overtaken(m.attachment, began) {
+		return nil, wire.Errorf(wire.CodeTryAgain, "a DEL of %s that began after this ADD has been done already, or may have been", m.attachment)
 	}
-	e := a.Journal.Get(m.Attachment)
+	e := a.Journal.Get(m.attachment)
 	if e != nil && e.Isolated != nil && e.Isolated.Epoch == journal.Never {
-		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.Attachment, e.Isolated.Reason)
+		return nil, wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s): delete it first", m.attachment, e.Isolated.Reason)
 	}
 	if e != nil && e.Answered == 0 { // a failed ADD whose undo has failed
-		if err := a.detacher.unwire(e, journal.Release{Attachment: m.Attachment, At: a.Clock.Boot()}); err != nil {
-			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.Attachment, err)
+		if err := a.detacher.unwire(e, journal.Release{Attachment: m.attachment, At: a.Clock.Boot()}); err != nil {
+			return nil, wire.Errorf(wire.CodeTryAgain, "an ADD of %s that failed cannot be taken back yet: %w", m.attachment, err)
 		}
 		e = nil
 	}
-	add := &Add{target: m}
+	add := &insertion{target: m}
 	name := m.Pool
 	if e != nil {
 		add.former, name = e, e.Pool
@@ -152,30 +152,30 @@ func (a *Attacher) Begin(ctx context.Context, m *target, began allocator.Instant
 		return nil, ErrStrictIPAM
 	}
 	var err error
-	if add.Pool, add.config, err = a.PoolNow(ctx, name); err != nil {
+	if add.pool, add.config, err = a.PoolNow(ctx, name); err != nil {
 		return nil, err
 	}
-	if m.Role == wire.IPAM && add.Pool.DefaultRoute() {
-		for _, g := range add.Pool.Gateways {
-			if add.Pool.Beyond(allocator.FamilyOf(g)) && (g.Is4() || !g.IsLinkLocalUnicast()) {
+	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
+		for _, g := range add.pool.Gateways {
+			if add.pool.Beyond(allocator.FamilyOf(g)) && (g.Is4() || !g.IsLinkLocalUnicast()) {
 				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes "+
 					"the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
 			}
 		}
 	}
 	for _, addr := range m.asked {
-		if !add.Pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
+		if !add.pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
 			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name,
-				add.Pool.CIDRs)
+				add.pool.CIDRs)
 		}
 	}
 	return add, nil
 }
 
-// ChooseAll chooses the addresses of new containers and writes them into the journal. The reservations of a set share
+// chooseAll chooses the addresses of new containers and writes them into the journal. The reservations of a set share
 // transactions.
-func (a *Attacher) ChooseAll(ctx context.Context, adds []*Add, began allocator.Instant) (*session.Session, error) {
-	var stateful []*Add
+func (a *Attacher) chooseAll(ctx context.Context, adds []*insertion, began allocator.Instant) (*session.Session, error) {
+	var stateful []*insertion
 	classes := map[allocator.Class]bool{}
 	for _, add := range adds {
 		classes[add.owns()] = true
@@ -210,7 +210,7 @@ func (a *Attacher) ChooseAll(ctx context.Context, adds []*Add, began allocator.I
 }
 
 // hold writes what was chosen into the journal, before the kernel is changed.
-func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Instant) error {
+func (a *Attacher) hold(add *insertion, session *session.Session, began allocator.Instant) error {
 	if add.former != nil {
 		return a.holdAgain(add, session, began)
 	}
@@ -221,13 +221,13 @@ func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Inst
 			e.Addresses = append(e.Addresses, g.Address)
 		}
 	}
-	e.Attachment, e.Role, e.App, e.Member, e.Pool = add.Attachment, add.Role, add.app, add.Member, add.Pool.Name
+	e.Attachment, e.Role, e.App, e.Member, e.Pool = add.attachment, add.Role, add.app, add.Member, add.pool.Name
 	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, a.Clock.Wall(), began
 	e.Netns, e.Workload = add.Netns, add.workload
 	if add.Role == wire.Interface {
 		e.Wiring = wiring(add, e)
 	}
-	add.Entry = e
+	add.entry = e
 	if err := a.Journal.Hold(e); err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "%w", err)
 	}
@@ -236,7 +236,7 @@ func (a *Attacher) hold(add *Add, session *session.Session, began allocator.Inst
 }
 
 // holdAgain prepares the new entry of a repeated ADD. It reaches the journal with the answer.
-func (a *Attacher) holdAgain(add *Add, session *session.Session, began allocator.Instant) error {
+func (a *Attacher) holdAgain(add *insertion, session *session.Session, began allocator.Instant) error {
 	next := *add.former
 	next.Generation, next.Began = session.Generation(), max(began, add.former.Began)
 	if next.Began == add.former.Began {
@@ -244,17 +244,17 @@ func (a *Attacher) holdAgain(add *Add, session *session.Session, began allocator
 	}
 	if r := add.reserved; r != nil {
 		if !slices.Equal(r.Addresses, next.Addresses) {
-			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.Attachment,
+			return wire.Errorf(wire.CodeTryAgain, "%s is isolated (%s), and its member has %s now: delete it first", add.attachment,
 				add.former.IsolatedWhy(), r.AddressList())
 		}
 		next.Epoch = r.Epoch
 	}
-	add.Entry = &next
+	add.entry = &next
 	return nil
 }
 
-// Undo undoes an add, last step first. What fails stays in the journal and is undone later.
-func (a *Attacher) Undo(add *Add) {
+// undo undoes an add, last step first. What fails stays in the journal and is undone later.
+func (a *Attacher) undo(add *insertion) {
 	if add.former != nil {
 		if !add.done {
 			a.unreserve(add)
@@ -262,16 +262,16 @@ func (a *Attacher) Undo(add *Add) {
 		return
 	}
 	if !add.held {
-		a.Chooser.GiveBack(add.Pool.Name, add.grants)
+		a.Chooser.GiveBack(add.pool.Name, add.grants)
 		a.unreserve(add)
 		return
 	}
-	e := *add.Entry
+	e := *add.entry
 	if !add.wired {
 		e.Wiring.Port = "" // the port may be another's
 	}
-	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.Attachment, At: a.Clock.Boot()}); err != nil {
+	if err := a.detacher.unwire(&e, journal.Release{Attachment: add.attachment, At: a.Clock.Boot()}); err != nil {
 		// Its address stays held meanwhile.
-		a.Log.Error("cannot undo an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.Attachment), zap.Error(err))
+		a.Log.Error("cannot undo an ADD yet; it is tried again within a minute", zap.Stringer("attachment", add.attachment), zap.Error(err))
 	}
 }

@@ -16,12 +16,12 @@ import (
 // chooseFor chooses a stateless add's addresses. It probes on the wire an address that was another node's and has not been in use
 // here since, because that node's container may still run if only its etcd is unreachable; and an address behind an uplink that
 // was not probed ahead of need. In the IPAM role the wire is unknown.
-func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
+func (a *Attacher) chooseFor(ctx context.Context, add *insertion) (err error) {
 	if add.Uplink != "" && add.Role != wire.IPAM {
-		a.Detector.BehindUplink(add.Pool.Name, cmp.Or(add.Bridge, defaultBridge))
+		a.Detector.BehindUplink(add.pool.Name, cmp.Or(add.Bridge, defaultBridge))
 	}
 	for {
-		if add.grants, err = a.Chooser.Choose(ctx, add.Pool, add.app, add.asked); err != nil {
+		if add.grants, err = a.Chooser.Choose(ctx, add.pool, add.app, add.asked); err != nil {
 			return err
 		}
 		occupied, err := a.occupied(ctx, add)
@@ -32,7 +32,7 @@ func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
 			return nil
 		}
 		for _, g := range add.grants {
-			a.Addresses.Pools.On(add.Pool.Name, g.Address, func(s *allocator.Space) {
+			a.Addresses.Pools.On(add.pool.Name, g.Address, func(s *allocator.Space) {
 				if occupied[g.Address] {
 					s.Suspect(g.Address, a.Clock.Boot(), conflict.SuspectFor)
 				} else {
@@ -45,9 +45,9 @@ func (a *Attacher) chooseFor(ctx context.Context, add *Add) (err error) {
 }
 
 // occupied are those of an add's addresses that are in use on the wire.
-func (a *Attacher) occupied(ctx context.Context, add *Add) (map[netip.Addr]bool, error) {
+func (a *Attacher) occupied(ctx context.Context, add *insertion) (map[netip.Addr]bool, error) {
 	var ask []netip.Addr
-	e := &journal.Entry{Attachment: add.Attachment}
+	e := &journal.Entry{Attachment: add.attachment}
 	for _, g := range add.grants {
 		e.Addresses = append(e.Addresses, g.Address)
 		if g.Probe {
@@ -57,13 +57,13 @@ func (a *Attacher) occupied(ctx context.Context, add *Add) (map[netip.Addr]bool,
 	if len(ask) == 0 || add.Role == wire.IPAM {
 		return nil, nil
 	}
-	e.Pool, e.Wiring = add.Pool.Name, wiring(add, e)
-	if _, err := a.Updater.Host.Ensure(e, add.Pool); err != nil {
+	e.Pool, e.Wiring = add.pool.Name, wiring(add, e)
+	if _, err := a.Updater.Host.Ensure(e, add.pool); err != nil {
 		return nil, bridgeError(err)
 	}
 	occupied := map[netip.Addr]bool{}
-	for _, f := range add.Pool.Families() {
-		k := addresses.SpaceKey{Pool: add.Pool.Name, Family: f}
+	for _, f := range add.pool.Families() {
+		k := addresses.SpaceKey{Pool: add.pool.Name, Family: f}
 		part := slices.DeleteFunc(slices.Clone(ask), func(addr netip.Addr) bool { return allocator.FamilyOf(addr) != f })
 		if len(part) == 0 {
 			continue

@@ -12,13 +12,10 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
-// MaxSet is how many containers one request may name.
-const MaxSet = wire.MaxContainers
-
 // A target is one container of a request's set, its names checked.
 type target struct {
 	wire.Container
-	Attachment allocator.Attachment
+	attachment allocator.Attachment
 	workload   allocator.Workload
 	class      allocator.Class
 	app        allocator.App
@@ -31,20 +28,21 @@ type target struct {
 func (m *target) identity() allocator.Identity {
 	return allocator.Identity{
 		Namespace: m.app.Namespace, App: m.app.Name, Member: m.Member,
-		Network: m.Attachment.Network, Interface: m.Attachment.Interface,
+		Network: m.attachment.Network, Interface: m.attachment.Interface,
 	}
 }
 
-// Targets checks a set as a whole, before anything is done for one of it.
-func Targets(n *node.Node, r *wire.Request, files []*os.File) ([]*target, error) {
+// targets checks a set as a whole, before anything is done for one of it.
+func targets(n *node.Node, r *wire.Request, files []*os.File) ([]*target, error) {
 	if err := n.Allowed(r.Operation); err != nil {
 		return nil, err
 	}
 	switch {
 	case len(r.Containers) == 0:
-		return nil, wire.Errorf(wire.CodeOperation, "operation %s names no container: name 1 to %d", r.Operation, MaxSet)
-	case len(r.Containers) > MaxSet:
-		return nil, wire.Errorf(wire.CodeOperation, "operation %s names %d containers: name 1 to %d", r.Operation, len(r.Containers), MaxSet)
+		return nil, wire.Errorf(wire.CodeOperation, "operation %s names no container: name 1 to %d", r.Operation, wire.MaxContainers)
+	case len(r.Containers) > wire.MaxContainers:
+		return nil, wire.Errorf(wire.CodeOperation, "operation %s names %d containers: name 1 to %d", r.Operation, len(r.Containers),
+			wire.MaxContainers)
 	}
 	seen := map[allocator.Attachment]bool{}
 	set := make([]*target, len(r.Containers))
@@ -56,18 +54,18 @@ func Targets(n *node.Node, r *wire.Request, files []*os.File) ([]*target, error)
 		if err != nil {
 			return nil, err
 		}
-		if seen[m.Attachment] {
-			return nil, wire.Errorf(wire.CodeOperation, "operation %s names %s twice", r.Operation, m.Attachment)
+		if seen[m.attachment] {
+			return nil, wire.Errorf(wire.CodeOperation, "operation %s names %s twice", r.Operation, m.attachment)
 		}
-		seen[m.Attachment] = true
+		seen[m.attachment] = true
 		set[i] = m
 	}
 	return set, nil
 }
 
 func newTarget(c wire.Container, files []*os.File) (*target, error) {
-	m := &target{Container: c, Attachment: allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}}
-	if err := m.Attachment.Validate(); err != nil {
+	m := &target{Container: c, attachment: allocator.Attachment{Network: c.Network, Container: c.ID, Interface: c.Interface}}
+	if err := m.attachment.Validate(); err != nil {
 		return nil, wire.Errorf(wire.CodeEnvironment, "container %q of network %q: %w", c.ID, c.Network, err)
 	}
 	m.workload = allocator.Workload(c.Workload.Bounded())

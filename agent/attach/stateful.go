@@ -23,7 +23,7 @@ import (
 
 // reserve attaches the reservation of each stateful add to it. If a former container of this node that is gone still has the
 // reservation, it is detached first.
-func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*Add) error {
+func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*insertion) error {
 	if len(adds) == 0 {
 		return nil
 	}
@@ -33,9 +33,9 @@ func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*Ad
 			return err
 		}
 		requests[i] = reservation.Request{
-			Pool: *add.Pool, PoolRevision: add.config.PoolRevisions[add.Pool.Name],
-			Identity: add.identity(), Attachment: add.Attachment, Workload: add.workload, Addresses: add.asked,
-			Taken: a.Addresses.Reserved.Taken(add.Pool.Name), Waited: a.waited, Fencing: add.config.Settings.Fencing,
+			Pool: *add.pool, PoolRevision: add.config.PoolRevisions[add.pool.Name],
+			Identity: add.identity(), Attachment: add.attachment, Workload: add.workload, Addresses: add.asked,
+			Taken: a.Addresses.Reserved.Taken(add.pool.Name), Waited: a.waited, Fencing: add.config.Settings.Fencing,
 		}
 	}
 	a.Publisher.DetachPending(ctx) // else this node's own unpublished DELs would conflict
@@ -67,25 +67,25 @@ func (a *Attacher) waited(absent record.Absence) bool {
 	return a.Absences.Waited(absent, a.LongestRights()[allocator.Stateful])
 }
 
-func validStateful(add *Add) error {
-	if add.Pool.Draining {
-		return wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", add.Pool.Name)
+func validStateful(add *insertion) error {
+	if add.pool.Draining {
+		return wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", add.pool.Name)
 	}
-	if len(add.Pool.Stateful) == 0 {
-		return wire.Errorf(wire.CodeConfig, "pool %q has no stateful ranges: add some with berthctl apply, or choose another pool", add.Pool.Name)
+	if len(add.pool.Stateful) == 0 {
+		return wire.Errorf(wire.CodeConfig, "pool %q has no stateful ranges: add some with berthctl apply, or choose another pool", add.pool.Name)
 	}
 	for _, addr := range add.asked {
-		if !add.Pool.InStateful(addr) || !add.Pool.Usable(addr) {
+		if !add.pool.InStateful(addr) || !add.pool.Usable(addr) {
 			return wire.Errorf(wire.CodeConfig,
 				"address %s was asked for by a stateful container, and is not a usable one of the stateful ranges %v of pool %q", addr,
-				add.Pool.Stateful, add.Pool.Name)
+				add.pool.Stateful, add.pool.Name)
 		}
 	}
 	return nil
 }
 
 // reservedEntry begins the journal entry of an add with its reservations; nil: it has none.
-func reservedEntry(add *Add, reservations map[netip.Addr]record.Reservation) *journal.Entry {
+func reservedEntry(add *insertion, reservations map[netip.Addr]record.Reservation) *journal.Entry {
 	if len(reservations) == 0 {
 		return nil
 	}
@@ -98,7 +98,7 @@ func reservedEntry(add *Add, reservations map[netip.Addr]record.Reservation) *jo
 }
 
 // reserveError translates an error of reserve for the caller.
-func (a *Attacher) reserveError(err error, adds []*Add) error {
+func (a *Attacher) reserveError(err error, adds []*insertion) error {
 	if held, ok := errors.AsType[*reservation.HeldError](err); ok {
 		h := held.Reservation.Holder
 		when := "it moves when that container is gone"
@@ -112,8 +112,8 @@ func (a *Attacher) reserveError(err error, adds []*Add) error {
 		return wire.Errorf(wire.CodeTryAgain, "%w", exhausted)
 	}
 	if errors.Is(err, record.ErrStaleConfig) {
-		if bad := a.Config().BadPool(adds[0].Pool.Name); bad != nil {
-			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is repaired: %w", adds[0].Pool.Name, bad)
+		if bad := a.Config().BadPool(adds[0].pool.Name); bad != nil {
+			return wire.Errorf(wire.CodeTryAgain, "nothing new is reserved in pool %q until its record is repaired: %w", adds[0].pool.Name, bad)
 		}
 		return wire.Errorf(wire.CodeTryAgain, "the pool has just been changed: %w", err)
 	}
@@ -124,14 +124,14 @@ func (a *Attacher) reserveError(err error, adds []*Add) error {
 }
 
 // unreserve detaches a reservation that has not reached the journal. A container that had it before and is isolated stays so.
-func (a *Attacher) unreserve(add *Add) {
+func (a *Attacher) unreserve(add *insertion) {
 	if add.reserved == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), publish.DetachTime)
 	defer cancel()
 	d := reservation.Detachment{
-		Pool: add.Pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.Attachment, Epoch: add.reserved.Epoch,
+		Pool: add.pool.Name, Addresses: add.reserved.Addresses, Identity: add.identity(), Attachment: add.attachment, Epoch: add.reserved.Epoch,
 	}
 	if err := a.Store.Reservations.EndMade(ctx, d); err != nil {
 		// The next settling reaps the orphaned reservation.

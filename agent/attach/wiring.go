@@ -16,11 +16,11 @@ import (
 const defaultBridge = "berth0"
 
 // wiring is how the kernel is to wire an add, by its pool's present configuration.
-func wiring(add *Add, e *journal.Entry) journal.Wiring {
+func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 	w := journal.Wiring{
 		Port:   netops.PortName(e.Attachment.Network, e.Attachment.Container, e.Attachment.Interface),
-		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.Pool.MTU, MAC: add.mac.String(),
-		Gateways: plan.Gateways(add.Pool), Routes: plan.Routes(add.Pool),
+		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.pool.MTU, MAC: add.mac.String(),
+		Gateways: plan.Gateways(add.pool), Routes: plan.Routes(add.pool),
 	}
 	if w.Bridge == "" {
 		w.Bridge = defaultBridge
@@ -32,38 +32,38 @@ func wiring(add *Add, e *journal.Entry) journal.Wiring {
 }
 
 // wireAll wires a set, holding one worker slot.
-func (a *Attacher) wireAll(ctx context.Context, adds []*Add) error {
+func (a *Attacher) wireAll(ctx context.Context, adds []*insertion) error {
 	release, err := a.Slots.Acquire(ctx)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)
 	}
 	defer release()
 	for _, add := range adds {
-		if err := a.Wire(add); err != nil {
+		if err := a.wireOne(add); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Wire makes an add's interface. In the IPAM role it only makes sure that the end of the namespace is noticed.
-func (a *Attacher) Wire(add *Add) (err error) {
+// wireOne makes an add's interface. In the IPAM role it only makes sure that the end of the namespace is noticed.
+func (a *Attacher) wireOne(add *insertion) (err error) {
 	if add.netns != nil {
 		if add.attached.inode, err = a.Kernel().NamespaceInode(add.netns); err != nil {
 			return wire.Errorf(wire.CodeNetns, "%w", err)
 		}
 	}
-	if add.Entry.Role == wire.IPAM {
+	if add.entry.Role == wire.IPAM {
 		return a.watchNamespace(add)
 	}
 	if add.IPMasq && add.Uplink != "" {
 		return wire.Errorf(wire.CodeConfig, "ipMasq and uplink exclude each other: with an uplink the network's own router translates")
 	}
-	state, err := a.Updater.Host.Ensure(add.Entry, add.Pool)
+	state, err := a.Updater.Host.Ensure(add.entry, add.pool)
 	if err != nil {
 		return bridgeError(err)
 	}
-	p := plan.Port(add.Entry, add.Pool)
+	p := plan.Port(add.entry, add.pool)
 	p.Netns = add.netns
 	add.wired = true
 	made, err := a.Kernel().Attach(p)
@@ -90,7 +90,7 @@ func bridgeError(err error) error {
 }
 
 // watchNamespace gives the container's namespace an id, by which the kernel reports its end.
-func (a *Attacher) watchNamespace(add *Add) error {
+func (a *Attacher) watchNamespace(add *insertion) error {
 	if add.netns == nil {
 		return nil
 	}
@@ -103,18 +103,18 @@ func (a *Attacher) watchNamespace(add *Add) error {
 }
 
 // answer is the result for the caller.
-func (a *Attacher) answer(add *Add) wire.Result {
-	e := add.Entry
+func (a *Attacher) answer(add *insertion) wire.Result {
+	e := add.entry
 	r := wire.Result{Class: string(e.Class), Pool: e.Pool, MAC: add.attached.mac, MTU: add.attached.mtu}
 	for _, addr := range e.Addresses {
 		r.Addresses = append(r.Addresses, wire.Address{
-			Address: add.Pool.Prefix(addr), Gateway: add.Pool.Gateway(allocator.FamilyOf(addr)),
+			Address: add.pool.Prefix(addr), Gateway: add.pool.Gateway(allocator.FamilyOf(addr)),
 		})
 	}
-	for _, route := range plan.Routes(add.Pool) {
+	for _, route := range plan.Routes(add.pool) {
 		r.Routes = append(r.Routes, wire.Route(route))
 	}
-	if d := add.Pool.DNS; len(d.Nameservers)+len(d.Search)+len(d.Options) > 0 || d.Domain != "" {
+	if d := add.pool.DNS; len(d.Nameservers)+len(d.Search)+len(d.Options) > 0 || d.Domain != "" {
 		r.DNS = &wire.DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}
 	}
 	if e.Role == wire.Interface {

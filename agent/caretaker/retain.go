@@ -20,14 +20,14 @@ const retainEvery = time.Minute
 // if two do, each compares what it ends. The time is policy, not safety: it is that of the records' wall clocks.
 func (c *Caretaker) endRetained(ctx context.Context) error {
 	return task.Every(ctx, retainEvery, func() {
-		if c.Absences.First(c.Name) && c.Retains() {
+		if c.Absences.First(c.Name) && c.retains() {
 			c.EndOver(ctx, c.Clock.Wall())
 		}
 	})
 }
 
-// Retains reports whether any pool ends reservations at all.
-func (c *Caretaker) Retains() bool {
+// retains reports whether any pool ends reservations at all.
+func (c *Caretaker) retains() bool {
 	for _, p := range c.Config().Pools {
 		if p.Retain > 0 {
 			return true

@@ -63,8 +63,8 @@ func (k *Keeper) kernel() Kernel {
 	return k.Kernel
 }
 
-// MaxPause is the longest time between two comparisons, while another program undoes every repair.
-const MaxPause = time.Minute
+// maxPause is the longest time between two comparisons, while another program undoes every repair.
+const maxPause = time.Minute
 
 // A comparison lists the links of the kernel, so that it is done at most once a second; while another program undoes every
 // repair, ever less often.
@@ -91,7 +91,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if k.Look() {
-			wait = min(2*wait, MaxPause)
+			wait = min(2*wait, maxPause)
 		} else {
 			wait = lookPause
 		}

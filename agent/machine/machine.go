@@ -26,8 +26,8 @@ const (
 	machineGone  = 10 * time.Second // how long an address stays the machine's after it was removed
 )
 
-// MachineHeld is the kind of the finding that an address of this machine is held by another.
-const MachineHeld = "machine-address-held"
+// machineHeld is the kind of the finding that an address of this machine is held by another.
+const machineHeld = "machine-address-held"
 
 // A Keeper tracks the host's own addresses. Only the goroutine of Run uses it.
 type Keeper struct {
@@ -106,7 +106,7 @@ func (k *Keeper) compareMachine(ctx context.Context) error {
 		}
 	}
 	k.seen = has
-	k.Findings.Keep(MachineHeld, subjects...)
+	k.Findings.Keep(machineHeld, subjects...)
 	if k.addresses.Requested.SetMachine(ask) {
 		k.addresses.Waiters.Signal.Raise()
 	}
@@ -190,7 +190,7 @@ func (k *Keeper) reportHeld(at ipam.Address, index int, holder string) {
 	if err != nil {
 		link = fmt.Sprintf("link %d", index)
 	}
-	k.Findings.Set(MachineHeld, at.Addr.String(),
+	k.Findings.Set(machineHeld, at.Addr.String(),
 		fmt.Sprintf("node %s has address %s on %s, and pool %q has it for containers: it is held by %s", k.Name, at.Addr, link, at.Pool, holder),
 		"end the container that has it (or release its reservation), or give the node another address: then it is the node's own by itself")
 }

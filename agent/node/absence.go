@@ -131,8 +131,8 @@ func (w *Absences) waitedUnknown(node string, longest time.Duration) bool {
 	return time.Since(began) > ipam.WaitOut(longest)
 }
 
-// LongestRight is the longest right over a class that a node key states.
-func (w *Absences) LongestRight(class allocator.Class) (longest time.Duration) {
+// longestRight is the longest right over a class that a node key states.
+func (w *Absences) longestRight(class allocator.Class) (longest time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.nodes {

@@ -167,7 +167,7 @@ func (n *Node) Strict() bool { return n.Fencing(n.Config().Settings).Fencing == 
 func (n *Node) LongestRights() map[allocator.Class]time.Duration {
 	all := map[allocator.Class]time.Duration{}
 	for _, class := range allocator.Classes {
-		all[class] = max(n.Absences.LongestRight(class), n.Rights.Duration(class))
+		all[class] = max(n.Absences.longestRight(class), n.Rights.Duration(class))
 		if c := n.Config(); c.Revision > 0 { // else the settings are not the cluster's
 			all[class] = max(all[class], RightOf(record.Node{Session: c.Settings.Session, AddressLease: c.Settings.AddressLease}, class))
 		}

@@ -34,8 +34,8 @@ func (n *Node) Recovered() {
 	n.Findings.Clear(etcdRecovery, "etcd")
 }
 
-// Recovery is about when a recovery of etcd ends; false: there is none.
-func (n *Node) Recovery() (until time.Time, is bool) {
+// recovery is about when a recovery of etcd ends; false: there is none.
+func (n *Node) recovery() (until time.Time, is bool) {
 	if at := n.recovers.Load(); at != nil {
 		return *at, true
 	}
@@ -44,7 +44,7 @@ func (n *Node) Recovery() (until time.Time, is bool) {
 
 // UntilRecovered adds the end of the recovery to an error that a recovery has caused.
 func (n *Node) UntilRecovered(err error) error {
-	until, is := n.Recovery()
+	until, is := n.recovery()
 	if !is || !errors.Is(err, session.ErrRecovering) {
 		return err
 	}

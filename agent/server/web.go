@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,12 +24,7 @@ type Web struct {
 	Node     Node
 	Findings *findings.Board
 	Metrics  http.Handler
-
-	at atomic.Pointer[net.TCPAddr]
 }
-
-// At is where the server listens; nil: it does not yet.
-func (s *Web) At() *net.TCPAddr { return s.at.Load() }
 
 // Serve answers until ctx ends.
 func (s *Web) Serve(ctx context.Context) error {
@@ -41,9 +35,7 @@ func (s *Web) Serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("agent: listen for /metrics on %s: %w; choose another with --listen", s.Address, err)
 	}
-	address := l.Addr().(*net.TCPAddr)
-	s.at.Store(address)
-	g := &guard{Access: s.Access, loopback: address.IP.IsLoopback()}
+	g := &guard{Access: s.Access, loopback: l.Addr().(*net.TCPAddr).IP.IsLoopback()}
 	if l, err = g.secure(l); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -66,15 +58,15 @@ func (s *Web) handler(g *guard) http.Handler {
 	mux.Handle("GET /metrics", s.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		s.WriteReady(w, g.admit(r) == nil)
+		s.writeReady(w, g.admit(r) == nil)
 	})
 	mux.Handle("/v1/", g.protect(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serveV1(s.Node, w, r) })))
 	return mux
 }
 
-// WriteReady is GET /readyz: whether the node can serve an ADD, why not, and its findings. A caller that is not admitted gets
+// writeReady is GET /readyz: whether the node can serve an ADD, why not, and its findings. A caller that is not admitted gets
 // only the kinds of findings.
-func (s *Web) WriteReady(w http.ResponseWriter, whole bool) {
+func (s *Web) writeReady(w http.ResponseWriter, whole bool) {
 	if err := s.Node.NotReady(); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	} else {

@@ -68,7 +68,7 @@ func (r *rearranged) is(at allocator.Attachment) bool {
 	return is
 }
 
-func (r *rearranged) Count() int {
+func (r *rearranged) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.known)

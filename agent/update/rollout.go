@@ -47,7 +47,7 @@ func (u *Updater) Run(ctx context.Context) error {
 			u.backlog.Signal.Raise() // the status has changed
 		}
 		switch retry = nil; {
-		case u.Lagging.Rearranged.Count() < len(reasons), !bridges && len(reasons) == 0:
+		case u.Lagging.Rearranged.count() < len(reasons), !bridges && len(reasons) == 0:
 			retry = time.After(rolloutRetry)
 		case !bridges: // containers that cannot be updated use former gateways
 			retry = time.After(bridgeRetry)
