@@ -227,7 +227,7 @@ var rules = map[string]rule{
 	"e2e/runtimes":      {ours: []string{"e2e/lab", "internal/sandbox"}, others: anything},
 	"e2e/systemd":       {others: []string{"golang.org/x/sys/"}},
 	"e2e/soak":          {ours: []string{"e2e/lab"}, others: anything},
-	"e2e/sim/kernel":    {ours: []string{"agent", "netops", "netops/l2"}, others: []string{"golang.org/x/sys/"}},
+	"e2e/sim/kernel":    {ours: []string{"agent", "netops", "netops/l2", "netops/rtnl"}, others: []string{"golang.org/x/sys/"}},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/netops"
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // errPresent says that the host or the container has a link of the wanted name.
@@ -85,23 +86,41 @@ func (k *Kernel) create(n *Namespace, p *netops.Port) (*link, error) {
 	case on.kind != bridge:
 		return nil, fmt.Errorf("%q is not a bridge", p.Bridge)
 	case h.links[p.Name] != nil:
+		h.links[p.Name].claim(p)
 		return nil, errPresent
 	case mtu < minimum || mtu > maximum, strings.ContainsAny(p.Interface, "/: "), p.Interface == ".", p.Interface == "..":
-		return nil, fmt.Errorf("make veth pair %s, %s: %w", p.Name, p.Interface, unix.EINVAL)
+		return nil, k.failed(p, unix.EINVAL)
 	case len(mac) != 6, mac[0]&1 != 0:
-		return nil, fmt.Errorf("make veth pair %s, %s: %w", p.Name, p.Interface, unix.EADDRNOTAVAIL)
+		return nil, k.failed(p, unix.EADDRNOTAVAIL)
 	case n.links[p.Interface] != nil:
 		return nil, errPresent
 	case len(on.ports()) >= mostPorts:
 		return nil, &netops.FullError{Bridge: p.Bridge}
 	}
 	host, inner := h.add(p.Name, veth), n.add(p.Interface, veth)
-	host.alias, host.mtu, host.up, host.master, host.peer = p.Alias, mtu, true, on, inner
+	host.mtu, host.master, host.peer = mtu, on, inner
+	if host.claim(p); len(p.Alias) > rtnl.MaxAlias {
+		host.words = p.Alias
+	}
 	host.mac = macOf(0xfe, h.Name, p.Name, host.index)
 	inner.mac, inner.mtu, inner.peer = mac, mtu, host
 	h.identify(n, 0)
 	k.lan.changed = true
 	return host, nil
+}
+
+// failed is why a pair could not be made, of which nothing is left.
+func (k *Kernel) failed(p *netops.Port, cause error) error {
+	return errors.Join(fmt.Errorf("make veth pair %s, %s: %w", p.Name, p.Interface, cause), k.detach(p.Name))
+}
+
+// claim is what the kernel does to the link that has a port's name, whether that was made just now or not: the messages to it go
+// in one send.
+func (l *link) claim(p *netops.Port) {
+	l.setUp(true)
+	if p.Alias != "" {
+		l.alias = rtnl.ShortAlias(p.Alias)
+	}
 }
 
 // ports are the links on a bridge.
@@ -161,7 +180,7 @@ func (k *Kernel) Ports() (ports []netops.PortInfo, err error) {
 			if !l.isPort() {
 				continue
 			}
-			info := netops.PortInfo{Name: l.name, Alias: l.alias, Index: l.index}
+			info := netops.PortInfo{Name: l.name, Alias: l.says(), Index: l.index}
 			if l.master != nil {
 				info.Bridge = l.master.name
 			}

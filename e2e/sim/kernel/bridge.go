@@ -53,7 +53,7 @@ func (k *Kernel) ensureBridge(b netops.Bridge) (state netops.BridgeState, err er
 // findOrMake answers with the bridge, and whether it was made just now.
 func (k *Kernel) findOrMake(b netops.Bridge, uplink *link) (on *link, made bool, err error) {
 	if on = k.host.links[b.Name]; on != nil && on.kind != bridge {
-		return nil, false, fmt.Errorf("a link of that name exists, of kind %q: want a bridge, or another name", on.kind)
+		return nil, false, fmt.Errorf("a link of that name exists, of kind %q: want a bridge, or another name", on.told())
 	}
 	if on != nil {
 		return on, false, nil
@@ -203,9 +203,13 @@ func (k *Kernel) Withdraw(keep func(netip.Prefix) bool, former ...netops.Placed)
 			if l.kind != bridge {
 				continue
 			}
-			l.take(func(a address) bool {
+			gone := func(a address) bool {
 				return !keep(a.Prefix) && (a.ours || slices.Contains(former, netops.Placed{Bridge: l.name, Prefix: a.Prefix}))
-			})
+			}
+			if slices.ContainsFunc(l.addresses, gone) {
+				l.promotes = true
+				l.take(gone)
+			}
 		}
 		return nil
 	})

@@ -49,7 +49,7 @@ func (x *examination) run(ports []string) {
 		return
 	case x.on.kind != bridge:
 		x.add("bridge-taken", fmt.Sprintf("remove the link %[1]s, or rename it: ip link delete %[1]s", name),
-			"the link %s is no bridge: it is of kind %q", name, x.on.kind)
+			"the link %s is no bridge: it is of kind %q", name, x.on.told())
 		return
 	}
 	if !x.on.up {

@@ -75,6 +75,15 @@ func (f *fence) commit(t *table, change func() error) error {
 	return f.transact(change)
 }
 
+// read reads sets. Where the table is gone the real one's library tells no cause.
+func (f *fence) read(t *table, g func()) error {
+	err := f.commit(t, func() error { g(); return nil })
+	if err != nil && f.failed == nil {
+		return errors.New("the table is gone")
+	}
+	return err
+}
+
 // transact carries out a transaction, or meets a fault: all that come after it in the operation fail.
 func (f *fence) transact(change func() error) error {
 	if f.failed == nil {
@@ -183,7 +192,7 @@ func (k *Kernel) Classes() (members map[string]string, err error) {
 		if err := f.settle(t); err != nil {
 			return err
 		}
-		return f.commit(t, func() error { members = maps.Clone(t.members); return nil })
+		return f.read(t, func() { members = maps.Clone(t.members) })
 	})
 	if err != nil {
 		return nil, err

@@ -12,12 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/netops"
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // The kinds of a link.
 const (
 	loopback = "loopback"
-	nic      = "dummy"
+	nic      = ""
 	bridge   = "bridge"
 	veth     = "veth"
 )
@@ -39,6 +40,7 @@ type link struct {
 	kind  string
 	index int
 	alias string
+	words string // what its alternative names hold, where they are too long for an alias
 	mac   net.HardwareAddr
 	mtu   int
 	up    bool
@@ -47,6 +49,7 @@ type link struct {
 	peer      *link // of a veth
 	addresses []address
 	forwards  [2]bool // IPv4's, IPv6's
+	promotes  bool    // a secondary address when the first one goes
 }
 
 type address struct {
@@ -68,6 +71,9 @@ func (all links) ordered() []*link {
 }
 
 func (all links) find(name string) (*link, error) {
+	if len(name) >= unix.IFNAMSIZ {
+		return nil, fmt.Errorf("look up %s: %w", name, unix.ERANGE)
+	}
 	if l := all[name]; l != nil {
 		return l, nil
 	}
@@ -80,6 +86,22 @@ func (l *link) where() links {
 		return l.ns.links
 	}
 	return l.host.links
+}
+
+// says is the words of a link: its alias, or what its alternative names hold if the alias is their hash.
+func (l *link) says() string {
+	if l.words != "" && rtnl.ShortAlias(l.words) == l.alias {
+		return l.words
+	}
+	return l.alias
+}
+
+// told is the kind that the kernel tells: none of loopback and NICs.
+func (l *link) told() string {
+	if l.kind == loopback {
+		return ""
+	}
+	return l.kind
 }
 
 // wired reports whether frames of the link reach a bridge.
@@ -109,12 +131,19 @@ func (l *link) give(a address) error {
 	return nil
 }
 
-// take takes the addresses that gone picks off the link.
+// take takes the addresses that gone picks off the link. With the first IPv4 address of a subnet its others go, unless the link
+// promotes them.
 func (l *link) take(gone func(address) bool) {
 	former := l.addresses
 	l.addresses = nil
+	first := map[netip.Prefix]bool{} // of each subnet: whether its first address goes
 	for _, a := range former {
-		if !gone(a) {
+		subnet, goes := a.Masked(), gone(a)
+		with, later := first[subnet]
+		if !later {
+			first[subnet] = goes
+		}
+		if !goes && !(with && a.Addr().Is4() && !l.promotes) {
 			l.addresses = append(l.addresses, a)
 		}
 	}
@@ -157,6 +186,9 @@ func (l *link) setMTU(mtu int) error {
 	}
 	if l.mtu = mtu; mtu < minimumV6 {
 		l.take(func(a address) bool { return a.Addr().Is6() })
+	}
+	if mtu < minimumV6 && l.ns != nil {
+		l.ns.drop(func(r route) bool { return r.link == l && r.To.Addr().Is6() })
 	}
 	return nil
 }

@@ -12,11 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/netops"
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // What a port is to have and may be, as netops has it.
-
-const mostWords = 4096 // bytes of an alias
 
 func macFor(p *netops.Port) net.HardwareAddr {
 	if len(p.MAC) != 0 {
@@ -60,25 +59,29 @@ func routesOf(p *netops.Port) (all []netops.Route) {
 func (l *LAN) validate(p *netops.Port) (*Namespace, error) {
 	switch {
 	case !strings.HasPrefix(p.Name, netops.Prefix) || len(p.Name) >= unix.IFNAMSIZ:
-		return nil, fmt.Errorf("port name %q", p.Name)
+		return nil, fmt.Errorf("port name %q: want %q and at most %d bytes in all, as PortName gives it",
+			p.Name, netops.Prefix, unix.IFNAMSIZ-1)
 	case p.Interface == "" || len(p.Interface) >= unix.IFNAMSIZ:
-		return nil, fmt.Errorf("interface name %q", p.Interface)
-	case len(p.Alias) > mostWords:
-		return nil, fmt.Errorf("alias of %d bytes", len(p.Alias))
+		return nil, fmt.Errorf("interface name %q: want 1 to %d bytes", p.Interface, unix.IFNAMSIZ-1)
+	case len(p.Alias) > rtnl.MaxWords:
+		return nil, fmt.Errorf("alias of %d bytes: at most %d are allowed", len(p.Alias), rtnl.MaxWords)
 	case len(p.Addresses) == 0:
-		return nil, errors.New("no address is given")
+		return nil, errors.New("no address is given: want at least one")
 	}
 	for _, a := range p.Addresses {
 		if !a.IsValid() || a.Addr().Is4In6() {
-			return nil, fmt.Errorf("address %v", a)
+			return nil, fmt.Errorf("address %v: want an address and the length of its subnet's prefix", a)
 		}
 	}
 	seen := map[netip.Prefix]bool{}
 	for _, r := range routesOf(p) {
-		if seen[r.To.Masked()] || !r.To.IsValid() || r.Via.IsValid() && r.Via.Is4() != r.To.Addr().Is4() {
-			return nil, fmt.Errorf("route to %v via %v", r.To, r.Via)
+		if seen[r.To.Masked()] {
+			return nil, fmt.Errorf("two routes to %v: want at most one", r.To)
 		}
 		seen[r.To.Masked()] = true
+		if !r.To.IsValid() || r.Via.IsValid() && r.Via.Is4() != r.To.Addr().Is4() {
+			return nil, fmt.Errorf("route to %v via %v: want a prefix, and a gateway of its family", r.To, r.Via)
+		}
 	}
 	return l.namespace(p.Netns)
 }

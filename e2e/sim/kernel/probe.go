@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -41,10 +42,10 @@ func (k *Kernel) Probe(ctx context.Context, name string, addrs []netip.Addr) (ma
 
 // ask notes who answers now.
 func (k *Kernel) ask(name string, addrs []netip.Addr, found map[netip.Addr]net.HardwareAddr) error {
-	from, err := k.host.links.find(name)
+	from := k.host.links[name]
 	switch {
-	case err != nil:
-		return err
+	case from == nil:
+		return errors.New("link not found")
 	case len(from.mac) != 6:
 		return fmt.Errorf("it has address %q: want a link of Ethernet", from.mac)
 	case !from.up && len(addrs) > 0:

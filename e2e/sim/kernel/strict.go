@@ -72,13 +72,12 @@ func (k *Kernel) Passing() (passing map[string]time.Duration, err error) {
 		if !f.on {
 			return nil
 		}
-		return f.commit(t, func() error {
+		return f.read(t, func() {
 			for class, name := range classes {
 				if left := slices.Max(t.open(class, time.Now())); left > 0 {
 					passing[name] = left
 				}
 			}
-			return nil
 		})
 	})
 	if err != nil {
@@ -99,6 +98,9 @@ func (k *Kernel) Arm(whole map[string]time.Duration) error {
 			if whole[name] > 0 {
 				armed = append(armed, class)
 			}
+		}
+		if len(armed) == 0 { // an empty transaction meets no missing table
+			return f.settle(t)
 		}
 		err := f.change(t, func() error {
 			for _, class := range armed {
