@@ -35,7 +35,8 @@ var also = []struct {
 	tests  []string
 }{
 	{"agent", []string{"agent"}},
-	{"lease/record", []string{"lease/reservation", "lease/block", "lease/session", "lease/config", "lease/rollout"}},
+	{"lease/record", []string{"lease/reservation", "lease/block", "lease/session", "lease/config", "lease/rollout", "lease/admin",
+		"lease/doctor"}},
 	{"lease/session", []string{"lease/block", "lease/admin"}},
 	{"lease/block", []string{"lease/reservation"}},
 	{"netops/fence", []string{"netops"}},

@@ -16,9 +16,6 @@ func StatefulBlock(at ipam.BlockID) Block {
 
 // Uncovered is what no part of the block covers, in order: it is nobody's.
 func (b *Block) Uncovered() []netip.Prefix {
-	if len(b.Parts) == 1 && b.Parts[0].Prefix == b.Prefix {
-		return nil // as it usually is
-	}
 	return allocator.Subtract(b.Prefix, PrefixesOf(b.Parts))
 }
 
@@ -84,7 +81,7 @@ func (b Block) Covered(owner string) Block {
 	for _, p := range b.Uncovered() {
 		parts = append(parts, Part{Prefix: p, Owner: owner})
 	}
-	b.Parts = Canonical(b.Prefix, parts)
+	b.Parts = Canonical(parts)
 	return b
 }
 
@@ -103,7 +100,7 @@ func (b Block) Moved(part netip.Prefix, from, to string) Block {
 			parts = append(parts, Part{Prefix: smaller(p.Prefix, part), Owner: to, Taken: p.Taken})
 		}
 	}
-	b.Parts = Canonical(b.Prefix, parts)
+	b.Parts = Canonical(parts)
 	return b
 }
 
@@ -116,11 +113,11 @@ func smaller(a, b netip.Prefix) netip.Prefix {
 }
 
 // Canonical is the one way to write the parts of a block: in order, and siblings that say the same are one.
-func Canonical(block netip.Prefix, parts []Part) []Part {
+func Canonical(parts []Part) []Part {
 	slices.SortFunc(parts, func(a, b Part) int { return a.Prefix.Compare(b.Prefix) })
 	var out []Part
 	for _, p := range parts {
-		for n := len(out); n > 0 && p.Prefix.Bits() > block.Bits() && siblings(out[n-1], p); n = len(out) {
+		for n := len(out); n > 0 && siblings(out[n-1], p); n = len(out) {
 			p.Prefix = netip.PrefixFrom(out[n-1].Prefix.Addr(), p.Prefix.Bits()-1)
 			out = out[:n-1]
 		}
@@ -155,7 +152,7 @@ func (b Block) With(part Part) Block {
 			parts = append(parts, q)
 		}
 	}
-	b.Parts = Canonical(b.Prefix, parts)
+	b.Parts = Canonical(parts)
 	return b
 }
 
@@ -171,7 +168,7 @@ func (b Block) WithoutMachine(node string, prefix netip.Prefix) Block {
 			parts = append(parts, Part{Prefix: p.Prefix, Owner: OwnerStateful})
 		}
 	}
-	b.Parts = Canonical(b.Prefix, parts)
+	b.Parts = Canonical(parts)
 	return b
 }
 

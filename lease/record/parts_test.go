@@ -10,16 +10,16 @@ import (
 )
 
 func TestPartsAreWrittenInOneWay(t *testing.T) {
-	whole := lab.Prefix("10.0.0.0/26")
 	for _, c := range []struct{ from, want []record.Part }{
 		{lab.Parts("10.0.0.32/27", "a", "10.0.0.0/27", "a"), lab.Parts("10.0.0.0/26", "a")},
 		{lab.Parts("10.0.0.32/27", "a", "10.0.0.16/28", "a", "10.0.0.0/28", "a"), lab.Parts("10.0.0.0/26", "a")},
 		{lab.Parts("10.0.0.0/27", "a", "10.0.0.32/27", "b"), lab.Parts("10.0.0.0/27", "a", "10.0.0.32/27", "b")},
 		{lab.Parts("10.0.0.0/27", "a", "10.0.0.32/27", "!a"), lab.Parts("10.0.0.0/27", "a", "10.0.0.32/27", "!a")},
 		{lab.Parts("10.0.0.16/28", "a", "10.0.0.32/28", "a"), lab.Parts("10.0.0.16/28", "a", "10.0.0.32/28", "a")}, // not siblings
+		{lab.Parts("10.0.0.0/29", "a", "10.0.0.16/28", "a"), lab.Parts("10.0.0.0/29", "a", "10.0.0.16/28", "a")},
 		{lab.Parts("10.0.0.0/26", "a"), lab.Parts("10.0.0.0/26", "a")},
 	} {
-		if got := record.Canonical(whole, slices.Clone(c.from)); !slices.Equal(got, c.want) {
+		if got := record.Canonical(slices.Clone(c.from)); !slices.Equal(got, c.want) {
 			t.Errorf("%v is written %v, want %v", c.from, got, c.want)
 		}
 	}
@@ -31,6 +31,9 @@ func TestAPartMovesWithWhatIsSaidOfIt(t *testing.T) {
 		lab.Parts("10.0.0.0/29", "!a", "10.0.0.8/29", "!c", "10.0.0.16/28", "!a", "10.0.0.32/27", "b")) {
 		t.Errorf("given: %v", got.Parts)
 	}
+	if got := b.Moved(b.Prefix, "a", "c"); !slices.Equal(got.Parts, lab.Parts("10.0.0.0/27", "!c", "10.0.0.32/27", "b")) {
+		t.Errorf("given with the whole block: %v", got.Parts)
+	}
 	free := b.Moved(b.Prefix, "a", "")
 	if !slices.Equal(free.Parts, lab.Parts("10.0.0.32/27", "b")) ||
 		!slices.Equal(free.Uncovered(), []netip.Prefix{lab.Prefix("10.0.0.0/27")}) {
@@ -41,5 +44,56 @@ func TestAPartMovesWithWhatIsSaidOfIt(t *testing.T) {
 	}
 	if len(b.Parts) != 2 {
 		t.Errorf("the block itself has become %v", b.Parts)
+	}
+}
+
+// owned is a block of which two nodes have addresses of their own, and another owner the rest.
+func owned(rest string) record.Block {
+	b := record.Block{Prefix: lab.Prefix("10.0.0.0/30"), Parts: []record.Part{
+		{Prefix: lab.Prefix("10.0.0.0/32"), Owner: record.OwnerMachine, Node: "n1"},
+		{Prefix: lab.Prefix("10.0.0.1/32"), Owner: record.OwnerMachine, Node: "n2"},
+	}}
+	return b.Covered(rest)
+}
+
+func TestABlockKnowsWhoMayAllocateOfIt(t *testing.T) {
+	for _, c := range []struct {
+		block             record.Block
+		stateful, ofNodes bool
+		words             string
+	}{
+		{record.Block{Prefix: lab.Prefix("10.0.0.0/30")}, false, false, ""},
+		{record.Block{Prefix: lab.Prefix("10.0.0.0/30"), Parts: lab.Parts("10.0.0.0/30", "stateful")}, true, false, ""},
+		{record.Block{Prefix: lab.Prefix("10.0.0.0/30"), Parts: lab.Parts("10.0.0.0/31", "stateful", "10.0.0.2/31", "a")},
+			false, true, "node a"},
+		{owned("stateful"), true, false, ""},
+		{owned("b"), false, true, "node b"},
+		{record.Block{Prefix: lab.Prefix("10.0.0.0/29"), Parts: lab.Parts("10.0.0.0/31", "b", "10.0.0.2/31", "a", "10.0.0.4/30", "b")},
+			false, true, "node b and node a"},
+	} {
+		if b := c.block; b.Stateful() != c.stateful || b.OfNodes() != c.ofNodes || b.OwnersInWords() != c.words {
+			t.Errorf("%v: stateful %t, of nodes %t, owned by %q", b.Parts, b.Stateful(), b.OfNodes(), b.OwnersInWords())
+		}
+	}
+}
+
+func TestAnAddressThatANodeGivesUpIsWhatTheRestOfTheBlockIs(t *testing.T) {
+	second := record.Part{Prefix: lab.Prefix("10.0.0.1/32"), Owner: record.OwnerMachine, Node: "n2"}
+	for rest, want := range map[string][]record.Part{
+		"stateful": append(lab.Parts("10.0.0.0/32", "stateful"), append([]record.Part{second}, lab.Parts("10.0.0.2/31", "stateful")...)...),
+		"b":        append([]record.Part{second}, lab.Parts("10.0.0.2/31", "b")...),
+	} {
+		if got := owned(rest).WithoutMachine("n1", lab.Prefix("10.0.0.0/24")); !slices.Equal(got.Parts, want) {
+			t.Errorf("beside what is %s: %v, want %v", rest, got.Parts, want)
+		}
+		if got := owned(rest).WithoutMachine("n1", lab.Prefix("10.0.0.1/32")); !slices.Equal(got.Parts, owned(rest).Parts) {
+			t.Errorf("n1 has given up n2's address: %v", got.Parts)
+		}
+	}
+	named := record.Block{Prefix: lab.Prefix("10.0.0.0/30"), Parts: []record.Part{
+		{Prefix: lab.Prefix("10.0.0.0/30"), Owner: "b", Node: "n1"}, // a Node beside a node's own part means nothing
+	}}
+	if got := named.WithoutMachine("n1", named.Prefix); !slices.Equal(got.Parts, named.Parts) {
+		t.Errorf("what a node allocates is gone with its own addresses: %v", got.Parts)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -33,7 +34,9 @@ func TestARecordThatIsRightIsRead(t *testing.T) {
 		{"blocks/p/10.0.0.0", `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`},
 		{"blocks/p/10.0.0.0", `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.9/32","owner":"machine","node":"n2"}]}`},
 		{"assignments/p/10.0.0.9", `{"address":"10.0.0.9","attachment":` + attachment + `,"node":"n1"}`},
+		{"assignments/p/10.0.0.9", `{"attachment":` + attachment + `,"app":{"namespace":"ns"},"node":"n1"}`},
 		{"reservations/p/10.0.0.9", `{"identity":` + identity + `}`},
+		{"reservations/p/10.0.0.9", fmt.Sprintf(`{"identity":`+identity+`,"epoch":%d}`, int64(kv.MaxCount))},
 		{"reservations/p/10.0.0.9", `{"identity":` + identity + `,"holder":{"node":"n1","attachment":` + attachment + `}}`},
 		{"questions/1/n1", `{"spaces":[{"pool":"p","parts":["10.0.0.0/8"]}]}`},
 	} {
@@ -54,11 +57,10 @@ func TestARecordThatIsTooLargeIsRefused(t *testing.T) {
 		return `{"prefix":"10.0.0.0/16","parts":[` + strings.Join(all, ",") + `]}`
 	}
 	pool := func(n int) string {
-		var all []string
-		for i := range n {
-			all = append(all, fmt.Sprintf(`"10.%d.%d.%d"`, i>>16, i>>8&255, i&255))
-		}
-		return `{"name":"p","cidrs":["10.0.0.0/8"],"exclude":[` + strings.Join(all, ",") + `],"blockSize":{"v4":26,"v6":122}}`
+		p := allocator.Pool{Name: "p", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}.WithDefaults()
+		p.DNS.Domain = "a"
+		p.DNS.Domain = strings.Repeat("a", 1+n-len(kv.Encode(p)))
+		return kv.Encode(p)
 	}
 	for _, c := range []struct {
 		key        string
@@ -67,7 +69,7 @@ func TestARecordThatIsTooLargeIsRefused(t *testing.T) {
 		says       string
 	}{
 		{"blocks/p/10.0.0.0", parts, 4 * record.MaxParts, 4*record.MaxParts + 1, "4096 at most"},
-		{"config/pools/p", pool, 1000, 30_000, "262144 at most"},
+		{"config/pools/p", pool, 262144, 262145, "262144 at most"},
 	} {
 		if err := anyRecord(keys, pairOf(c.key, c.value(c.most))); err != nil {
 			t.Errorf("%s with %d: %v", c.key, c.most, err)
@@ -99,9 +101,12 @@ func TestABlockIsNobodysOnlyWhereThereIsNoRecord(t *testing.T) {
 		b.OwnerOf(block.Addr()) != "n1" {
 		t.Errorf("it is %+v, %v", b, err)
 	}
-	for _, wrong := range []string{"{", `{"prefix":"10.0.0.0/27","parts":[{"prefix":"10.0.0.0/27","owner":"n1"}]}`} {
+	for wrong, says := range map[string]string{
+		"{": "JSON", `{"prefix":"10.0.0.0/27","parts":[{"prefix":"10.0.0.0/27","owner":"n1"}]}`: "want 10.0.0.0/26",
+	} {
 		b, err := record.ReadBlock(keys, "p", block, []*mvccpb.KeyValue{pairOf("blocks/p/10.0.0.0", wrong)})
-		if d := kv.Damage(err); d == nil || d.Key != "/berth/v1/blocks/p/10.0.0.0" || len(b.Parts) > 0 {
+		if d := kv.Damage(err); d == nil || d.Key != "/berth/v1/blocks/p/10.0.0.0" || len(b.Parts) > 0 ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("as %s it is %+v, %v", wrong, b, err)
 		}
 	}

@@ -22,12 +22,44 @@ func TestBadSettingsAreReportedWithWhatWouldBeRight(t *testing.T) {
 		`want "evidence" or "strict"`:       func(s *record.Settings) { s.Fencing = "lax" },
 		"want 2s or more":                   func(s *record.Settings) { s.Session = allocator.Duration(time.Second) },
 		"want 6s or more":                   func(s *record.Settings) { s.AddressLease = allocator.Duration(5 * time.Second) },
+		"want 876000h0m0s at most":          func(s *record.Settings) { s.AddressLease = allocator.MaxTime + 1 },
 		"shorter than session":              func(s *record.Settings) { s.Session = allocator.Duration(2 * time.Hour) },
 	} {
 		s := record.DefaultSettings()
 		change(&s)
 		if err := s.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: the error does not say %q: %v", s, want, err)
+		}
+	}
+}
+
+func TestTimesMayBeAtTheirBounds(t *testing.T) {
+	for _, c := range []struct{ session, lease allocator.Duration }{
+		{allocator.Duration(2 * time.Second), allocator.Duration(6 * time.Second)},
+		{allocator.Duration(6 * time.Second), allocator.Duration(6 * time.Second)},
+		{allocator.Duration(time.Minute), allocator.MaxTime},
+	} {
+		s := record.DefaultSettings()
+		if s.Session, s.AddressLease = c.session, c.lease; s.Validate() != nil {
+			t.Error(s.Validate())
+		}
+	}
+}
+
+func TestANodeFencesOtherwiseWhereTheModeOrATimeIsAnother(t *testing.T) {
+	for changes, change := range map[bool][]func(*record.Settings){
+		false: {
+			func(s *record.Settings) { s.Fencing = record.FencingStrict },
+			func(s *record.Settings) { s.Session++ },
+			func(s *record.Settings) { s.AddressLease++ },
+		},
+		true: {func(s *record.Settings) { s.Operations, s.Probe, s.StatusExhausted = nil, record.ProbeOff, true }},
+	} {
+		for _, c := range change {
+			s := record.DefaultSettings()
+			if c(&s); record.SameTimes(s, record.DefaultSettings()) != changes {
+				t.Errorf("%+v fences as by default: want %t", s, changes)
+			}
 		}
 	}
 }

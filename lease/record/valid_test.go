@@ -22,12 +22,15 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 		{"cluster", `{}`, "id is missing"},
 		{"cluster", `{"id":"not hexadecimal"}`, "hexadecimal"},
 		{"cluster", `{"id":"a","life":-1}`, "life -1"},
+		{"cluster", `{"id":"a","former":["a","not hexadecimal"]}`, "hexadecimal"},
 		{"nodes/n1", `{"name":"n2","machine":"m"}`, `want "n1"`},
 		{"nodes/n1", `{"name":"n1","fencing":"evidence","session":"15s","addressLease":"1h"}`, "machine is missing"},
 		{"nodes/n1", `{"name":"n1","machine":"m","fencing":"none","session":"15s","addressLease":"1h"}`, "fencing"},
 		{"nodes/n1", `{"name":"n1","machine":"m","fencing":"evidence","session":"-15s","addressLease":"1h"}`, "session"},
 		{"nodes/n1", `{"name":"n1","machine":"m","fencing":"evidence","session":"15s","addressLease":"2562047h"}`, "addressLease"},
 		{"nodes/stateful", `{"name":"stateful","removed":"2026-01-01T00:00:00Z"}`, "no node may be called so"},
+		{"nodes/machine", `{"name":"machine","removed":"2026-01-01T00:00:00Z"}`, "no node may be called so"},
+		{"status/n1", `{"node":"n2"}`, `want "n1"`},
 		{"status/n1", `{"applied":900}`, "written at revision 7"},
 		{"status/n1", `{"revision":900}`, "written at revision 7"},
 		{"status/n1", `{"batch":-4}`, "batch"},
@@ -41,12 +44,15 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 			"overlap"},
 		{"blocks/p/10.0.0.0", `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/24","owner":"n1"}]}`, "outside of its block"},
 		{"blocks/p/10.0.0.0", `{"prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/32","owner":"machine"}]}`, "node of part"},
+		{"blocks/p/10.0.0.0", `{"prefix":"","parts":[]}`, "prefix is missing"},
 		{"blocks/p/10.0.0.0", `{"parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`, "prefix is missing"},
 		{"blocks/p/10.0.0.0", `{"pool":"q","prefix":"10.0.0.0/26","parts":[{"prefix":"10.0.0.0/26","owner":"n1"}]}`, `want "p"`},
 		{"blocks/p/::ffff:10.0.0.0", `{}`, "want 10.0.0.0"},
 		{"assignments/p/10.0.0.9", `{"attachment":` + attachment + `}`, "node is missing"},
 		{"assignments/p/10.0.0.9", `{"node":"n1"}`, "network is missing"},
 		{"assignments/p/10.0.0.9", `{"address":"10.0.0.8","attachment":` + attachment + `,"node":"n1"}`, "as its key says"},
+		{"assignments/p/10.0.0.9", `{"attachment":` + attachment + `,"app":{"namespace":"a/b"},"node":"n1"}`, `namespace "a/b"`},
+		{"assignments/p/10.0.0.9", `{"attachment":` + attachment + `,"app":{"app":"a/b"},"node":"n1"}`, `app "a/b"`},
 		{"reservations/p/10.0.0.9", `{}`, "namespace is missing"},
 		{"reservations/p/10.0.0.9", `{"identity":` + identity + `,"epoch":-1}`, "epoch"},
 		{"reservations/p/10.0.0.9", `{"identity":` + identity + `,"epoch":-1,"holder":{"node":"n1","attachment":` + attachment + `}}`, "epoch"},
@@ -56,10 +62,12 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 		{"identities/net/ns/db/db-0/eth0", `{"pool":"p"}`, "addresses is empty"},
 		{"identities/net/ns/db/db-0/eth0", `{"pool":"p","addresses":["10.0.0.1","10.0.0.2"]}`, "second one"},
 		{"identities/net/ns/db/db-0/eth0", `{"addresses":["10.0.0.1"]}`, "pool is missing"},
+		{"identities/net/ns/db/db-0/eth0", `{"pool":"p","addresses":["::ffff:10.0.0.1"]}`, "want 10.0.0.1"},
 		{"demands/p/n1", `{"v4":-1}`, "v4 -1"},
 		{"config/history/3", `{"number":4}`, "want 3"},
 		{"config/revision", `{"changes":0}`, "changes 0"},
 		{"config/revision", `{"changes":1,"pools":-1}`, "pools -1"},
+		{"config/revision", `{"changes":9223372036854775807}`, "changes 9223372036854775807"},
 		{"config/settings", `{"fencing":"strict"}`, "operations is missing"},
 		{"config/settings", `{"operations":["fly"],"fencing":"strict","session":"15s","addressLease":"1h"}`, "fly"},
 		{"config/settings", `{"operations":["read"],"fencing":"strict","probe":"often","session":"15s","addressLease":"1h"}`, "often"},
@@ -67,6 +75,11 @@ func TestARecordThatCannotBeIsRefusedWhereItIsRead(t *testing.T) {
 		{"config/pools/p", `{"name":"q","cidrs":["10.0.0.0/16"],"blockSize":{"v4":26,"v6":122}}`, `want "p"`},
 		{"config/pools/p", `{"name":"p","cidrs":["10.0.0.0/16"],"blockSize":{"v4":26,"v6":122},"cooldown":"2562047h47m16s"}`, "cooldown"},
 		{"questions/1/n1", `{"spaces":[{"parts":["10.0.0.1/8"]}]}`, "bits beyond"},
+		{"questions/1/n1", `{"spaces":[{"parts":["::ffff:10.0.0.0/120"]}]}`, "want 10.0.0.0"},
+		{"questions/1/n1", `{"attachments":[{"addresses":["10.0.0.1","::ffff:10.0.0.1"]}]}`, "want 10.0.0.1"},
+		{"questions/1/n1", `{"node":"n2"}`, `want "n1"`},
+		{"questions/1/n1", `{"slot":"2"}`, `want "1"`},
+		{"questions/1", `{"slot":"2"}`, `want "1"`},
 		{"nodes/n1", `null`, "want a JSON object"},
 		{"nodes/n1", ``, "want a JSON object"},
 		{"nodes/n1", `{`, "JSON"},
@@ -88,6 +101,13 @@ func TestASessionIsThereWhateverIsWrittenIntoItsKey(t *testing.T) {
 		if err != nil || p.Node != "n1" || p.Revision != 7 {
 			t.Errorf("with %q it is %+v, %v: a node that lives would count as absent", value, p, err)
 		}
+	}
+}
+
+func TestAnAnswerIsANodes(t *testing.T) {
+	_, err := record.AnswerCodec.Read(kv.NewKeys(""), &mvccpb.KeyValue{Key: []byte("/berth/v1/questions/1"), Value: []byte("{}")})
+	if kv.Damage(err) == nil || !strings.Contains(err.Error(), "names no node") {
+		t.Errorf("the error is %v", err)
 	}
 }
 
