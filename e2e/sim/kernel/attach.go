@@ -94,7 +94,7 @@ func (k *Kernel) create(n *Namespace, p *netops.Port) (*link, error) {
 		return nil, k.failed(p, unix.EADDRNOTAVAIL)
 	case n.links[p.Interface] != nil:
 		return nil, errPresent
-	case len(on.ports()) >= mostPorts:
+	case on.full():
 		return nil, &netops.FullError{Bridge: p.Bridge}
 	}
 	host, inner := h.add(p.Name, veth), n.add(p.Interface, veth)
@@ -131,6 +131,17 @@ func (l *link) ports() (all []*link) {
 		}
 	}
 	return all
+}
+
+// full reports whether a bridge has as many ports as it can have.
+func (l *link) full() bool {
+	n := 0
+	for _, p := range l.host.links {
+		if p.master == l {
+			n++
+		}
+	}
+	return n >= mostPorts
 }
 
 // configure brings a port's end up and gives it its addresses and routes.

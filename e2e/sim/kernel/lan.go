@@ -35,38 +35,53 @@ func NewLAN(dir string) *LAN {
 type Answer struct {
 	Host      *Host
 	Namespace *Namespace // nil: the host itself
-	Port      string     // of the namespace
+	Port      string     // of the namespace, by which it answers
 	MAC       net.HardwareAddr
 	Passes    bool // the fence lets its frames pass now
 	Cut       bool // only its own host hears it
 }
 
-// Answers tells who would answer for an address now: the containers and hosts that have it on a link that reaches a wire, each in
-// the order in which they got it. A host that sleeps answers nothing.
+// Answers tells who would answer for an address now: the containers and hosts that have it and reach a wire, each in the order in
+// which they got it. A container answers for an IPv4 address over each of its interfaces, as Linux does (arp_ignore 0). A host
+// that sleeps answers nothing.
 func (l *LAN) Answers(a netip.Addr) (all []Answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, i := range l.index[a] {
-		if answer, ok := i.answer(); ok {
-			all = append(all, answer)
+		for by := range i.ways(a) {
+			all = append(all, by.answer())
 		}
 	}
 	return all
 }
 
-func (i *link) answer() (Answer, bool) {
-	answer := Answer{Host: i.host, Namespace: i.ns, MAC: i.mac, Passes: true, Cut: i.host.cut}
-	if !i.up || i.host.sleeps() {
-		return answer, false
+// ways are the links over which the one who has an address on this link answers for it: first this link.
+func (l *link) ways(a netip.Addr) iter.Seq[*link] {
+	return func(yield func(*link) bool) {
+		switch {
+		case !l.up || l.host.sleeps():
+			return
+		case l.ns == nil:
+			yield(l)
+			return
+		case l.peer != nil && l.peer.wired() && !yield(l) || a.Is6():
+			return
+		}
+		for _, other := range l.ns.links.ordered() {
+			if other != l && other.up && other.peer != nil && other.peer.wired() && !yield(other) {
+				return
+			}
+		}
 	}
-	if i.ns == nil {
-		return answer, true
+}
+
+// answer is what a link answers.
+func (l *link) answer() Answer {
+	a := Answer{Host: l.host, Namespace: l.ns, MAC: l.mac, Passes: true, Cut: l.host.cut}
+	if l.ns != nil {
+		a.Port, a.Passes = l.peer.name, l.host.nft.passes(l.peer.name, time.Now())
 	}
-	if i.peer == nil || !i.peer.wired() {
-		return answer, false
-	}
-	answer.Port, answer.Passes = i.peer.name, i.host.nft.passes(i.peer.name, time.Now())
-	return answer, true
+	return a
 }
 
 // Addresses yields each address that a live namespace has, but those of loopback, wired or not. A judge may ask the LAN meanwhile.

@@ -219,6 +219,6 @@ func (g *planner) probe() operation {
 	on := pick(g, "berth0", "berth0", "berth1", "none")
 	return operation{what: fmt.Sprint("probe on ", on, ask), run: func(s side) string {
 		found, err := s.kernel().Probe(context.Background(), on, ask)
-		return answer(err, found)
+		return answer(err, slices.SortedFunc(maps.Keys(found), netip.Addr.Compare)) // by which of its interfaces one answers is chance
 	}}
 }

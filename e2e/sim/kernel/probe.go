@@ -56,29 +56,27 @@ func (k *Kernel) ask(name string, addrs []netip.Addr, found map[netip.Addr]net.H
 	}
 	for _, a := range addrs {
 		for _, i := range k.lan.index[a] {
-			if mac := i.heard(a, from); mac != nil && found[a] == nil {
-				found[a] = mac
+			for by := range i.ways(a) {
+				if mac := by.heard(a, from); mac != nil && found[a] == nil {
+					found[a] = mac
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// heard is the MAC by which a link that has an address answers a host's question from another link; nil: it is not heard.
-func (i *link) heard(a netip.Addr, from *link) net.HardwareAddr {
-	answer, ok := i.answer()
+// heard is the MAC by which a link answers a host's question from another link for an address; nil: it is not heard.
+func (l *link) heard(a netip.Addr, from *link) net.HardwareAddr {
 	switch {
-	case !ok || !answer.Passes || i.ns == nil && i.host == from.host:
+	case l.ns == nil && l.host != from.host && from.outside():
+		return l.host.receives(a, l)
+	case l.ns == nil || !l.answer().Passes:
 		return nil
-	case i.ns == nil:
-		if !from.outside() {
-			return nil
-		}
-		return i.host.receives(a, i)
-	case i.peer.master != from && !(from.outside() && i.peer.master.outside()):
-		return nil
+	case l.peer.master == from || from.outside() && l.peer.master.outside():
+		return l.mac
 	}
-	return i.mac
+	return nil
 }
 
 // outside reports whether frames of a bridge, or of a NIC that is no port, reach the LAN.
