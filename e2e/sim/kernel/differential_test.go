@@ -100,7 +100,7 @@ func (g *planner) stateOf(s side, ids [namespaces]int) (lines []string) {
 			add("namespace %d: has %s %v, %s", n, a, has, verdict(err))
 		}
 	}
-	return lines
+	return append(lines, s.news()...)
 }
 
 // differ does the same to both sides, and says how they differ; empty: they do not.
@@ -130,7 +130,8 @@ func differ(sides [2]side, seed uint64, count int) (found string) {
 			}
 		}
 		difference := g.compare(sides, ids)
-		for deadline := time.Now().Add(10 * time.Second); difference != "" && op.later && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(10 * time.Second); (op.later && difference != "" || strings.Contains(difference, "news of")) &&
+			time.Now().Before(deadline); {
 			time.Sleep(5 * time.Millisecond)
 			difference = g.compare(sides, ids)
 		}

@@ -19,6 +19,7 @@ import (
 
 // A real side is a network namespace that has netops as its agents do.
 type real struct {
+	listener
 	path  string // of the host's namespace
 	k     agent.Kernel
 	f     map[int]*os.File
@@ -63,7 +64,7 @@ func (r *real) reopen() error {
 		return err
 	})
 	if err == nil {
-		go drain(r.k)
+		go r.listen(r.k)
 	}
 	return err
 }

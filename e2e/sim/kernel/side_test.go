@@ -1,17 +1,21 @@
 package kernel
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 
 	"github.com/berth-ipam/berth/agent"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // A side is one of the two that the differential test holds against each other: the model, or a real namespace.
 type side interface {
 	kernel() agent.Kernel
 	reopen() error // as a process that begins anew
+	news() []string
 
 	// make makes the namespace of a number anew, and end ends it.
 	make(n int) error
@@ -41,6 +45,7 @@ type side interface {
 
 // A modelled side is a host of the model.
 type modelled struct {
+	listener
 	h  *Host
 	k  agent.Kernel
 	ns map[int]*Namespace
@@ -58,13 +63,42 @@ func (m *modelled) reopen() (err error) {
 	if m.k, err = m.h.Open(); err == nil && m.wrap != nil {
 		m.k = m.wrap(m.k)
 	}
-	go drain(m.k)
+	go m.listen(m.k)
 	return err
 }
 
-func drain(k agent.Kernel) {
-	for range k.Events() {
+// A listener counts the news of ends.
+type listener struct {
+	mu   sync.Mutex
+	ends map[string]int
+}
+
+func (l *listener) listen(k agent.Kernel) {
+	for e := range k.Events() {
+		what := "end of port " + e.Port
+		switch e.Kind {
+		case netops.NamespaceGone:
+			what = "end of a namespace"
+		case netops.PortGone:
+		default:
+			continue // others are of own changes, too, and not reliable in number
+		}
+		l.mu.Lock()
+		if l.ends == nil {
+			l.ends = map[string]int{}
+		}
+		l.ends[what]++
+		l.mu.Unlock()
 	}
+}
+
+func (l *listener) news() (all []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for what, n := range l.ends {
+		all = append(all, fmt.Sprintf("news of the %s: %d", what, n))
+	}
+	return all
 }
 
 func (m *modelled) make(n int) (err error) {
