@@ -88,18 +88,24 @@ type result struct {
 	output       []byte
 }
 
-// run runs the binary with one more word in its environment.
+// run runs the binary with one more word in its environment. It has a place of its own for temporary files: who is killed, or
+// panics, leaves them behind.
 func (b *binary) run(ctx context.Context, environment string, limit time.Duration, arguments ...string) result {
+	files, err := os.MkdirTemp("", "m") // short, for the sockets in it
+	if err != nil {
+		return result{output: []byte(err.Error())}
+	}
+	defer os.RemoveAll(files)
 	// The binary's own limit comes first, and says which test it was.
 	ctx, cancel := context.WithTimeout(ctx, limit+grace)
 	defer cancel()
 	command := exec.CommandContext(ctx, b.path, slices.Concat(arguments, b.flags, []string{"-test.timeout", limit.String()})...)
 	command.Dir, command.WaitDelay = b.dir, grace
-	command.Env = append(os.Environ(), environment)
+	command.Env = append(os.Environ(), environment, "TMPDIR="+files)
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
 	began := time.Now()
-	err := command.Run()
+	err = command.Run()
 	late := ctx.Err() != nil || bytes.Contains(output.Bytes(), []byte("panic: test timed out after"))
 	return result{passed: err == nil, late: err != nil && late, took: time.Since(began), output: output.Bytes()}
 }

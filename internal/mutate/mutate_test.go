@@ -120,6 +120,8 @@ func TestAGuardThatATestTriesIsKilledAndOneThatNoneTriesIsNot(t *testing.T) {
 }
 
 func TestAMutantThatDoesNotEndIsKilledAndSaidApart(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	o := options(t, "endless")
 	o.Places = regexp.MustCompile(`endless\.go:7$`)
 	report, err := run(t.Context(), o, equivalents{}, 2*time.Second)
@@ -128,6 +130,9 @@ func TestAMutantThatDoesNotEndIsKilledAndSaidApart(t *testing.T) {
 	}
 	if s := report.Scores()[0]; s.Killed != 2 || s.Late != 1 {
 		t.Errorf("the score is %s, want 2 killed, 1 of them late", s)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v behind, %v", left, err)
 	}
 }
 

@@ -24,7 +24,7 @@ func Assert(ctx context.Context, x *session.Session, pool string, block netip.Pr
 				next.Parts = append(next.Parts, record.Part{Prefix: free, Owner: x.Name()})
 			}
 		}
-		if next.Parts = record.Canonical(next.Parts); now.Revision > 0 && slices.Equal(next.Parts, now.Parts) {
+		if next.Parts = record.Canonical(next.Parts); slices.Equal(next.Parts, now.Parts) {
 			return now, nil
 		}
 		t := x.Fenced("assert block")

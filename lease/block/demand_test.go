@@ -2,6 +2,7 @@ package block_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -22,7 +23,9 @@ func TestDemandsAreFollowed(t *testing.T) {
 	l, _, n, b := given(t)
 	s, updates := l.Store(), make(chan kv.Update[record.Demand], 10)
 	l.Beside(func(ctx context.Context) {
-		_ = s.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) { updates <- u })
+		if err := s.Blocks.FollowDemands(ctx, func(u kv.Update[record.Demand]) { updates <- u }); !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
 	})
 	<-updates
 	d := l.Demand(n[1])

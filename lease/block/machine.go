@@ -49,9 +49,6 @@ func ReleaseMachine(
 ) (_ record.Block, err error) {
 	defer named(&err, "release address %s of node %q itself in pool %q", a, x.Name(), pool.Name)
 	release := func(b record.Block, _ *record.Reservation) (record.Block, error) {
-		if part, _ := b.PartOf(a); part.Owner != record.OwnerMachine || part.Node != x.Name() {
-			return b, nil
-		}
 		return b.WithoutMachine(x.Name(), netip.PrefixFrom(a, a.BitLen())), nil
 	}
 	return rewriteBlock(ctx, x, "release machine", pool, poolRevision, a, release)
@@ -85,7 +82,7 @@ func rewriteBlock(ctx context.Context, x *session.Session, what string, pool all
 			reservation = &r
 		}
 		next, err := change(now, reservation)
-		if err != nil || now.Revision > 0 && kv.Encode(next) == kv.Encode(now) || len(now.Parts)+len(next.Parts) == 0 {
+		if err != nil || kv.Encode(next) == kv.Encode(now) || len(now.Parts)+len(next.Parts) == 0 {
 			return now, err
 		}
 		op := kv.Put(key, next)

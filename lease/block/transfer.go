@@ -84,7 +84,7 @@ func Transfer(ctx context.Context, x *session.Session, b record.Block, part neti
 	switch {
 	case err != nil:
 		return b, err
-	case now.Revision != b.Revision && (now.Owned(part, d.Node) || machine && now.Owned(part, record.OwnerMachine)):
+	case now.Owned(part, d.Node) || machine && now.Owned(part, record.OwnerMachine):
 		return now, nil // an earlier try, whose answer was lost
 	}
 	if err := t.Verdict(); err != nil {
