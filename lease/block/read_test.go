@@ -93,7 +93,8 @@ func TestBlocksAndAssignmentsAreListedInTheOrderOfAddresses(t *testing.T) {
 	if len(all) != 4 || !slices.IsSortedFunc(all, func(a, b record.Assignment) int { return a.Address.Compare(b.Address) }) {
 		t.Errorf("the assignments are %+v", all)
 	}
-	if a, err := s.Blocks.Assignment(t.Context(), "default", lab.Addr("10.42.16.10")); err != nil || a == nil || a.Attachment != set[3].Attachment {
+	a, err := s.Blocks.Assignment(t.Context(), "default", lab.Addr("10.42.16.10"))
+	if err != nil || a == nil || a.Attachment != set[3].Attachment {
 		t.Errorf("the assignment of an address is %+v, %v", a, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
