@@ -45,6 +45,26 @@ func TestWordsOfAnyLengthAreReadBackFromAPortAndNeverAnothers(t *testing.T) {
 	}
 }
 
+// An ADD that is repeated may have another epoch, so that its words differ though its port does not.
+func TestOtherWordsOfAPortThatStaysAreReadBack(t *testing.T) {
+	k, _ := newBridge(t)
+	p, _ := newContainer(t, k, 1)
+	for i, length := range []int{1000, 1000, 300, rtnl.MaxWords, 20, 1000} {
+		former := p.Alias
+		p.Alias = strings.Repeat(string(rune('a'+i)), length)
+		_, err := k.Attach(p)
+		must(t, err)
+		if got := aliasOf(t, k, p.Name); got != p.Alias {
+			t.Errorf("words of %d bytes after %d read back as %.60q", length, len(former), got)
+		}
+	}
+	classes, err := k.Classes()
+	must(t, err)
+	if classes[p.Name] != "stateless" {
+		t.Error("the port did not stay")
+	}
+}
+
 func aliasOf(t *testing.T, k *Kernel, name string) string {
 	t.Helper()
 	ports, err := k.Ports()

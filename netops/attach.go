@@ -34,6 +34,9 @@ func (k *Kernel) Attach(p Port) (Attached, error) {
 // attachAgain is for a port or an interface that exists.
 func (k *Kernel) attachAgain(p *Port) (Attached, error) {
 	if made, err := k.inspect(p); err == nil {
+		if err := k.rewrite(p); err != nil {
+			return Attached{}, errors.Join(err, k.detach(p.Name))
+		}
 		return made, nil
 	}
 	if err := k.detach(p.Name); err != nil {
@@ -44,6 +47,20 @@ func (k *Kernel) attachAgain(p *Port) (Attached, error) {
 		return Attached{}, &ForeignError{p.Interface, p.Netns.Name()}
 	}
 	return made, err
+}
+
+// rewrite gives a port that stays its words. The attempt to make it has set their hash as its alias already.
+func (k *Kernel) rewrite(p *Port) error {
+	return k.host.With(func(s *rtnl.Socket) error {
+		l, err := rtnl.LinkNamed(s, p.Name)
+		if err != nil || p.Alias == "" || l.Words() == p.Alias {
+			return err
+		}
+		if err := s.Do(rtnl.Rewrite(&l, p.Alias)...); !errors.Is(err, unix.EOPNOTSUPP) {
+			return err
+		}
+		return nil
+	})
 }
 
 // errPresent says that the host or the container has a link of the wanted name.

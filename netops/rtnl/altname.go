@@ -74,10 +74,26 @@ func (l *Link) Words() string {
 
 // NameAlternatively asks for a link's alternative names.
 func NameAlternatively(port string, names []string) Request {
+	return aboutAltNames(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_APPEND, "set", port, names)
+}
+
+// Rewrite asks for other words of a link that has their alias already.
+func Rewrite(l *Link, words string) (requests []Request) {
+	others := func(name string) bool { return !strings.HasPrefix(name, l.Name+".") }
+	if former := slices.DeleteFunc(slices.Clone(l.altNames), others); len(former) > 0 {
+		requests = append(requests, aboutAltNames(unix.RTM_DELLINKPROP, 0, "remove", l.Name, former))
+	}
+	if names := AltNames(l.Name, words); len(names) > 0 {
+		requests = append(requests, NameAlternatively(l.Name, names))
+	}
+	return requests
+}
+
+func aboutAltNames(kind, flags int, verb, port string, names []string) Request {
 	var all []*nl.RtAttr
 	for _, name := range names {
 		all = append(all, textAttr(unix.IFLA_ALT_IFNAME, name))
 	}
-	return ask(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_APPEND, "set alternative names of "+port, ifInfo(0, 0),
-		textAttr(unix.IFLA_IFNAME, port), nested(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, all...))
+	return ask(kind, flags, verb+" alternative names of "+port, ifInfo(0, 0), textAttr(unix.IFLA_IFNAME, port),
+		nested(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, all...))
 }

@@ -27,6 +27,7 @@ func (k *Kernel) Attach(p netops.Port) (made netops.Attached, err error) {
 		}
 		var faults []string
 		if made, faults = k.inspect(n, &p); len(faults) == 0 {
+			k.host.links[p.Name].write(p.Alias)
 			return nil
 		}
 		if err := k.detach(p.Name); err != nil {
@@ -99,14 +100,20 @@ func (k *Kernel) create(n *Namespace, p *netops.Port) (*link, error) {
 	}
 	host, inner := h.add(p.Name, veth), n.add(p.Interface, veth)
 	host.mtu, host.master, host.peer = mtu, on, inner
-	if host.claim(p); len(p.Alias) > rtnl.MaxAlias {
-		host.words = p.Alias
-	}
+	host.claim(p)
+	host.write(p.Alias)
 	host.mac = macOf(0xfe, h.Name, p.Name, host.index)
 	inner.mac, inner.mtu, inner.peer = mac, mtu, host
 	h.identify(n, 0)
 	k.lan.changed = true
 	return host, nil
+}
+
+// write keeps words that are too long for an alias.
+func (l *link) write(words string) {
+	if len(words) > rtnl.MaxAlias {
+		l.words = words
+	}
 }
 
 // failed is why a pair could not be made, of which nothing is left.

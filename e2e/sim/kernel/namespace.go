@@ -164,6 +164,9 @@ func (n *Namespace) put(p *netops.Port, l *link, r netops.Route, exclusive bool)
 		}
 		return fmt.Errorf("add route to %v via %v: %w", r.To, r.Via, errno)
 	}
+	if !l.up {
+		return fmt.Errorf("add route to %v via %v: %w", r.To, r.Via, unix.ENETDOWN)
+	}
 	n.routes = append(n.routes, route{r, l, mainTable, false})
 	return nil
 }
