@@ -166,6 +166,9 @@ func enslave(l, on *link) error {
 			return errors.New("the bridge has no IPv6")
 		}
 	}
+	if local := l.local && on.mtu >= minimumV6; local || len(move) > 0 || l.master == nil || on.mac.String() != l.mac.String() {
+		l.local, l.quiet = false, true
+	}
 	if on.mac = l.mac; l.master == nil {
 		l.master = on
 		l.setUp(true)

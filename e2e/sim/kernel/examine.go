@@ -91,7 +91,7 @@ func (x *examination) uplink() {
 	case !l.up:
 		x.add("uplink-down", "bring it up: ip link set "+l.name+" up", "uplink %s of bridge %s was taken down", l.name, on)
 	}
-	if len(moving(l, x.on)) > 0 {
+	if len(moving(l, x.on)) > 0 || l.local && x.on.mtu >= minimumV6 {
 		x.add("uplink-address", "", "a DHCP client, or somebody else, has put addresses or routes on uplink %s that belong on bridge %s",
 			l.name, on)
 	}

@@ -68,7 +68,8 @@ func (h *Host) add(name, kind string) *link {
 
 func (h *Host) plug(name string) {
 	l := h.add(name, nic)
-	l.up, l.mac = true, macOf(2, h.Name, name)
+	l.mac = macOf(2, h.Name, name)
+	l.setUp(true)
 	for _, p := range h.own[name] {
 		_ = l.give(address{Prefix: p}) // it has none yet
 	}

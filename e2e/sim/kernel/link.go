@@ -50,6 +50,8 @@ type link struct {
 	addresses []address
 	forwards  [2]bool // IPv4's, IPv6's
 	promotes  bool    // a secondary address when the first one goes
+	local     bool    // a NIC has the link-local address that the kernel gives it
+	quiet     bool    // the kernel gives it none any more
 }
 
 type address struct {
@@ -166,6 +168,7 @@ func (l *link) setUp(up bool) {
 		return
 	}
 	l.up, l.host.lan.changed = up, true
+	l.local = up && l.kind == nic && !l.quiet && l.mtu >= minimumV6
 	if !up {
 		l.take(func(a address) bool { return a.Addr().Is6() })
 		if l.ns != nil {
