@@ -58,6 +58,10 @@ func (k *Kernel) attach(n *Namespace, p *netops.Port) (netops.Attached, error) {
 	if err != nil {
 		return netops.Attached{}, err
 	}
+	k.point("Attach, made")
+	if k.host.links[p.Name] != host {
+		return netops.Attached{}, fmt.Errorf("look up %s: %w", p.Name, unix.ENODEV)
+	}
 	err = k.fence.leave(&k.host.nft, p.Name) // it may have been left by a port of this name before
 	if err == nil {
 		err = n.configure(p, host.peer)

@@ -9,7 +9,8 @@ import (
 // Faults are decided by the caller. A nil function does nothing. None of them is called with a lock held, and an operation is named
 // by its method: "Attach", "Join", …
 type Faults struct {
-	// Before and After are called around each operation. They may wait, and may end the process there: runtime.Goexit.
+	// Before and After are called around each operation. They may wait, and may end the process there: runtime.Goexit. Before is
+	// called within one, too, where its process can end halfway: "Attach, made", when both ends are there and have nothing yet.
 	Before, After func(op string)
 	// Fail says whether an operation fails, and whether it takes effect nevertheless.
 	Fail func(op string) (err error, done bool)
@@ -28,6 +29,17 @@ func (h *Host) present() Faults {
 	h.lan.mu.Lock()
 	defer h.lan.mu.Unlock()
 	return h.faults
+}
+
+// point is where a process may end within an operation. Others go on meanwhile.
+func (k *Kernel) point(op string) {
+	before := k.host.faults.Before
+	if before == nil {
+		return
+	}
+	k.lan.mu.Unlock()
+	defer k.lan.mu.Lock()
+	before(op)
 }
 
 // Tell tells all processes of the host of an event, as its kernel would: netops.Cloned, netops.Overrun, and others that came of

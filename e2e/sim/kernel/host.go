@@ -18,6 +18,7 @@ type Host struct {
 	lan    *LAN
 	faults Faults
 
+	boots  int
 	cut    bool
 	asleep time.Time // until then it sleeps
 
@@ -46,8 +47,16 @@ func (l *LAN) Host(name string) *Host {
 	return h
 }
 
+// Boot identifies the present boot, as an agent's options name it.
+func (h *Host) Boot() string {
+	h.lan.mu.Lock()
+	defer h.lan.mu.Unlock()
+	return fmt.Sprintf("%s/%d", h.Name, h.boots)
+}
+
 // boot begins with nothing but the NICs.
 func (h *Host) boot() {
+	h.boots++
 	h.links, h.made, h.forwards = links{}, 0, [2]bool{}
 	h.nft, h.masquerade = table{}, map[netip.Prefix]bool{}
 	h.namespaces, h.ids = map[*Namespace]bool{}, map[int]*Namespace{}

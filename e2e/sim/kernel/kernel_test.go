@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -246,6 +248,60 @@ func TestACutThatFailedIsCarriedOutByTheNextChange(t *testing.T) {
 			h.SetFaults(Faults{})
 			must(t, k.Leave("bthother"))
 			expectPasses(t, l, p, "after the next change", false)
+		}
+	})
+}
+
+func TestAProcessThatEndsWithinAnAttachLeavesHalfAPortWhichTheNextMakesAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLAN(t.TempDir())
+		h := l.Host("n1")
+		k := open(t, h)
+		p, _ := attach(t, k, h, 2)
+		must(t, k.Detach(p.Name))
+		h.SetFaults(Faults{Before: func(op string) {
+			if op == "Attach, made" {
+				runtime.Goexit()
+			}
+		}})
+		go func() {
+			_, err := k.Attach(p)
+			t.Errorf("it returned, with error %v", err)
+		}()
+		synctest.Wait()
+		h.SetFaults(Faults{})
+		k.Close()
+		k = open(t, h)
+		if err := k.Check(p); !k.HasPort(p.Name) || err == nil || !strings.Contains(err.Error(), "lacks address") {
+			t.Errorf("half a port has the faults %v", err)
+		}
+		_, err := k.Attach(p)
+		must(t, err)
+		must(t, k.Check(p))
+		must(t, k.Join(p.Name, "stateless"))
+		expectPasses(t, l, p, "made anew", true)
+	})
+}
+
+func TestABridgeTakesNoMorePortsThanTheKernelsDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLAN(t.TempDir())
+		h := l.Host("n1")
+		k := open(t, h)
+		p, _ := attach(t, k, h, 2)
+		for n := range mostPorts - 2 { // one is the uplink
+			p.Name, p.Interface = fmt.Sprint("bth", n), fmt.Sprint("eth", n+1)
+			if _, err := k.Attach(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Name, p.Interface = "bthmore", "more"
+		_, err := k.Attach(p)
+		if full, ok := errors.AsType[*netops.FullError](err); !ok || full.Bridge != "berth0" || k.HasPort(p.Name) {
+			t.Errorf("error %v", err)
+		}
+		if faults, err := k.HostFaults(netops.Bridge{Name: "berth0"}, nil); err != nil || len(faults) != 1 || faults[0].Kind != "bridge-full" {
+			t.Errorf("faults %+v, error %v", faults, err)
 		}
 	})
 }
