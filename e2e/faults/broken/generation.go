@@ -34,7 +34,7 @@ import (
 )
 
 // commitUnderAny commits under whatever session the node has. An ADD whose right has run out waits until that is another one.
-func (a *Attacher) commitUnderAny(session *session.Session, adds []*Add) (err error) {
+func (a *Attacher) commitUnderAny(session *session.Session, adds []*insertion) (err error) {
 	for range 200 {
 		if a.Gate.Session() != session || a.Rights.Remaining(adds[0].class) > 0 {
 			break

@@ -8,7 +8,7 @@ var settling = Build{
 		{File: "agent/member/presence.go", Old: "k.Settler.settle(ctx, p.Session)", New: "k.Settler.settleLater(ctx, p.Session)"},
 		{File: "agent/member/watches.go", Old: "range u.Set {", New: "range u.Set[:0] {"},
 		{File: "agent/publish/publish.go", Old: "*block.LostError](err); ok {", New: "*block.LostError](err); ok && false {"},
-		{File: commit, Old: "case a.Addresses.LostAddress(add.Entry):", New: "case false && a.Addresses.LostAddress(add.Entry):"},
+		{File: commit, Old: "case a.Addresses.LostAddress(add.entry):", New: "case false && a.Addresses.LostAddress(add.entry):"},
 		{
 			File: "agent/transfers/donate.go",
 			Old:  "	if err != nil {\n		return wait\n",
