@@ -22,6 +22,21 @@ const redial = 50 * time.Millisecond
 // for up to wait, and then returns ErrAway. An agent that ends during a request may get it twice, which every request allows. The
 // caller keeps the files.
 func Call(ctx context.Context, socket string, wait time.Duration, r *Request, files []*os.File) (*Response, error) {
+	return CallBy(ctx, func() (CallerConn, error) {
+		return net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	}, socket, wait, r, files)
+}
+
+// A CallerConn is a caller's side of a connection to the agent: *net.UnixConn, or what stands for it.
+type CallerConn interface {
+	net.Conn
+	messages
+	WriteMsgUnix(b, oob []byte, addr *net.UnixAddr) (n, oobn int, err error)
+}
+
+// CallBy is Call by the connections that dial makes, whose errors are as those of connect(2). Socket is what errors name.
+func CallBy(ctx context.Context, dial func() (CallerConn, error), socket string, wait time.Duration, r *Request,
+	files []*os.File) (*Response, error) {
 	r.Version = Version
 	message, err := encode(r)
 	if err != nil {
@@ -31,7 +46,7 @@ func Call(ctx context.Context, socket string, wait time.Duration, r *Request, fi
 		return nil, fmt.Errorf("wire: %d files beside one request: at most %d are allowed", len(files), maxFiles)
 	}
 	for end := time.Now().Add(wait); ; {
-		response, err := exchange(ctx, socket, message, files)
+		response, err := exchange(ctx, dial, message, files)
 		switch {
 		case err == nil:
 			return response, nil
@@ -62,8 +77,8 @@ func away(err error) bool {
 	return false
 }
 
-func exchange(ctx context.Context, socket string, message []byte, files []*os.File) (*Response, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+func exchange(ctx context.Context, dial func() (CallerConn, error), message []byte, files []*os.File) (*Response, error) {
+	conn, err := dial()
 	if err != nil {
 		return nil, err
 	}

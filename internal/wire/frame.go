@@ -33,7 +33,7 @@ func encode(message any) ([]byte, error) {
 }
 
 // send writes a message and its files. The last files come with all the rest, so that the agent is woken once.
-func send(conn *net.UnixConn, message []byte, files []*os.File) error {
+func send(conn CallerConn, message []byte, files []*os.File) error {
 	for some := range slices.Chunk(files, filesAtOnce) {
 		fds := make([]int, len(some))
 		for i, f := range some {
@@ -61,9 +61,14 @@ func send(conn *net.UnixConn, message []byte, files []*os.File) error {
 // reading.
 type Claim func(bytes, files int) error
 
+// messages are what a receiver needs of a connection.
+type messages interface {
+	ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error)
+}
+
 // A receiver reads a connection and collects the files that come with the bytes.
 type receiver struct {
-	conn  Conn
+	conn  messages
 	claim Claim // nil: no limit
 	files []*os.File
 }

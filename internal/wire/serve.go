@@ -19,7 +19,7 @@ const sendTime = 10 * time.Second
 // A Conn is an agent's side of a caller's connection, which brings files as unix(7) has them: *net.UnixConn, or what stands for it.
 type Conn interface {
 	net.Conn
-	ReadMsgUnix(b, oob []byte) (n, oobn, flags int, addr *net.UnixAddr, err error)
+	messages
 }
 
 // Receive reads one request and its files, which the caller must close. All of it has to come within the time, and claim,
