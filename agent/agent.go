@@ -6,6 +6,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -30,6 +31,7 @@ import (
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/agent/transfers"
 	"github.com/berth-ipam/berth/agent/update"
+	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/metrics"
 )
@@ -181,4 +183,30 @@ func (a *Agent) logFinding(f findings.Finding, stands bool) {
 		a.Log.Info("the finding has ended", fields...)
 	}
 	a.backlog.Signal.Raise()
+}
+
+// respond does what a request asks for.
+func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) *wire.Response {
+	var response wire.Response
+	var err error
+	switch r.Operation {
+	case wire.Status:
+		err = a.reporter.StatusOf(ctx, r)
+	case wire.GC:
+		err = a.detacher.Gc(ctx, r)
+	case wire.Insert:
+		response.Results, err = a.attacher.Insert(ctx, r, files)
+	case wire.Delete:
+		response.Results, err = a.detacher.Delete(ctx, r, files)
+	default: // read, and what is refused as unknown
+		if r.Select == nil {
+			response.Revision, err = a.attacher.Read(ctx, r, files)
+		} else if err = a.Allowed(r.Operation); err == nil {
+			response.Set, err = a.reporter.ReadSelected(ctx, r.Select)
+		}
+	}
+	if err != nil {
+		response = wire.Response{Error: wire.AsError(err)}
+	}
+	return &response
 }

@@ -15,7 +15,6 @@ import (
 
 // turnsBack are the references between files of the agent's packages that are part of a circle, and why each stays.
 var turnsBack = map[string]string{
-	"agent/agent.go → respond.go":          "a request comes back to the agent that serves it",
 	"agent/addresses/asked.go → choose.go": "how a Chooser chooses an address that was asked for",
 	"agent/node/records.go → node.go":      "a Node keeps which damaged records it knows",
 }
