@@ -54,7 +54,7 @@ func (a *Attacher) reserve(ctx context.Context, own *session.Session, adds []*in
 		again = is && a.Publisher.DetachOrphan(ctx, held.Reservation)
 	}
 	for _, add := range adds {
-		add.reserved = reservedEntry(add, byIdentity[add.identity()])
+		add.reserved = reservedEntry(byIdentity[add.identity()])
 	}
 	if session.Over(err) { // the node joins again, and this ADD starts again
 		return node.ErrSuperseded
@@ -85,7 +85,7 @@ func validStateful(add *insertion) error {
 }
 
 // reservedEntry begins the journal entry of an add with its reservations; nil: it has none.
-func reservedEntry(add *insertion, reservations map[netip.Addr]record.Reservation) *journal.Entry {
+func reservedEntry(reservations map[netip.Addr]record.Reservation) *journal.Entry {
 	if len(reservations) == 0 {
 		return nil
 	}
