@@ -3,6 +3,7 @@ package mutate
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -28,6 +29,7 @@ func (c *campaign) attempt(ctx context.Context, b *binary, tests []test, o *Outc
 		}
 		o.Survived = append(o.Survived, names...)
 	}
+	fmt.Fprintf(c.Log, "survives the tests of %s: %s\n", b.name, o.Mutant)
 }
 
 // multiple of what tests take without a mutant they may take with it.

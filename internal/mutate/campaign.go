@@ -26,7 +26,7 @@ type Options struct {
 	Jobs     int            // runs at once
 	Budget   time.Duration  // for the tests of one mutant, by what they take without it
 	Within   time.Duration  // for everything; what is not tried by then is said; 0: no limit
-	Log      io.Writer      // what is going on
+	Log      io.Writer      // what is going on; several goroutines write to it
 }
 
 // also are the packages whose tests are asked about a package after its own: by a folder, and all below it.
@@ -191,6 +191,9 @@ func (c *campaign) tested(ctx context.Context, by string, left []*Outcome) error
 		} else if b.cut {
 			o.Untried = true // a test of which nothing is known may kill it
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("mutate: %w", err) // what was under way has failed by that
 	}
 	fmt.Fprintf(c.Log, "%s: %d mutants tried by its tests, %d killed, %s\n", by, len(tries), killed, time.Since(began).Round(time.Second))
 	return nil

@@ -1,6 +1,8 @@
 package mutate
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -146,4 +148,25 @@ func TestWhatThereIsNoTimeForIsNotCalledASurvivor(t *testing.T) {
 	if s := report.Scores()[0]; s.Untried != 12 {
 		t.Errorf("the score is %s, want all of them untried", s)
 	}
+}
+
+func TestWhoIsInterruptedReportsNothing(t *testing.T) {
+	o := options(t, "endless")
+	o.Places = regexp.MustCompile(`endless\.go:7$`)
+	ctx, interrupt := context.WithCancel(t.Context())
+	o.Log = writer(func(line string) {
+		if strings.Contains(line, "tests recorded") {
+			interrupt()
+		}
+	})
+	if report, err := run(ctx, o, equivalents{}, time.Minute); !errors.Is(err, context.Canceled) {
+		t.Errorf("the report is %v, %v", report, err)
+	}
+}
+
+type writer func(string)
+
+func (w writer) Write(text []byte) (int, error) {
+	w(string(text))
+	return len(text), nil
 }

@@ -1,7 +1,9 @@
 package block_test
 
 import (
+	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -126,5 +128,39 @@ func TestGivingUpAnOwnAddressLeavesTheOthersOfItsBlock(t *testing.T) {
 		if owner := l.MachineOf(s, a); owner != want {
 			t.Errorf("%s is node %q's own, want %q", a, owner, want)
 		}
+	}
+}
+
+// Whoever finds a block changed by others each time does not go on for ever, and does not say that it is its own.
+func TestABlockThatKeepsChangingIsGivenUp(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	config := l.Apply(s, lab.Smallest())
+	b := record.Block{Pool: "default", Prefix: lab.Prefix("10.42.16.0/26"), Parts: lab.Parts("10.42.16.0/27", "n1")}
+	key := s.KV.Keys.Block("default", b.Prefix)
+	l.Put(key, kv.Encode(b))
+	raw := l.Raw()
+	x := l.Join(l.Store(func(o *kv.Options) {
+		o.Observe = func(what string, _ time.Duration, _ bool, _ error) {
+			if what == "assert block" || what == "claim" || what == "read block" {
+				if _, err := raw.Put(context.Background(), key, kv.Encode(b)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}), "n1")
+	revision := config.PoolRevisions["default"]
+	if err := lab.Second(block.Claim(t.Context(), x.Session, "default", revision, b.Prefix)); !errors.Is(err, block.ErrTaken) {
+		t.Errorf("claim: %v", err)
+	}
+	err := lab.Second(block.Assert(t.Context(), x.Session, "default", b.Prefix, []netip.Prefix{lab.Prefix("10.42.16.32/27")}))
+	if !errors.Is(err, block.ErrTaken) {
+		t.Errorf("assert: %v", err)
+	}
+	if _, err := l.OwnAddress(x, config, "10.42.16.9", true); err == nil || !lab.Contains(err, "others keep coming between") {
+		t.Errorf("an address of its own: %v", err)
+	}
+	if now := blockNow(l); now.OwnerOf(lab.Addr("10.42.16.40")) != "" {
+		t.Errorf("the block is %+v", now)
 	}
 }
