@@ -147,6 +147,9 @@ func (h *Host) uplinkOf(name string) *link {
 // Uplink is the name of a bridge's uplink; none, or no such bridge: empty.
 func (k *Kernel) Uplink(name string) (uplink string, err error) {
 	err = k.do("Uplink", func() error {
+		if _, err := k.host.links.find(name); err != nil && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
 		if l := k.host.uplinkOf(name); l != nil {
 			uplink = l.name
 		}
