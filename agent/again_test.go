@@ -63,7 +63,7 @@ func TestEvidenceIsLookedAtAgainUnderTheAttachmentsLock(t *testing.T) {
 	// News of a port's end that is told only after the container has a new one.
 	r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.PortGone, Port: e.Wiring.Port})
 	asked := 0
-	gone := func(e *journal.Entry) bool { asked++; return !r.agent.detacher.Exists(e) }
+	gone := func(e *journal.Entry) bool { asked++; return !r.agent.Kernel().HasPort(e.Wiring.Port) }
 	check(t, r.agent.detacher.Collect(t.Context(), e.Attachment, attach.Evidence{Name: "test", Taken: clock.Boottime(), Gone: gone}))
 	if asked != 1 || r.agent.Journal.Get(e.Attachment) == nil {
 		t.Errorf("asked %d times, and it was collected: %v", asked, r.agent.Journal.Get(e.Attachment) == nil)
@@ -84,7 +84,7 @@ func TestANamespaceThatIsMadeAnewKeepsWhatItsRepeatedAddAnswered(t *testing.T) {
 		if entry := r.agent.Journal.Get(attachmentOf(c)); entry == nil {
 			t.Fatalf("round %d: what was answered is not held", i)
 		}
-		r.agent.detacher.Sweep(t.Context())
+		r.agent.detacher.Handle(t.Context(), netops.Event{Kind: netops.Overrun})
 		r.until("no request is under way", func() bool { return r.agent.Locks.Count() == 0 })
 		if e := r.agent.Journal.Get(attachmentOf(c)); e == nil || e.Addresses[0] != again {
 			t.Fatalf("round %d: it had %s, was answered %s, and has nothing any more", i, addr, again)

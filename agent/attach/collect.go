@@ -30,7 +30,7 @@ func (d *Detacher) Run(ctx context.Context) error {
 		case event := <-d.Kernel().Events():
 			d.Handle(ctx, event)
 		case <-tick.C:
-			d.Sweep(ctx)
+			d.sweep(ctx)
 			if err := d.processNotes(); err != nil {
 				d.Log.Error("the spool", zap.Error(err))
 			}
@@ -44,7 +44,7 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	switch event.Kind {
 	case netops.Overrun:
 		d.Machine.Look.Raise()
-		d.Sweep(ctx)
+		d.sweep(ctx)
 		d.Updater.Host.Changed()
 	case netops.AddressChanged:
 		d.Machine.Look.Raise()
@@ -70,15 +70,15 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	}
 }
 
-// Sweep collects all attachments that are gone.
-func (d *Detacher) Sweep(ctx context.Context) {
+// sweep collects all attachments that are gone.
+func (d *Detacher) sweep(ctx context.Context) {
 	taken := d.Clock.Boot()
 	ports, err := d.Kernel().Ports()
 	if err != nil {
 		d.Log.Error("cannot look for containers that are gone; the next sweep tries again", zap.Error(err))
 		return
 	}
-	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.Exists(e) }}, d.goneFrom(ports)...)
+	d.collectAll(ctx, Evidence{Name: "sweep", Taken: taken, Gone: func(e *journal.Entry) bool { return !d.exists(e) }}, d.goneFrom(ports)...)
 	d.undoUnanswered(ctx)
 	if err := d.forgetPorts(); err != nil {
 		d.Log.Error("cannot compare the ports with their classes", zap.Error(err))
@@ -93,7 +93,7 @@ func (d *Detacher) goneFrom(ports []netops.PortInfo) (gone []*journal.Entry) {
 		there[p.Name] = true
 	}
 	for _, e := range d.Journal.Entries() {
-		if !there[e.Wiring.Port] && !d.Exists(e) {
+		if !there[e.Wiring.Port] && !d.exists(e) {
 			gone = append(gone, e)
 		}
 	}

@@ -34,7 +34,7 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 		if at.Network != r.Network || valid[wire.Attachment{Container: at.Container, Interface: at.Interface}] {
 			continue
 		}
-		gone := func(e *journal.Entry) bool { return taken-e.Answered >= young || !d.Exists(e) }
+		gone := func(e *journal.Entry) bool { return taken-e.Answered >= young || !d.exists(e) }
 		if !gone(e) {
 			continue
 		}
@@ -45,8 +45,8 @@ func (d *Detacher) Gc(ctx context.Context, r *wire.Request) error {
 	return errors.Join(failed...)
 }
 
-// Exists reports whether the entry's container exists by the kernel; without evidence it does.
-func (d *Detacher) Exists(e *journal.Entry) bool {
+// exists reports whether the entry's container exists by the kernel; without evidence it does.
+func (d *Detacher) exists(e *journal.Entry) bool {
 	if e.Wiring.Port != "" {
 		return d.Kernel().HasPort(e.Wiring.Port)
 	}

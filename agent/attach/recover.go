@@ -62,7 +62,7 @@ func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.
 	case e.Answered == 0:
 		return d.unwire(e, journal.Release{Attachment: e.Attachment, At: started})
 	case e.Wiring.Port != "" && !there, d.namespaceGone(e):
-		gone := func(e *journal.Entry) bool { return !d.Exists(e) || d.namespaceGone(e) }
+		gone := func(e *journal.Entry) bool { return !d.exists(e) || d.namespaceGone(e) }
 		return d.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
 	case e.Isolated != nil:
 		d.Isolator.Cut(e)

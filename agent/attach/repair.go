@@ -29,7 +29,7 @@ func (d *Detacher) Repair(ctx context.Context) {
 	d.Updater.Host.Look()
 	d.Updater.Lagging.Rearranged.Forget()
 	d.Updater.Rollout.Raise()
-	d.Sweep(ctx)
+	d.sweep(ctx)
 	before := d.Generation()
 	d.Repairing.Raise()
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
