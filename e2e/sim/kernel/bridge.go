@@ -177,7 +177,9 @@ func enslave(l, on *link) error {
 		l.setUp(true)
 	}
 	for _, a := range move {
-		if !on.has(a.Prefix) {
+		if i := slices.IndexFunc(on.addresses, func(b address) bool { return b.Prefix == a.Prefix }); i >= 0 {
+			on.addresses[i] = a // it takes the other's place
+		} else {
 			_ = on.give(a) // it does not have it, and speaks IPv6
 		}
 	}

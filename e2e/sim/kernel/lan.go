@@ -42,8 +42,8 @@ type Answer struct {
 }
 
 // Answers tells who would answer for an address now: the containers and hosts that have it and reach a wire, each in the order in
-// which they got it. A container answers for an IPv4 address over each of its interfaces, as Linux does (arp_ignore 0). A host
-// that sleeps answers nothing.
+// which they got it. A container answers for an IPv4 address over each of its interfaces that is up, as Linux does (arp_ignore
+// 0). A host that sleeps answers nothing.
 func (l *LAN) Answers(a netip.Addr) (all []Answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,12 +59,14 @@ func (l *LAN) Answers(a netip.Addr) (all []Answer) {
 func (l *link) ways(a netip.Addr) iter.Seq[*link] {
 	return func(yield func(*link) bool) {
 		switch {
-		case !l.up || l.host.sleeps():
+		case l.host.sleeps():
 			return
 		case l.ns == nil:
-			yield(l)
+			if l.up || l.host.receives(a, l) != nil {
+				yield(l)
+			}
 			return
-		case l.peer != nil && l.peer.wired() && !yield(l) || a.Is6():
+		case l.up && l.peer != nil && l.peer.wired() && !yield(l) || a.Is6():
 			return
 		}
 		for _, other := range l.ns.links.ordered() {

@@ -173,7 +173,8 @@ func (n *Namespace) put(p *netops.Port, l *link, r netops.Route, exclusive bool)
 
 // reaches reports whether a neighbour that a route leads via is on the link.
 func (n *Namespace) reaches(p *netops.Port, l *link, via netip.Addr) bool {
-	if !via.IsValid() || p.OnLink || via.IsLinkLocalUnicast() {
+	own := func(a address) bool { return a.Addr().Is4() && a.Addr() == via } // is local also while the link is down
+	if !via.IsValid() || p.OnLink || via.IsLinkLocalUnicast() || slices.ContainsFunc(l.addresses, own) {
 		return true
 	}
 	best := route{}

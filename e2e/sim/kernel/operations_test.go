@@ -82,6 +82,8 @@ func (g *planner) aboutPorts() operation {
 			return answer(s.kernel().Update(to.on(s), former.on(s)))
 		}}
 	case n < 19:
+		other := *p
+		p = &other
 		p.Addresses = prefixes("10.42.88.88/16") // a probe beside an announcement hears it
 		return operation{what: "announce " + p.Name, run: func(s side) string {
 			if s.netns(p.n) != nil {
