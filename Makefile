@@ -47,7 +47,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 PACKAGES ?= $(addprefix ./,allocator/... lease/record lease/reservation lease/block lease/session agent/journal agent/isolation \
   agent/attach netops/fence)
 
-mutants: ## take one guard, call, bound or error away at a time in PACKAGES, and list those that no test misses (CHANGED=COMMIT: in changed lines)
+mutants: ## change PACKAGES in one place at a time, and list the changes that no test notices (CHANGED=COMMIT: in changed lines)
 	@$(PLAIN) go run ./internal/mutate/run $(if $(CHANGED),-changed $(CHANGED)) $(MUTANTS) $(PACKAGES)
 
 DURATION ?= 10m

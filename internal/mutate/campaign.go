@@ -133,7 +133,7 @@ func (c *campaign) choose(known equivalents) error {
 		}
 		c.outcomes = append(c.outcomes, &Outcome{Mutant: m, Equivalent: known.reasons[m.key()]})
 	}
-	fmt.Fprintf(c.Log, "%d mutants in %s, %d of them chosen\n", len(c.mutants), strings.Join(c.packages, " "), len(c.outcomes))
+	fmt.Fprintf(c.Log, "%d packages with %d mutants, %d of them chosen\n", len(c.packages), len(c.mutants), len(c.outcomes))
 	return nil
 }
 
