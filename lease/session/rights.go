@@ -29,7 +29,7 @@ func NewRights(now func() time.Duration) *Rights {
 func (r *Rights) Prove(sent, session, addressLease time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.proven && sent < max(r.sent[allocator.Stateless], r.sent[allocator.Stateful]) {
+	if sent < max(r.sent[allocator.Stateless], r.sent[allocator.Stateful]) {
 		return
 	}
 	r.proven, r.session, r.addressLease = true, session, addressLease
@@ -53,7 +53,7 @@ func (r *Rights) Extend(sent time.Duration) {
 func (r *Rights) Limit(session, addressLease time.Duration) (shorter bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	shorter = r.proven && (session < r.session || addressLease < r.addressLease)
+	shorter = session < r.session || addressLease < r.addressLease
 	r.session, r.addressLease = min(r.session, session), min(r.addressLease, addressLease)
 	return shorter
 }
