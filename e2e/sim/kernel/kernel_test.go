@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,16 +85,16 @@ func TestAClassClosesWhenItsTimeIsOverWhateverBecomesOfTheProcess(t *testing.T) 
 		must(t, k.Arm(map[string]time.Duration{"stateless": 20 * time.Second}))
 		time.Sleep(9 * time.Second)
 		must(t, k.Open())
-		changes := 0
-		l.Changed = func() { changes++ }
+		var changes atomic.Int64
+		l.Changed = func() { changes.Add(1) }
 		k.Close()
 		time.Sleep(11*time.Second - 1)
 		expectPasses(t, l, p, "by the second proof", true)
 		time.Sleep(1)
 		synctest.Wait()
 		expectPasses(t, l, p, "after it", false)
-		if changes < 2 {
-			t.Errorf("the judge was told %d times: want once for each slot", changes)
+		if n := changes.Load(); n < 2 {
+			t.Errorf("the judge was told %d times: want once for each slot", n)
 		}
 		h.FlushTable()
 		expectPasses(t, l, p, "without a table", true)

@@ -12,7 +12,7 @@ import (
 // A LAN is the layer-2 network that hosts share by their NICs. Set Changed before anything runs.
 type LAN struct {
 	// Changed is called after each change of who would answer or whose frames pass. It is called without a lock, by whoever made
-	// the change.
+	// the change, also by several at once.
 	Changed func()
 
 	dir string // of the namespaces' files

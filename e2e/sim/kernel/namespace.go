@@ -157,6 +157,9 @@ func (n *Namespace) put(p *netops.Port, l *link, r netops.Route, exclusive bool)
 			return nil
 		}
 	}
+	if r.To.Addr().Is6() && l.mtu < minimumV6 {
+		return fmt.Errorf("add route to %v via %v: %w", r.To, r.Via, unix.ENODEV)
+	}
 	if !n.reaches(p, l, r.Via) {
 		errno := unix.ENETUNREACH
 		if r.Via.Is6() {

@@ -86,20 +86,23 @@ func (n *Namespace) carryOut(to, from *netops.Port, host *link, outer, mtu int, 
 			}
 		}
 	}
-	now, routes := in.mtu, slices.Clone(n.routes)
-	err := n.reroute(to, in, add, drop)
-	if err == nil && mtu != 0 && (now == outer || now > mtu) {
+	now, before := in.mtu, Namespace{routes: slices.Clone(n.routes)}
+	var err error
+	if mtu != 0 && (now == outer || now > mtu) {
 		err = in.setMTU(mtu)
 	}
+	routes := slices.Clone(n.routes) // those of IPv6 may be gone, and do not come back
+	if err == nil {
+		err = n.reroute(&before, to, in, add, drop)
+	}
 	if err != nil {
-		n.routes = routes
+		in.mtu, n.routes = now, routes
 	}
 	return err
 }
 
-// reroute adds what is absent, and what takes the place of a route that goes; then it takes away what is as it was put.
-func (n *Namespace) reroute(to *netops.Port, in *link, add, drop []netops.Route) error {
-	before := Namespace{routes: slices.Clone(n.routes)}
+// reroute adds what was absent before, and what takes the place of a route that goes; then it takes away what is as it was put.
+func (n *Namespace) reroute(before *Namespace, to *netops.Port, in *link, add, drop []netops.Route) error {
 	for _, r := range add {
 		is := before.standing(r, in)
 		replaced := slices.ContainsFunc(drop, func(x netops.Route) bool {
