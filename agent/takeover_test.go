@@ -88,6 +88,24 @@ func TestABlockOfANodeThatIsAwayIsTakenOnceItsRightHasRunOut(t *testing.T) {
 	r.until("what n2 had assigned of it is not shown any more", func() bool { return r.assigned(published.Address) == nil })
 }
 
+// The agent learns of what it has taken by the watch alone where the answer of its transaction was lost.
+func TestWhatIsTakenByATransactionWithoutAnAnswerIsClearedOfItsFormerOwnersAssignments(t *testing.T) {
+	r := newRig(t)
+	n2 := r.neighbour("n2", 2*time.Second, 6*time.Second)
+	taken := r.oneBlock(n2)
+	published := record.Assignment{Pool: "tiny", Address: netip.MustParseAddr("10.43.0.33"), Attachment: allocator.Attachment{Network: "net",
+		Container: "x", Interface: "eth0"}, Node: "n2"}
+	check(t, rollout.Publish(t.Context(), n2, rollout.Batch{Blocks: []record.Block{taken}, Set: []record.Assignment{published}}))
+	var from record.Absence
+	r.until("the right of its owner has run out", func() (over bool) {
+		from, _, over = r.agent.Absences.Over("n2", allocator.Stateless)
+		return over
+	})
+	_, err := block.TakeOver(t.Context(), r.agent.Gate.Session(), taken, r.config().PoolRevisions["tiny"], from)
+	check(t, err)
+	r.until("what its former owner has published is gone", func() bool { return r.assigned(published.Address) == nil })
+}
+
 func TestASessionThatWasEndedByMistakeIsRegainedWithoutWaitingForItsRenewal(t *testing.T) {
 	r := newRig(t)
 	r.change(func(c *config.Config) {

@@ -2,6 +2,7 @@ package addresses
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
@@ -39,6 +40,11 @@ func (c change) donor(node string) string {
 		}
 	}
 	return ""
+}
+
+// tookOver reports whether a node owns something by the change that was another's while that was away.
+func (c change) tookOver(node string) bool {
+	return slices.ContainsFunc(c.now.Of(node), func(p record.Part) bool { return p.Taken })
 }
 
 // Apply applies an update of the watch. It returns the blocks that have changed, those that are gone, and those whose records are

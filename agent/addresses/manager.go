@@ -29,13 +29,14 @@ type Manager struct {
 	Exhausted exhausted
 	Reserved  reserved
 
-	ToGive task.Signal // another node may get something
-	Gained task.Signal // addresses were gained
+	ToGive   task.Signal // another node may get something
+	Gained   task.Signal // addresses were gained
+	tookOver task.Signal // some of them from a node that is away
 }
 
 // New makes the manager of a node's addresses. The quarantine comes from the journal.
 func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
-	m := &Manager{Node: n, isolator: i, backlog: b, ToGive: task.NewSignal(), Gained: task.NewSignal()}
+	m := &Manager{Node: n, isolator: i, backlog: b, ToGive: task.NewSignal(), Gained: task.NewSignal(), tookOver: task.NewSignal()}
 	m.Waiters.Signal = task.NewSignal()
 	for _, s := range m.Journal.Quarantined() {
 		m.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)

@@ -3,10 +3,12 @@ package addresses
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -21,17 +23,25 @@ func (m *Manager) Stale(s record.Assignment) bool {
 	return own || s.Node == m.Name
 }
 
-// clearTakenOver deletes the assignments that a block's former owner has published.
-func (m *Manager) clearTakenOver(ctx context.Context, b record.Block) {
-	assignments, err := m.Store.Blocks.Assignments(ctx)
-	if err != nil {
-		m.Log.Warn("cannot delete the former assignments of a block that was taken over yet; the next settling tries again",
-			zap.Stringer("block", b.Prefix), zap.Error(err))
-		return
-	}
-	for _, s := range assignments {
-		if s.Pool == b.Pool && b.Prefix.Contains(s.Address) && m.Stale(s) {
-			m.backlog.Add(s.Pool, []netip.Addr{s.Address})
+// clearTakenOver deletes the assignments that former owners have published of what was taken over from them, until ctx ends.
+func (m *Manager) clearTakenOver(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.tookOver:
+		}
+		assignments, err := m.Store.Blocks.Assignments(ctx)
+		if err != nil {
+			m.Log.Warn("cannot delete the former assignments of a block that was taken over yet; trying again", zap.Error(err))
+			m.tookOver.Raise()
+			_ = task.Pause(ctx, time.Second)
+			continue
+		}
+		for _, s := range assignments {
+			if m.Stale(s) {
+				m.backlog.Add(s.Pool, []netip.Addr{s.Address})
+			}
 		}
 	}
 }

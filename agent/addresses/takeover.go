@@ -53,7 +53,7 @@ func (c *Claims) takeOver(ctx context.Context, session *session.Session, k Space
 	if err := c.addresses.Own(session, got); err != nil {
 		return err
 	}
-	c.addresses.clearTakenOver(ctx, got)
+	c.addresses.tookOver.Raise()
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
+	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -19,6 +20,10 @@ import (
 
 // Run keeps the view of the cluster's blocks, and brings the allocator into agreement with it, until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
+	return task.All(ctx, m.follow, m.clearTakenOver)
+}
+
+func (m *Manager) follow(ctx context.Context) error {
 	return m.Store.Blocks.Follow(ctx, func(u kv.Update[record.Block]) {
 		node.Report(m.Node, u)
 		changed, keys, repaired := m.Blocks.Apply(u)
@@ -35,6 +40,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.assertGone(gone)
 		m.publishRepaired(repaired)
 		for _, k := range gained {
+			if changes[k].tookOver(m.Name) { // the answer of the transaction that took it may be lost
+				m.tookOver.Raise()
+			}
 			if from := changes[k].donor(m.Name); from != "" {
 				m.Metrics.Transfer("received")
 				m.Log.Info("received addresses", zap.String("pool", k.Pool), zap.Stringer("block", k.Prefix), zap.String("from", from))
