@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/record"
@@ -31,6 +33,30 @@ func TestAReservationThatAnAddWithoutAnAnswerLeftBehindIsLetGo(t *testing.T) {
 	if s.Holder == nil {
 		t.Error("what a container here has was let go, too")
 	}
+}
+
+// A record that was damaged while its node booted anew, and repaired since, has a later revision than the node's session, as has one
+// that an ADD has just made.
+func TestWhatAFormerBootHasAnsweredStaysReservedThoughItsRecordIsWrittenAgain(t *testing.T) {
+	r := newRig(t)
+	at := r.pool().Stateful[0].Addr().Next().Next()
+	since := time.Now().Add(-time.Hour)
+	record := record.Reservation{
+		Since: since, Epoch: 1, Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-1", Network: "net", Interface: "eth0"},
+		Holder: &record.Holder{Attachment: allocator.Attachment{Network: "net", Container: "gone", Interface: "eth0"}, Node: "n1", Since: since},
+	}
+	text, err := json.Marshal(record)
+	check(t, err)
+	r.put("identities/net/ns/db/db-1/eth0", `{"pool": "default", "addresses": ["`+at.String()+`"]}`)
+	r.put("reservations/default/"+at.String(), string(text))
+	r.until("it is detached", func() bool {
+		s, err := r.store.Reservations.Of(t.Context(), "default", at)
+		check(t, err)
+		if s == nil {
+			t.Fatal("the member has lost its address")
+		}
+		return s.Holder == nil
+	})
 }
 
 func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,6 +79,31 @@ func TestADamagedReservationHoldsUpNoOtherDetachment(t *testing.T) {
 		pending := r.agent.Journal.Pending()
 		return len(pending) == 1 && pending[0].Addresses[0] == damaged
 	})
+}
+
+// The request and the publisher both want to publish what a DEL has detached.
+func TestADetachmentIsSentOnce(t *testing.T) {
+	r := newRig(t)
+	const times = 10
+	for range times {
+		c := r.stateful("a", "db", "db-0")
+		r.add(c)
+		r.del(c)
+	}
+	r.until("nothing is pending", func() bool { return len(r.agent.Journal.Pending()) == 0 })
+	_, body := get(t, "http://"+r.webAddress()+"/metrics")
+	count := func(series string) (n int) {
+		for line := range strings.Lines(body) {
+			if rest, found := strings.CutPrefix(line, series+`{operation="detach"} `); found {
+				n, _ = strconv.Atoi(strings.TrimSpace(rest))
+			}
+		}
+		return n
+	}
+	sent, lost := count("berth_etcd_transaction_duration_seconds_count"), count("berth_etcd_errors_total")
+	if sent == 0 || sent > times+lost {
+		t.Errorf("%d DELs have sent %d transactions, of which %d had no answer: want one each, and no other", times, sent, lost)
+	}
 }
 
 func TestTheEpochThatSettlingAdoptsOutlivesWhatGoesOnBesideIt(t *testing.T) {

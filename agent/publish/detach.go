@@ -32,14 +32,19 @@ func (p *Publisher) detachAll(ctx context.Context) error {
 	}
 }
 
-// DetachPending publishes the journal's pending detachments.
+// DetachPending publishes the journal's pending detachments. One caller does it at a time: those that come meanwhile share the
+// transactions of the next one.
 func (p *Publisher) DetachPending(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, DetachTime)
+	defer cancel()
+	if err := p.detaching.Lock(ctx); err != nil {
+		return err
+	}
+	defer p.detaching.Unlock()
 	pending := p.Journal.Pending()
 	if len(pending) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, DetachTime)
-	defer cancel()
 	pending, ended := p.endPending(ctx, pending)
 	all := make([]reservation.Detachment, len(pending))
 	for i, d := range pending {
@@ -120,7 +125,9 @@ func (p *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool
 	d := reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 		Epoch: r.Epoch}
 	session := p.Gate.Session()
-	ours := session != nil && r.Revision > session.Generation() // attached under this session, whose answers are in the journal
+	// It ends only if it was attached under this session, whose answers are in the journal. One that a former boot has answered and
+	// that was written again by hand has a later revision, too.
+	ours := session != nil && r.Revision > session.Generation() && !r.Holder.Since.Before(session.Node().Started)
 	if ours {
 		return p.Store.Reservations.EndMade(ctx, d) == nil
 	}

@@ -30,13 +30,14 @@ type Publisher struct {
 	backlog   *backlog.Backlog
 	status    func() record.Status // the node's present status
 
-	Orphans orphans
-	Detach  task.Signal // detachments are pending
+	Orphans   orphans
+	Detach    task.Signal // detachments are pending
+	detaching task.Lock
 }
 
 // New makes a node's publisher. status returns the node's present status.
 func New(m *addresses.Manager, i *isolation.Isolator, b *backlog.Backlog, status func() record.Status) *Publisher {
-	return &Publisher{Node: m.Node, isolator: i, addresses: m, backlog: b, status: status, Detach: task.NewSignal()}
+	return &Publisher{Node: m.Node, isolator: i, addresses: m, backlog: b, status: status, Detach: task.NewSignal(), detaching: task.NewLock()}
 }
 
 // heartbeat is how often the node's status in etcd is compared. It is written with assignments, but stateful containers come and
