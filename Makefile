@@ -14,7 +14,7 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$(strip $(shell go env GOFLAGS) -trimpath)"
 # A test waits for about as long as it computes: twice as many packages are tested at once as there are processors.
 AT_ONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
-.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes soak clean
+.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes sim sim-broken soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,14 @@ e2e-faults: ## a cluster under random faults for DURATION (10m) in each mode, ju
 e2e-broken: ## five builds without one guard each: the judge must catch every one of them
 	@for tag in $(BROKEN); do \
 	  $(PLAIN) go run ./e2e/faults/run -profile $$tag && $(PLAIN) go run ./e2e/faults/run -build $$tag || exit 1; done
+
+OPS ?= 100000
+
+sim: ## a cluster on virtual time in one process, until OPS (100000) operations: real agents, etcd's server, a model of the kernel (SEED, NODES, FOR=10m)
+	SIM_SEED=$(SEED) SIM_OPS=$(OPS) SIM_FOR=$(FOR) SIM_NODES=$(NODES) $(PLAIN) go test ./e2e/sim -run '^TestSimulate$$' -count=1 -v -timeout 24h
+
+sim-broken: ## the builds of e2e-broken on virtual time: seeds until one breaks a promise
+	SIM_BROKEN=all $(PLAIN) go test ./e2e/sim -run '^TestARunNoticesEachBrokenBuild$$' -count=1 -v -timeout 2h
 
 # The lowest release of etcd that agents accept and that the Go proxy has: see docs/etcd.md.
 ETCD_FLOOR ?= 3.6.9

@@ -227,7 +227,16 @@ var rules = map[string]rule{
 	"e2e/runtimes":      {ours: []string{"e2e/lab", "internal/sandbox"}, others: anything},
 	"e2e/systemd":       {others: []string{"golang.org/x/sys/"}},
 	"e2e/soak":          {ours: []string{"e2e/lab"}, others: anything},
-	"e2e/sim/kernel":    {ours: []string{"agent", "netops", "netops/l2", "netops/rtnl"}, others: []string{"golang.org/x/sys/"}},
+	"e2e/sim": {
+		ours: []string{"agent", "agent/node", "agent/server", "allocator", "e2e/sim/chance", "e2e/sim/disk", "e2e/sim/etcd", "e2e/sim/kernel",
+			"internal/clock", "internal/random", "internal/wire", "lease", "lease/admin", "lease/config", "lease/kv", "lease/record", "netops"},
+		others: []string{"go.etcd.io/etcd/client/", "go.uber.org/zap", "golang.org/x/sys/", "golang.org/x/tools/txtar"},
+	},
+	"e2e/sim/chance": {},
+	"e2e/sim/disk":   {ours: []string{"internal/disk"}},
+	"e2e/sim/etcd": {ours: []string{"e2e/sim/chance", "lease/kv"},
+		others: []string{"go.etcd.io/", "go.uber.org/zap", "google.golang.org/grpc"}},
+	"e2e/sim/kernel": {ours: []string{"agent", "netops", "netops/l2", "netops/rtnl"}, others: []string{"golang.org/x/sys/"}},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

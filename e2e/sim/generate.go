@@ -1,0 +1,122 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A Size is how much a generated plan does.
+type Size struct {
+	Nodes, Members, Replicas int
+	Steps                    int           // of runtimes and operators
+	Pause                    time.Duration // between two of them, on average
+	Faults                   time.Duration // between two faults, on average; 0: none
+}
+
+// weight is how often a deed is done beside the others.
+type weight struct {
+	deed  Deed
+	times int
+}
+
+var usual = []weight{
+	{Add, 400}, {Delete, 120}, {Move, 160}, {Seize, 120}, {Again, 60}, {Renew, 20}, {LateDel, 20}, {End, 40}, {Check, 30}, {Collect, 20},
+	{GiveUp, 40}, {Status, 5}, {Strange, 5}, {Exclude, 5}, {Include, 5}, {MTU, 5}, {Gateway, 4}, {Release, 10},
+}
+
+var dangers = []weight{
+	{Kill, 40}, {Stop, 10}, {Boot, 10}, {Pause, 15}, {Cut, 20}, {CutBack, 15}, {Lossy, 20}, {Slow, 10}, {Fill, 10},
+	{Clear, 3}, {Outage, 8},
+	{Revoke, 15}, {BreakDisk, 8}, {BreakCall, 15}, {News, 10}, {Sleep, 6},
+	{Flush, 4}, {Damage, 15}, {Backup, 3}, {Restore, 2},
+	{Compact, 5},
+}
+
+// absences are what keep a node from its rights.
+var absences = []Deed{Cut, CutBack, Pause, Kill, Revoke}
+
+// points are where a process may be killed.
+var points = []string{
+	"", "etcd-before-txn", "etcd-after-txn", "disk-write", "kernel-before-Attach", "kernel-after-Attach", "kernel-before-Join",
+	"kernel-after-Join", "kernel-before-Detach", "kernel-after-Detach",
+}
+
+// SizeOf is the size of a seed's run: some fill the pool, some do not.
+func SizeOf(seed uint64, nodes, steps int) Size {
+	r := rand.New(rand.NewPCG(seed, 3))
+	return Size{
+		Nodes: nodes, Members: 4 + r.IntN(16), Replicas: 20 + r.IntN(140), Steps: steps, Pause: time.Duration(40+r.IntN(160)) * time.Millisecond,
+		Faults: time.Duration(1000+r.IntN(8000)) * time.Millisecond,
+	}
+}
+
+// Generate makes the plan of a seed.
+func Generate(seed uint64, z Size) Plan {
+	r := rand.New(rand.NewPCG(seed, 1))
+	var plan Plan
+	var at time.Duration
+	for range z.Steps {
+		at += time.Duration(r.Int64N(int64(2*z.Pause))) + 1
+		s := Step{At: at, Do: pick(r, usual), Node: fmt.Sprint("n", 1+r.IntN(z.Nodes))}
+		if n := r.IntN(z.Members + z.Replicas); n < z.Members {
+			s.Place = fmt.Sprint("db-", n)
+		} else {
+			s.Place = fmt.Sprint("web/", n-z.Members)
+		}
+		switch s.Do {
+		case GiveUp:
+			s.For = time.Duration(r.Int64N(int64(30 * time.Millisecond)))
+		case Exclude, MTU, LateDel, Gateway:
+			s.Choice = r.IntN(1000)
+		}
+		plan = append(plan, s)
+	}
+	if z.Faults > 0 {
+		plan = append(plan, faults(seed, z, at)...)
+	}
+	slices.SortStableFunc(plan, byTime)
+	return plan
+}
+
+// faults are those until the end.
+func faults(seed uint64, z Size, end time.Duration) (plan Plan) {
+	r := rand.New(rand.NewPCG(seed, 2))
+	for at := time.Duration(0); ; {
+		at += time.Duration(r.Int64N(int64(2*z.Faults))) + 1
+		if at >= end {
+			return plan
+		}
+		s := Step{At: at, Do: pick(r, dangers), Node: fmt.Sprint("n", 1+r.IntN(z.Nodes))}
+		s.For = time.Duration(r.Int64N(int64(4 * time.Second)))
+		switch r.IntN(6) {
+		case 0: // away for about as long as the longest right, or until others have taken what it held
+			s.Do, s.For = absences[r.IntN(len(absences))], addressLease+time.Duration(r.Int64N(int64(addressLease/2)))
+		case 1: // the same for the shortest
+			s.For = session + time.Duration(r.Int64N(int64(2*session)))
+		}
+		if s.Do == Revoke { // of a node that does not hear of it
+			plan = append(plan, Step{At: s.At - 1, Do: Cut, Node: s.Node, For: s.For})
+		}
+		s.Choice = r.IntN(1 << 20)
+		if s.Do == Kill {
+			s.Point, s.Nth = points[r.IntN(len(points))], 1+r.IntN(3)
+		}
+		plan = append(plan, s)
+	}
+}
+
+func pick(r *rand.Rand, from []weight) Deed {
+	total := 0
+	for _, w := range from {
+		total += w.times
+	}
+	n := r.IntN(total)
+	for _, w := range from {
+		if n -= w.times; n < 0 {
+			return w.deed
+		}
+	}
+	return from[0].deed
+}

@@ -1,0 +1,165 @@
+package sim
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Step is one thing that is done to a cluster, at a time of the run. What has nothing to act on by then is passed over, so that
+// any selection of a plan's steps is a plan, too.
+type Step struct {
+	At     time.Duration
+	Do     Deed
+	Place  string        `word:"place"` // of a container: a member as db-3, a replica as web/3
+	Node   string        `word:"node"`
+	For    time.Duration `word:"for"`    // how long it lasts, or what it is late
+	Point  string        `word:"point"`  // where a process is killed
+	Nth    int           `word:"nth"`    // which passing of the point
+	Choice int           `word:"choice"` // which of several, where that cannot be named beforehand
+}
+
+// A Deed is a kind of step.
+type Deed string
+
+// What a runtime does.
+const (
+	Add     Deed = "add"      // a container for a place that has none
+	Again   Deed = "again"    // ADD of the place's container, once more
+	Renew   Deed = "renew"    // the same ID in a new namespace, without a DEL
+	Seize   Deed = "seize"    // another container for a place that has one, on another node
+	Delete  Deed = "delete"   // the place's container
+	LateDel Deed = "late"     // a DEL of the place's former container
+	Move    Deed = "move"     // DEL here, then ADD there
+	End     Deed = "end"      // its namespace ends, and nobody says so
+	Check   Deed = "check"    // CNI CHECK
+	Collect Deed = "collect"  // CNI GC with the right list
+	Misled  Deed = "misled"   // CNI GC with an empty list
+	Status  Deed = "status"   // CNI STATUS
+	GiveUp  Deed = "give-up"  // an ADD whose caller goes before its answer
+	Set     Deed = "set"      // an ADD of the place and of one that fails
+	Strange Deed = "stranger" // DEL of what never was
+)
+
+// What befalls machines and processes.
+const (
+	Kill      Deed = "kill" // the agent; it starts again after a time
+	Stop      Deed = "stop" // as an upgrade does
+	Boot      Deed = "boot" // the machine anew
+	Pause     Deed = "pause"
+	Cut       Deed = "cut"      // from etcd, both ways
+	CutBack   Deed = "cut-back" // answers only
+	Lossy     Deed = "lossy"
+	Slow      Deed = "slow"
+	Fill      Deed = "fill"         // the run directory
+	Clear     Deed = "clear"        // the run directory loses its files
+	BreakDisk Deed = "break-disk"   // one of some operations fails
+	BreakCall Deed = "break-kernel" // the same of the kernel's, before or after its effect
+	News      Deed = "news"         // the kernel's news come late, twice or never
+	Sleep     Deed = "sleep"        // the machine is suspended
+	Flush     Deed = "flush"        // somebody removes the fence's table
+)
+
+// What befalls etcd.
+const (
+	Outage  Deed = "outage"
+	Compact Deed = "compact"
+	Backup  Deed = "backup"
+	Restore Deed = "restore" // of the last backup
+	Revoke  Deed = "revoke"  // a node's session
+)
+
+// What an operator does.
+const (
+	Exclude Deed = "exclude"
+	Include Deed = "include"
+	Gateway Deed = "gateway" // moves to some address
+	MTU     Deed = "mtu"
+	Release Deed = "release" // a place's reservation
+	Damage  Deed = "damage"  // a key of etcd's, by hand, and back
+)
+
+// String is the step as Parse reads it.
+func (s Step) String() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s", s.At, s.Do)
+	v := reflect.ValueOf(s)
+	for i := range v.NumField() {
+		word := v.Type().Field(i).Tag.Get("word")
+		if word != "" && !v.Field(i).IsZero() {
+			fmt.Fprintf(&text, " %s=%v", word, v.Field(i).Interface())
+		}
+	}
+	return text.String()
+}
+
+// ParsePlan reads a plan, one step a line. Lines that begin with # say nothing.
+func ParsePlan(text string) (Plan, error) {
+	var plan Plan
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		s, err := parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %q: %w", i+1, line, err)
+		}
+		plan = append(plan, s)
+	}
+	return plan, nil
+}
+
+func parse(line string) (s Step, err error) {
+	words := strings.Fields(line)
+	if len(words) < 2 {
+		return s, errors.New("want a time, what is done, and to what, as in: 3s delete place=db-1")
+	}
+	if s.At, err = time.ParseDuration(words[0]); err != nil {
+		return s, err
+	}
+	s.Do = Deed(words[1])
+	if deeds[s.Do] == nil {
+		return s, fmt.Errorf("nobody knows how to %s", s.Do)
+	}
+	for _, word := range words[2:] {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "place":
+			s.Place = value
+		case "node":
+			s.Node = value
+		case "point":
+			s.Point = value
+		case "for":
+			s.For, err = time.ParseDuration(value)
+		case "nth":
+			s.Nth, err = strconv.Atoi(value)
+		case "choice":
+			s.Choice, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("what is %s? want place, node, for, point, nth or choice", key)
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// A Plan is the steps of a run, in the order of their times.
+type Plan []Step
+
+func (p Plan) String() string {
+	var text strings.Builder
+	for _, s := range p {
+		fmt.Fprintln(&text, s)
+	}
+	return text.String()
+}
+
+func byTime(a, b Step) int { return cmp.Compare(a.At, b.At) }
