@@ -223,8 +223,7 @@ func TestStateOutlivesAProcessAndNotABoot(t *testing.T) {
 			t.Error("the port has not outlived the process")
 		}
 		h.Reboot()
-		if _, open := <-k.Events(); open {
-			t.Error("a process outlives the boot")
+		for range k.Events() { // what ended by the boot may still be told; for one that outlived it this would have no end
 		}
 		k = open(t, h)
 		if k.HasPort(p.Name) || ns.Alive() || len(l.Answers(p.Addresses[0].Addr())) > 0 {
