@@ -82,10 +82,9 @@ type process struct {
 
 	dead   atomic.Bool
 	mu     sync.Mutex
-	paused chan struct{}  // closed when it goes on; nil: it is not paused
-	trap   string         // the point at which it is killed
-	passes int            // of that point, before it is
-	passed map[string]int // how often each point was passed
+	paused chan struct{} // closed when it goes on; nil: it is not paused
+	trap   string        // the point at which it is killed
+	passes int           // of that point, before it is
 }
 
 // boottime is the node's time since it booted.
@@ -94,7 +93,7 @@ func (n *node) boottime() time.Duration { return time.Since(n.booted) }
 // start starts the node's agent.
 func (n *node) start() error {
 	n.lives++
-	p := &process{node: n, ended: make(chan struct{}), passed: map[string]int{}}
+	p := &process{node: n, ended: make(chan struct{})}
 	n.disk.Before = func(op, _ string) error {
 		p.pass("disk-" + op)
 		if n.chance.In("disk "+op, n.suffers().disk) {
@@ -162,7 +161,6 @@ func (p *process) seam(point string) {
 func (p *process) pass(point string) {
 	p.node.cluster.debug("%s passes %s", p.node.name, point)
 	p.mu.Lock()
-	p.passed[point]++
 	caught := false
 	if p.trap == point {
 		p.passes--

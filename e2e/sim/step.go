@@ -41,7 +41,6 @@ const (
 	Misled  Deed = "misled"   // CNI GC with an empty list
 	Status  Deed = "status"   // CNI STATUS
 	GiveUp  Deed = "give-up"  // an ADD whose caller goes before its answer
-	Set     Deed = "set"      // an ADD of the place and of one that fails
 	Strange Deed = "stranger" // DEL of what never was
 )
 
