@@ -19,6 +19,7 @@ import (
 	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/random"
 	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/netops"
 )
 
 const runDir = "/run/berth"
@@ -125,7 +126,7 @@ func (n *node) start() error {
 		p.err = a.Run(ctx)
 		switch {
 		case p.err == nil || p.dead.Load() || ctx.Err() != nil:
-		case n.suffers().disk > 0: // its supervisor starts it again
+		case n.suffers().disk+n.suffers().kernel > 0: // its supervisor starts it again
 			n.cluster.note(fmt.Sprintf("the agent of %s has ended: %v", n.name, p.err))
 			n.cluster.watches.Go(func() {
 				<-p.ended
@@ -240,6 +241,7 @@ func (n *node) alive() bool {
 	}
 }
 
+// openKernel opens the kernel for a process. Each of its calls takes a while, and the process may end before or after it.
 func (n *node) openKernel(p *process) (agent.Kernel, error) {
 	n.host.SetFaults(kernel.Faults{
 		Before: func(op string) {
@@ -247,6 +249,28 @@ func (n *node) openKernel(p *process) (agent.Kernel, error) {
 			time.Sleep(time.Microsecond + n.chance.Span("kernel "+op, 300*time.Microsecond))
 		},
 		After: func(op string) { p.seam("kernel-after-" + op) },
+		Fail:  n.failing,
+		News:  n.news,
 	})
 	return n.host.Open()
+}
+
+// failing says whether a call of the kernel fails, and whether it has its effect nevertheless.
+func (n *node) failing(op string) (err error, done bool) {
+	if n.chance.In("kernel fails "+op, n.suffers().kernel) {
+		return syscall.ENOBUFS, n.chance.In("kernel does "+op, 2)
+	}
+	return nil, false
+}
+
+// news says when an event of the kernel comes.
+func (n *node) news(netops.Event) []time.Duration {
+	switch late := n.chance.Span("news", 3*time.Second); {
+	case !n.suffers().news:
+		return []time.Duration{0}
+	case n.chance.In("news are lost", 3):
+		return nil
+	default:
+		return []time.Duration{late, 2 * late}
+	}
 }

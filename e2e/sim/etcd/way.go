@@ -15,15 +15,14 @@ import (
 
 // A Condition is what the way between a node and etcd is like. The zero one is good.
 type Condition struct {
-	Slow          time.Duration // what each message takes longer, at most
-	Cut           bool          // requests do not arrive
-	CutBack       bool          // requests arrive; answers and events do not
-	LoseRequest   int           // one of so many requests is lost; 0: none
-	LoseAnswer    int           // one of so many answers is
-	Late          int           // one of so many requests arrives long after its caller has given up
-	Repeat        int           // one of so many transactions arrives twice
-	RefuseAtOnce  bool          // while etcd is down callers are told so, and do not wait
-	AnswersDenied bool          // etcd refuses what is asked: no permission
+	Slow         time.Duration // what each message takes longer, at most
+	Cut          bool          // requests do not arrive
+	CutBack      bool          // requests arrive; answers and events do not
+	LoseRequest  int           // one of so many requests is lost; 0: none
+	LoseAnswer   int           // one of so many answers is
+	Late         int           // one of so many requests arrives long after its caller has given up
+	Repeat       int           // one of so many transactions arrives twice
+	RefuseAtOnce bool          // while etcd is down callers are told so, and do not wait
 }
 
 const (
