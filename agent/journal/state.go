@@ -88,7 +88,9 @@ func (s *state) hold(e *Entry) {
 	}
 	s.live[e.Attachment] = e
 	for _, a := range e.Addresses {
-		s.holder.set(e.Pool, a, e)
+		if held, is := s.holder.get(e.Pool, a); !is || !held.outlasts(e) {
+			s.holder.set(e.Pool, a, e)
+		}
 		s.freed.remove(e.Pool, a)
 	}
 	if e.Wiring.Port != "" {
@@ -100,6 +102,12 @@ func (s *state) hold(e *Entry) {
 		}
 		s.spaces[e.NamespaceID][e] = struct{}{}
 	}
+}
+
+// outlasts reports whether an entry stays the holder of an address that another one of this node has, too: that one is isolated, since
+// it has lost the address, or is of an earlier epoch of the same reservation. So it is in whatever order they are read.
+func (e *Entry) outlasts(other *Entry) bool {
+	return e.Isolated == nil && (other.Isolated != nil || e.Epoch > other.Epoch)
 }
 
 // end removes an entry from all tables. An address that another entry has stays with that one.
