@@ -21,7 +21,8 @@ func TestAnIsolatedEntryIsNotTheHolderOfWhatAnotherHasSince(t *testing.T) {
 	addr := netip.MustParseAddr("10.42.0.25")
 	entry := func(id string, epoch int64) *Entry {
 		return &Entry{Attachment: allocator.Attachment{Network: "net", Container: id, Interface: "eth0"}, Class: allocator.Stateful,
-			Pool: "default", App: allocator.App{Namespace: "ns", Name: "db"}, Member: "db-8", Addresses: []netip.Addr{addr}, Epoch: epoch, Answered: 1}
+			Pool: "default", App: allocator.App{Namespace: "ns", Name: "db"}, Member: "db-8",
+			Addresses: []netip.Addr{addr}, Epoch: epoch, Answered: 1}
 	}
 	former, present := entry("former", 2), entry("present", 8)
 	holds := func(when string) {
