@@ -36,10 +36,7 @@ func (k *Kernel) Attach(p Port) (Attached, error) {
 // attachAgain is for a port or an interface that exists.
 func (k *Kernel) attachAgain(p *Port) (Attached, error) {
 	if made, err := k.inspect(p); err == nil {
-		if err := k.rewrite(p); err != nil {
-			return Attached{}, errors.Join(err, k.detach(p.Name))
-		}
-		return made, nil
+		return made, k.rewrite(p) // where it fails the port stays: its container may run
 	}
 	if err := k.detach(p.Name); err != nil {
 		return Attached{}, err
