@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,8 +93,14 @@ func TestStories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, v := range simulate(t, s.Options, s.Plan).Violations {
+			r := simulate(t, s.Options, s.Plan)
+			for _, v := range r.Violations {
 				t.Errorf("%s: %s", s.Text, v)
+			}
+			for what := range r.Counts {
+				if strings.HasSuffix(what, ": skipped") || strings.HasSuffix(what, ": failed") {
+					t.Errorf("%s: a step was not carried out: %s", s.Text, what)
+				}
 			}
 		})
 	}
