@@ -16,8 +16,8 @@ func init() {
 		Delete: atPlace((*place).doDelete), LateDel: atPlace((*place).doLate), Move: atPlace((*place).doMove), End: atPlace((*place).doEnd),
 		Check: atPlace((*place).doCheck), GiveUp: atPlace((*place).doGiveUp),
 		Collect: onNode((*node).doCollect), Misled: onNode((*node).doMisled), Status: onNode((*node).doStatus),
-		Strange: onNode((*node).doStrange),
-		Kill:    onNode((*node).doKill), Stop: onNode((*node).doStop), Boot: onNode((*node).doBoot), Pause: onNode((*node).doPause),
+		Strange: onNode((*node).doStrange), Set: atPlaces(insertSet), Each: atPlaces(insertEach), DelSet: atPlaces(deleteSet),
+		Kill: onNode((*node).doKill), Stop: onNode((*node).doStop), Boot: onNode((*node).doBoot), Pause: onNode((*node).doPause),
 		Cut: conditioned(etcd.Condition{Cut: true}), CutBack: conditioned(etcd.Condition{CutBack: true}),
 		Lossy: conditioned(etcd.Condition{LoseRequest: 4, LoseAnswer: 4, Repeat: 4, Late: 8}),
 		Slow:  conditioned(etcd.Condition{Slow: 1500 * time.Millisecond}),
@@ -188,17 +188,17 @@ func (n *node) doMisled(Step) error {
 }
 
 func (n *node) collect(valid []wire.Attachment) error {
-	_, err := n.call(patience, 0, &wire.Request{Operation: wire.GC, Network: network, Valid: valid}, nil)
+	_, err := n.call(patience, 0, &wire.Request{Operation: wire.GC, Network: network, Valid: valid})
 	return err
 }
 
 func (n *node) doStatus(Step) error {
-	_, err := n.call(patience, redial, &wire.Request{Operation: wire.Status, Network: network, Pool: poolName, Role: wire.Interface}, nil)
+	_, err := n.call(patience, redial, &wire.Request{Operation: wire.Status, Network: network, Pool: poolName, Role: wire.Interface})
 	return err
 }
 
 func (n *node) doStrange(s Step) error {
 	strange := wire.Container{Network: network, ID: "stranger", Interface: iface, Role: wire.Interface}
-	_, err := n.call(patience, 0, &wire.Request{Operation: wire.Delete, Verb: "DEL", Containers: wire.Containers{strange}}, nil)
+	_, err := n.call(patience, 0, &wire.Request{Operation: wire.Delete, Verb: "DEL", Containers: wire.Containers{strange}})
 	return err
 }

@@ -23,7 +23,7 @@ type weight struct {
 
 var usual = []weight{
 	{Add, 400}, {Delete, 120}, {Move, 160}, {Seize, 120}, {Again, 60}, {Renew, 20}, {LateDel, 20}, {End, 40}, {Check, 30}, {Collect, 20},
-	{GiveUp, 40}, {Status, 5}, {Strange, 5}, {Exclude, 5}, {Include, 5}, {MTU, 5}, {Gateway, 4}, {Release, 10},
+	{GiveUp, 40}, {Status, 5}, {Strange, 5}, {Set, 20}, {Each, 10}, {DelSet, 15}, {Exclude, 5}, {Include, 5}, {MTU, 5}, {Gateway, 4}, {Release, 10},
 }
 
 var dangers = []weight{
@@ -60,12 +60,13 @@ func Generate(seed uint64, z Size) Plan {
 	for range z.Steps {
 		at += time.Duration(r.Int64N(int64(2*z.Pause))) + 1
 		s := Step{At: at, Do: pick(r, usual), Node: fmt.Sprint("n", 1+r.IntN(z.Nodes))}
-		if n := r.IntN(z.Members + z.Replicas); n < z.Members {
-			s.Place = fmt.Sprint("db-", n)
-		} else {
-			s.Place = fmt.Sprint("web/", n-z.Members)
-		}
+		s.Place = somewhere(r, z)
 		switch s.Do {
+		case Set, Each, DelSet:
+			for range 1 + r.IntN(6) {
+				s.Place += "," + somewhere(r, z)
+			}
+			s.Choice = r.IntN(3 * len(flaws))
 		case GiveUp:
 			s.For = time.Duration(r.Int64N(int64(30 * time.Millisecond)))
 		case Exclude, MTU, LateDel, Gateway:
@@ -78,6 +79,15 @@ func Generate(seed uint64, z Size) Plan {
 	}
 	slices.SortStableFunc(plan, byTime)
 	return plan
+}
+
+// somewhere is a place.
+func somewhere(r *rand.Rand, z Size) string {
+	if n := r.IntN(z.Members + z.Replicas); n < z.Members {
+		return fmt.Sprint("db-", n)
+	} else {
+		return fmt.Sprint("web/", n-z.Members)
+	}
 }
 
 // faults are those until the end.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/e2e/sim/kernel"
+	"github.com/berth-ipam/berth/internal/wire"
 )
 
 // A Violation is a promise that was broken.
@@ -169,6 +171,18 @@ func (j *judge) answered(c *container, given []netip.Addr) {
 	for _, a := range given {
 		if !c.ns.Has(a) && c.lives() {
 			j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("ADD of %v was answered, and its namespace has no %v", c, a)})
+		}
+	}
+}
+
+// refused judges an ADD that the agent has refused: nothing of it is left that passes, unless the kernel fails.
+func (j *judge) refused(c *container, err error) {
+	if _, said := errors.AsType[*wire.Error](err); !said || len(c.fate().addresses) > 0 || c.node.suffers().kernel > 0 {
+		return
+	}
+	for _, a := range c.ns.Addresses() {
+		if j.answers(c, a) {
+			j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("ADD of %v was refused (%v), and it passes with %s", c, err, a)})
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -108,18 +107,14 @@ func (p *place) lock()   { p.turn <- struct{}{} }
 func (p *place) unlock() { <-p.turn }
 
 // call asks a node's agent, as the plugin does.
-func (n *node) call(within time.Duration, wait time.Duration, r *wire.Request, ns *kernel.Namespace) (*wire.Response, error) {
+func (n *node) call(within, wait time.Duration, r *wire.Request, namespaces ...*kernel.Namespace) (*wire.Response, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	var files []*os.File
-	if ns != nil {
-		f, err := ns.Open()
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		files = append(files, f)
+	files, err := open(namespaces)
+	if err != nil {
+		return nil, err
 	}
+	defer closeAll(files)
 	time.Sleep(time.Microsecond + n.chance.Span("call", time.Millisecond)) // a plugin starts
 	r.Started = int64(n.boottime())
 	response, err := wire.CallBy(ctx, n.socket.dial, "the socket of "+n.name, wait, r, files)
@@ -174,13 +169,10 @@ func (c *container) insert(within time.Duration) error {
 	sent := c.request
 	response, err := c.node.call(within, redial, &wire.Request{Operation: wire.Insert, Verb: "ADD", Containers: wire.Containers{sent}}, c.ns)
 	if err != nil {
+		c.place.cluster.judge.refused(c, err)
 		return err
 	}
-	var given []netip.Addr
-	for _, a := range response.Results[0].Addresses {
-		given = append(given, a.Address.Addr())
-	}
-	c.place.cluster.judge.answered(c, given)
+	c.place.cluster.judge.answered(c, addressesOf(response.Results[0]))
 	return nil
 }
 
@@ -204,12 +196,12 @@ func (c *container) delete() error {
 	if !c.lives() {
 		sent.Netns, sent.NetnsFile = "", 0
 	}
-	ns := c.ns
-	if sent.NetnsFile == 0 {
-		ns = nil
+	var ns []*kernel.Namespace
+	if sent.NetnsFile > 0 {
+		ns = append(ns, c.ns)
 	}
 	started := c.node.boottime()
-	_, err := c.node.call(patience, 0, &wire.Request{Operation: wire.Delete, Verb: "DEL", Containers: wire.Containers{sent}}, ns)
+	_, err := c.node.call(patience, 0, &wire.Request{Operation: wire.Delete, Verb: "DEL", Containers: wire.Containers{sent}}, ns...)
 	if !errors.Is(err, wire.ErrAway) {
 		return err
 	}
@@ -217,7 +209,7 @@ func (c *container) delete() error {
 	if err := c.node.leaveNote(wire.Note{Started: int64(started), Container: sent}); err != nil {
 		return err
 	}
-	_, err = c.node.call(patience, 0, &wire.Request{Operation: wire.Delete, Verb: "DEL", Containers: wire.Containers{sent}}, nil)
+	_, err = c.node.call(patience, 0, &wire.Request{Operation: wire.Delete, Verb: "DEL", Containers: wire.Containers{sent}})
 	if errors.Is(err, wire.ErrAway) {
 		err = nil
 	}
@@ -231,10 +223,7 @@ func (n *node) leaveNote(note wire.Note) error {
 		return err
 	}
 	spool := filepath.Join(runDir, "spool")
-	if err := n.disk.Put(filepath.Join(spool, fmt.Sprintf("%020d-%s.del", note.Started, note.Container.ID)), text); err != nil {
-		return err
-	}
-	return nil
+	return n.disk.Put(filepath.Join(spool, fmt.Sprintf("%020d-%s.del", note.Started, note.Container.ID)), text)
 }
 
 // errSkipped says that a step had nothing to act on.

@@ -15,7 +15,7 @@ import (
 type Step struct {
 	At     time.Duration
 	Do     Deed
-	Place  string        `word:"place"` // of a container: a member as db-3, a replica as web/3
+	Place  string        `word:"place"` // of a container: a member as db-3, a replica as web/3; of a set several, with commas
 	Node   string        `word:"node"`
 	For    time.Duration `word:"for"`    // how long it lasts, or what it is late
 	Point  string        `word:"point"`  // where a process is killed
@@ -42,6 +42,9 @@ const (
 	Status  Deed = "status"   // CNI STATUS
 	GiveUp  Deed = "give-up"  // an ADD whose caller goes before its answer
 	Strange Deed = "stranger" // DEL of what never was
+	Set     Deed = "set"      // one ADD of containers for several places, all or none; of some choices one container is bad
+	Each    Deed = "each"     // the same, and of each whatever becomes of the others
+	DelSet  Deed = "del-set"  // one DEL of the containers of several places that are on one node
 )
 
 // What befalls machines and processes.

@@ -49,3 +49,17 @@ func (h *Host) Ports() (n int) {
 	}
 	return n
 }
+
+// Addresses are those of the namespace, but for loopback's.
+func (n *Namespace) Addresses() (all []netip.Addr) {
+	n.host.lan.mu.Lock()
+	defer n.host.lan.mu.Unlock()
+	for _, l := range n.links.ordered() {
+		for _, has := range l.addresses {
+			if !has.Addr().IsLoopback() && !has.Addr().IsLinkLocalUnicast() {
+				all = append(all, has.Addr())
+			}
+		}
+	}
+	return all
+}
