@@ -111,6 +111,10 @@ func (c *Cluster) begin() error {
 // operate does something with the operator's client, which is opened anew each time: each run of his tool does, and knows nothing
 // of what etcd was before.
 func (c *Cluster) operate(f func(context.Context, *lease.Operator) error) error {
+	return c.operateFor(time.Minute, f)
+}
+
+func (c *Cluster) operateFor(within time.Duration, f func(context.Context, *lease.Operator) error) error {
 	c.mu.Lock()
 	c.uses++
 	purpose := fmt.Sprint("operator", c.uses)
@@ -123,7 +127,7 @@ func (c *Cluster) operate(f func(context.Context, *lease.Operator) error) error 
 		return err
 	}
 	defer operator.KV.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	return f(ctx, operator)
 }

@@ -26,6 +26,8 @@ func init() {
 		BreakDisk: onNode((*node).doBreakDisk), BreakCall: onNode((*node).doBreakCall), News: onNode((*node).doNews),
 		Sleep: onNode((*node).doSleep), Flush: onNode((*node).doFlush),
 		Gateway: doGateway, Release: atPlace((*place).doRelease), Damage: doDamage,
+		AddPool: doAddPool, Drain: doDrain, Retire: doRetire, Range: doRange, Fencing: doFencing, Rights: doRights, Rollback: doRollback,
+		Reserve: atPlace((*place).doReserve), Remove: doRemoveNode, Fix: doFix, Advice: doAdvice, Erase: doErase,
 		Exclude: doExclude, Include: doInclude, MTU: doMTU,
 	}
 }

@@ -24,13 +24,14 @@ type weight struct {
 var usual = []weight{
 	{Add, 400}, {Delete, 120}, {Move, 160}, {Seize, 120}, {Again, 60}, {Renew, 20}, {LateDel, 20}, {End, 40}, {Check, 30}, {Collect, 20},
 	{GiveUp, 40}, {Status, 5}, {Strange, 5}, {Set, 20}, {Each, 10}, {DelSet, 15}, {Exclude, 5}, {Include, 5}, {MTU, 5}, {Gateway, 4}, {Release, 10},
+	{AddPool, 4}, {Drain, 2}, {Retire, 2}, {Range, 5}, {Fencing, 2}, {Rights, 2}, {Rollback, 3}, {Reserve, 10}, {Fix, 3}, {Advice, 3},
 }
 
 var dangers = []weight{
 	{Kill, 40}, {Stop, 10}, {Boot, 10}, {Pause, 15}, {Cut, 20}, {CutBack, 15}, {Lossy, 20}, {Slow, 10}, {Fill, 10},
 	{Clear, 3}, {Outage, 8},
 	{Revoke, 15}, {BreakDisk, 8}, {BreakCall, 15}, {News, 10}, {Sleep, 6},
-	{Flush, 4}, {Damage, 15}, {Backup, 3}, {Restore, 2},
+	{Flush, 4}, {Damage, 15}, {Erase, 6}, {Remove, 4}, {Backup, 3}, {Restore, 2},
 	{Compact, 5},
 }
 
@@ -69,7 +70,7 @@ func Generate(seed uint64, z Size) Plan {
 			s.Choice = r.IntN(3 * len(flaws))
 		case GiveUp:
 			s.For = time.Duration(r.Int64N(int64(30 * time.Millisecond)))
-		case Exclude, MTU, LateDel, Gateway:
+		case Exclude, MTU, LateDel, Gateway, Range, Fencing, Rights, Rollback:
 			s.Choice = r.IntN(1000)
 		}
 		plan = append(plan, s)
@@ -83,11 +84,14 @@ func Generate(seed uint64, z Size) Plan {
 
 // somewhere is a place.
 func somewhere(r *rand.Rand, z Size) string {
-	if n := r.IntN(z.Members + z.Replicas); n < z.Members {
-		return fmt.Sprint("db-", n)
-	} else {
-		return fmt.Sprint("web/", n-z.Members)
+	if r.IntN(12) == 0 {
+		return fmt.Sprint(extraApps[r.IntN(2)], []string{"-", "/"}[r.IntN(2)], r.IntN(12))
 	}
+	n := r.IntN(z.Members + z.Replicas)
+	if n < z.Members {
+		return fmt.Sprint("db-", n)
+	}
+	return fmt.Sprint("web/", n-z.Members)
 }
 
 // faults are those until the end.
@@ -108,6 +112,11 @@ func faults(seed uint64, z Size, end time.Duration) (plan Plan) {
 		}
 		if s.Do == Revoke { // of a node that does not hear of it
 			plan = append(plan, Step{At: s.At - 1, Do: Cut, Node: s.Node, For: s.For})
+		}
+		if s.Do == Remove { // one that has gone, and comes back
+			away := []Deed{Cut, Boot, Pause}[r.IntN(3)]
+			plan = append(plan, Step{At: s.At - 1, Do: away, Node: s.Node, For: addressLease + time.Duration(r.Int64N(int64(addressLease)))})
+			s.At += 2 * session
 		}
 		s.Choice = r.IntN(1 << 20)
 		if s.Do == Kill {

@@ -83,7 +83,7 @@ func (j *judge) excused(a kernel.Answer) bool {
 	if time.Since(j.cluster.node(a.Host.Name).suffers().woke) < grace {
 		return true
 	}
-	if j.cluster.options.Strict {
+	if j.cluster.observer.fences(a.Host.Name) {
 		return false
 	}
 	p := j.cluster.observer.session(a.Host.Name)
@@ -114,7 +114,7 @@ func (j *judge) lookAt(c *container) {
 		return
 	}
 	for _, a := range f.addresses {
-		h := j.cluster.observer.holder(a)
+		h := j.cluster.observer.holder(c.place.pool, a)
 		if c.place.member == "" || h.damaged || time.Since(h.since) < settled || !j.answers(c, a) {
 			continue
 		}
@@ -122,6 +122,20 @@ func (j *judge) lookAt(c *container) {
 			j.cluster.violate(Violation{Rule: "held", What: fmt.Sprintf("%v passes, and etcd says that %s is held by %+v", c, a, h.Holder)})
 		}
 	}
+}
+
+// rightful says why a container has a right to what it has, if it is certain that it has; else it is empty.
+func (j *judge) rightful(c *container) string {
+	for _, a := range c.fate().addresses {
+		h := j.cluster.observer.holder(c.place.pool, a)
+		if c.place.member == "" || h.damaged || time.Since(h.since) < settled || !c.running() || !j.answers(c, a) {
+			return ""
+		}
+		if h.Holder == nil || h.Holder.Node != c.node.name || h.Holder.Attachment.Container != c.id {
+			return ""
+		}
+	}
+	return "it passes, and etcd says that it holds what it has"
 }
 
 // register tells the judge of a container before its ADD.
@@ -159,19 +173,25 @@ func (j *judge) answered(c *container, given []netip.Addr) {
 		j.cluster.violate(Violation{Rule: "idempotent", What: fmt.Sprintf("ADD again of %v answers %v", c, given)})
 	}
 	c.becomes(func(f *fate) { f.addresses, f.answered = given, time.Now() })
-	p := c.place
-	switch {
-	case len(given) == 0:
+	if len(given) == 0 {
 		j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("ADD of %v answers no address", c)})
-	case p.member != "" && (p.kept == nil || p.doubtful.CompareAndSwap(true, false)):
-		p.kept = given
-	case p.member != "" && !slices.Equal(p.kept, given):
-		j.cluster.violate(Violation{Rule: "kept", What: fmt.Sprintf("%s had %v, and its new container is answered %v", p.name, p.kept, given)})
+	} else if c.place.member != "" {
+		j.keeps(c.place, given, "its new container")
 	}
 	for _, a := range given {
 		if !c.ns.Has(a) && c.lives() {
 			j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("ADD of %v was answered, and its namespace has no %v", c, a)})
 		}
+	}
+}
+
+// keeps judges what somebody is answered that a member has.
+func (j *judge) keeps(p *place, given []netip.Addr, who string) {
+	switch {
+	case p.kept == nil || p.doubtful.CompareAndSwap(true, false):
+		p.kept = given
+	case !slices.Equal(p.kept, given):
+		j.cluster.violate(Violation{Rule: "kept", What: fmt.Sprintf("%s had %v, and %s is answered %v", p.name, p.kept, who, given)})
 	}
 }
 

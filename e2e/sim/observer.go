@@ -28,6 +28,7 @@ type observer struct {
 	sessions map[string]presence
 	lastLost time.Time          // when etcd was last restored
 	holders  map[string]holding // by the reservation's key
+	strict   map[string]bool    // nodes whose records say that their kernels fence
 }
 
 // A holding is who has a reservation, and since when.
@@ -52,7 +53,8 @@ type presence struct {
 var keys = kv.NewKeys("")
 
 func newObserver(c *Cluster) *observer {
-	return &observer{cluster: c, trace: sha256.New(), sessions: map[string]presence{}, holders: map[string]holding{}}
+	return &observer{cluster: c, trace: sha256.New(), sessions: map[string]presence{}, holders: map[string]holding{},
+		strict: map[string]bool{}}
 }
 
 // follow reads all changes until ctx ends or etcd does.
@@ -81,6 +83,11 @@ func (o *observer) see(e *clientv3.Event) {
 		}
 		o.holders[string(e.Kv.Key)] = h
 	}
+	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Node("")); found && e.Type == clientv3.EventTypePut && time.Since(o.lastLost) > 0 {
+		if n, err := record.NodeCodec.Read(keys, e.Kv); err == nil { // what a restored etcd says is not yet so
+			o.strict[node] = n.Fencing == record.FencingStrict
+		}
+	}
 	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Session("")); found {
 		there := e.Type == clientv3.EventTypePut
 		if o.sessions[node].there != there || there {
@@ -104,10 +111,10 @@ func (o *observer) restored() {
 }
 
 // holder is who has a member's reservation.
-func (o *observer) holder(a netip.Addr) holding {
+func (o *observer) holder(pool string, a netip.Addr) holding {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.holders[keys.Reservation(poolName, a)]
+	return o.holders[keys.Reservation(pool, a)]
 }
 
 // lost is when etcd last lost what was written since a backup.
@@ -115,6 +122,13 @@ func (o *observer) lost() time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.lastLost
+}
+
+// fences reports whether a node's kernel fences, by what the node has stated.
+func (o *observer) fences(node string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.strict[node]
 }
 
 // session is a node's.

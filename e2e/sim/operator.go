@@ -132,10 +132,9 @@ func (p *place) doRelease(Step) error {
 	if p.member == "" || p.kept == nil || p.current != nil && p.current.there() {
 		return errSkipped
 	}
-	id := allocator.Identity{Namespace: "ns", App: p.app, Member: p.member, Network: network, Interface: iface}
 	p.doubtful.Store(true) // also where the answer is lost
 	return p.cluster.operate(func(ctx context.Context, o *lease.Operator) error {
-		_, err := o.Reservations.End(ctx, id, false)
+		_, err := o.Reservations.End(ctx, p.identity(), false)
 		return err
 	})
 }

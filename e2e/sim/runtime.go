@@ -81,6 +81,7 @@ type place struct {
 	cluster *Cluster
 	name    string // app-ordinal of a member, app/ordinal of a replica
 	app     string
+	pool    string
 	member  string        // empty: a replica
 	turn    chan struct{} // full: a runtime is at it
 	made    int
@@ -99,6 +100,7 @@ func newPlace(c *Cluster, name string) *place {
 		p.app, _, _ = strings.Cut(name, "-")
 		p.member = name
 	}
+	p.pool = poolOf(p.app)
 	return p
 }
 
@@ -140,7 +142,7 @@ func (p *place) create(n *node) (*container, error) {
 func (c *container) describe() {
 	c.request = wire.Container{
 		Network: network, ID: c.id, Interface: iface, Role: wire.Interface, Netns: c.ns.Path(), NetnsFile: 1, Namespace: "ns",
-		App: c.place.app, Member: c.place.member, Pool: poolName, Bridge: bridge, Uplink: uplink, Class: "stateless",
+		App: c.place.app, Member: c.place.member, Pool: c.place.pool, Bridge: bridge, Uplink: uplink, Class: "stateless",
 	}
 	if c.place.member != "" {
 		c.request.Class = "stateful"

@@ -83,6 +83,19 @@ const (
 	MTU     Deed = "mtu"
 	Release Deed = "release" // a place's reservation
 	Damage  Deed = "damage"  // a key of etcd's, by hand, and back
+	Erase   Deed = "erase"   // a key of etcd's that Berth makes anew, by hand
+
+	AddPool  Deed = "add-pool"    // the one that comes and goes, or takes it back into use
+	Drain    Deed = "drain"       // it gives nothing anew
+	Retire   Deed = "retire"      // drained, emptied and removed
+	Range    Deed = "range"       // some stateful range comes or goes
+	Fencing  Deed = "fencing"     // changes its mode
+	Rights   Deed = "rights"      // are shorter or longer
+	Rollback Deed = "rollback"    // of some changes of the configuration
+	Reserve  Deed = "reserve"     // a member's address, before it runs
+	Remove   Deed = "remove-node" // that is away
+	Fix      Deed = "fix"         // doctor --fix
+	Advice   Deed = "advice"      // what doctor advises is carried out
 )
 
 // String is the step as Parse reads it.
