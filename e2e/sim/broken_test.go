@@ -5,22 +5,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/faults/broken"
 )
 
-// TestARunNoticesEachBrokenBuild builds this package without one guard after the other, and runs seeds until one breaks a promise.
+// TestARunNoticesEachBrokenBuild builds this package without one guard, or one mend, after the other, and runs seeds until one breaks
+// a promise.
 func TestARunNoticesEachBrokenBuild(t *testing.T) {
 	if os.Getenv("SIM_BROKEN") == "" {
-		t.Skip("it compiles five times: make sim-broken does it")
+		t.Skip("it compiles for each of them: make sim-broken does it")
 	}
-	tree, err := filepath.Abs(filepath.Join("..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range broken.Builds {
+	tree := tree(t)
+	for _, b := range slices.Concat(broken.Builds, mends(t)) {
 		if only := os.Getenv("SIM_BROKEN"); only != "all" && only != b.Name {
 			continue
 		}
