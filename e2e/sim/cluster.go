@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,8 +58,10 @@ type Cluster struct {
 	way      *etcd.Way // the operator's
 	observer *observer
 	judge    *judge
+	calm     *calm
 	began    time.Time
 	backup   string
+	byHand   atomic.Bool // somebody has deleted what no agent looks for: the doctor does
 	watches  sync.WaitGroup
 	work     sync.WaitGroup // steps under way
 
@@ -75,6 +78,7 @@ func start() time.Time { return time.Date(2000, 1, 1, 0, 1, 0, 0, time.UTC) }
 func newCluster(o Options) *Cluster {
 	return &Cluster{
 		options: o, began: start(), chance: chance.New(o.Seed), places: map[string]*place{}, counts: map[string]int{}, taken: map[string]bool{},
+		calm: newCalm(),
 	}
 }
 

@@ -95,6 +95,7 @@ func (j *judge) patrol() {
 	for j.cluster.going() {
 		for _, c := range j.containersOf(nil) {
 			j.lookAt(c)
+			j.listen(c)
 		}
 		time.Sleep(time.Second)
 	}

@@ -28,7 +28,8 @@ type observer struct {
 	sessions map[string]presence
 	lastLost time.Time          // when etcd was last restored
 	holders  map[string]holding // by the reservation's key
-	strict   map[string]bool    // nodes whose records say that their kernels fence
+	owned    owned
+	strict   map[string]bool // nodes whose records say that their kernels fence
 }
 
 // A holding is who has a reservation, and since when.
@@ -54,7 +55,7 @@ var keys = kv.NewKeys("")
 
 func newObserver(c *Cluster) *observer {
 	return &observer{cluster: c, trace: sha256.New(), sessions: map[string]presence{}, holders: map[string]holding{},
-		strict: map[string]bool{}}
+		strict: map[string]bool{}, owned: newOwned()}
 }
 
 // follow reads all changes until ctx ends or etcd does.
@@ -83,6 +84,7 @@ func (o *observer) see(e *clientv3.Event) {
 		}
 		o.holders[string(e.Kv.Key)] = h
 	}
+	o.owned.see(e)
 	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Node("")); found && e.Type == clientv3.EventTypePut && time.Since(o.lastLost) > 0 {
 		if n, err := record.NodeCodec.Read(keys, e.Kv); err == nil { // what a restored etcd says is not yet so
 			o.strict[node] = n.Fencing == record.FencingStrict
@@ -102,6 +104,7 @@ func (o *observer) restored() {
 	defer o.mu.Unlock()
 	o.revision = 0
 	clear(o.holders)
+	o.owned = newOwned()
 	o.lastLost = time.Now()
 	for node, p := range o.sessions {
 		if p.there {

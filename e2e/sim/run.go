@@ -40,7 +40,11 @@ func Run(o Options, plan Plan) (Result, error) {
 		if !c.going() {
 			break
 		}
-		c.work.Go(func() { c.finished(s, deeds[s.Do](c, s)) })
+		c.work.Go(func() {
+			ended := c.calm.disturbed(s)
+			c.finished(s, deeds[s.Do](c, s))
+			ended()
+		})
 	}
 	if c.going() {
 		c.work.Wait()
@@ -107,6 +111,9 @@ func (c *Cluster) settle() {
 		}
 		p.former = nil
 		p.unlock()
+	}
+	if c.byHand.Load() {
+		c.converge(3*time.Minute, "the doctor has repaired what somebody has deleted", func() error { return doFix(c, Step{}) })
 	}
 	c.converge(10*time.Minute, "all agrees", c.agreed)
 	for _, p := range c.ordered() {

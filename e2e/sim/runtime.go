@@ -43,8 +43,9 @@ type container struct {
 type fate struct {
 	addresses []netip.Addr // as ADD has answered; none: it has not
 	answered  time.Time
-	deleted   bool // a DEL has succeeded
-	ending    bool // a DEL is under way, or the namespace has ended: it may be silent
+	silent    time.Time // since when, of one that has a right; zero: it is heard
+	deleted   bool      // a DEL has succeeded
+	ending    bool      // a DEL is under way, or the namespace has ended: it may be silent
 }
 
 func (c *container) fate() fate {

@@ -144,6 +144,10 @@ func doErase(c *Cluster, s Step) error {
 	if len(names) == 0 {
 		return errSkipped
 	}
-	_, err = client.Delete(context.Background(), names[s.Choice%len(names)])
+	hit := names[s.Choice%len(names)]
+	if strings.HasPrefix(hit, keys.Under(kv.KindAssignment)) {
+		c.byHand.Store(true)
+	}
+	_, err = client.Delete(context.Background(), hit)
 	return err
 }
