@@ -70,6 +70,7 @@ func (n *node) doPause(s Step) error {
 	}
 	p.pause()
 	time.Sleep(s.For)
+	n.trouble(func(t *troubles) { t.paused = time.Now() })
 	p.goOn()
 	return nil
 }
@@ -100,7 +101,7 @@ func (n *node) doClear(Step) error {
 func (n *node) during(d time.Duration, set func(*troubles)) error {
 	n.trouble(set)
 	time.Sleep(d)
-	n.trouble(func(t *troubles) { *t = troubles{asleep: t.asleep} })
+	n.trouble(func(t *troubles) { t.disk, t.kernel, t.news = 0, 0, false })
 	return nil
 }
 

@@ -44,6 +44,8 @@ const nowhere = "127.0.0.1:1"
 const (
 	session      = 4 * time.Second
 	addressLease = 60 * time.Second
+
+	longestSession = session + 2*time.Second // that an operator sets
 )
 
 // A Cluster is one run. It is made and used inside a bubble of testing/synctest.

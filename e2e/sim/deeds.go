@@ -16,7 +16,8 @@ func init() {
 		Delete: atPlace((*place).doDelete), LateDel: atPlace((*place).doLate), Move: atPlace((*place).doMove), End: atPlace((*place).doEnd),
 		Check: atPlace((*place).doCheck), GiveUp: atPlace((*place).doGiveUp),
 		Collect: onNode((*node).doCollect), Misled: onNode((*node).doMisled), Status: onNode((*node).doStatus),
-		Strange: onNode((*node).doStrange), Set: atPlaces(insertSet), Each: atPlaces(insertEach), DelSet: atPlaces(deleteSet),
+		Strange: onNode((*node).doStrange), Repeat: onNode((*node).doRepeat), Stale: atPlace((*place).doStale), Mangle: atPlace((*place).doMangle),
+		DNS: doDNS, Version: doVersion, Set: atPlaces(insertSet), Each: atPlaces(insertEach), DelSet: atPlaces(deleteSet),
 		Kill: onNode((*node).doKill), Stop: onNode((*node).doStop), Boot: onNode((*node).doBoot), Pause: onNode((*node).doPause),
 		Cut: conditioned(etcd.Condition{Cut: true}), CutBack: conditioned(etcd.Condition{CutBack: true}),
 		Lossy: conditioned(etcd.Condition{LoseRequest: 4, LoseAnswer: 4, Repeat: 4, Late: 8}),
@@ -119,6 +120,7 @@ func (p *place) doLate(s Step) error {
 	if len(p.former) == 0 {
 		return errSkipped
 	}
+	p.former[s.Choice%len(p.former)].becomes(func(f *fate) { f.ending = true })
 	return p.former[s.Choice%len(p.former)].delete()
 }
 

@@ -25,6 +25,7 @@ var usual = []weight{
 	{Add, 400}, {Delete, 120}, {Move, 160}, {Seize, 120}, {Again, 60}, {Renew, 20}, {LateDel, 20}, {End, 40}, {Check, 30}, {Collect, 20},
 	{GiveUp, 40}, {Status, 5}, {Strange, 5}, {Set, 20}, {Each, 10}, {DelSet, 15}, {Exclude, 5}, {Include, 5}, {MTU, 5}, {Gateway, 4}, {Release, 10},
 	{AddPool, 4}, {Drain, 2}, {Retire, 2}, {Range, 5}, {Fencing, 2}, {Rights, 2}, {Rollback, 3}, {Reserve, 10}, {Fix, 3}, {Advice, 3},
+	{Repeat, 4}, {Stale, 15}, {Version, 5}, {DNS, 3}, {Mangle, 3},
 }
 
 var dangers = []weight{
@@ -70,7 +71,9 @@ func Generate(seed uint64, z Size) Plan {
 			s.Choice = r.IntN(3 * len(flaws))
 		case GiveUp:
 			s.For = time.Duration(r.Int64N(int64(30 * time.Millisecond)))
-		case Exclude, MTU, LateDel, Gateway, Range, Fencing, Rights, Rollback:
+		case Stale:
+			s.For = time.Duration(r.Int64N(int64(time.Second)))
+		case Exclude, MTU, LateDel, Gateway, Range, Fencing, Rights, Rollback, DNS:
 			s.Choice = r.IntN(1000)
 		}
 		plan = append(plan, s)
@@ -88,10 +91,14 @@ func somewhere(r *rand.Rand, z Size) string {
 		return fmt.Sprint(extraApps[r.IntN(2)], []string{"-", "/"}[r.IntN(2)], r.IntN(12))
 	}
 	n := r.IntN(z.Members + z.Replicas)
-	if n < z.Members {
-		return fmt.Sprint("db-", n)
+	member, replica := "db-", "web/"
+	if n%5 == 4 {
+		member, replica = longApp+"-", longApp+"/"
 	}
-	return fmt.Sprint("web/", n-z.Members)
+	if n < z.Members {
+		return fmt.Sprint(member, n)
+	}
+	return fmt.Sprint(replica, n-z.Members)
 }
 
 // faults are those until the end.
@@ -122,8 +129,30 @@ func faults(seed uint64, z Size, end time.Duration) (plan Plan) {
 		if s.Do == Kill {
 			s.Point, s.Nth = points[r.IntN(len(points))], 1+r.IntN(3)
 		}
+		if s.Do == Damage && s.Choice%4 == 0 { // nobody sees it for a while
+			s.For += time.Duration(r.Int64N(int64(addressLease)))
+		}
 		plan = append(plan, s)
+		if r.IntN(4) == 0 {
+			plan = append(plan, company(r, s)...)
+		}
 	}
+}
+
+// company is what befalls the node of a fault besides, when that begins or when it ends.
+func company(r *rand.Rand, s Step) (plan Plan) {
+	others := []Deed{Fill, Kill, Clear, Lossy, News, Damage, Erase, Repeat, Repeat}
+	for range 1 + r.IntN(3) {
+		with := Step{At: s.At + time.Duration(r.Int64N(int64(2*session))), Do: others[r.IntN(len(others))], Node: s.Node, Choice: r.IntN(1 << 20)}
+		if r.IntN(2) == 0 {
+			with.At += s.For
+		}
+		if with.For = time.Duration(r.Int64N(int64(3 * session))); with.Do == Kill {
+			with.For /= 4
+		}
+		plan = append(plan, with)
+	}
+	return plan
 }
 
 func pick(r *rand.Rand, from []weight) Deed {

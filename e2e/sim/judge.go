@@ -30,10 +30,11 @@ type judge struct {
 	mu         sync.Mutex
 	containers map[*kernel.Namespace]*container
 	reported   map[string]bool
+	damages    map[string]string // keys that somebody has spoiled, and what they were
 }
 
 func newJudge(c *Cluster) *judge {
-	return &judge{cluster: c, containers: map[*kernel.Namespace]*container{}, reported: map[string]bool{}}
+	return &judge{cluster: c, containers: map[*kernel.Namespace]*container{}, reported: map[string]bool{}, damages: map[string]string{}}
 }
 
 // grace is how long a node that is back may take until it has isolated what it lost.
@@ -96,6 +97,10 @@ func (j *judge) patrol() {
 		for _, c := range j.containersOf(nil) {
 			j.lookAt(c)
 			j.listen(c)
+			j.whole(c)
+		}
+		for _, n := range j.cluster.nodes {
+			j.shown(n)
 		}
 		time.Sleep(time.Second)
 	}
@@ -114,6 +119,7 @@ func (j *judge) lookAt(c *container) {
 	if time.Since(j.cluster.observer.lost()) < 2*addressLease {
 		return
 	}
+	j.beside(c)
 	for _, a := range f.addresses {
 		h := j.cluster.observer.holder(c.place.pool, a)
 		if c.place.member == "" || h.damaged || time.Since(h.since) < settled || !j.answers(c, a) {
@@ -173,6 +179,7 @@ func (j *judge) answered(c *container, given []netip.Addr) {
 	if len(former) > 0 && c.lives() && !slices.Equal(former, given) {
 		j.cluster.violate(Violation{Rule: "idempotent", What: fmt.Sprintf("ADD again of %v answers %v", c, given)})
 	}
+	j.rightly(c, given)
 	c.becomes(func(f *fate) { f.addresses, f.answered = given, time.Now() })
 	if len(given) == 0 {
 		j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("ADD of %v answers no address", c)})
@@ -198,6 +205,7 @@ func (j *judge) keeps(p *place, given []netip.Addr, who string) {
 
 // refused judges an ADD that the agent has refused: nothing of it is left that passes, unless the kernel fails.
 func (j *judge) refused(c *container, err error) {
+	j.costs(c, err)
 	if _, said := errors.AsType[*wire.Error](err); !said || len(c.fate().addresses) > 0 || c.node.suffers().kernel > 0 {
 		return
 	}

@@ -58,6 +58,7 @@ type troubles struct {
 	disk, kernel int           // one of so many operations fails; 0: none
 	news         bool          // the kernel's news come late, twice or never
 	asleep       time.Duration // how long the machine has slept in all
+	paused       time.Time     // when its agent last went on after a pause
 	woke         time.Time     // when it last woke, or lost its fence: what it lost meanwhile it isolates a moment later
 }
 

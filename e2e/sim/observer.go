@@ -29,7 +29,9 @@ type observer struct {
 	lastLost time.Time          // when etcd was last restored
 	holders  map[string]holding // by the reservation's key
 	owned    owned
-	strict   map[string]bool // nodes whose records say that their kernels fence
+	strict   map[string]bool                     // nodes whose records say that their kernels fence
+	gateways map[string]map[netip.Addr]time.Time // that are, by the key of their pool, or were, and since when
+	silent   map[string]time.Time                // nodes without a status, and since when
 }
 
 // A holding is who has a reservation, and since when.
@@ -55,7 +57,7 @@ var keys = kv.NewKeys("")
 
 func newObserver(c *Cluster) *observer {
 	return &observer{cluster: c, trace: sha256.New(), sessions: map[string]presence{}, holders: map[string]holding{},
-		strict: map[string]bool{}, owned: newOwned()}
+		strict: map[string]bool{}, owned: newOwned(), gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}}
 }
 
 // follow reads all changes until ctx ends or etcd does.
@@ -90,6 +92,12 @@ func (o *observer) see(e *clientv3.Event) {
 			o.strict[node] = n.Fencing == record.FencingStrict
 		}
 	}
+	o.seeGateways(e)
+	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Status("")); found {
+		if delete(o.silent, node); e.Type == clientv3.EventTypeDelete {
+			o.silent[node] = time.Now()
+		}
+	}
 	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Session("")); found {
 		there := e.Type == clientv3.EventTypePut
 		if o.sessions[node].there != there || there {
@@ -105,6 +113,8 @@ func (o *observer) restored() {
 	o.revision = 0
 	clear(o.holders)
 	o.owned = newOwned()
+	clear(o.gateways)
+	clear(o.silent)
 	o.lastLost = time.Now()
 	for node, p := range o.sessions {
 		if p.there {
@@ -118,6 +128,58 @@ func (o *observer) holder(pool string, a netip.Addr) holding {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.holders[keys.Reservation(pool, a)]
+}
+
+// seeGateways notes which addresses are gateways, and which were and are not free yet.
+func (o *observer) seeGateways(e *clientv3.Event) {
+	key, now := string(e.Kv.Key), map[netip.Addr]time.Time{}
+	var all []netip.Addr
+	switch {
+	case e.Type != clientv3.EventTypePut:
+		return
+	case strings.HasPrefix(key, keys.Under(kv.KindPool)):
+		p, err := record.PoolCodec.Read(keys, e.Kv)
+		if err != nil {
+			return
+		}
+		all = p.Gateways
+	case key == keys.Revision():
+		r, err := record.RevisionCodec.Read(keys, e.Kv)
+		if err != nil {
+			return
+		}
+		for _, f := range r.Former {
+			all = append(all, f.Address)
+		}
+	default:
+		return
+	}
+	for _, a := range all {
+		if now[a] = time.Now(); !o.gateways[key][a].IsZero() {
+			now[a] = o.gateways[key][a]
+		}
+	}
+	o.gateways[key] = now
+}
+
+// gateway reports whether an address is a gateway, or was one and is not free yet, and since when.
+func (o *observer) gateway(a netip.Addr) (since time.Time, is bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, all := range o.gateways {
+		if at, there := all[a]; there && (!is || at.Before(since)) {
+			since, is = at, true
+		}
+	}
+	return since, is
+}
+
+// statusless reports whether somebody has deleted a node's status, and since when.
+func (o *observer) statusless(node string) (since time.Time, missing bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	since, missing = o.silent[node]
+	return since, missing
 }
 
 // lost is when etcd last lost what was written since a backup.

@@ -4,15 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
-	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/config"
-	"github.com/berth-ipam/berth/lease/kv"
 )
 
 func doOutage(c *Cluster, s Step) error {
@@ -137,31 +132,4 @@ func (p *place) doRelease(Step) error {
 		_, err := o.Reservations.End(ctx, p.identity(), false)
 		return err
 	})
-}
-
-// doDamage writes something unreadable into a key, and puts back after a time what was there.
-func doDamage(c *Cluster, s Step) error {
-	client := c.etcd.Client()
-	if client == nil {
-		return errSkipped
-	}
-	all, err := client.Get(context.Background(), kv.DefaultPrefix, clientv3.WithPrefix())
-	if err != nil || len(all.Kvs) == 0 {
-		return errSkipped
-	}
-	hit := all.Kvs[s.Choice%len(all.Kvs)]
-	key := string(hit.Key)
-	if strings.HasPrefix(key, keys.Session("")) || key == keys.Cluster() {
-		return errSkipped
-	}
-	if _, err = client.Put(context.Background(), key, "{damaged"); err != nil {
-		return err
-	}
-	time.Sleep(s.For)
-	if client = c.etcd.Client(); client == nil {
-		return nil
-	}
-	_, err = client.Txn(context.Background()).If(clientv3.Compare(clientv3.Value(key), "=", "{damaged")).
-		Then(clientv3.OpPut(key, string(hit.Value))).Commit()
-	return err
 }

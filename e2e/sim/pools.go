@@ -119,7 +119,7 @@ func doFencing(c *Cluster, s Step) error {
 // doRights makes the rights shorter or longer.
 func doRights(c *Cluster, s Step) error {
 	return c.change(func(next *config.Config) {
-		next.Settings.Session = allocator.Duration(session + time.Duration(s.Choice%3)*time.Second)
+		next.Settings.Session = allocator.Duration(min(longestSession, session+time.Duration(s.Choice%3)*time.Second))
 		next.Settings.AddressLease = allocator.Duration(addressLease / time.Duration(1+s.Choice%2))
 	})
 }

@@ -19,7 +19,7 @@ var disturbs = map[Deed]scope{
 	Clear: oneNode, BreakDisk: oneNode, BreakCall: oneNode, News: oneNode, Sleep: oneNode, Flush: oneNode, Revoke: oneNode,
 	Misled: oneNode, Remove: oneNode,
 	Outage: everyNode, Compact: everyNode, Restore: everyNode, Damage: everyNode, Erase: everyNode, Fencing: everyNode, Rights: everyNode,
-	Rollback: everyNode, Advice: everyNode,
+	Rollback: everyNode, Advice: everyNode, Mangle: everyNode,
 }
 
 // A calm knows since when nothing that the plan does disturbs a node.
@@ -50,6 +50,13 @@ func (q *calm) disturbed(s Step) (ended func()) {
 		q.under[node]--
 		q.last[node] = time.Now()
 	}
+}
+
+// quietAlone reports whether no step that is about a node alone has disturbed it for a time.
+func (q *calm) quietAlone(node string, d time.Duration) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.under[node] == 0 && time.Since(q.last[node]) >= d
 }
 
 // quiet reports whether nothing has disturbed a node for a time. Without a name: any node.

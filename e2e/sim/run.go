@@ -65,7 +65,7 @@ func Run(o Options, plan Plan) (Result, error) {
 }
 
 // passive deeds change nothing: they are no operations.
-var passive = map[Deed]bool{Check: true, Status: true}
+var passive = map[Deed]bool{Check: true, Status: true, Version: true}
 
 // finished notes what came of a step.
 func (c *Cluster) finished(s Step, err error) {

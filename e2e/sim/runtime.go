@@ -42,7 +42,10 @@ type container struct {
 // A fate is what has become of a container.
 type fate struct {
 	addresses []netip.Addr // as ADD has answered; none: it has not
+	asked     time.Time    // the last ADD
 	answered  time.Time
+	dns       wire.DNS  // as ADD has answered
+	missed    bool      // the judge did not find one of its addresses
 	silent    time.Time // since when, of one that has a right; zero: it is heard
 	deleted   bool      // a DEL has succeeded
 	ending    bool      // a DEL is under way, or the namespace has ended: it may be silent
@@ -93,6 +96,9 @@ type place struct {
 	doubtful atomic.Bool  // they may have been released, or lost with what etcd has lost
 }
 
+// longApp is an app whose name is long: what a port says of its container does not fit into the kernel's alias.
+const longApp = "long"
+
 func newPlace(c *Cluster, name string) *place {
 	p := &place{cluster: c, name: name, turn: make(chan struct{}, 1)}
 	if app, _, replica := strings.Cut(name, "/"); replica {
@@ -102,6 +108,9 @@ func newPlace(c *Cluster, name string) *place {
 		p.member = name
 	}
 	p.pool = poolOf(p.app)
+	if p.app == longApp {
+		p.app = strings.Repeat(longApp+".", 40) + longApp
+	}
 	return p
 }
 
@@ -119,7 +128,9 @@ func (n *node) call(within, wait time.Duration, r *wire.Request, namespaces ...*
 	}
 	defer closeAll(files)
 	time.Sleep(time.Microsecond + n.chance.Span("call", time.Millisecond)) // a plugin starts
-	r.Started = int64(n.boottime())
+	if r.Started == 0 {
+		r.Started = int64(n.boottime())
+	}
 	response, err := wire.CallBy(ctx, n.socket.dial, "the socket of "+n.name, wait, r, files)
 	if err == nil && response.Error != nil {
 		err = response.Error
@@ -136,6 +147,7 @@ func (p *place) create(n *node) (*container, error) {
 	p.made++
 	c := &container{place: p, node: n, id: fmt.Sprintf("%s.%d", strings.ReplaceAll(p.name, "/", "."), p.made), ns: ns, booted: n.boots}
 	c.describe()
+	c.becomes(func(f *fate) { f.asked = time.Now() })
 	p.cluster.judge.register(c)
 	return c, nil
 }
@@ -169,14 +181,26 @@ func (p *place) add(n *node) error {
 
 // insert is ADD.
 func (c *container) insert(within time.Duration) error {
+	c.becomes(func(f *fate) { f.asked = time.Now() })
 	sent := c.request
 	response, err := c.node.call(within, redial, &wire.Request{Operation: wire.Insert, Verb: "ADD", Containers: wire.Containers{sent}}, c.ns)
 	if err != nil {
 		c.place.cluster.judge.refused(c, err)
+		c.becomes(func(f *fate) { f.asked = time.Time{} })
 		return err
 	}
+	c.given(response.Results[0])
 	c.place.cluster.judge.answered(c, addressesOf(response.Results[0]))
 	return nil
+}
+
+// given notes what an ADD has answered besides addresses.
+func (c *container) given(r wire.Result) {
+	c.becomes(func(f *fate) {
+		if f.dns = (wire.DNS{}); r.DNS != nil {
+			f.dns = *r.DNS
+		}
+	})
 }
 
 // remove is DEL, as often as it takes, and the end of the namespace.

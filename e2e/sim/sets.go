@@ -90,6 +90,7 @@ func insertTogether(c *Cluster, places []*place, s Step, each bool) error {
 			k.remove()
 			continue
 		}
+		k.given(response.Results[i])
 		c.judge.answered(k, addressesOf(response.Results[i]))
 	}
 	if bad >= 0 && len(errs) == 1 {

@@ -42,6 +42,8 @@ const (
 	Status  Deed = "status"   // CNI STATUS
 	GiveUp  Deed = "give-up"  // an ADD whose caller goes before its answer
 	Strange Deed = "stranger" // DEL of what never was
+	Repeat  Deed = "repeat"   // ADD of all that runs on a node, once more
+	Stale   Deed = "stale"    // a DEL that began before another ADD of the container, and comes after it
 	Set     Deed = "set"      // one ADD of containers for several places, all or none; of some choices one container is bad
 	Each    Deed = "each"     // the same, and of each whatever becomes of the others
 	DelSet  Deed = "del-set"  // one DEL of the containers of several places that are on one node
@@ -83,6 +85,9 @@ const (
 	MTU     Deed = "mtu"
 	Release Deed = "release" // a place's reservation
 	Damage  Deed = "damage"  // a key of etcd's, by hand, and back
+	Mangle  Deed = "mangle"  // another program writes its words onto the place's port
+	DNS     Deed = "dns"     // changes, which only new containers get
+	Version Deed = "version" // berthctl version
 	Erase   Deed = "erase"   // a key of etcd's that Berth makes anew, by hand
 
 	AddPool  Deed = "add-pool"    // the one that comes and goes, or takes it back into use

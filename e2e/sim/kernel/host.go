@@ -176,6 +176,11 @@ func (h *Host) SetMaster(name, of string) error {
 	})
 }
 
+// SetAlias writes other words onto a link of the host, as another program would.
+func (h *Host) SetAlias(name, words string) error {
+	return h.change(name, func(l *link) error { l.alias, l.words = words, ""; return nil })
+}
+
 // SetMTU changes the MTU of a link of the host.
 func (h *Host) SetMTU(name string, mtu int) error {
 	return h.change(name, func(l *link) error { return l.setMTU(mtu) })

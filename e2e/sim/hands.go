@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/netops"
+)
+
+// hurts are what a person's slip makes of a record.
+var hurts = []func(key, value string) string{
+	func(string, string) string { return "{damaged" },
+	func(_, value string) string { return value[:len(value)/2] }, // an empty one stays so
+	func(string, string) string { return "[]" },
+	outOfRange,
+}
+
+var written = regexp.MustCompile(`":(\d+)`)
+
+// outOfRange makes each number of the configuration another one. Elsewhere such a record would be a lie, which nobody can tell.
+func outOfRange(key, value string) string {
+	if !strings.HasPrefix(key, keys.Under("config")) {
+		return `"text"`
+	}
+	return written.ReplaceAllString(value, `":33`)
+}
+
+// strays are keys that nobody knows, where the configuration is.
+var strays = []string{"stray", "pools/Not a name", "settings/more", "history/first"}
+
+// doDamage writes something unreadable into a key, or a key that nobody knows, and puts back after a time what was there.
+func doDamage(c *Cluster, s Step) error {
+	client := c.etcd.Client()
+	if client == nil {
+		return errSkipped
+	}
+	all, err := client.Get(context.Background(), kv.DefaultPrefix, clientv3.WithPrefix())
+	if err != nil || len(all.Kvs) == 0 {
+		return errSkipped
+	}
+	i := s.Choice % (len(all.Kvs) + len(strays))
+	if i >= len(all.Kvs) {
+		return c.hurt(s.For, keys.Under("config")+strays[i-len(all.Kvs)], "", "{stray", clientv3.OpDelete)
+	}
+	key, was := string(all.Kvs[i].Key), string(all.Kvs[i].Value)
+	if strings.HasPrefix(key, keys.Session("")) || key == keys.Cluster() {
+		return errSkipped
+	}
+	damaged := hurts[s.Choice/len(all.Kvs)%len(hurts)](key, was)
+	if damaged == was {
+		return errSkipped
+	}
+	back := func(key string, _ ...clientv3.OpOption) clientv3.Op { return clientv3.OpPut(key, was) }
+	return c.hurt(s.For, key, was, damaged, back)
+}
+
+// hurt writes a key by hand, and for as long as it stays so after a time, puts it back.
+func (c *Cluster) hurt(d time.Duration, key, was, value string, back func(string, ...clientv3.OpOption) clientv3.Op) error {
+	c.judge.damaged(key, was)
+	defer c.judge.repaired(key)
+	if _, err := c.etcd.Client().Put(context.Background(), key, value); err != nil {
+		return err
+	}
+	time.Sleep(d)
+	client := c.etcd.Client()
+	if client == nil {
+		return nil
+	}
+	_, err := client.Txn(context.Background()).If(clientv3.Compare(clientv3.Value(key), "=", value)).Then(back(key)).Commit()
+	return err
+}
+
+// doMangle has another program write its own words onto a container's port.
+func (p *place) doMangle(Step) error {
+	c := p.current
+	if c == nil || !c.running() {
+		return errSkipped
+	}
+	return c.node.host.SetAlias(netops.PortName(network, c.id, iface), "somebody's")
+}

@@ -1,0 +1,131 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/record"
+)
+
+// whole judges that nobody has taken from a running container what it has. A kernel that fails may have.
+func (j *judge) whole(c *container) {
+	f := c.fate()
+	taken := netip.Addr{}
+	for _, a := range f.addresses {
+		if c.running() && !f.asked.After(f.answered) && c.node.suffers().kernel == 0 && !c.ns.Has(a) {
+			taken = a
+		}
+	}
+	if missed := f.missed; taken.IsValid() && missed && c.running() {
+		j.cluster.violate(Violation{Rule: "let go", What: fmt.Sprintf("%v runs, and has no %s any more", c, taken)})
+	}
+	c.becomes(func(f *fate) { f.missed = taken.IsValid() })
+}
+
+// rightly judges that an ADD is answered by a node that has a right to, and with what is nobody else's.
+func (j *judge) rightly(c *container, given []netip.Addr) {
+	f, session := c.fate(), j.cluster.observer.session(c.node.name)
+	if c.node.suffers().paused.After(f.asked) || c.node.suffers().woke.After(f.asked) || j.cluster.observer.lost().After(f.asked) {
+		return
+	}
+	right := addressLease
+	if c.place.member != "" {
+		right = longestSession
+	}
+	if away := time.Since(session.since); !session.there && !session.since.IsZero() && away > right+time.Second {
+		j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %v, by a node without a session for %s", c, given, away)})
+	}
+	for _, a := range given {
+		h := j.cluster.observer.holder(c.place.pool, a)
+		if c.place.member != "" && !h.damaged && h.Holder != nil && h.since.Before(f.asked) && h.Holder.Attachment.Container != c.id {
+			j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %s, which %+v holds", c, a, h.Holder)})
+		}
+		if since, former := j.cluster.observer.gateway(a); former && since.Before(f.asked) {
+			j.cluster.violate(Violation{Rule: "gateway", What: fmt.Sprintf("ADD of %v is answered %s, which is or was a gateway", c, a)})
+		}
+	}
+}
+
+// beside judges that no gateway is what a container passes with.
+func (j *judge) beside(c *container) {
+	for _, a := range c.fate().addresses {
+		if since, is := j.cluster.observer.gateway(a); is && time.Since(since) > settled && j.answers(c, a) {
+			j.cluster.violate(Violation{Rule: "gateway", What: fmt.Sprintf("%v passes with %s, which is a gateway by now", c, a)})
+		}
+	}
+}
+
+// damaged tells the judge of a record that somebody has spoiled, and what it was.
+func (j *judge) damaged(key, was string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.damages[key] = was
+}
+
+func (j *judge) repaired(key string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.damages, key)
+}
+
+// costs judges that a damaged record refuses nothing but what is its own.
+func (j *judge) costs(c *container, err error) {
+	said, refused := errors.AsType[*wire.Error](err)
+	if !refused {
+		return
+	}
+	if key := j.blamed(c, said.Error()); key != "" {
+		j.cluster.violate(Violation{Rule: "costs", What: fmt.Sprintf("ADD of %v was refused for %s, which is none of its own: %v", c, key, err)})
+	}
+}
+
+// blamed is a damaged record that is named and is none that a container's ADD needs.
+func (j *judge) blamed(c *container, words string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, was := range j.damages {
+		if strings.Contains(words, "record at "+key+" cannot") && !own(c, key, was) {
+			return key
+		}
+	}
+	return ""
+}
+
+// own reports whether a record is one that a container's ADD needs.
+func own(c *container, name, was string) bool {
+	key, err := keys.Parse(name)
+	if err != nil {
+		return false
+	}
+	switch key.Kind {
+	case kv.KindIdentity:
+		return key.Identity == c.place.identity()
+	case kv.KindReservation:
+		r, err := record.ReservationCodec.Read(keys, &mvccpb.KeyValue{Key: []byte(name), Value: []byte(was), ModRevision: 1 << 40})
+		return err != nil || r.Identity == c.place.identity()
+	case kv.KindBlock:
+		return c.place.member != "" // its reservation may lie in it
+	case kv.KindNode, kv.KindStatus:
+		return key.Node == c.node.name
+	case kv.KindAssignment, kv.KindDemand:
+		return false
+	}
+	return true
+}
+
+// shown judges that a node which is in order shows its status.
+func (j *judge) shown(n *node) {
+	session := j.cluster.observer.session(n.name)
+	since, missing := j.cluster.observer.statusless(n.name)
+	ok := n.alive() && session.there && time.Since(session.since) > settled && j.cluster.calm.quietAlone(n.name, settled)
+	if missing && ok && time.Since(since) > 3*settled {
+		j.cluster.violate(Violation{Rule: "status", What: fmt.Sprintf("%s has no status for %s", n.name, time.Since(since))})
+	}
+}
