@@ -181,6 +181,7 @@ func (c *Cluster) close() {
 		n.kill()
 	}
 	c.work.Wait()
+	time.Sleep(time.Minute) // what clients have begun that nobody waits for ends
 	if c.way != nil {
 		c.way.Wait()
 	}

@@ -17,9 +17,9 @@ const (
 var disturbs = map[Deed]scope{
 	Kill: oneNode, Stop: oneNode, Boot: oneNode, Pause: oneNode, Cut: oneNode, CutBack: oneNode, Lossy: oneNode, Slow: oneNode, Fill: oneNode,
 	Clear: oneNode, BreakDisk: oneNode, BreakCall: oneNode, News: oneNode, Sleep: oneNode, Flush: oneNode, Revoke: oneNode,
-	Misled: oneNode, Remove: oneNode,
-	Outage: everyNode, Compact: everyNode, Restore: everyNode, Damage: everyNode, Erase: everyNode, Fencing: everyNode, Rights: everyNode,
-	Rollback: everyNode, Advice: everyNode, Mangle: everyNode,
+	Hang: oneNode, Deny: oneNode, DenyPut: oneNode, Freeze: oneNode, Misled: oneNode, Remove: oneNode,
+	Outage: everyNode, Leader: everyNode, Alarm: everyNode, Defrag: everyNode, Compact: everyNode, Restore: everyNode, Damage: everyNode,
+	Erase: everyNode, Fencing: everyNode, Rights: everyNode, Rollback: everyNode, Advice: everyNode, Mangle: everyNode,
 }
 
 // A calm knows since when nothing that the plan does disturbs a node.

@@ -58,6 +58,10 @@ const (
 	Cut       Deed = "cut"      // from etcd, both ways
 	CutBack   Deed = "cut-back" // answers only
 	Lossy     Deed = "lossy"
+	Hang      Deed = "hang"        // its member of etcd does
+	Deny      Deed = "deny"        // its user in etcd may read and write nothing
+	DenyPut   Deed = "deny-writes" // its user in etcd may write nothing
+	Freeze    Deed = "freeze"      // its member of etcd answers reads with what is out of date, as former releases did
 	Slow      Deed = "slow"
 	Fill      Deed = "fill"         // the run directory
 	Clear     Deed = "clear"        // the run directory loses its files
@@ -71,6 +75,9 @@ const (
 // What befalls etcd.
 const (
 	Outage  Deed = "outage"
+	Leader  Deed = "leader" // another one, which extends all leases
+	Alarm   Deed = "alarm"  // its quota is used up
+	Defrag  Deed = "defragment"
 	Compact Deed = "compact"
 	Backup  Deed = "backup"
 	Restore Deed = "restore" // of the last backup

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/api/v3/version"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
@@ -35,6 +36,17 @@ func (p *connection) Close() error { return nil }
 // Get is kv.Etcd's.
 func (p *connection) Get(ctx context.Context, key string, o ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	return ask(ctx, p, "get "+key, func(ctx context.Context, c *clientv3.Client) (*clientv3.GetResponse, error) {
+		condition, _ := p.way.Condition()
+		switch {
+		case condition.Deny:
+			return nil, rpctypes.ErrPermissionDenied
+		case condition.Frozen > 0:
+			r, err := c.Get(ctx, key, append(o, clientv3.WithRev(condition.Frozen))...)
+			if err == nil {
+				r.Header.Revision = condition.Frozen
+			}
+			return r, err
+		}
 		return c.Get(ctx, key, o...)
 	})
 }
@@ -102,6 +114,13 @@ func (t *txn) Else(ops ...clientv3.Op) clientv3.Txn {
 
 func (t *txn) Commit() (*clientv3.TxnResponse, error) {
 	return ask(t.ctx, t.p, t.kind(), func(ctx context.Context, c *clientv3.Client) (*clientv3.TxnResponse, error) {
+		condition, _ := t.p.way.Condition()
+		switch {
+		case condition.Deny, condition.DenyWrites && t.writes():
+			return nil, rpctypes.ErrPermissionDenied
+		case condition.Frozen > 0:
+			return t.frozen(ctx, c, condition.Frozen)
+		}
 		return c.Txn(ctx).If(t.compares...).Then(t.then...).Else(t.otherwise...).Commit()
 	})
 }
@@ -131,7 +150,7 @@ func (p *connection) Watch(ctx context.Context, key string, o ...clientv3.OpOpti
 		c, _ := w.Condition()
 		w.sleep(kind, c)
 		client, ended := w.Server.Client(), w.Server.ended
-		if client == nil || c.Cut {
+		if client == nil || c.Cut || c.Deny || c.Hang || c.Frozen > 0 {
 			p.idle(ctx)
 			return
 		}
@@ -166,7 +185,7 @@ func (p *connection) idle(ctx context.Context) {
 func (p *connection) deliver(ctx context.Context, kind string, out chan<- clientv3.WatchResponse, r clientv3.WatchResponse) bool {
 	for {
 		c, changed := p.way.Condition()
-		if !c.Cut && !c.CutBack {
+		if !c.Cut && !c.CutBack && !c.Hang && c.Frozen == 0 {
 			p.way.sleep(kind, c)
 			break
 		}
@@ -209,6 +228,9 @@ func (r *renewals) Recv() (*pb.LeaseKeepAliveResponse, error) {
 	}
 	r.pending = nil
 	return ask(r.ctx, r.p, "renew", func(ctx context.Context, _ *clientv3.Client) (*pb.LeaseKeepAliveResponse, error) {
+		if condition, _ := r.p.way.Condition(); condition.Frozen > 0 {
+			return &pb.LeaseKeepAliveResponse{ID: q.ID, TTL: 1}, nil
+		}
 		return r.p.way.Server.renew(ctx, q.ID)
 	})
 }

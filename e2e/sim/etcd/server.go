@@ -107,6 +107,19 @@ func (s *Server) Restart(outage time.Duration) error {
 	return s.start(false)
 }
 
+// SetAlarm has etcd refuse to grow, as it does whose quota is used up, or ends that.
+func (s *Server) SetAlarm(on bool) error {
+	request := &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: uint64(s.etcd.MemberID())}
+	if on {
+		request.Action = pb.AlarmRequest_ACTIVATE
+	}
+	_, err := s.etcd.Alarm(context.Background(), request)
+	return err
+}
+
+// Defragment writes the data anew, without its gaps.
+func (s *Server) Defragment() error { return s.etcd.Backend().Defrag() }
+
 // Snapshot keeps a copy of the data, for Restore.
 func (s *Server) Snapshot() (path string, err error) {
 	path = filepath.Join(s.dir, "snapshot")

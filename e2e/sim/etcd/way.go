@@ -23,6 +23,10 @@ type Condition struct {
 	Late         int           // one of so many requests arrives long after its caller has given up
 	Repeat       int           // one of so many transactions arrives twice
 	RefuseAtOnce bool          // while etcd is down callers are told so, and do not wait
+	Hang         bool          // the member that it leads to takes requests, and carries them out when it does not hang any more
+	Deny         bool          // etcd's user may read nothing and write nothing
+	DenyWrites   bool          // etcd's user may write nothing
+	Frozen       int64         // reads are answered as of this revision, and nothing else is: etcd before issue 20418 was mended
 }
 
 const (
@@ -92,8 +96,7 @@ func ask[T any](ctx context.Context, p *connection, kind string, f func(context.
 	answers := make(chan answer, 1)
 	w := p.way
 	w.under.Go(func() {
-		c, _ := w.Condition()
-		w.sleep(kind, c)
+		c := w.arrive(kind)
 		if c.Late > 0 && w.Chance.In("late "+kind, c.Late) {
 			time.Sleep(w.Chance.Span("how late "+kind, late))
 		}
@@ -128,6 +131,17 @@ func ask[T any](ctx context.Context, p *connection, kind string, f func(context.
 		var none T
 		return none, ctx.Err()
 	}
+}
+
+// arrive is what it takes until a request arrives.
+func (w *Way) arrive(kind string) Condition {
+	c, changed := w.Condition()
+	w.sleep(kind, c)
+	for c.Hang {
+		<-changed
+		c, changed = w.Condition()
+	}
+	return c
 }
 
 func (w *Way) sleep(kind string, c Condition) { time.Sleep(w.span(kind, c)) }
