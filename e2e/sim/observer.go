@@ -60,19 +60,37 @@ func newObserver(c *Cluster) *observer {
 		strict: map[string]bool{}, owned: newOwned(), gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}}
 }
 
-// follow reads all changes until ctx ends or etcd does.
+// follow reads all changes until ctx ends or etcd does. Of an etcd that was restored, or has forgotten what came between, it reads
+// first what is there.
 func (o *observer) follow(ctx context.Context, client *clientv3.Client) {
-	o.mu.Lock()
-	from := o.revision + 1
-	o.mu.Unlock()
-	for response := range client.Watch(ctx, kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
-		for _, e := range response.Events {
-			o.see(e)
+	for compacted := false; ; {
+		o.mu.Lock()
+		from := o.revision
+		o.mu.Unlock()
+		if from == 0 || compacted {
+			all, err := client.Get(ctx, kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+			if err != nil {
+				return
+			}
+			for _, kv := range all.Kvs {
+				o.see(&clientv3.Event{Type: clientv3.EventTypePut, Kv: kv}, true)
+			}
+			from, compacted = all.Header.Revision, false
+		}
+		for response := range client.Watch(ctx, kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithRev(from+1)) {
+			compacted = response.CompactRevision > 0
+			for _, e := range response.Events {
+				o.see(e, false)
+			}
+		}
+		if !compacted {
+			return
 		}
 	}
 }
 
-func (o *observer) see(e *clientv3.Event) {
+// see learns of a change. One that is replayed was made in another time: what a node says of itself there is not yet so.
+func (o *observer) see(e *clientv3.Event, replayed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.events++
@@ -87,8 +105,8 @@ func (o *observer) see(e *clientv3.Event) {
 		o.holders[string(e.Kv.Key)] = h
 	}
 	o.owned.see(e)
-	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Node("")); found && e.Type == clientv3.EventTypePut && time.Since(o.lastLost) > 0 {
-		if n, err := record.NodeCodec.Read(keys, e.Kv); err == nil { // what a restored etcd says is not yet so
+	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Node("")); found && e.Type == clientv3.EventTypePut && !replayed {
+		if n, err := record.NodeCodec.Read(keys, e.Kv); err == nil {
 			o.strict[node] = n.Fencing == record.FencingStrict
 		}
 	}
@@ -98,7 +116,7 @@ func (o *observer) see(e *clientv3.Event) {
 			o.silent[node] = time.Now()
 		}
 	}
-	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Session("")); found {
+	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Session("")); found && !replayed {
 		there := e.Type == clientv3.EventTypePut
 		if o.sessions[node].there != there || there {
 			o.sessions[node] = presence{there, time.Now(), e.Kv.CreateRevision}
