@@ -13,7 +13,7 @@ func (n *node) doRepeat(Step) error {
 	for _, c := range n.cluster.judge.containersOf(n) {
 		p := c.place
 		p.lock()
-		if n.cluster.going() && c == p.current && c.running() {
+		if n.cluster.going() && c.running() {
 			errs = append(errs, c.insert(patience))
 		}
 		p.unlock()
@@ -21,7 +21,8 @@ func (n *node) doRepeat(Step) error {
 	return errors.Join(errs...)
 }
 
-// doStale has a DEL of the place's container come late: its runtime has given it up, and has added the container again since.
+// doStale has a DEL of the place's container, or a GC that does not know of it, come late: its runtime has given it up, and has added
+// the container again since.
 func (p *place) doStale(s Step) error {
 	c := p.current
 	if c == nil || !c.running() {
@@ -37,6 +38,16 @@ func (p *place) doStale(s Step) error {
 		return errSkipped
 	}
 	r := &wire.Request{Operation: wire.Delete, Verb: "DEL", Started: int64(began), Containers: wire.Containers{c.request}}
-	_, err := c.node.call(patience, 0, r, c.ns)
+	if s.Choice%2 == 0 {
+		_, err := c.node.call(patience, 0, r, c.ns)
+		return err
+	}
+	r = &wire.Request{Operation: wire.GC, Network: network, Started: int64(began), Valid: []wire.Attachment{}}
+	for _, other := range c.node.cluster.judge.containersOf(c.node) {
+		if other != c && other.there() {
+			r.Valid = append(r.Valid, wire.Attachment{Container: other.id, Interface: iface})
+		}
+	}
+	_, err := c.node.call(patience, 0, r)
 	return err
 }

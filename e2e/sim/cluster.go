@@ -55,6 +55,7 @@ type Cluster struct {
 	etcd     *etcd.Server
 	lan      *kernel.LAN
 	nodes    []*node
+	machines []netip.Addr // that hosts have on their NICs
 	places   map[string]*place
 	uses     int       // of the operator's tool
 	way      *etcd.Way // the operator's
@@ -104,14 +105,23 @@ func (c *Cluster) begin() error {
 	if err := c.change(func(next *config.Config) { configure(next, o.Strict) }); err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}
+	c.plug(c.lan.Host("printer"), 99) // which is none of Berth's
 	for i := range o.Nodes {
 		n := newNode(c, fmt.Sprint("n", i+1))
 		c.nodes = append(c.nodes, n)
+		c.plug(n.host, 100+i)
 		if err := n.start(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// plug gives a host an address on its NIC that lies in the pool.
+func (c *Cluster) plug(h *kernel.Host, last int) {
+	a := netip.AddrFrom4([4]byte{10, 42, 0, byte(last)})
+	h.PlugNIC(uplink, netip.PrefixFrom(a, 25))
+	c.machines = append(c.machines, a)
 }
 
 // operate does something with the operator's client, which is opened anew each time: each run of his tool does, and knows nothing

@@ -16,8 +16,9 @@ func init() {
 		Delete: atPlace((*place).doDelete), LateDel: atPlace((*place).doLate), Move: atPlace((*place).doMove), End: atPlace((*place).doEnd),
 		Check: atPlace((*place).doCheck), GiveUp: atPlace((*place).doGiveUp),
 		Collect: onNode((*node).doCollect), Misled: onNode((*node).doMisled), Status: onNode((*node).doStatus),
-		Strange: onNode((*node).doStrange), Repeat: onNode((*node).doRepeat), Stale: atPlace((*place).doStale), Mangle: atPlace((*place).doMangle),
-		DNS: doDNS, Version: doVersion, Set: atPlaces(insertSet), Each: atPlaces(insertEach), DelSet: atPlaces(deleteSet),
+		Strange: onNode((*node).doStrange), Repeat: onNode((*node).doRepeat), Stale: atPlace((*place).doStale),
+		Once: atPlace((*place).doOnce), Mangle: atPlace((*place).doMangle), DNS: doDNS, Version: doVersion,
+		Set: atPlaces(insertSet), Each: atPlaces(insertEach), DelSet: atPlaces(deleteSet),
 		Kill: onNode((*node).doKill), Stop: onNode((*node).doStop), Boot: onNode((*node).doBoot), Pause: onNode((*node).doPause),
 		Cut: conditioned(etcd.Condition{Cut: true}), CutBack: conditioned(etcd.Condition{CutBack: true}),
 		Lossy: conditioned(etcd.Condition{LoseRequest: 4, LoseAnswer: 4, Repeat: 4, Late: 8}),
@@ -64,6 +65,18 @@ func (p *place) doAdd(s Step) error {
 		return errSkipped
 	}
 	return p.add(n)
+}
+
+// doOnce is a member's whole life.
+func (p *place) doOnce(s Step) error {
+	if err := p.doAdd(s); err != nil {
+		return err
+	}
+	time.Sleep(s.For)
+	if err := p.doDelete(s); err != nil {
+		return err
+	}
+	return p.doRelease(s)
 }
 
 // doSeize makes another container while the place's own may live elsewhere, as an orchestrator does that believes its node dead.

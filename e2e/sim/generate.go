@@ -22,17 +22,18 @@ type weight struct {
 }
 
 var usual = []weight{
-	{Add, 400}, {Delete, 120}, {Move, 160}, {Seize, 120}, {Again, 60}, {Renew, 20}, {LateDel, 20}, {End, 40}, {Check, 30}, {Collect, 20},
-	{GiveUp, 40}, {Status, 5}, {Strange, 5}, {Set, 20}, {Each, 10}, {DelSet, 15}, {Exclude, 5}, {Include, 5}, {MTU, 5}, {Gateway, 4}, {Release, 10},
-	{AddPool, 4}, {Drain, 2}, {Retire, 2}, {Range, 5}, {Fencing, 2}, {Rights, 2}, {Rollback, 3}, {Reserve, 10}, {Fix, 3}, {Advice, 3},
-	{Repeat, 4}, {Stale, 15}, {Version, 5}, {DNS, 3}, {Mangle, 3},
+	{Add, 400}, {Delete, 120}, {Move, 160}, {Seize, 120}, {Again, 60}, {Renew, 20}, {LateDel, 20}, {End, 40}, {Check, 30},
+	{Collect, 20}, {GiveUp, 40}, {Status, 5}, {Strange, 5}, {Set, 20}, {Each, 10}, {DelSet, 15}, {Exclude, 5}, {Include, 5},
+	{MTU, 5}, {Gateway, 10}, {Release, 10}, {AddPool, 4}, {Drain, 2}, {Retire, 2}, {Range, 5}, {Fencing, 2}, {Rights, 2},
+	{Rollback, 3}, {Reserve, 10}, {Fix, 3}, {Advice, 3}, {Repeat, 4}, {Stale, 15}, {Once, 20}, {Version, 5}, {DNS, 3},
+	{Mangle, 3},
 }
 
 var dangers = []weight{
 	{Kill, 40}, {Stop, 10}, {Boot, 10}, {Pause, 15}, {Cut, 20}, {CutBack, 15}, {Lossy, 20}, {Slow, 10}, {Fill, 10},
-	{Clear, 3}, {Outage, 8}, {Leader, 5}, {Alarm, 5}, {Defrag, 3}, {Hang, 10}, {Deny, 8}, {DenyPut, 8},
+	{Clear, 6}, {Outage, 8}, {Leader, 5}, {Alarm, 5}, {Defrag, 3}, {Hang, 10}, {Deny, 8}, {DenyPut, 8},
 	{Revoke, 15}, {BreakDisk, 8}, {BreakCall, 15}, {News, 10}, {Sleep, 6},
-	{Flush, 4}, {Damage, 15}, {Erase, 6}, {Remove, 4}, {Backup, 3}, {Restore, 2},
+	{Flush, 4}, {Damage, 15}, {Erase, 6}, {Remove, 4}, {Backup, 5}, {Restore, 3},
 	{Compact, 5},
 }
 
@@ -48,10 +49,14 @@ var points = []string{
 // SizeOf is the size of a seed's run: some fill the pool, some do not.
 func SizeOf(seed uint64, nodes, steps int) Size {
 	r := rand.New(rand.NewPCG(seed, 3))
-	return Size{
+	z := Size{
 		Nodes: nodes, Members: 4 + r.IntN(16), Replicas: 20 + r.IntN(140), Steps: steps, Pause: time.Duration(40+r.IntN(160)) * time.Millisecond,
 		Faults: time.Duration(1000+r.IntN(8000)) * time.Millisecond,
 	}
+	if r.IntN(4) == 0 { // little happens
+		z.Pause, z.Steps = 15*z.Pause, z.Steps/5
+	}
+	return z
 }
 
 // Generate makes the plan of a seed.
@@ -72,7 +77,9 @@ func Generate(seed uint64, z Size) Plan {
 		case GiveUp:
 			s.For = time.Duration(r.Int64N(int64(30 * time.Millisecond)))
 		case Stale:
-			s.For = time.Duration(r.Int64N(int64(time.Second)))
+			s.For, s.Choice = time.Duration(r.Int64N(int64(time.Second))), r.IntN(2)
+		case Once:
+			s.Place, s.For = fmt.Sprint("job-", len(plan)), time.Duration(r.Int64N(int64(time.Second)))
 		case Exclude, MTU, LateDel, Gateway, Range, Fencing, Rights, Rollback, DNS:
 			s.Choice = r.IntN(1000)
 		}
@@ -142,10 +149,13 @@ func faults(seed uint64, z Size, end time.Duration) (plan Plan) {
 // company is what befalls the node of a fault besides, when that begins or when it ends.
 func company(r *rand.Rand, s Step) (plan Plan) {
 	others := []Deed{Fill, Kill, Clear, Lossy, News, Damage, Erase, Repeat, Repeat}
-	for range 1 + r.IntN(3) {
+	for i := range 1 + r.IntN(3) {
 		with := Step{At: s.At + time.Duration(r.Int64N(int64(2*session))), Do: others[r.IntN(len(others))], Node: s.Node, Choice: r.IntN(1 << 20)}
 		if r.IntN(2) == 0 {
 			with.At += s.For
+		}
+		if i == 0 && s.Do == Clear { // who has done that may start the agent anew
+			with.Do = Kill
 		}
 		if with.For = time.Duration(r.Int64N(int64(3 * session))); with.Do == Kill {
 			with.For /= 4

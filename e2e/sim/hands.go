@@ -30,6 +30,31 @@ func outOfRange(key, value string) string {
 	return written.ReplaceAllString(value, `":33`)
 }
 
+// spoiled are the kinds of keys that a person's slip hits; empty: one that nobody knows.
+var spoiled = []kv.Kind{
+	kv.KindRevision, kv.KindSettings, kv.KindHistory, kv.KindPool, kv.KindPool, kv.KindNode, kv.KindStatus, kv.KindBlock, kv.KindAssignment,
+	kv.KindReservation, kv.KindReservation, kv.KindIdentity, kv.KindDemand, kv.KindQuestion, "", "",
+}
+
+// someKey is one of a kind's keys, with its value.
+func (c *Cluster) someKey(kind kv.Kind, choice int) (name, value string, err error) {
+	all, err := c.etcd.Client().Get(context.Background(), kv.DefaultPrefix, clientv3.WithPrefix())
+	if err != nil {
+		return "", "", err
+	}
+	var of []int
+	for i, e := range all.Kvs {
+		if key, err := keys.Parse(string(e.Key)); err == nil && key.Kind == kind {
+			of = append(of, i)
+		}
+	}
+	if len(of) == 0 {
+		return "", "", errSkipped
+	}
+	e := all.Kvs[of[choice%len(of)]]
+	return string(e.Key), string(e.Value), nil
+}
+
 // strays are keys that nobody knows, where the configuration is.
 var strays = []string{"stray", "pools/Not a name", "settings/more", "history/first"}
 
@@ -39,19 +64,15 @@ func doDamage(c *Cluster, s Step) error {
 	if client == nil {
 		return errSkipped
 	}
-	all, err := client.Get(context.Background(), kv.DefaultPrefix, clientv3.WithPrefix())
-	if err != nil || len(all.Kvs) == 0 {
-		return errSkipped
+	kind := spoiled[s.Choice%len(spoiled)]
+	if kind == "" {
+		return c.hurt(s.For, keys.Under("config")+strays[s.Choice/64%len(strays)], "", "{stray", clientv3.OpDelete)
 	}
-	i := s.Choice % (len(all.Kvs) + len(strays))
-	if i >= len(all.Kvs) {
-		return c.hurt(s.For, keys.Under("config")+strays[i-len(all.Kvs)], "", "{stray", clientv3.OpDelete)
+	key, was, err := c.someKey(kind, s.Choice/64)
+	if err != nil {
+		return err
 	}
-	key, was := string(all.Kvs[i].Key), string(all.Kvs[i].Value)
-	if strings.HasPrefix(key, keys.Session("")) || key == keys.Cluster() {
-		return errSkipped
-	}
-	damaged := hurts[s.Choice/len(all.Kvs)%len(hurts)](key, was)
+	damaged := hurts[s.Choice/16%len(hurts)](key, was)
 	if damaged == was {
 		return errSkipped
 	}

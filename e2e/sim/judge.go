@@ -45,13 +45,13 @@ func (j *judge) look() {
 	for a, answers := range j.cluster.lan.Twice() {
 		var passing []kernel.Answer
 		for _, answer := range answers {
-			if answer.Passes && answer.Namespace != nil {
+			if answer.Passes && (answer.Namespace != nil || j.machines(a, answer)) {
 				passing = append(passing, answer)
 			}
 		}
 		for i, one := range passing {
 			for _, other := range passing[i+1:] {
-				if !j.excused(one) && !j.excused(other) {
+				if (one.Namespace != nil || other.Namespace != nil) && !j.excused(one) && !j.excused(other) {
 					j.unique(a, one, other)
 				}
 			}
@@ -70,6 +70,12 @@ func (j *judge) unique(a netip.Addr, one, other kernel.Answer) {
 	}
 }
 
+// machines reports whether a host answers for an address that it has had from the beginning. When a node is removed nobody keeps
+// its own free.
+func (j *judge) machines(a netip.Addr, answer kernel.Answer) bool {
+	return slices.Contains(j.cluster.machines, a) && !j.cluster.observer.wasRemoved(answer.Host.Name)
+}
+
 func (j *judge) name(a kernel.Answer) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -81,6 +87,9 @@ func (j *judge) name(a kernel.Answer) string {
 
 // excused reports whether evidence mode allows that a holder still answers: its node has no session, or has just got one again.
 func (j *judge) excused(a kernel.Answer) bool {
+	if a.Namespace == nil {
+		return false
+	}
 	if time.Since(j.cluster.node(a.Host.Name).suffers().woke) < grace {
 		return true
 	}

@@ -31,6 +31,7 @@ type observer struct {
 	owned    owned
 	strict   map[string]bool                     // nodes whose records say that their kernels fence
 	gateways map[string]map[netip.Addr]time.Time // that are, by the key of their pool, or were, and since when
+	removed  map[string]bool                     // nodes that were at some time
 	silent   map[string]time.Time                // nodes without a status, and since when
 }
 
@@ -57,7 +58,8 @@ var keys = kv.NewKeys("")
 
 func newObserver(c *Cluster) *observer {
 	return &observer{cluster: c, trace: sha256.New(), sessions: map[string]presence{}, holders: map[string]holding{},
-		strict: map[string]bool{}, owned: newOwned(), gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}}
+		strict: map[string]bool{}, owned: newOwned(), gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{},
+		removed: map[string]bool{}}
 }
 
 // follow reads all changes until ctx ends or etcd does. Of an etcd that was restored, or has forgotten what came between, it reads
@@ -105,9 +107,11 @@ func (o *observer) see(e *clientv3.Event, replayed bool) {
 		o.holders[string(e.Kv.Key)] = h
 	}
 	o.owned.see(e)
-	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Node("")); found && e.Type == clientv3.EventTypePut && !replayed {
+	node, isNode := strings.CutPrefix(string(e.Kv.Key), keys.Node(""))
+	if isNode && e.Type == clientv3.EventTypePut && !replayed {
 		if n, err := record.NodeCodec.Read(keys, e.Kv); err == nil {
 			o.strict[node] = n.Fencing == record.FencingStrict
+			o.removed[node] = o.removed[node] || n.Removed != nil
 		}
 	}
 	o.seeGateways(e)
@@ -190,6 +194,13 @@ func (o *observer) gateway(a netip.Addr) (since time.Time, is bool) {
 		}
 	}
 	return since, is
+}
+
+// wasRemoved reports whether a node was removed at some time.
+func (o *observer) wasRemoved(node string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.removed[node]
 }
 
 // statusless reports whether somebody has deleted a node's status, and since when.

@@ -11,7 +11,7 @@ import (
 )
 
 // some is an address of the pool.
-func some(choice int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("10.42.0.%d", 2+choice%250)) }
+func some(choice int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("10.42.0.%d", 2+choice%124)) }
 
 func doExclude(c *Cluster, s Step) error {
 	return c.change(func(next *config.Config) {

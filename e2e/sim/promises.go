@@ -1,13 +1,12 @@
 package sim
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"time"
-
-	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -40,7 +39,8 @@ func (j *judge) rightly(c *container, given []netip.Addr) {
 		right = longestSession
 	}
 	if away := time.Since(session.since); !session.there && !session.since.IsZero() && away > right+time.Second {
-		j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %v, by a node without a session for %s", c, given, away)})
+		j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %v, by a node without a session for %s", c,
+			given, away)})
 	}
 	for _, a := range given {
 		h := j.cluster.observer.holder(c.place.pool, a)
@@ -92,6 +92,9 @@ func (j *judge) blamed(c *container, words string) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for key, was := range j.damages {
+		if at, err := keys.Parse(key); err == nil && general[at.Kind] && len(j.damages) > 1 {
+			continue
+		}
 		if strings.Contains(words, "record at "+key+" cannot") && !own(c, key, was) {
 			return key
 		}
@@ -99,26 +102,29 @@ func (j *judge) blamed(c *container, words string) string {
 	return ""
 }
 
+// general are the records of the configuration and of its history, of which each stands in for the others.
+var general = map[kv.Kind]bool{kv.KindRevision: true, kv.KindSettings: true, kv.KindHistory: true}
+
 // own reports whether a record is one that a container's ADD needs.
 func own(c *container, name, was string) bool {
 	key, err := keys.Parse(name)
 	if err != nil {
-		return false
+		return false // a stray one
 	}
 	switch key.Kind {
 	case kv.KindIdentity:
 		return key.Identity == c.place.identity()
 	case kv.KindReservation:
-		r, err := record.ReservationCodec.Read(keys, &mvccpb.KeyValue{Key: []byte(name), Value: []byte(was), ModRevision: 1 << 40})
-		return err != nil || r.Identity == c.place.identity()
+		var r record.Reservation
+		return json.Unmarshal([]byte(was), &r) != nil || r.Identity == c.place.identity()
 	case kv.KindBlock:
 		return c.place.member != "" // its reservation may lie in it
 	case kv.KindNode, kv.KindStatus:
 		return key.Node == c.node.name
-	case kv.KindAssignment, kv.KindDemand:
-		return false
+	case kv.KindPool:
+		return key.Pool == c.place.pool
 	}
-	return true
+	return false
 }
 
 // shown judges that a node which is in order shows its status.

@@ -43,7 +43,8 @@ const (
 	GiveUp  Deed = "give-up"  // an ADD whose caller goes before its answer
 	Strange Deed = "stranger" // DEL of what never was
 	Repeat  Deed = "repeat"   // ADD of all that runs on a node, once more
-	Stale   Deed = "stale"    // a DEL that began before another ADD of the container, and comes after it
+	Stale   Deed = "stale"    // a DEL or GC that began before another ADD of the container, and comes after it
+	Once    Deed = "once"     // a member that comes, goes, and is released
 	Set     Deed = "set"      // one ADD of containers for several places, all or none; of some choices one container is bad
 	Each    Deed = "each"     // the same, and of each whatever becomes of the others
 	DelSet  Deed = "del-set"  // one DEL of the containers of several places that are on one node

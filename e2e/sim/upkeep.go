@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -131,23 +130,10 @@ func doErase(c *Cluster, s Step) error {
 	if client == nil {
 		return errSkipped
 	}
-	all, err := client.Get(context.Background(), kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	key, _, err := c.someKey(perishable[s.Choice%len(perishable)], s.Choice/16)
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, e := range all.Kvs {
-		if key, err := keys.Parse(string(e.Key)); err == nil && slices.Contains(perishable, key.Kind) {
-			names = append(names, string(e.Key))
-		}
-	}
-	if len(names) == 0 {
-		return errSkipped
-	}
-	hit := names[s.Choice%len(names)]
-	if strings.HasPrefix(hit, keys.Under(kv.KindAssignment)) {
-		c.byHand.Store(true)
-	}
-	_, err = client.Delete(context.Background(), hit)
+	_, err = client.Delete(context.Background(), key)
 	return err
 }

@@ -229,7 +229,8 @@ var rules = map[string]rule{
 	"e2e/soak":          {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/sim": {
 		ours: []string{"agent", "agent/node", "agent/server", "allocator", "e2e/sim/chance", "e2e/sim/disk", "e2e/sim/etcd", "e2e/sim/kernel",
-			"internal/clock", "internal/random", "internal/wire", "lease", "lease/admin", "lease/config", "lease/kv", "lease/record", "netops"},
+			"internal/clock", "internal/random", "internal/wire", "lease", "lease/admin", "lease/config",
+			"lease/doctor", "lease/kv", "lease/record", "lease/reservation", "lease/rollout", "netops"},
 		others: []string{"go.etcd.io/etcd/client/", "go.uber.org/zap", "golang.org/x/sys/", "golang.org/x/tools/txtar"},
 	},
 	"e2e/sim/chance": {},
