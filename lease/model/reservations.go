@@ -79,10 +79,11 @@ type attaching struct {
 	absent     int8       // the generation of the other node, whose session is to be absent; 0: it does not matter
 }
 
-// A detaching is a Detach on its way.
+// A detaching is a Detach or an EndHeld on its way.
 type detaching struct {
 	sent   bool
 	expect attachedTo
+	ends   bool // the reservation, too: nobody keeps it
 }
 
 // Begin has no container, and a reservation that nobody holds.

@@ -25,8 +25,15 @@ func (x reservationsTurn) commits() {
 		x.then("reservation.Reserve, late, is lost", func(_ *reservationsState, me *reservationsNode) { me.late = attaching{} })
 	}
 	if me.detach.sent {
-		x.then("reservation.Detach is carried out", func(s *reservationsState, me *reservationsNode) {
-			if s.record == me.detach.expect || x.m.Breach == NoEpoch && s.record.node == x.self() {
+		name := "reservation.Detach is carried out"
+		if me.detach.ends {
+			name = "reservation.EndHeld is carried out"
+		}
+		x.then(name, func(s *reservationsState, me *reservationsNode) {
+			switch as := s.record == me.detach.expect; {
+			case as && me.detach.ends:
+				s.record = attachedTo{ended: true}
+			case as || x.m.Breach == NoEpoch && s.record.node == x.self():
 				s.record.node = 0
 			}
 			me.detach = detaching{}
@@ -62,7 +69,10 @@ func (x reservationsTurn) detach() {
 	if r.node != x.self() || me.pending&(1<<r.epoch) == 0 && x.m.Breach != NoEpoch {
 		x.then("sees that it has let go", func(_ *reservationsState, me *reservationsNode) { me.pending = 0 })
 	} else if !me.detach.sent {
-		x.then("reservation.Detach", func(_ *reservationsState, me *reservationsNode) { me.detach = detaching{true, r} })
+		x.then("reservation.Detach", func(_ *reservationsState, me *reservationsNode) { me.detach = detaching{sent: true, expect: r} })
+		if x.m.Ends {
+			x.then("reservation.EndHeld", func(_ *reservationsState, me *reservationsNode) { me.detach = detaching{true, r, true} })
+		}
 	}
 }
 

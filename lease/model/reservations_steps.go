@@ -16,7 +16,7 @@ func (m Reservations) Steps(s reservationsState, do func(Step, reservationsState
 	}
 	if s.record.node == 0 && s.record.epoch > 0 && !s.record.ended && m.Ends {
 		s.record = attachedTo{ended: true}
-		do(Step{"the reservation ends", -1}, s)
+		do(Step{"reservation.End", -1}, s)
 	}
 }
 

@@ -8,6 +8,7 @@ type Restore struct {
 	How       How
 	Owned     bool // in the beginning B has a container with the address; else nobody owns it
 	Revisions int8 // how far etcd's revision may go
+	Removals  bool // an operator may remove B in a recovery, while it has no session
 }
 
 // How an etcd is restored.

@@ -8,6 +8,7 @@ func (m Restore) Steps(s restoreState, do func(Step, restoreState)) {
 			x.session()
 			x.accept()
 			x.claim()
+			x.remove()
 		}
 		x.prove()
 		x.containers()
@@ -22,6 +23,8 @@ func (m Restore) Steps(s restoreState, do func(Step, restoreState)) {
 	}
 	do(Step{"time passes", -1}, m.tick(s))
 }
+
+const etcdIsRestored = "etcd is restored"
 
 func (m Restore) restore(s restoreState, do func(Step, restoreState)) {
 	if m.How == Awaited && s.nodes[0].right+s.nodes[1].right > 0 {
@@ -40,7 +43,7 @@ func (m Restore) restore(s restoreState, do func(Step, restoreState)) {
 			}
 		}
 	}
-	do(Step{"etcd is restored", -1}, s)
+	do(Step{etcdIsRestored, -1}, s)
 }
 
 func (m Restore) tick(s restoreState) restoreState {
@@ -96,7 +99,7 @@ func (x restoreTurn) session() {
 		})
 	}
 	if me.settled != me.joined && x.s.meets(x.n) {
-		x.then("the agent has settled", x.settle)
+		x.then("the agent has settled, with block.Assert", x.settle)
 	}
 	if x.s.session[x.n] && x.n == 1 { // one node's is enough
 		x.then("the session ends", func(s *restoreState, _ *restoreNode) { s.session[x.n] = false })
@@ -158,7 +161,8 @@ func (x restoreTurn) containers() {
 // claim is Claim and Release. A Claim may be sent to one etcd and carried out by the next.
 func (x restoreTurn) claim() {
 	me, s := x.me(), x.s
-	ready := me.settled > 0 && me.settled == me.joined && (!me.recovery || x.m.Breach == ClaimInRecovery)
+	settled := me.settled > 0 && me.settled == me.joined
+	ready := settled && (!me.recovery || x.m.Breach == ClaimInRecovery)
 	switch t := me.sent; {
 	case t.answer != 0:
 		x.then("the answer arrives", func(_ *restoreState, me *restoreNode) {
@@ -196,11 +200,22 @@ func (x restoreTurn) claim() {
 		x.then("sees the session absent", func(_ *restoreState, me *restoreNode) { me.absent = absence{s.generation[taker], 1} })
 	}
 	t := claimTxn{generation: me.settled, cluster: me.cluster}
-	if ready && me.own && !me.has && s.owner == x.self() && x.fenced(t) {
+	if settled && me.own && !me.has && s.owner == x.self() && x.fenced(t) {
 		x.then("block.Release", func(s *restoreState, me *restoreNode) {
 			s.owner, me.own = 0, false
 			x.m.sees(me, s.put())
 		})
+	}
+}
+
+// remove is an operator's node remove: a tombstone, and what B has is nobody's. What he has waited for does not matter here: nobody
+// claims it before every right has run out, and B asserts it when it comes back.
+func (x restoreTurn) remove() {
+	if s := x.s; x.m.Removals && x.n == taker && s.recorded == 0 && !s.session[taker] && s.owner == taker+1 {
+		x.s.generation[taker] = x.s.put()
+		x.s.owner = 0
+		x.s.put()
+		x.do(Step{removed, holder}, x.s)
 	}
 }
 

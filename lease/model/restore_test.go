@@ -20,6 +20,12 @@ func TestAnEtcdRestoredUnderItsFormerIDOnceTheRightsHaveRunOutGivesNothingTwice(
 	holds(t, Restore{How: Awaited, Revisions: 6, Owned: true})
 }
 
+func TestANodeThatIsRemovedInARecoveryGivesNothingTwice(t *testing.T) {
+	t.Parallel()
+	holds(t, Restore{How: NewID, Revisions: 8, Owned: true, Removals: true})
+	holds(t, Restore{How: Voided, Revisions: 8, Owned: true, Removals: true})
+}
+
 // This is why a restore must use a new cluster token: what happens before a node has seen revisions go back, nobody
 // can call back.
 func TestVoidingByTheNodesAloneDoesNotSaveARestoreUnderTheFormerID(t *testing.T) {

@@ -13,6 +13,7 @@ type Rights struct {
 	Evidence bool
 	Joins    int8 // how often A may join
 	Changes  int8 // how often the block may change
+	Removals bool // an operator may remove A once its right has run out; B stands for him
 }
 
 const (
@@ -31,6 +32,7 @@ type rightsState struct {
 	owner  int8 // of the block; 0: nobody, else the node's number plus one
 	rev    int8 // the block's mod revision
 	ticked bool // the last step was a tick (evidence mode)
+	tomb   int8 // A's generation that is a tombstone; 0: there is none
 	nodes  [2]rightsNode
 }
 
@@ -109,6 +111,7 @@ const (
 	claim
 	takeOver
 	release
+	remove
 )
 
 // Begin has A's container running under A's right, and B joined and settled.

@@ -15,6 +15,7 @@ func (m Rights) Steps(s rightsState, do func(Step, rightsState)) {
 		x.commits()
 		x.containers()
 		x.sends()
+		x.removes()
 		x.watch()
 		if n == holder {
 			x.session()
@@ -87,15 +88,19 @@ func (x rightsTurn) commits() {
 	}
 }
 
+// removed is a transaction of an operator's node remove.
+const removed = "what a removed node has becomes nobody's"
+
 var commitNames = [...]string{
 	claim: "block.Claim is carried out", takeOver: "block.TakeOver is carried out", release: "block.Release is carried out",
+	remove: removed,
 }
 
 // commit carries a giving transaction out, or not if what it compares has changed.
 func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
 	t := me.sent
-	fenced := t.generation == x.keys().generation && x.keys().session || x.m.Breach == NoGeneration
-	absent := t.kind != takeOver || (!x.others().session || x.m.Breach == NoAbsentCompare) &&
+	fenced := t.kind == remove || t.generation == x.keys().generation && x.keys().session || x.m.Breach == NoGeneration
+	absent := t.kind != takeOver && t.kind != remove || (!x.others().session || x.m.Breach == NoAbsentCompare) &&
 		(t.other == x.others().generation || x.m.Breach == NoNodeCompare)
 	if !fenced || !absent || t.rev != s.rev && x.m.Breach != NoBlockCompare {
 		me.sent = blockTxn{}
@@ -103,12 +108,9 @@ func (x rightsTurn) commit(s *rightsState, me *rightsNode) {
 	}
 	s.rev++
 	s.owner = int8(x.n + 1)
-	if t.kind == release {
-		s.owner = 0
-	}
 	me.sent.done = true
-	if t.kind == release {
-		me.sent = blockTxn{}
+	if t.kind == release || t.kind == remove {
+		s.owner, me.sent = 0, blockTxn{}
 	}
 }
 
@@ -269,6 +271,23 @@ func (x rightsTurn) sends() {
 	}
 }
 
+// removes is an operator's node remove: a tombstone, once A was absent for its right, and then what A has is nobody's.
+func (x rightsTurn) removes() {
+	if me, a := x.me(), x.others(); !x.m.Removals || x.n != taker || a.session || me.sent.kind != nothing {
+		return
+	} else if me.absent.generation == a.generation && me.absent.wait == 0 && a.generation < x.m.Joins {
+		x.then("session.WriteTombstone", func(s *rightsState, _ *rightsNode) {
+			s.keys[holder].generation++
+			s.tomb = s.keys[holder].generation
+		})
+	}
+	if s := x.s; s.tomb == x.others().generation && s.owner == holder+1 && s.rev < x.m.Changes {
+		x.then("reads what a removed node has", func(_ *rightsState, me *rightsNode) {
+			me.sent = blockTxn{kind: remove, rev: s.rev, other: s.tomb}
+		})
+	}
+}
+
 // watch is what an agent sees of the other's session, and of the block.
 func (x rightsTurn) watch() {
 	me, other := x.me(), x.others()
@@ -276,6 +295,9 @@ func (x rightsTurn) watch() {
 		x.then("sees the session absent", func(_ *rightsState, me *rightsNode) {
 			if x.m.Breach != WaitGoesOn || me.absent.generation == 0 {
 				me.absent.wait = x.m.wait(other)
+			}
+			if x.s.tomb == other.generation {
+				me.absent.wait = 0 // the name is nobody's
 			}
 			me.absent.generation = other.generation
 		})

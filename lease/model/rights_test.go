@@ -16,6 +16,15 @@ func TestInEvidenceModeTwoNodesPassTrafficOnlyWhileOneIsCutOff(t *testing.T) {
 	holds(t, m)
 }
 
+func TestANodeThatIsRemovedPassesNoTrafficForWhatAnotherHas(t *testing.T) {
+	t.Parallel()
+	for _, evidence := range []bool{false, true} {
+		m := rights
+		m.Evidence, m.Removals = evidence, true
+		holds(t, m)
+	}
+}
+
 func TestATakeoverThatComparesTheNodesKeyNeedNotCompareTheSessions(t *testing.T) {
 	t.Parallel()
 	m := rights
