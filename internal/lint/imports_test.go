@@ -79,6 +79,9 @@ var rules = map[string]rule{
 	"lease/doctor":   {ours: []string{"lease", "lease/admin", "lease/kv", "lease/record", "allocator", "allocator/ipam", "internal/task"}},
 	"lease/embedded": {others: embed},
 	"lease/model":    {},
+	"lease/model/trace": {
+		ours: []string{"lease/kv", "lease/model", "lease/record", "allocator", "allocator/ipam"}, others: etcd,
+	},
 	"lease/lab": {
 		ours: []string{"lease", "lease/block", "lease/config", "lease/embedded", "lease/kv", "lease/record", "lease/reservation",
 			"lease/rollout", "lease/session", "allocator", "internal/etcdtest"},
@@ -230,7 +233,7 @@ var rules = map[string]rule{
 	"e2e/sim": {
 		ours: []string{"agent", "agent/node", "agent/server", "allocator", "e2e/sim/chance", "e2e/sim/disk", "e2e/sim/etcd", "e2e/sim/kernel",
 			"internal/clock", "internal/random", "internal/wire", "lease", "lease/admin", "lease/config",
-			"lease/doctor", "lease/kv", "lease/record", "lease/reservation", "lease/rollout", "netops"},
+			"lease/doctor", "lease/kv", "lease/model/trace", "lease/record", "lease/reservation", "lease/rollout", "netops"},
 		others: []string{"go.etcd.io/etcd/client/", "go.uber.org/zap", "golang.org/x/sys/", "golang.org/x/tools/txtar"},
 	},
 	"e2e/sim/chance": {},
