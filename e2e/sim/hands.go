@@ -84,16 +84,11 @@ func doDamage(c *Cluster, s Step) error {
 func (c *Cluster) hurt(d time.Duration, key, was, value string, back func(string, ...clientv3.OpOption) clientv3.Op) error {
 	c.judge.damaged(key, was)
 	defer c.judge.repaired(key)
-	if _, err := c.etcd.Client().Put(context.Background(), key, value); err != nil {
+	if err := c.tamper(clientv3.OpPut(key, value)); err != nil {
 		return err
 	}
 	time.Sleep(d)
-	client := c.etcd.Client()
-	if client == nil {
-		return nil
-	}
-	_, err := client.Txn(context.Background()).If(clientv3.Compare(clientv3.Value(key), "=", value)).Then(back(key)).Commit()
-	return err
+	return c.tamper(back(key), clientv3.Compare(clientv3.Value(key), "=", value))
 }
 
 // doMangle has another program write its own words onto a container's port.
@@ -103,4 +98,31 @@ func (p *place) doMangle(Step) error {
 		return errSkipped
 	}
 	return c.node.host.SetAlias(netops.PortName(network, c.id, iface), "somebody's")
+}
+
+// tamper changes etcd as a person does with etcdctl, if it is as compared. What that makes may be anything, while everything else has
+// to be a step of the models.
+func (c *Cluster) tamper(op clientv3.Op, compares ...clientv3.Cmp) error {
+	client := c.etcd.Client()
+	if client == nil {
+		return errSkipped
+	}
+	c.observer.turn <- struct{}{}
+	defer func() { <-c.observer.turn }()
+	r, err := client.Txn(context.Background()).If(compares...).Then(op).Commit()
+	if err == nil && r.Succeeded {
+		c.observer.hands[r.Header.Revision] = true
+	}
+	return err
+}
+
+// mends begins a time in which a doctor repairs, and returns its end.
+func (c *Cluster) mends() (end func()) {
+	add := func(n int) {
+		c.observer.turn <- struct{}{}
+		c.observer.mends += n
+		<-c.observer.turn
+	}
+	add(1)
+	return func() { add(-1) }
 }

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/model/trace"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -21,10 +22,15 @@ import (
 type observer struct {
 	cluster *Cluster
 
+	turn  chan struct{}  // full while a person changes etcd, or what has happened is taken in
+	hands map[int64]bool // the revisions that persons have made; only in turn
+	mends int            // how many doctors repair; only in turn
+
 	mu       sync.Mutex
 	trace    hash.Hash
 	events   int
 	revision int64
+	checker  *trace.Checker
 	sessions map[string]presence
 	lastLost time.Time          // when etcd was last restored
 	holders  map[string]holding // by the reservation's key
@@ -57,9 +63,11 @@ type presence struct {
 var keys = kv.NewKeys("")
 
 func newObserver(c *Cluster) *observer {
-	return &observer{cluster: c, trace: sha256.New(), sessions: map[string]presence{}, holders: map[string]holding{},
-		strict: map[string]bool{}, owned: newOwned(), gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{},
-		removed: map[string]bool{}}
+	return &observer{
+		cluster: c, trace: sha256.New(), turn: make(chan struct{}, 1), hands: map[int64]bool{}, checker: trace.New(keys, false),
+		sessions: map[string]presence{}, holders: map[string]holding{}, strict: map[string]bool{}, owned: newOwned(),
+		gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}, removed: map[string]bool{},
+	}
 }
 
 // follow reads all changes until ctx ends or etcd does. Of an etcd that was restored, or has forgotten what came between, it reads
@@ -70,20 +78,20 @@ func (o *observer) follow(ctx context.Context, client *clientv3.Client) {
 		from := o.revision
 		o.mu.Unlock()
 		if from == 0 || compacted {
-			all, err := client.Get(ctx, kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
-			if err != nil {
+			var err error
+			if from, err = o.meet(ctx, client); err != nil {
 				return
 			}
-			for _, kv := range all.Kvs {
-				o.see(&clientv3.Event{Type: clientv3.EventTypePut, Kv: kv}, true)
-			}
-			from, compacted = all.Header.Revision, false
+			compacted = false
 		}
 		for response := range client.Watch(ctx, kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithRev(from+1)) {
 			compacted = response.CompactRevision > 0
-			for _, e := range response.Events {
-				o.see(e, false)
+			o.turn <- struct{}{}
+			for _, t := range trace.Transactions(response, time.Now()) {
+				t.ByHand, t.Mends = o.hands[t.Revision], o.mends > 0
+				o.seeAll(t)
 			}
+			<-o.turn
 		}
 		if !compacted {
 			return
@@ -91,10 +99,36 @@ func (o *observer) follow(ctx context.Context, client *clientv3.Client) {
 	}
 }
 
-// see learns of a change. One that is replayed was made in another time: what a node says of itself there is not yet so.
-func (o *observer) see(e *clientv3.Event, replayed bool) {
+// meet takes in what an etcd has, whatever came between, and returns its revision.
+func (o *observer) meet(ctx context.Context, client *clientv3.Client) (revision int64, err error) {
+	all, err := client.Get(ctx, kv.DefaultPrefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	if err != nil {
+		return 0, err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.checker.Begin(all.Header.ClusterId, all.Kvs, time.Now())
+	for _, kv := range all.Kvs {
+		o.see(&clientv3.Event{Type: clientv3.EventTypePut, Kv: kv}, true)
+	}
+	return all.Header.Revision, nil
+}
+
+// seeAll takes in a transaction: it has to be a step of the models.
+func (o *observer) seeAll(t trace.Transaction) {
+	o.mu.Lock()
+	err := o.checker.See(t)
+	for _, e := range t.Events {
+		o.see(e, false)
+	}
+	o.mu.Unlock()
+	if err != nil {
+		o.cluster.violate(Violation{Rule: "step", What: err.Error()})
+	}
+}
+
+// see learns of a change. One that is replayed was made in another time: what a node says of itself there is not yet so.
+func (o *observer) see(e *clientv3.Event, replayed bool) {
 	o.events++
 	o.revision = max(o.revision, e.Kv.ModRevision)
 	fmt.Fprintln(o.trace, e.Type, string(e.Kv.Key), string(e.Kv.Value), e.Kv.ModRevision)
@@ -133,6 +167,7 @@ func (o *observer) restored() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.revision = 0
+	clear(o.hands)
 	clear(o.holders)
 	o.owned = newOwned()
 	clear(o.gateways)

@@ -40,6 +40,7 @@ func (c *Cluster) examine(f func(context.Context, *lease.Operator, *doctor.Repor
 // doFix is berthctl doctor --fix.
 func doFix(c *Cluster, _ Step) error {
 	return c.examine(func(ctx context.Context, o *lease.Operator, report *doctor.Report, how doctor.Options) error {
+		defer c.mends()()
 		after, err := doctor.Fix(ctx, o, report, how)
 		if err == nil {
 			for _, f := range after.Repaired {
@@ -98,10 +99,9 @@ func (c *Cluster) followDelete(f doctor.Finding, k *container) error {
 
 // etcdctl does what a finding says to do with a key: one that is to be looked at first is not touched.
 func (c *Cluster) etcdctl(f doctor.Finding, words string) error {
-	client := c.etcd.Client()
 	verb, rest, _ := strings.Cut(words, " ")
 	parts := strings.Split(rest, "'")
-	if client == nil || verb != "put" && verb != "del" || len(parts) < 2 {
+	if verb != "put" && verb != "del" || len(parts) < 2 {
 		return nil
 	}
 	c.count("advice: " + verb + " for " + string(f.Kind))
@@ -114,8 +114,7 @@ func (c *Cluster) etcdctl(f doctor.Finding, words string) error {
 	default:
 		return nil
 	}
-	_, err := client.Do(context.Background(), op)
-	return err
+	return c.tamper(op)
 }
 
 // perishable are the kinds of keys that Berth makes anew where somebody has deleted them.
@@ -134,6 +133,5 @@ func doErase(c *Cluster, s Step) error {
 	if err != nil {
 		return err
 	}
-	_, err = client.Delete(context.Background(), key)
-	return err
+	return c.tamper(clientv3.OpDelete(key))
 }
