@@ -44,7 +44,7 @@ type fate struct {
 	addresses []netip.Addr // as ADD has answered; none: it has not
 	asked     time.Time    // the last ADD
 	answered  time.Time
-	dns       wire.DNS  // as ADD has answered
+	dns       *wire.DNS // as ADD has answered; nil: the last one has not
 	missed    bool      // the judge did not find one of its addresses
 	silent    time.Time // since when, of one that has a right; zero: it is heard
 	deleted   bool      // a DEL has succeeded
@@ -181,12 +181,12 @@ func (p *place) add(n *node) error {
 
 // insert is ADD.
 func (c *container) insert(within time.Duration) error {
-	c.becomes(func(f *fate) { f.asked = time.Now() })
+	c.becomes(func(f *fate) { f.asked, f.dns = time.Now(), nil })
 	sent := c.request
 	response, err := c.node.call(within, redial, &wire.Request{Operation: wire.Insert, Verb: "ADD", Containers: wire.Containers{sent}}, c.ns)
 	if err != nil {
 		c.place.cluster.judge.refused(c, err)
-		c.becomes(func(f *fate) { f.asked = time.Time{} })
+		c.becomes(func(f *fate) { f.asked, f.dns = time.Time{}, nil })
 		return err
 	}
 	c.given(response.Results[0])
@@ -197,8 +197,8 @@ func (c *container) insert(within time.Duration) error {
 // given notes what an ADD has answered besides addresses.
 func (c *container) given(r wire.Result) {
 	c.becomes(func(f *fate) {
-		if f.dns = (wire.DNS{}); r.DNS != nil {
-			f.dns = *r.DNS
+		if f.dns = r.DNS; r.DNS == nil {
+			f.dns = &wire.DNS{}
 		}
 	})
 }

@@ -46,12 +46,12 @@ func (j *judge) version(v *rollout.SetVersion, pools map[string]allocator.Pool, 
 	}
 	for _, c := range j.containersOf(nil) {
 		f, pool := c.fate(), pools[c.place.pool]
-		if !c.running() || !f.answered.Before(asked) || f.asked.After(f.answered) || !says[c.node.name+" "+c.id] {
+		if !c.running() || !f.answered.Before(asked) || f.dns == nil || !says[c.node.name+" "+c.id] {
 			continue
 		}
-		if want := pool.DNS; !reflect.DeepEqual(allocator.DNS(f.dns), want) {
+		if want := pool.DNS; !reflect.DeepEqual(allocator.DNS(*f.dns), want) {
 			j.cluster.violate(Violation{Rule: "version",
-				What: fmt.Sprintf("%v is said to have revision %d, and was given %+v, not %+v", c, v.Revision, f.dns, want)})
+				What: fmt.Sprintf("%v is said to have revision %d, and was given %+v, not %+v", c, v.Revision, *f.dns, want)})
 		}
 	}
 }
