@@ -12,7 +12,8 @@ import (
 
 // n2 is a node whose rights last for a minute over stateless addresses and for 10 s over stateful ones.
 func n2(revision int64) record.Node {
-	return record.Node{Name: "n2", Revision: revision, AddressLease: allocator.Duration(time.Minute), Session: allocator.Duration(10 * time.Second)}
+	return record.Node{Name: "n2", Revision: revision, AddressLease: allocator.Duration(time.Minute),
+		Session: allocator.Duration(10 * time.Second)}
 }
 
 // away makes n2 absent under a revision of its key.

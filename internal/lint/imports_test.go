@@ -84,7 +84,7 @@ var rules = map[string]rule{
 	},
 	"lease/lab": {
 		ours: []string{"lease", "lease/block", "lease/config", "lease/embedded", "lease/kv", "lease/record", "lease/reservation",
-			"lease/rollout", "lease/session", "allocator", "internal/etcdtest"},
+			"lease/rollout", "lease/session", "allocator", "internal/etcdtest", "internal/random", "e2e/sim/chance", "e2e/sim/etcd"},
 		others: etcd,
 	},
 	"netops": {

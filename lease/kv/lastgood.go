@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -34,7 +35,8 @@ func (c *Client) Former(ctx context.Context, kv *mvccpb.KeyValue, readable func(
 	return nil, nil
 }
 
-// Recovered reads a record or, where it is damaged, its former value. Where that is not known the error is that of the damage.
+// Recovered reads a record or, where it is damaged, its former value. Where there is none the error is that of the damage; where
+// etcd does not say, it is none of the record's.
 func Recovered[T any](ctx context.Context, c *Client, codec Codec[T], kv *mvccpb.KeyValue) (T, error) {
 	record, err := codec.Read(c.Keys, kv)
 	if err == nil {
@@ -43,7 +45,7 @@ func Recovered[T any](ctx context.Context, c *Client, codec Codec[T], kv *mvccpb
 	was, failed := c.Former(ctx, kv, func(kv *mvccpb.KeyValue) bool { _, err := codec.Read(c.Keys, kv); return err == nil })
 	switch {
 	case failed != nil:
-		return record, errors.Join(err, failed)
+		return record, fmt.Errorf("lease: the record at %s is damaged, and its former value cannot be read now: %w", kv.Key, failed)
 	case was == nil:
 		return record, err
 	}

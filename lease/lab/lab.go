@@ -24,13 +24,15 @@ import (
 type Lab struct {
 	*testing.T
 	Options kv.Options
+
+	raw func() *clientv3.Client // of a server in a bubble; nil: by the endpoints
 }
 
 // New begins a test, which runs beside others.
 func New(t *testing.T) *Lab {
 	t.Helper()
 	t.Parallel()
-	return &Lab{t, kv.Options{Endpoints: etcdtest.Endpoints(), Prefix: etcdtest.Prefix(t)}}
+	return &Lab{T: t, Options: kv.Options{Endpoints: etcdtest.Endpoints(), Prefix: etcdtest.Prefix(t)}}
 }
 
 // Check ends the test where something failed that must not.
@@ -73,6 +75,9 @@ func OpenStore(o kv.Options) (*Store, error) {
 // Raw is an etcd client beside the stores, for what they would not do.
 func (l *Lab) Raw() *clientv3.Client {
 	l.Helper()
+	if l.raw != nil {
+		return l.raw()
+	}
 	c, err := clientv3.New(clientv3.Config{Endpoints: l.Options.Endpoints, Logger: zap.NewNop()})
 	l.Check(err)
 	l.Cleanup(func() { c.Close() })

@@ -52,7 +52,7 @@ func NewMachine(t *testing.T) *Machine {
 		t.Cleanup(func() { os.RemoveAll(short) })
 		dir = short
 	}
-	m := &Machine{&Lab{t, kv.Options{Endpoints: []string{"unix://" + filepath.Join(dir, "etcd.sock")}}}, dir, nil}
+	m := &Machine{&Lab{T: t, Options: kv.Options{Endpoints: []string{"unix://" + filepath.Join(dir, "etcd.sock")}}}, dir, nil}
 	m.start()
 	t.Cleanup(func() { m.server.Stop() })
 	return m

@@ -63,7 +63,7 @@ func (s *Store) look(ctx context.Context, node, machine string, past Past) (*han
 		}
 		m.nodeAt = own.Revision()
 	} else if past.Cluster == m.actual {
-		if m.erased, err = s.erased(ctx, node, past.Generation, m.header.Revision); err != nil {
+		if m.erased, err = s.erased(ctx, node, past.Generation); err != nil {
 			return nil, err
 		}
 	}
@@ -105,10 +105,7 @@ func (d *deletions) reset() {
 
 // erased reports whether etcd's history has the node's key as it was written at a generation, though it is missing now: then
 // somebody has deleted it, and etcd has not gone back.
-func (s *Store) erased(ctx context.Context, node string, generation, now int64) (bool, error) {
-	if generation <= 0 || generation > now {
-		return false, nil
-	}
+func (s *Store) erased(ctx context.Context, node string, generation int64) (bool, error) {
 	if s.deleted.is(node, generation) {
 		return true, nil
 	}
@@ -166,7 +163,7 @@ func (m *handshake) foreign() bool {
 // lost reports that etcd has gone back to before something that this process or its node has seen, and that no node has
 // noticed yet: the first one to notice begins another incarnation of the state.
 func (m *handshake) lost() bool {
-	if m.revision != 0 && m.record.Incarnation > m.past.Incarnation {
+	if m.record.Incarnation > m.past.Incarnation {
 		return false
 	}
 	if m.back {

@@ -118,7 +118,7 @@ func (s *Store) admit(ctx context.Context, me record.Node, b Registration) error
 		return nil
 	case b.Node.Machine != me.Machine:
 		return &NodeTakenError{Node: me.Name, Machine: b.Node.Machine, Address: b.Node.Address}
-	case b.Node.Boot == me.Boot || b.lease == 0:
+	case b.Node.Boot == me.Boot:
 		return nil
 	}
 	for range 2 { // once may be a new leader's doing: it gives every lease its whole time

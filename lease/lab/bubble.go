@@ -1,0 +1,101 @@
+package lab
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berth-ipam/berth/e2e/sim/chance"
+	"github.com/berth-ipam/berth/e2e/sim/etcd"
+	"github.com/berth-ipam/berth/internal/random"
+	"github.com/berth-ipam/berth/lease/kv"
+)
+
+// A Bubble is a lab on virtual time. Its etcd is etcd's own server, its stores have one way to it, which can be cut, and every call
+// on that way can be seen. A session lasts for 8 s at least.
+type Bubble struct {
+	*Lab
+	Server *etcd.Server
+	Way    *etcd.Way
+
+	mu   sync.Mutex
+	seen func(call string)
+}
+
+// InBubble runs a test on virtual time, beside others.
+func InBubble(t *testing.T, test func(b *Bubble)) {
+	t.Helper()
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		server, err := etcd.Start(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &Bubble{Lab: &Lab{T: t, raw: server.Client}, Server: server, Way: etcd.NewWay(server, chance.New(1))}
+		t.Cleanup(func() {
+			time.Sleep(kv.ScanTime) // what a client still asks beside a call has ended then
+			b.Way.Wait()
+			server.Stop()
+		})
+		b.Options = kv.Options{Endpoints: []string{"http://bubble:2379"}, Prefix: "/b", Network: b.Way.Process(b.call), Random: random.Seeded(1)}
+		began := time.Now()
+		b.Options.Clock.Boot, b.Options.Clock.Wall = func() time.Duration { return time.Since(began) }, time.Now
+		test(b)
+	})
+}
+
+func (b *Bubble) call(point string) {
+	b.mu.Lock()
+	seen := b.seen
+	b.mu.Unlock()
+	if seen != nil {
+		seen(point)
+	}
+}
+
+// OnCall has f called before and after each call: with "before " or "after ", and what it is. It may do something in between.
+func (b *Bubble) OnCall(f func(call string)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.seen = f
+}
+
+// Throughout cuts the way to etcd before the first call of do, then of a further do before the second one, and so on, until do makes
+// no more calls. Each do is preceded by a preparation. It fails where do succeeds though a call of it had no answer: an error is never
+// an absence. A call that ends a lease is none that counts.
+func (b *Bubble) Throughout(what string, prepare func(), do func() error) {
+	b.Helper()
+	for n := 1; ; n++ {
+		prepare()
+		calls, cut := 0, ""
+		b.OnCall(func(call string) {
+			call, before := strings.CutPrefix(call, "before ")
+			if !before || call == "revoke" || cut != "" {
+				return
+			}
+			if calls++; calls == n {
+				cut = call
+				b.Way.Set(etcd.Condition{Cut: true})
+			}
+		})
+		err := do()
+		b.OnCall(nil)
+		b.Way.Set(etcd.Condition{})
+		b.Way.Wait()
+		switch {
+		case cut == "" && err != nil:
+			b.Errorf("%s: fails with all its answers: %v", what, err)
+			return
+		case cut == "" && n == 1:
+			b.Errorf("%s: makes no call", what)
+			return
+		case cut == "":
+			return
+		case !kv.Unavailable(err):
+			b.Errorf("%s: had no answer from its call number %d (%s) on, and ended with %v", what, n, cut, err)
+		}
+	}
+}
