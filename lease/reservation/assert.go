@@ -39,7 +39,7 @@ func assert(ctx context.Context, x *session.Session, a Assertion) (epoch int64, 
 			return 0, false, err
 		}
 		t, ok := seen.plan()
-		if !ok || t == nil {
+		if t == nil {
 			return seen.epoch, ok, nil
 		}
 		if seen.unread != nil {

@@ -145,7 +145,7 @@ func (r *call) mayAsk(m *member, a netip.Addr) error {
 	if err := r.damaged[at]; err != nil {
 		return err
 	}
-	if b, ok := r.foreign[m.blockOf(a)]; ok && len(b.Parts) > 0 {
+	if b := r.foreign[m.blockOf(a)]; len(b.Parts) > 0 {
 		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.OwnersInWords())
 	}
 	if node := r.store.cache.machine(m.blockOf(a), a); node != "" {

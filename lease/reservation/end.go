@@ -51,7 +51,7 @@ func (s *Store) end(ctx context.Context, id allocator.Identity, may func(record.
 		switch err := s.kv.Execute(ctx, t.Txn); {
 		case err != nil:
 			return nil, err
-		case t.Done, !t.record.Found(): // by this try, or by one whose answer was lost
+		case !t.record.Found(): // this try has ended it, and read nothing, or one whose answer was lost had
 			return t.reservations, nil
 		case n == reserveTries:
 			return nil, fmt.Errorf("it keeps changing: try again")
