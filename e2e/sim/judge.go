@@ -212,10 +212,11 @@ func (j *judge) keeps(p *place, given []netip.Addr, who string) {
 	}
 }
 
-// refused judges an ADD that the agent has refused: nothing of it is left that passes, unless the kernel fails.
+// refused judges an ADD that the agent has refused: nothing of it is left that passes, unless the kernel fails, or a former agent
+// was asked first and has ended.
 func (j *judge) refused(c *container, err error) {
 	j.costs(c, err)
-	if _, said := errors.AsType[*wire.Error](err); !said || len(c.fate().addresses) > 0 || c.node.suffers().kernel > 0 {
+	if _, said := errors.AsType[*wire.Error](err); !said || len(c.fate().addresses) > 0 || c.node.suffers().kernel > 0 || c.node.suffers().started.After(c.fate().asked) {
 		return
 	}
 	for _, a := range c.ns.Addresses() {

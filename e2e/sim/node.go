@@ -59,6 +59,7 @@ type troubles struct {
 	news         bool          // the kernel's news come late, twice or never
 	asleep       time.Duration // how long the machine has slept in all
 	paused       time.Time     // when its agent last went on after a pause
+	started      time.Time     // when its present agent did
 	woke         time.Time     // when it last woke, or lost its fence: what it lost meanwhile it isolates a moment later
 }
 
@@ -95,6 +96,7 @@ func (n *node) boottime() time.Duration { return time.Since(n.booted) }
 // start starts the node's agent.
 func (n *node) start() error {
 	n.lives++
+	n.trouble(func(t *troubles) { t.started = time.Now() })
 	p := &process{node: n, ended: make(chan struct{})}
 	n.disk.Before = func(op, _ string) error {
 		p.pass("disk-" + op)
