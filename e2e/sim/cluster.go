@@ -6,7 +6,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,6 +31,7 @@ type Options struct {
 	Seed   uint64
 	Nodes  int
 	Strict bool
+	Dual   bool        // pools have IPv6 beside IPv4
 	Dir    string      // for etcd's data and the namespaces' files, on a tmpfs
 	Log    *zap.Logger // of the agents; nil: none
 	Debug  func(line string)
@@ -102,7 +102,7 @@ func (c *Cluster) begin() error {
 	c.lan.Changed = c.judge.look
 	c.observe()
 	c.way = etcd.NewWay(server, c.chance.Of("operator"))
-	if err := c.change(func(next *config.Config) { configure(next, o.Strict) }); err != nil {
+	if err := c.change(func(next *config.Config) { configure(next, o) }); err != nil {
 		return fmt.Errorf("configure: %w", err)
 	}
 	c.plug(c.lan.Host("printer"), 99) // which is none of Berth's
@@ -149,16 +149,12 @@ func (c *Cluster) operateFor(within time.Duration, f func(context.Context, *leas
 }
 
 // configure is how a run begins.
-func configure(next *config.Config, strict bool) {
+func configure(next *config.Config, o Options) {
 	next.Settings.Session, next.Settings.AddressLease = allocator.Duration(session), allocator.Duration(addressLease)
-	if strict {
+	if o.Strict {
 		next.Settings.Fencing = record.FencingStrict
 	}
-	next.Pools[poolName] = (&allocator.Pool{
-		Name: poolName, CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/25")},
-		Gateways: []netip.Addr{netip.MustParseAddr("10.42.0.1")}, Stateful: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/27")},
-		BlockSize: allocator.BlockSize{V4: 29},
-	}).WithDefaults()
+	next.Pools[poolName] = newPool(poolName, o.Dual)
 }
 
 // observe follows etcd until it ends.

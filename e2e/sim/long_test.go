@@ -37,6 +37,7 @@ func TestSimulate(t *testing.T) {
 	runs := first
 	for ; operations < wanted && time.Since(began) < within; runs++ {
 		o := Options{Seed: seeds.Seed(chance.Name("run", runs)), Nodes: nodes, Strict: runs%2 == 1}
+		o.Dual = o.Seed%3 == 0
 		plan := Generate(o.Seed, SizeOf(o.Seed, nodes, number("SIM_STEPS", 4000)))
 		r := simulate(t, o, plan)
 		operations, virtual = operations+r.Operations, virtual+r.Virtual

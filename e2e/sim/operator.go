@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease"
@@ -11,12 +12,20 @@ import (
 )
 
 // some is an address of the pool.
-func some(choice int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("10.42.0.%d", 2+choice%124)) }
+func (c *Cluster) some(choice int) netip.Addr { return c.nth(2+choice%124, choice%2 == 1) }
+
+// nth is the nth address of the pool, of IPv6 if that is asked for and there is any.
+func (c *Cluster) nth(n int, six bool) netip.Addr {
+	if six && c.options.Dual {
+		return netip.MustParseAddr(fmt.Sprintf("fd42::%x", n))
+	}
+	return netip.MustParseAddr(fmt.Sprintf("10.42.0.%d", n))
+}
 
 func doExclude(c *Cluster, s Step) error {
 	return c.change(func(next *config.Config) {
 		p := next.Pools[poolName]
-		p.Exclude = append(p.Exclude, allocator.Range{From: some(s.Choice), To: some(s.Choice)})
+		p.Exclude = append(p.Exclude, allocator.Range{From: c.some(s.Choice), To: c.some(s.Choice)})
 		next.Pools[poolName] = p
 	})
 }
@@ -50,7 +59,8 @@ func (n *node) doRevoke(Step) error {
 func doGateway(c *Cluster, s Step) error {
 	return c.change(func(next *config.Config) {
 		p := next.Pools[poolName]
-		p.Gateways = []netip.Addr{some(s.Choice)}
+		to := c.some(s.Choice)
+		p.Gateways = append([]netip.Addr{to}, slices.DeleteFunc(slices.Clone(p.Gateways), func(a netip.Addr) bool { return a.Is4() == to.Is4() })...)
 		next.Pools[poolName] = p
 	})
 }

@@ -27,15 +27,42 @@ func poolOf(app string) string {
 	return poolName
 }
 
+// newPool is a pool as it is at first: of as many addresses of each family.
+func newPool(name string, dual bool) allocator.Pool {
+	p := allocator.Pool{
+		Name: name, CIDRs: prefixes("10.42.0.0/25", "fd42::/121"), Gateways: addresses("10.42.0.1", "fd42::1"),
+		Stateful: prefixes("10.42.0.0/27", "fd42::/123"), BlockSize: allocator.BlockSize{V4: 29, V6: 125},
+	}
+	if name == extra {
+		p.CIDRs, p.Gateways = prefixes("10.43.0.0/27", "fd43::/123"), addresses("10.43.0.1", "fd43::1")
+		p.Stateful, p.BlockSize = prefixes("10.43.0.0/29", "fd43::/125"), allocator.BlockSize{V4: 30, V6: 126}
+	}
+	if !dual {
+		p.CIDRs, p.Gateways, p.Stateful, p.BlockSize.V6 = p.CIDRs[:1], p.Gateways[:1], p.Stateful[:1], 0
+	}
+	return p.WithDefaults()
+}
+
+func prefixes(words ...string) (all []netip.Prefix) {
+	for _, w := range words {
+		all = append(all, netip.MustParsePrefix(w))
+	}
+	return all
+}
+
+func addresses(words ...string) (all []netip.Addr) {
+	for _, w := range words {
+		all = append(all, netip.MustParseAddr(w))
+	}
+	return all
+}
+
 // doAddPool makes the pool that comes and goes, or takes it back into use.
 func doAddPool(c *Cluster, _ Step) error {
 	return c.change(func(next *config.Config) {
 		p, there := next.Pools[extra]
 		if !there {
-			p = (&allocator.Pool{
-				CIDRs: []netip.Prefix{netip.MustParsePrefix("10.43.0.0/27")}, Gateways: []netip.Addr{netip.MustParseAddr("10.43.0.1")},
-				Name: extra, Stateful: []netip.Prefix{netip.MustParsePrefix("10.43.0.0/29")}, BlockSize: allocator.BlockSize{V4: 30},
-			}).WithDefaults()
+			p = newPool(extra, c.options.Dual)
 		}
 		p.Draining = false
 		next.Pools[extra] = p
@@ -94,7 +121,8 @@ func (p *place) end() {
 
 // doRange gives the pool a block more for members, or takes one from them: some of it nodes or members have.
 func doRange(c *Cluster, s Step) error {
-	one := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 42, 0, byte(s.Choice % 16 * 8)}), 29)
+	first := c.nth(s.Choice%16*8, s.Choice/16%2 == 1)
+	one := netip.PrefixFrom(first, first.BitLen()-3)
 	return c.change(func(next *config.Config) {
 		p := next.Pools[poolName]
 		var ranges []netip.Prefix

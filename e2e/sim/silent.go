@@ -11,16 +11,21 @@ const silence = 5 * time.Second
 
 // listen judges that a container whose node nothing disturbs, and of which etcd says that it has its addresses, is heard.
 func (j *judge) listen(c *container) {
+	why, heard := "", true
 	for _, a := range c.fate().addresses {
-		if why := j.entitled(c, a); why == "" || j.answers(c, a) {
-			continue
-		} else if since := c.silentSince(); time.Since(since) >= silence {
-			j.cluster.violate(Violation{Rule: "silent", What: fmt.Sprintf("%v is silent since %s; its node is undisturbed, and %s", c,
-				since.Sub(j.cluster.began), why)})
+		if why = j.entitled(c, a); why == "" { // one that has lost an address of one family is cut with the other
+			break
 		}
+		heard = heard && j.answers(c, a)
+	}
+	if why == "" || heard {
+		c.becomes(func(f *fate) { f.silent = time.Time{} })
 		return
 	}
-	c.becomes(func(f *fate) { f.silent = time.Time{} })
+	if since := c.silentSince(); time.Since(since) >= silence {
+		j.cluster.violate(Violation{Rule: "silent", What: fmt.Sprintf("%v is silent since %s; its node is undisturbed, and %s", c,
+			since.Sub(j.cluster.began), why)})
+	}
 }
 
 // silentSince is since when the container is silent: from now on, if it was not.

@@ -68,7 +68,7 @@ func TestARunWithFaultsBreaksNoPromise(t *testing.T) {
 		if only := os.Getenv("SIM_STRICT"); only != "" && (only == "yes") != strict {
 			continue
 		}
-		o := Options{Seed: seed, Nodes: number("SIM_NODES", 3), Strict: strict}
+		o := Options{Seed: seed, Nodes: number("SIM_NODES", 3), Strict: strict, Dual: seed%3 == 0}
 		r := simulate(t, o, Generate(seed, SizeOf(seed, o.Nodes, number("SIM_STEPS", 500))))
 		t.Logf("strict %v: %d operations, %d events, virtual %s, trace %s\n%v", strict, r.Operations, r.Events, r.Virtual, r.Trace, r.Counts)
 		for _, v := range r.Violations {

@@ -48,8 +48,10 @@ func (o *Options) parse(text string) (err error) {
 			o.Seed, err = strconv.ParseUint(value, 10, 64)
 		case word == "mode" && (value == "strict" || value == "evidence"):
 			o.Strict = value == "strict"
+		case word == "families" && (value == "1" || value == "2"):
+			o.Dual = value == "2"
 		default:
-			err = fmt.Errorf("%q: want nodes, seed, or mode strict or evidence", strings.TrimSpace(line))
+			err = fmt.Errorf("%q: want nodes, seed, families 1 or 2, or mode strict or evidence", strings.TrimSpace(line))
 		}
 		if err != nil {
 			return err
@@ -64,8 +66,13 @@ func (s Story) Format() []byte {
 	if s.Options.Strict {
 		mode = "strict"
 	}
+	families := 1
+	if s.Options.Dual {
+		families = 2
+	}
 	return txtar.Format(&txtar.Archive{Comment: []byte(s.Text + "\n"), Files: []txtar.File{
-		{Name: "cluster", Data: fmt.Appendf(nil, "nodes %d\nmode %s\nseed %d\n", s.Options.Nodes, mode, s.Options.Seed)},
+		{Name: "cluster", Data: fmt.Appendf(nil, "nodes %d\nmode %s\nfamilies %d\nseed %d\n", s.Options.Nodes, mode, families,
+			s.Options.Seed)},
 		{Name: "plan", Data: []byte(s.Plan.String())},
 	}})
 }
