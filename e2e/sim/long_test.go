@@ -65,9 +65,15 @@ func tell(t *testing.T, o Options, plan Plan, r Result) {
 	if len(r.Violations) == 0 {
 		return
 	}
-	rule := r.Violations[0].Rule
-	short := Shrink(plan, number("SIM_TRIES", 150), func(p Plan) bool {
-		return slices.ContainsFunc(simulate(t, o, p).Violations, func(v Violation) bool { return v.Rule == rule })
-	})
+	v := r.Violations[0]
+	fails := func(p Plan) bool {
+		return slices.ContainsFunc(simulate(t, o, p).Violations, func(other Violation) bool { return other.Rule == v.Rule })
+	}
+	tries := number("SIM_TRIES", 150)
+	short := slices.DeleteFunc(slices.Clone(plan), func(s Step) bool { return s.At > v.At }) // the run has ended then
+	if about := short.about(v.What); tries > 0 && fails(about) {
+		short = about
+	}
+	short = Shrink(short, tries, fails)
 	t.Logf("the story of %d steps, of %d:\n%s", len(short), len(plan), Story{r.Violations[0].What, o, short}.Format())
 }

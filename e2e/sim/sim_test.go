@@ -69,11 +69,10 @@ func TestARunWithFaultsBreaksNoPromise(t *testing.T) {
 			continue
 		}
 		o := Options{Seed: seed, Nodes: number("SIM_NODES", 3), Strict: strict, Dual: seed%3 == 0}
-		r := simulate(t, o, Generate(seed, SizeOf(seed, o.Nodes, number("SIM_STEPS", 500))))
+		plan := Generate(seed, SizeOf(seed, o.Nodes, number("SIM_STEPS", 500)))
+		r := simulate(t, o, plan)
 		t.Logf("strict %v: %d operations, %d events, virtual %s, trace %s\n%v", strict, r.Operations, r.Events, r.Virtual, r.Trace, r.Counts)
-		for _, v := range r.Violations {
-			t.Errorf("VIOLATION %s", v)
-		}
+		tell(t, o, plan, r)
 	}
 }
 

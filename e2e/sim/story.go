@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,6 +76,16 @@ func (s Story) Format() []byte {
 			s.Options.Seed)},
 		{Name: "plan", Data: []byte(s.Plan.String())},
 	}})
+}
+
+// about are the steps at places that words name, and those at none.
+func (p Plan) about(words string) (of Plan) {
+	for _, s := range p {
+		if s.Place == "" || slices.ContainsFunc(strings.Split(s.Place, ","), func(name string) bool { return strings.Contains(words, name) }) {
+			of = append(of, s)
+		}
+	}
+	return of
 }
 
 // Shrink takes steps out of a plan for as long as fails says that what is left fails, for at most so many tries.
