@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/sim/etcd"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // doKill kills the agent, at a point if the step names one, and starts it again after a time.
@@ -134,5 +135,17 @@ func (n *node) doSleep(s Step) error {
 func (n *node) doFlush(Step) error {
 	n.trouble(func(t *troubles) { t.woke = time.Now() })
 	n.host.FlushTable()
+	return nil
+}
+
+// doClock steps the machine's wall clock, to and fro, by up to some hours.
+func (n *node) doClock(s Step) error {
+	n.trouble(func(t *troubles) { t.wall = time.Duration(s.Choice%20001-10000) * time.Second })
+	return nil
+}
+
+// doClone tells the machine that it was cloned, or set back: it cannot know which of the two it is.
+func (n *node) doClone(Step) error {
+	n.host.Tell(netops.Event{Kind: netops.Cloned})
 	return nil
 }

@@ -30,6 +30,7 @@ func init() {
 		Outage: doOutage, Compact: doCompact, Backup: doBackup, Restore: doRestore, Revoke: onNode((*node).doRevoke),
 		BreakDisk: onNode((*node).doBreakDisk), BreakCall: onNode((*node).doBreakCall), News: onNode((*node).doNews),
 		Sleep: onNode((*node).doSleep), Flush: onNode((*node).doFlush),
+		Clock: onNode((*node).doClock), Clone: onNode((*node).doClone),
 		Gateway: doGateway, Release: atPlace((*place).doRelease), Damage: doDamage,
 		AddPool: doAddPool, Drain: doDrain, Retire: doRetire, Range: doRange, Fencing: doFencing, Rights: doRights, Rollback: doRollback,
 		Reserve: atPlace((*place).doReserve), Remove: doRemoveNode, Fix: doFix, Advice: doAdvice, Erase: doErase,
@@ -213,7 +214,9 @@ func (n *node) collect(valid []wire.Attachment) error {
 }
 
 func (n *node) doStatus(Step) error {
+	asked := time.Now()
 	_, err := n.call(patience, redial, &wire.Request{Operation: wire.Status, Network: network, Pool: poolName, Role: wire.Interface})
+	n.cluster.judge.status(n, asked, err)
 	return err
 }
 

@@ -32,7 +32,7 @@ var usual = []weight{
 var dangers = []weight{
 	{Kill, 40}, {Stop, 10}, {Boot, 10}, {Pause, 15}, {Cut, 20}, {CutBack, 15}, {Lossy, 20}, {Slow, 10}, {Fill, 10},
 	{Clear, 6}, {Outage, 8}, {Leader, 5}, {Alarm, 5}, {Defrag, 3}, {Hang, 10}, {Deny, 8}, {DenyPut, 8},
-	{Revoke, 15}, {BreakDisk, 8}, {BreakCall, 15}, {News, 10}, {Sleep, 6},
+	{Revoke, 15}, {BreakDisk, 8}, {BreakCall, 15}, {News, 10}, {Sleep, 6}, {Clock, 6}, {Clone, 4},
 	{Flush, 4}, {Damage, 15}, {Erase, 6}, {Remove, 4}, {Backup, 5}, {Restore, 3},
 	{Compact, 5},
 }

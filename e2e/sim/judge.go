@@ -216,7 +216,9 @@ func (j *judge) keeps(p *place, given []netip.Addr, who string) {
 // was asked first and has ended.
 func (j *judge) refused(c *container, err error) {
 	j.costs(c, err)
-	if _, said := errors.AsType[*wire.Error](err); !said || len(c.fate().addresses) > 0 || c.node.suffers().kernel > 0 || c.node.suffers().started.After(c.fate().asked) {
+	f, suffers := c.fate(), c.node.suffers()
+	_, said := errors.AsType[*wire.Error](err)
+	if !said || len(f.addresses) > 0 || suffers.kernel > 0 || suffers.started.After(f.asked) {
 		return
 	}
 	for _, a := range c.ns.Addresses() {

@@ -59,6 +59,7 @@ type troubles struct {
 	news         bool          // the kernel's news come late, twice or never
 	asleep       time.Duration // how long the machine has slept in all
 	paused       time.Time     // when its agent last went on after a pause
+	wall         time.Duration // what its wall clock is ahead of the others'
 	started      time.Time     // when its present agent did
 	woke         time.Time     // when it last woke, or lost its fence: what it lost meanwhile it isolates a moment later
 }
@@ -93,6 +94,9 @@ type process struct {
 // boottime is the node's time since it booted.
 func (n *node) boottime() time.Duration { return time.Since(n.booted) }
 
+// wall is the node's time of day. What depends on it is for people only.
+func (n *node) wall() time.Time { return time.Now().Add(n.suffers().wall).UTC() }
+
 // start starts the node's agent.
 func (n *node) start() error {
 	n.lives++
@@ -111,7 +115,7 @@ func (n *node) start() error {
 			Name: n.name, Address: n.name, Machine: "machine of " + n.name, Boot: fmt.Sprint("boot", n.boots), Version: "simulated",
 			RunDir: runDir, Log: n.cluster.logger(n.name), Random: source, Disk: n.disk,
 			Clock: clock.Clock{
-				Boot: n.boottime, Asleep: func() time.Duration { return n.suffers().asleep }, Wall: func() time.Time { return time.Now().UTC() },
+				Boot: n.boottime, Asleep: func() time.Duration { return n.suffers().asleep }, Wall: n.wall,
 			},
 			Etcd: kv.Options{Endpoints: []string{nowhere}, Network: n.way.Process(p.etcdSeam)},
 		},

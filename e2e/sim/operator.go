@@ -60,7 +60,8 @@ func doGateway(c *Cluster, s Step) error {
 	return c.change(func(next *config.Config) {
 		p := next.Pools[poolName]
 		to := c.some(s.Choice)
-		p.Gateways = append([]netip.Addr{to}, slices.DeleteFunc(slices.Clone(p.Gateways), func(a netip.Addr) bool { return a.Is4() == to.Is4() })...)
+		others := slices.DeleteFunc(slices.Clone(p.Gateways), func(a netip.Addr) bool { return a.Is4() == to.Is4() })
+		p.Gateways = append(others, to)
 		next.Pools[poolName] = p
 	})
 }

@@ -15,11 +15,13 @@ const (
 )
 
 var disturbs = map[Deed]scope{
-	Kill: oneNode, Stop: oneNode, Boot: oneNode, Pause: oneNode, Cut: oneNode, CutBack: oneNode, Lossy: oneNode, Slow: oneNode, Fill: oneNode,
-	Clear: oneNode, BreakDisk: oneNode, BreakCall: oneNode, News: oneNode, Sleep: oneNode, Flush: oneNode, Revoke: oneNode,
-	Hang: oneNode, Deny: oneNode, DenyPut: oneNode, Freeze: oneNode, Misled: oneNode, Remove: oneNode,
-	Outage: everyNode, Leader: everyNode, Alarm: everyNode, Defrag: everyNode, Compact: everyNode, Restore: everyNode, Damage: everyNode,
-	Erase: everyNode, Fencing: everyNode, Rights: everyNode, Rollback: everyNode, Advice: everyNode, Mangle: everyNode,
+	Kill: oneNode, Stop: oneNode, Boot: oneNode, Pause: oneNode, Cut: oneNode, CutBack: oneNode, Lossy: oneNode, Slow: oneNode,
+	Fill: oneNode, Clear: oneNode, BreakDisk: oneNode, BreakCall: oneNode, News: oneNode, Sleep: oneNode, Flush: oneNode,
+	Clone: oneNode, Revoke: oneNode, Hang: oneNode, Deny: oneNode, DenyPut: oneNode, Freeze: oneNode, Misled: oneNode,
+	Remove: oneNode,
+	Outage: everyNode, Leader: everyNode, Alarm: everyNode, Defrag: everyNode, Compact: everyNode, Restore: everyNode,
+	Damage: everyNode, Erase: everyNode, Fencing: everyNode, Rights: everyNode, Rollback: everyNode, Advice: everyNode,
+	Mangle: everyNode,
 }
 
 // A calm knows since when nothing that the plan does disturbs a node.

@@ -116,6 +116,7 @@ func (c *Cluster) settle() {
 		c.converge(3*time.Minute, "the doctor has repaired what somebody has deleted", func() error { return doFix(c, Step{}) })
 	}
 	c.converge(10*time.Minute, "all agrees", c.agreed)
+	c.converge(refusedFor, "each node gives what is free", c.served)
 	for _, p := range c.ordered() {
 		p.lock()
 		if p.current != nil && !p.current.fate().deleted {

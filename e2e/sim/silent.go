@@ -48,13 +48,15 @@ func (j *judge) entitled(c *container, a netip.Addr) string {
 	case !session.there || time.Since(session.since) < settled || time.Since(o.lost()) < 2*addressLease:
 	case c.place.member != "":
 		h := o.holder(c.place.pool, a)
-		if !h.damaged && h.Holder != nil && h.Holder.Node == c.node.name && h.Holder.Attachment.Container == c.id && time.Since(h.since) >= settled {
+		its := !h.damaged && h.Holder != nil && h.Holder.Node == c.node.name && h.Holder.Attachment.Container == c.id
+		if its && time.Since(h.since) >= settled {
 			return "its member's reservation is attached to it"
 		}
 	default:
 		owner, since := o.owner(a)
 		g := o.assigned(c.place.pool, a)
-		if owner == c.node.name && time.Since(since) >= settled && g.node == c.node.name && g.container == c.id && time.Since(g.since) >= settled {
+		its := owner == c.node.name && g.node == c.node.name && g.container == c.id
+		if its && time.Since(since) >= settled && time.Since(g.since) >= settled {
 			return "its node owns the block, and the address is assigned to it"
 		}
 	}

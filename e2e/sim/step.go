@@ -70,6 +70,8 @@ const (
 	BreakCall Deed = "break-kernel" // the same of the kernel's, before or after its effect
 	News      Deed = "news"         // the kernel's news come late, twice or never
 	Sleep     Deed = "sleep"        // the machine is suspended
+	Clock     Deed = "clock"        // the wall clock is stepped
+	Clone     Deed = "clone"        // the machine is told that it was cloned
 	Flush     Deed = "flush"        // somebody removes the fence's table
 )
 
