@@ -26,7 +26,7 @@ var usual = []weight{
 	{Collect, 20}, {GiveUp, 40}, {Status, 5}, {Strange, 5}, {Set, 20}, {Each, 10}, {DelSet, 15}, {Exclude, 5}, {Include, 5},
 	{MTU, 5}, {Gateway, 10}, {Release, 10}, {AddPool, 4}, {Drain, 2}, {Retire, 2}, {Range, 5}, {Fencing, 2}, {Rights, 2},
 	{Rollback, 3}, {Reserve, 10}, {Fix, 3}, {Advice, 3}, {Repeat, 4}, {Stale, 15}, {Once, 20}, {Version, 5}, {DNS, 3},
-	{Mangle, 3},
+	{Mangle, 8},
 }
 
 var dangers = []weight{
@@ -133,6 +133,9 @@ func faults(seed uint64, z Size, end time.Duration) (plan Plan) {
 			s.At += 2 * session
 		}
 		s.Choice = r.IntN(1 << 20)
+		if s.Do == Clear && s.Choice%2 == 0 { // while no agent runs, who would write it anew
+			plan = append(plan, Step{At: s.At - 1, Do: Kill, Node: s.Node, For: time.Duration(5+s.Choice%1000) * time.Millisecond})
+		}
 		if s.Do == Kill {
 			s.Point, s.Nth = points[r.IntN(len(points))], 1+r.IntN(3)
 		}
@@ -149,13 +152,10 @@ func faults(seed uint64, z Size, end time.Duration) (plan Plan) {
 // company is what befalls the node of a fault besides, when that begins or when it ends.
 func company(r *rand.Rand, s Step) (plan Plan) {
 	others := []Deed{Fill, Kill, Clear, Lossy, News, Damage, Erase, Repeat, Repeat}
-	for i := range 1 + r.IntN(3) {
+	for range 1 + r.IntN(3) {
 		with := Step{At: s.At + time.Duration(r.Int64N(int64(2*session))), Do: others[r.IntN(len(others))], Node: s.Node, Choice: r.IntN(1 << 20)}
 		if r.IntN(2) == 0 {
 			with.At += s.For
-		}
-		if i == 0 && s.Do == Clear { // who has done that may start the agent anew
-			with.Do = Kill
 		}
 		if with.For = time.Duration(r.Int64N(int64(3 * session))); with.Do == Kill {
 			with.For /= 4

@@ -72,7 +72,7 @@ func TestARunWithFaultsBreaksNoPromise(t *testing.T) {
 		plan := Generate(seed, SizeOf(seed, o.Nodes, number("SIM_STEPS", 500)))
 		r := simulate(t, o, plan)
 		t.Logf("strict %v: %d operations, %d events, virtual %s, trace %s\n%v", strict, r.Operations, r.Events, r.Virtual, r.Trace, r.Counts)
-		tell(t, o, plan, r)
+		tell(t, o, plan, r, number("SIM_TRIES", 0))
 	}
 }
 
