@@ -165,6 +165,9 @@ func lifeOn(t *testing.T, d *failing, once bool) (failed bool) {
 			t.Errorf("%s was refused and is held", at)
 		}
 	}
+	if left, err := filepath.Glob(path + ".*"); once && (err != nil || len(left) > 0) {
+		t.Errorf("beside it are %q, %v", left, err)
+	}
 	if d.failed && !once {
 		return true // what was only noted may be missing: the file is behind
 	}

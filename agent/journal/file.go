@@ -71,8 +71,8 @@ func openFile(d disk.Disk, path string, apply func(*record)) (*file, error) {
 }
 
 func decode(line []byte) (*record, bool) {
-	sum, text, ok := bytes.Cut(line, []byte{' '})
-	if !ok || string(sum) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(text)) {
+	sum, text, _ := bytes.Cut(line, []byte{' '})
+	if string(sum) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(text)) {
 		return nil, false
 	}
 	r := new(record)

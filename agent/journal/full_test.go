@@ -210,6 +210,7 @@ func TestOnlyANewLifeWithALaterEpochEndsAnIsolation(t *testing.T) {
 		wantsIsolated bool
 	}{
 		{"a change of the same life", 5, 9, 7, 6, true},
+		{"a change of the same life, which has got a later epoch since", 5, 9, 3, 6, true},
 		{"a new life by a later epoch", 6, 9, 7, 9, false},
 		{"a new life by an earlier epoch", 6, 6, 7, 6, true},
 		{"a new life, of an address that is lost otherwise", 6, 9, Never, 9, true},

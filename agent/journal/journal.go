@@ -35,6 +35,7 @@ func Open(d disk.Disk, path string, mine Header, now func() allocator.Instant) (
 		return j, nil
 	default:
 		j.file.close()
+		j.file = nil
 	}
 	j.state = newState()
 	j.state.header = mine

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -97,20 +98,25 @@ func TestAWriteThatACrashCutShortIsAsIfItNeverWas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := open(t, path)
 	must(t, j.Hold(entry(1, allocator.Stateless)))
-	whole := j.Bytes()
+	before := j.Bytes()
 	must(t, j.Hold(entry(2, allocator.Stateless)))
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	whole, err := os.ReadFile(path)
 	must(t, err)
-	_, err = f.WriteAt(make([]byte, 20), j.Bytes()-20)
-	must(t, err)
-	must(t, f.Close())
-
-	again := open(t, path)
-	if n := len(again.Entries()); n != 1 || again.Bytes() != whole {
-		t.Fatalf("%d entries in %d bytes: want 1 in %d", n, again.Bytes(), whole)
+	for end := before; end < j.Bytes(); end++ {
+		for what, file := range map[string][]byte{
+			"the file ends":  whole[:end],
+			"zeros follow":   append(slices.Clone(whole[:end]), make([]byte, 100)...),
+			"a line follows": append(append(slices.Clone(whole[:end]), "?\n"...), make([]byte, 100)...),
+		} {
+			must(t, os.WriteFile(path, file, 0o600))
+			again := open(t, path)
+			if n := len(again.Entries()); n != 1 || again.Bytes() != before {
+				t.Fatalf("cut after %d bytes, %s: %d entries in %d bytes, want 1 in %d", end, what, n, again.Bytes(), before)
+			}
+			again.Release(Release{Attachment: entry(3, "").Attachment})
+			same(t, again, open(t, path))
+		}
 	}
-	again.Release(Release{Attachment: entry(3, "").Attachment})
-	same(t, again, open(t, path))
 }
 
 func TestDamageInTheMiddleIsRefusedWithWords(t *testing.T) {
@@ -184,7 +190,7 @@ func TestTheMemoryOfReleasesIsBoundedAndStillRefusesAnOlderADD(t *testing.T) {
 func TestAReleaseOfLongAgoIsForgotten(t *testing.T) {
 	j := open(t, filepath.Join(t.TempDir(), "journal"))
 	j.Release(Release{Attachment: entry(1, "").Attachment, Began: 5, At: clock() - remember - 1})
-	j.Release(Release{Attachment: entry(2, "").Attachment, Began: 7, At: clock()})
+	j.Release(Release{Attachment: entry(2, "").Attachment, Began: 7, At: clock() - remember})
 	must(t, j.rewrite())
 	if n := len(j.state.releases); n != 1 {
 		t.Errorf("%d releases are kept: want 1", n)
