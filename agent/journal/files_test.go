@@ -274,7 +274,8 @@ func TestWhatChangesNothingIsNotWritten(t *testing.T) {
 		now.Isolated.Epoch != 6 || len(now.Isolated.Reason) > maxReason || !strings.HasSuffix(now.Isolated.Reason, "ä...") {
 		t.Errorf("a later one is %+v", now.Isolated)
 	}
-	if read := open(t, j.Path()).Get(e.Attachment); read.IsolatedWhy() != j.Get(e.Attachment).IsolatedWhy() || entry(3, "").IsolatedWhy() != "" {
+	if read := open(t, j.Path()).Get(e.Attachment); read.IsolatedWhy() != j.Get(e.Attachment).IsolatedWhy() ||
+		entry(3, "").IsolatedWhy() != "" {
 		t.Errorf("read back it is isolated since %q", read.IsolatedWhy())
 	}
 }

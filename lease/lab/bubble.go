@@ -64,38 +64,41 @@ func (b *Bubble) OnCall(f func(call string)) {
 }
 
 // Throughout cuts the way to etcd before the first call of do, then of a further do before the second one, and so on, until do makes
-// no more calls. Each do is preceded by a preparation. It fails where do succeeds though a call of it had no answer: an error is never
-// an absence. A call that ends a lease is none that counts.
+// no more calls: once for good, and once until a call of another kind. Each do is preceded by a preparation. It fails where do succeeds
+// though a call of it had no answer: an error is never an absence.
 func (b *Bubble) Throughout(what string, prepare func(), do func() error) {
 	b.Helper()
-	for n := 1; ; n++ {
-		prepare()
-		calls, cut := 0, ""
-		b.OnCall(func(call string) {
-			call, before := strings.CutPrefix(call, "before ")
-			if !before || call == "revoke" || cut != "" {
-				return
-			}
-			if calls++; calls == n {
-				cut = call
-				b.Way.Set(etcd.Condition{Cut: true})
-			}
-		})
-		err := do()
-		b.OnCall(nil)
-		b.Way.Set(etcd.Condition{})
-		b.Way.Wait()
-		switch {
-		case cut == "" && err != nil:
-			b.Errorf("%s: fails with all its answers: %v", what, err)
-			return
-		case cut == "" && n == 1:
-			b.Errorf("%s: makes no call", what)
-			return
-		case cut == "":
-			return
-		case !kv.Unavailable(err):
-			b.Errorf("%s: had no answer from its call number %d (%s) on, and ended with %v", what, n, cut, err)
-		}
+	for n := 1; b.without(what, n, true, prepare, do); n++ {
+		b.without(what, n, false, prepare, do)
 	}
+}
+
+// without has the nth call of do, and all later ones or all of its kind, without an answer. It reports whether there was such a call.
+func (b *Bubble) without(what string, n int, forGood bool, prepare func(), do func() error) (cut bool) {
+	b.Helper()
+	prepare()
+	calls, kind := 0, ""
+	b.OnCall(func(call string) {
+		call, before := strings.CutPrefix(call, "before ")
+		if !before || call == "revoke" || call == "status" { // nobody waits for these
+			return
+		}
+		if calls++; calls == n {
+			kind = call
+		}
+		b.Way.Set(etcd.Condition{Cut: kind != "" && (forGood || call == kind)})
+	})
+	err := do()
+	b.OnCall(nil)
+	b.Way.Set(etcd.Condition{})
+	b.Way.Wait()
+	switch {
+	case kind == "" && err != nil:
+		b.Errorf("%s: fails with all its answers: %v", what, err)
+	case kind == "" && n == 1:
+		b.Errorf("%s: makes no call", what)
+	case kind != "" && !kv.Unavailable(err):
+		b.Errorf("%s: had no answer from its call number %d (%s) on, for good: %t, and ended with %v", what, n, kind, forGood, err)
+	}
+	return kind != ""
 }

@@ -106,9 +106,6 @@ func (d *deletions) reset() {
 // erased reports whether etcd's history has the node's key as it was written at a generation, though it is missing now: then
 // somebody has deleted it, and etcd has not gone back.
 func (s *Store) erased(ctx context.Context, node string, generation int64) (bool, error) {
-	if s.deleted.is(node, generation) {
-		return true, nil
-	}
 	client, err := s.kv.Etcd(ctx)
 	if err != nil {
 		return false, err

@@ -139,7 +139,7 @@ func TestARecordOfTheClusterThatIsGoneIsWrittenAgain(t *testing.T) {
 	t.Run("and was never right", func(t *testing.T) {
 		lab.InBubble(t, func(b *lab.Bubble) {
 			b.Put(b.Store().KV.Keys.Cluster(), "{")
-			if met := meets(b, session.Past{}); !met.Recovering {
+			if met := meets(b, session.Past{}); !met.Recovering || met.Incarnation != 1 {
 				t.Errorf("it met %+v: whose the state is, is not known", met)
 			}
 		})
@@ -277,6 +277,10 @@ func TestAJournalOfAnotherClusterIsRefusedInWords(t *testing.T) {
 	lab.InBubble(t, func(b *lab.Bubble) {
 		at := meets(b, session.Past{})
 		_, err := b.Store().Sessions.Handshake(b.Context(), "n1", "machine of n1", session.Past{Cluster: "beef", Generation: 7})
+		nowhere := &session.NodeTakenError{Node: "n1", Machine: "m"}
+		if !strings.Contains(nowhere.Error(), "belongs to machine m: choose") {
+			t.Errorf("without an address it is said %q", nowhere)
+		}
 		if err == nil || !strings.Contains(err.Error(), "cluster beef") || !strings.Contains(err.Error(), "cluster "+at.Cluster) {
 			t.Errorf("the error is %v", err)
 		}
