@@ -99,12 +99,12 @@ func TestWhatCameToAnEndWhileNobodyWasHeardIsNotKnownAnyMore(t *testing.T) {
 		b.Reserve(x, lab.Asking(c, "both", lab.Identity("db", 0), "c1"))
 		time.Sleep(time.Second)
 		b.Way.Set(etcd.Condition{Cut: true})
+		b.Check(b.Server.Restart(time.Second)) // which ends each watch
 		b.Delete(s.KV.Keys.Under(kv.KindReservation))
 		b.Delete(s.KV.Keys.Under(kv.KindIdentity))
 		b.Delete(s.KV.Keys.Under(kv.KindBlock))
 		_, err := b.Raw().Compact(b.Context(), b.Put("/elsewhere", ""), clientv3.WithCompactPhysical())
 		b.Check(err)
-		b.Check(b.Server.Restart(time.Second)) // which ends each watch
 		b.Way.Set(etcd.Condition{})
 		time.Sleep(time.Minute)
 		if known := s.Reservations.Cached(lab.Identity("db", 0)); len(known) != 0 {
