@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,10 +86,10 @@ func brief() record.Node {
 }
 
 // proofs are a prover that counts.
-type proofs struct{ n int }
+type proofs struct{ n atomic.Int64 }
 
 func (p *proofs) Arm() error           { return nil }
-func (p *proofs) Proven(time.Duration) { p.n++ }
+func (p *proofs) Proven(time.Duration) { p.n.Add(1) }
 
 func TestAMemberThatHangsCostsNoSessionAndAllOfThemDo(t *testing.T) {
 	inBubble(t, 3, func(b *bubble) {
@@ -105,10 +106,10 @@ func TestAMemberThatHangsCostsNoSessionAndAllOfThemDo(t *testing.T) {
 		go func() { ended <- x.Keep(ctx, proofs) }()
 		time.Sleep(10 * time.Second)
 		goOn := b.wires[1].hang()
-		before := proofs.n
+		before := proofs.n.Load()
 		time.Sleep(2 * time.Minute)
-		if len(ended) > 0 || proofs.n == before {
-			b.Errorf("one of three members hangs: %d proofs in two minutes", proofs.n-before)
+		if now := proofs.n.Load(); len(ended) > 0 || now == before {
+			b.Errorf("one of three members hangs: %d proofs in two minutes", now-before)
 		}
 		if _, version := b.stored(c.Keys.Session("n1")); version != 1 {
 			b.Error("one of three members hangs, and the session has ended")
@@ -162,6 +163,7 @@ func TestWhoFollowsGetsAllThoughConnectionsBreak(t *testing.T) {
 		lose()
 		put("n3")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []string{"n1", "n2", "n3"}; !slices.Equal(known, want) || full != 1 {
 			b.Errorf("it has heard of %q, with %d full reads: want %q by the watch", known, full, want)
 		}
@@ -175,6 +177,7 @@ func TestWhoFollowsGetsAllThoughConnectionsBreak(t *testing.T) {
 		synctest.Wait()
 		lose()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []string{"n1", "n2", "n3", "n4", "n5"}; !slices.Equal(known, want) {
 			b.Errorf("after a compaction it has heard of %q: want %q", known, want)
 		}

@@ -89,6 +89,10 @@ func ask[T any](ctx context.Context, p *connection, kind string, f func(context.
 	p.way.under.Add(1)
 	defer p.way.under.Done()
 	p.seam("before " + kind)
+	if err := ctx.Err(); err != nil { // nothing is sent for who has given up before
+		var none T
+		return none, err
+	}
 	type answer struct {
 		value T
 		err   error

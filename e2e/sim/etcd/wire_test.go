@@ -23,13 +23,14 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
-// A wire is a way to an etcd over gRPC, in memory: as to one member. It is a kv.Network with others beside it.
+// A wire is a way to an etcd over gRPC: as to one member.
 type wire struct {
-	listener *bufconn.Listener
+	under func(ctx context.Context) (net.Conn, error)
 
 	mu     sync.Mutex
 	conns  []*conn
 	breaks bool          // the next write gets half of what it has through, and breaks the connection
+	cut    bool          // what is written is lost
 	stuck  chan struct{} // not nil: requests do not arrive until it is closed
 	held   chan struct{} // not nil: answers do not come back until it is closed
 }
@@ -43,11 +44,14 @@ type conn struct {
 func (c *conn) Write(b []byte) (int, error) {
 	w := c.wire
 	w.mu.Lock()
-	stuck, breaks := w.stuck, w.breaks
+	stuck, breaks, cut := w.stuck, w.breaks, w.cut
 	w.breaks = false
 	w.mu.Unlock()
 	if stuck != nil {
 		<-stuck
+	}
+	if cut {
+		return len(b), nil
 	}
 	if breaks {
 		n, _ := c.Conn.Write(b[:len(b)/2])
@@ -99,13 +103,31 @@ func (w *wire) hold() (end func()) {
 	return sync.OnceFunc(func() {
 		w.mu.Lock()
 		w.held = nil
-		for _, c := range w.conns {
-			c.Close()
-		}
-		w.conns = nil
+		w.drop()
 		w.mu.Unlock()
 		close(held)
 	})
+}
+
+// lose loses requests until the end that it returns is called, which breaks every connection.
+func (w *wire) lose() (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = true
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.cut = false
+		w.drop()
+	}
+}
+
+// drop breaks every connection.
+func (w *wire) drop() {
+	for _, c := range w.conns {
+		c.Close()
+	}
+	w.conns = nil
 }
 
 // wires are the ways to an etcd's members.
@@ -133,7 +155,7 @@ func (all wires) Connect(string) (kv.Etcd, error) {
 }
 
 func (w *wire) dial(ctx context.Context) (net.Conn, error) {
-	under, err := w.listener.DialContext(ctx)
+	under, err := w.under(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +199,11 @@ func inBubble(t *testing.T, members int, test func(b *bubble)) {
 		defer server.Stop()
 		b := &bubble{t, server, nil}
 		for range members {
-			w := &wire{listener: bufconn.Listen(1 << 20)}
+			listener := bufconn.Listen(1 << 20)
+			w := &wire{under: listener.DialContext}
 			b.wires = append(b.wires, w)
 			g := v3rpc.Server(server.etcd, nil, nil, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: kv.CallTime}))
-			go func() { _ = g.Serve(w.listener) }()
+			go func() { _ = g.Serve(listener) }()
 			defer g.Stop()
 		}
 		test(b)
