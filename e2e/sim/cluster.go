@@ -66,6 +66,7 @@ type Cluster struct {
 	began    time.Time
 	backup   string
 	byHand   atomic.Bool // somebody has deleted what no agent looks for: the doctor does
+	unknown  atomic.Bool // somebody has deleted what the configuration is known by
 	watches  sync.WaitGroup
 	work     sync.WaitGroup // steps under way
 

@@ -35,6 +35,7 @@ type observer struct {
 	lastLost time.Time          // when etcd was last restored
 	holders  map[string]holding // by the reservation's key
 	owned    owned
+	certain  time.Time                           // since when etcd's state is accepted as the present one; zero: it is not
 	strict   map[string]bool                     // nodes whose records say that their kernels fence
 	gateways map[string]map[netip.Addr]time.Time // that are, by the key of their pool, or were, and since when
 	removed  map[string]bool                     // nodes that were at some time
@@ -148,6 +149,12 @@ func (o *observer) see(e *clientv3.Event, replayed bool) {
 			o.removed[node] = o.removed[node] || n.Removed != nil
 		}
 	}
+	if string(e.Kv.Key) == keys.Cluster() {
+		o.certain = time.Time{}
+		if r, err := record.ClusterCodec.Read(keys, e.Kv); err == nil && r.ID != "" && !replayed && e.Type == clientv3.EventTypePut {
+			o.certain = time.Now()
+		}
+	}
 	o.seeGateways(e)
 	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Status("")); found {
 		if delete(o.silent, node); e.Type == clientv3.EventTypeDelete {
@@ -244,6 +251,13 @@ func (o *observer) statusless(node string) (since time.Time, missing bool) {
 	defer o.mu.Unlock()
 	since, missing = o.silent[node]
 	return since, missing
+}
+
+// settledSince reports whether etcd's state has been accepted as the present one for a time: none recovers from a restore.
+func (o *observer) settledSince(d time.Duration) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.certain.IsZero() && time.Since(o.certain) >= d
 }
 
 // lost is when etcd last lost what was written since a backup.

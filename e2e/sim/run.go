@@ -13,6 +13,7 @@ import (
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/admin"
+	"github.com/berth-ipam/berth/lease/config"
 )
 
 // A Result is what came of a run.
@@ -103,6 +104,9 @@ func (c *Cluster) settle() {
 			_ = n.again(nil)
 		}
 	}
+	if c.unknown.Load() {
+		c.converge(10*time.Minute, "the configuration is known", c.configured)
+	}
 	c.converge(10*time.Minute, "the agents are ready", c.ready)
 	for _, p := range c.ordered() {
 		p.lock()
@@ -116,6 +120,7 @@ func (c *Cluster) settle() {
 		c.converge(3*time.Minute, "the doctor has repaired what somebody has deleted", func() error { return doFix(c, Step{}) })
 	}
 	c.converge(10*time.Minute, "all agrees", c.agreed)
+	c.converge(2*time.Hour, "etcd's state is accepted", c.accepted) // it takes the longest right, of settings that are lost an hour
 	c.converge(refusedFor, "each node gives what is free", c.served)
 	for _, p := range c.ordered() {
 		p.lock()
@@ -139,6 +144,31 @@ func (c *Cluster) converge(within time.Duration, what string, check func() error
 			c.violate(Violation{Rule: "converging", What: fmt.Sprintf("not so after %s: %s: %v", within, what, err)})
 		}
 	}
+}
+
+// configured has the operator apply the configuration again, where nothing tells any more what it was.
+func (c *Cluster) configured() error {
+	return c.operate(func(ctx context.Context, o *lease.Operator) error {
+		base, err := o.Config.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if _, there := base.Pools[poolName]; there && !base.Unsettled {
+			return nil
+		}
+		next := base.Clone()
+		configure(next, c.options)
+		_, err = o.Editor.Apply(ctx, base, next, config.Note{Who: "operator"})
+		return err
+	})
+}
+
+// accepted reports whether some node waits for others to assert what they hold, as after a restore.
+func (c *Cluster) accepted() error {
+	if !c.observer.settledSince(0) {
+		return errors.New("etcd recovers")
+	}
+	return nil
 }
 
 // ready reports which agent allocates nothing yet.

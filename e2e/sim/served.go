@@ -88,7 +88,7 @@ func (j *judge) status(n *node, asked time.Time, err error) {
 	case err == nil && !session.there && !session.since.IsZero() && away > addressLease+time.Second:
 		j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("STATUS of %s is good, and it has had no session for %s", n.name, away)})
 	case refused && session.there && away > settled && j.cluster.calm.quiet(n.name, took+settled) &&
-		time.Since(j.cluster.observer.lost()) > 2*addressLease:
+		j.cluster.observer.settledSince(took+settled) && !j.cluster.unknown.Load():
 		j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("STATUS of %s, which nothing disturbs, says %d: %v", n.name,
 			refusal.Code, err)})
 	}

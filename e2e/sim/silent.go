@@ -45,7 +45,7 @@ func (j *judge) entitled(c *container, a netip.Addr) string {
 	session := o.session(c.node.name)
 	switch {
 	case !c.running() || time.Since(f.answered) < settled || !c.node.alive() || !j.cluster.calm.quiet(c.node.name, settled):
-	case !session.there || time.Since(session.since) < settled || time.Since(o.lost()) < 2*addressLease:
+	case !session.there || time.Since(session.since) < settled || !o.settledSince(settled):
 	case c.place.member != "":
 		h := o.holder(c.place.pool, a)
 		its := !h.damaged && h.Holder != nil && h.Holder.Node == c.node.name && h.Holder.Attachment.Container == c.id

@@ -133,5 +133,11 @@ func doErase(c *Cluster, s Step) error {
 	if err != nil {
 		return err
 	}
+	switch kind := perishable[s.Choice%len(perishable)]; {
+	case kind == kv.KindAssignment:
+		c.byHand.Store(true)
+	case strings.HasPrefix(string(kind), "config/"):
+		c.unknown.Store(true)
+	}
 	return c.tamper(clientv3.OpDelete(key))
 }

@@ -74,7 +74,7 @@ func (c *Checker) session(name string, t Transaction) model.Change {
 		change.From = model.Present
 	}
 	switch {
-	case is.alive() && was.record.Machine != is.record.Machine && was.generation > 0 && !was.removed():
+	case is.alive() && was.record.Machine != "" && was.record.Machine != is.record.Machine && !was.removed():
 		change.To = usurped
 	case is.alive():
 		change.To = model.Present
