@@ -1,8 +1,12 @@
 package fence
 
 import (
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 )
 
 // What the kernel does not carry out, or does not tell, is neither done nor nothing.
@@ -108,5 +112,53 @@ func TestPortsAreInTheirClassesThroughEachChangeOfMode(t *testing.T) {
 		expectClasses(t, k, want)
 		must(t, k.TryFence())
 		expectFenced(t, k, on)
+	}
+}
+
+func TestATimeThatTheKernelCannotCountIsNotArmed(t *testing.T) {
+	k, _ := newHost(t)
+	must(t, k.SetFence(true, nil))
+	for d, ok := range map[time.Duration]bool{-time.Hour: false, 0: false, time.Millisecond - 1: false, time.Millisecond: true, time.Hour: true} {
+		if err := k.Arm(only("stateful", d)); (err == nil) != ok {
+			t.Errorf("armed for %s: %v", d, err)
+		}
+		if err := k.Open(); (err == nil) != ok {
+			t.Errorf("opened for %s: %v", d, err)
+		}
+	}
+}
+
+func TestOnlyMessagesAboutItsTablesConcernTheFence(t *testing.T) {
+	message := func(family byte, attributes ...[]byte) []byte {
+		return append([]byte{family, 0, 0, 0}, slices.Concat(attributes...)...)
+	}
+	attribute := func(kind byte, text string) []byte {
+		all := append([]byte{byte(4 + len(text) + 1), 0, kind, 0}, text+"\x00"...)
+		for len(all)%4 != 0 {
+			all = append(all, 0)
+		}
+		return all
+	}
+	table := attribute(unix.NFTA_TABLE_NAME, filterTable.Name)
+	bridge, v4, v6 := byte(nftables.TableFamilyBridge), byte(nftables.TableFamilyIPv4), byte(nftables.TableFamilyIPv6)
+	masquerade := attribute(unix.NFTA_TABLE_NAME, MasqueradeTable)
+	for what, c := range map[string]struct {
+		body []byte
+		want Change
+	}{
+		"its table":                  {message(bridge, table), FilterChanged},
+		"after another attribute":    {message(bridge, attribute(9, filterTable.Name), table), FilterChanged},
+		"another attribute alone":    {message(bridge, attribute(9, filterTable.Name)), 0},
+		"its name in another family": {message(v4, attribute(unix.NFTA_TABLE_NAME, filterTable.Name+"x"), table), 0},
+		"masquerading of IPv4":       {message(v4, masquerade), MasqueradeChanged},
+		"masquerading of IPv6":       {message(v6, masquerade), MasqueradeChanged},
+		"masquerading of a bridge":   {message(bridge, attribute(unix.NFTA_TABLE_NAME, MasqueradeTable+"x")), 0},
+		"no attribute":               {message(bridge), 0},
+		"a part of the header":       {[]byte{bridge, 0, 0}, 0},
+		"nothing":                    {nil, 0},
+	} {
+		if got := concerns(c.body); got != c.want {
+			t.Errorf("%s: %v, want %v", what, got, c.want)
+		}
 	}
 }

@@ -20,6 +20,8 @@ func TestAKernelThatDoesNotRenewTimersIsReportedInWords(t *testing.T) {
 		{Timeout: time.Minute, Expires: 59 * time.Second},               // an add changed nothing
 		{Timeout: time.Hour, Expires: 59 * time.Second},                 // half of it
 		{Timeout: time.Hour, Expires: 0},                                // none
+		{Timeout: time.Hour, Expires: time.Minute},                      // no more than before
+		{Timeout: time.Minute, Expires: time.Hour},                      // the former one
 		{Timeout: time.Hour, Expires: time.Hour + 500*time.Millisecond}, // too long
 	} {
 		if err := renewed(e, time.Minute, time.Hour); !mentions(err, "renewed") {
