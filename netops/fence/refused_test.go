@@ -118,7 +118,9 @@ func TestPortsAreInTheirClassesThroughEachChangeOfMode(t *testing.T) {
 func TestATimeThatTheKernelCannotCountIsNotArmed(t *testing.T) {
 	k, _ := newHost(t)
 	must(t, k.SetFence(true, nil))
-	for d, ok := range map[time.Duration]bool{-time.Hour: false, 0: false, time.Millisecond - 1: false, time.Millisecond: true, time.Hour: true} {
+	for d, ok := range map[time.Duration]bool{
+		-time.Hour: false, 0: false, time.Millisecond - 1: false, time.Millisecond: true, time.Hour: true,
+	} {
 		if err := k.Arm(only("stateful", d)); (err == nil) != ok {
 			t.Errorf("armed for %s: %v", d, err)
 		}
