@@ -119,7 +119,9 @@ func own(c *container, name, was string) bool {
 		return json.Unmarshal([]byte(was), &r) != nil || r.Identity == c.place.identity()
 	case kv.KindBlock:
 		return c.place.member != "" // its reservation may lie in it
-	case kv.KindNode, kv.KindStatus:
+	case kv.KindNode: // nothing is taken from a node whose record cannot be read
+		return key.Node == c.node.name || c.place.member != "" && c.place.heldBy() == key.Node
+	case kv.KindStatus:
 		return key.Node == c.node.name
 	case kv.KindPool:
 		return key.Pool == c.place.pool
@@ -135,4 +137,14 @@ func (j *judge) shown(n *node) {
 	if missing && ok && time.Since(since) > 3*settled {
 		j.cluster.violate(Violation{Rule: "status", What: fmt.Sprintf("%s has no status for %s", n.name, time.Since(since))})
 	}
+}
+
+// heldBy is the node that etcd says has the member's addresses.
+func (p *place) heldBy() string {
+	for _, a := range p.kept {
+		if h := p.cluster.observer.holder(p.pool, a); h.Holder != nil {
+			return h.Holder.Node
+		}
+	}
+	return ""
 }

@@ -7,14 +7,13 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 )
 
 // refusedFor bounds for how long ADDs may be refused while an address is free and nothing in the plan disturbs anybody: an address that
 // an absent node, or one of a restored etcd, may have waits for the longest right and a tenth, twice at most: who takes it may be the next.
-var refusedFor = 2 * ipam.WaitOut(addressLease)
+const refusedFor = 2 * (addressLease + addressLease/10)
 
 // served reports a node that does not give a new container an address though one is free.
 func (c *Cluster) served() error {
