@@ -38,7 +38,11 @@ func (j *judge) rightly(c *container, given []netip.Addr) {
 	if c.place.member != "" {
 		right = longestSession
 	}
-	if away := time.Since(session.since); !session.there && !session.since.IsZero() && away > right+time.Second {
+	away := time.Since(session.since)
+	if f.each {
+		away -= time.Since(f.asked)
+	}
+	if !session.there && !session.since.IsZero() && away > right+time.Second {
 		j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %v, by a node without a session for %s", c,
 			given, away)})
 	}

@@ -43,6 +43,7 @@ type container struct {
 type fate struct {
 	addresses []netip.Addr // as ADD has answered; none: it has not
 	asked     time.Time    // the last ADD
+	each      bool         // it was one of a set each of which was done by itself: some of them long before the answer
 	answered  time.Time
 	dns       *wire.DNS // as ADD has answered; nil: the last one has not
 	missed    bool      // the judge did not find one of its addresses

@@ -65,6 +65,7 @@ func insertTogether(c *Cluster, places []*place, s Step, each bool) error {
 		}
 		p.current = k
 		set = append(set, k)
+		k.becomes(func(f *fate) { f.each = each })
 		sent := k.request
 		sent.NetnsFile = len(set)
 		r.Containers = append(r.Containers, sent)
