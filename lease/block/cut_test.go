@@ -1,6 +1,7 @@
 package block_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // A scene is a block of n1's, one of n9's, which is gone, and a demand of n2's.
@@ -170,6 +172,33 @@ func TestWhoIsAlwaysForestalledAtABlockGivesUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestInARecoveryNothingIsGivenAndWhatIsHeldIsAsserted(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		sc.Void(sc.s)
+		sc.x = sc.lasting("n1")
+		for _, what := range []string{"claim", "transfer", "take", "claim machine"} {
+			if err := sc.each()[what](); !errors.Is(err, session.ErrRecovering) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		sc.Delete(sc.s.KV.Keys.Block("default", sc.theirs.Prefix))
+		for _, what := range []string{"assert", "resolve", "release"} {
+			if err := sc.each()[what](); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			sc.mine.Revision = blockRevision(sc, sc.mine.Prefix)
+		}
+	})
+}
+
+// blockRevision is the mod revision of a block's record.
+func blockRevision(sc *scene, at netip.Prefix) int64 {
+	sc.Helper()
+	got, err := sc.Raw().Get(sc.Context(), sc.s.KV.Keys.Block("default", at))
+	sc.Check(err)
+	return kv.RevisionOf(got.Kvs)
 }
 
 func TestABlockThatHasChangedIsNamed(t *testing.T) {
