@@ -223,7 +223,7 @@ var rules = map[string]rule{
 	"e2e/demo":        {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/faults": {ours: []string{"internal/dump", "e2e/faults/check", "e2e/faults/watch", "e2e/lab", "internal/sandbox"},
 		others: anything},
-	"e2e/faults/broken": {},
+	"e2e/faults/broken": {others: []string{"golang.org/x/tools/txtar"}},
 	"e2e/faults/run":    {ours: []string{"e2e/faults", "e2e/faults/broken", "e2e/lab"}, others: anything},
 	"e2e/faults/check":  {others: []string{"github.com/anishathalye/porcupine"}},
 	"e2e/faults/watch":  {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
