@@ -19,9 +19,7 @@ var disturbs = map[Deed]scope{
 	Fill: oneNode, Clear: oneNode, BreakDisk: oneNode, BreakCall: oneNode, News: oneNode, Sleep: oneNode, Flush: oneNode,
 	Clone: oneNode, Revoke: oneNode, Hang: oneNode, Deny: oneNode, DenyPut: oneNode, Freeze: oneNode, Misled: oneNode,
 	Remove: oneNode,
-	Outage: everyNode, Leader: everyNode, Alarm: everyNode, Defrag: everyNode, Compact: everyNode, Restore: everyNode,
-	Damage: everyNode, Erase: everyNode, Fencing: everyNode, Rights: everyNode, Rollback: everyNode, Advice: everyNode,
-	Mangle: everyNode,
+	Outage: everyNode, Alarm: everyNode, Restore: everyNode, Damage: everyNode, Erase: everyNode, Advice: everyNode, Mangle: everyNode,
 }
 
 // A calm knows since when nothing that the plan does disturbs a node.
