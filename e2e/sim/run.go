@@ -216,7 +216,8 @@ func (c *Cluster) agreed() error {
 		}
 		for _, a := range k.fate().addresses {
 			switch {
-			case held[a.String()] == want:
+			// An isolated one of two families keeps its node from clearing what a restored etcd says of the address that it has not lost.
+			case held[a.String()] == want, isolated && strings.HasPrefix(held[a.String()], k.node.name+" "):
 				delete(held, a.String())
 			case !isolated:
 				return fmt.Errorf("%s is %s's, and etcd says %q", a, want, held[a.String()])
