@@ -9,7 +9,7 @@ import (
 
 // doKill kills the agent, at a point if the step names one, and starts it again after a time.
 func (n *node) doKill(s Step) error {
-	p := n.agent
+	p := n.agent.Load()
 	if !n.alive() {
 		return errSkipped
 	}
@@ -33,7 +33,7 @@ func (n *node) doKill(s Step) error {
 func (n *node) again(p *process) error {
 	n.turn <- struct{}{}
 	defer func() { <-n.turn }()
-	for n.agent == p && n.cluster.going() {
+	for n.agent.Load() == p && n.cluster.going() {
 		err := n.start()
 		if err == nil {
 			return nil
@@ -45,7 +45,7 @@ func (n *node) again(p *process) error {
 }
 
 func (n *node) doStop(s Step) error {
-	p := n.agent
+	p := n.agent.Load()
 	if !n.alive() {
 		return errSkipped
 	}
@@ -65,7 +65,7 @@ func (n *node) doBoot(s Step) error {
 }
 
 func (n *node) doPause(s Step) error {
-	p := n.agent
+	p := n.agent.Load()
 	if !n.alive() {
 		return errSkipped
 	}
@@ -120,7 +120,7 @@ func (n *node) doNews(s Step) error {
 
 // doSleep suspends the machine: its processes and the timers of its kernel stand still, and its clocks go on.
 func (n *node) doSleep(s Step) error {
-	p := n.agent
+	p := n.agent.Load()
 	if !n.alive() {
 		return errSkipped
 	}

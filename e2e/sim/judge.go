@@ -240,7 +240,7 @@ func (j *judge) isolated(c *container) bool {
 			return false
 		}
 	}
-	p := c.node.agent
+	p := c.node.agent.Load()
 	at := allocator.Attachment{Network: network, Container: c.id, Interface: iface}
 	return p != nil && p.agent.Journal.Isolation(at) != nil
 }

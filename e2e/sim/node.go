@@ -40,8 +40,8 @@ type node struct {
 	turn   chan struct{} // full: somebody starts or boots it
 	boots  int
 	booted time.Time
-	lives  int      // processes that there were
-	agent  *process // nil: none runs
+	lives  int                     // processes that there were
+	agent  atomic.Pointer[process] // nil: none runs
 }
 
 func newNode(c *Cluster, name string) *node {
@@ -126,7 +126,8 @@ func (n *node) start() error {
 		return fmt.Errorf("the agent of %s does not start: %w", n.name, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p.agent, p.end, n.agent = a, cancel, p
+	p.agent, p.end = a, cancel
+	n.agent.Store(p)
 	go func() {
 		defer close(p.ended)
 		defer a.Close()
@@ -219,10 +220,10 @@ func (p *process) setTrap(point string, nth int) {
 
 // kill kills the node's agent, if one runs, and waits until nothing of it is left.
 func (n *node) kill() {
-	if p := n.agent; p != nil {
+	if p := n.agent.Load(); p != nil {
 		p.die()
 		<-p.ended
-		n.agent = nil
+		n.agent.Store(nil)
 	}
 }
 
@@ -237,11 +238,12 @@ func (n *node) boot() {
 
 // alive reports whether an agent runs.
 func (n *node) alive() bool {
-	if n.agent == nil || n.agent.dead.Load() {
+	p := n.agent.Load()
+	if p == nil || p.dead.Load() {
 		return false
 	}
 	select {
-	case <-n.agent.ended:
+	case <-p.ended:
 		return false
 	default:
 		return true

@@ -8,7 +8,7 @@ import (
 // TestASilenceWithoutACauseIsNoticed cuts a port as an agent does, behind the back of the one that runs.
 func TestASilenceWithoutACauseIsNoticed(t *testing.T) {
 	deeds["cut-port"] = atPlace(func(p *place, _ Step) error {
-		return p.current.node.agent.agent.Kernel().Leave(p.current.ns.Port(iface))
+		return p.current.node.agent.Load().agent.Kernel().Leave(p.current.ns.Port(iface))
 	})
 	defer delete(deeds, "cut-port")
 	plan, err := ParsePlan(`

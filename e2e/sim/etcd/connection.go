@@ -149,7 +149,7 @@ func (p *connection) Watch(ctx context.Context, key string, o ...clientv3.OpOpti
 		w, kind := p.way, "watch "+key
 		c, _ := w.Condition()
 		w.sleep(kind, c)
-		client, ended := w.Server.Client(), w.Server.ended
+		client, ended := w.Server.Client(), w.Server.end()
 		if client == nil || c.Cut || c.Deny || c.Hang || c.Frozen > 0 {
 			p.idle(ctx)
 			return

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 	_ "unsafe" // for go:linkname
 
@@ -35,10 +36,12 @@ var valCtxCh chan struct{}
 
 func init() { valCtxCh = nil }
 
-// A Server is an etcd of one member. It is driven by one goroutine.
+// A Server is an etcd of one member. It is driven by one goroutine; any may ask for its client.
 type Server struct {
-	dir    string // its data is below
-	life   int    // how many clusters there were
+	dir  string // its data is below
+	life int    // how many clusters there were
+
+	mu     sync.Mutex
 	etcd   *etcdserver.EtcdServer
 	client *clientv3.Client // nil: it does not run
 	ended  chan struct{}    // closed when the server ends
@@ -59,13 +62,13 @@ func (s *Server) token() string { return fmt.Sprint("cluster", s.life) }
 
 func (s *Server) data() string { return filepath.Join(s.dir, s.token()) }
 
-func (s *Server) start(fresh bool) (err error) {
+func (s *Server) start(fresh bool) error {
 	u, err := url.Parse(peer)
 	if err != nil {
 		return err
 	}
 	urls := types.URLs{*u}
-	s.etcd, err = etcdserver.NewServer(config.ServerConfig{
+	server, err := etcdserver.NewServer(config.ServerConfig{
 		Name: member, ClientURLs: urls, PeerURLs: urls, DataDir: s.data(), SnapshotCount: 10000, SnapshotCatchUpEntries: 5000,
 		MaxSnapFiles: 2, MaxWALFiles: 2, InitialPeerURLsMap: types.URLsMap{member: urls}, InitialClusterToken: s.token(), NewCluster: fresh,
 		TickMs: 500, ElectionTicks: 10, InitialElectionTickAdvance: true, BackendFreelistType: bolt.FreelistMapType,
@@ -78,26 +81,47 @@ func (s *Server) start(fresh bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("etcd in a bubble: %w", err)
 	}
-	s.etcd.Start()
-	<-s.etcd.ReadyNotify()
-	s.client = v3client.New(s.etcd)
-	s.ended = make(chan struct{})
+	server.Start()
+	<-server.ReadyNotify()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.etcd, s.client, s.ended = server, v3client.New(server), make(chan struct{})
 	return nil
 }
 
 // Client is a client of its own, without delay or fault; nil while etcd does not run.
-func (s *Server) Client() *clientv3.Client { return s.client }
+func (s *Server) Client() *clientv3.Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client
+}
+
+// running is the server that runs, or ran last.
+func (s *Server) running() *etcdserver.EtcdServer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.etcd
+}
+
+// end is closed when the server that runs ends.
+func (s *Server) end() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
 
 // Stop ends the server. What it has acknowledged is kept.
 func (s *Server) Stop() {
-	if s.client == nil {
+	s.mu.Lock()
+	former, server, ended := s.client, s.etcd, s.ended
+	s.client = nil
+	s.mu.Unlock()
+	if former == nil {
 		return
 	}
-	former := s.client
-	s.client = nil
-	close(s.ended)
+	close(ended)
 	former.Close()
-	s.etcd.HardStop()
+	server.HardStop()
 }
 
 // Restart ends the server, and starts it after an outage: as a new leader it extends all leases.
@@ -109,16 +133,16 @@ func (s *Server) Restart(outage time.Duration) error {
 
 // SetAlarm has etcd refuse to grow, as it does whose quota is used up, or ends that.
 func (s *Server) SetAlarm(on bool) error {
-	request := &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: uint64(s.etcd.MemberID())}
+	request := &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: uint64(s.running().MemberID())}
 	if on {
 		request.Action = pb.AlarmRequest_ACTIVATE
 	}
-	_, err := s.etcd.Alarm(context.Background(), request)
+	_, err := s.running().Alarm(context.Background(), request)
 	return err
 }
 
 // Defragment writes the data anew, without its gaps.
-func (s *Server) Defragment() error { return s.etcd.Backend().Defrag() }
+func (s *Server) Defragment() error { return s.running().Backend().Defrag() }
 
 // Snapshot keeps a copy of the data, for Restore.
 func (s *Server) Snapshot() (path string, err error) {
@@ -128,7 +152,7 @@ func (s *Server) Snapshot() (path string, err error) {
 		return "", err
 	}
 	defer f.Close()
-	from := s.etcd.Backend().Snapshot()
+	from := s.running().Backend().Snapshot()
 	defer from.Close()
 	_, err = from.WriteTo(f)
 	return path, err
@@ -154,7 +178,7 @@ func (s *Server) Restore(path string) error {
 
 // renew renews a lease. As on a stream, a lease that is not there has no time left, and that is no error.
 func (s *Server) renew(ctx context.Context, id int64) (*pb.LeaseKeepAliveResponse, error) {
-	ttl, err := s.etcd.LeaseRenew(ctx, lease.LeaseID(id))
+	ttl, err := s.running().LeaseRenew(ctx, lease.LeaseID(id))
 	if errors.Is(err, lease.ErrLeaseNotFound) {
 		ttl, err = 0, nil
 	}

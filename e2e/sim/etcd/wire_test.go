@@ -202,7 +202,7 @@ func inBubble(t *testing.T, members int, test func(b *bubble)) {
 			listener := bufconn.Listen(1 << 20)
 			w := &wire{under: listener.DialContext}
 			b.wires = append(b.wires, w)
-			g := v3rpc.Server(server.etcd, nil, nil, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: kv.CallTime}))
+			g := v3rpc.Server(server.running(), nil, nil, grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: kv.CallTime}))
 			go func() { _ = g.Serve(listener) }()
 			defer g.Stop()
 		}
