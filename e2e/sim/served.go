@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
@@ -51,24 +52,29 @@ func (c *Cluster) free() (map[allocator.Class]int, error) {
 		if err != nil {
 			return err
 		}
-		pool, used := state.Config.Pools[poolName], map[allocator.Family]map[allocator.Class]int{}
-		for _, f := range pool.Families() {
-			used[f] = map[allocator.Class]int{}
-		}
+		pool, has := state.Config.Pools[poolName], c.held()
 		for _, a := range state.Assignments {
 			if a.Pool == poolName {
-				used[allocator.FamilyOf(a.Address)][allocator.Stateless]++
+				has[a.Address] = allocator.Stateless
 			}
 		}
 		for _, r := range state.Reservations {
 			if r.Pool == poolName {
-				used[allocator.FamilyOf(r.Address)][allocator.Stateful]++
+				has[r.Address] = allocator.Stateful
 			}
 		}
+		used := map[allocator.Family]map[allocator.Class]int{}
+		for _, f := range pool.Families() {
+			used[f] = map[allocator.Class]int{}
+		}
+		for address, class := range has {
+			used[allocator.FamilyOf(address)][class]++
+		}
+		hosts := len(c.nodes) + 1 // have addresses of the pool: the machines, and one that is none of Berth's
 		for i, f := range pool.Families() {
 			stateless := int(pool.StatelessCount(f))
 			for class, all := range map[allocator.Class]int{
-				allocator.Stateless: stateless, allocator.Stateful: int(pool.UsableCount(f)) - stateless,
+				allocator.Stateless: stateless - hosts, allocator.Stateful: int(pool.UsableCount(f)) - stateless,
 			} {
 				if left := all - used[f][class]; i == 0 || left < free[class] {
 					free[class] = left
@@ -77,6 +83,21 @@ func (c *Cluster) free() (map[allocator.Class]int, error) {
 		}
 		return nil
 	})
+}
+
+// held are the addresses of the containers that exist: also of one that is isolated, whose address etcd may say that nobody has.
+func (c *Cluster) held() map[netip.Addr]allocator.Class {
+	has := map[netip.Addr]allocator.Class{}
+	for _, p := range c.ordered() {
+		p.lock()
+		if p.current != nil && p.member == "" && !p.current.fate().deleted {
+			for _, a := range p.current.fate().addresses {
+				has[a] = allocator.Stateless
+			}
+		}
+		p.unlock()
+	}
+	return has
 }
 
 // status judges what STATUS has answered to a question of then.
