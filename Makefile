@@ -14,7 +14,7 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$(strip $(shell go env GOFLAGS) -trimpath)"
 # A test waits for about as long as it computes: twice as many packages are tested at once as there are processors.
 AT_ONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
-.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes sim sim-broken soak clean
+.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes sim sim-exact sim-broken soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,9 +62,17 @@ e2e-broken: ## five builds without one guard each: the judge must catch every on
 	  $(PLAIN) go run ./e2e/faults/run -profile $$tag && $(PLAIN) go run ./e2e/faults/run -build $$tag || exit 1; done
 
 OPS ?= 100000
+SEEDS ?= 100
+
+# The simulated clusters' runs repeat to the last event in a program whose runtime is ordered: see e2e/sim/order.
+ORDERED = dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && overlay=$$($(PLAIN) go run ./e2e/sim/order/overlay "$$dir") && \
+  $(PLAIN) go test $${overlay:+-overlay $$overlay -tags ordered} -count=1 -v -timeout 24h ./e2e/sim
 
 sim: ## a cluster on virtual time in one process, until OPS (100000) operations: real agents, etcd's server, a model of the kernel (SEED, NODES, FOR=10m)
-	SIM_SEED=$(SEED) SIM_OPS=$(OPS) SIM_FOR=$(FOR) SIM_NODES=$(NODES) $(PLAIN) go test ./e2e/sim -run '^TestSimulate$$' -count=1 -v -timeout 24h
+	@export SIM_SEED=$(SEED) SIM_OPS=$(OPS) SIM_FOR=$(FOR) SIM_NODES=$(NODES) && $(ORDERED) -run '^TestSimulate$$'
+
+sim-exact: ## runs of SEEDS (100) seeds with one processor and with two: each pair is the same to the last event
+	@export SIM_EXACT=$(SEEDS) && $(ORDERED) -run '^TestRunsOfOneSeedAreTheSame$$'
 
 sim-broken: ## the builds of e2e-broken, and each earlier mend taken back, on virtual time: seeds until one breaks a promise (ONLY=name)
 	SIM_BROKEN=$(or $(ONLY),all) $(PLAIN) go test ./e2e/sim -run '^TestARunNoticesEachBrokenBuild$$' -count=1 -v -timeout 4h

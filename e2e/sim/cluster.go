@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,6 +232,7 @@ func (c *Cluster) count(what string) {
 
 // note puts something that happened into the trace.
 func (c *Cluster) note(what string) {
+	what = strings.ReplaceAll(what, c.options.Dir, "") // a trace is the same wherever the files are
 	c.observer.add("%s %s", c.now(), what)
 	c.debug("%s", what)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/sim/etcd"
+	"github.com/berth-ipam/berth/e2e/sim/order"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/admin"
@@ -36,6 +37,7 @@ func Run(o Options, plan Plan) (Result, error) {
 	c.converge(time.Minute, "the agents are ready", c.ready)
 	first := c.now()
 	c.watches.Go(c.judge.patrol)
+	c.watches.Go(func() { order.Collect(c.going) })
 	for _, s := range plan {
 		time.Sleep(time.Until(c.began.Add(first + s.At)))
 		if !c.going() {

@@ -7,11 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/berth-ipam/berth/e2e/sim/order"
 )
 
 // number is a number from the environment.
@@ -53,6 +56,8 @@ func simulate(t *testing.T, o Options, plan Plan) (r Result) {
 	}
 	watchdog := time.AfterFunc(stuck, func() { panic(fmt.Sprintf("the run of seed %d stands still", o.Seed)) })
 	defer watchdog.Stop()
+	order.By(o.Seed)
+	cryptotest.SetGlobalRandom(t, o.Seed)
 	synctest.Test(t, func(t *testing.T) {
 		var err error
 		if r, err = Run(o, plan); err != nil {

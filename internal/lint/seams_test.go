@@ -36,7 +36,7 @@ var filers = []string{"internal/disk", "internal/wire", "internal/sandbox", "age
 // simulated are the folders whose code a simulation runs; helpers are packages in them that at most tests import.
 var (
 	simulated = []string{"agent", "allocator", "client", "internal", "lease", "metrics", "netops"}
-	helpers   = []string{"internal/etcdtest", "internal/mutate", "internal/mutate/mutant", "internal/mutate/run",
+	helpers   = []string{"internal/etcdtest", "internal/mutate", "internal/mutate/mutant", "internal/mutate/run", "internal/overlay",
 		"lease/lab", "netops/nettest"}
 )
 

@@ -4,11 +4,9 @@
 package broken
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+
+	"github.com/berth-ipam/berth/internal/overlay"
 )
 
 // A Build is the programs without one guard.
@@ -19,66 +17,24 @@ type Build struct {
 }
 
 // A Change replaces a text that is in a file exactly once.
-type Change struct{ File, Old, New string }
+type Change = overlay.Change
 
 // Builds are all of them.
 var Builds = []Build{epoch, journal, wait, settling, generation}
 
+// Of are the changes to the sources in tree.
+func (b Build) Of(tree string) overlay.Set {
+	return overlay.Set{Tree: tree, Changes: b.Changes, Adds: b.Adds}
+}
+
 // Overlay writes the changed files below dir, and beside them the file that go build -overlay wants, which it returns. It fails where
 // the source is not as a change expects it.
 func (b Build) Overlay(tree, dir string) (string, error) {
-	files, err := b.files(tree)
+	file, err := overlay.Write(dir, b.Of(tree))
 	if err != nil {
 		return "", fmt.Errorf("broken: make %s: %w", b.Name, err)
 	}
-	replace := map[string]string{}
-	for name, text := range files {
-		copied := filepath.Join(dir, filepath.FromSlash(name))
-		if err := write(copied, []byte(text)); err != nil {
-			return "", fmt.Errorf("broken: make %s: %w", b.Name, err)
-		}
-		replace[filepath.Join(tree, filepath.FromSlash(name))] = copied
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return "", fmt.Errorf("broken: make %s: %w", b.Name, err)
-	}
-	file := filepath.Join(dir, "overlay.json")
-	return file, write(file, overlay)
-}
-
-// files are the changed and the added files, by their paths in the tree.
-func (b Build) files(tree string) (map[string]string, error) {
-	files := map[string]string{}
-	for name, text := range b.Adds {
-		if _, err := os.Stat(filepath.Join(tree, name)); err == nil {
-			return nil, fmt.Errorf("it adds %s, which the tree has already: give it another name", name)
-		}
-		files[name] = text
-	}
-	for _, c := range b.Changes {
-		text, known := files[c.File]
-		if !known {
-			source, err := os.ReadFile(filepath.Join(tree, c.File))
-			if err != nil {
-				return nil, err
-			}
-			text = string(source)
-		}
-		if n := strings.Count(text, c.Old); n != 1 {
-			return nil, fmt.Errorf("%s has this text %d times, want once; change the table in e2e/faults/broken with the source:\n%s",
-				c.File, n, c.Old)
-		}
-		files[c.File] = strings.Replace(text, c.Old, c.New, 1)
-	}
-	return files, nil
-}
-
-func write(file string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(file, data, 0o644)
+	return file, nil
 }
 
 // importing adds packages of the standard library to what a file imports.

@@ -25,7 +25,7 @@ func TestEveryBrokenBuildFitsTheSourceAndCompiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			files, err := b.files(tree(t))
+			files, err := b.Of(tree(t)).Files()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +47,9 @@ func TestASourceThatIsNotAsAChangeExpectsItIsNamed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a.go"), []byte("one two two"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	change := func(file, old string) Build { return Build{Name: "x", Changes: []Change{{file, old, "new"}}} }
+	change := func(file, old string) Build {
+		return Build{Name: "x", Changes: []Change{{File: file, Old: old, New: "new"}}}
+	}
 	for words, b := range map[string]Build{
 		"a.go has this text 0 times": change("a.go", "three"),
 		"a.go has this text 2 times": change("a.go", "two"),

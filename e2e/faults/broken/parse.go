@@ -17,7 +17,9 @@ func Parse(name string, text []byte) (b Build, says string, err error) {
 			return b, "", fmt.Errorf("broken: read %s: file %q: want a file of the source and then one that is called instead", name,
 				archive.Files[i].Name)
 		}
-		b.Changes = append(b.Changes, Change{archive.Files[i].Name, string(archive.Files[i].Data), string(archive.Files[i+1].Data)})
+		b.Changes = append(b.Changes, Change{
+			File: archive.Files[i].Name, Old: string(archive.Files[i].Data), New: string(archive.Files[i+1].Data),
+		})
 	}
 	if len(b.Changes) == 0 {
 		return b, "", fmt.Errorf("broken: read %s: it changes nothing", name)
