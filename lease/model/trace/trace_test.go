@@ -98,7 +98,7 @@ func TestWhatNodesAndOperatorsCommitAreSteps(t *testing.T) {
 	f.Check(err)
 	given, err = block.Resolve(t.Context(), one.Session, given)
 	f.Check(err)
-	given, err = block.Release(t.Context(), one.Session, given, lab.Prefix("10.42.17.0/28"))
+	_, err = block.Release(t.Context(), one.Session, given, lab.Prefix("10.42.17.0/28"))
 	f.Check(err)
 	f.Claims(two, f.config, "10.42.17.0/26")
 	_, err = block.TakeOver(t.Context(), two.Session, away, f.config.PoolRevisions["default"], absence)
