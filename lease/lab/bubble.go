@@ -2,7 +2,6 @@ package lab
 
 import (
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +19,7 @@ type Bubble struct {
 	Server *etcd.Server
 	Way    *etcd.Way
 
-	mu   sync.Mutex
+	turn chan struct{} // full while seen is called or changed
 	seen func(call string)
 }
 
@@ -34,7 +33,8 @@ func InBubble(t *testing.T, test func(b *Bubble)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := &Bubble{Lab: &Lab{T: t, raw: server.Client}, Server: server, Way: etcd.NewWay(server, chance.New(1))}
+		b := &Bubble{Lab: &Lab{T: t, raw: server.Client}, Server: server, Way: etcd.NewWay(server, chance.New(1)),
+			turn: make(chan struct{}, 1)}
 		t.Cleanup(func() {
 			time.Sleep(kv.ScanTime) // what a client still asks beside a call has ended then
 			b.Way.Wait()
@@ -48,18 +48,17 @@ func InBubble(t *testing.T, test func(b *Bubble)) {
 }
 
 func (b *Bubble) call(point string) {
-	b.mu.Lock()
-	seen := b.seen
-	b.mu.Unlock()
-	if seen != nil {
-		seen(point)
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	if b.seen != nil {
+		b.seen(point)
 	}
 }
 
-// OnCall has f called before and after each call: with "before " or "after ", and what it is. It may do something in between.
+// OnCall has f called, by one call at a time, before and after each: with "before " or "after ", and what it is. It may do something in between.
 func (b *Bubble) OnCall(f func(call string)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
 	b.seen = f
 }
 

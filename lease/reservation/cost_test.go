@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,15 +123,15 @@ func TestLateNewsOfAReservationAreNotNewer(t *testing.T) {
 		s := b.Store()
 		x, hold := b.Join(s, "n1"), make(chan struct{})
 		id := lab.Identity("db", 0)
-		heard := 0
+		var heard atomic.Int64
 		b.Beside(func(ctx context.Context) {
 			_ = s.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
-				if heard == 0 && len(u.Set) > 0 {
+				if heard.Load() == 0 && len(u.Set) > 0 {
 					<-hold
 				} else if known := s.Reservations.Cached(id); !u.Full && (len(known) != 2 || known[0].Epoch != 3 || known[1].Epoch != 3) {
 					t.Errorf("after news of %+v it knows %+v", u.Set, known)
 				}
-				heard += len(u.Set)
+				heard.Add(int64(len(u.Set)))
 			})
 		})
 		time.Sleep(time.Second)
@@ -140,8 +141,8 @@ func TestLateNewsOfAReservationAreNotNewer(t *testing.T) {
 		time.Sleep(time.Second)
 		close(hold)
 		time.Sleep(time.Second)
-		if heard != 6 {
-			t.Errorf("it heard of %d", heard)
+		if heard.Load() != 6 {
+			t.Errorf("it heard of %d", heard.Load())
 		}
 	})
 }
