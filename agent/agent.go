@@ -161,7 +161,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks.Go(func() error { return a.socket.Serve(ctx, listener) })
 	for _, part := range []func(context.Context) error{
 		a.web.Serve, a.host.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run, a.updater.Run,
-		a.keeper.Run, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.upkeep.Run,
+		a.join, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.upkeep.Run,
 	} {
 		tasks.Go(func() error { return part(ctx) })
 	}
@@ -172,6 +172,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// join keeps the node in the cluster, once it is known what addresses the host itself has.
+func (a *Agent) join(ctx context.Context) error {
+	a.machine.Begin(ctx)
+	return a.keeper.Run(ctx)
 }
 
 // logFinding logs a finding that begins, changes or ends, and has the node's status written.

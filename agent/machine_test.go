@@ -73,6 +73,22 @@ func TestTheHostsOwnAddressIsGivenToNobody(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatHasJustStartedGivesNoAddressOfItsHosts(t *testing.T) {
+	r := withTiny(t)
+	r.add(r.tiny("before")) // the block is this node's
+	r.stop()
+	r.gives("10.7.0.5/32")
+	r.begin()
+	var got []netip.Addr
+	for i := range 11 { // all that are left, but the node's own
+		got = append(got, r.add(r.tiny(string(rune('a'+i)))))
+	}
+	if slices.Contains(got, netip.MustParseAddr("10.7.0.5")) {
+		t.Errorf("a container has got it: %v", got)
+	}
+	r.until("etcd knows that it is the node's own", r.own("n1", "10.7.0.5"))
+}
+
 func TestAnAddressThatAContainerHasIsTheHostsOwnWhenTheContainerIsGone(t *testing.T) {
 	r := withTiny(t)
 	a := r.add(r.tiny("a"))

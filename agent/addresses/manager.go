@@ -1,6 +1,7 @@
 package addresses
 
 import (
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,6 +47,17 @@ func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
 		ResetLocked:  []func(){m.Blocks.reset},
 	})
 	return m
+}
+
+// hostRest is for how long an address of the host's own that the node gains is not allocated: long enough for the host to be recorded
+// as its holder.
+const hostRest = time.Minute
+
+// restHost keeps the host's own addresses within a part from being allocated. The allocator's lock is held.
+func (m *Manager) restHost(s *allocator.Space, part netip.Prefix) {
+	for _, addr := range m.HostWithin(part) {
+		s.Occupied(addr, m.Clock.Boot(), hostRest)
+	}
 }
 
 // Freed says that an address of this node was freed or gained: it goes to an ADD that waits here, else to one elsewhere.

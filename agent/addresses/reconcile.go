@@ -65,10 +65,11 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	return gained
 }
 
-// Gain adds a part to the allocator, with the journal's addresses in it. The allocator's lock is held.
+// Gain adds a part to the allocator, with the journal's addresses in it, and rests those of the host. The allocator's lock is held.
 func (m *Manager) Gain(s *allocator.Space, pool string, part netip.Prefix, probe bool) int {
 	freed := slices.DeleteFunc(m.Journal.FreedWithin(pool, part), func(f journal.Freed) bool { return s.Owns(f.Address) })
 	added := s.Add(part, probe)
+	m.restHost(s, part)
 	for _, e := range m.Journal.Within(pool, part) {
 		for _, addr := range e.Addresses {
 			// The journal is read again: a DEL meanwhile would have found no address to release.

@@ -48,6 +48,19 @@ func New(m *addresses.Manager, c *addresses.Claims, e *transfers.Exchange) *Keep
 	return own
 }
 
+// Begin reads the host's own addresses, until it has or ctx ends. Nothing is allocated before.
+func (k *Keeper) Begin(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, err := k.ReadHost()
+		if err == nil {
+			return
+		}
+		k.SetNotReady("cannot read this host's own addresses: %v", err)
+		k.Log.Warn("this node does not join the cluster yet: see what keeps the kernel from listing addresses (ip address)", zap.Error(err))
+		task.Pause(ctx, time.Second)
+	}
+}
+
 // Run keeps the machine's own addresses from being allocated, until ctx ends.
 func (k *Keeper) Run(ctx context.Context) error { return k.keepMachine(ctx) }
 
@@ -78,7 +91,7 @@ func (k *Keeper) compareMachine(ctx context.Context) error {
 		return err
 	}
 	config := k.Config()
-	host, err := k.Kernel().HostAddresses()
+	host, err := k.ReadHost()
 	if err != nil || config.Revision == 0 {
 		return err // an error gives nothing up
 	}
@@ -137,7 +150,7 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 			k.reportHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = k.exchange.WithdrawAddress(at.Pool, at.Addr); out == nil {
+		if out = k.exchange.WithdrawOwn(at.Pool, at.Addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
 	"github.com/berth-ipam/berth/metrics"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // Hooks are called when shared state changes. Those that end in Locked are called within the gate's Exclusive.
@@ -78,6 +79,7 @@ type Node struct {
 	Reassert  task.Signal // settle again, and assert what the containers have
 	Repairing task.Signal // an operator asked this node to settle again
 
+	host     atomic.Pointer[[]netops.HostAddress] // the host's own addresses, as they were last read
 	hooks    Hooks
 	config   atomic.Pointer[config.Config]
 	reads    singleflight.Group

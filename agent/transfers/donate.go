@@ -163,3 +163,15 @@ func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFl
 		return part, s.Owns(addr) && s.Remove(part) == nil
 	})
 }
+
+// WithdrawOwn removes an address that this host itself has from the allocator, also one that rests, if no container has it.
+func (e *Exchange) WithdrawOwn(pool string, addr netip.Addr) *addresses.InFlight {
+	part := netip.PrefixFrom(addr, addr.BitLen())
+	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
+		if !s.Owns(addr) || s.Holds(addr) {
+			return part, false
+		}
+		s.Drop(part)
+		return part, true
+	})
+}

@@ -55,7 +55,8 @@ func (b *Bubble) call(point string) {
 	}
 }
 
-// OnCall has f called, by one call at a time, before and after each: with "before " or "after ", and what it is. It may do something in between.
+// OnCall has f called, by one call at a time, before and after each: with "before " or "after ", and what it is. It may do something
+// in between.
 func (b *Bubble) OnCall(f func(call string)) {
 	b.turn <- struct{}{}
 	defer func() { <-b.turn }()
