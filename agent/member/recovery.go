@@ -18,13 +18,9 @@ type recovery struct {
 	Longest     map[allocator.Class]time.Duration // the longest right that any node may have or have had
 }
 
-// notBegun is what is said to be left, at least, of a recovery whose time has not begun. It is asked for again before that is over.
-const notBegun = time.Minute
-
 // left is how long the recovery still lasts. It begins with the first handshake with an incarnation of the store. rights are the
 // longest that are known now; the longest ever seen count, because etcd may have lost records of longer ones than it has
-// regained. Without a configuration no node can assert anything, and without any right known nobody can say how long it is: then the
-// time does not begin.
+// regained. Without a configuration no node can assert anything, and the time does not begin.
 func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -32,22 +28,20 @@ func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.
 		r.cluster, r.incarnation, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
 		r.Began = time.Now()
 	}
+	if !configured {
+		r.Began = time.Now()
+	}
 	all := time.Duration(0)
 	for class, right := range rights {
 		r.Longest[class] = max(r.Longest[class], right)
 		all = max(all, r.Longest[class])
 	}
-	if !configured || all == 0 {
-		r.Began = time.Now()
-		return max(ipam.WaitOut(all), notBegun)
-	}
 	return ipam.WaitOut(all) - time.Since(r.Began)
 }
 
-// over reports whether every right over a class that was given before the recovery has run out. Of a class of which no right is known
-// it is not.
+// over reports whether every right over a class that was given before the recovery has run out.
 func (r *recovery) over(class allocator.Class) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.Longest[class] > 0 && time.Since(r.Began) > ipam.WaitOut(r.Longest[class])
+	return !r.Began.IsZero() && time.Since(r.Began) > ipam.WaitOut(r.Longest[class])
 }

@@ -31,20 +31,3 @@ func TestTheTimeOfARecoveryDoesNotBeginWithoutAConfigurationAndBeginsAnewWithEac
 		}
 	}
 }
-
-func TestARecoveryIsNotOverWhileNoRightIsKnown(t *testing.T) {
-	var r recovery
-	at := session.ClusterState{Cluster: "c", Incarnation: 1}
-	for _, rights := range []map[allocator.Class]time.Duration{nil, {allocator.Stateless: 0, allocator.Stateful: 0}} {
-		for range 2 {
-			if left := r.left(at, rights, true); left <= 0 || r.over(allocator.Stateless) {
-				t.Errorf("with the rights %v %s of it is left, and the class is over: %v", rights, left, r.over(allocator.Stateless))
-			}
-			r.Began = time.Now().Add(-time.Hour)
-		}
-	}
-	known := map[allocator.Class]time.Duration{allocator.Stateless: time.Minute}
-	if left := r.left(at, known, true); left > 0 {
-		t.Errorf("an hour after it began, with a right of a minute, %s of it is left", left)
-	}
-}
