@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -13,6 +15,7 @@ import (
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/rollout"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // gives gives this host an address, and takes it off when the test ends.
@@ -87,6 +90,44 @@ func TestAnAgentThatHasJustStartedGivesNoAddressOfItsHosts(t *testing.T) {
 		t.Errorf("a container has got it: %v", got)
 	}
 	r.until("etcd knows that it is the node's own", r.own("n1", "10.7.0.5"))
+}
+
+// unlisted is a kernel that does not list addresses while it fails.
+type unlisted struct {
+	Kernel
+	fails *atomic.Bool
+	asked *atomic.Int32
+}
+
+func (k unlisted) HostAddresses() ([]netops.HostAddress, error) {
+	if k.asked.Add(1); k.fails.Load() {
+		return nil, errors.New("no addresses today")
+	}
+	return k.Kernel.HostAddresses()
+}
+
+func TestANodeJoinsOnlyWhenItKnowsItsHostsOwnAddresses(t *testing.T) {
+	r := withTiny(t)
+	r.stop()
+	var fails atomic.Bool
+	var asked atomic.Int32
+	fails.Store(true)
+	r.options = func(o *Options) {
+		o.Kernel = func() (Kernel, error) { k, err := openKernel(); return unlisted{k, &fails, &asked}, err }
+	}
+	former, err := r.peer.Sessions.Node(t.Context(), "n1")
+	check(t, err)
+	r.begin()
+	r.until("it has tried again", func() bool { return asked.Load() >= 2 })
+	if reason := r.agent.WhyNotReady(); !strings.Contains(reason, "no addresses today") {
+		t.Errorf("it is not ready because %q", reason)
+	}
+	if now, err := r.peer.Sessions.Node(t.Context(), "n1"); err != nil || !now.Started.Equal(former.Started) {
+		t.Errorf("it has joined: %+v, %v", now, err)
+	}
+	fails.Store(false)
+	r.until("it is ready", func() bool { return r.agent.reporter.NotReady() == nil })
+	r.add(r.tiny("a"))
 }
 
 func TestAnAddressThatAContainerHasIsTheHostsOwnWhenTheContainerIsGone(t *testing.T) {

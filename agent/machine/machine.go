@@ -50,13 +50,15 @@ func New(m *addresses.Manager, c *addresses.Claims, e *transfers.Exchange) *Keep
 
 // Begin reads the host's own addresses, until it has or ctx ends. Nothing is allocated before.
 func (k *Keeper) Begin(ctx context.Context) {
-	for ctx.Err() == nil {
+	for tries := 0; ctx.Err() == nil; tries++ {
 		_, err := k.ReadHost()
 		if err == nil {
 			return
 		}
 		k.SetNotReady("cannot read this host's own addresses: %v", err)
-		k.Log.Warn("this node does not join the cluster yet: see what keeps the kernel from listing addresses (ip address)", zap.Error(err))
+		if tries == 0 {
+			k.Log.Warn("this node does not join the cluster yet: see what keeps the kernel from listing addresses (ip address)", zap.Error(err))
+		}
 		task.Pause(ctx, time.Second)
 	}
 }
