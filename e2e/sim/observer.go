@@ -22,9 +22,9 @@ import (
 type observer struct {
 	cluster *Cluster
 
-	turn  chan struct{}  // full while a person changes etcd, or what has happened is taken in
-	hands map[int64]bool // the revisions that persons have made; only in turn
-	mends int            // how many doctors repair; only in turn
+	turn   chan struct{}  // full while a person changes etcd, or what has happened is taken in
+	byHand map[int64]bool // the revisions that persons have made; only in turn
+	mends  int            // how many doctors repair; only in turn
 
 	mu       sync.Mutex
 	trace    hash.Hash
@@ -65,7 +65,7 @@ var keys = kv.NewKeys("")
 
 func newObserver(c *Cluster) *observer {
 	return &observer{
-		cluster: c, trace: sha256.New(), turn: make(chan struct{}, 1), hands: map[int64]bool{}, checker: trace.New(keys, false),
+		cluster: c, trace: sha256.New(), turn: make(chan struct{}, 1), byHand: map[int64]bool{}, checker: trace.New(keys, false),
 		sessions: map[string]presence{}, holders: map[string]holding{}, strict: map[string]bool{}, owned: newOwned(),
 		gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}, removed: map[string]bool{},
 	}
@@ -89,7 +89,7 @@ func (o *observer) follow(ctx context.Context, client *clientv3.Client) {
 			compacted = response.CompactRevision > 0
 			o.turn <- struct{}{}
 			for _, t := range trace.Transactions(response, time.Now()) {
-				t.ByHand, t.Mends = o.hands[t.Revision], o.mends > 0
+				t.ByHand, t.Mends = o.byHand[t.Revision], o.mends > 0
 				o.seeAll(t)
 			}
 			<-o.turn
@@ -174,7 +174,7 @@ func (o *observer) restored() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.revision = 0
-	clear(o.hands)
+	clear(o.byHand)
 	clear(o.holders)
 	o.owned = newOwned()
 	clear(o.gateways)

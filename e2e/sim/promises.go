@@ -113,7 +113,7 @@ var general = map[kv.Kind]bool{kv.KindRevision: true, kv.KindSettings: true, kv.
 func own(c *container, name, was string) bool {
 	key, err := keys.Parse(name)
 	if err != nil {
-		return false // a stray one
+		return false // a key that means nothing
 	}
 	switch key.Kind {
 	case kv.KindIdentity:

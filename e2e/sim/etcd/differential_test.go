@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -56,17 +54,8 @@ func (s *subject) make(seed uint64) (lines []string) {
 
 // bySim makes the calls on virtual time.
 func bySim(t *testing.T, seed uint64) (lines []string) {
-	dir, err := os.MkdirTemp("", "etcd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	synctest.Test(t, func(t *testing.T) {
-		server, err := Start(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer server.Stop()
+	inBubble(t, 0, func(b *bubble) {
+		server := b.server
 		way := NewWay(server, chance.New(seed))
 		condition := func(c Condition) func() (end func()) {
 			return func() func() {
@@ -78,7 +67,7 @@ func bySim(t *testing.T, seed uint64) (lines []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &subject{Etcd: client, raw: server.Client, stop: server.Stop, start: func() error { return server.start(false) }, ctx: t.Context(),
+		s := &subject{Etcd: client, raw: server.Client, stop: server.Stop, start: func() error { return server.start(false) }, ctx: b.Context(),
 			faults: map[string]func() func(){
 				"hang": condition(Condition{Hang: true}), "cut": condition(Condition{Cut: true}), "lost": condition(Condition{CutBack: true}),
 			}}

@@ -55,8 +55,8 @@ func (c *Cluster) someKey(kind kv.Kind, choice int) (name, value string, err err
 	return string(e.Key), string(e.Value), nil
 }
 
-// strays are keys that nobody knows, where the configuration is.
-var strays = []string{"stray", "pools/Not a name", "settings/more", "history/first"}
+// unknown are keys that mean nothing, where the configuration is.
+var unknown = []string{"none", "pools/Not a name", "settings/more", "history/first"}
 
 // doDamage writes something unreadable into a key, or a key that nobody knows, and puts back after a time what was there.
 func doDamage(c *Cluster, s Step) error {
@@ -66,7 +66,7 @@ func doDamage(c *Cluster, s Step) error {
 	}
 	kind := spoiled[s.Choice%len(spoiled)]
 	if kind == "" {
-		return c.hurt(s.For, keys.Under("config")+strays[s.Choice/64%len(strays)], "", "{stray", clientv3.OpDelete)
+		return c.hurt(s.For, keys.Under("config")+unknown[s.Choice/64%len(unknown)], "", "{none", clientv3.OpDelete)
 	}
 	key, was, err := c.someKey(kind, s.Choice/64)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *Cluster) tamper(op clientv3.Op, compares ...clientv3.Cmp) error {
 	defer func() { <-c.observer.turn }()
 	r, err := client.Txn(context.Background()).If(compares...).Then(op).Commit()
 	if err == nil && r.Succeeded {
-		c.observer.hands[r.Header.Revision] = true
+		c.observer.byHand[r.Header.Revision] = true
 	}
 	return err
 }
