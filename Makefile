@@ -64,14 +64,14 @@ e2e-broken: ## five builds without one guard each: the judge must catch every on
 OPS ?= 100000
 SEEDS ?= 100
 
-# The simulated clusters' runs repeat to the last event in a program whose runtime is ordered: see e2e/sim/order.
+# Runs of one seed are the same, for most seeds, in a program whose runtime is ordered: see e2e/sim/order.
 ORDERED = dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && overlay=$$($(PLAIN) go run ./e2e/sim/order/overlay "$$dir") && \
   $(PLAIN) go test $${overlay:+-overlay $$overlay -tags ordered} -count=1 -v -timeout 24h ./e2e/sim
 
 sim: ## a cluster on virtual time in one process, until OPS (100000) operations: real agents, etcd's server, a model of the kernel (SEED, NODES, FOR=10m)
 	@export SIM_SEED=$(SEED) SIM_OPS=$(OPS) SIM_FOR=$(FOR) SIM_NODES=$(NODES) && $(ORDERED) -run '^TestSimulate$$'
 
-sim-exact: ## runs of SEEDS (100) seeds with one processor and with two: each pair is the same to the last event
+sim-exact: ## which of SEEDS (100) seeds give the same run with one processor and with two
 	@export SIM_EXACT=$(SEEDS) && $(ORDERED) -run '^TestRunsOfOneSeedAreTheSame$$'
 
 sim-broken: ## the builds of e2e-broken, and each earlier mend taken back, on virtual time: seeds until one breaks a promise (ONLY=name)

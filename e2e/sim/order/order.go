@@ -2,7 +2,7 @@
 
 package order
 
-// Exact says whether runs of one seed are the same to the last event.
+// Exact says whether the runtime is ordered, so that runs of one seed are to be the same to the last event.
 const Exact = false
 
 // By takes the order from a seed.

@@ -10,7 +10,7 @@ import (
 	_ "unsafe" // for go:linkname
 )
 
-// Exact says whether runs of one seed are the same to the last event.
+// Exact says whether the runtime is ordered, so that runs of one seed are to be the same to the last event.
 const Exact = true
 
 // by is in the overlay of the runtime.
