@@ -48,10 +48,10 @@ func (s *Space) Asked(a netip.Addr) {
 }
 
 // Occupied says that an address which is free here is in use on the wire: it is not allocated before the quarantine, counted from
-// now, is over, and then the wire is probed again.
+// now, is over, and then the wire is probed again. One that is not to be chosen anyway, as the gateway, stays as it is.
 func (s *Space) Occupied(a netip.Addr, now Instant, quarantine time.Duration) {
 	i := s.find(a)
-	if i == nowhere || s.slots[i].state != free {
+	if i == nowhere || s.slots[i].state != free || s.slots[i].excluded {
 		return
 	}
 	s.leave(i)

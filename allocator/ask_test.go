@@ -162,6 +162,18 @@ func TestAnAddressThatSomebodyOnTheWireHasRestsAndIsAskedForAgain(t *testing.T) 
 	}
 }
 
+func TestAGatewayThatIsInUseKeepsNoBlockFromBeingReturned(t *testing.T) {
+	s := asking(t)
+	gateway := addr("10.0.0.1")
+	s.Occupied(gateway, 0, time.Minute)
+	if c := s.Counts(); c.Quarantined != 0 {
+		t.Errorf("the gateway rests: %+v", c)
+	}
+	if err := s.Remove(netip.PrefixFrom(gateway, 32)); err != nil {
+		t.Errorf("the part of the gateway: %v", err)
+	}
+}
+
 // The answer of the wire comes later than the question: what became of the address meanwhile stays.
 func TestAnAnswerOfTheWireChangesNothingOfWhatIsNotFreeAnyMore(t *testing.T) {
 	s := asking(t)

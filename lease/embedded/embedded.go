@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -31,6 +32,7 @@ type Server struct {
 	level     zap.AtomicLevel // of what it logs
 	socket    string
 	endpoints []string
+	once      sync.Once // of Stop
 }
 
 // unusedPeer is what a member must have for a URL. It has no peers, and listens to none.
@@ -174,8 +176,10 @@ func (s *Server) listening() (endpoints []string) {
 // Endpoints are the URLs under which the etcd is reached, the socket's first.
 func (s *Server) Endpoints() []string { return slices.Clone(s.endpoints) }
 
-// Stop ends the etcd and removes its socket. The data stays.
-func (s *Server) Stop() {
+// Stop ends the etcd and removes its socket. The data stays. A second call does nothing.
+func (s *Server) Stop() { s.once.Do(s.stop) }
+
+func (s *Server) stop() {
 	s.level.SetLevel(zap.DPanicLevel) // it reports each of its listeners that ends as an error
 	s.etcd.Close()
 	if s.socket != "" {
