@@ -70,7 +70,8 @@ func TestARecoveryLastsAsLongAsTheLongestRightOfTheHistoryThatIsLost(t *testing.
 	left := func() time.Duration {
 		standing, err := r.agent.keeper.Handshake(t.Context())
 		check(t, err)
-		return r.agent.keeper.RecoveryLeft(standing)
+		left, _ := r.agent.keeper.RecoveryLeft(standing)
+		return left
 	}
 	if now := left(); now < 30*time.Second {
 		t.Errorf("the recovery is over in %s: a node may have had a right of a minute", now)
@@ -102,7 +103,7 @@ func TestWhatWasLearnedInAFormerIncarnationOfEtcdIsForgotten(t *testing.T) {
 		a.LongestRights()[allocator.Stateful] >= time.Hour || a.updater.Lagging.Revision() != 0 {
 		t.Errorf("at %+v it still builds upon a block, a configuration, a node or a status of before", standing)
 	}
-	if left := a.keeper.RecoveryLeft(standing); left < 2*time.Hour || a.keeper.Recovery.Longest[allocator.Stateful] < time.Hour {
+	if left, _ := a.keeper.RecoveryLeft(standing); left < 2*time.Hour || a.keeper.Recovery.Longest[allocator.Stateful] < time.Hour {
 		t.Errorf("the recovery is over in %s, by %v: this node had a right of two hours, and n2 one of an hour", left, a.keeper.Recovery.Longest)
 	}
 }

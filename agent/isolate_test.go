@@ -2,9 +2,11 @@ package agent
 
 import (
 	"testing"
+	"time"
 
 	"github.com/berth-ipam/berth/agent/isolation"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -80,5 +82,25 @@ func TestAnOlderWordOfAReservationIsolatesNobody(t *testing.T) {
 	r.agent.keeper.Settler.CompareHolder(word)
 	if r.agent.Journal.Isolated() != 1 {
 		t.Error("it has moved on, and is not isolated")
+	}
+}
+
+// A person has deleted the record of a block that was kept for reservations, and a node has claimed it.
+func TestAContainerWhoseAddressAMemberHasByNowStaysIsolatedThoughEtcdRecordsBoth(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	addr := r.add(c)
+	at := attachmentOf(c)
+	r.until("etcd records it", func() bool { return r.assigned(addr) != nil })
+	member := allocator.Attachment{Network: "net", Container: "b", Interface: "eth0"}
+	reservation := record.Reservation{
+		Identity: allocator.Identity{Namespace: "ns", App: "db", Member: "db-0", Network: "net", Interface: "eth0"}, Since: time.Now(), Epoch: 1,
+		Holder: &record.Holder{Attachment: member, Node: "n2", Since: time.Now()},
+	}
+	r.put("reservations/default/"+addr.String(), kv.Encode(reservation))
+	r.until("it is isolated", func() bool { return r.agent.Journal.Isolation(at) != nil })
+	r.restart()
+	if e := r.agent.Journal.Get(at); e.Isolated == nil || r.passes(e.Wiring.Port) {
+		t.Errorf("it is isolated: %v, and passes: %v", e.Isolated, r.passes(e.Wiring.Port))
 	}
 }

@@ -69,6 +69,13 @@ func TestARestoredEtcdLearnsAgainWhatRuns(t *testing.T) {
 			}
 			began := time.Now()
 			if how == "made anew" {
+				labtest.Eventually(t, "every node has joined, and knows of no configuration", func() error {
+					joined, err := l.Etcd.Get(t.Context(), "/berth/v1/nodes/")
+					if err == nil && len(joined) < len(l.Nodes) {
+						err = fmt.Errorf("joined have %d", len(joined))
+					}
+					return err
+				})
 				labtest.Eventually(t, "the configuration is applied again", func() error { _, err := labtest.Apply(t, l, briefPool); return err })
 			}
 			labtest.Eventually(t, "etcd knows again what runs", func() error { return known(t, l, running) })

@@ -50,10 +50,16 @@ func (k *Keeper) OnStoreReset(standing session.ClusterState) {
 
 // recoverCluster accepts the restored state once the recovery is over: what no node has asserted has no owner.
 func (k *Keeper) recoverCluster(ctx context.Context, standing session.ClusterState) {
+	least, _ := k.RecoveryLeft(standing)
 	k.Log.Warn("etcd was restored: nothing new is given until every node has had the time to assert what it holds",
-		zap.Duration("for", k.RecoveryLeft(standing)))
+		zap.Duration("atLeast", least))
 	for ctx.Err() == nil {
-		left := k.RecoveryLeft(standing)
+		left, begun := k.RecoveryLeft(standing)
+		if !begun {
+			k.ReportRecoveryWaits()
+			task.Pause(ctx, time.Second)
+			continue
+		}
 		k.ReportRecovery(max(left, 0))
 		if left <= 0 {
 			err := k.Store.Sessions.AcceptCluster(ctx, standing)
@@ -67,7 +73,7 @@ func (k *Keeper) recoverCluster(ctx context.Context, standing session.ClusterSta
 	}
 }
 
-// RecoveryLeft is how long a recovery still lasts.
-func (k *Keeper) RecoveryLeft(standing session.ClusterState) time.Duration {
+// RecoveryLeft is how long a recovery still lasts, and whether its time has begun.
+func (k *Keeper) RecoveryLeft(standing session.ClusterState) (left time.Duration, begun bool) {
 	return k.Recovery.left(standing, k.LongestRights(), len(k.Config().Pools) > 0)
 }

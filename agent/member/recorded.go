@@ -36,7 +36,7 @@ func (n *recorded) exactly(e *journal.Entry) bool {
 	if e.Class == allocator.Stateful {
 		return n.settler.attached(e, n.reservations)
 	}
-	return n.owned(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+	return n.allows(e) && !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
 		s := n.assignments[ipam.Address{Pool: e.Pool, Addr: addr}]
 		return s.Node != n.settler.Name || s.Attachment != e.Attachment
 	})
@@ -48,11 +48,19 @@ func (n *recorded) allows(e *journal.Entry) bool {
 	if e.Class == allocator.Stateful {
 		return n.settler.attached(e, n.reservations)
 	}
-	return n.owned(e)
+	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool {
+		return n.settler.addresses.OwnerOf(e.Pool, addr) != n.settler.Name || n.anothers(e, addr)
+	})
 }
 
-func (n *recorded) owned(e *journal.Entry) bool {
-	return !slices.ContainsFunc(e.Addresses, func(addr netip.Addr) bool { return n.settler.addresses.OwnerOf(e.Pool, addr) != n.settler.Name })
+// anothers reports whether an address of a stateless entry is another's: by a reservation, which it has where the record of a block
+// that was kept for reservations was deleted by hand, or by this node's journal.
+func (n *recorded) anothers(e *journal.Entry, addr netip.Addr) bool {
+	if r := n.reservations[ipam.Address{Pool: e.Pool, Addr: addr}]; r.Holder != nil {
+		return true
+	}
+	holder := n.settler.Journal.Holder(e.Pool, addr)
+	return holder != nil && holder.Attachment != e.Attachment
 }
 
 // settlePorts opens the ports whose containers etcd confirms. An open port stays open: only another's record isolates. A cut port

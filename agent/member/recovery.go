@@ -20,15 +20,14 @@ type recovery struct {
 
 // left is how long the recovery still lasts. It begins with the first handshake with an incarnation of the store. rights are the
 // longest that are known now; the longest ever seen count, because etcd may have lost records of longer ones than it has
-// regained. Without a configuration no node can assert anything, and the time does not begin.
-func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration, configured bool) time.Duration {
+// regained. Without a configuration no node can assert anything, and without any right known nobody can say how long it is: then the
+// time has not begun.
+func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.Duration,
+	configured bool) (left time.Duration, begun bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cluster != s.Cluster || r.incarnation != s.Incarnation {
 		r.cluster, r.incarnation, r.Longest = s.Cluster, s.Incarnation, map[allocator.Class]time.Duration{}
-		r.Began = time.Now()
-	}
-	if !configured {
 		r.Began = time.Now()
 	}
 	all := time.Duration(0)
@@ -36,12 +35,16 @@ func (r *recovery) left(s session.ClusterState, rights map[allocator.Class]time.
 		r.Longest[class] = max(r.Longest[class], right)
 		all = max(all, r.Longest[class])
 	}
-	return ipam.WaitOut(all) - time.Since(r.Began)
+	if begun = configured && all > 0; !begun {
+		r.Began = time.Now()
+	}
+	return ipam.WaitOut(all) - time.Since(r.Began), begun
 }
 
-// over reports whether every right over a class that was given before the recovery has run out.
+// over reports whether every right over a class that was given before the recovery has run out. Of a class of which no right is known
+// it is not.
 func (r *recovery) over(class allocator.Class) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.Began.IsZero() && time.Since(r.Began) > ipam.WaitOut(r.Longest[class])
+	return r.Longest[class] > 0 && time.Since(r.Began) > ipam.WaitOut(r.Longest[class])
 }

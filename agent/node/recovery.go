@@ -28,6 +28,14 @@ func (n *Node) ReportRecovery(left time.Duration) {
 			"before it does")
 }
 
+// ReportRecoveryWaits sets the finding about a recovery whose time cannot begin yet.
+func (n *Node) ReportRecoveryWaits() {
+	n.recovers.Store(nil)
+	n.Findings.Set(etcdRecovery, "etcd", "etcd was restored or made anew, and nothing tells yet how long a node may go on without it: "+
+		"this node claims no block and reserves no new address until that is known and that time is over",
+		"apply the configuration with berthctl apply where etcd has none; else wait: berthctl doctor says which record cannot be read")
+}
+
 // Recovered ends the recovery.
 func (n *Node) Recovered() {
 	n.recovers.Store(nil)

@@ -30,8 +30,8 @@ func doVersion(c *Cluster, _ Step) error {
 			return err
 		}
 		now, err := o.Config.Read(ctx)
-		if err != nil || now.Revision != v.Revision || time.Since(c.observer.lost()) < 2*addressLease {
-			return err // a restored etcd has the statuses of then, until each node has published its own
+		if err != nil || now.Revision != v.Revision {
+			return err
 		}
 		c.judge.version(v, now.Pools, asked)
 		return nil

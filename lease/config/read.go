@@ -136,7 +136,7 @@ func (c *Config) BadPool(name string) *kv.DamagedError {
 }
 
 // KeepKnown is c with the pools and settings that it does not know as they were before. A pool whose record cannot be read has no
-// revision then, so that nothing new is claimed of it.
+// revision then, so that nothing new is claimed of it. Where nobody has configured anything the settings stay as they were, too.
 func (c *Config) KeepKnown(before *Config) *Config {
 	next := c.Clone()
 	for _, bad := range c.Bad {
@@ -147,7 +147,10 @@ func (c *Config) KeepKnown(before *Config) *Config {
 			delete(next.PoolRevisions, name)
 		}
 	}
-	if c.Unsettled && before.Revision > 0 && !before.Unsettled {
+	switch {
+	case c.Revision == 0:
+		next.Settings = before.Settings // a node that knew the cluster's goes on with those: its right is no longer than others wait for
+	case c.Unsettled && before.Revision > 0 && !before.Unsettled:
 		next.Settings, next.Unsettled = before.Settings, false
 	}
 	return next

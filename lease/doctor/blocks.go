@@ -74,7 +74,7 @@ func (v *view) malformed(b admin.KeyedBlock) string {
 func (v *view) deleted(b admin.KeyedBlock, f Finding) Finding {
 	f.Key, f.mark, f.takes = v.Text(b.Key), fmt.Sprint(b.Revision), true
 	repair := &admin.Repair{Same: []kv.Key{poolKey(b.Pool)}, Delete: []string{f.Key}}
-	why, unsaid := "", ""
+	why, unsaid, reserved := "", "", false
 	for _, p := range b.Parts {
 		if f.Node == "" && p.Owner != record.OwnerStateful && p.Owner != record.OwnerMachine {
 			f.Node = p.Owner
@@ -89,14 +89,16 @@ func (v *view) deleted(b admin.KeyedBlock, f Finding) Finding {
 			repair.Same = append(repair.Same, guard(p.Owner)...)
 		}
 	}
-	if use := v.within(b); use != "" && v.Text(b.Key) == v.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
-		why = use
+	if use, is := v.within(b); use != "" && v.Text(b.Key) == v.Text(blockKey(b.Pool, b.Prefix.Masked().Addr())) {
+		why, reserved = use, is
 	}
 	switch {
 	case why == "":
 		f.repair = repair
 	case unsaid != "" && v.gone(unsaid):
 		f.Repair = removal(unsaid)
+	case reserved: // without the block a node would claim it, and its containers would lose to the members
+		f.Repair = fmt.Sprintf("%s: first do what is said of each reservation there; the block is told again then", why)
 	default:
 		f.Repair = fmt.Sprintf("%s: end the containers there, then %s", why, deleteKey(f.Key))
 	}
@@ -115,27 +117,27 @@ func (v *view) uses(answer record.NodeReport, b admin.KeyedBlock) bool {
 	return false
 }
 
-// within names one address of a block's that is in use; empty: none.
-func (v *view) within(b admin.KeyedBlock) string {
+// within names one address of a block's that is in use; empty: none. reserved: what is first to be released is a reservation.
+func (v *view) within(b admin.KeyedBlock) (use string, reserved bool) {
 	in := func(at ipam.Address) bool {
 		return at.Pool == b.Pool && b.Prefix.IsValid() && b.Prefix.Contains(at.Addr)
 	}
-	for at := range v.assignments {
-		if in(at) {
-			return fmt.Sprintf("address %s is assigned", at.Addr)
-		}
-	}
 	for at := range v.reservations {
 		if in(at) {
-			return fmt.Sprintf("address %s is reserved", at.Addr)
+			return fmt.Sprintf("address %s is reserved", at.Addr), true
+		}
+	}
+	for at := range v.assignments {
+		if in(at) {
+			return fmt.Sprintf("address %s is assigned", at.Addr), false
 		}
 	}
 	for at := range v.held {
 		if in(at) {
-			return fmt.Sprintf("a container has address %s", at.Addr)
+			return fmt.Sprintf("a container has address %s", at.Addr), false
 		}
 	}
-	return ""
+	return "", false
 }
 
 // compareParts checks the owners of a sound block.

@@ -149,7 +149,8 @@ func (v *view) addedInVain(b admin.BadKey) bool {
 				}
 			}
 		}
-		return v.within(admin.KeyedBlock{Block: record.Block{Pool: at.Pool, Prefix: block}}) == ""
+		use, _ := v.within(admin.KeyedBlock{Block: record.Block{Pool: at.Pool, Prefix: block}})
+		return use == ""
 	}
 	return false
 }

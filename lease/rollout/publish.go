@@ -76,8 +76,9 @@ func (p *publisher) publishAll(ctx context.Context, batch Batch) error {
 	return err
 }
 
-// Shows reports whether the node's status in etcd, as the session wrote it last and as the last proof has seen it, is status. It
-// waits for a batch that is under way; where ctx ends it does not know, and returns false.
+// Shows reports whether the node's status in etcd, as the session wrote it last and as the last proof has seen it, is status, and
+// counts: it was written since the cluster's record was. It waits for a batch that is under way; where ctx ends it does not know, and
+// returns false.
 func Shows(ctx context.Context, x *session.Session, status record.Status) bool {
 	p := publisherOf(x)
 	if p.publishing.Lock(ctx) != nil {
@@ -85,7 +86,7 @@ func Shows(ctx context.Context, x *session.Session, status record.Status) bool {
 	}
 	defer p.publishing.Unlock()
 	status.Batch = p.published.Batch
-	return x.StatusSeen() == p.counter && kv.Encode(status) == kv.Encode(p.published)
+	return x.StatusSeen() == p.counter && p.counter > x.Cluster() && kv.Encode(status) == kv.Encode(p.published)
 }
 
 // A piece is what one transaction publishes.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/rollout"
@@ -94,6 +95,33 @@ func TestAContainerIsUpToDateWhenItsNodeSaysSo(t *testing.T) {
 				t.Errorf("%s: %+v has applied what it says not", c.name, container)
 			}
 		}
+	}
+}
+
+// The status is of a history in which the containers may have got later changes, which etcd has lost.
+func TestAfterARestoreAContainerIsUpToDateOnlyOnceItsNodeHasSaidSoAnew(t *testing.T) {
+	f := lab.NewFleet(t)
+	now := f.Change(1400)
+	applied := record.Status{Applied: now, Revision: now}
+	f.Report("n1", applied)
+	one := rollout.Selector{Node: "n1"}
+	if v := f.Version(one); !v.Complete {
+		t.Fatalf("before it is %+v", v)
+	}
+	for _, cluster := range []record.Cluster{{ID: "c0ffee"}, {}} { // that no node has met yet; that one has voided
+		f.Put(f.S.KV.Keys.Cluster(), kv.Encode(cluster))
+		v := f.Version(one)
+		if v.Complete || v.UpToDate > 0 || len(v.Nodes) != 1 || v.Containers[0].Reason != "node n1 has not reported yet" {
+			t.Errorf("with the record %+v it is %+v", cluster, v)
+		}
+	}
+	f.Nodes["n1"] = f.Join(f.S, "n1")
+	if rollout.Shows(t.Context(), f.Nodes["n1"].Session, applied) {
+		t.Error("what does not count counts as published: the node would not say it anew")
+	}
+	f.Report("n1", applied)
+	if v := f.Version(one); !v.Complete {
+		t.Errorf("once the node has said it anew it is %+v", v)
 	}
 }
 
