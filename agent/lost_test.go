@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/agent/plan"
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
@@ -167,4 +169,26 @@ func TestWhoWasCutWhenTheJournalWasLostStaysSoUntilEtcdNamesIt(t *testing.T) {
 	if s := r.assigned(addrA); s != nil {
 		t.Errorf("%+v is published", s)
 	}
+}
+
+// The other address may be another's by now, and the container still has it.
+func TestAPortThatCannotBeReadStaysCutWhereEtcdNamesItsContainerForOneFamilyOnly(t *testing.T) {
+	r := newRig(t)
+	r.apply(allocator.Pool{
+		Name: "both", CIDRs: prefixes("10.43.0.0/16", "fd43::/48"),
+		Gateways: []netip.Addr{netip.MustParseAddr("10.43.0.1"), netip.MustParseAddr("fd43::1")},
+	})
+	c := r.stateless("a", "web")
+	c.Pool, c.Bridge = "both", "both0"
+	v4 := r.add(c)
+	r.loseJournal()
+	port := r.unreadable()[0]
+	r.put("assignments/both/"+v4.String(), "")
+	r.start()
+	r.regain()
+	if e := r.agent.Journal.Get(attachmentOf(c)); e != nil || r.passes(port) || !r.found("port-unread") {
+		t.Errorf("it is taken in as %+v, passes: %v, is told: %v", e, r.passes(port), r.found("port-unread"))
+	}
+	r.del(c)
+	r.empty()
 }

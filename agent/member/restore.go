@@ -22,7 +22,7 @@ func (se *Settler) restoreRecorded(etcd *recorded) {
 		}
 		if p, is := se.isolator.Unidentified.Of(r.Holder.Attachment); is {
 			i := r.Identity
-			se.RestoreEntry(p, &journal.Entry{
+			se.restoreWhole(p, &journal.Entry{
 				Attachment: r.Holder.Attachment, Class: allocator.Stateful, App: allocator.App{Namespace: i.Namespace, Name: i.App},
 				Member: i.Member, Pool: r.Pool, Addresses: etcd.reservedWith(r), Epoch: r.Epoch,
 			})
@@ -33,7 +33,7 @@ func (se *Settler) restoreRecorded(etcd *recorded) {
 			continue
 		}
 		if p, is := se.isolator.Unidentified.Of(s.Attachment); is {
-			se.RestoreEntry(p, &journal.Entry{
+			se.restoreWhole(p, &journal.Entry{
 				Attachment: s.Attachment, Class: allocator.Stateless, App: s.App, Pool: s.Pool, Addresses: etcd.assignedWith(s),
 			})
 		}
@@ -61,6 +61,21 @@ func (n *recorded) assignedWith(one record.Assignment) (all []netip.Addr) {
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
 	return all
+}
+
+// restoreWhole restores an entry if etcd records an address of each family of its pool. The container still has one that etcd records
+// no more, which may be another's by now.
+func (se *Settler) restoreWhole(p netops.PortInfo, e *journal.Entry) {
+	pool, _, err := se.Pool(e.Pool)
+	switch {
+	case err != nil:
+		se.isolator.SetAside(p, fmt.Sprintf("etcd records %v for %s, of a pool that is not known now: %v", e.Addresses, e.Attachment, err))
+	case len(e.Addresses) < len(pool.Families()):
+		se.isolator.SetAside(p, fmt.Sprintf("etcd records only %v for %s, and its pool gives addresses of both families",
+			e.Addresses, e.Attachment))
+	default:
+		se.RestoreEntry(p, e)
+	}
 }
 
 // RestoreEntry adds an entry that the journal has lost, of a port that exists. An address that another container here has stays

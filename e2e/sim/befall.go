@@ -95,6 +95,7 @@ func (n *node) doFill(s Step) error {
 
 func (n *node) doClear(Step) error {
 	n.disk.Clear()
+	n.trouble(func(t *troubles) { t.forgot = true })
 	return nil
 }
 

@@ -97,6 +97,7 @@ func (p *place) doMangle(Step) error {
 	if c == nil || !c.running() {
 		return errSkipped
 	}
+	c.becomes(func(f *fate) { f.mangled = true })
 	return c.node.host.SetAlias(netops.PortName(network, c.id, iface), "somebody's")
 }
 

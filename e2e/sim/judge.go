@@ -184,12 +184,16 @@ func (j *judge) containersOf(n *node) (all []*container) {
 
 // answered judges an ADD that has succeeded.
 func (j *judge) answered(c *container, given []netip.Addr) {
-	former := c.fate().addresses
-	if len(former) > 0 && c.lives() && !slices.Equal(former, given) {
+	former, unknown := c.fate().addresses, c.fate().mangled && c.node.suffers().forgot // neither journal nor port names it
+	if len(former) > 0 && c.lives() && !unknown && !slices.Equal(former, given) {
 		j.cluster.violate(Violation{Rule: "idempotent", What: fmt.Sprintf("ADD again of %v answers %v", c, given)})
 	}
 	j.rightly(c, given)
-	c.becomes(func(f *fate) { f.addresses, f.answered = given, time.Now() })
+	c.becomes(func(f *fate) {
+		if f.addresses, f.answered = given, time.Now(); f.had.IsZero() {
+			f.had = f.answered
+		}
+	})
 	if len(given) == 0 {
 		j.cluster.violate(Violation{Rule: "truth", What: fmt.Sprintf("ADD of %v answers no address", c)})
 	} else if c.place.member != "" {

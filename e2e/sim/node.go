@@ -61,6 +61,7 @@ type troubles struct {
 	paused       time.Time     // when its agent last went on after a pause
 	wall         time.Duration // what its wall clock is ahead of the others'
 	started      time.Time     // when its present agent did
+	forgot       bool          // its journal was lost since the machine has booted: what it owned by then is nobody's until the next boot
 	woke         time.Time     // when it last woke, or lost its fence: what it lost meanwhile it isolates a moment later
 }
 
@@ -234,6 +235,7 @@ func (n *node) boot() {
 	n.disk.Clear()
 	n.host.Reboot()
 	n.boots, n.booted = n.boots+1, time.Now()
+	n.trouble(func(t *troubles) { t.forgot = false })
 }
 
 // alive reports whether an agent runs.

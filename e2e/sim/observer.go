@@ -37,6 +37,7 @@ type observer struct {
 	owned    owned
 	certain  time.Time                           // since when etcd's state is accepted as the present one; zero: it is not
 	strict   map[string]bool                     // nodes whose records say that their kernels fence
+	pool     string                              // the record of the pool as it was last
 	gateways map[string]map[netip.Addr]time.Time // that are, by the key of their pool, or were, and since when
 	removed  map[string]bool                     // nodes that were at some time
 	silent   map[string]time.Time                // nodes without a status, and since when
@@ -206,7 +207,9 @@ func (o *observer) seeGateways(e *clientv3.Event) {
 		if err != nil {
 			return
 		}
-		all = p.Gateways
+		if all = p.Gateways; p.Name == poolName {
+			o.pool = string(e.Kv.Value)
+		}
 	case key == keys.Revision():
 		r, err := record.RevisionCodec.Read(keys, e.Kv)
 		if err != nil {
@@ -251,6 +254,13 @@ func (o *observer) statusless(node string) (since time.Time, missing bool) {
 	defer o.mu.Unlock()
 	since, missing = o.silent[node]
 	return since, missing
+}
+
+// lastPool is the record of the pool as it was last readable.
+func (o *observer) lastPool() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pool
 }
 
 // settledSince reports whether etcd's state has been accepted as the present one for a time: none recovers from a restore.

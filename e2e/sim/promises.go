@@ -28,6 +28,19 @@ func (j *judge) whole(c *container) {
 	c.becomes(func(f *fate) { f.missed = taken.IsValid() })
 }
 
+// gaveUp reports whether a node may go on with what it holds though another has it by now: by evidence, a moment without a session.
+func (j *judge) gaveUp(n *node, session presence) bool {
+	return !j.cluster.observer.fences(n.name) && (!session.there || time.Since(session.since) < grace)
+}
+
+// turned is since when an address of a container's is or was a gateway, unless a restore of etcd has made it one that the container
+// had it before.
+func (j *judge) turned(c *container, a netip.Addr) (since time.Time, is bool) {
+	since, is = j.cluster.observer.gateway(a)
+	lost := j.cluster.observer.lost()
+	return since, is && !(c.fate().had.Before(lost) && !since.Before(lost))
+}
+
 // rightly judges that an ADD is answered by a node that has a right to, and with what is nobody else's.
 func (j *judge) rightly(c *container, given []netip.Addr) {
 	f, session := c.fate(), j.cluster.observer.session(c.node.name)
@@ -49,10 +62,10 @@ func (j *judge) rightly(c *container, given []netip.Addr) {
 	for _, a := range given {
 		h := j.cluster.observer.holder(c.place.pool, a)
 		forgot := time.Since(j.cluster.observer.lost()) < 2*addressLease // it says what was before, until agents have asserted what is
-		if c.place.member != "" && !forgot && !h.damaged && h.Holder != nil && h.since.Before(f.asked) && h.Holder.Attachment.Container != c.id {
+		if c.place.member != "" && !forgot && !h.damaged && !j.gaveUp(c.node, session) && h.Holder != nil && h.since.Before(f.asked) && h.Holder.Attachment.Container != c.id {
 			j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %s, which %+v holds", c, a, h.Holder)})
 		}
-		if since, former := j.cluster.observer.gateway(a); former && since.Before(f.asked) {
+		if since, former := j.turned(c, a); former && since.Before(f.asked) {
 			j.cluster.violate(Violation{Rule: "gateway", What: fmt.Sprintf("ADD of %v is answered %s, which is or was a gateway", c, a)})
 		}
 	}
@@ -61,7 +74,7 @@ func (j *judge) rightly(c *container, given []netip.Addr) {
 // beside judges that no gateway is what a container passes with.
 func (j *judge) beside(c *container) {
 	for _, a := range c.fate().addresses {
-		if since, is := j.cluster.observer.gateway(a); is && time.Since(since) > settled && j.answers(c, a) {
+		if since, is := j.turned(c, a); is && time.Since(since) > settled && j.answers(c, a) {
 			j.cluster.violate(Violation{Rule: "gateway", What: fmt.Sprintf("%v passes with %s, which is a gateway by now", c, a)})
 		}
 	}
@@ -83,8 +96,8 @@ func (j *judge) repaired(key string) {
 // costs judges that a damaged record refuses nothing but what is its own.
 func (j *judge) costs(c *container, err error) {
 	said, refused := errors.AsType[*wire.Error](err)
-	if !refused {
-		return
+	if f := c.fate(); !refused || f.together && !f.each {
+		return // of a set that is done whole or not at all, another may be what needs the record
 	}
 	if key := j.blamed(c, said.Error()); key != "" {
 		j.cluster.violate(Violation{Rule: "costs", What: fmt.Sprintf("ADD of %v was refused for %s, which is none of its own: %v", c, key, err)})

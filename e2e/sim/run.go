@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/berth-ipam/berth/e2e/sim/etcd"
 	"github.com/berth-ipam/berth/e2e/sim/order"
 	"github.com/berth-ipam/berth/internal/wire"
@@ -123,6 +125,12 @@ func (c *Cluster) settle() {
 	}
 	c.converge(10*time.Minute, "all agrees", c.agreed)
 	c.converge(2*time.Hour, "etcd's state is accepted", c.accepted) // it takes the longest right, of settings that are lost an hour
+	for _, n := range c.nodes {
+		if n.suffers().forgot {
+			_ = n.doBoot(Step{})
+		}
+	}
+	c.converge(10*time.Minute, "the agents are ready again", c.ready)
 	c.converge(refusedFor, "each node gives what is free", c.served)
 	for _, p := range c.ordered() {
 		p.lock()
@@ -148,18 +156,22 @@ func (c *Cluster) converge(within time.Duration, what string, check func() error
 	}
 }
 
-// configured has the operator apply the configuration again, where nothing tells any more what it was.
+// configured has the operator write the pool as it was and apply the settings again, where nothing tells any more what they were.
 func (c *Cluster) configured() error {
 	return c.operate(func(ctx context.Context, o *lease.Operator) error {
 		base, err := o.Config.Read(ctx)
 		if err != nil {
 			return err
 		}
-		if _, there := base.Pools[poolName]; there && !base.Unsettled {
+		if _, there := base.Pools[poolName]; !there {
+			return errors.Join(c.tamper(clientv3.OpPut(keys.Pool(poolName), c.observer.lastPool())), errors.New("the pool was just written"))
+		}
+		if !base.Unsettled {
 			return nil
 		}
 		next := base.Clone()
 		configure(next, c.options)
+		next.Pools = base.Pools
 		_, err = o.Editor.Apply(ctx, base, next, config.Note{Who: "operator"})
 		return err
 	})

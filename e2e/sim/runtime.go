@@ -45,10 +45,13 @@ type fate struct {
 	asked     time.Time    // the last ADD
 	each      bool         // it was one of a set each of which was done by itself: some of them long before the answer
 	answered  time.Time
+	had       time.Time // when ADD was first answered
+	together  bool      // the last ADD was of a set
 	dns       *wire.DNS // as ADD has answered; nil: the last one has not
 	missed    bool      // the judge did not find one of its addresses
 	silent    time.Time // since when, of one that has a right; zero: it is heard
 	deleted   bool      // a DEL has succeeded
+	mangled   bool      // its port does not say any more whose it is
 	ending    bool      // a DEL is under way, or the namespace has ended: it may be silent
 }
 
@@ -148,7 +151,7 @@ func (p *place) create(n *node) (*container, error) {
 	p.made++
 	c := &container{place: p, node: n, id: fmt.Sprintf("%s.%d", strings.ReplaceAll(p.name, "/", "."), p.made), ns: ns, booted: n.boots}
 	c.describe()
-	c.becomes(func(f *fate) { f.asked = time.Now() })
+	c.becomes(func(f *fate) { f.asked, f.together, f.each = time.Now(), false, false })
 	p.cluster.judge.register(c)
 	return c, nil
 }

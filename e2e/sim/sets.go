@@ -65,7 +65,7 @@ func insertTogether(c *Cluster, places []*place, s Step, each bool) error {
 		}
 		p.current = k
 		set = append(set, k)
-		k.becomes(func(f *fate) { f.each = each })
+		k.becomes(func(f *fate) { f.together, f.each = true, each })
 		sent := k.request
 		sent.NetnsFile = len(set)
 		r.Containers = append(r.Containers, sent)
