@@ -95,7 +95,7 @@ func TestWhatWasLearnedInAFormerIncarnationOfEtcdIsForgotten(t *testing.T) {
 	a.Absences.ApplyNodes(kv.Update[record.Node]{Full: true, Revision: late,
 		Set: []record.Node{{Name: "n2", Revision: late, Session: allocator.Duration(time.Hour)}}})
 	a.Rights.Prove(clock.Boottime(), time.Second, 2*time.Hour)
-	a.updater.Lagging.Set(late, true, nil)
+	a.updater.Lagging.Set(0, late, true, nil)
 	r.foreign()
 	standing, err := a.keeper.Handshake(t.Context())
 	check(t, err)

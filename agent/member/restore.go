@@ -98,6 +98,7 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	}
 	se.Log.Warn("the journal is lost; restored the entry of a running container", zap.Stringer("attachment", e.Attachment),
 		zap.Stringers("addresses", e.Addresses))
+	se.EntryRestored(e.Attachment) // first, so that no status counts it as up to date
 	se.Journal.Keep(e)
 	se.isolator.Identified(p.Name)
 }

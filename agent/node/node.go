@@ -33,6 +33,7 @@ type Hooks struct {
 	ConfigLocked  []func(now *config.Config)         // the configuration has changed
 	ConfigChanged []func(former, now *config.Config) // all parts use the new one
 	ResetLocked   []func()                           // what was known of etcd is void
+	Restored      []func(at allocator.Attachment)    // the journal has an entry again that it had lost; the gate may be held
 }
 
 // Options are what an agent's parts know of their node from the start.
@@ -191,7 +192,15 @@ func (n *Node) On(h Hooks) {
 	n.hooks.ConfigLocked = append(n.hooks.ConfigLocked, h.ConfigLocked...)
 	n.hooks.ConfigChanged = append(n.hooks.ConfigChanged, h.ConfigChanged...)
 	n.hooks.ResetLocked = append(n.hooks.ResetLocked, h.ResetLocked...)
+	n.hooks.Restored = append(n.hooks.Restored, h.Restored...)
 }
 
 // Config is the present configuration. Its revision is 0 while none is known.
 func (n *Node) Config() *config.Config { return n.config.Load() }
+
+// EntryRestored says that the journal has an entry again that it had lost.
+func (n *Node) EntryRestored(at allocator.Attachment) {
+	for _, hook := range n.hooks.Restored {
+		hook(at)
+	}
+}

@@ -22,6 +22,9 @@ type lagging struct {
 	bridges bool  // every bridge has what seen says
 	reasons map[allocator.Attachment]record.Lag
 
+	restorations int                          // how many entries were restored
+	restored     map[allocator.Attachment]int // those that no roll-out has looked at, each by its number
+
 	Rearranged rearranged
 }
 
@@ -46,13 +49,46 @@ func (l *lagging) reset() {
 	l.seen, l.applied, l.live = 0, 0, 0
 }
 
-// Set records the outcome of a roll-out of one revision: which containers lag, and whether every bridge has it. It reports
-// whether anything has changed.
-func (l *lagging) Set(revision int64, bridges bool, reasons map[allocator.Attachment]record.Lag) bool {
+// Restored has a container lag whose journal entry was restored, until a roll-out that begins later has looked at it: what it has is
+// not known.
+func (l *lagging) Restored(at allocator.Attachment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.restored == nil {
+		l.restored = map[allocator.Attachment]int{}
+	}
+	l.restorations++
+	l.restored[at] = l.restorations
+	l.lagRestored()
+}
+
+func (l *lagging) lagRestored() {
+	for at := range l.restored {
+		if l.reasons == nil {
+			l.reasons = map[allocator.Attachment]record.Lag{}
+		}
+		l.reasons[at] = record.Lag{Attachment: at, Reason: "its journal entry was restored, and what it has is not compared yet"}
+		l.applied, l.live = 0, 0
+	}
+}
+
+// Begin is what Set is to know of a roll-out that begins.
+func (l *lagging) Begin() (restorations int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.restorations
+}
+
+// Set records the outcome of a roll-out of one revision that began with as many restorations: which containers lag, and whether every
+// bridge has it. It reports whether anything has changed.
+func (l *lagging) Set(restorations int, revision int64, bridges bool, reasons map[allocator.Attachment]record.Lag) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news := l.seen != revision || !maps.Equal(l.reasons, reasons) || l.bridges != bridges
 	l.seen, l.reasons = revision, maps.Clone(reasons) // the caller goes on reading its own
+	maps.DeleteFunc(l.restored, func(_ allocator.Attachment, n int) bool { return n <= restorations })
+	l.lagRestored()
+	reasons = l.reasons
 	if l.bridges = bridges; bridges && len(reasons) == remakes(reasons) {
 		l.live = revision
 	}
@@ -70,6 +106,7 @@ func (l *lagging) Drop(at allocator.Attachment) bool {
 		return false
 	}
 	delete(l.reasons, at)
+	delete(l.restored, at)
 	if l.bridges && len(l.reasons) == remakes(l.reasons) {
 		l.live = l.seen
 	}

@@ -21,7 +21,7 @@ func TestARevisionIsAppliedOnlyWhenNoContainerLagsAndEveryBridgeHasIt(t *testing
 	}
 	var l lagging
 	set := func(revision int64, bridges bool, ids ...string) func() bool {
-		return func() bool { return l.Set(revision, bridges, lags(ids...)) }
+		return func() bool { return l.Set(0, revision, bridges, lags(ids...)) }
 	}
 	drop := func(id string) func() bool { return func() bool { return l.Drop(at(id)) } }
 	for i, step := range []struct {
@@ -55,4 +55,30 @@ func TestARevisionIsAppliedOnlyWhenNoContainerLagsAndEveryBridgeHasIt(t *testing
 				step.news, step.applied, step.live, step.outdated)
 		}
 	}
+}
+
+func TestAContainerWhoseEntryWasRestoredLagsUntilARollOutThatBeganLaterHasLookedAtIt(t *testing.T) {
+	at := allocator.Attachment{Network: "net", Container: "a", Interface: "eth0"}
+	var l lagging
+	shown := func(want int64, lags int) {
+		t.Helper()
+		var s record.Status
+		if l.into(&s); s.Applied != want || s.Live != want || s.LaggingCount != lags {
+			t.Errorf("shown are %+v: want revision %d and %d that lag", s, want, lags)
+		}
+	}
+	l.Set(l.Begin(), 5, true, nil)
+	shown(5, 0)
+	began := l.Begin()
+	l.Restored(at)
+	shown(0, 1)
+	l.Set(began, 6, true, nil) // it has not seen the entry
+	shown(0, 1)
+	l.Set(l.Begin(), 6, true, nil)
+	shown(6, 0)
+	l.Restored(at)
+	l.Drop(at) // it is gone
+	shown(6, 0)
+	l.Set(l.Begin(), 7, true, nil)
+	shown(7, 0)
 }

@@ -33,7 +33,7 @@ func (u *Updater) Run(ctx context.Context) error {
 		case <-u.Rollout:
 		case <-retry:
 		}
-		config := u.Config()
+		config, restorations := u.Config(), u.Lagging.Begin()
 		reasons := map[allocator.Attachment]record.Lag{}
 		for at, reason := range u.outdated(ctx, u.Journal.Entries(), config) {
 			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: true}
@@ -42,7 +42,7 @@ func (u *Updater) Run(ctx context.Context) error {
 			reasons[at] = record.Lag{Attachment: at, Reason: reason, Remake: u.Lagging.Rearranged.is(at)}
 		}
 		bridges := u.Host.WithdrawGateways()
-		if u.Lagging.Set(config.Revision, bridges, reasons) {
+		if u.Lagging.Set(restorations, config.Revision, bridges, reasons) {
 			u.logLagging(config.Revision, reasons)
 			u.backlog.Signal.Raise() // the status has changed
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/config"
@@ -26,6 +27,10 @@ func New(n *node.Node, b *backlog.Backlog, h *host.Keeper) *Updater {
 	n.On(node.Hooks{
 		ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { u.Rollout.Raise() }},
 		ResetLocked:   []func(){u.Lagging.reset},
+		Restored: []func(allocator.Attachment){func(at allocator.Attachment) {
+			u.Lagging.Restored(at)
+			u.Rollout.Raise()
+		}},
 	})
 	return u
 }

@@ -62,7 +62,8 @@ func (j *judge) rightly(c *container, given []netip.Addr) {
 	for _, a := range given {
 		h := j.cluster.observer.holder(c.place.pool, a)
 		forgot := time.Since(j.cluster.observer.lost()) < 2*addressLease // it says what was before, until agents have asserted what is
-		if c.place.member != "" && !forgot && !h.damaged && !j.gaveUp(c.node, session) && h.Holder != nil && h.since.Before(f.asked) && h.Holder.Attachment.Container != c.id {
+		sure := !forgot && !h.damaged && !j.gaveUp(c.node, session)
+		if c.place.member != "" && sure && h.Holder != nil && h.since.Before(f.asked) && h.Holder.Attachment.Container != c.id {
 			j.cluster.violate(Violation{Rule: "right", What: fmt.Sprintf("ADD of %v is answered %s, which %+v holds", c, a, h.Holder)})
 		}
 		if since, former := j.turned(c, a); former && since.Before(f.asked) {

@@ -24,6 +24,7 @@ import (
 	"go.etcd.io/etcd/server/v3/features"
 	"go.etcd.io/etcd/server/v3/lease"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -68,13 +69,14 @@ func (s *Server) start(fresh bool) error {
 		return err
 	}
 	urls := types.URLs{*u}
+	// Nothing is purged: a run is short, and a purge of what a restore has removed would end the process.
 	server, err := etcdserver.NewServer(config.ServerConfig{
 		Name: member, ClientURLs: urls, PeerURLs: urls, DataDir: s.data(), SnapshotCount: 10000, SnapshotCatchUpEntries: 5000,
-		MaxSnapFiles: 2, MaxWALFiles: 2, InitialPeerURLsMap: types.URLsMap{member: urls}, InitialClusterToken: s.token(), NewCluster: fresh,
+		InitialPeerURLsMap: types.URLsMap{member: urls}, InitialClusterToken: s.token(), NewCluster: fresh,
 		TickMs: 500, ElectionTicks: 10, InitialElectionTickAdvance: true, BackendFreelistType: bolt.FreelistMapType,
 		BackendBatchInterval: time.Minute, BackendBatchLimit: 10000, MaxTxnOps: embed.DefaultMaxTxnOps,
 		MaxRequestBytes: embed.DefaultMaxRequestBytes, QuotaBackendBytes: 8 << 30, CompactionBatchLimit: 1000,
-		WarningApplyDuration: time.Hour, WarningUnaryRequestDuration: time.Hour, UnsafeNoFsync: true, Logger: zap.NewNop(),
+		WarningApplyDuration: time.Hour, WarningUnaryRequestDuration: time.Hour, UnsafeNoFsync: true, Logger: lastWords(),
 		AuthToken: "simple", TokenTTL: 300, BcryptCost: 4, BootstrapTimeout: time.Second,
 		ServerFeatureGate: features.NewDefaultServerFeatureGate(member, zap.NewNop()),
 	})
@@ -186,4 +188,9 @@ func (s *Server) renew(ctx context.Context, id int64) (*pb.LeaseKeepAliveRespons
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
 	return &pb.LeaseKeepAliveResponse{ID: id, TTL: ttl}, nil
+}
+
+// lastWords logs why an etcd ends the process, and nothing else.
+func lastWords() *zap.Logger {
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(os.Stderr), zap.DPanicLevel))
 }
