@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/agent/publish"
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/reservation"
 )
@@ -76,5 +78,30 @@ func TestAnotherIdentitysReservationIsolatesWhateverItsEpoch(t *testing.T) {
 	})
 	if r.agent.Journal.Isolated() != 1 {
 		t.Error("its address is another identity's, and it is not isolated")
+	}
+}
+
+func TestAMemberThatComesBackBeforeItsDetachmentHasReachedEtcdKeepsItsAddress(t *testing.T) {
+	r := newRig(t)
+	r.stop()
+	r.session = 30 * time.Second
+	r.apply()
+	r.start()
+	c := r.stateful("a", "db", "db-0")
+	addr := r.add(c)
+	r.etcd.Stop()
+	r.del(c) // it is noted, and etcd will be told
+	back := make(chan error)
+	var answer *wire.Response
+	go func() {
+		var err error
+		answer, err = r.ask(wire.Insert, r.stateful("b", "db", "db-0"))
+		back <- err
+	}()
+	time.Sleep(publish.DetachTime + 500*time.Millisecond) // the ADD has tried in vain to tell etcd, and has gone on
+	r.startEtcd()
+	check(t, <-back)
+	if again := answer.Results[0].Addresses[0].Address.Addr(); again != addr {
+		t.Errorf("it had %s, and has %s", addr, again)
 	}
 }

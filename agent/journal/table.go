@@ -128,6 +128,11 @@ func (t *Table) Pending() []Detachment {
 	return all
 }
 
+// Detaching reports whether a detachment of an attachment is pending.
+func (t *Table) Detaching(a allocator.Attachment) bool {
+	return slices.ContainsFunc(t.Pending(), func(d Detachment) bool { return d.Attachment == a })
+}
+
 // Isolation is why an attachment is isolated; nil: it is not.
 func (t *Table) Isolation(at allocator.Attachment) *Isolation {
 	if e := t.Get(at); e != nil {
