@@ -3,18 +3,21 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/disk"
+	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
 )
 
@@ -203,4 +206,32 @@ func TestARunDirectoryThatCannotBePutBackIsReportedAndNothingNewIsHeld(t *testin
 	})
 	r.del(c)
 	r.empty()
+}
+
+func TestARunningContainerPassesThoughItsRepeatedAddFailsAfterItsPortWasMadeAnew(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	r.add(c)
+	fill, _ := r.disk(2 << 20)
+	fill()
+	r.until("nothing new is held", func() bool {
+		_, err := r.ask(wire.Insert, r.stateless("new", "web"))
+		return err != nil
+	})
+	check(t, sandbox.Within(c.Netns, func() error { // so that ADD makes the port anew
+		link, err := netlink.LinkByName(c.Interface)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetHardwareAddr(link, net.HardwareAddr{2, 0, 0, 0, 0, 1})
+	}))
+	if _, err := r.ask(wire.Insert, c); err == nil {
+		t.Fatal("the journal has room: the ADD is answered")
+	}
+	if has := within(t, c); has.mac == "02:00:00:00:00:01" {
+		t.Fatal("the port is as it was")
+	}
+	if e := r.agent.Journal.Get(attachmentOf(c)); !r.passes(e.Wiring.Port) {
+		t.Error("it is cut off")
+	}
 }

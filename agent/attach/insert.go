@@ -253,11 +253,26 @@ func (a *Attacher) holdAgain(add *insertion, session *session.Session, began all
 	return nil
 }
 
+// goOn lets a container pass again whose port a repeated ADD has made anew before it failed. One that has come with another network
+// namespace is not the container that was answered.
+func (a *Attacher) goOn(add *insertion) {
+	if !add.wired || add.attached.inode != add.former.Inode {
+		return
+	}
+	var err error
+	a.Gate.Shared(func() { err = a.Isolator.PassAgain(add.former) })
+	if err != nil {
+		a.Log.Error("a repeated ADD has failed, and its container is cut off: delete it, or repeat the ADD",
+			zap.Stringer("attachment", add.attachment), zap.Error(err))
+	}
+}
+
 // undo undoes an add, last step first. What fails stays in the journal and is undone later.
 func (a *Attacher) undo(add *insertion) {
 	if add.former != nil {
 		if !add.done {
 			a.unreserve(add)
+			a.goOn(add)
 		}
 		return
 	}

@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -118,6 +119,16 @@ func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 		return false, i.Kernel().Leave(port)
 	}
 	return true, nil
+}
+
+// PassAgain lets the port of an answered entry pass, unless it is isolated, or stays cut until etcd records its container.
+func (i *Isolator) PassAgain(e *journal.Entry) error {
+	waits := i.Awaits(func(at ipam.Address) bool { return at.Pool == e.Pool && slices.Contains(e.Addresses, at.Addr) })
+	if e.Answered == 0 || waits || i.HoldBack(e) != nil {
+		return nil
+	}
+	_, err := i.LetPass(e)
+	return err
 }
 
 // findingCut is the kind of the finding that a container's port is cut because etcd does not record its address.

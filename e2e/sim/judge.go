@@ -51,7 +51,8 @@ func (j *judge) look() {
 		}
 		for i, one := range passing {
 			for _, other := range passing[i+1:] {
-				if (one.Namespace != nil || other.Namespace != nil) && !j.excused(one) && !j.excused(other) {
+				excused := j.excused(one) || j.excused(other) || j.strangers(one, other)
+				if (one.Namespace != nil || other.Namespace != nil) && !excused {
 					j.unique(a, one, other)
 				}
 			}
@@ -68,6 +69,19 @@ func (j *judge) unique(a netip.Addr, one, other kernel.Answer) {
 	if !again {
 		j.cluster.violate(Violation{Rule: "unique", What: what})
 	}
+}
+
+// strangers reports whether a host that is none of Berth's has the address of a container whose ADD is under way: it may have come
+// after the wire was asked.
+func (j *judge) strangers(one, other kernel.Answer) bool {
+	if one.Namespace != nil {
+		one, other = other, one
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.containers[other.Namespace]
+	stranger := one.Namespace == nil && !slices.ContainsFunc(j.cluster.nodes, func(n *node) bool { return n.host == one.Host })
+	return stranger && c != nil && len(c.fate().addresses) == 0
 }
 
 // machines reports whether a host answers for an address that it has had from the beginning. When a node is removed nobody keeps
@@ -125,7 +139,7 @@ func (j *judge) lookAt(c *container) {
 	if !c.running() || time.Since(f.answered) < settled || !session.there || time.Since(session.since) < settled {
 		return
 	}
-	if time.Since(j.cluster.observer.lost()) < 2*addressLease {
+	if time.Since(j.cluster.observer.lost()) < 2*addressLease || !j.cluster.observer.hasPool(c.place.pool) || c.node.unguarded() {
 		return
 	}
 	j.beside(c)
@@ -246,5 +260,9 @@ func (j *judge) isolated(c *container) bool {
 	}
 	p := c.node.agent.Load()
 	at := allocator.Attachment{Network: network, Container: c.id, Interface: iface}
-	return p != nil && p.agent.Journal.Isolation(at) != nil
+	if p == nil {
+		return false
+	}
+	forgotten := c.node.suffers().forgot && p.agent.Journal.Get(at) == nil // its port is set aside
+	return forgotten || p.agent.Journal.Isolation(at) != nil
 }

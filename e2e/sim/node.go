@@ -203,6 +203,12 @@ func (p *process) pause() {
 	}
 }
 
+func (p *process) isPaused() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.paused != nil
+}
+
 func (p *process) goOn() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,6 +242,12 @@ func (n *node) boot() {
 	n.host.Reboot()
 	n.boots, n.booted = n.boots+1, time.Now()
 	n.trouble(func(t *troubles) { t.forgot = false })
+}
+
+// unguarded reports whether the agent is paused, or was until just now, and its table was flushed meanwhile: nobody could cut a port.
+func (n *node) unguarded() bool {
+	p, t := n.agent.Load(), n.suffers()
+	return p != nil && p.isPaused() || time.Since(t.paused) < settled || time.Since(t.woke) < settled
 }
 
 // alive reports whether an agent runs.

@@ -38,6 +38,7 @@ type observer struct {
 	certain  time.Time                           // since when etcd's state is accepted as the present one; zero: it is not
 	strict   map[string]bool                     // nodes whose records say that their kernels fence
 	pool     string                              // the record of the pool as it was last
+	pools    map[string]bool                     // those that etcd has
 	gateways map[string]map[netip.Addr]time.Time // that are, by the key of their pool, or were, and since when
 	removed  map[string]bool                     // nodes that were at some time
 	silent   map[string]time.Time                // nodes without a status, and since when
@@ -69,6 +70,7 @@ func newObserver(c *Cluster) *observer {
 		cluster: c, trace: sha256.New(), turn: make(chan struct{}, 1), byHand: map[int64]bool{}, checker: trace.New(keys, false),
 		sessions: map[string]presence{}, holders: map[string]holding{}, strict: map[string]bool{}, owned: newOwned(),
 		gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}, removed: map[string]bool{},
+		pools: map[string]bool{},
 	}
 }
 
@@ -156,6 +158,9 @@ func (o *observer) see(e *clientv3.Event, replayed bool) {
 			o.certain = time.Now()
 		}
 	}
+	if pool, is := strings.CutPrefix(string(e.Kv.Key), keys.Under(kv.KindPool)); is {
+		o.pools[pool] = e.Type == clientv3.EventTypePut
+	}
 	o.seeGateways(e)
 	if node, found := strings.CutPrefix(string(e.Kv.Key), keys.Status("")); found {
 		if delete(o.silent, node); e.Type == clientv3.EventTypeDelete {
@@ -179,6 +184,7 @@ func (o *observer) restored() {
 	clear(o.holders)
 	o.owned = newOwned()
 	clear(o.gateways)
+	clear(o.pools)
 	clear(o.silent)
 	o.lastLost = time.Now()
 	for node, p := range o.sessions {
@@ -261,6 +267,13 @@ func (o *observer) lastPool() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.pool
+}
+
+// hasPool reports whether etcd has a pool: what is of one that a restore has lost can be nobody's by its records.
+func (o *observer) hasPool(name string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pools[name]
 }
 
 // settledSince reports whether etcd's state has been accepted as the present one for a time: none recovers from a restore.

@@ -38,7 +38,8 @@ func (j *judge) gaveUp(n *node, session presence) bool {
 func (j *judge) turned(c *container, a netip.Addr) (since time.Time, is bool) {
 	since, is = j.cluster.observer.gateway(a)
 	lost := j.cluster.observer.lost()
-	return since, is && !(c.fate().had.Before(lost) && !since.Before(lost))
+	erased := c.place.member == "" && j.cluster.byHand.Load() // perhaps nothing told that somebody has the address
+	return since, is && !erased && !(c.fate().had.Before(lost) && !since.Before(lost))
 }
 
 // rightly judges that an ADD is answered by a node that has a right to, and with what is nobody else's.

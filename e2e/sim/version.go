@@ -45,8 +45,9 @@ func (j *judge) version(v *rollout.SetVersion, pools map[string]allocator.Pool, 
 		says[one.Node+" "+one.ID] = one.UpToDate
 	}
 	for _, c := range j.containersOf(nil) {
-		f, pool := c.fate(), pools[c.place.pool]
-		if !c.running() || !f.answered.Before(asked) || f.dns == nil || !says[c.node.name+" "+c.id] {
+		f := c.fate()
+		pool, known := pools[c.place.pool]
+		if !known || !c.running() || !f.answered.Before(asked) || f.dns == nil || !says[c.node.name+" "+c.id] {
 			continue
 		}
 		if want := pool.DNS; !reflect.DeepEqual(allocator.DNS(*f.dns), want) {

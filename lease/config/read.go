@@ -148,10 +148,10 @@ func (c *Config) KeepKnown(before *Config) *Config {
 		}
 	}
 	switch {
-	case c.Revision == 0:
-		next.Settings = before.Settings // a node that knew the cluster's goes on with those: its right is no longer than others wait for
 	case c.Unsettled && before.Revision > 0 && !before.Unsettled:
 		next.Settings, next.Unsettled = before.Settings, false
+	case c.Revision == 0 && !c.settled && reflect.DeepEqual(c.Settings, record.DefaultSettings()):
+		next.Settings = before.Settings // a node that knew the cluster's goes on with those: its right is no longer than others wait for
 	}
 	return next
 }

@@ -54,6 +54,7 @@ type node struct {
 	generation int64
 	session    int64       // the mod revision of its session's key; 0: there is none
 	record     record.Node // the last one that could be read
+	damaged    bool        // its record cannot be read now: whose session there is, is not known
 	since      time.Time   // when one of its keys was last written or deleted
 }
 

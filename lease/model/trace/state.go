@@ -83,15 +83,16 @@ func (n node) after(c *Checker, kind kv.Kind, e *clientv3.Event) node {
 		n.session = at
 		return n
 	}
-	n.generation = at
-	if r, err := record.NodeCodec.Read(c.keys, e.Kv); put && err == nil {
+	r, err := record.NodeCodec.Read(c.keys, e.Kv)
+	n.generation, n.damaged = at, put && err != nil
+	if put && err == nil {
 		n.record = r
 	}
 	return n
 }
 
-// alive reports whether a node has the session of its generation.
-func (n *node) alive() bool { return n.session > 0 && n.session == n.generation }
+// alive reports whether a node has the session of its generation, as far as that is known.
+func (n *node) alive() bool { return n.session > 0 && (n.session == n.generation || n.damaged) }
 
 // removed reports whether the node's record is a tombstone.
 func (n *node) removed() bool { return n.generation > 0 && n.record.Removed != nil }
