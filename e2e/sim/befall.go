@@ -134,7 +134,8 @@ func (n *node) doSleep(s Step) error {
 }
 
 func (n *node) doFlush(Step) error {
-	n.trouble(func(t *troubles) { t.woke = time.Now() })
+	helpless := !n.acts()
+	n.trouble(func(t *troubles) { t.woke, t.flushed = time.Now(), helpless })
 	n.host.FlushTable()
 	return nil
 }

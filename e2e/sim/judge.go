@@ -104,7 +104,8 @@ func (j *judge) excused(a kernel.Answer) bool {
 	if a.Namespace == nil {
 		return false
 	}
-	if time.Since(j.cluster.node(a.Host.Name).suffers().woke) < grace {
+	n := j.cluster.node(a.Host.Name)
+	if time.Since(n.suffers().woke) < grace || n.fenceless() {
 		return true
 	}
 	if j.cluster.observer.fences(a.Host.Name) {

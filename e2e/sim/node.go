@@ -61,6 +61,7 @@ type troubles struct {
 	paused       time.Time     // when its agent last went on after a pause
 	wall         time.Duration // what its wall clock is ahead of the others'
 	started      time.Time     // when its present agent did
+	flushed      bool          // its table was flushed while no agent could put it back
 	forgot       bool          // its journal was lost since the machine has booted: what it owned by then is nobody's until the next boot
 	woke         time.Time     // when it last woke, or lost its fence: what it lost meanwhile it isolates a moment later
 }
@@ -228,6 +229,7 @@ func (p *process) setTrap(point string, nth int) {
 // kill kills the node's agent, if one runs, and waits until nothing of it is left.
 func (n *node) kill() {
 	if p := n.agent.Load(); p != nil {
+		n.trouble(func(t *troubles) { t.flushed = t.flushed && (p.isPaused() || time.Since(t.started) < grace) }) // else it was put back
 		p.die()
 		<-p.ended
 		n.agent.Store(nil)
@@ -244,11 +246,20 @@ func (n *node) boot() {
 	n.trouble(func(t *troubles) { t.forgot = false })
 }
 
-// unguarded reports whether the agent is paused, or was until just now, and its table was flushed meanwhile: nobody could cut a port.
+// unguarded reports whether the agent is paused, or was until just now, and could cut no port.
 func (n *node) unguarded() bool {
-	p, t := n.agent.Load(), n.suffers()
-	return p != nil && p.isPaused() || time.Since(t.paused) < settled || time.Since(t.woke) < settled
+	t := n.suffers()
+	return !n.acts() || time.Since(t.paused) < settled || time.Since(t.woke) < settled
 }
+
+// fenceless reports whether the table was flushed while no agent could put it back, and none has had the time since.
+func (n *node) fenceless() bool {
+	t := n.suffers()
+	return t.flushed && (!n.acts() || time.Since(t.started) < grace || time.Since(t.paused) < grace)
+}
+
+// acts reports whether an agent runs, and is not paused.
+func (n *node) acts() bool { return n.alive() && !n.agent.Load().isPaused() }
 
 // alive reports whether an agent runs.
 func (n *node) alive() bool {
