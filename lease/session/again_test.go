@@ -69,6 +69,27 @@ func TestABootJoinsAtOnceWhenTheFormerSessionEnds(t *testing.T) {
 	})
 }
 
+func TestABootBesideASlowEtcdTakesNobodyForAliveWhoseSessionIsNotRenewed(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		_, err := b.Store().Join(b.Context(), lasting(20*time.Second))
+		b.Check(err)
+		looks := 0
+		b.OnCall(func(call string) {
+			if call != "before time to live" {
+				return
+			}
+			if looks++; looks%3 == 1 { // its answer comes too late, and it is asked again at once
+				time.Sleep(1200 * time.Millisecond)
+			}
+		})
+		_, err = b.Store().Join(b.Context(), rebooted("n1"))
+		b.OnCall(nil)
+		if err != nil {
+			t.Errorf("after %d looks: %v", looks, err)
+		}
+	})
+}
+
 func TestABootIsRefusedBesideOneThatRenewsItsSession(t *testing.T) {
 	lab.InBubble(t, func(b *lab.Bubble) {
 		x, err := b.Store().Join(b.Context(), lasting(20*time.Second))

@@ -134,11 +134,11 @@ func (s *Store) admit(ctx context.Context, me record.Node, b Registration) error
 // remaining time in whole seconds, rounded down, which takes two seconds more to be sure.
 func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.Duration) (bool, error) {
 	const grain = time.Second
-	began := time.Now()
 	first, err := s.kv.Remaining(ctx, id)
 	if err != nil {
 		return false, err
 	}
+	began := time.Now() // once it was answered: etcd may have read it just before, however long ago it was asked
 	for passed := time.Duration(0); first > 0 && passed < interval+2*grain; passed = time.Since(began) {
 		if err := task.Pause(ctx, interval/4); err != nil {
 			return false, err
