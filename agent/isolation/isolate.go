@@ -124,11 +124,11 @@ func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 // PassAgain lets the port of an answered entry pass, unless it is isolated, or stays cut until etcd records its container.
 func (i *Isolator) PassAgain(e *journal.Entry) error {
 	waits := i.Awaits(func(at ipam.Address) bool { return at.Pool == e.Pool && slices.Contains(e.Addresses, at.Addr) })
-	if e.Answered == 0 || waits || i.HoldBack(e) != nil {
-		return nil
+	if e.Answered > 0 && !waits && i.HoldBack(e) == nil {
+		_, err := i.LetPass(e)
+		return err
 	}
-	_, err := i.LetPass(e)
-	return err
+	return nil
 }
 
 // findingCut is the kind of the finding that a container's port is cut because etcd does not record its address.

@@ -122,8 +122,9 @@ func (p *Publisher) DetachOrphan(ctx context.Context, r record.Reservation) bool
 	if p.Journal.Get(r.Holder.Attachment) != nil || p.isolator.Unidentified.Has(r.Holder.Attachment) {
 		return false
 	}
-	if p.Journal.Detaching(r.Holder.Attachment) {
-		return p.DetachPending(ctx) == nil // a DEL has forgotten who was answered the address: it stays reserved
+	if p.Journal.Detaching(r.Holder.Attachment) { // a DEL has forgotten who was answered the address: it stays reserved
+		_ = p.DetachPending(ctx) // another's that fails is no matter here
+		return !p.Journal.Detaching(r.Holder.Attachment)
 	}
 	d := reservation.Detachment{Pool: r.Pool, Addresses: []netip.Addr{r.Address}, Identity: r.Identity, Attachment: r.Holder.Attachment,
 		Epoch: r.Epoch}
