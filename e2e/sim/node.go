@@ -259,7 +259,10 @@ func (n *node) fenceless() bool {
 }
 
 // acts reports whether an agent runs, and is not paused.
-func (n *node) acts() bool { return n.alive() && !n.agent.Load().isPaused() }
+func (n *node) acts() bool {
+	p := n.agent.Load() // it may be killed meanwhile
+	return p != nil && n.alive() && !p.isPaused()
+}
 
 // alive reports whether an agent runs.
 func (n *node) alive() bool {
