@@ -1,10 +1,13 @@
 package config_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/rollout"
@@ -68,4 +71,30 @@ func TestAFormerGatewayThatANodeStillHasIsNotEvenWrittenAbout(t *testing.T) {
 	if now := currentConfig(l, s); now.Revision != after.Revision {
 		t.Errorf("revision %d became %d", after.Revision, now.Revision)
 	}
+}
+
+func TestAfterARestoreAGatewayMovesOnlyOnceTheOwnerOfItsPartHasSaidAnewThatItExcludesIt(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	base := l.Apply(s, lab.Smallest())
+	x := l.Join(s, "n1")
+	l.Claims(x, base, "10.42.16.0/26")
+	excluded := movedTo(base, "10.42.0.1")
+	pool := excluded.Pools["default"]
+	pool.Exclude = append(pool.Exclude, allocator.Range{From: lab.Addr("10.42.16.9"), To: lab.Addr("10.42.16.9")})
+	excluded.Pools["default"] = pool
+	excluded, err := s.Editor.Apply(t.Context(), base, excluded, config.Note{})
+	l.Check(err)
+	moved := movedTo(excluded, "10.42.16.9")
+	pool = moved.Pools["default"]
+	pool.Exclude = nil
+	moved.Pools["default"] = pool
+	reportStatus(l, x, excluded.Revision)
+	l.Put(s.KV.Keys.Cluster(), kv.Encode(record.Cluster{})) // as the first handshake after a restore leaves it
+	_, err = s.Editor.Guard(t.Context(), excluded, moved, []string{"default"})
+	if _, unsaid := errors.AsType[*config.UnappliedError](err); !unsaid {
+		t.Errorf("by what the owner said before it moves: %v", err)
+	}
+	reportStatus(l, l.Join(s, "n1"), excluded.Revision)
+	l.Check(lab.Second(s.Editor.Guard(t.Context(), excluded, moved, []string{"default"})))
 }

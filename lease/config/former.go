@@ -77,13 +77,9 @@ func (s *Editor) appliedByAll(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	all, err := kv.Readable(ctx, s.kv, record.StatusCodec)
+	statuses, err := record.Statuses(ctx, s.kv)
 	if err != nil {
 		return 0, err
-	}
-	statuses := make(map[string]record.Status, len(all))
-	for _, each := range all {
-		statuses[each.Node] = each
 	}
 	applied := int64(1<<63 - 1)
 	for _, n := range nodes {

@@ -7,7 +7,9 @@ import (
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/config"
+	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // withFormer is a configuration whose pool has had the gateway 10.42.0.1, which the one node has taken off.
@@ -120,4 +122,17 @@ func TestOfTwoAgentsThatFreeFormerGatewaysOneIsTooLate(t *testing.T) {
 	if history, err := s.Config.History(t.Context()); err != nil || len(history) != int(base.Changes)+1 {
 		t.Errorf("the history has %d changes: %v", len(history), err)
 	}
+}
+
+// What a node said before a restore it said of a history that etcd has lost: there it may have had the gateway again.
+func TestAfterARestoreAFormerGatewayIsFreeOnlyOnceEveryNodeHasSaidSoAnew(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	after := withFormer(l, s)
+	l.Put(s.KV.Keys.Cluster(), kv.Encode(record.Cluster{})) // as the first handshake after a restore leaves it
+	if freed, err := s.Former.Free(l.Context(), config.Note{}); err != nil || freed != 0 {
+		t.Errorf("freed %d by what was said before: %v", freed, err)
+	}
+	reportStatus(l, l.Join(s, "n1"), after.Revision)
+	free(l, s)
 }

@@ -114,14 +114,14 @@ func (s *Editor) guardGateway(
 // only a node that is away is a reason, since nobody could wait for it.
 func (s *Editor) appliedBy(ctx context.Context, pool string, a netip.Addr, node string, revision int64, excluded bool) error {
 	t := kv.Transact("read status")
-	said, session := t.Else(s.kv.Keys.Status(node)), t.Else(s.kv.Keys.Session(node), clientv3.WithKeysOnly())
+	said, session := record.StatusIn(t, s.kv.Keys, node), t.Else(s.kv.Keys.Session(node), clientv3.WithKeysOnly())
 	err := s.kv.Query(ctx, kv.CallTime, t)
 	if err != nil {
 		return err
 	}
 	var status record.Status
-	if said.Found() {
-		if status, err = record.StatusCodec.Read(s.kv.Keys, said.KVs[0]); err != nil {
+	if counting := said.Counting(t.Header); len(counting) > 0 {
+		if status, err = record.StatusCodec.Read(s.kv.Keys, counting[0]); err != nil {
 			return err
 		}
 	}

@@ -33,6 +33,11 @@ type Reports struct {
 // Reports reads what concerns all sets.
 func (s *Store) Reports(ctx context.Context) (*Reports, error) { return s.readReports(ctx, "") }
 
+// Statuses are what the nodes say of themselves, by name. What one said before a restore of etcd is left out.
+func (s *Store) Statuses(ctx context.Context) (map[string]record.Status, error) {
+	return record.Statuses(ctx, s.kv)
+}
+
 // readReports reads in one transaction: what concerns the containers of one pool, or of all.
 func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) {
 	of := []string{}
@@ -43,7 +48,7 @@ func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) 
 	revision, settings := t.Else(s.kv.Keys.Revision(), clientv3.WithKeysOnly()), t.Else(s.kv.Keys.Settings())
 	sessions := t.Else(s.kv.Keys.Under(kv.KindSession), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	nodes := t.Else(s.kv.Keys.Under(kv.KindNode), clientv3.WithPrefix())
-	statuses, cluster := t.Else(s.kv.Keys.Under(kv.KindStatus), clientv3.WithPrefix()), t.Else(s.kv.Keys.Cluster())
+	statuses := record.StatusesIn(t, s.kv.Keys)
 	pools := t.Else(s.kv.Keys.Under(kv.KindPool), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	assignments := t.Else(s.kv.Keys.Under(kv.KindAssignment, of...), clientv3.WithPrefix())
 	reservations := t.Else(s.kv.Keys.Under(kv.KindReservation, of...), clientv3.WithPrefix())
@@ -79,7 +84,7 @@ func (s *Store) readReports(ctx context.Context, pool string) (*Reports, error) 
 		name := strings.TrimPrefix(string(pair.Key), s.kv.Keys.Under(kv.KindNode))
 		r.nodes[name] = err != nil || node.Removed == nil
 	}
-	for _, status := range legible(r, s.kv.Keys, record.StatusCodec, ofThisHistory(s.kv.Keys, statuses.KVs, cluster, t.Header)) {
+	for _, status := range legible(r, s.kv.Keys, record.StatusCodec, statuses.Counting(t.Header)) {
 		r.statuses[status.Node] = status
 	}
 	r.unreadable = nil // a node whose status cannot be read has not reported

@@ -114,6 +114,9 @@ func TestAfterARestoreAContainerIsUpToDateOnlyOnceItsNodeHasSaidSoAnew(t *testin
 		if v.Complete || v.UpToDate > 0 || len(v.Nodes) != 1 || v.Containers[0].Reason != "node n1 has not reported yet" {
 			t.Errorf("with the record %+v it is %+v", cluster, v)
 		}
+		if said, err := f.S.Rollout.Statuses(t.Context()); err != nil || len(said) > 0 {
+			t.Errorf("with the record %+v the nodes say %v, %v", cluster, said, err)
+		}
 	}
 	f.Nodes["n1"] = f.Join(f.S, "n1")
 	if rollout.Shows(t.Context(), f.Nodes["n1"].Session, applied) {
@@ -122,6 +125,9 @@ func TestAfterARestoreAContainerIsUpToDateOnlyOnceItsNodeHasSaidSoAnew(t *testin
 	f.Report("n1", applied)
 	if v := f.Version(one); !v.Complete {
 		t.Errorf("once the node has said it anew it is %+v", v)
+	}
+	if said, err := f.S.Rollout.Statuses(t.Context()); err != nil || said["n1"].Applied != now {
+		t.Errorf("once the node has said it anew the nodes say %v, %v", said, err)
 	}
 }
 
