@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
@@ -190,5 +191,51 @@ func TestAPortThatCannotBeReadStaysCutWhereEtcdNamesItsContainerForOneFamilyOnly
 		t.Errorf("it is taken in as %+v, passes: %v, is told: %v", e, r.passes(port), r.found("port-unread"))
 	}
 	r.del(c)
+	r.empty()
+}
+
+// loseConfiguration deletes the configuration and all that etcd remembers of it.
+func (r *rig) loseConfiguration() (putBack func()) {
+	r.t.Helper()
+	const all = "/berth/v1/config/"
+	got, err := r.etcdctl().Get(r.t.Context(), all, clientv3.WithPrefix())
+	check(r.t, err)
+	gone, err := r.etcdctl().Delete(r.t.Context(), all, clientv3.WithPrefix())
+	check(r.t, err)
+	_, err = r.etcdctl().Compact(r.t.Context(), gone.Header.Revision)
+	check(r.t, err)
+	return func() {
+		for _, kv := range got.Kvs {
+			_, err := r.etcdctl().Put(r.t.Context(), string(kv.Key), string(kv.Value))
+			check(r.t, err)
+		}
+	}
+}
+
+func TestAPortThatCannotBeReadPassesOnceThePoolOfItsContainerIsKnown(t *testing.T) {
+	r := newRig(t)
+	r.apply(allocator.Pool{Name: "other", CIDRs: prefixes("10.43.0.0/16"), Gateways: []netip.Addr{netip.MustParseAddr("10.43.0.1")},
+		Stateful: prefixes("10.43.0.0/24")})
+	a, b := r.stateless("a", "web"), r.stateful("b", "db", "db-0")
+	a.Pool, b.Pool, a.Bridge, b.Bridge = "other", "other", "other0", "other0"
+	addrA, addrB := r.add(a), r.add(b)
+	r.loseJournal()
+	ports := r.unreadable()
+	putBack := r.loseConfiguration()
+	r.start()
+	for _, port := range ports {
+		if r.passes(port) {
+			t.Errorf("%s passes, and its pool is not known", port)
+		}
+	}
+	putBack()
+	for _, port := range ports {
+		r.until("it passes", func() bool { return r.passes(port) })
+	}
+	if x, y := r.add(a), r.add(b); x != addrA || y != addrB {
+		t.Errorf("they have %s and %s, and had %s and %s", x, y, addrA, addrB)
+	}
+	r.del(a)
+	r.del(b)
 	r.empty()
 }

@@ -33,6 +33,13 @@ func (u *unidentified) HasPort(name string) bool {
 	return is
 }
 
+// Any reports whether there are unidentified ports.
+func (u *unidentified) Any() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.ports) > 0
+}
+
 // Has reports whether an unidentified port is an attachment's.
 func (u *unidentified) Has(at allocator.Attachment) bool {
 	_, is := u.Of(at)

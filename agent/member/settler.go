@@ -1,8 +1,12 @@
 package member
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/agent/isolation"
+	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/publish"
 	"github.com/berth-ipam/berth/lease/config"
@@ -24,18 +28,22 @@ func newSettler(m *addresses.Manager, i *isolation.Isolator, p *publish.Publishe
 	return s
 }
 
-// reassertLocked has the node settle again where a configuration adds a pool that containers here have addresses of. Etcd had
-// lost that pool, so that nothing of it could be asserted. A settling that has not begun will assert by the new configuration.
+// reassertLocked has the node settle again where a configuration adds a pool that containers here have addresses of, or may have,
+// since a port's container is unknown. Etcd had lost that pool, so that nothing of it could be asserted. A settling that has not begun
+// will assert by the new configuration.
 func (se *Settler) reassertLocked(c *config.Config) {
 	if se.asserted == nil {
 		return
 	}
-	for _, e := range se.Journal.Entries() {
-		_, there := c.Pools[e.Pool]
-		if _, was := se.asserted.Pools[e.Pool]; there && !was {
-			se.Reassert.Raise()
-			return
-		}
+	added := func(pool string) bool {
+		_, there := c.Pools[pool]
+		_, was := se.asserted.Pools[pool]
+		return there && !was
+	}
+	unidentified := se.isolator.Unidentified.Any() && slices.ContainsFunc(slices.Collect(maps.Keys(c.Pools)), added)
+	if unidentified || slices.ContainsFunc(se.Journal.Entries(), func(e *journal.Entry) bool { return added(e.Pool) }) {
+		se.Reassert.Raise()
+		return
 	}
 	se.asserted = c // no container here has an address of its new pools
 }
