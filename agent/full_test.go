@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // disk gives the run directory a file system of its own, and restarts the agent on it. fill takes all that is left.
@@ -218,13 +220,7 @@ func TestARunningContainerPassesThoughItsRepeatedAddFailsAfterItsPortWasMadeAnew
 		_, err := r.ask(wire.Insert, r.stateless("new", "web"))
 		return err != nil
 	})
-	check(t, sandbox.Within(c.Netns, func() error { // so that ADD makes the port anew
-		link, err := netlink.LinkByName(c.Interface)
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetHardwareAddr(link, net.HardwareAddr{2, 0, 0, 0, 0, 1})
-	}))
+	r.rearrange(c)
 	if _, err := r.ask(wire.Insert, c); err == nil {
 		t.Fatal("the journal has room: the ADD is answered")
 	}
@@ -233,5 +229,51 @@ func TestARunningContainerPassesThoughItsRepeatedAddFailsAfterItsPortWasMadeAnew
 	}
 	if e := r.agent.Journal.Get(attachmentOf(c)); !r.passes(e.Wiring.Port) {
 		t.Error("it is cut off")
+	}
+}
+
+// rearrange changes a container's interface, so that a repeated ADD makes the port anew.
+func (r *rig) rearrange(c wire.Container) {
+	r.t.Helper()
+	check(r.t, sandbox.Within(c.Netns, func() error {
+		link, err := netlink.LinkByName(c.Interface)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetHardwareAddr(link, net.HardwareAddr{2, 0, 0, 0, 0, 1})
+	}))
+}
+
+func TestARepeatedAddThatFailsOpensNoPortWhoseAddressIsAnothers(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	r.add(c)
+	r.rearrange(c)
+	add := r.onTheWay(c)
+	pool, _, err := r.agent.Pool(add.Pool)
+	check(t, err)
+	block, _ := r.agent.addresses.Blocks.Of(pool, add.Addresses[0])
+	block.Parts, block.Revision = []record.Part{{Prefix: block.Prefix, Owner: "n2"}}, 1<<40
+	r.agent.addresses.Blocks.Put(block) // the view is news first; who is isolated follows
+	if response := add.end(errors.New("no more links")); response.Error == nil {
+		t.Fatalf("it is answered: %+v", response)
+	}
+	if r.passes(add.Wiring.Port) {
+		t.Error("its port passes")
+	}
+}
+
+func TestARepeatedAddThatFailsPutsNoPortThatIsGoneIntoAClass(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	r.add(c)
+	r.rearrange(c)
+	add := r.onTheWay(c)
+	check(t, r.agent.Kernel().Detach(add.Wiring.Port))
+	if response := add.end(errors.New("no more links")); response.Error == nil {
+		t.Fatalf("it is answered: %+v", response)
+	}
+	if r.passes(add.Wiring.Port) {
+		t.Error("the next port of its name passes before its ADD is answered")
 	}
 }

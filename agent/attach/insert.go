@@ -260,7 +260,12 @@ func (a *Attacher) goOn(add *insertion) {
 		return
 	}
 	var err error
-	a.Gate.Shared(func() { err = a.Isolator.PassAgain(add.former) })
+	a.Gate.Shared(func() {
+		// A class never has a port that is not there: the next one of that name would pass before its ADD is answered.
+		if !a.Addresses.LostAddress(add.former) && a.Kernel().HasPort(add.former.Wiring.Port) {
+			err = a.Isolator.PassAgain(add.former)
+		}
+	})
 	if err != nil {
 		a.Log.Error("a repeated ADD has failed, and its container is cut off: delete it, or repeat the ADD",
 			zap.Stringer("attachment", add.attachment), zap.Error(err))
