@@ -25,8 +25,9 @@ const (
 	// has: time in which it waits for others, and time in which it works, which is as much longer as the machine is slow.
 	waiting = 1500 * time.Millisecond
 	working = 500 * time.Millisecond
-	// hanging is what it may need besides while a member of etcd does not answer: the first try of a call waits for a second, and once
-	// one is known to hang each further one that begins there for a fifth of it.
+	// hanging is what it may need besides for each fault of etcd that it meets: the first try of a call waits for a second, and once a
+	// member is known to hang each further one that begins there for a fifth of it. A later fault hangs another member, and the tries
+	// of a call become longer.
 	hanging = 2 * time.Second
 	// turns is how many turns tell how slow the machine is: what is missing counts as fast.
 	turns = 8
@@ -35,10 +36,12 @@ const (
 // grace is the time until which a node that is back at some time may not have come to itself.
 func (x *index) grace(node string, back time.Duration) time.Duration {
 	end := x.pace(back, waiting)
-	if x.hangs(node, back, end) {
-		end = x.pace(back, waiting+hanging)
+	for met := 0; ; end = x.pace(back, waiting+time.Duration(met)*hanging) {
+		before := met
+		if met = x.hangs(node, back, end); met == before {
+			return end
+		}
 	}
-	return end
 }
 
 // pace is when an agent that began then has waited so long, and done its work.
@@ -67,11 +70,14 @@ func firstAfter(all []Turn, at time.Duration) int {
 	return i
 }
 
-// hangs reports whether a fault of etcd, or of a node's way to it, was under way at some time between.
-func (x *index) hangs(node string, from, to time.Duration) bool {
-	return slices.ContainsFunc(x.Faults, func(f Fault) bool {
-		return (f.Node == "" || f.Node == node && f.What == partitioned) && f.Begin <= to && f.End >= from
-	})
+// hangs counts the faults of etcd, or of a node's way to it, that were under way at some time between.
+func (x *index) hangs(node string, from, to time.Duration) (met int) {
+	for _, f := range x.Faults {
+		if (f.Node == "" || f.Node == node && f.What == partitioned) && f.Begin <= to && f.End >= from {
+			met++
+		}
+	}
+	return met
 }
 
 // partitioned is what a node suffers that is cut off from members of etcd, from one or from all of them.

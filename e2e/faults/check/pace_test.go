@@ -97,6 +97,24 @@ func TestWhoIsBackWhileAMemberOfEtcdHangsHasTheTimeThatItsCallsTakeThenAndNoMore
 	}
 }
 
+func TestWhoIsBackHasThatTimeForEachFaultOfEtcdThatBeginsInIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		second time.Duration
+		want   []Rule
+	}{
+		"a second member hangs": {22 * s, nil},
+		"it hangs later":        {25 * s, []Rule{Silent}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlot()
+			p.Faults = append(p.Faults, Fault{What: "split", Begin: 19 * s, End: 21 * s}, Fault{What: "split", Begin: c.second, End: 30 * s})
+			p.away("n1", "clock", 19*s, 20*s)
+			p.answers("n1-a", "", during(20*s, 25500*ms))
+			p.wants(t, strict, c.want...)
+		})
+	}
+}
+
 func TestAFaultOfEtcdAloneExcusesNoSilence(t *testing.T) {
 	p := newPlot()
 	p.turns(slowIn(0, p.End, 100))
