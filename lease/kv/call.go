@@ -17,23 +17,20 @@ const (
 	CallTime   = 5 * time.Second       // bounds one call to etcd, whatever its caller's patience
 	ScanTime   = 30 * time.Second      // bounds one that reads every record of a kind
 	TryTime    = time.Second           // what the first try of a call has of that at most; each further one has twice as much
-	hungTry    = TryTime / 5           // the same while a member hangs
-	hungFor    = 15 * time.Second      // for how long one is believed to
 	MaxOps     = 128                   // operations, and compares, of one transaction (etcd's default limit)
 	firstPause = 50 * time.Millisecond // and twice as long, at most, after each
 	repeats    = 5                     // how often a transaction whose answer was lost is sent in all
 )
 
-// Retry repeats an idempotent call while it has no answer, for as long as patience or ctx lasts. One
-// member of etcd may hang while the others answer, and the client sends each try to the next one.
+// Retry repeats an idempotent call while it has no answer, for as long as patience or ctx lasts. One member of etcd may hang while
+// the others answer: the next try goes to another one (see answering).
 func Retry[T any](ctx context.Context, c *Client, patience time.Duration, call func(ctx context.Context) (T, error)) (T, error) {
 	if end, bounded := ctx.Deadline(); bounded {
 		patience = min(patience, time.Until(end))
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for n, try := 1, min(c.firstTry(), patience/6); ; n, try = n+1, try*2 {
-		began := time.Now()
+	for try := min(TryTime, patience/6); ; try *= 2 {
 		bounded, cancel := context.WithTimeout(ctx, try)
 		answer, err := call(bounded)
 		if status.Code(err) == codes.DeadlineExceeded {
@@ -41,9 +38,6 @@ func Retry[T any](ctx context.Context, c *Client, patience time.Duration, call f
 		}
 		late := bounded.Err() != nil
 		cancel()
-		if err == nil && n > 1 && time.Since(began) < hungTry/2 {
-			c.hung.Store(&began)
-		}
 		if err == nil || !late || ctx.Err() != nil {
 			return answer, err
 		}
@@ -51,16 +45,6 @@ func Retry[T any](ctx context.Context, c *Client, patience time.Duration, call f
 			c.diagnosis.begin(c.login.network)
 		}
 	}
-}
-
-// firstTry is the timeout of a call's first try. It is shorter while a member hangs, so that a join, which takes many calls,
-// does not wait for a third of them. A member counts as hung where another one answered the next try at once: where all are
-// slow, calls are not sent more often.
-func (c *Client) firstTry() time.Duration {
-	if at := c.hung.Load(); at != nil && time.Since(*at) < hungFor {
-		return hungTry
-	}
-	return TryTime
 }
 
 // Query reads in one linearizable transaction.
@@ -87,7 +71,7 @@ func (c *Client) Commit(ctx context.Context, n int, t *Txn) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(CallTime, c.firstTry()<<(n-1)))
+	ctx, cancel := context.WithTimeout(ctx, min(CallTime, TryTime<<(n-1)))
 	defer cancel()
 	if err := c.send(ctx, t); err != nil {
 		return err

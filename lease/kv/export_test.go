@@ -2,15 +2,12 @@ package kv
 
 import (
 	"context"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
 	"github.com/berth-ipam/berth/internal/task"
 )
-
-const HungTry = hungTry
 
 var (
 	ProofFloor = proofFloor
@@ -20,8 +17,6 @@ var (
 func (f floor) Admits(version string) bool { return f.admits(version) }
 
 func (f floor) Newest() int { return f.newest() }
-
-func (c *Client) FirstTry() time.Duration { return c.firstTry() }
 
 // Options are those by which the client logs in.
 func (c *Client) Options() *Options { return &c.login.options }

@@ -41,11 +41,11 @@ type endpoints struct {
 
 func newEndpoints(o Options) *endpoints {
 	e := &endpoints{options: o}
-	e.dial = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+	e.dial = append(byAnswering(), grpc.WithConnectParams(grpc.ConnectParams{
 		// grpc's own waits grow to two minutes: too long after a restart of etcd.
 		Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 		MinConnectTimeout: CallTime,
-	})}
+	}))
 	if o.secure() {
 		e.dial = append(e.dial, grpc.WithTransportCredentials(newTransport(o)))
 	}

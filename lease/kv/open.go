@@ -3,7 +3,6 @@ package kv
 import (
 	"context"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-ipam/berth/internal/clock"
@@ -42,8 +41,7 @@ type Client struct {
 	observe     Observer
 	Unreadable  func(*DamagedError)
 	Incarnation Incarnation
-	Reset       []func()                  // called when another incarnation begins: see OnReset
-	hung        atomic.Pointer[time.Time] // when a member of etcd was last known to hang
+	Reset       []func() // called when another incarnation begins: see OnReset
 
 	login     *login
 	access    access

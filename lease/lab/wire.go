@@ -15,10 +15,12 @@ import (
 )
 
 // Hanging is a store with three ways to etcd, as to three members, of which one hangs.
-func (l *Lab) Hanging() *Store {
+func (l *Lab) Hanging(more ...func(*kv.Options)) *Store {
 	l.Helper()
 	wires := []*Wire{l.Wire(), l.Wire(), l.Wire()}
-	s := l.Store(func(o *kv.Options) { o.Endpoints = []string{wires[0].Endpoint, wires[1].Endpoint, wires[2].Endpoint} })
+	s := l.Store(append(more, func(o *kv.Options) {
+		o.Endpoints = []string{wires[0].Endpoint, wires[1].Endpoint, wires[2].Endpoint}
+	})...)
 	l.Until("each member is connected", func() bool {
 		_, err := s.Config.Read(l.Context())
 		l.Check(err)
