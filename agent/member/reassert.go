@@ -33,6 +33,10 @@ func (se *Settler) assertReservations(ctx context.Context, s *session.Session, a
 			continue
 		}
 		asserted = true
+		if gateway, pool := se.gatewayNow(e); pool != nil && !s.Recovering() {
+			se.isolateGateway(e, gateway)
+			continue
+		}
 		if err := se.assertReservation(ctx, s, e.Attachment); err != nil {
 			return asserted, err
 		}

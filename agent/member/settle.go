@@ -25,6 +25,11 @@ func (se *Settler) settle(ctx context.Context, s *session.Session) error {
 		return err
 	}
 	se.noteAsserted()
+	if !s.Recovering() { // else etcd may have lost the configuration by which the container got its address
+		if err := se.isolateGateways(ctx); err != nil {
+			return err
+		}
+	}
 	held := se.addresses.Held(s.Recovering())
 	if blocks, err = se.addresses.AssertBlocks(ctx, s, blocks, held); err != nil {
 		return err
