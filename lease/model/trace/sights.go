@@ -74,6 +74,8 @@ func (c *Checker) session(name string, t Transaction) model.Change {
 		change.From = model.Present
 	}
 	switch {
+	case was.damaged && !is.removed() && is.session == was.session: // somebody repairs it: nobody can tell what it was
+		change.To, change.Raised = change.From, 0
 	case is.alive() && was.record.Machine != "" && was.record.Machine != is.record.Machine && !was.removed():
 		change.To = usurped
 	case is.alive():

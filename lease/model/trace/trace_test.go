@@ -130,6 +130,29 @@ func TestWhatNodesAndOperatorsCommitAreSteps(t *testing.T) {
 	f.accepts()
 }
 
+func TestWhatBecomesOfANodesRecordThatCannotBeReadIsNotJudged(t *testing.T) {
+	f := follow(lab.New(t))
+	f.Join(f.Store(), "n1")
+	f.Leave("n1")
+	f.accepts()
+	key := f.s.KV.Keys.Node("n1")
+	was, err := f.Raw().Get(t.Context(), key)
+	f.Check(err)
+	f.Put(key, "{damaged")
+	for _, damage := range f.transactions() {
+		damage.ByHand = true
+		f.Check(f.checker.See(damage))
+	}
+	f.Put(key, string(was.Kvs[0].Value)) // as the doctor repairs it
+	f.accepts()
+	f.Put(key, string(was.Kvs[0].Value)) // as nothing does
+	for _, again := range f.transactions() {
+		if f.checker.See(again) == nil {
+			t.Error("a record that can be read is written without a session, and nobody says so")
+		}
+	}
+}
+
 // Leave ends a node's session at once.
 func (f *follower) Leave(node string) { f.Delete(f.s.KV.Keys.Session(node)) }
 
