@@ -123,3 +123,24 @@ func TestABlockThatWasClaimedInAFormerIncarnationOfEtcdIsNotTakenInWhereItsAnswe
 		t.Error("by its revision no word of this life would count")
 	}
 }
+
+// The node may have given the part to another, in the history that etcd has lost: settling tells what it holds of it.
+func TestWhatARestoredEtcdSaysIsANodesIsTakenInOnlyWhenTheNodeHasSettled(t *testing.T) {
+	r := newRig(t)
+	a := r.agent
+	pool := r.pool()
+	block := pool.BlockOf(netip.MustParseAddr("10.42.200.1"))
+	got := record.Block{Pool: "default", Prefix: block, Revision: 1, Parts: []record.Part{{Prefix: block, Owner: "n1"}}}
+	a.keeper.OnStoreReset(session.ClusterState{Cluster: "c", Recovering: true})
+	a.addresses.Blocks.Put(got) // as the watch learns it
+	a.Gate.Shared(func() {
+		if gained := a.addresses.Reconcile(got.ID()); len(gained) > 0 {
+			t.Errorf("it has gained %v", gained)
+		}
+	})
+	a.addresses.Pools.On("default", block.Addr(), func(s *allocator.Space) {
+		if s.Owns(block.Addr()) {
+			t.Error("its addresses are given")
+		}
+	})
+}

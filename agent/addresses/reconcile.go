@@ -54,8 +54,8 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	for _, part := range allocator.Subtract(k.Prefix, ours) {
 		s.Drop(part)
 	}
-	if m.Gate.SessionLocked() == nil {
-		return 0 // a node owns nothing before it has settled
+	if !m.Gate.SettledLocked() {
+		return 0 // a node owns nothing before it has settled, least of all what a restored etcd says
 	}
 	for _, part := range own {
 		for _, gain := range allocator.Subtract(part.Prefix, kept) {

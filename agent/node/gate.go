@@ -52,6 +52,9 @@ func (g *Gate) Session() *session.Session {
 // SessionLocked is Session within Commit, Shared or Exclusive.
 func (g *Gate) SessionLocked() *session.Session { return g.session }
 
+// SettledLocked reports whether the node has settled in this incarnation of the store. It is called within Commit, Shared or Exclusive.
+func (g *Gate) SettledLocked() bool { return g.session != nil && g.session != g.outlived }
+
 // BeginLocked makes a session the node's. It is called within Exclusive.
 func (g *Gate) BeginLocked(session *session.Session) { g.session = session }
 
