@@ -87,9 +87,13 @@ func conditioned(condition etcd.Condition) func(*Cluster, Step) error {
 }
 
 func (n *node) doFill(s Step) error {
-	n.disk.SetFull(true)
+	fill := func(full bool) {
+		n.trouble(func(t *troubles) { t.full = full })
+		n.disk.SetFull(full)
+	}
+	fill(true)
 	time.Sleep(s.For)
-	n.disk.SetFull(false)
+	fill(false)
 	return nil
 }
 

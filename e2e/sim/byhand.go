@@ -82,13 +82,43 @@ func doDamage(c *Cluster, s Step) error {
 
 // hurt writes a key by hand, and for as long as it stays so after a time, puts it back.
 func (c *Cluster) hurt(d time.Duration, key, was, value string, back func(string, ...clientv3.OpOption) clientv3.Op) error {
-	c.judge.damaged(key, was)
-	defer c.judge.repaired(key)
+	defer c.slipped(key, slip{was, value, back})()
 	if err := c.tamper(clientv3.OpPut(key, value)); err != nil {
 		return err
 	}
-	time.Sleep(d)
-	return c.tamper(back(key), clientv3.Compare(clientv3.Value(key), "=", value))
+	return c.putBack(d, key, slip{was, value, back})
+}
+
+// A slip is what a key was, what a person has made of it, and how it is put back.
+type slip struct {
+	was, value string
+	back       func(string, ...clientv3.OpOption) clientv3.Op
+}
+
+// slipped says that a key is damaged, until it is put back.
+func (c *Cluster) slipped(key string, s slip) (repaired func()) {
+	c.judge.damaged(key, s.was)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.damages[key] = s
+	return func() {
+		c.judge.repaired(key)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.damages, key)
+	}
+}
+
+// putBack puts back what is damaged still after a time. A person tries it again while etcd is away.
+func (c *Cluster) putBack(d time.Duration, key string, s slip) (err error) {
+	for range 60 {
+		time.Sleep(d)
+		if err = c.tamper(s.back(key), clientv3.Compare(clientv3.Value(key), "=", s.value)); err == nil {
+			return nil
+		}
+		d = time.Second
+	}
+	return err
 }
 
 // doMangle has another program write its own words onto a container's port.

@@ -66,8 +66,10 @@ type Cluster struct {
 	calm     *calm
 	began    time.Time
 	backup   string
-	byHand   atomic.Bool // somebody has deleted what no agent looks for: the doctor does
-	unknown  atomic.Bool // somebody has deleted what the configuration is known by
+	damages  map[string]slip // by key: what persons have damaged and not put back yet; guarded by mu
+	saved    map[string]slip // those that the backup has
+	byHand   atomic.Bool     // somebody has deleted what no agent looks for: the doctor does
+	unknown  atomic.Bool     // somebody has deleted what the configuration is known by
 	watches  sync.WaitGroup
 	work     sync.WaitGroup // steps under way
 
@@ -84,7 +86,7 @@ func start() time.Time { return time.Date(2000, 1, 1, 0, 1, 0, 0, time.UTC) }
 func newCluster(o Options) *Cluster {
 	return &Cluster{
 		options: o, began: start(), chance: chance.New(o.Seed), places: map[string]*place{}, counts: map[string]int{}, taken: map[string]bool{},
-		calm: newCalm(),
+		calm: newCalm(), damages: map[string]slip{},
 	}
 }
 

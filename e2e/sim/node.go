@@ -56,6 +56,7 @@ func newNode(c *Cluster, name string) *node {
 // troubles are what a node suffers from now.
 type troubles struct {
 	disk, kernel int           // one of so many operations fails; 0: none
+	full         bool          // nothing can be written
 	news         bool          // the kernel's news come late, twice or never
 	asleep       time.Duration // how long the machine has slept in all
 	paused       time.Time     // when its agent last went on after a pause
@@ -136,7 +137,7 @@ func (n *node) start() error {
 		p.err = a.Run(ctx)
 		switch {
 		case p.err == nil || p.dead.Load() || ctx.Err() != nil:
-		case n.suffers().disk+n.suffers().kernel > 0: // its supervisor starts it again
+		case n.suffers().full, n.suffers().disk+n.suffers().kernel > 0: // its supervisor starts it again
 			n.cluster.note(fmt.Sprintf("the agent of %s has ended: %v", n.name, p.err))
 			n.cluster.watches.Go(func() {
 				<-p.ended

@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/sim/etcd"
@@ -63,11 +65,14 @@ func doBackup(c *Cluster, _ Step) (err error) {
 		return errSkipped
 	}
 	defer c.done("etcd")
+	c.mu.Lock()
+	c.saved = maps.Clone(c.damages)
+	c.mu.Unlock()
 	c.backup, err = c.etcd.Snapshot()
 	return err
 }
 
-func doRestore(c *Cluster, _ Step) error {
+func doRestore(c *Cluster, s Step) error {
 	if c.backup == "" || !c.alone("etcd") {
 		return errSkipped
 	}
@@ -79,6 +84,14 @@ func doRestore(c *Cluster, _ Step) error {
 	c.observe()
 	for _, p := range c.ordered() { // a reservation that is younger than the backup, of a member that does not run, is lost
 		p.doubtful.Store(true)
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.saved)) { // a person sees that it is damaged again, and knows what it was
+		again := c.saved[key]
+		repaired := c.slipped(key, again)
+		c.watches.Go(func() {
+			defer repaired()
+			_ = c.putBack(s.For, key, again)
+		})
 	}
 	return nil
 }
