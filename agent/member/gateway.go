@@ -11,6 +11,7 @@ import (
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/kv"
+	"github.com/berth-ipam/berth/lease/session"
 )
 
 // gatewayNow is the address of an entry that is its pool's gateway by the present configuration: every node's bridge has it. No
@@ -53,4 +54,24 @@ func (se *Settler) isolateGateways(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// isolateMember isolates a stateful container whose address is a gateway now and not reserved for its member. It reports whether
+// nothing is to be asserted for the container.
+func (se *Settler) isolateMember(ctx context.Context, s *session.Session, e *journal.Entry) (decided bool, err error) {
+	gateway, pool := se.gatewayNow(e)
+	if pool == nil || s.Recovering() {
+		return false, nil
+	}
+	switch r, err := se.Store.Reservations.Of(ctx, e.Pool, gateway); {
+	case se.Damaged(err):
+		se.isolator.Unsure.Add(e.Attachment, err)
+		return true, nil
+	case err != nil:
+		return false, err
+	case r != nil && r.Identity == e.Identity():
+		return false, nil
+	}
+	se.isolateGateway(e, gateway)
+	return true, nil
 }

@@ -33,10 +33,6 @@ func (se *Settler) assertReservations(ctx context.Context, s *session.Session, a
 			continue
 		}
 		asserted = true
-		if gateway, pool := se.gatewayNow(e); pool != nil && !s.Recovering() {
-			se.isolateGateway(e, gateway)
-			continue
-		}
 		if err := se.assertReservation(ctx, s, e.Attachment); err != nil {
 			return asserted, err
 		}
@@ -67,6 +63,9 @@ func (se *Settler) assertReservation(ctx context.Context, s *session.Session, at
 	pool, _, err := se.Pool(e.Pool)
 	if err != nil {
 		return nil // the pool is gone, and with it what could be asserted
+	}
+	if decided, err := se.isolateMember(ctx, s, e); decided || err != nil {
+		return err
 	}
 	epoch, ok, err := reservation.Assert(ctx, s, reservation.Assertion{
 		Pool: *pool, Identity: e.Identity(), Attachment: at, Workload: e.Workload, Addresses: e.Addresses, Epoch: e.Epoch,
