@@ -144,3 +144,23 @@ func TestWhatARestoredEtcdSaysIsANodesIsTakenInOnlyWhenTheNodeHasSettled(t *test
 		}
 	})
 }
+
+// An agent that starts while etcd recovers takes what the journal knows to be free for its own.
+func TestWhatWasFreedOfAPartThatIsAnothersByNowIsForgotten(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "web")
+	addr := r.add(c)
+	r.del(c)
+	if free := r.agent.Journal.Freed(); len(free) != 1 || free[0].Address != addr {
+		t.Fatalf("free are %+v", free)
+	}
+	pool, _, err := r.agent.Pool("default")
+	check(t, err)
+	block, _ := r.agent.addresses.Blocks.Of(pool, addr)
+	block.Parts, block.Revision = []record.Part{{Prefix: block.Prefix, Owner: "n2"}}, 1<<40
+	r.agent.addresses.Blocks.Put(block)
+	r.agent.Gate.Shared(func() { r.agent.addresses.Reconcile(block.ID()) })
+	if free := r.agent.Journal.Freed(); len(free) > 0 {
+		t.Errorf("free are %+v, which another node may have given by now", free)
+	}
+}

@@ -21,7 +21,11 @@ func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 		if known {
 			m.IsolateLost(b)
 		}
-		if m.reconcileSpace(k) > 0 {
+		gain, lost := m.reconcileSpace(k)
+		for _, part := range lost {
+			m.Journal.ForgetWithin(k.Pool, part) // an agent that starts while etcd recovers would take what was freed for its own
+		}
+		if gain > 0 {
 			gained = append(gained, k)
 			m.Gained.Raise()
 			m.Freed(SpaceOf(k.Pool, k.Prefix.Addr()))
@@ -32,10 +36,10 @@ func (m *Manager) Reconcile(keys ...ipam.BlockID) (gained []ipam.BlockID) {
 }
 
 // reconcileSpace reads the view of the block under the allocator's lock, so that an older update does not bring back what has
-// left the allocator.
-func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
+// left the allocator. It returns the parts that are not this node's.
+func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int, lost []netip.Prefix) {
 	if pool, _, err := m.Pool(k.Pool); err == nil && pool.BlockOf(k.Prefix.Addr()) != k.Prefix {
-		return 0 // no block of the pool: it was written by hand
+		return 0, nil // no block of the pool: it was written by hand
 	}
 	p := &m.Pools
 	p.mu.Lock()
@@ -49,20 +53,21 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int) {
 	kept := p.kept(k, b, ours)
 	s := p.spaces[SpaceOf(k.Pool, k.Prefix.Addr())]
 	if !known || s == nil {
-		return 0 // a missing record does not mean that the block is lost
+		return 0, nil // a missing record does not mean that the block is lost
 	}
-	for _, part := range allocator.Subtract(k.Prefix, ours) {
+	lost = allocator.Subtract(k.Prefix, ours)
+	for _, part := range lost {
 		s.Drop(part)
 	}
 	if !m.Gate.SettledLocked() {
-		return 0 // a node owns nothing before it has settled, least of all what a restored etcd says
+		return 0, lost // a node owns nothing before it has settled, least of all what a restored etcd says
 	}
 	for _, part := range own {
 		for _, gain := range allocator.Subtract(part.Prefix, kept) {
 			gained += m.Gain(s, k.Pool, gain, part.Taken)
 		}
 	}
-	return gained
+	return gained, lost
 }
 
 // Gain adds a part to the allocator, with the journal's addresses in it, and rests those of the host. The allocator's lock is held.

@@ -142,10 +142,14 @@ func (j *Journal) Lift(at allocator.Attachment) {
 func (j *Journal) Forget(gone []Freed) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	var lost []Part
 	for _, f := range gone {
 		if now, there := j.state.freed.get(f.Pool, f.Address); there && now == f {
-			j.state.freed.remove(f.Pool, f.Address)
+			lost = append(lost, Part{f.Pool, netip.PrefixFrom(f.Address, f.Address.BitLen())})
 		}
+	}
+	if len(lost) > 0 {
+		j.noteLocked(&record{Lost: lost})
 	}
 }
 
@@ -153,8 +157,8 @@ func (j *Journal) Forget(gone []Freed) {
 func (j *Journal) ForgetWithin(pool string, in netip.Prefix) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, f := range j.state.freed.within(pool, in) {
-		j.state.freed.remove(f.Pool, f.Address)
+	if len(j.state.freed.within(pool, in)) > 0 {
+		j.noteLocked(&record{Lost: []Part{{pool, in}}})
 	}
 }
 

@@ -140,6 +140,12 @@ type Freed struct {
 	Quarantine time.Duration     `json:"quarantine,omitempty"`
 }
 
+// A Part of a pool that is another node's or nobody's: what was freed of it is not this node's any more.
+type Part struct {
+	Pool   string       `json:"pool"`
+	Prefix netip.Prefix `json:"prefix"`
+}
+
 // A Detachment is a reservation that this node has detached and that etcd still attaches to it.
 type Detachment struct {
 	Attachment allocator.Attachment `json:"attachment"`
@@ -182,6 +188,7 @@ type record struct {
 	Epoch       *Epoch            `json:"epoch,omitempty"`     // of what is held
 	Isolate     *Isolate          `json:"isolate,omitempty"`   // what is held, or not any more
 	Freed       *Freed            `json:"freed,omitempty"`     // only in a rewritten file: what releases left behind
+	Lost        []Part            `json:"lost,omitempty"`      // else a restart would take what was freed of them for this node's
 	Detach      *Detachment       `json:"detach,omitempty"`    // only in a rewritten file: what releases left to do
 	Detached    *Detachment       `json:"detached,omitempty"`  // etcd knows
 }

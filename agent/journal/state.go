@@ -68,6 +68,8 @@ func (s *state) apply(r *record) {
 		s.change(r.Isolate.Attachment, func(e *Entry) { e.Isolated = r.Isolate.Isolation })
 	case r.Freed != nil:
 		s.freed.set(r.Freed.Pool, r.Freed.Address, *r.Freed)
+	case r.Lost != nil:
+		s.lose(r.Lost)
 	case r.Detach != nil:
 		s.await(*r.Detach)
 	case r.Detached != nil:
@@ -154,7 +156,17 @@ func (s *state) known(at ipam.Address) {
 	}
 }
 
-// release ends an attachment. A stateless address is kept as freed for its app, a stateful one as a pending detachment.
+// lose drops what was freed of parts that are not this node's any more.
+func (s *state) lose(parts []Part) {
+	for _, p := range parts {
+		for _, f := range s.freed.within(p.Pool, p.Prefix) {
+			s.freed.remove(f.Pool, f.Address)
+		}
+	}
+}
+
+// release ends an attachment. A stateless address is kept as freed for its app, unless the attachment had lost it, and a stateful one
+// as a pending detachment.
 func (s *state) release(r Release) {
 	if s.releases[r.Attachment].Began < r.Began {
 		s.releases[r.Attachment] = r
@@ -169,6 +181,9 @@ func (s *state) release(r Release) {
 		d := detachment(e)
 		d.Unanswered, d.GiveUp = e.Answered == 0, r.GiveUp
 		s.await(d)
+		return
+	}
+	if e.Isolated != nil {
 		return
 	}
 	for _, a := range e.Addresses {
@@ -250,7 +265,7 @@ func (s *state) kindOf(r *record) kind {
 	switch {
 	case r.Detached != nil, r.Release != nil && s.live[r.Release.Attachment] != nil:
 		return ends
-	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.LostJournal:
+	case r.Epoch != nil, r.Isolate != nil, r.Cluster != nil, r.LostJournal, r.Lost != nil:
 		return notes
 	}
 	return grows

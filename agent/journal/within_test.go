@@ -74,3 +74,35 @@ func TestAReasonAsLongAsMayBeIsKeptWhole(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatWasFreedOfAPartThatIsLostIsNotFreeAfterARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	a, b, c := entry(1, allocator.Stateless), entry(2, allocator.Stateless), entry(3, allocator.Stateless)
+	for i, e := range []*Entry{a, b, c} {
+		must(t, j.Hold(e))
+		j.Release(Release{Attachment: e.Attachment, At: allocator.Instant(i + 1)})
+	}
+	j.ForgetWithin("default", netip.PrefixFrom(a.Addresses[0], 32))
+	j.Forget(j.FreedWithin("default", netip.PrefixFrom(b.Addresses[0], 32)))
+	must(t, j.Close())
+	if free := open(t, path).Freed(); len(free) != 1 || free[0].Address != c.Addresses[0] {
+		t.Errorf("free are %+v", free)
+	}
+}
+
+func TestTheAddressOfAnIsolatedEntryIsNotFreeWhenItEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	e := entry(1, allocator.Stateless)
+	must(t, j.Hold(e))
+	_, _ = j.Isolate(j.Get(e.Attachment), because("it is another's"))
+	j.Release(Release{Attachment: e.Attachment, At: 1})
+	if free := j.Freed(); len(free) > 0 {
+		t.Errorf("free is what another has: %+v", free)
+	}
+	must(t, j.Close())
+	if free := open(t, path).Freed(); len(free) > 0 {
+		t.Errorf("after a restart free is what another has: %+v", free)
+	}
+}
