@@ -55,6 +55,7 @@ type node struct {
 	session    int64       // the mod revision of its session's key; 0: there is none
 	record     record.Node // the last one that could be read
 	damaged    bool        // its record cannot be read now: whose session there is, is not known
+	repaired   bool        // it was, and its session is as it was then
 	since      time.Time   // when one of its keys was last written or deleted
 }
 

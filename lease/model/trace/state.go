@@ -80,10 +80,11 @@ func (n node) after(c *Checker, kind kv.Kind, e *clientv3.Event) node {
 		at = 0
 	}
 	if kind == kv.KindSession {
-		n.session = at
+		n.session, n.repaired = at, false
 		return n
 	}
 	r, err := record.NodeCodec.Read(c.keys, e.Kv)
+	n.repaired = n.damaged && put && err == nil
 	n.generation, n.damaged = at, put && err != nil
 	if put && err == nil {
 		n.record = r
@@ -92,7 +93,7 @@ func (n node) after(c *Checker, kind kv.Kind, e *clientv3.Event) node {
 }
 
 // alive reports whether a node has the session of its generation, as far as that is known.
-func (n *node) alive() bool { return n.session > 0 && (n.session == n.generation || n.damaged) }
+func (n *node) alive() bool { return n.session > 0 && (n.session == n.generation || n.damaged || n.repaired) }
 
 // removed reports whether the node's record is a tombstone.
 func (n *node) removed() bool { return n.generation > 0 && n.record.Removed != nil }

@@ -132,25 +132,39 @@ func TestWhatNodesAndOperatorsCommitAreSteps(t *testing.T) {
 
 func TestWhatBecomesOfANodesRecordThatCannotBeReadIsNotJudged(t *testing.T) {
 	f := follow(lab.New(t))
-	f.Join(f.Store(), "n1")
-	f.Leave("n1")
+	one, two := f.Join(f.Store(), "n1"), f.Join(f.Store(), "n2")
+	f.Join(f.Store(), "n3")
+	f.Leave("n3")
+	b, demand := f.Claims(one, f.config, "10.42.17.0/26"), f.Demand(two)
 	f.accepts()
-	key := f.s.KV.Keys.Node("n1")
-	was, err := f.Raw().Get(t.Context(), key)
+	away, key := f.damaged("n3")
+	f.damaged("n2")
+	_, err := block.Transfer(t.Context(), one.Session, b, lab.Prefix("10.42.17.32/27"), demand) // to who has its session still
 	f.Check(err)
-	f.Put(key, "{damaged")
-	for _, damage := range f.transactions() {
-		damage.ByHand = true
-		f.Check(f.checker.See(damage))
-	}
-	f.Put(key, string(was.Kvs[0].Value)) // as the doctor repairs it
 	f.accepts()
-	f.Put(key, string(was.Kvs[0].Value)) // as nothing does
+	f.Put(key, away) // as nothing does
 	for _, again := range f.transactions() {
 		if f.checker.See(again) == nil {
 			t.Error("a record that can be read is written without a session, and nobody says so")
 		}
 	}
+}
+
+// damaged has a node's record damaged by hand, and repaired as the doctor does it.
+func (f *follower) damaged(node string) (was, key string) {
+	f.Helper()
+	key = f.s.KV.Keys.Node(node)
+	got, err := f.Raw().Get(f.Context(), key)
+	f.Check(err)
+	was = string(got.Kvs[0].Value)
+	f.Put(key, "{damaged")
+	for _, damage := range f.transactions() {
+		damage.ByHand = true
+		f.Check(f.checker.See(damage))
+	}
+	f.Put(key, was)
+	f.accepts()
+	return was, key
 }
 
 // Leave ends a node's session at once.
