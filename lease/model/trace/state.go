@@ -93,7 +93,9 @@ func (n node) after(c *Checker, kind kv.Kind, e *clientv3.Event) node {
 }
 
 // alive reports whether a node has the session of its generation, as far as that is known.
-func (n *node) alive() bool { return n.session > 0 && (n.session == n.generation || n.damaged || n.repaired) }
+func (n *node) alive() bool {
+	return n.session > 0 && (n.session == n.generation || n.damaged || n.repaired)
+}
 
 // removed reports whether the node's record is a tombstone.
 func (n *node) removed() bool { return n.generation > 0 && n.record.Removed != nil }
