@@ -233,7 +233,7 @@ func (c *Cluster) agreed() error {
 			// An isolated one of two families keeps its node from clearing what a restored etcd says of the address that it has not lost.
 			case held[a.String()] == want, isolated && strings.HasPrefix(held[a.String()], k.node.name+" "):
 				delete(held, a.String())
-			case !isolated:
+			case !isolated && c.observer.hasPool(k.place.pool): // of a pool that a restore has lost nothing can be recorded
 				return fmt.Errorf("%s is %s's, and etcd says %q", a, want, held[a.String()])
 			}
 			if !isolated && !c.judge.answers(k, a) {
