@@ -37,6 +37,7 @@ type observer struct {
 	owned    owned
 	certain  time.Time                           // since when etcd's state is accepted as the present one; zero: it is not
 	strict   map[string]bool                     // nodes whose records say that their kernels fence
+	stated   map[string]record.Node              // what each node's record said last that could be read
 	pool     string                              // the record of the pool as it was last
 	pools    map[string]bool                     // those that etcd has
 	gateways map[string]map[netip.Addr]time.Time // that are, by the key of their pool, or were, and since when
@@ -68,7 +69,7 @@ var keys = kv.NewKeys("")
 func newObserver(c *Cluster) *observer {
 	return &observer{
 		cluster: c, trace: sha256.New(), turn: make(chan struct{}, 1), byHand: map[int64]bool{}, checker: trace.New(keys, false),
-		sessions: map[string]presence{}, holders: map[string]holding{}, strict: map[string]bool{}, owned: newOwned(),
+		sessions: map[string]presence{}, holders: map[string]holding{}, strict: map[string]bool{}, owned: newOwned(), stated: map[string]record.Node{},
 		gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}, removed: map[string]bool{},
 		pools: map[string]bool{},
 	}
@@ -148,6 +149,7 @@ func (o *observer) see(e *clientv3.Event, replayed bool) {
 	node, isNode := strings.CutPrefix(string(e.Kv.Key), keys.Node(""))
 	if isNode && e.Type == clientv3.EventTypePut && !replayed {
 		if n, err := record.NodeCodec.Read(keys, e.Kv); err == nil {
+			o.stated[node] = n
 			o.strict[node] = n.Fencing == record.FencingStrict
 			o.removed[node] = o.removed[node] || n.Removed != nil
 		}
@@ -295,6 +297,16 @@ func (o *observer) fences(node string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.strict[node]
+}
+
+// right is that over a class by what a node has stated, which others wait for.
+func (o *observer) right(node string, stateful bool) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if stateful {
+		return time.Duration(o.stated[node].Session)
+	}
+	return time.Duration(o.stated[node].AddressLease)
 }
 
 // session is a node's.

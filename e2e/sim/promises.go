@@ -52,6 +52,7 @@ func (j *judge) rightly(c *container, given []netip.Addr) {
 	if c.place.member != "" {
 		right = longestSession
 	}
+	right = max(right, j.cluster.observer.right(c.node.name, c.place.member != ""))
 	away := time.Since(session.since)
 	if f.each {
 		away -= time.Since(f.asked)
