@@ -70,7 +70,7 @@ func newObserver(c *Cluster) *observer {
 	return &observer{
 		cluster: c, trace: sha256.New(), turn: make(chan struct{}, 1), byHand: map[int64]bool{}, checker: trace.New(keys, false),
 		sessions: map[string]presence{}, holders: map[string]holding{}, strict: map[string]bool{}, owned: newOwned(),
-		stated: map[string]record.Node{},
+		stated:   map[string]record.Node{},
 		gateways: map[string]map[netip.Addr]time.Time{}, silent: map[string]time.Time{}, removed: map[string]bool{},
 		pools: map[string]bool{},
 	}
