@@ -5,8 +5,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/e2e/sim/etcd"
@@ -90,13 +93,35 @@ func TestABootBesideASlowEtcdTakesNobodyForAliveWhoseSessionIsNotRenewed(t *test
 	})
 }
 
+func TestABootTakesNobodyForAliveWhoseLastRenewalsComeLate(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		s := b.Store()
+		_, err := s.Join(b.Context(), lasting(20*time.Second))
+		b.Check(err)
+		got, err := b.Raw().Get(b.Context(), s.KV.Keys.Session("n1"))
+		b.Check(err)
+		var late sync.WaitGroup
+		late.Go(func() {
+			for range 3 {
+				time.Sleep(2 * time.Second)
+				_, err := b.Raw().KeepAliveOnce(b.Context(), clientv3.LeaseID(got.Kvs[0].Lease))
+				b.Check(err)
+			}
+		})
+		if _, _, err := boot(b); err != nil {
+			t.Error(err)
+		}
+		late.Wait()
+	})
+}
+
 func TestABootIsRefusedBesideOneThatRenewsItsSession(t *testing.T) {
 	lab.InBubble(t, func(b *lab.Bubble) {
 		x, err := b.Store().Join(b.Context(), lasting(20*time.Second))
 		b.Check(err)
 		b.Keep(x)
 		took, _, err := boot(b)
-		if alive, is := errors.AsType[*session.NodeAliveError](err); !is || alive.Boot != "first" || took > 10*time.Second ||
+		if alive, is := errors.AsType[*session.NodeAliveError](err); !is || alive.Boot != "first" || took > 20*time.Second ||
 			!strings.Contains(err.Error(), `node "n1" is alive under another boot (first)`) {
 			t.Errorf("after %s: %v", took, err)
 		}

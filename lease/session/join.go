@@ -16,6 +16,10 @@ import (
 // joinTries bounds how often another agent of the same name may come between.
 const joinTries = 5
 
+// signsOfLife is how many renewals show that another boot is alive. One may be a new leader's doing, which gives every lease its whole
+// time; some more may have been sent before the machine booted anew, and waited at a member of etcd that hung.
+const signsOfLife = 4
+
 // Join makes me a live node: one transaction rewrites the node's key and puts its session's under a fresh etcd lease.
 // From then on every transaction of an earlier session of the node fails. It fails with *NodeTakenError if the name
 // belongs to another machine, and with *NodeAliveError if another boot of the same machine keeps its session alive; to
@@ -121,7 +125,7 @@ func (s *Store) admit(ctx context.Context, me record.Node, b Registration) error
 	case b.Node.Boot == me.Boot:
 		return nil
 	}
-	for range 2 { // once may be a new leader's doing: it gives every lease its whole time
+	for range signsOfLife {
 		alive, err := s.renewed(ctx, b.lease, time.Duration(b.Node.Session)/renewals)
 		if err != nil || !alive {
 			return err
