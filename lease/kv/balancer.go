@@ -105,21 +105,17 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	return result, nil
 }
 
-// choose is the next connected member that has not left a call unanswered lately; where all have, the one that did first.
-func (p *picker) choose(now time.Time) (chosen choice) {
+// choose is the next connected member that has not left a call unanswered lately. Where all have, as while a leader is elected, it is
+// simply the next one: what is known of them does not tell which one hangs, and calls under way at once are to find that out.
+func (p *picker) choose(now time.Time) choice {
 	first := int(p.turn.Add(1) % uint32(len(p.connected)))
-	var since time.Time
 	for i := range p.connected {
 		c := p.connected[(first+i)%len(p.connected)]
-		at := c.silent.Load()
-		if at == nil || now.Sub(*at) >= silentFor {
+		if at := c.silent.Load(); at == nil || now.Sub(*at) >= silentFor {
 			return c
 		}
-		if chosen.member == nil || at.Before(since) {
-			chosen, since = c, *at
-		}
 	}
-	return chosen
+	return p.connected[first]
 }
 
 // note records how a call to the member ended. One that its caller has given up tells nothing.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -92,4 +93,45 @@ func TestACallThatAMemberGivesUpIsSentToTheNext(t *testing.T) {
 	if answer != "answer" || err != nil {
 		t.Errorf("after %d tries: %q, %v", tries, answer, err)
 	}
+}
+
+// A renewal is a message on a stream, and not a call.
+func TestAMemberThatHasLeftARenewalUnansweredGetsNoCalls(t *testing.T) {
+	l := lab.New(t)
+	grant, err := l.Raw().Grant(t.Context(), 60)
+	l.Check(err)
+	const calls, machines = 9, 3
+	for range machines { // a member that answers may take too long on a busy one
+		if unanswered := callsAfterARenewal(l, grant.ID, calls); unanswered == 0 {
+			return
+		}
+	}
+	t.Errorf("of %d calls some were left unanswered, each time", calls)
+}
+
+// callsAfterARenewal makes calls after a renewal that the hanging member of three has left unanswered, and counts those that are, too.
+func callsAfterARenewal(l *lab.Lab, lease clientv3.LeaseID, calls int) (unanswered int) {
+	l.Helper()
+	s := l.Hanging(func(o *kv.Options) {
+		o.Observe = func(_ string, _ time.Duration, _ bool, err error) {
+			if err != nil {
+				unanswered++
+			}
+		}
+	})
+	renewal := kv.NewRenewal(s.KV, lease)
+	defer renewal.Close()
+	l.Until("a renewal is not answered", func() bool {
+		ctx, cancel := context.WithTimeout(l.Context(), kv.TryTime/2)
+		defer cancel()
+		defer renewal.Close() // the next one goes to another member
+		return renewal.Once(ctx) != nil
+	})
+	unanswered = 0
+	for range calls {
+		read := kv.Transact("read")
+		read.Else(s.KV.Keys.Revision())
+		l.Check(s.KV.RetryTxn(l.Context(), kv.CallTime, read))
+	}
+	return unanswered
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -17,7 +18,39 @@ type Renewal struct {
 	client *Client
 	lease  clientv3.LeaseID
 	stream pb.Lease_LeaseKeepAliveClient // nil: the next one opens it
-	end    context.CancelFunc
+	life   *streamContext                // the stream's
+}
+
+// A streamContext ends by the error that it is ended with: by a deadline's where a renewal was not answered in time, since calls pass
+// over a member that has left one unanswered, and not over one whose caller has gone. No context of the library's does that.
+type streamContext struct {
+	context.Context // without an end
+	ended           chan struct{}
+
+	mu  sync.Mutex
+	err error
+}
+
+func newStreamContext(ctx context.Context) *streamContext {
+	return &streamContext{Context: context.WithoutCancel(ctx), ended: make(chan struct{})}
+}
+
+func (c *streamContext) Done() <-chan struct{} { return c.ended }
+
+func (c *streamContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// end ends the context. Only the first error counts.
+func (c *streamContext) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+		close(c.ended)
+	}
 }
 
 // NewRenewal renews a lease.
@@ -40,7 +73,7 @@ func (r *Renewal) exchange(ctx context.Context) error {
 			return err
 		}
 	}
-	stop := context.AfterFunc(ctx, r.end)
+	stop := context.AfterFunc(ctx, func() { r.life.end(ctx.Err()) })
 	defer stop()
 	if err := r.stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(r.lease)}); err != nil {
 		return inTime(ctx, err)
@@ -60,25 +93,25 @@ func (r *Renewal) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	whole, end := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, end)
-	stream, err := client.Renewals(whole)
+	life := newStreamContext(ctx)
+	stop := context.AfterFunc(ctx, func() { life.end(ctx.Err()) })
+	stream, err := client.Renewals(life)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		end()
+		life.end(context.Canceled)
 		r.client.noteOutcome(client, "renew the session", rpctypes.Error(err))
 		return inTime(ctx, err)
 	}
-	r.stream, r.end = stream, end
+	r.stream, r.life = stream, life
 	return nil
 }
 
 // Close lets go of the stream.
 func (r *Renewal) Close() {
 	if r.stream != nil {
-		r.end()
+		r.life.end(context.Canceled)
 		r.stream = nil
 	}
 }
