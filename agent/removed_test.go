@@ -19,11 +19,14 @@ func (r *rig) removed() {
 	}
 }
 
+// ofEachClass makes a container of each class.
+var ofEachClass = map[string]func(r *rig) wire.Container{
+	"stateless": func(r *rig) wire.Container { return r.stateless("a", "web") },
+	"stateful":  func(r *rig) wire.Container { return r.stateful("a", "db", "db-0") },
+}
+
 func TestARemovedNodeThatComesBackAssertsNoAddressThatIsAGatewayByThen(t *testing.T) {
-	for name, make := range map[string]func(r *rig) wire.Container{
-		"stateless": func(r *rig) wire.Container { return r.stateless("a", "web") },
-		"stateful":  func(r *rig) wire.Container { return r.stateful("a", "db", "db-0") },
-	} {
+	for name, make := range ofEachClass {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			c, other := make(r), r.stateless("b", "web")
@@ -51,10 +54,7 @@ func TestARemovedNodeThatComesBackAssertsNoAddressThatIsAGatewayByThen(t *testin
 
 // Etcd may have lost the configuration by which the container got its address.
 func TestARestoredConfigurationIsolatesNobodyWhoseAddressItHasAsAGateway(t *testing.T) {
-	for name, make := range map[string]func(r *rig) wire.Container{
-		"stateless": func(r *rig) wire.Container { return r.stateless("a", "web") },
-		"stateful":  func(r *rig) wire.Container { return r.stateful("a", "db", "db-0") },
-	} {
+	for name, make := range ofEachClass {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			c := make(r)
@@ -64,6 +64,25 @@ func TestARestoredConfigurationIsolatesNobodyWhoseAddressItHasAsAGateway(t *test
 			r.put("cluster", `{"id": "c0ffee"}`)
 			r.begin()
 			r.until("the agent recovers", func() bool { return r.recovering() && r.agent.reporter.NotReady() == nil })
+			if e := r.agent.Journal.Get(attachmentOf(c)); e.Isolated != nil || !r.passes(e.Wiring.Port) {
+				t.Errorf("isolated: %+v, passes: %v", e.Isolated, r.passes(e.Wiring.Port))
+			}
+		})
+	}
+}
+
+func TestARecordThatCannotBeReadIsNoAbsenceWhereItsAddressIsAGateway(t *testing.T) {
+	for name, make := range ofEachClass {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			c := make(r)
+			addr := r.add(c)
+			r.removed()
+			check(t, r.moveGateway("default", addr.String()))
+			pool := r.pool()
+			r.put("reservations/default/"+addr.String(), "{")
+			r.put("blocks/default/"+pool.BlockOf(addr).Addr().String(), "{")
+			r.start()
 			if e := r.agent.Journal.Get(attachmentOf(c)); e.Isolated != nil || !r.passes(e.Wiring.Port) {
 				t.Errorf("isolated: %+v, passes: %v", e.Isolated, r.passes(e.Wiring.Port))
 			}

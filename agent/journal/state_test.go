@@ -226,6 +226,7 @@ func TestAFullFileTakesNotesOnlyOfWhatIsHeld(t *testing.T) {
 	for r, want := range map[*record]kind{
 		{Hold: entry(9, "")}: grows, {Release: &Release{Attachment: entry(9, "").Attachment}}: grows,
 		{Release: &Release{Attachment: entry(1, "").Attachment}}: ends, {Detached: &Detachment{}}: ends, {Epoch: &Epoch{}}: notes,
+		{Lost: []Part{{}}}:    notes,
 		{Isolate: &Isolate{}}: notes, {Cluster: &Cluster{}}: notes, {LostJournal: true}: notes, {Quarantined: &[]Quarantined{}}: grows,
 	} {
 		j := open(t, filepath.Join(t.TempDir(), "journal"))

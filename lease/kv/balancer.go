@@ -43,7 +43,7 @@ func (answeringBuilder) Build(cc balancer.ClientConn, o balancer.BuildOptions) b
 	return endpointsharding.NewBalancer(states, o, balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
 }
 
-// memberStates hands the members' states on to the connection, with a picker that chooses among the connected ones.
+// memberStates reports the members' states to the connection, with a picker that chooses among the connected ones.
 type memberStates struct {
 	balancer.ClientConn
 

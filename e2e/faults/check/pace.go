@@ -25,9 +25,9 @@ const (
 	// has: time in which it waits for others, and time in which it works, which is as much longer as the machine is slow.
 	waiting = 1500 * time.Millisecond
 	working = 500 * time.Millisecond
-	// hanging is what it may need besides for each fault of etcd that it meets: the first try of a call waits for a second, and once a
-	// member is known to hang each further one that begins there for a fifth of it. A later fault hangs another member, and the tries
-	// of a call become longer.
+	// hanging is what it may need besides for each fault of etcd that it meets: the first try of a call waits for a second, and so does
+	// one beside it. Further calls pass over the member that hangs. A later fault hangs another member, and the tries of a call become
+	// longer.
 	hanging = 2 * time.Second
 	// turns is how many turns tell how slow the machine is: what is missing counts as fast.
 	turns = 8
