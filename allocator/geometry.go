@@ -44,8 +44,11 @@ func (p *Pool) CIDR(f Family) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// Gateway is the pool's gateway of family f, or the zero Addr if it has none.
+// Gateway is the pool's gateway of family f, or the zero Addr if it has none. A routed pool has the same one on each node.
 func (p *Pool) Gateway(f Family) netip.Addr {
+	if p.Routed() && p.CIDR(f).IsValid() {
+		return RoutedGateways[f]
+	}
 	for _, g := range p.Gateways {
 		if FamilyOf(g) == f {
 			return g
@@ -63,8 +66,11 @@ func (p *Pool) Beyond(f Family) bool {
 	return g.IsValid() && !p.CIDR(f).Contains(g)
 }
 
-// Prefix is a with the length of the CIDR of its family: what an interface is configured with.
+// Prefix is what an interface is configured with: a with the length of the CIDR of its family, and in a routed pool a alone.
 func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
+	if p.Routed() {
+		return netip.PrefixFrom(a, a.BitLen())
+	}
 	return netip.PrefixFrom(a, p.CIDR(FamilyOf(a)).Bits())
 }
 

@@ -17,11 +17,15 @@ const (
 type Pool struct {
 	Name     string         `json:"name" yaml:"name"`
 	CIDRs    []netip.Prefix `json:"cidrs" yaml:"cidrs"`                           // at most one of each family
-	Gateways []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"` // at most one of each family
+	Mode     Mode           `json:"mode,omitempty" yaml:"mode,omitempty"`         // empty: flat
+	Gateways []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"` // at most one of each family; routed: none
 	// gateways may lie outside of the CIDRs: they are on the link all the same
 	OnLink bool `json:"gatewayOnLink,omitempty" yaml:"gatewayOnLink,omitempty"`
 	// whether a gateway makes a default route; nil: it does
 	Default *bool `json:"defaultRoute,omitempty" yaml:"defaultRoute,omitempty"`
+	// whether what leaves the pool for elsewhere than another pool takes its node's address (source NAT); only for routed pools,
+	// a flat one's is said by the networks
+	IPMasq bool `json:"ipMasq,omitempty" yaml:"ipMasq,omitempty"`
 	// aligned to the block size; none: stateful requests fail
 	Stateful  []netip.Prefix `json:"stateful,omitempty" yaml:"stateful,omitempty"`
 	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"` // never chosen anew
