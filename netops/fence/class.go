@@ -32,7 +32,7 @@ func (t *Table) Classes() (map[string]string, error) {
 	var members map[string]string
 	err := t.settle()
 	if err == nil {
-		members, err = t.readMembers()
+		members, _, err = t.readMembers()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fence: read the classes: %w", err)
@@ -50,11 +50,11 @@ func (t *Table) join(port, class string) error {
 	t.members[port] = class
 	err := t.changeMembers(func(c *nftables.Conn) error {
 		if was != "" {
-			if err := c.SetDeleteElements(classSets[was], element(port)); err != nil {
+			if err := remove(c, classSets[was], element(port)); err != nil {
 				return err
 			}
 		}
-		return c.SetAddElements(classSets[class], element(port))
+		return add(c, classSets[class], element(port))
 	})
 	if err != nil {
 		delete(t.members, port) // it must not pass after a change that is reported as failed
@@ -70,7 +70,7 @@ func (t *Table) leave(port string) error {
 		return t.settle()
 	}
 	delete(t.members, port)
-	return t.changeMembers(func(c *nftables.Conn) error { return c.SetDeleteElements(classSets[was], element(port)) })
+	return t.changeMembers(func(c *nftables.Conn) error { return remove(c, classSets[was], element(port)) })
 }
 
 // changeMembers makes the kernel's members those that are known here: by f, or where that fails by putting all back.

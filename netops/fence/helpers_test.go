@@ -74,6 +74,20 @@ func newPort(t testing.TB, host space, n int) (port, space) {
 	return p, inside
 }
 
+// newRoutedPort makes the nth port, on no bridge and in no class, to which the host routes.
+func newRoutedPort(t testing.TB, host space, n int) (port, space) {
+	t.Helper()
+	inside := newSpace(t)
+	p := port{fmt.Sprint(PortPrefix, n), prefixes(fmt.Sprintf("10.43.%d.2/24", n), fmt.Sprintf("fd43:%x::2/64", n))}
+	cable(t, host, p.Name, inside, "eth0")
+	host.Give(p.Name, fmt.Sprintf("10.43.%d.1/24", n), fmt.Sprintf("fd43:%x::1/64", n))
+	for _, a := range p.Addresses {
+		inside.Give("eth0", a.String())
+	}
+	t.Cleanup(func() { host.Do(func() error { return removeLink(p.Name) }) })
+	return p, inside
+}
+
 // removeLink takes a link away that may have gone.
 func removeLink(name string) error {
 	if _, err := net.InterfaceByName(name); err != nil {

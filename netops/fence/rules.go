@@ -5,7 +5,8 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// The base chains. Prerouting and postrouting see what goes to and comes from the host, too; forward alone would not.
+// The base chains. Prerouting and postrouting see what goes to and comes from the host, too; forward alone would not. Their hooks
+// have the same numbers in families bridge and inet.
 var sides = [...]struct {
 	name string
 	hook *nftables.ChainHook
@@ -15,37 +16,44 @@ var sides = [...]struct {
 	{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME},
 }
 
-// rebuild asks for table, sets and chains where they are missing, and for the mode's rules anew, all in one
-// transaction: no frame meets the table without them. What the sets hold stays.
+// tables are where ports pass: those of bridges, and those that the host routes to.
+var tables = [...]*nftables.Table{filterTable, routedTable}
+
+// rebuild asks for tables, sets and chains where they are missing, and for the mode's rules anew, all in one
+// transaction: no frame meets a table without them. What the sets hold stays.
 func rebuild(c *nftables.Conn, strict bool) error {
-	c.AddTable(filterTable)
-	for _, class := range classes {
-		if err := c.AddSet(classSets[class], nil); err != nil {
+	for _, table := range tables {
+		if err := rebuildTable(c, table, strict); err != nil {
 			return err
 		}
 	}
-	for _, set := range [...]*nftables.Set{timers, locks} {
-		if err := c.AddSet(set, nil); err != nil {
+	return nil
+}
+
+func rebuildTable(c *nftables.Conn, table *nftables.Table, strict bool) error {
+	c.AddTable(table)
+	for _, set := range [...]*nftables.Set{classSets[classes[0]], classSets[classes[1]], timers, locks} {
+		if err := c.AddSet(in(table, set), nil); err != nil {
 			return err
 		}
 	}
 	for i, class := range classes {
-		gate := c.AddChain(&nftables.Chain{Name: class, Table: filterTable})
+		gate := c.AddChain(&nftables.Chain{Name: class, Table: table})
 		c.FlushChain(gate)
 		if strict {
-			addRules(c, gate, passage(i)...)
+			addRules(c, gate, passage(table, i)...)
 		}
 	}
 	for _, side := range sides {
 		chain := c.AddChain(&nftables.Chain{
-			Name: side.name, Table: filterTable, Type: nftables.ChainTypeFilter,
+			Name: side.name, Table: table, Type: nftables.ChainTypeFilter,
 			Hooknum: side.hook, Priority: nftables.ChainPriorityRef(-300),
 		})
 		c.FlushChain(chain)
 		if strict {
-			addRules(c, chain, fenced(side.key)...)
+			addRules(c, chain, fenced(table, side.key)...)
 		} else {
-			addRules(c, chain, cut(side.key))
+			addRules(c, chain, cut(table, side.key))
 		}
 	}
 	return nil
@@ -53,7 +61,7 @@ func rebuild(c *nftables.Conn, strict bool) error {
 
 func addRules(c *nftables.Conn, chain *nftables.Chain, rules ...[]expr.Any) {
 	for _, exprs := range rules {
-		c.AddRule(&nftables.Rule{Table: filterTable, Chain: chain, Exprs: exprs})
+		c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: exprs})
 	}
 }
 
@@ -66,19 +74,19 @@ func ofPort(key expr.MetaKey) []expr.Any {
 }
 
 // cut drops a frame whose link is called like a port and is in no class.
-func cut(key expr.MetaKey) []expr.Any {
+func cut(table *nftables.Table, key expr.MetaKey) []expr.Any {
 	exprs := ofPort(key)
 	for _, class := range classes {
-		exprs = append(exprs, &expr.Lookup{SourceRegister: 1, SetName: class, SetID: classSets[class].ID, Invert: true})
+		exprs = append(exprs, lookup(table, classSets[class], true))
 	}
 	return append(exprs, &expr.Verdict{Kind: expr.VerdictDrop})
 }
 
 // fenced sends a frame of a port to the chain of its class; where it is in none, it is dropped.
-func fenced(key expr.MetaKey) (rules [][]expr.Any) {
+func fenced(table *nftables.Table, key expr.MetaKey) (rules [][]expr.Any) {
 	for _, class := range classes {
 		rules = append(rules, append(ofPort(key),
-			&expr.Lookup{SourceRegister: 1, SetName: class, SetID: classSets[class].ID},
+			lookup(table, classSets[class], false),
 			&expr.Verdict{Kind: expr.VerdictGoto, Chain: class}))
 	}
 	return append(rules, append(ofPort(key), &expr.Verdict{Kind: expr.VerdictDrop}))
@@ -86,12 +94,12 @@ func fenced(key expr.MetaKey) (rules [][]expr.Any) {
 
 // passage lets a frame pass where one of the class's slots has timer and lock. The timer is looked up first: a frame
 // that sees the one before a transaction and the other after it must not take the old lock for the new timer's.
-func passage(class int) (rules [][]expr.Any) {
+func passage(table *nftables.Table, class int) (rules [][]expr.Any) {
 	for slot := range slots {
 		rules = append(rules, []expr.Any{
 			&expr.Immediate{Register: 1, Data: slotKey(class, slot)},
-			&expr.Lookup{SourceRegister: 1, SetName: timers.Name, SetID: timers.ID},
-			&expr.Lookup{SourceRegister: 1, SetName: locks.Name, SetID: locks.ID},
+			lookup(table, timers, false),
+			lookup(table, locks, false),
 			&expr.Verdict{Kind: expr.VerdictAccept},
 		})
 	}

@@ -26,14 +26,14 @@ func (s *slotState) other(class int) int { return (s.last[class] + 1) % slots }
 // transaction's end.
 func renew(c *nftables.Conn, class, slot int, d time.Duration) error {
 	return errors.Join(
-		c.SetAddElements(locks, lock(class, slot)),
-		c.SetDeleteElements(locks, lock(class, slot)),
+		add(c, locks, lock(class, slot)),
+		remove(c, locks, lock(class, slot)),
 		restart(c, timer(class, slot, d)))
 }
 
 func restart(c *nftables.Conn, timer []nftables.SetElement) error {
 	return errors.Join(
-		c.SetAddElements(timers, timer), c.SetDeleteElements(timers, timer), c.SetAddElements(timers, timer))
+		add(c, timers, timer), remove(c, timers, timer), add(c, timers, timer))
 }
 
 func lock(class, slot int) []nftables.SetElement {
@@ -47,22 +47,29 @@ func timer(class, slot int, d time.Duration) []nftables.SetElement {
 // gates counts the ways from a base chain into a class's chain.
 func (c *connection) gates() (n int, err error) {
 	err = c.commit(func(conn *nftables.Conn) error {
-		for _, side := range sides {
-			rules, err := conn.GetRules(filterTable, &nftables.Chain{Name: side.name})
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return err
-			}
-			for _, r := range rules {
-				for _, e := range r.Exprs {
-					if v, ok := e.(*expr.Verdict); ok && v.Kind == expr.VerdictGoto {
-						n++
-					}
+		for _, table := range tables {
+			for _, side := range sides {
+				rules, err := conn.GetRules(table, &nftables.Chain{Name: side.name})
+				if err != nil && !errors.Is(err, unix.ENOENT) {
+					return err
 				}
+				n += gatesAmong(rules)
 			}
 		}
 		return nil
 	})
 	return n, err
+}
+
+func gatesAmong(rules []*nftables.Rule) (n int) {
+	for _, r := range rules {
+		for _, e := range r.Exprs {
+			if v, ok := e.(*expr.Verdict); ok && v.Kind == expr.VerdictGoto {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // openSlots returns how long each slot is still open; 0: it is closed.

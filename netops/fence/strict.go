@@ -37,14 +37,14 @@ func (t *Table) setFence(on bool, left map[string]time.Duration) error {
 		if err := rebuild(c, on); err != nil {
 			return err
 		}
-		c.FlushSet(locks)
-		c.FlushSet(timers)
+		clearSet(c, locks)
+		clearSet(c, timers)
 		for class, name := range classes {
 			if !on || left[name] < time.Millisecond {
 				continue
 			}
 			err := errors.Join(
-				c.SetAddElements(timers, timer(class, 0, left[name])), c.SetAddElements(locks, lock(class, 0)))
+				add(c, timers, timer(class, 0, left[name])), add(c, locks, lock(class, 0)))
 			if err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ func (t *Table) Fenced() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("fence: read: %w", err)
 	}
-	return n == len(sides)*len(classes), nil
+	return n == len(tables)*len(sides)*len(classes), nil
 }
 
 // Passing returns for how long the fence still lets each class pass if it is not armed again, also by timers of an agent before
@@ -143,7 +143,7 @@ func (t *Table) Open() error {
 	t.strict.armed = nil
 	err := t.commit(func(c *nftables.Conn) error {
 		for _, class := range armed {
-			if err := c.SetAddElements(locks, lock(class, t.strict.other(class))); err != nil {
+			if err := add(c, locks, lock(class, t.strict.other(class))); err != nil {
 				return err
 			}
 		}
@@ -167,7 +167,7 @@ func (t *Table) CloseAll() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.strict.armed = nil
-	if err := t.change(func(c *nftables.Conn) error { c.FlushSet(locks); return nil }); err != nil {
+	if err := t.change(func(c *nftables.Conn) error { clearSet(c, locks); return nil }); err != nil {
 		return fmt.Errorf("fence: close: %w", err)
 	}
 	return nil

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Table is the nftables table "berth" of family bridge, which decides which ports' traffic passes. Its sets name the ports of
-// each class; a frame from or to a port in none is dropped, also one from or to the host itself. Strict mode may close a whole
-// class. It is safe for concurrent use.
+// A Table is the nftables table "berth", which decides which ports' traffic passes: of family bridge for ports of bridges, and of
+// family inet for ports that the host routes to. Its sets name the ports of each class; a frame from or to a port in none is
+// dropped, also one from or to the host itself. Strict mode may close a whole class. It is safe for concurrent use.
 type Table struct {
 	mu sync.Mutex // of all that follows
 	connection
@@ -81,8 +81,12 @@ func (t *Table) adopt() error {
 	if err != nil {
 		return fmt.Errorf("nftables table bridge berth: %w", err)
 	}
-	t.members, err = t.readMembers()
-	return err
+	members, agree, err := t.readMembers()
+	if err != nil {
+		return err
+	}
+	t.members, t.diverged = members, !agree
+	return t.settle()
 }
 
 // adoptStrict reads the kernel's state of strict mode, and makes what is missing. A class's slot in use is the one that is open
@@ -118,8 +122,8 @@ func (t *Table) restore() error {
 }
 
 func (t *Table) restoreMembers() error {
-	held, err := t.readMembers()
-	if err == nil && !maps.Equal(held, t.members) {
+	held, agree, err := t.readMembers()
+	if err == nil && (!agree || !maps.Equal(held, t.members)) {
 		err = t.commit(func(c *nftables.Conn) error { return rewriteMembers(c, t.members) })
 	}
 	if err == nil {

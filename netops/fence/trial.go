@@ -43,7 +43,7 @@ func (t *Table) try() (err error) {
 	}
 	return errors.Join(err, t.change(func(c *nftables.Conn) error {
 		return errors.Join(
-			c.SetAddElements(timers, timer(trial, 0, after)), c.SetDeleteElements(timers, timer(trial, 0, after)))
+			add(c, timers, timer(trial, 0, after)), remove(c, timers, timer(trial, 0, after)))
 	}))
 }
 

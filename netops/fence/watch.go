@@ -67,7 +67,7 @@ func concerns(body []byte) Change {
 		}
 		name, family := rtnl.Text(value), nftables.TableFamily(body[0])
 		switch {
-		case name == filterTable.Name && family == filterTable.Family:
+		case name == filterTable.Name && (family == filterTable.Family || family == routedTable.Family):
 			return FilterChanged
 		case name == MasqueradeTable && (family == nftables.TableFamilyIPv4 || family == nftables.TableFamilyIPv6):
 			return MasqueradeChanged
