@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -66,7 +67,7 @@ func (k *Kernel) rewrite(p *Port) error {
 var errPresent = errors.New("an interface of its names exists")
 
 func (k *Kernel) attach(p *Port) (made Attached, err error) {
-	err = k.monitor.make(p.Name, func() error {
+	err = k.monitor.make(p.Name, p.Routed, func() error {
 		return k.host.With(func(s *rtnl.Socket) error {
 			host, err := k.create(s, p)
 			if err != nil {
@@ -82,22 +83,31 @@ func (k *Kernel) attach(p *Port) (made Attached, err error) {
 	return made, err
 }
 
-// create makes the veth pair, its host's end up and on the bridge, its peer down but under its name inside the
-// container.
-func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
+// bridgeOf is the bridge of a port; of a routed one: a link that does not exist, and whose MTU its ports get.
+func bridgeOf(s *rtnl.Socket, p *Port) (rtnl.Link, error) {
+	if p.Routed {
+		return rtnl.Link{MTU: defaultMTU}, nil
+	}
 	bridge, err := rtnl.LinkNamed(s, p.Bridge)
 	switch {
 	case errors.Is(err, unix.ENODEV):
-		return host, fmt.Errorf("bridge %q does not exist", p.Bridge)
+		return bridge, fmt.Errorf("bridge %q does not exist", p.Bridge)
 	case err != nil:
-		return host, err
+		return bridge, err
 	case bridge.Kind != "bridge":
-		return host, fmt.Errorf("%q is not a bridge", p.Bridge)
+		return bridge, fmt.Errorf("%q is not a bridge", p.Bridge)
 	}
-	mtu := p.MTU
-	if mtu == 0 {
-		mtu = bridge.MTU
+	return bridge, nil
+}
+
+// create makes the veth pair, its host's end up and on the bridge, its peer down but under its name inside the
+// container.
+func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
+	bridge, err := bridgeOf(s, p)
+	if err != nil {
+		return host, err
 	}
+	mtu := cmp.Or(p.MTU, bridge.MTU)
 	// The kernel takes no alias at a link's creation.
 	change := rtnl.ChangeLink(0, "set alias of "+p.Name, unix.IFF_UP, rtnl.WithName(p.Name))
 	if k.speaksV6 && mtu >= sysctl.MinimumV6 {
@@ -133,14 +143,22 @@ func (k *Kernel) finish(s *rtnl.Socket, p *Port, host rtnl.Link) error {
 	if err := rtnl.Within(p.Netns, func() error { return configure(p, host.Peer) }); err != nil {
 		return err
 	}
+	if gateway := hostGateway(p); gateway.IsValid() {
+		if err := s.Do(gatewayOn(host.Index, gateway)); err != nil {
+			return err
+		}
+	}
 	_, err := rtnl.LinkNamed(s, p.Name)
 	return err
 }
 
 // Announce announces a port's addresses: at once from inside the container, and again a second later from the bridge, so that
 // no socket of ours keeps the container's namespace alive meanwhile. Before Join no host would receive it. It does not wait;
-// Leave and Detach end it. A failure is ignored, because neighbours resolve the address anyway.
+// Leave and Detach end it. A failure is ignored, because neighbours resolve the address anyway. A routed port has no neighbours.
 func (k *Kernel) Announce(p Port) {
+	if p.Routed {
+		return
+	}
 	fd, err := unix.FcntlInt(p.Netns.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return

@@ -37,8 +37,10 @@ func (k *Kernel) inspect(p *Port) (Attached, error) {
 	var found faults
 	var bridge, host rtnl.Link
 	err := k.host.With(func(s *rtnl.Socket) (err error) {
-		if bridge, err = present(s, p.Bridge); err != nil {
-			return err
+		if !p.Routed {
+			if bridge, err = present(s, p.Bridge); err != nil {
+				return err
+			}
 		}
 		host, err = present(s, p.Name)
 		return err
@@ -65,14 +67,17 @@ func (k *Kernel) inspect(p *Port) (Attached, error) {
 }
 
 func checkHost(found *faults, p *Port, host, bridge rtnl.Link) {
-	if bridge.Index == 0 {
+	if bridge.Index == 0 && !p.Routed {
 		found.add("bridge %s does not exist", p.Bridge)
 	}
 	if host.Index == 0 {
 		found.add("port %s does not exist on the host", p.Name)
 		return
 	}
-	if bridge.Index != 0 && host.Master != bridge.Index {
+	switch {
+	case p.Routed && host.Master != 0:
+		found.add("port %s is on a bridge, and the host should route to it", p.Name)
+	case bridge.Index != 0 && host.Master != bridge.Index:
 		found.add("port %s is not on bridge %s", p.Name, p.Bridge)
 	}
 	if !host.Up() {

@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -70,8 +71,9 @@ func (k *Kernel) EnsureTable() error {
 	return k.Table.EnsureTable()
 }
 
-// Leave takes a port out of its class, and ends its announcements: nothing passes from or to it any more. Absence is success.
+// Leave takes a port out of its class, and ends its announcements: nothing passes from or to it any more. The host does not route
+// to it any more, either, since another node may have its addresses. Absence is success.
 func (k *Kernel) Leave(port string) error {
 	k.announcer.Silence(port)
-	return k.Table.Leave(port)
+	return errors.Join(k.Table.Leave(port), k.unlead(port))
 }

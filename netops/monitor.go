@@ -25,6 +25,7 @@ type monitor struct {
 	mu      sync.Mutex
 	waiting map[int][]chan struct{} // by a link's index: closed when it has ended
 	making  map[string]bool         // the ports that are being made, or whose events are still queued
+	routed  map[string]bool         // the ports that the host routes to
 }
 
 func openMonitor(home *os.File, changed func(index int) bool, ours *fence.Senders) (*monitor, error) {
@@ -34,6 +35,7 @@ func openMonitor(home *os.File, changed func(index int) bool, ours *fence.Sender
 		changed: changed,
 		waiting: map[int][]chan struct{}{},
 		making:  map[string]bool{},
+		routed:  map[string]bool{},
 	}
 	if err := rtnl.Within(home, func() error { return m.subscribe(ours) }); err != nil {
 		for _, f := range m.feeds {
@@ -100,7 +102,7 @@ func (m *monitor) handle(kind uint16, body []byte) {
 		}
 		ours := strings.HasPrefix(l.Name, Prefix)
 		if kind == unix.RTM_DELLINK {
-			m.unmake(l.Name)
+			m.ended(l.Name)
 		}
 		m.suspect(m.changed(l.Index) || ours && kind == unix.RTM_NEWLINK && m.carriesNothing(&l))
 		if kind == unix.RTM_DELLINK && !m.wake(l.Index) && ours {
@@ -141,23 +143,41 @@ func (m *monitor) suspect(news bool) {
 func (m *monitor) carriesNothing(port *rtnl.Link) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if port.Master != 0 && port.Up() {
+	if (port.Master != 0 || m.routed[port.Name]) && port.Up() {
 		delete(m.making, port.Name) // later events come after it was complete
 		return false
 	}
 	return !m.making[port.Name] && len(m.waiting[port.Index]) == 0
 }
 
+// knowRouted says that the host routes to a port, which is on no bridge.
+func (m *monitor) knowRouted(port string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.routed[port] = true
+}
+
 // make ignores events of a port while f makes it, until the event of its completion has come.
-func (m *monitor) make(port string, f func() error) error {
+func (m *monitor) make(port string, routed bool, f func() error) error {
 	m.mu.Lock()
 	m.making[port] = true
+	if delete(m.routed, port); routed {
+		m.routed[port] = true
+	}
 	m.mu.Unlock()
 	err := f()
 	if err != nil {
 		m.unmake(port)
 	}
 	return err
+}
+
+// ended forgets a port whose link has ended.
+func (m *monitor) ended(port string) {
+	m.unmake(port)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.routed, port)
 }
 
 func (m *monitor) unmake(port string) {

@@ -22,16 +22,17 @@ import (
 // unless the port has joined a class.
 const Prefix = fence.PortPrefix
 
-// A Port is one container's link to a bridge, as it is to be: a veth pair with one end on the host and the other
-// inside the container's network namespace.
+// A Port is one container's link to the host, as it is to be: a veth pair with one end on the host and the other inside the
+// container's network namespace. The host's end is on a bridge, or the host routes to it.
 type Port struct {
 	Name      string           // of the host's end, at most 15 bytes; see PortName
 	Alias     string           // of the host's end: the owner, as a text that it reads back (at most 4,096 bytes)
-	Bridge    string           // that the host's end is a port of
+	Bridge    string           // that the host's end is a port of; routed: none
+	Routed    bool             // the host's end is on no bridge: the host routes to the container's addresses, see Lead
 	Netns     *os.File         // the container's network namespace; the caller closes it
 	Interface string           // the container's end
 	MAC       net.HardwareAddr // of the container's end; none: MACFor(Addresses)
-	MTU       int              // bytes, both ends; 0: the bridge's when it was made
+	MTU       int              // bytes, both ends; 0: the bridge's when it was made; routed: 1500
 	ChainMTU  int              // bytes: that a later plugin of the chain has given the container's end; 0: none
 	Addresses []netip.Prefix   // of the container's end, with the length of the subnet's prefix
 	Gateways  []netip.Addr     // where a family's default route leads, unless Routes has another
@@ -163,6 +164,9 @@ func (p *Port) validate() error {
 		if !a.IsValid() || a.Addr().Is4In6() {
 			return fmt.Errorf("address %v: want an address and the length of its subnet's prefix", a)
 		}
+	}
+	if p.Routed && p.Bridge != "" {
+		return fmt.Errorf("bridge %q is given for a port that the host routes to: want none", p.Bridge)
 	}
 	seen := map[netip.Prefix]bool{}
 	for _, r := range p.routes() {

@@ -40,7 +40,7 @@ func changeOf(s *rtnl.Socket, to, from *Port) (c change, err error) {
 		return c, nil
 	}
 	if c.mtu = to.MTU; c.mtu == 0 {
-		bridge, err := rtnl.LinkNamed(s, to.Bridge)
+		bridge, err := bridgeOf(s, to)
 		if err != nil {
 			return c, err
 		}

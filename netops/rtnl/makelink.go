@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A VethPair is a veth pair that is to be made: one end here, on a bridge and down, and its peer in another network namespace.
+// A VethPair is a veth pair that is to be made: one end here, down, and its peer in another network namespace.
 type VethPair struct {
 	Name, Peer string
 	Netns      *os.File // the peer's
 	PeerMAC    net.HardwareAddr
 	MTU        int // of both ends
-	Master     int // index of the bridge
+	Master     int // index of the bridge that the end here is on; 0: on none
 }
 
 // MakeVethPair makes a pair, changes its end here, and answers with that, all in one exchange with the kernel.
@@ -32,8 +32,12 @@ func askPair(p VethPair) Request {
 	} {
 		peer.AddChild(part)
 	}
-	return ask(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, "make veth pair "+p.Name+", "+p.Peer, ifInfo(0, 0),
-		WithName(p.Name), WithMTU(p.MTU), WithMaster(p.Master), ofKind("veth", peer))
+	pair := ask(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, "make veth pair "+p.Name+", "+p.Peer, ifInfo(0, 0),
+		WithName(p.Name), WithMTU(p.MTU), ofKind("veth", peer))
+	if p.Master != 0 {
+		pair.AddData(WithMaster(p.Master))
+	}
+	return pair
 }
 
 // MakeBridge asks for a bridge that forwards at once and whose MAC stays while ports come and go. Its ports get all

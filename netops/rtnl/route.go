@@ -12,6 +12,7 @@ type Route struct {
 	family uint8
 	Table  int
 	kind   uint8 // RTN_UNICAST …
+	Proto  uint8 // who put it (RTPROT_…); ours is RouteProto
 	scope  uint8
 	To     netip.Prefix
 	Via    netip.Addr
@@ -27,7 +28,7 @@ func parseRoute(body []byte) Route {
 		return Route{}
 	}
 	r := Route{
-		family: body[0], Table: int(body[4]), scope: body[6], kind: body[7],
+		family: body[0], Table: int(body[4]), Proto: body[5], scope: body[6], kind: body[7],
 		flags: native.Uint32(body[8:]), Body: append([]byte(nil), body...),
 	}
 	to := netip.IPv4Unspecified()

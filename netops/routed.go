@@ -1,0 +1,143 @@
+package netops
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
+)
+
+// A routed port is on no bridge. Its container reaches all others by a gateway with a link-local address, for which the host
+// answers: IPv4's is an address of the host's loopback (see SetRouting), IPv6's one of the port's own end, since such an address
+// belongs to one link (RFC 4291, section 2.5.6). The host has a route to each address of the container: without it nothing
+// arrives there, and the host refuses what the container sends to itself.
+
+// hostGateway is the IPv6 gateway that a routed port's end on the host has; none: the zero prefix.
+func hostGateway(p *Port) netip.Prefix {
+	for _, g := range p.Gateways {
+		if p.Routed && g.Is6() && g.IsLinkLocalUnicast() {
+			return netip.PrefixFrom(g, 64)
+		}
+	}
+	return netip.Prefix{}
+}
+
+func gatewayOn(index int, gateway netip.Prefix) rtnl.Request {
+	given := rtnl.PlainAddress(gateway)
+	given.Proto = rtnl.OurProto
+	put := rtnl.PutAddress(index, given, fmt.Sprintf("add the gateway %v", gateway))
+	put.Lenient = true
+	return put
+}
+
+// Lead has the host route to the addresses of a routed port's container, over that port, and brings the port up. It is idempotent.
+// Leave ends it.
+func (k *Kernel) Lead(p Port) error {
+	err := k.host.With(func(s *rtnl.Socket) error {
+		l, err := rtnl.LinkNamed(s, p.Name)
+		if err != nil {
+			return err
+		}
+		if l.Master != 0 {
+			return errors.New("the port is on a bridge: delete its container, and make it anew")
+		}
+		var requests []rtnl.Request
+		if !l.Up() {
+			requests = append(requests, rtnl.ChangeLink(l.Index, "bring it up", unix.IFF_UP))
+		}
+		if gateway := hostGateway(&p); gateway.IsValid() {
+			requests = append(requests, gatewayOn(l.Index, gateway))
+		}
+		for _, a := range p.Addresses {
+			requests = append(requests, rtnl.PutPortRoute(l.Index, a.Addr()))
+		}
+		return s.Do(requests...)
+	})
+	if err != nil {
+		return fmt.Errorf("netops: route to port %s: %w", p.Name, err)
+	}
+	k.monitor.knowRouted(p.Name)
+	return nil
+}
+
+// unlead takes away the host's routes over a port that is on no bridge. Absence is success.
+func (k *Kernel) unlead(port string) error {
+	err := k.host.With(func(s *rtnl.Socket) error {
+		l, err := rtnl.LinkNamed(s, port)
+		if err != nil || l.Master != 0 {
+			return err
+		}
+		held, err := rtnl.Routes(s)
+		if err != nil {
+			return err
+		}
+		for _, r := range held {
+			if r.Index == l.Index && r.Proto == rtnl.RouteProto {
+				if err := s.Ensure(rtnl.RemovePortRoute(l.Index, r.To.Addr())); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("netops: route to port %s no more: %w", port, err)
+	}
+	return nil
+}
+
+// RoutedFaults compares the host with routed ports whose traffic passes. A port that does not exist is no fault of the host. Lead
+// repairs what it names.
+func (k *Kernel) RoutedFaults(ports []Port) (found []HostFault, err error) {
+	err = k.host.With(func(s *rtnl.Socket) error {
+		all, err := rtnl.Links(s)
+		if err != nil {
+			return err
+		}
+		held, err := rtnl.Routes(s)
+		if err == nil {
+			found = routedFaults(ports, all, held)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("netops: look at the ports that this host routes to: %w", err)
+	}
+	return found, nil
+}
+
+func routedFaults(ports []Port, all []rtnl.Link, held []rtnl.Route) (found []HostFault) {
+	byName := map[string]rtnl.Link{}
+	for _, l := range all {
+		byName[l.Name] = l
+	}
+	routes := map[int][]netip.Addr{}
+	for _, r := range held {
+		if r.Proto == rtnl.RouteProto && r.To.IsSingleIP() {
+			routes[r.Index] = append(routes[r.Index], r.To.Addr())
+		}
+	}
+	var down, unled []string
+	for _, p := range ports {
+		l, there := byName[p.Name]
+		switch {
+		case !there:
+		case !l.Up():
+			down = append(down, p.Name)
+		case slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool { return !slices.Contains(routes[l.Index], a.Addr()) }):
+			unled = append(unled, p.Name)
+		}
+	}
+	if len(down) > 0 {
+		found = append(found, HostFault{Kind: "port-down", Text: fmt.Sprintf("%s down: %s", counted(down), few(down))})
+	}
+	if len(unled) > 0 {
+		found = append(found, HostFault{Kind: "port-unrouted",
+			Text: fmt.Sprintf("%s without a route of the host to its address: %s", counted(unled), few(unled))})
+	}
+	return found
+}

@@ -1,0 +1,145 @@
+package netops
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/netops/sysctl"
+)
+
+// newRouter is a host that forwards, and answers for the gateway of routed ports.
+func newRouter(t testing.TB) (*Kernel, space) {
+	t.Helper()
+	k, host := newHost(t)
+	host.Do(func() error {
+		for _, base := range []string{sysctl.V4, sysctl.V6} {
+			if err := sysctl.Set("1", base, "all", "forwarding"); err != nil {
+				return err
+			}
+		}
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		gateway, err := netlink.ParseAddr("169.254.1.1/32")
+		if err != nil {
+			return err
+		}
+		gateway.Scope = int(netlink.SCOPE_HOST)
+		return netlink.AddrAdd(lo, gateway)
+	})
+	host.Give("lo", "192.0.2.7/32", "2001:db8::7/128")
+	return k, host
+}
+
+// routedPort describes the nth port of a router.
+func routedPort(t testing.TB, n int) (Port, space) {
+	t.Helper()
+	p, inside := newPort(t, n)
+	p.Bridge, p.Routed, p.OnLink = "", true, true
+	p.Gateways = []netip.Addr{netip.MustParseAddr("169.254.1.1"), netip.MustParseAddr("fe80::1")}
+	for i, a := range p.Addresses {
+		p.Addresses[i] = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
+	}
+	return p, inside
+}
+
+// newRouted makes the nth port of a router, in class stateless.
+func newRouted(t testing.TB, k *Kernel, n int) (Port, space) {
+	t.Helper()
+	p, inside := routedPort(t, n)
+	_, err := k.Attach(p)
+	must(t, err)
+	must(t, k.Lead(p))
+	must(t, k.Join(p.Name, "stateless"))
+	return p, inside
+}
+
+func TestRoutedContainersReachEachOtherAndTheirHost(t *testing.T) {
+	k, host := newRouter(t)
+	p, inP := newRouted(t, k, 1)
+	q, inQ := newRouted(t, k, 2)
+	must(t, k.Check(p))
+	for i := range p.Addresses {
+		if !hears(t, inP, inQ, q.Addresses[i].Addr(), patience) {
+			t.Errorf("container %v hears nothing from the other", q.Addresses[i])
+		}
+		if !hears(t, host, inP, p.Addresses[i].Addr(), patience) {
+			t.Errorf("container %v hears nothing from its host", p.Addresses[i])
+		}
+	}
+	for _, beyond := range []string{"192.0.2.7", "2001:db8::7"} {
+		if !hears(t, inP, host, netip.MustParseAddr(beyond), patience) {
+			t.Errorf("the host's %s hears nothing from a container", beyond)
+		}
+	}
+}
+
+func TestNothingArrivesAtARoutedPortThatHasLeftItsClass(t *testing.T) {
+	k, host := newRouter(t)
+	p, inP := newRouted(t, k, 1)
+	_, inQ := newRouted(t, k, 2)
+	must(t, k.Leave(p.Name))
+	for _, a := range p.Addresses {
+		if hears(t, inQ, inP, a.Addr(), silence) {
+			t.Errorf("%v still hears somebody", a)
+		}
+	}
+	found, err := k.RoutedFaults([]Port{p})
+	must(t, err)
+	if len(found) != 1 || found[0].Kind != "port-unrouted" {
+		t.Errorf("the host still routes to it: faults %v", found)
+	}
+	must(t, k.Lead(p))
+	must(t, k.Join(p.Name, "stateless"))
+	for _, a := range p.Addresses {
+		if !hears(t, host, inP, a.Addr(), patience) {
+			t.Errorf("%v hears nothing after it has come back", a)
+		}
+	}
+}
+
+func TestARoutedPortThatWasTakenDownIsFoundAndComesBack(t *testing.T) {
+	k, host := newRouter(t)
+	p, inP := newRouted(t, k, 1)
+	found, err := k.RoutedFaults([]Port{p})
+	must(t, err)
+	if len(found) != 0 {
+		t.Fatalf("faults of a port as it was made: %v", found)
+	}
+	host.Do(func() error { return netlink.LinkSetDown(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: p.Name}}) })
+	found, err = k.RoutedFaults([]Port{p})
+	must(t, err)
+	if len(found) != 1 || found[0].Kind != "port-down" {
+		t.Errorf("faults %v: want port-down", found)
+	}
+	must(t, k.Lead(p))
+	for _, a := range p.Addresses {
+		if !hears(t, host, inP, a.Addr(), patience) {
+			t.Errorf("%v hears nothing after it has come back", a)
+		}
+	}
+}
+
+func TestARoutedPortIsUpdatedAndDetached(t *testing.T) {
+	k, _ := newRouter(t)
+	p, _ := newRouted(t, k, 1)
+	to := p
+	to.MTU = 1400
+	must(t, k.Update(to, p))
+	must(t, k.Check(to))
+	must(t, k.Update(p, to))
+	must(t, k.Check(p))
+	again, err := k.Attach(p)
+	must(t, err)
+	if again.MTU != 1500 {
+		t.Errorf("MTU %d: want 1500", again.MTU)
+	}
+	must(t, k.Detach(p.Name))
+	must(t, k.Leave(p.Name))
+	if k.Check(p) == nil {
+		t.Error("it is still there")
+	}
+}
