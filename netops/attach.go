@@ -143,8 +143,8 @@ func (k *Kernel) finish(s *rtnl.Socket, p *Port, host rtnl.Link) error {
 	if err := rtnl.Within(p.Netns, func() error { return configure(p, host.Peer) }); err != nil {
 		return err
 	}
-	if gateway := hostGateway(p); gateway.IsValid() {
-		if err := s.Do(gatewayOn(host.Index, gateway)); err != nil {
+	if len(p.Answers) > 0 {
+		if err := s.Do(answering(p, host.Index)...); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,7 @@ type Port struct {
 	Alias     string           // of the host's end: the owner, as a text that it reads back (at most 4,096 bytes)
 	Bridge    string           // that the host's end is a port of; routed: none
 	Routed    bool             // the host's end is on no bridge: the host routes to the container's addresses, see Lead
+	Answers   []netip.Prefix   // of the host's end of a routed port: the container's IPv6 gateway, if it is link-local
 	Netns     *os.File         // the container's network namespace; the caller closes it
 	Interface string           // the container's end
 	MAC       net.HardwareAddr // of the container's end; none: MACFor(Addresses)

@@ -16,22 +16,16 @@ import (
 // belongs to one link (RFC 4291, section 2.5.6). The host has a route to each address of the container: without it nothing
 // arrives there, and the host refuses what the container sends to itself.
 
-// hostGateway is the IPv6 gateway that a routed port's end on the host has; none: the zero prefix.
-func hostGateway(p *Port) netip.Prefix {
-	for _, g := range p.Gateways {
-		if p.Routed && g.Is6() && g.IsLinkLocalUnicast() {
-			return netip.PrefixFrom(g, 64)
-		}
+// answering asks for the addresses of a routed port's end on the host.
+func answering(p *Port, index int) (requests []rtnl.Request) {
+	for _, a := range p.Answers {
+		given := rtnl.PlainAddress(a)
+		given.Proto = rtnl.OurProto
+		put := rtnl.PutAddress(index, given, fmt.Sprintf("add the gateway %v", a))
+		put.Lenient = true
+		requests = append(requests, put)
 	}
-	return netip.Prefix{}
-}
-
-func gatewayOn(index int, gateway netip.Prefix) rtnl.Request {
-	given := rtnl.PlainAddress(gateway)
-	given.Proto = rtnl.OurProto
-	put := rtnl.PutAddress(index, given, fmt.Sprintf("add the gateway %v", gateway))
-	put.Lenient = true
-	return put
+	return requests
 }
 
 // Lead has the host route to the addresses of a routed port's container, over that port, and brings the port up. It is idempotent.
@@ -49,9 +43,7 @@ func (k *Kernel) Lead(p Port) error {
 		if !l.Up() {
 			requests = append(requests, rtnl.ChangeLink(l.Index, "bring it up", unix.IFF_UP))
 		}
-		if gateway := hostGateway(&p); gateway.IsValid() {
-			requests = append(requests, gatewayOn(l.Index, gateway))
-		}
+		requests = append(requests, answering(&p, l.Index)...)
 		for _, a := range p.Addresses {
 			requests = append(requests, rtnl.PutPortRoute(l.Index, a.Addr()))
 		}

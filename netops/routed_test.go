@@ -40,6 +40,7 @@ func routedPort(t testing.TB, n int) (Port, space) {
 	p, inside := newPort(t, n)
 	p.Bridge, p.Routed, p.OnLink = "", true, true
 	p.Gateways = []netip.Addr{netip.MustParseAddr("169.254.1.1"), netip.MustParseAddr("fe80::1")}
+	p.Answers = prefixes("fe80::1/64")
 	for i, a := range p.Addresses {
 		p.Addresses[i] = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
 	}

@@ -22,7 +22,10 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.pool.MTU, MAC: add.mac.String(),
 		Gateways: plan.Gateways(add.pool), Routes: plan.Routes(add.pool),
 	}
-	if w.Bridge == "" {
+	switch {
+	case add.pool.Routed():
+		w.Bridge, w.Uplink, w.IPMasq, w.Routed = "", "", false, true
+	case w.Bridge == "":
 		w.Bridge = defaultBridge
 	}
 	if w.MAC == "" {
@@ -56,12 +59,11 @@ func (a *Attacher) wireOne(add *insertion) (err error) {
 	if add.entry.Role == wire.IPAM {
 		return a.watchNamespace(add)
 	}
-	if add.IPMasq && add.Uplink != "" {
-		return wire.Errorf(wire.CodeConfig, "ipMasq and uplink exclude each other: with an uplink the network's own router translates")
-	}
-	state, err := a.Updater.Host.Ensure(add.entry, add.pool)
-	if err != nil {
-		return bridgeError(err)
+	var state netops.BridgeState
+	if !add.entry.Wiring.Routed {
+		if state, err = a.Updater.Host.Ensure(add.entry, add.pool); err != nil {
+			return bridgeError(err)
+		}
 	}
 	p := plan.Port(add.entry, add.pool)
 	p.Netns = add.netns
@@ -78,6 +80,23 @@ func (a *Attacher) wireOne(add *insertion) (err error) {
 		return wire.Errorf(wire.CodeIO, "%w", err)
 	}
 	add.attached.mac, add.attached.hostMAC, add.attached.bridgeMAC, add.attached.mtu = made.MAC, made.HostMAC, state.MAC, made.MTU
+	return nil
+}
+
+// fits refuses an add whose network and pool cannot be served together.
+func (add *insertion) fits() error {
+	refuse := func(format string, args ...any) error { return wire.Errorf(wire.CodeConfig, format, args...) }
+	routed := add.pool.Routed()
+	switch {
+	case add.Role == wire.IPAM && routed:
+		return refuse("pool %q is routed, and the plugin that makes the interface would not lead to its addresses: make berth the interface "+
+			"plugin, or name a flat pool", add.pool.Name)
+	case add.Role == wire.Interface && routed && add.Uplink != "":
+		return refuse("uplink %q: pool %q is routed, and its containers are on no bridge: take uplink out of the network's configuration, or "+
+			"name a flat pool", add.Uplink, add.pool.Name)
+	case add.Role == wire.Interface && !routed && add.IPMasq && add.Uplink != "":
+		return refuse("ipMasq and uplink exclude each other: with an uplink the network's own router translates")
+	}
 	return nil
 }
 

@@ -46,6 +46,9 @@ func (k *Keeper) removeGateways() (used []netip.Addr, err error) {
 	}
 	former := map[netops.Placed]bool{}
 	for _, e := range k.Journal.Entries() {
+		if e.Wiring.Routed { // its gateway is on no bridge
+			continue
+		}
 		pool, known := config.Pools[e.Pool]
 		for _, g := range e.Wiring.Gateways {
 			if known && !wanted[g] && !slices.Contains(used, g) {

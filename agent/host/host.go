@@ -3,13 +3,8 @@
 package host
 
 import (
-	"context"
-	"errors"
 	"net/netip"
-	"reflect"
-	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -29,6 +24,10 @@ type Kernel interface {
 	EnsureBridge(b netops.Bridge) (netops.BridgeState, error)
 	HostFaults(b netops.Bridge, ports []string) ([]netops.HostFault, error)
 	RepairPorts(b netops.Bridge, ports []string) error
+	RoutedFaults(ports []netops.Port) ([]netops.HostFault, error)
+	Lead(p netops.Port) error
+	Leave(port string) error
+	Classes() (map[string]string, error)
 	Withdraw(keep func(netip.Prefix) bool, former ...netops.Placed) error
 }
 
@@ -63,112 +62,7 @@ func (k *Keeper) kernel() Kernel {
 	return k.Kernel
 }
 
-// maxPause is the longest time between two comparisons, while another program undoes every repair.
-const maxPause = time.Minute
-
-// A comparison lists the links of the kernel, so that it is done at most once a second; while another program undoes every
-// repair, ever less often.
-const (
-	lookPause    = time.Second
-	lookEvery    = time.Minute // without an event
-	contradicted = "bridge-contradiction"
-	unreadHost   = "host-unreadable"
-)
-
-// Changed has the host compared soon: something may have disappeared.
-func (k *Keeper) Changed() { k.changed.Raise() }
-
-// Run compares the host at each event of the kernel, and once a minute.
-func (k *Keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	wait := lookPause
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-k.changed:
-		case <-tick.C:
-		}
-		if k.Look() {
-			wait = min(2*wait, maxPause)
-		} else {
-			wait = lookPause
-		}
-		task.Pause(ctx, wait)
-	}
-}
-
-// Look compares the host with what this node's containers need, reports and repairs the differences, and reports whether there
-// were any. What fails is tried again the next time.
-func (k *Keeper) Look() (repaired bool) {
-	k.looks.Lock()
-	defer k.looks.Unlock()
-	k.order.RLock()
-	defer k.order.RUnlock()
-	config := k.Config()
-	if config.Revision == 0 {
-		return false // the pools are unknown
-	}
-	all, contradictions := k.book.All(k.uses(config))
-	k.reportContradictions(contradictions)
-	ports := k.portsByBridge()
-	var names []string
-	for _, b := range all {
-		names = append(names, b.Name)
-		if former, ok := k.ensured[b.Name]; ok && !reflect.DeepEqual(former, b) {
-			_, _ = k.kernel().EnsureBridge(b) // what the configuration has changed is no fault; failures are found below
-		}
-		repaired = k.compareBridge(b, ports[b.Name]) || repaired
-	}
-	k.ensured = map[string]netops.Bridge{}
-	for _, b := range all {
-		k.ensured[b.Name] = b
-	}
-	for _, kind := range append([]string{unreadHost}, netops.HostFaultKinds...) {
-		k.Findings.Keep(kind, names...)
-	}
-	return repaired
-}
-
-func (k *Keeper) reportContradictions(all []*bridges.Contradiction) {
-	texts, advice := map[string][]string{}, map[string]string{}
-	for _, c := range all {
-		texts[c.Bridge], advice[c.Bridge] = append(texts[c.Bridge], c.Text), c.Advice
-	}
-	var subjects []string
-	for bridge, t := range texts {
-		subjects = append(subjects, bridge)
-		k.Findings.Set(contradicted, bridge, strings.Join(t, "; "), advice[bridge])
-	}
-	k.Findings.Keep(contradicted, subjects...)
-}
-
-// compareBridge repairs one bridge, and reports whether it differed.
-func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
-	found, err := k.kernel().HostFaults(b, ports)
-	if err != nil {
-		k.Findings.Set(unreadHost, b.Name, err.Error(), "see the cause; it is tried again every minute")
-		return false
-	}
-	k.Findings.Clear(unreadHost, b.Name)
-	k.reportFaults(b.Name, found, nil)
-	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Advice == "" }) {
-		return false
-	}
-	_, err = k.kernel().EnsureBridge(b)
-	err = errors.Join(err, k.kernel().RepairPorts(b, ports))
-	left, unread := k.kernel().HostFaults(b, ports)
-	if unread != nil {
-		k.Findings.Set(unreadHost, b.Name, unread.Error(), "see the cause; it is tried again every minute")
-		return true
-	}
-	if err == nil && len(left) > 0 { // the repair was undone
-		err = errors.New("it was restored, and is so again")
-	}
-	k.reportFaults(b.Name, left, err)
-	return true
-}
+const unreadHost = "host-unreadable"
 
 // renewed is the kind of a difference that is no fault: a DHCP client makes it whenever it renews a lease.
 const renewed = "uplink-address"
@@ -200,7 +94,7 @@ func (k *Keeper) reportFaults(bridge string, found []netops.HostFault, failed er
 // uses are what this node's containers need of bridges by a configuration.
 func (k *Keeper) uses(config *config.Config) (all []bridges.Held) {
 	for _, e := range k.Journal.Entries() {
-		if pool, ok := config.Pools[e.Pool]; ok && e.Wiring.Port != "" && !e.Wiring.Unsure {
+		if pool, ok := config.Pools[e.Pool]; ok && e.Wiring.Port != "" && !e.Wiring.Unsure && !e.Wiring.Routed {
 			all = append(all, bridges.Held{Use: useOf(e, &pool), Answered: e.Answered != 0})
 		}
 	}
@@ -215,7 +109,7 @@ func useOf(e *journal.Entry, pool *allocator.Pool) bridges.Use {
 func (k *Keeper) portsByBridge() map[string][]string {
 	all := map[string][]string{}
 	for _, e := range k.Journal.Entries() {
-		if e.Answered != 0 && e.Wiring.Port != "" {
+		if e.Answered != 0 && e.Wiring.Port != "" && !e.Wiring.Routed {
 			all[e.Wiring.Bridge] = append(all[e.Wiring.Bridge], e.Wiring.Port)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/netops"
@@ -111,6 +112,11 @@ func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 	port := e.Wiring.Port
 	if port == "" {
 		return true, nil
+	}
+	if e.Wiring.Routed {
+		if err := i.Kernel().Lead(plan.Led(e)); err != nil {
+			return false, err
+		}
 	}
 	if err := i.Kernel().Join(port, string(e.Class)); err != nil {
 		return false, err

@@ -94,6 +94,7 @@ func (i Isolation) bounded() *Isolation {
 type Wiring struct {
 	Port     string            `json:"port,omitempty"`
 	Bridge   string            `json:"bridge,omitempty"`
+	Routed   bool              `json:"routed,omitempty"` // the port is on no bridge: the host routes to it
 	Uplink   string            `json:"uplink,omitempty"`
 	IPMasq   bool              `json:"ipMasq,omitempty"`
 	MAC      string            `json:"mac,omitempty"`

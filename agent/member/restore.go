@@ -89,9 +89,11 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	}
 	now := se.Clock.Boot()
 	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, se.Clock.Wall()
-	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
+	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String(), Routed: e.Wiring.Routed}
 	var err error
-	if e.Wiring.Uplink, err = se.Kernel().Uplink(p.Bridge); err != nil {
+	if e.Wiring.Routed {
+		e.Wiring.Bridge = ""
+	} else if e.Wiring.Uplink, err = se.Kernel().Uplink(p.Bridge); err != nil {
 		e.Wiring.Unsure = true
 		se.Log.Error("what a container needs of its bridge is not known any more: make it anew", zap.Stringer("attachment", e.Attachment),
 			zap.Error(err))

@@ -26,6 +26,7 @@ type Ports interface {
 	Update(to, from netops.Port) error
 	Detach(port string) error
 	Announce(p netops.Port)
+	Lead(p netops.Port) error
 	Ports() ([]netops.PortInfo, error)
 	HasPort(name string) bool
 	Uplink(bridge string) (name string, err error)

@@ -25,6 +25,7 @@ type aliased struct {
 	App       string       `json:"o,omitempty"`
 	Member    string       `json:"m,omitempty"`
 	Epoch     int64        `json:"e,omitempty"` // stateful
+	Routed    bool         `json:"r,omitempty"`
 }
 
 // alias is an entry's alias. It may be longer than a link's alias can be: netops keeps all of it.
@@ -32,6 +33,7 @@ func alias(e *journal.Entry) string {
 	text, _ := json.Marshal(aliased{ // cannot fail: names and numbers
 		Network: e.Attachment.Network, Container: e.Attachment.Container, Interface: e.Attachment.Interface,
 		Pool: e.Pool, Addresses: e.Addresses, Namespace: e.App.Namespace, App: e.App.Name, Member: e.Member, Epoch: e.Epoch,
+		Routed: e.Wiring.Routed,
 	})
 	return aliasPrefix + string(text)
 }
@@ -49,7 +51,7 @@ func ParseAlias(p netops.PortInfo) (*journal.Entry, error) {
 	e := &journal.Entry{
 		Attachment: allocator.Attachment{Network: l.Network, Container: l.Container, Interface: l.Interface},
 		Class:      allocator.Stateless, App: allocator.App{Namespace: l.Namespace, Name: l.App}, Member: l.Member,
-		Pool: l.Pool, Addresses: l.Addresses, Epoch: l.Epoch,
+		Pool: l.Pool, Addresses: l.Addresses, Epoch: l.Epoch, Wiring: journal.Wiring{Routed: l.Routed},
 	}
 	if l.Epoch != 0 {
 		e.Class = allocator.Stateful

@@ -81,13 +81,28 @@ func Port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by Berth, or checked in the request
 	p := netops.Port{
 		Name: e.Wiring.Port, Alias: alias(e), Bridge: e.Wiring.Bridge, Interface: e.Attachment.Interface, MAC: mac, MTU: e.Wiring.MTU,
-		OnLink: pool.OnLink,
+		Routed: e.Wiring.Routed, OnLink: pool.OnLink || e.Wiring.Routed,
+	}
+	if e.Wiring.Routed {
+		p.Answers = Led(e).Answers
 	}
 	for _, addr := range e.Addresses {
 		p.Addresses = append(p.Addresses, pool.Prefix(addr))
 	}
 	for _, r := range e.Wiring.Routes {
 		p.Routes = append(p.Routes, netops.Route{To: r.To, Via: r.Via})
+	}
+	return p
+}
+
+// Led is what the host needs to know of a routed port to lead to its container. It does not depend on the pool's configuration.
+func Led(e *journal.Entry) netops.Port {
+	p := netops.Port{Name: e.Wiring.Port, Routed: true}
+	for _, addr := range e.Addresses {
+		p.Addresses = append(p.Addresses, netip.PrefixFrom(addr, addr.BitLen()))
+		if addr.Is6() {
+			p.Answers = []netip.Prefix{netip.PrefixFrom(allocator.RoutedGateways[allocator.V6], 64)} // RFC 4291, section 2.5.6
+		}
 	}
 	return p
 }

@@ -128,7 +128,7 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 		return fmt.Errorf("the network namespace of %s: %w: let the agent share the host's /run and process ids", at, err)
 	}
 	defer ns.Close()
-	if !next.Wiring.Unsure {
+	if !next.Wiring.Unsure && !next.Wiring.Routed {
 		if _, err := u.Host.Ensure(&next, &pool); err != nil {
 			return err
 		}

@@ -30,8 +30,10 @@ func (c *call) result(r wire.Result, dns types.DNS) *types100.Result {
 	}
 	var containers *int
 	if c.role == wire.Interface {
+		if r.Bridge != "" {
+			result.Interfaces = append(result.Interfaces, &types100.Interface{Name: r.Bridge, Mac: r.BridgeMAC})
+		}
 		result.Interfaces = append(result.Interfaces,
-			&types100.Interface{Name: r.Bridge, Mac: r.BridgeMAC},
 			&types100.Interface{Name: r.HostName, Mac: r.HostMAC},
 			&types100.Interface{Name: c.IfName, Mac: r.MAC, Mtu: r.MTU, Sandbox: c.Netns})
 		containers = types100.Int(len(result.Interfaces) - 1)

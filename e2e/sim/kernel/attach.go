@@ -86,6 +86,8 @@ func (k *Kernel) create(n *Namespace, p *netops.Port) (*link, error) {
 		mtu = on.mtu
 	}
 	switch {
+	case p.Routed:
+		return nil, errRouted
 	case on == nil:
 		return nil, fmt.Errorf("bridge %q does not exist", p.Bridge)
 	case on.kind != bridge:
