@@ -79,7 +79,8 @@ func (p *Pool) Contains(a netip.Addr) bool { return p.CIDR(FamilyOf(a)).Contains
 
 // Usable reports whether a container may be given a: it is in the pool, and it is neither excluded, nor the gateway or
 // a former one that some node may still have, nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122,
-// section 3.2.1.3) and IPv6's subnet-router anycast address (RFC 4291, section 2.6.1).
+// section 3.2.1.3) and IPv6's subnet-router anycast address (RFC 4291, section 2.6.1). The CIDR of a routed pool is no subnet, since
+// each container's prefix is its address alone, and has none of those.
 func (p *Pool) Usable(a netip.Addr) bool {
 	if !p.Contains(a) {
 		return false
@@ -164,10 +165,12 @@ func (p *Pool) usable(f Family) []Range {
 
 // unusable is what may not be given out of the CIDR of family f, which the pool has. What is of the other family cuts nothing there.
 func (p *Pool) unusable(f Family) []Range {
-	whole := rangeOf(p.CIDR(f))
-	cuts := []Range{{whole.From, whole.From}}
-	if f == V4 {
-		cuts = append(cuts, Range{whole.To, whole.To})
+	var cuts []Range
+	if whole := rangeOf(p.CIDR(f)); !p.Routed() {
+		cuts = append(cuts, Range{whole.From, whole.From})
+		if f == V4 {
+			cuts = append(cuts, Range{whole.To, whole.To})
+		}
 	}
 	for _, g := range slices.Concat(p.Gateways, p.Former) {
 		cuts = append(cuts, Range{g, g})

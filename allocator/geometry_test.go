@@ -123,6 +123,30 @@ func TestWhatIsNotAContainersIsNotUsable(t *testing.T) {
 			t.Errorf("%d usable addresses of %v, want %d", got, f, want)
 		}
 	}
+	p = routed() // its containers are in no subnet
+	for a, usable := range map[string]bool{
+		"10.43.0.0":              true,
+		"10.43.0.1":              true,
+		"10.43.0.4":              false, // excluded
+		"10.43.0.255":            true,
+		"10.43.1.0":              false,
+		"fd00:43::":              false, // excluded
+		"fd00:43::100":           true,
+		"fd00:43::ffff:ffff:fff": true,
+		"169.254.1.1":            false,
+		"fe80::1":                false,
+	} {
+		if got := p.Usable(addr(a)); got != usable {
+			t.Errorf("in a routed pool usable(%s) is %v", a, got)
+		}
+	}
+	p.Former = []netip.Addr{addr("10.43.0.1"), addr("fd00:43::1")} // of the time when it was flat
+	if got := p.UsableCount(V4); got != 256-1-6 {
+		t.Errorf("in a routed pool %d usable addresses, want %d", got, 256-1-6)
+	}
+	if p.Exclude = nil; !p.Usable(addr("fd00:43::")) || !p.HasUsable(prefix("10.43.0.255/32")) {
+		t.Error("a routed pool has an end that cannot be used")
+	}
 	wide := Pool{Name: "wide", CIDRs: []netip.Prefix{prefix("fd00::/8")}}.WithDefaults()
 	if got := wide.UsableCount(V6); got != math.MaxUint64 {
 		t.Errorf("%d usable addresses in a /8 of IPv6, want %d", got, uint64(math.MaxUint64))
@@ -246,6 +270,9 @@ func drawPool(t *rapid.T) (*Pool, Family) {
 		return Range{From: cidr.Addr()}.unit(rapid.Uint64Range(0, 255).Draw(t, "offset"), 0)
 	})
 	p := Pool{Name: "p", CIDRs: []netip.Prefix{cidr}, BlockSize: BlockSize{V4: bits, V6: bits}, Gateways: []netip.Addr{at.Draw(t, "gateway")}}
+	if rapid.Bool().Draw(t, "routed") {
+		p.Mode, p.Gateways, p.Former = Routed, nil, p.Gateways
+	}
 	for range rapid.IntRange(0, 4).Draw(t, "exclusions") {
 		a, b := at.Draw(t, "end"), at.Draw(t, "end")
 		if b.Less(a) {
@@ -264,7 +291,7 @@ func drawPool(t *rapid.T) (*Pool, Family) {
 
 // FuzzAnyPoolIsRefusedOrServes reads a pool as etcd or a file might hold it.
 func FuzzAnyPoolIsRefusedOrServes(f *testing.F) {
-	for _, p := range []Pool{smallest(), dual()} {
+	for _, p := range []Pool{smallest(), dual(), routed()} {
 		text, err := json.Marshal(p)
 		if err != nil {
 			f.Fatal(err)

@@ -48,6 +48,7 @@ func TestASpaceAgreesWithItsModel(t *testing.T) {
 			Reuse: 10, Cooldown: 4},
 		{Name: "v6", CIDRs: []netip.Prefix{prefix("fd00::ffe0/123")}, Gateways: []netip.Addr{addr("fd00::ffe9")}, BlockSize: BlockSize{V6: 125},
 			Reuse: 3, Cooldown: 6},
+		{Name: "routed", Mode: Routed, CIDRs: []netip.Prefix{prefix("10.0.0.0/27")}, BlockSize: BlockSize{V4: 29}, Reuse: 10, Cooldown: 4},
 	} {
 		t.Run(p.Name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {

@@ -40,7 +40,7 @@ func (p Pool) Validate() error {
 		return err
 	}
 	checks := [...]func() error{
-		p.validCIDRs, p.validGateways, p.validStateful, p.validExclude, p.validRoutes, p.validMTU, p.validDNS, p.validTimes,
+		p.validCIDRs, p.validMode, p.validGateways, p.validStateful, p.validExclude, p.validRoutes, p.validMTU, p.validDNS, p.validTimes,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

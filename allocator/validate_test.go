@@ -33,11 +33,24 @@ func dual() Pool {
 	}.WithDefaults()
 }
 
+// routed is dual in routed mode.
+func routed() Pool {
+	p := dual()
+	p.Mode, p.Gateways, p.Routes = Routed, nil, []Route{{To: prefix("192.168.0.0/16")}, {To: prefix("fd01::/16"), Via: addr("fe80::1")}}
+	return p
+}
+
 func TestAGoodPoolIsValid(t *testing.T) {
 	for _, change := range []func(*Pool){
 		func(p *Pool) { *p = smallest() },
 		func(*Pool) {},
 		func(p *Pool) { *p = smallest(); p.MTU = 576 },
+		func(p *Pool) { *p = routed() },
+		func(p *Pool) { no := false; *p = routed(); p.IPMasq, p.Default = true, &no },
+		func(p *Pool) {
+			*p = smallest()
+			p.CIDRs[0], p.Stateful, p.Gateways = prefix("169.254.0.0/16"), nil, nil
+		}, // a flat one may
 		func(p *Pool) { p.MTU = 1280 },
 		func(p *Pool) { p.MTU = 65535 },
 		func(p *Pool) { p.Reuse, p.Cooldown, p.Retain = MaxTime, 0, MaxTime },
@@ -113,6 +126,18 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`via fd00:43::9: want a via in 10.43.0.0/24`, func(p *Pool) { p.Routes[0].Via = addr("fd00:43::9") }},
 		{`has no via, and the pool no gateway`, func(p *Pool) { p.Gateways = p.Gateways[1:] }},
 		{`the pool has no addresses of its family`, func(p *Pool) { *p = smallest(); p.Routes = []Route{{To: prefix("fd01::/16")}} }},
+		{`mode "rooted": want flat or routed`, func(p *Pool) { p.Mode = "rooted" }},
+		{`ipMasq: the networks of a flat pool say it`, func(p *Pool) { p.IPMasq = true }},
+		{`gateways: a routed pool has none to configure: the gateway of its containers is 169.254.1.1 and fe80::1 on each node`,
+			func(p *Pool) { *p = routed(); p.Gateways = []netip.Addr{addr("10.43.0.1")} }},
+		{`gateways: a routed pool has none`, func(p *Pool) { *p = routed(); p.Gateways = []netip.Addr{addr("169.254.1.1")} }},
+		{`gatewayOnLink: a routed pool has no gateways`, func(p *Pool) { *p = routed(); p.OnLink = true }},
+		{`cidr 169.254.64.0/24 overlaps 169.254.0.0/16, which no node routes`,
+			func(p *Pool) { *p = routed(); p.CIDRs[0] = prefix("169.254.64.0/24") }},
+		{`cidr 169.0.0.0/8 overlaps 169.254.0.0/16`, func(p *Pool) { *p = routed(); p.CIDRs[0] = prefix("169.0.0.0/8") }},
+		{`route 192.168.0.0/16 via 10.43.0.2: the containers of a routed pool reach nothing but their node directly`,
+			func(p *Pool) { *p = routed(); p.Routes[0].Via = addr("10.43.0.2") }},
+		{`route fd01::/16 via 169.254.1.1: the containers of a routed pool`, func(p *Pool) { *p = routed(); p.Routes[1].Via = addr("169.254.1.1") }},
 		{`mtu 1279: want 1280 to 65535`, func(p *Pool) { p.MTU = 1279 }},
 		{`mtu 575: want 576 to 65535`, func(p *Pool) { *p = smallest(); p.MTU = 575 }},
 		{`mtu 65536`, func(p *Pool) { p.MTU = 65536 }},

@@ -151,7 +151,7 @@ func TestWhatGetPrintsCanBeApplied(t *testing.T) {
 }
 
 func TestTheExamplesCanBeApplied(t *testing.T) {
-	for _, name := range []string{"pool.yaml", "pools.yaml"} {
+	for _, name := range []string{"pool.yaml", "pools.yaml", "routed.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			newLab(t).ctl("apply", "-f", "../../deploy/examples/"+name).exits(exitDone).says("new revision")
 		})

@@ -14,6 +14,7 @@ func FuzzWhatIsReadIsValidAndReadsTheSameAgain(f *testing.F) {
 	f.Add([]byte(`{"pools": [{"name": "a", "cidrs": ["fd00::/64"], "exclude": ["fd00::1-fd00::9"], "reuse": "0s"}]}`))
 	f.Add([]byte("settings: {operations: [read], session: 3s}\n"))
 	f.Add([]byte("pools: [{name: a, cidrs: [10.0.0.0/16], dns: &d {search: [x]}, routes: [{to: 0.0.0.0/0, via: 10.0.0.2}]}]"))
+	f.Add([]byte("pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}, {name: b, cidrs: [10.1.0.0/16], mode: flat}]"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("--- \n...\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -34,6 +34,7 @@ func (p *parser) pool(n *yaml.Node) allocator.Pool {
 	p.mapping(n, "pool", fields{
 		"name":          one(p, "name", &pool.Name, word),
 		"cidrs":         list(p, "cidrs", &pool.CIDRs, prefix),
+		"mode":          one(p, "mode", &pool.Mode, mode),
 		"gateways":      list(p, "gateways", &pool.Gateways, address),
 		"gatewayOnLink": one(p, "gatewayOnLink", &pool.OnLink, truth),
 		"defaultRoute": func(n *yaml.Node) {
@@ -41,6 +42,7 @@ func (p *parser) pool(n *yaml.Node) allocator.Pool {
 			one(p, "defaultRoute", &wanted, truth)(n)
 			pool.Default = &wanted
 		},
+		"ipMasq":    one(p, "ipMasq", &pool.IPMasq, truth),
 		"stateful":  list(p, "stateful", &pool.Stateful, prefix),
 		"exclude":   list(p, "exclude", &pool.Exclude, addresses),
 		"blockSize": func(n *yaml.Node) { p.blockSize(n, &pool.BlockSize) },

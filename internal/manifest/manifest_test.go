@@ -65,19 +65,31 @@ func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
 		if err := allocator.Overlap(m.Pools...); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if name == "pool.yaml" {
+		if name != "pools.yaml" {
 			continue
 		}
-		pool := reflect.ValueOf(m.Pools[0])
-		for i := range pool.NumField() {
+		for _, field := range reflect.VisibleFields(reflect.TypeFor[allocator.Pool]()) {
+			shown := func(p allocator.Pool) bool { return !reflect.ValueOf(p).FieldByIndex(field.Index).IsZero() }
 			// a file seldom says the one, and never the other
-			if pool.Field(i).IsZero() && !slices.Contains([]string{"Draining", "Former"}, pool.Type().Field(i).Name) {
-				t.Errorf("%s: the first pool does not show the key of %s", name, pool.Type().Field(i).Name)
+			if !slices.ContainsFunc(m.Pools, shown) && !slices.Contains([]string{"Draining", "Former"}, field.Name) {
+				t.Errorf("%s: no pool shows the key of %s", name, field.Name)
 			}
 		}
 		if m.Settings == nil || !reflect.DeepEqual(*m.Settings, record.DefaultSettings()) {
 			t.Errorf("%s: settings are %+v, but the comments say that they are the defaults", name, m.Settings)
 		}
+	}
+}
+
+func TestAFlatPoolIsTheSameWhetherItSaysSoOrNot(t *testing.T) {
+	for words, want := range map[string]allocator.Mode{"": allocator.Flat, ", mode: flat": allocator.Flat, ", mode: ": allocator.Flat,
+		", mode: routed": allocator.Routed} {
+		if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16]"+words+"}]").Pools[0]; pool.Mode != want {
+			t.Errorf("with %q the mode is %v, want %v", words, pool.Mode, want)
+		}
+	}
+	if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}]").Pools[0]; !pool.Routed() || !pool.IPMasq {
+		t.Errorf("read is %+v", pool)
 	}
 }
 
@@ -178,6 +190,23 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 			[]string{"f.yaml:5: ", `gateways "10.0.0.300"`, "want an address", ">255"}},
 		"bad range": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  exclude: [10.0.0.9-10.0.0.3]",
 			[]string{"f.yaml:4: ", "10.0.0.3-10.0.0.9"}},
+		"another mode": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: rooted",
+			[]string{"f.yaml:4: ", `mode "rooted": want flat or routed (did you mean "routed"?)`}},
+		"no mode at all": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: weather",
+			[]string{"f.yaml:4: ", `mode "weather": want flat or routed`}},
+		"empty mode":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: ''", []string{"f.yaml:4: ", `mode "": want flat or routed`}},
+		"mode mistyped":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mod: routed", []string{"f.yaml:4: ", `did you mean "mode"?`}},
+		"ipMasq mistyped": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  ipmasq: true", []string{"f.yaml:4: ", `did you mean "ipMasq"?`}},
+		"ipMasq of a flat pool": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  ipMasq: true",
+			[]string{"f.yaml:4: ", "the networks of a flat pool say it"}},
+		"a routed pool's gateway": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  gateways: [10.0.0.1]",
+			[]string{"f.yaml:5: ", "a routed pool has none to configure", "169.254.1.1"}},
+		"a routed pool's gatewayOnLink": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  gatewayOnLink: true",
+			[]string{"f.yaml:5: ", "leave the key out"}},
+		"a routed pool's CIDR": {"pools:\n- name: a\n  mode: routed\n  mtu: 1400\n  cidrs: [169.254.0.0/16]",
+			[]string{"f.yaml:5: ", "169.254.0.0/16"}},
+		"a routed pool's via": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  routes: [{to: 10.9.0.0/16, via: 10.0.0.1}]",
+			[]string{"f.yaml:5: ", "leave via out"}},
 		"bad number":          {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: big", []string{"f.yaml:4: ", `mtu "big"`, "whole number"}},
 		"number without unit": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: 600", []string{"f.yaml:4: ", `reuse "600"`, "10m"}},
 		"negative duration":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: -1s", []string{"f.yaml:4: ", "reuse"}},

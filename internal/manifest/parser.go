@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -81,6 +82,12 @@ var (
 		var r allocator.Range
 		err := r.UnmarshalText([]byte(s))
 		return r, err
+	}}
+	mode = form[allocator.Mode]{strings.Join(allocator.Modes(), " or "), func(s string) (m allocator.Mode, err error) {
+		if !slices.Contains(allocator.Modes(), s) {
+			return m, errors.New(nearest.Hint(s, allocator.Modes()))
+		}
+		return m, m.UnmarshalText([]byte(s))
 	}}
 	duration = form[allocator.Duration]{"a duration such as 30s, 10m or 1h30m", func(s string) (allocator.Duration, error) {
 		d, err := time.ParseDuration(s)

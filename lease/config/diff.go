@@ -20,7 +20,11 @@ func Diff(base, next *Config) []record.Change {
 func differences(base, next *Config, pools []string) []record.Change {
 	changes := diff("settings", fields(base.Settings), fields(next.Settings))
 	for _, name := range pools {
-		changes = append(changes, diff("pool "+name, poolFields(base, name), poolFields(next, name))...)
+		before, after := poolFields(base, name), poolFields(next, name)
+		if before != nil && after != nil { // a mode that is not written down has a name all the same
+			before["mode"], after["mode"] = base.Pools[name].Mode.String(), next.Pools[name].Mode.String()
+		}
+		changes = append(changes, diff("pool "+name, before, after)...)
 	}
 	return changes
 }

@@ -29,9 +29,13 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("lease: pool %q is in use: %s and %s, such as %s: stop its containers and release its reservations first, "+
-		"then `berthctl remove pool %s --drain`, which waits until nodes have given their blocks back",
-		e.Pool, count(e.Blocks, "owned block"), count(e.Reservations, "reservation"), strings.Join(e.Examples, ", "), e.Pool)
+	return fmt.Sprintf("lease: pool %q is in use: %s: stop its containers and release its reservations first, "+
+		"then `berthctl remove pool %s --drain`, which waits until nodes have given their blocks back", e.Pool, e.words(), e.Pool)
+}
+
+func (e *InUseError) words() string {
+	return fmt.Sprintf("%s and %s, such as %s",
+		count(e.Blocks, "owned block"), count(e.Reservations, "reservation"), strings.Join(e.Examples, ", "))
 }
 
 func count(n int, what string) string {

@@ -26,8 +26,8 @@ func (g *guard) join(other guard) {
 }
 
 // guard checks that a change takes nothing from anybody, and returns the compares that keep this true until it is carried
-// out. A pool that the change removes is to be unused; of one that stays no gateway moves onto a holder, and no stateful
-// range grows over a node's block or shrinks below a reservation.
+// out. A pool that the change removes, or whose mode it changes, is to be unused; of one that stays no gateway moves onto a holder,
+// and no stateful range grows over a node's block or shrinks below a reservation.
 func (s *Editor) guard(ctx context.Context, base, next *Config, pools []string) (all guard, err error) {
 	for _, name := range pools {
 		was, known := base.Pools[name]
@@ -38,11 +38,24 @@ func (s *Editor) guard(ctx context.Context, base, next *Config, pools []string) 
 		case !stays:
 			g, err = s.guardUnused(ctx, name)
 		default:
-			if g, err = s.guardRanges(ctx, &was, &is); err == nil {
-				all.join(g)
-				g, err = s.guardGateways(ctx, base, &was, &is)
-			}
+			g, err = s.guardStaying(ctx, base, &was, &is)
 		}
+		if err != nil {
+			return all, err
+		}
+		all.join(g)
+	}
+	return all, nil
+}
+
+// guardStaying is about a pool that stays.
+func (s *Editor) guardStaying(ctx context.Context, base *Config, was, is *allocator.Pool) (all guard, err error) {
+	for _, about := range [...]func() (guard, error){
+		func() (guard, error) { return s.guardMode(ctx, was, is) },
+		func() (guard, error) { return s.guardRanges(ctx, was, is) },
+		func() (guard, error) { return s.guardGateways(ctx, base, was, is) },
+	} {
+		g, err := about()
 		if err != nil {
 			return all, err
 		}
@@ -147,8 +160,16 @@ func (s *Editor) freeShrunk(ctx context.Context, pool allocator.Pool, revision i
 	return nil
 }
 
-// guardUnused checks that a pool is not in use. Nodes' own addresses are no use of it.
+// guardUnused checks that a pool that is to be removed is not in use.
 func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err error) {
+	if g, err = s.unused(ctx, pool); err == nil {
+		g.ops = []clientv3.Op{clientv3.OpDelete(s.kv.Keys.Under(kv.KindBlock, pool), clientv3.WithPrefix())}
+	}
+	return g, err
+}
+
+// unused checks that a pool is not in use, and fails with *InUseError where it is. Nodes' own addresses are no use of it.
+func (s *Editor) unused(ctx context.Context, pool string) (g guard, err error) {
 	const examples = 3
 	use := &InUseError{Pool: pool}
 	example := func(format string, args ...any) {
@@ -180,7 +201,6 @@ func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err err
 		return g, use
 	}
 	g.compares = []clientv3.Cmp{s.untouched(kv.KindBlock, pool, blocksAt), s.untouched(kv.KindReservation, pool, reservationsAt)}
-	g.ops = []clientv3.Op{clientv3.OpDelete(s.kv.Keys.Under(kv.KindBlock, pool), clientv3.WithPrefix())}
 	return g, nil
 }
 

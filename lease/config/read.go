@@ -89,15 +89,21 @@ func (c *Config) validate() error {
 	return misplacedGateway(pools)
 }
 
-// misplacedGateway reports a gateway beyond its own pool that lies in another: that one would give it to containers.
+// misplacedGateway reports a gateway beyond its own pool that lies in another: that one would give it to containers. The gateway of
+// a routed pool is beyond it.
 func misplacedGateway(pools []allocator.Pool) error {
 	for _, pool := range pools {
-		for _, g := range pool.Gateways {
-			if pool.Contains(g) {
+		for _, f := range pool.Families() {
+			if !pool.Beyond(f) {
 				continue
 			}
+			g := pool.Gateway(f)
 			for _, other := range pools {
-				if other.Contains(g) {
+				switch {
+				case other.Contains(g) && pool.Routed():
+					return fmt.Errorf("pool %q is routed, and the gateway of its containers, %s, lies in pool %q, which gives its addresses to "+
+						"containers: want another pool in place of %q, or flat mode", pool.Name, g, other.Name, other.Name)
+				case other.Contains(g):
 					return fmt.Errorf("pool %q: gateway %s lies in pool %q, "+
 						"which gives its addresses to containers: want one in %q itself, or in no pool", pool.Name, g, other.Name, pool.Name)
 				}

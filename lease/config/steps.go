@@ -58,8 +58,8 @@ func plural(n int, one, many string) string {
 
 // Apply makes next of the configuration base and returns what is there now. It is one change, or several where one
 // transaction cannot hold all or a gateway moves. Where they do not differ it writes nothing and returns base. Pools are not
-// removed. It fails with *ConflictError if base is not the present configuration, and with *GrowError, *TakenError or
-// *UnappliedError where somebody has what the change would take; with *PartialError where the first steps are in.
+// removed. It fails with *ConflictError if base is not the present configuration, and with *GrowError, *TakenError,
+// *UnappliedError or *ModeError where somebody has what the change would take; with *PartialError where the first steps are in.
 func (s *Editor) Apply(ctx context.Context, base, next *Config, note Note) (*Config, error) {
 	return s.ApplyInSteps(ctx, base, next, Applying{Note: note})
 }
@@ -191,6 +191,9 @@ func weigh(base, next *Config, name string) (ops, bytes int) {
 	ops = 1 + 3*len(newGateways(&was, &is))
 	if len(beyond(is.Stateful, was.Stateful))+len(beyond(was.Stateful, is.Stateful)) > 0 {
 		ops += 8
+	}
+	if was.Mode != is.Mode {
+		ops += 2
 	}
 	return ops, 2*len(kv.Encode(was)) + 3*len(kv.Encode(is))
 }

@@ -1,0 +1,48 @@
+package allocator
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestAPoolThatSaysFlatSaysWhatOneSaysThatIsSilent(t *testing.T) {
+	for text, want := range map[string]Mode{`{}`: Flat, `{"mode":""}`: Flat, `{"mode":"flat"}`: Flat, `{"mode":"routed"}`: Routed} {
+		var p Pool
+		if err := json.Unmarshal([]byte(text), &p); err != nil || p.Mode != want || p.Routed() != (want == Routed) {
+			t.Errorf("%s: mode %v, %v", text, p.Mode, err)
+		}
+		written, err := json.Marshal(p)
+		if err != nil || strings.Contains(string(written), "mode") != (want == Routed) {
+			t.Errorf("%s is written as %s, %v", text, written, err)
+		}
+	}
+}
+
+func TestAModeThatThereIsNotIsReadAndNotValid(t *testing.T) {
+	p := routed()
+	if err := json.Unmarshal([]byte(`{"mode":"vxlan"}`), &p); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), `mode "vxlan": want flat or routed`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// Each container of a routed pool is behind its node, which is beyond the pool.
+func TestTheGatewayOfARoutedPoolIsTheSameOnEachNode(t *testing.T) {
+	p := routed()
+	for f, want := range RoutedGateways {
+		if f := Family(f); p.Gateway(f) != want || !p.Beyond(f) || p.Contains(want) {
+			t.Errorf("the gateway of %v is %v", f, p.Gateway(f))
+		}
+	}
+	if v4 := (Pool{Mode: Routed, CIDRs: p.CIDRs[:1]}); v4.Gateway(V6).IsValid() || v4.Beyond(V6) {
+		t.Error("a pool of IPv4 has a gateway of IPv6")
+	}
+	for _, a := range []string{"10.43.0.77", "fd00:43::77"} {
+		if got := p.Prefix(addr(a)); got.Addr() != addr(a) || !got.IsSingleIP() {
+			t.Errorf("an interface is configured with %v", got)
+		}
+	}
+}
