@@ -8,7 +8,7 @@ const (
 	TableChanged                        // another process may have changed or flushed the table: see EnsureTable
 	AddressChanged                      // this host has got or lost an address: see HostAddresses
 	Cloned                              // this machine was resumed from a snapshot, or is a copy of one
-	HostChanged                         // a bridge, its uplink, a port, masquerading or forwarding may have changed: see HostFaults
+	HostChanged                         // a bridge, its uplink, a port, a route, masquerading or forwarding may have changed: see HostFaults
 )
 
 // An EventKind is one of the constants above.

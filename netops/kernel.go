@@ -20,6 +20,7 @@ type Kernel struct {
 	host      *rtnl.Pool
 	monitor   *monitor
 	bridges   bridges
+	routing   routing
 	announcer l2.Announcer
 
 	speaksV6  bool // the host's kernel
@@ -33,10 +34,10 @@ func Open() (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
-	k := &Kernel{home: home, host: rtnl.NewPool(home), speaksV6: sysctl.HasV6(), bridges: newBridges()}
+	k := &Kernel{home: home, host: rtnl.NewPool(home), speaksV6: sysctl.HasV6(), bridges: newBridges(), routing: newRouting()}
 	k.announcer.Apart = l2.Apart
 	ours := &fence.Senders{}
-	if k.monitor, err = openMonitor(home, k.bridges.changed, ours); err != nil {
+	if k.monitor, err = openMonitor(home, k.changed, k.routing.gone, ours); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("netops: %w", err)
 	}
@@ -45,6 +46,12 @@ func Open() (*Kernel, error) {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
 	return k, nil
+}
+
+// changed is called by the monitor, see bridges.changed and routing.changed.
+func (k *Kernel) changed(index int) (news bool) {
+	ofBridge, ofRoutes := k.bridges.changed(index), k.routing.changed(index)
+	return ofBridge || ofRoutes
 }
 
 // Close closes the kernel's sockets and Events.

@@ -21,6 +21,7 @@ type monitor struct {
 	told    chan Event
 	events  chan Event
 	changed func(index int) (news bool) // the link or its addresses are not as they were; 0: any may have changed
+	gone    func(rtnl.OwnRoute) (news bool)
 
 	mu      sync.Mutex
 	waiting map[int][]chan struct{} // by a link's index: closed when it has ended
@@ -28,11 +29,14 @@ type monitor struct {
 	routed  map[string]bool         // the ports that the host routes to
 }
 
-func openMonitor(home *os.File, changed func(index int) bool, ours *fence.Senders) (*monitor, error) {
+func openMonitor(
+	home *os.File, changed func(index int) bool, gone func(rtnl.OwnRoute) bool, ours *fence.Senders,
+) (*monitor, error) {
 	m := &monitor{
 		told:    make(chan Event),
 		events:  make(chan Event),
 		changed: changed,
+		gone:    gone,
 		waiting: map[int][]chan struct{}{},
 		making:  map[string]bool{},
 		routed:  map[string]bool{},
@@ -58,6 +62,7 @@ func (m *monitor) subscribe(ours *fence.Senders) error {
 		m.feed(unix.NETLINK_ROUTE, m.read, m.overrun,
 			unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 			unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF),
+		m.feedRoutes(),
 		m.feed(unix.NETLINK_NETFILTER, tables.Read, tables.Lost, unix.NFNLGRP_NFTABLES),
 		m.feed(unix.NETLINK_KOBJECT_UEVENT, m.readDevice, func() {}, kernelsDevices))
 }

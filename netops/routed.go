@@ -45,7 +45,9 @@ func (k *Kernel) Lead(p Port) error {
 		}
 		requests = append(requests, answering(&p, l.Index)...)
 		for _, a := range p.Addresses {
-			requests = append(requests, rtnl.PutPortRoute(l.Index, a.Addr()))
+			put := rtnl.PutOwnRoute(portRoute(l.Index, a), fmt.Sprintf("lead to %v", a))
+			put.Replacing()
+			requests = append(requests, put)
 		}
 		return s.Do(requests...)
 	})
@@ -56,6 +58,11 @@ func (k *Kernel) Lead(p Port) error {
 	return nil
 }
 
+// portRoute leads to an address of a container over its port.
+func portRoute(index int, to netip.Prefix) rtnl.OwnRoute {
+	return rtnl.OwnRoute{To: netip.PrefixFrom(to.Addr(), to.Addr().BitLen()), Metric: portMetric, Index: index}
+}
+
 // unlead takes away the host's routes over a port that is on no bridge. Absence is success.
 func (k *Kernel) unlead(port string) error {
 	err := k.host.With(func(s *rtnl.Socket) error {
@@ -63,15 +70,16 @@ func (k *Kernel) unlead(port string) error {
 		if err != nil || l.Master != 0 {
 			return err
 		}
-		held, err := rtnl.Routes(s)
+		held, err := rtnl.OwnRoutes(s)
 		if err != nil {
 			return err
 		}
 		for _, r := range held {
-			if r.Index == l.Index && r.Proto == rtnl.RouteProto {
-				if err := s.Ensure(rtnl.RemovePortRoute(l.Index, r.To.Addr())); err != nil {
-					return err
-				}
+			if r.Index != l.Index {
+				continue
+			}
+			if err := s.Ensure(rtnl.DropOwnRoute(r, fmt.Sprintf("lead to %v no more", r.To))); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -90,7 +98,7 @@ func (k *Kernel) RoutedFaults(ports []Port) (found []HostFault, err error) {
 		if err != nil {
 			return err
 		}
-		held, err := rtnl.Routes(s)
+		held, err := rtnl.OwnRoutes(s)
 		if err == nil {
 			found = routedFaults(ports, all, held)
 		}
@@ -102,14 +110,14 @@ func (k *Kernel) RoutedFaults(ports []Port) (found []HostFault, err error) {
 	return found, nil
 }
 
-func routedFaults(ports []Port, all []rtnl.Link, held []rtnl.Route) (found []HostFault) {
+func routedFaults(ports []Port, all []rtnl.Link, held []rtnl.OwnRoute) (found []HostFault) {
 	byName := map[string]rtnl.Link{}
 	for _, l := range all {
 		byName[l.Name] = l
 	}
 	routes := map[int][]netip.Addr{}
 	for _, r := range held {
-		if r.Proto == rtnl.RouteProto && r.To.IsSingleIP() {
+		if r.To.IsSingleIP() {
 			routes[r.Index] = append(routes[r.Index], r.To.Addr())
 		}
 	}

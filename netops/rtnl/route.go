@@ -12,8 +12,9 @@ type Route struct {
 	family uint8
 	Table  int
 	kind   uint8 // RTN_UNICAST …
-	Proto  uint8 // who put it (RTPROT_…); ours is RouteProto
 	scope  uint8
+	proto  uint8 // who put it
+	metric int
 	To     netip.Prefix
 	Via    netip.Addr
 	flags  uint32
@@ -22,14 +23,14 @@ type Route struct {
 	Body   []byte // the whole message's
 }
 
-// parseRoute reads the body of RTM_NEWROUTE (rtnetlink(7)).
+// parseRoute reads the body of RTM_NEWROUTE (rtnetlink(7)), without Body.
 func parseRoute(body []byte) Route {
 	if len(body) < unix.SizeofRtMsg {
 		return Route{}
 	}
 	r := Route{
-		family: body[0], Table: int(body[4]), Proto: body[5], scope: body[6], kind: body[7],
-		flags: native.Uint32(body[8:]), Body: append([]byte(nil), body...),
+		family: body[0], Table: int(body[4]), proto: body[5], scope: body[6], kind: body[7],
+		flags: native.Uint32(body[8:]),
 	}
 	to := netip.IPv4Unspecified()
 	if r.family == unix.AF_INET6 {
@@ -45,6 +46,8 @@ func parseRoute(body []byte) Route {
 			r.Index = number(value)
 		case rtaNexthopID:
 			r.Object = true
+		case unix.RTA_PRIORITY:
+			r.metric = number(value)
 		case unix.RTA_TABLE:
 			r.Table = number(value)
 		}
@@ -66,6 +69,7 @@ func Routes(s *Socket) (all []Route, err error) {
 			cloned := r.flags&unix.RTM_F_CLONED != 0
 			// A kernel without the family answers for all families.
 			if r.family == family && r.Table != unix.RT_TABLE_LOCAL && r.kind == unix.RTN_UNICAST && !cloned {
+				r.Body = append([]byte(nil), body...)
 				all = append(all, r)
 			}
 		}, header)

@@ -53,6 +53,19 @@ func (s *Socket) Do(requests ...Request) error {
 	return nil
 }
 
+// Each sends requests in order, as few sends as it takes, and answers with what became of each. An error of its own says that what
+// became of the rest is unknown.
+func (s *Socket) Each(requests ...Request) (outcomes []error, err error) {
+	for chunk := range slices.Chunk(requests, batch) {
+		errs, err := s.outcomes(chunk, nil)
+		if err != nil {
+			return outcomes, err
+		}
+		outcomes = append(outcomes, errs...)
+	}
+	return outcomes, nil
+}
+
 // Get sends requests in one go and hands each answer's body to got, which must not keep it.
 func (s *Socket) Get(got func(kind uint16, body []byte), requests ...Request) error {
 	return s.exchange(requests, got)
@@ -80,6 +93,20 @@ func (s *Socket) dump(
 }
 
 func (s *Socket) exchange(requests []Request, got func(kind uint16, body []byte)) error {
+	errs, err := s.outcomes(requests, got)
+	if err != nil {
+		return err
+	}
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("%s: %w", requests[i].What, err)
+		}
+	}
+	return nil
+}
+
+// outcomes sends requests in one go and answers with what became of each. An error of its own says that this is unknown.
+func (s *Socket) outcomes(requests []Request, got func(kind uint16, body []byte)) ([]error, error) {
 	first := s.seq + 1
 	var out []byte
 	for _, r := range requests {
@@ -88,13 +115,13 @@ func (s *Socket) exchange(requests []Request, got func(kind uint16, body []byte)
 		out = appendMessage(out, r.NetlinkRequest)
 	}
 	if err := s.send(out); err != nil {
-		return fmt.Errorf("%s: %w", requests[0].What, err)
+		return nil, fmt.Errorf("%s: %w", requests[0].What, err)
 	}
 	errs := make([]error, len(requests))
 	for left := len(requests); left > 0; {
 		messages, err := s.receive()
 		if err != nil {
-			return fmt.Errorf("%s: %w", requests[0].What, err)
+			return nil, fmt.Errorf("%s: %w", requests[0].What, err)
 		}
 		for _, m := range messages {
 			i := int(m.Header.Seq - first)
@@ -117,12 +144,7 @@ func (s *Socket) exchange(requests []Request, got func(kind uint16, body []byte)
 			}
 		}
 	}
-	for i, err := range errs {
-		if err != nil {
-			return fmt.Errorf("%s: %w", requests[i].What, err)
-		}
-	}
-	return nil
+	return errs, nil
 }
 
 // appendMessage puts a message behind others, which begins where the kernel looks for it.

@@ -52,3 +52,19 @@ func forwardV6() error {
 	}
 	return Set("1", V6, "all", "forwarding")
 }
+
+// ForwardAll lets the host forward packets of the prefixes' families on all links. It runs in the host's namespace.
+func ForwardAll(prefixes []netip.Prefix) error {
+	for _, p := range prefixes {
+		var err error
+		if p.Addr().Is4() {
+			err = Set("1", V4, "all", "forwarding")
+		} else {
+			err = forwardV6()
+		}
+		if err != nil {
+			return fmt.Errorf("forward packets: %w", err)
+		}
+	}
+	return nil
+}

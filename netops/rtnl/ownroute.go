@@ -1,0 +1,114 @@
+package rtnl
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// RouteProto is the protocol number of every route that is put for routed pools: 'b'. A line "98 berth" in /etc/iproute2/rt_protos
+// has ip-route(8) say "proto berth".
+const RouteProto = 'b'
+
+// An OwnRoute is a route of the main table with protocol RouteProto: it leads via a neighbour, or to the link itself, or refuses
+// what it is asked for.
+type OwnRoute struct {
+	To      netip.Prefix
+	Metric  int
+	Via     netip.Addr
+	Index   int  // of the link that it leads over; 0 in what is asked for: the link of the neighbour
+	Refuses bool // "unreachable"
+}
+
+// OwnRoutes lists the routes of both families with protocol RouteProto.
+func OwnRoutes(s *Socket) (all []OwnRoute, err error) {
+	for _, family := range [...]uint8{unix.AF_INET, unix.AF_INET6} {
+		header := &nl.RtMsg{}
+		header.Family, header.Protocol = family, RouteProto // kernels since 4.20 list those alone
+		before := len(all)
+		err = s.dump(unix.RTM_GETROUTE, "list routes", func() { all = all[:before] }, func(_ uint16, body []byte) {
+			r := parseRoute(body)
+			if own, is := r.own(); is && r.family == family { // a kernel without the family answers for all families
+				all = append(all, own)
+			}
+		}, header)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// ParseOwnRoute reads the body of RTM_NEWROUTE or RTM_DELROUTE; false: it is another's route.
+func ParseOwnRoute(body []byte) (OwnRoute, bool) {
+	const protocol = 5 // in struct rtmsg
+	if len(body) < unix.SizeofRtMsg || body[protocol] != RouteProto {
+		return OwnRoute{}, false
+	}
+	r := parseRoute(body)
+	return r.own()
+}
+
+func (r *Route) own() (OwnRoute, bool) {
+	o := OwnRoute{To: r.To, Metric: r.metric, Via: r.Via, Index: r.Index, Refuses: r.kind == unix.RTN_UNREACHABLE}
+	if o.Refuses {
+		o.Index = 0 // IPv6 names the loopback
+	}
+	return o, r.proto == RouteProto && r.Table == unix.RT_TABLE_MAIN && r.flags&unix.RTM_F_CLONED == 0
+}
+
+// PutOwnRoute asks for a route where there is none of the prefix and the metric; Replacing has it take that one's place.
+func PutOwnRoute(o OwnRoute, what string) Request {
+	return aboutOwnRoute(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, o, what)
+}
+
+// DropOwnRoute asks for the end of a route that PutOwnRoute has put, and of no other protocol's.
+func DropOwnRoute(o OwnRoute, what string) Request {
+	return aboutOwnRoute(unix.RTM_DELROUTE, 0, o, what)
+}
+
+func aboutOwnRoute(kind, flags int, o OwnRoute, what string) Request {
+	header := nl.NewRtMsg()
+	header.Family, header.Dst_len, header.Protocol = familyOf(o.To.Addr()), uint8(o.To.Bits()), RouteProto
+	r := ask(kind, flags, what, header, addressAttr(unix.RTA_DST, o.To.Masked().Addr()), numberAttr(unix.RTA_PRIORITY, o.Metric))
+	switch {
+	case o.Refuses:
+		header.Type = unix.RTN_UNREACHABLE
+	case o.Via.IsValid():
+		r.AddData(addressAttr(unix.RTA_GATEWAY, o.Via))
+	default:
+		header.Scope = unix.RT_SCOPE_LINK
+	}
+	if o.Index != 0 {
+		r.AddData(numberAttr(unix.RTA_OIF, o.Index))
+	}
+	return r
+}
+
+// OnlyEndsOfOwnRoutes has the kernel drop all news but RTM_DELROUTE with protocol RouteProto.
+func (f *Feed) OnlyEndsOfOwnRoutes() (err error) {
+	const kind, protocol = 4, unix.NLMSG_HDRLEN + 5 // in struct nlmsghdr, of two bytes in the machine's order; in struct rtmsg
+	kindAt := uint32(kind)
+	if native.Uint16([]byte{0, 1}) == 1 {
+		kindAt++
+	}
+	program := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: kindAt},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.RTM_DELROUTE},
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: protocol},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: RouteProto},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
+		{Code: unix.BPF_RET | unix.BPF_K},
+	}
+	raw, err := f.socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog)
+	})
+	return errors.Join(controlErr, err)
+}
