@@ -22,8 +22,8 @@ help: ## list the targets
 build: ## build bin/berth, bin/berthd and bin/berthctl
 	$(PLAIN) go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-demo: build ## three nodes, one etcd, nine containers: see it work, within a minute (FAMILY=v6 or both)
-	@$(PLAIN) FAMILY=$(FAMILY) go run ./e2e/demo -bin bin
+demo: build ## three nodes, one etcd, nine containers: see it work, within a minute (FAMILY=v6 or both, MODE=routed)
+	@$(PLAIN) FAMILY=$(FAMILY) MODE=$(MODE) go run ./e2e/demo -bin bin
 
 test: ## run every test, with the race detector where cgo works
 	@$(if $(RACE),,echo 'make test: no cgo here, so the race detector is off')

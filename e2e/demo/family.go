@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,24 +12,35 @@ import (
 // A family is what the story is told with: IPv4, IPv6, or both at once.
 type family struct {
 	cidrs, stateful, gateways []netip.Prefix // gateways with the length of their CIDR
+	mode                      string         // of the pool; empty: flat
 }
 
 var families = map[string]family{
-	"v4":   {prefixes("10.42.0.0/16"), prefixes("10.42.0.0/20"), prefixes("10.42.0.1/16")},
-	"v6":   {prefixes("fd42::/64"), prefixes("fd42::/112"), prefixes("fd42::1/64")},
-	"both": {prefixes("10.42.0.0/16", "fd42::/64"), prefixes("10.42.0.0/20", "fd42::/112"), prefixes("10.42.0.1/16", "fd42::1/64")},
+	"v4": {cidrs: prefixes("10.42.0.0/16"), stateful: prefixes("10.42.0.0/20"), gateways: prefixes("10.42.0.1/16")},
+	"v6": {cidrs: prefixes("fd42::/64"), stateful: prefixes("fd42::/112"), gateways: prefixes("fd42::1/64")},
+	"both": {cidrs: prefixes("10.42.0.0/16", "fd42::/64"), stateful: prefixes("10.42.0.0/20", "fd42::/112"),
+		gateways: prefixes("10.42.0.1/16", "fd42::1/64")},
 }
 
-// chosen is the family that the variable FAMILY names.
-func chosen(name string) (family, error) {
-	if name == "" {
-		name = "v4"
-	}
-	f, ok := families[name]
+// chosen is what the variables FAMILY and MODE name.
+func chosen(name, mode string) (family, error) {
+	f, ok := families[cmp.Or(name, "v4")]
 	if !ok {
 		return f, fmt.Errorf("FAMILY=%s: want v4, v6 or both", name)
 	}
-	return f, nil
+	switch mode {
+	case "", "flat":
+		return f, nil
+	case "routed":
+		return f.routed(), nil
+	}
+	return f, fmt.Errorf("MODE=%s: want flat or routed", mode)
+}
+
+// routed is the family with a pool whose containers are behind their nodes.
+func (f family) routed() family {
+	f.mode, f.gateways = "routed", nil
+	return f
 }
 
 func prefixes(text ...string) (all []netip.Prefix) {
@@ -51,9 +63,20 @@ func (f family) configuration() string {
 		}
 		return strings.Join(words, ", ")
 	}
-	return fmt.Sprintf("pools:\n  - name: default\n    cidrs: [%s]\n    stateful: [%s]\n    gateways: [%s]\n",
-		list(f.cidrs, netip.Prefix.String), list(f.stateful, netip.Prefix.String),
-		list(f.gateways, func(p netip.Prefix) string { return p.Addr().String() }))
+	pool := fmt.Sprintf("pools:\n  - name: default\n    cidrs: [%s]\n    stateful: [%s]\n",
+		list(f.cidrs, netip.Prefix.String), list(f.stateful, netip.Prefix.String))
+	if f.mode != "" {
+		return pool + "    mode: " + f.mode + "\n    ipMasq: true\n"
+	}
+	return pool + fmt.Sprintf("    gateways: [%s]\n", list(f.gateways, func(p netip.Prefix) string { return p.Addr().String() }))
+}
+
+// network is what the containers' runtimes are configured with.
+func (f family) network() *lab.Network {
+	if f.mode != "" {
+		return lab.Routed()
+	}
+	return lab.Berth()
 }
 
 // isStateful reports whether all of a container's addresses lie in the stateful ranges; anyStateful whether one does.

@@ -30,7 +30,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
-	family, err := chosen(os.Getenv("FAMILY"))
+	family, err := chosen(os.Getenv("FAMILY"), os.Getenv("MODE"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(2)

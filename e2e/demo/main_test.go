@@ -33,11 +33,17 @@ func TestMain(m *testing.M) {
 func TestEveryClaimOfTheDemoHoldsInEachFamilyAndNothingIsLeft(t *testing.T) {
 	before := namespaceMounts(t)
 	for _, name := range []string{"v4", "v4", "v6", "both"} { // the first twice in a row
-		var out bytes.Buffer
-		if code := demo(t.Context(), &out, families[name], binaries); code != 0 || strings.Contains(out.String(), "NOT ") {
-			t.Fatalf("the demo of %s ends with %d:\n%s", name, code, out.String())
+		for _, mode := range []string{"flat", "routed"} {
+			family, err := chosen(name, mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if code := demo(t.Context(), &out, family, binaries); code != 0 || strings.Contains(out.String(), "NOT ") {
+				t.Fatalf("the demo of %s, %s ends with %d:\n%s", name, mode, code, out.String())
+			}
+			nothingLeft(t, before)
 		}
-		nothingLeft(t, before)
 	}
 }
 

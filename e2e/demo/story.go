@@ -26,7 +26,7 @@ func tell(ctx context.Context, told *telling, family family, binaries string) (e
 	fmt.Fprintln(told.out, "Berth: three nodes, one etcd, nine containers. Each line that begins with ok has been checked.")
 	s := &story{telling: told, family: family}
 	s.act("Three machines on one switch, and an etcd")
-	s.lab, err = lab.New(ctx, lab.Options{Binaries: binaries, Nodes: 3, Gateways: family.gateways})
+	s.lab, err = lab.New(ctx, lab.Options{Binaries: binaries, Nodes: 3, Gateways: family.gateways, IPv6: family.mode != ""})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *story) configure(ctx context.Context) error {
 	s.quote(answer)
 	return lab.Eventually(ctx, "each node has the pool", func() error {
 		for _, node := range s.lab.Nodes {
-			if err := node.CNIStatus(ctx, lab.Berth()); err != nil {
+			if err := node.CNIStatus(ctx, s.family.network()); err != nil {
 				return err
 			}
 		}
@@ -97,13 +97,17 @@ func (s *story) addContainers(ctx context.Context) error {
 	s.claim(every(s.web, func(c *lab.Container) bool { return !s.family.anyStateful(c) }), "the stateless ones lie outside")
 	for _, node := range s.lab.Nodes {
 		_, err := node.Ping(netip.MustParseAddr("10.200.0.1"))
-		s.claim(err, "the NIC of %s is in its bridge, and %s still reaches the switch by %v", node.Name, node.Name, node.Address)
+		if s.family.mode == "" {
+			s.claim(err, "the NIC of %s is in its bridge, and %s still reaches the switch by %v", node.Name, node.Name, node.Address)
+		} else {
+			s.claim(err, "%s keeps its NIC to itself, and still reaches the switch by %v", node.Name, node.Address)
+		}
 	}
 	return nil
 }
 
 func (s *story) addMember(ctx context.Context, number int, node *lab.Node) (*lab.Container, error) {
-	c, err := node.Container(s.lab.NextID(), lab.Berth(), "BERTH_CLASS", "stateful",
+	c, err := node.Container(s.lab.NextID(), s.family.network(), "BERTH_CLASS", "stateful",
 		"BERTH_NAMESPACE", "shop", "BERTH_APP", "db", "BERTH_MEMBER", fmt.Sprintf("db-%d", number))
 	if err == nil {
 		_, err = c.Add(ctx)
@@ -112,7 +116,7 @@ func (s *story) addMember(ctx context.Context, number int, node *lab.Node) (*lab
 }
 
 func (s *story) addReplica(ctx context.Context, node *lab.Node) (*lab.Container, error) {
-	c, err := node.Container(s.lab.NextID(), lab.Berth(), "BERTH_NAMESPACE", "shop", "BERTH_APP", "web")
+	c, err := node.Container(s.lab.NextID(), s.family.network(), "BERTH_NAMESPACE", "shop", "BERTH_APP", "web")
 	if err == nil {
 		_, err = c.Add(ctx)
 	}
@@ -125,6 +129,19 @@ func (s *story) pingEveryPair(context.Context) error {
 	for _, gateway := range s.family.gateways {
 		_, err := s.web[0].Ping(gateway.Addr())
 		s.claim(err, "and the gateway %v", gateway.Addr())
+	}
+	if s.family.mode == "" {
+		return nil
+	}
+	for _, address := range s.web[0].All {
+		host := s.lab.Nodes[1].Address
+		if address.Is6() {
+			host = s.lab.Nodes[1].V6
+		}
+		_, err := s.web[0].Ping(host)
+		s.claim(err, "and %s reaches the host n2 by %v", s.web[0].ID, host)
+		_, err = s.lab.Nodes[1].Ping(address)
+		s.claim(err, "and n2 reaches %v", address)
 	}
 	return nil
 }

@@ -49,6 +49,11 @@ func Berth() *Network {
 	return &Network{Name: "berth", Version: "1.1.0", Plugins: []map[string]any{{"type": "berth", "uplink": NIC}}}
 }
 
+// Routed is a network of Berth whose nodes keep their NICs to themselves.
+func Routed() *Network {
+	return &Network{Name: "berth", Version: "1.1.0", Plugins: []map[string]any{{"type": "berth"}}}
+}
+
 // Container makes a container that has no interface yet. Args are names and values of CNI_ARGS.
 func (n *Node) Container(id string, network *Network, args ...string) (*Container, error) {
 	c := &Container{Node: n, ID: id, Netns: filepath.Join(namespaces, id), Interface: "eth0", Network: network}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -53,6 +54,7 @@ type Options struct {
 	Gateways []netip.Prefix // addresses of the switch, besides its own: what the pools name as their gateways
 	Flags    []string       // further flags of every berthd
 	Alone    bool           // one node with the etcd inside its berthd, and no switch
+	IPv6     bool           // the nodes have IPv6 addresses, too, and a way out
 }
 
 // A Lab is a switch, an etcd and nodes.
@@ -85,6 +87,9 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 			return nil, err
 		}
 		return lab, node.Start(ctx)
+	}
+	if options.IPv6 {
+		options.Gateways = append(slices.Clone(options.Gateways), netip.MustParsePrefix(switchOwnV6))
 	}
 	if err := makeSwitch(options.Gateways); err != nil {
 		return nil, err

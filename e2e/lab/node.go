@@ -24,6 +24,7 @@ import (
 type Node struct {
 	Name    string
 	Address netip.Addr // on the nodes' network; zero when the lab is one node alone
+	V6      netip.Addr // the same of IPv6, in a lab that has it
 	Flags   []string   // further flags of its berthd, besides those of the lab
 	// Capabilities are all that its berthd has (capabilities(7)); none named: all.
 	Capabilities []uintptr
@@ -58,9 +59,20 @@ func (l *Lab) node(number int) *Node {
 	if !l.options.Alone {
 		n.Address = netip.AddrFrom4([4]byte{10, 200, 0, byte(10 + number)})
 	}
+	if l.options.IPv6 {
+		n.V6 = netip.MustParseAddr(fmt.Sprintf("fd00:c8::%d", 10+number))
+	}
 	n.web = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(n.netns)}}
 	n.reads = http.Client{Transport: &http.Transport{DialContext: dialIn(n.netns)}}
 	return n
+}
+
+// addresses are those of its NIC.
+func (n *Node) addresses() []netip.Addr {
+	if n.V6.IsValid() {
+		return []netip.Addr{n.Address, n.V6}
+	}
+	return []netip.Addr{n.Address}
 }
 
 // RunDir is where the agent has its socket, journal and spool; it outlives the agent.
@@ -79,7 +91,7 @@ func (n *Node) DataDir() string { return filepath.Join(root, n.Name+".data") }
 func (n *Node) Launch() error {
 	flags := []string{"--node", n.Name, "--run-dir", n.RunDir(), "--data-dir", n.DataDir()}
 	if n.lab.Etcd != nil {
-		flags = append(flags, "--node-address", n.Address.String(), "--etcd-endpoints", strings.Join(n.lab.Etcd.Endpoints(), ","))
+		flags = append(flags, "--etcd-endpoints", strings.Join(n.lab.Etcd.Endpoints(), ","))
 	}
 	if n.Machine != "" {
 		flags = append(flags, "--machine", n.Machine)

@@ -56,7 +56,7 @@ func (n *Node) make() error {
 	if err := n.makeDisk(); err != nil || n.lab.options.Alone {
 		return err
 	}
-	return plugIn(n.Name, n.netns, n.Address)
+	return plugIn(n.Name, n.netns, n.addresses()...)
 }
 
 // keep remembers a container's namespace, which a power cut is to end; forget is its opposite.

@@ -16,7 +16,9 @@ import (
 const (
 	switchName = "switch"
 	switchOwn  = "10.200.0.1/24" // the nodes' network
-	NIC        = "eth0"          // a node's
+	// the same of IPv6, where there is one
+	switchOwnV6 = "fd00:c8::1/64"
+	NIC         = "eth0" // a node's
 )
 
 // makeSwitch makes the layer-2 network that every node is plugged into; it is also the gateway of the pools.
@@ -26,7 +28,7 @@ func makeSwitch(gateways []netip.Prefix) error {
 		return fmt.Errorf("lab: make the switch: %w", err)
 	}
 	for _, address := range append(gateways, netip.MustParsePrefix(switchOwn)) {
-		if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipNet(address), Flags: 0x02}); err != nil { // IFA_F_NODAD
+		if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipNet(address), Flags: ifaNoDAD}); err != nil {
 			return fmt.Errorf("lab: give the switch %v: %w", address, err)
 		}
 	}
@@ -50,8 +52,8 @@ func removeSwitch() error {
 // portOf names the switch's end of a machine's cable.
 func portOf(machine string) string { return "to-" + machine }
 
-// plugIn gives a machine its NIC, with its address and its way out by the switch.
-func plugIn(machine, path string, address netip.Addr) error {
+// plugIn gives a machine its NIC, with an address of each family that it is given one of, and its ways out by the switch.
+func plugIn(machine, path string, addresses ...netip.Addr) error {
 	bridge, err := netlink.LinkByName(switchName)
 	if err != nil {
 		return err
@@ -77,10 +79,21 @@ func plugIn(machine, path string, address netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	own := netip.PrefixFrom(address, netip.MustParsePrefix(switchOwn).Bits())
-	way := &netlink.Route{LinkIndex: nic.Attrs().Index, Gw: netip.MustParsePrefix(switchOwn).Addr().AsSlice()}
-	return errors.Join(inside.AddrAdd(nic, &netlink.Addr{IPNet: ipNet(own)}), inside.LinkSetUp(nic), inside.RouteAdd(way))
+	err = inside.LinkSetUp(nic)
+	for _, address := range addresses {
+		router := netip.MustParsePrefix(switchOwn)
+		if address.Is6() {
+			router = netip.MustParsePrefix(switchOwnV6)
+		}
+		own := netip.PrefixFrom(address, router.Bits())
+		way := &netlink.Route{LinkIndex: nic.Attrs().Index, Gw: router.Addr().AsSlice()}
+		err = errors.Join(err, inside.AddrAdd(nic, &netlink.Addr{IPNet: ipNet(own), Flags: ifaNoDAD}), inside.RouteAdd(way))
+	}
+	return err
 }
+
+// ifaNoDAD has an address usable at once (IFA_F_NODAD).
+const ifaNoDAD = 0x02
 
 // pullOut takes a machine's NIC away for good; absence is success.
 func pullOut(machine string) error {

@@ -69,7 +69,8 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 	for round := range 20 {
 		name := fmt.Sprint("p", round)
 		cidr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)
-		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{cidr}, Stateful: []netip.Prefix{netip.PrefixFrom(cidr.Addr(), 26)}}.WithDefaults()
+		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{cidr}}.WithDefaults()
+		pool.Stateful = []netip.Prefix{netip.PrefixFrom(cidr.Addr(), 26)}
 		s, other := l.Store(), l.Store()
 		base := l.Apply(s, pool)
 		x := l.Join(other, "n1")
