@@ -19,12 +19,13 @@ import (
 
 func (c *ctl) node() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "node",
-		Short:   "Remove a machine from the cluster",
-		Long:    "Node is what can be done to a machine that runs the agent.",
-		Example: `  berthctl node remove n3`,
+		Use:   "node",
+		Short: "Remove a machine from the cluster, or Berth from a machine",
+		Long:  "Node is what can be done to a machine that runs the agent.",
+		Example: `  berthctl node remove n3
+  berthctl node cleanup --dry-run`,
 	}
-	cmd.AddCommand(c.removeNode())
+	cmd.AddCommand(c.removeNode(), c.cleanNode())
 	group(cmd)
 	return cmd
 }

@@ -213,7 +213,7 @@ var rules = map[string]rule{
 	"cmd/berthctl": {
 		ours: []string{"agent/exclusive", "client", "lease", "lease/admin", "lease/config", "lease/kv", "lease/record", "lease/reservation",
 			"lease/rollout", "lease/doctor", "allocator", "internal/wire", "internal/flags",
-			"internal/manifest", "internal/nearest", "internal/ifname"},
+			"internal/manifest", "internal/nearest", "internal/ifname", "netops", "netops/hold"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},
 	"bench": {ours: []string{"e2e/lab", "lease/embedded", "lease", "allocator", "internal/sandbox", "internal/wire"},

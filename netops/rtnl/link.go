@@ -136,5 +136,15 @@ func WithMaster(index int) *nl.RtAttr { return numberAttr(unix.IFLA_MASTER, inde
 // NoLinkLocal keeps the kernel from giving a link an IPv6 address by itself.
 func NoLinkLocal() *nl.RtAttr {
 	const none = 1 // IN6_ADDR_GEN_MODE_NONE
-	return nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, nl.NewRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{none})))
+	return linkLocalBy(none)
+}
+
+// LinkLocalByMAC has the kernel give a link an IPv6 address by its MAC, as it does from the start.
+func LinkLocalByMAC() *nl.RtAttr {
+	const eui64 = 0 // IN6_ADDR_GEN_MODE_EUI64
+	return linkLocalBy(eui64)
+}
+
+func linkLocalBy(mode byte) *nl.RtAttr {
+	return nested(unix.IFLA_AF_SPEC, nested(unix.AF_INET6, nl.NewRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{mode})))
 }
