@@ -69,7 +69,9 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 	for round := range 20 {
 		name := fmt.Sprint("p", round)
 		cidr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)
-		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{cidr}, Stateful: []netip.Prefix{netip.PrefixFrom(cidr.Addr(), 26)}}.WithDefaults()
+		stateless := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 64}), 26)
+		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{cidr}}.WithDefaults()
+		pool.Stateful = []netip.Prefix{netip.PrefixFrom(cidr.Addr(), 26)}
 		s, other := l.Store(), l.Store()
 		base := l.Apply(s, pool)
 		x := l.Join(other, "n1")
@@ -77,7 +79,7 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 		var wait sync.WaitGroup
 		wait.Go(func() {
 			if round%2 == 0 {
-				_, used = block.Claim(t.Context(), x.Session, name, base.PoolRevisions[name], netip.PrefixFrom(cidr.Addr().Next(), 26).Masked())
+				_, used = block.Claim(t.Context(), x.Session, name, base.PoolRevisions[name], stateless)
 				return
 			}
 			_, used = other.Reservations.ReserveFor(t.Context(), base.Pools[name], base.PoolRevisions[name], lab.Identity(name, 0), nil)
