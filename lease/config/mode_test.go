@@ -69,7 +69,6 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 	for round := range 20 {
 		name := fmt.Sprint("p", round)
 		cidr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)
-		stateless := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 64}), 26)
 		pool := allocator.Pool{Name: name, CIDRs: []netip.Prefix{cidr}}.WithDefaults()
 		pool.Stateful = []netip.Prefix{netip.PrefixFrom(cidr.Addr(), 26)}
 		s, other := l.Store(), l.Store()
@@ -79,6 +78,7 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 		var wait sync.WaitGroup
 		wait.Go(func() {
 			if round%2 == 0 {
+				stateless := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 64}), 26)
 				_, used = block.Claim(t.Context(), x.Session, name, base.PoolRevisions[name], stateless)
 				return
 			}
