@@ -39,7 +39,8 @@ if it names them, a key that is absent goes back to its default; only a pool tha
 "draining: false" of it. The file is YAML or JSON.
 
 Nothing is taken from who has it: a gateway that somebody has, or a stateful range that shrinks below a reservation, is
-refused with the holder's name, and what is excluded stays with who has it. A gateway moves in two changes: the first
+refused with the holder's name, and what is excluded stays with who has it. A pool's mode changes only while nobody uses
+the pool: drain and remove it first, or make another one. A gateway moves in two changes: the first
 excludes its address, and when the node that may give it out has applied that, the second moves it. More pools than etcd
 takes at once are several changes, too. If one fails, those before it are in: apply again to go on.
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,6 +150,54 @@ func TestWhatGetPrintsCanBeApplied(t *testing.T) {
 		printed := l.ctl(line...).exits(exitDone)
 		l.pipe(strings.NewReader(printed.out), "apply", "-f", "-").exits(exitDone).says("nothing to do")
 	}
+}
+
+func TestAPoolIsShownWithItsModeAndTheGatewaysThatItsContainersHave(t *testing.T) {
+	l := configured(t)
+	const routed = "pools: [{name: behind, mode: routed, cidrs: [10.9.0.0/16, \"fd09::/64\"], ipMasq: true}, " +
+		"{name: plain, mode: routed, cidrs: [10.8.0.0/16]}]"
+	applied := l.ctl("apply", "-f", file(t, routed)).exits(exitDone).says("pool behind: mode: none -> routed", "ipMasq: none -> true")
+	if strings.Contains(applied.out, "note:") {
+		t.Errorf("there is something wrong with it: %s", applied.out)
+	}
+	rows := l.ctl("get", "pools").exits(exitDone).says("MODE").out
+	for name, want := range map[string][]string{
+		"default": {"10.42.0.0/16", "flat", "10.42.0.1", "bridge's"},
+		"behind":  {"10.9.0.0/16,fd09::/64", "routed,ipMasq", "169.254.1.1,fe80::1", "default"},
+		"plain":   {"10.8.0.0/16", "routed", "169.254.1.1", "default"},
+	} {
+		row := regexp.MustCompile("(?m)^" + name + " .*$").FindString(rows)
+		fields := strings.Fields(row)
+		for _, word := range want {
+			if !slices.Contains(fields, word) {
+				t.Errorf("the row of %s does not say %q: %s", name, word, row)
+			}
+		}
+	}
+	for _, line := range [][]string{{"get", "pools", "-o", "yaml"}, {"get", "pools", "-o", "json"}} {
+		printed := l.ctl(line...).exits(exitDone)
+		l.pipe(strings.NewReader(printed.out), "apply", "-f", "-").exits(exitDone).says("nothing to do")
+	}
+	l.ctl("apply", "-f", file(t, "pools: [{name: default, mode: flat, cidrs: [10.42.0.0/16], stateful: [10.42.0.0/20], "+
+		"gateways: [10.42.0.1]}]")).exits(exitDone).says("nothing to do")
+}
+
+func TestTheModeOfAPoolInUseIsRefusedAndThatOfAnIdlePoolChanges(t *testing.T) {
+	l := configured(t)
+	routed := file(t, "pools: [{name: default, mode: routed, cidrs: [10.42.0.0/16], stateful: [10.42.0.0/20]}]")
+	l.ctl("reserve", "shop/db/db-0").exits(exitDone)
+	for _, more := range [][]string{{"--dry-run"}, nil} {
+		l.ctl(append([]string{"apply", "-f", routed}, more...)...).exits(exitError).complains("from mode flat to routed", "shop/db/db-0",
+			"remove pool default --drain", "make another pool")
+	}
+	l.ctl("release", "shop/db/db-0").exits(exitDone)
+	changed := l.ctl("apply", "-f", routed).exits(exitDone).says("mode: flat -> routed")
+	if strings.Contains(changed.out, "note:") { // there is no container that could not get something
+		t.Errorf("there is something wrong with it: %s", changed.out)
+	}
+	l.ctl("get", "history").exits(exitDone).says("pool default (gateways, mode)")
+	l.ctl("reserve", "shop/db/db-0").exits(exitDone)
+	l.ctl("rollback", "1").exits(exitError).complains("from mode routed to flat", "shop/db/db-0")
 }
 
 func TestTheExamplesCanBeApplied(t *testing.T) {

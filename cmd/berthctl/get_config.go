@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,11 +31,11 @@ func (c *ctl) pools() kind[poolRow] {
 		example: "  berthctl get pools\n  berthctl get pools default -o yaml",
 		list:    poolRows,
 		keyOf:   func(p poolRow) string { return p.Name },
-		header:  []string{"NAME", "CIDRS", "GATEWAYS", "STATEFUL", "EXCLUDED", "MACHINES", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
+		header:  []string{"NAME", "CIDRS", "MODE", "GATEWAYS", "STATEFUL", "EXCLUDED", "MACHINES", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
 		row: func(p poolRow) []string {
 			return []string{
-				p.Name, join(p.CIDRs), join(p.Gateways), join(p.Stateful), join(p.Exclude), machines(p.machines), mtu(p.MTU),
-				span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p.Pool),
+				p.Name, join(p.CIDRs), mode(p.Pool), join(gateways(p.Pool)), join(p.Stateful), join(p.Exclude), machines(p.machines),
+				mtu(p.Pool), span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p.Pool),
 			}
 		},
 	}
@@ -97,11 +98,32 @@ func retain(d allocator.Duration) string {
 	return span(d)
 }
 
-func mtu(bytes int) string {
-	if bytes == 0 {
-		return "bridge's"
+func mtu(p allocator.Pool) string {
+	switch {
+	case p.MTU != 0:
+		return strconv.Itoa(p.MTU)
+	case p.Routed():
+		return "default" // it has no bridge
 	}
-	return strconv.Itoa(bytes)
+	return "bridge's"
+}
+
+// mode tells with a pool's mode whether its containers take their node's address.
+func mode(p allocator.Pool) string {
+	if p.IPMasq {
+		return p.Mode.String() + ",ipMasq"
+	}
+	return p.Mode.String()
+}
+
+// gateways are those that containers have: a routed pool's are configured nowhere.
+func gateways(p allocator.Pool) (all []netip.Addr) {
+	for _, f := range p.Families() {
+		if g := p.Gateway(f); g.IsValid() {
+			all = append(all, g)
+		}
+	}
+	return all
 }
 
 func (c *ctl) history() kind[record.HistoryEntry] {

@@ -29,7 +29,8 @@ func outOfReach(base *config.Config, changes []record.Change) (notes []string) {
 	}
 	for _, change := range changes {
 		name, is := strings.CutPrefix(change.Object, "pool ")
-		if _, former := base.Pools[name]; !is || !former {
+		another := func(c record.Change) bool { return c.Object == change.Object && c.Field == "mode" }
+		if _, former := base.Pools[name]; !is || !former || slices.ContainsFunc(changes, another) { // no container is of another mode
 			continue
 		}
 		if name != pool {

@@ -78,7 +78,8 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 		var wait sync.WaitGroup
 		wait.Go(func() {
 			if round%2 == 0 {
-				_, used = block.Claim(t.Context(), x.Session, name, base.PoolRevisions[name], netip.PrefixFrom(cidr.Addr().Next(), 26).Masked())
+				stateless := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 64}), 26)
+				_, used = block.Claim(t.Context(), x.Session, name, base.PoolRevisions[name], stateless)
 				return
 			}
 			_, used = other.Reservations.ReserveFor(t.Context(), base.Pools[name], base.PoolRevisions[name], lab.Identity(name, 0), nil)
