@@ -2,6 +2,7 @@ package update
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/berth-ipam/berth/agent/journal"
@@ -44,6 +45,26 @@ func TestWhatAContainerWasGivenIsKnownOnlyWhereTheWholeHistorySaysSo(t *testing.
 		given := recall(c.history, &journal.Entry{Pool: "p", Role: c.role, Revision: c.since})
 		if given == nil || given.Unknown != (c.want == "?") || !given.Unknown && given.DNS.Domain != c.want {
 			t.Errorf("%s: %+v, want %s", name, given, c.want)
+		}
+	}
+}
+
+func TestAContainerThatWasMadeForAnotherModeMustBeMadeAnew(t *testing.T) {
+	flat := &allocator.Pool{Name: "p", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}}
+	routed := &allocator.Pool{Name: "p", CIDRs: flat.CIDRs, Mode: allocator.Routed}
+	for _, e := range []*journal.Entry{
+		{Role: wire.Interface, Given: &journal.Given{}, Wiring: journal.Wiring{Port: "bth1", Bridge: "berth0"}},
+		{Role: wire.Interface, Given: &journal.Given{}, Wiring: journal.Wiring{Port: "bth1", Routed: true}},
+	} {
+		own, other := flat, routed
+		if e.Wiring.Routed {
+			own, other = routed, flat
+		}
+		if reason := lacks(e, own); reason != "" {
+			t.Errorf("routed %v: in its own mode %q", e.Wiring.Routed, reason)
+		}
+		if reason := lacks(e, other); !strings.Contains(reason, "another mode") {
+			t.Errorf("routed %v: in the other mode %q", e.Wiring.Routed, reason)
 		}
 	}
 }
