@@ -27,6 +27,7 @@ import (
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/publish"
 	"github.com/berth-ipam/berth/agent/report"
+	"github.com/berth-ipam/berth/agent/routes"
 	"github.com/berth-ipam/berth/agent/rundir"
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/agent/transfers"
@@ -46,6 +47,7 @@ type Agent struct {
 	web    *server.Web
 
 	host      *host.Keeper
+	routes    *routes.Keeper
 	isolator  *isolation.Isolator
 	backlog   *backlog.Backlog
 	addresses *addresses.Manager
@@ -107,6 +109,8 @@ func (a *Agent) build(o Options) {
 	n := a.Node
 	h := host.New(host.Options{Kernel: a.kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log})
 	a.host, a.isolator = h, isolation.New(n)
+	a.routes = routes.New(routes.Options{Node: n.Name, Kernel: a.kernel, Config: n.Config, Findings: n.Findings})
+	n.On(a.routes.Hooks())
 	a.updater = update.New(n, a.backlog, h)
 	a.addresses = addresses.New(n, a.isolator, a.backlog)
 	claims := addresses.NewClaims(a.addresses)
@@ -124,6 +128,7 @@ func (a *Agent) build(o Options) {
 	parts := attach.Parts{
 		Node: n, Isolator: a.isolator, Addresses: a.addresses, Chooser: a.chooser, Detector: a.detector, Machine: a.machine,
 		Publisher: a.publisher, Updater: a.updater, Member: a.keeper, Backlog: a.backlog, Host: h,
+		Routes: a.routes,
 	}
 	a.detacher = attach.NewDetacher(parts)
 	a.attacher = attach.NewAttacher(parts, a.detacher)
@@ -160,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.reporter.Readings.Alive = ctx
 	tasks.Go(func() error { return a.socket.Serve(ctx, listener) })
 	for _, part := range []func(context.Context) error{
-		a.web.Serve, a.host.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run, a.updater.Run,
+		a.web.Serve, a.host.Run, a.routes.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run, a.updater.Run,
 		a.join, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.upkeep.Run,
 	} {
 		tasks.Go(func() error { return part(ctx) })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/node"
+	"github.com/berth-ipam/berth/agent/routes"
 	"github.com/berth-ipam/berth/agent/server"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -32,6 +33,7 @@ type Options struct {
 type Kernel interface {
 	node.Kernel
 	host.Kernel
+	routes.Kernel
 	Close()
 }
 

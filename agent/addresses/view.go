@@ -49,6 +49,7 @@ func (m *Manager) follow(ctx context.Context) error {
 			}
 		}
 		m.Waiters.wakeAll() // a block may have become free
+		m.ToldBlocks(u)
 	})
 }
 

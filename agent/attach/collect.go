@@ -46,12 +46,15 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 		d.Machine.Look.Raise()
 		d.sweep(ctx)
 		d.Updater.Host.Changed()
+		d.Routes.Changed()
 	case netops.AddressChanged:
 		d.Machine.Look.Raise()
+		d.Routes.Changed() // a next hop may be reachable by now
 	case netops.TableChanged:
 		d.Member.RestoreTable()
 	case netops.HostChanged:
 		d.Updater.Host.Changed()
+		d.Routes.Changed()
 	case netops.Cloned:
 		d.Member.Cloned()
 	case netops.PortGone:

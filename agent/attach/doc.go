@@ -13,6 +13,7 @@ import (
 	"github.com/berth-ipam/berth/agent/member"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/publish"
+	"github.com/berth-ipam/berth/agent/routes"
 	"github.com/berth-ipam/berth/agent/update"
 )
 
@@ -29,4 +30,5 @@ type Parts struct {
 	Member    *member.Keeper
 	Backlog   *backlog.Backlog
 	Host      *host.Keeper
+	Routes    *routes.Keeper
 }

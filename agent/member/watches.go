@@ -48,6 +48,7 @@ func (k *Keeper) followReservations(ctx context.Context) error {
 				k.Reassert.Raise() // a reservation of a container here was detached: settling asserts it, or isolates the container
 			}
 		}
+		k.ToldReservations(u)
 	})
 }
 
@@ -73,6 +74,7 @@ func (k *Keeper) followNodes(ctx context.Context) error {
 	return k.Store.Sessions.FollowNodes(ctx, func(u kv.Update[record.Node]) {
 		node.Report(k.Node, u)
 		k.Absences.ApplyNodes(u)
+		k.ToldNodes(u)
 	})
 }
 

@@ -34,6 +34,11 @@ type Hooks struct {
 	ConfigChanged []func(former, now *config.Config) // all parts use the new one
 	ResetLocked   []func()                           // what was known of etcd is void
 	Restored      []func(at allocator.Attachment)    // the journal has an entry again that it had lost; the gate may be held
+
+	// What the node follows in etcd has changed, and the parts that decide by it know.
+	Blocks       []func(u kv.Update[record.Block])
+	Reservations []func(u kv.Update[record.Reservation])
+	Nodes        []func(u kv.Update[record.Node])
 }
 
 // Options are what an agent's parts know of their node from the start.
@@ -193,6 +198,9 @@ func (n *Node) On(h Hooks) {
 	n.hooks.ConfigChanged = append(n.hooks.ConfigChanged, h.ConfigChanged...)
 	n.hooks.ResetLocked = append(n.hooks.ResetLocked, h.ResetLocked...)
 	n.hooks.Restored = append(n.hooks.Restored, h.Restored...)
+	n.hooks.Blocks = append(n.hooks.Blocks, h.Blocks...)
+	n.hooks.Reservations = append(n.hooks.Reservations, h.Reservations...)
+	n.hooks.Nodes = append(n.hooks.Nodes, h.Nodes...)
 }
 
 // Config is the present configuration. Its revision is 0 while none is known.

@@ -106,7 +106,7 @@ var rules = map[string]rule{
 		ours: []string{"agent/addresses", "agent/attach", "agent/backlog", "agent/caretaker", "agent/conflict",
 			"agent/findings", "agent/host",
 			"agent/isolation", "agent/journal", "agent/machine", "agent/member", "agent/node", "agent/publish", "agent/report",
-			"agent/rundir", "agent/server", "agent/transfers", "agent/update", "lease", "lease/kv", "internal/wire", "metrics",
+			"agent/routes", "agent/rundir", "agent/server", "agent/transfers", "agent/update", "lease", "lease/kv", "internal/wire", "metrics",
 			"netops"},
 		others: slices.Concat(prom, []string{"go.uber.org/zap", "golang.org/x/sync/"}),
 	},
@@ -119,6 +119,10 @@ var rules = map[string]rule{
 			"netops", "lease/config", "allocator",
 			"internal/task"},
 		others: []string{"go.uber.org/zap"},
+	},
+	"agent/routes": {
+		ours: []string{"internal/lockorder", "agent/findings", "agent/node", "netops", "lease/config", "lease/kv", "lease/record",
+			"internal/task"},
 	},
 	"agent/plan": {ours: []string{"agent/journal", "allocator", "netops"}},
 	"agent/node": {
@@ -177,7 +181,7 @@ var rules = map[string]rule{
 	},
 	"agent/attach": {
 		ours: []string{"agent/addresses", "agent/backlog", "agent/conflict", "agent/host", "agent/host/bridges", "agent/isolation",
-			"agent/journal", "agent/machine", "agent/member", "agent/node", "agent/plan", "agent/publish", "agent/update",
+			"agent/journal", "agent/machine", "agent/member", "agent/node", "agent/plan", "agent/publish", "agent/routes", "agent/update",
 			"lease/config", "lease/record", "lease/reservation", "lease/session", "allocator", "internal/ifname",
 			"internal/task", "internal/wire", "netops"},
 		others: []string{"go.uber.org/zap"},

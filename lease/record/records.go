@@ -47,6 +47,9 @@ type Node struct {
 	Address string `json:"address,omitempty"`
 	Version string `json:"version,omitempty"`
 
+	// Hops are where other nodes send what is for this node's containers in routed pools: at most one address of each family.
+	Hops []netip.Addr `json:"hops,omitempty"`
+
 	// How the node fences itself: another node that waits for its rights to run out counts by this.
 	Fencing      string             `json:"fencing"`
 	Session      allocator.Duration `json:"session"`

@@ -65,7 +65,24 @@ func validRecordOfNode(n *Node, key kv.Key, _ int64) error {
 	if n.Machine == "" {
 		return errors.New("machine is missing")
 	}
+	if err := ValidHops("hops", n.Hops); err != nil {
+		return err
+	}
 	return Settings{Fencing: n.Fencing, Session: n.Session, AddressLease: n.AddressLease}.Validate()
+}
+
+// ValidHops reports what keeps addresses from being a node's, by which other nodes reach its containers; what is the list's place, for
+// the error.
+func ValidHops(what string, hops []netip.Addr) error {
+	for i, a := range hops {
+		switch {
+		case !a.IsGlobalUnicast() || a.Is4In6() || a.Zone() != "":
+			return fmt.Errorf("%s %q: want an address by which other nodes reach this one", what, a)
+		case slices.ContainsFunc(hops[:i], func(b netip.Addr) bool { return b.Is4() == a.Is4() }):
+			return fmt.Errorf("%s %q: want one address of a family at most", what, a)
+		}
+	}
+	return nil
 }
 
 func validStatus(s *Status, key kv.Key, revision int64) error {

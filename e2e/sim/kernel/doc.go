@@ -3,6 +3,6 @@
 // the virtual clock of a testing/synctest bubble, and it has no chance in it: faults are decided by the caller. What each method
 // does, netops says; a differential test holds the two against each other.
 //
-// What it leaves out: the host's routes, the lifetimes of addresses (leases of DHCP), announcements, and tables of the fence of
-// which only a part is gone.
+// What it leaves out: the host's routes but for those between nodes, which are kept and lead no packet; the lifetimes of addresses
+// (leases of DHCP), announcements, and tables of the fence of which only a part is gone.
 package kernel

@@ -27,6 +27,7 @@ type Host struct {
 	made       int // links
 	forwards   [2]bool
 	masquerade map[netip.Prefix]bool
+	routes     netops.Routing // between nodes
 	nft        table
 	expiry     *time.Timer // of the slot of the fence that closes next
 	namespaces map[*Namespace]bool
@@ -58,7 +59,7 @@ func (h *Host) Boot() string {
 func (h *Host) boot() {
 	h.boots++
 	h.links, h.made, h.forwards = links{}, 0, [2]bool{}
-	h.nft, h.masquerade = table{}, map[netip.Prefix]bool{}
+	h.nft, h.masquerade, h.routes = table{}, map[netip.Prefix]bool{}, netops.Routing{}
 	h.namespaces, h.ids = map[*Namespace]bool{}, map[int]*Namespace{}
 	lo := h.add("lo", loopback)
 	lo.mtu, lo.up = 65536, true

@@ -27,6 +27,7 @@ type Kernel struct {
 	closed  bool
 	fence   fence
 	bridges map[string]*remembered
+	routing netops.Routing // as the process wants it
 }
 
 // remembered is what the process knows of a bridge.

@@ -1,0 +1,98 @@
+package kernel
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops"
+)
+
+// SetRouting makes the host's routes between nodes those of r.
+func (k *Kernel) SetRouting(r netops.Routing) (refused []netops.RefusedHop, err error) {
+	err = k.do("SetRouting", func() error {
+		k.routing = netops.Routing{Pools: slices.Clone(r.Pools), Hops: map[netip.Prefix]netip.Addr{}}
+		maps.Copy(k.routing.Hops, r.Hops)
+		for _, p := range r.Pools {
+			if f := familyOf(p.Addr()); !k.host.forwards[f] {
+				k.host.setForwarding(f, true)
+			}
+		}
+		for _, p := range r.Masquerade {
+			k.host.masquerade[p.Masked()] = true
+		}
+		refused = k.route()
+		return nil
+	})
+	return refused, err
+}
+
+// ChangeHops changes some of the next hops of the last SetRouting.
+func (k *Kernel) ChangeHops(changed map[netip.Prefix]netip.Addr) (refused []netops.RefusedHop, err error) {
+	err = k.do("ChangeHops", func() error {
+		if k.routing.Hops == nil {
+			k.routing.Hops = map[netip.Prefix]netip.Addr{}
+		}
+		for to, via := range changed {
+			if k.routing.Hops[to] = via; !via.IsValid() {
+				delete(k.routing.Hops, to)
+			}
+		}
+		refused = k.route()
+		return nil
+	})
+	return refused, err
+}
+
+// route puts what is wanted, but for what leads to nowhere.
+func (k *Kernel) route() (refused []netops.RefusedHop) {
+	h := k.host
+	h.routes = netops.Routing{Pools: k.routing.Pools, Hops: map[netip.Prefix]netip.Addr{}}
+	byHop := map[netip.Addr][]netip.Prefix{}
+	for to, via := range k.routing.Hops {
+		if h.onLink(via) {
+			h.routes.Hops[to] = via
+		} else {
+			byHop[via] = append(byHop[via], to)
+		}
+	}
+	for _, via := range slices.SortedFunc(maps.Keys(byHop), netip.Addr.Compare) {
+		refused = append(refused, netops.RefusedHop{
+			Hop: via, Routes: len(byHop[via]), To: slices.MinFunc(byHop[via], netip.Prefix.Compare), OffLink: true,
+			Err: fmt.Errorf("%w (Nexthop has invalid gateway)", unix.ENETUNREACH),
+		})
+	}
+	return refused
+}
+
+// onLink reports whether another host's address lies in a subnet of a link that is up.
+func (h *Host) onLink(via netip.Addr) bool {
+	on := false
+	for _, l := range h.links {
+		for _, a := range l.addresses {
+			if a.Addr() == via {
+				return false
+			}
+			on = on || l.up && a.Masked().Contains(via)
+		}
+	}
+	return on
+}
+
+// Routes are the host's routes between nodes.
+func (h *Host) Routes() netops.Routing {
+	h.lan.mu.Lock()
+	defer h.lan.mu.Unlock()
+	return netops.Routing{Pools: slices.Clone(h.routes.Pools), Hops: maps.Clone(h.routes.Hops)}
+}
+
+// FlushRoutes takes the routes between nodes away, as another program would.
+func (h *Host) FlushRoutes() {
+	h.lan.change(func() {
+		h.routes = netops.Routing{}
+		h.tell(netops.Event{Kind: netops.HostChanged}, nil)
+	})
+}
