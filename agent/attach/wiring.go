@@ -36,6 +36,11 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 
 // wireAll wires a set, holding one worker slot.
 func (a *Attacher) wireAll(ctx context.Context, adds []*insertion) error {
+	for _, add := range adds {
+		if err := a.Routes.Ensure(ctx, add.pool.Name); err != nil {
+			return wire.Errorf(wire.CodeTryAgain, "%w", err)
+		}
+	}
 	release, err := a.Slots.Acquire(ctx)
 	if err != nil {
 		return wire.Errorf(wire.CodeTryAgain, "this node has too much to do on its kernel: %w", err)

@@ -107,6 +107,10 @@ func Led(e *journal.Entry) netops.Port {
 	return p
 }
 
+// OtherMode reports whether an interface was made for another mode than its pool has: its node was away while the pool had no
+// containers, or etcd was restored to before. Nothing of it is to be changed.
+func OtherMode(w journal.Wiring, pool *allocator.Pool) bool { return w.Port != "" && w.Routed != pool.Routed() }
+
 // Rewired is a wiring by its pool's present configuration.
 func Rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
 	given := w.Routes

@@ -73,7 +73,7 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 		return "its journal is lost or of an older release, so that it is not known whether it was made before a change that only new " +
 			"containers get: it must be made anew"
 	}
-	if otherMode(e, pool) {
+	if plan.OtherMode(e.Wiring, pool) {
 		return "it was made while its pool had another mode" + remake
 	}
 	want := Given(e.Role, pool)

@@ -64,7 +64,7 @@ func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[alloca
 	work.SetLimit(rolloutParallel)
 	for _, e := range u.Journal.Entries() {
 		pool, ok := config.Pools[e.Pool]
-		if !ok || e.Answered == 0 || otherMode(e, &pool) || current(e, &pool) {
+		if !ok || e.Answered == 0 || plan.OtherMode(e.Wiring, &pool) || current(e, &pool) {
 			continue
 		}
 		if reason := u.Lagging.Rearranged.why(e, &pool); reason != "" {
@@ -107,12 +107,6 @@ func (u *Updater) logLagging(revision int64, reasons map[allocator.Attachment]re
 // resolution are outdated's.
 func current(e *journal.Entry, pool *allocator.Pool) bool {
 	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
-}
-
-// otherMode reports whether an entry's interface was made for another mode than its pool has: its node was away while the pool had no
-// containers, or etcd was restored to before. Nothing of it is changed.
-func otherMode(e *journal.Entry, pool *allocator.Pool) bool {
-	return e.Wiring.Port != "" && e.Wiring.Routed != pool.Routed()
 }
 
 // BringOne brings one container to a configuration.
