@@ -28,7 +28,7 @@ func ipam() *lab.Network {
 func TestOneMachineNeedsNoEtcdOfItsOwn(t *testing.T) {
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	network := labtest.Plain()
+	network := lab.Plain()
 	network.Plugins[0]["ipMasq"] = true
 	a, b := alone(t, l, network), alone(t, l, network)
 	add(t, a)
@@ -115,7 +115,7 @@ func attachments(ctx context.Context, node *lab.Node, want float64) error {
 
 func TestMetricsFollowPrometheusRules(t *testing.T) {
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
-	c := alone(t, l, labtest.Plain())
+	c := alone(t, l, lab.Plain())
 	add(t, c)
 	del(t, c)
 	_, body, err := l.Nodes[0].HTTP(t.Context(), "/metrics")

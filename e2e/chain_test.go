@@ -7,12 +7,11 @@ import (
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/lab"
-	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // chained is berth with another plugin of the CNI project after it.
 func chained(next map[string]any) *lab.Network {
-	network := labtest.Plain()
+	network := lab.Plain()
 	network.Path = []string{plugins}
 	network.Plugins = append(network.Plugins, next)
 	return network
@@ -24,7 +23,7 @@ func TestAnotherPluginCanFollowInTheChain(t *testing.T) {
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	first := alone(t, l, labtest.Plain())
+	first := alone(t, l, lab.Plain())
 	add(t, first)
 	del(t, first)
 	before, err := node.Links()
@@ -45,7 +44,7 @@ func TestAnotherPluginCanFollowInTheChain(t *testing.T) {
 				t.Log("not tried: " + reason)
 				return
 			}
-			c, other := alone(t, l, chained(next)), alone(t, l, labtest.Plain())
+			c, other := alone(t, l, chained(next)), alone(t, l, lab.Plain())
 			add(t, other)
 			result, err := c.Add(t.Context())
 			if err != nil {

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/lab"
-	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 // capabilityNumbers are those that the unit may name.
@@ -40,7 +39,7 @@ func TestTheCapabilitiesOfTheSystemdUnitAreEnough(t *testing.T) {
 	shows(t, l, b)
 	del(t, b)
 	masqueraded := container(t, node, l)
-	masqueraded.Network = labtest.Plain()
+	masqueraded.Network = lab.Plain()
 	masqueraded.Network.Plugins[0]["bridge"], masqueraded.Network.Plugins[0]["ipMasq"] = "berth1", true
 	add(t, masqueraded)
 }

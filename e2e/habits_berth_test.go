@@ -161,7 +161,7 @@ func TestAReservationThatIsAnothersNowShowsInCHECKAndKeepsTheNodeInService(t *te
 		return nil
 	})
 	refused(t, c.Check(t.Context()), anyCode, "isolated")
-	if err := l.Nodes[0].CNIStatus(t.Context(), labtest.Plain()); err != nil {
+	if err := l.Nodes[0].CNIStatus(t.Context(), lab.Plain()); err != nil {
 		t.Errorf("one isolated container takes the whole node out of service: STATUS says %v", err)
 	}
 	del(t, c)

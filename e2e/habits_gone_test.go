@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
-	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
 func TestTheAddressOfANamespaceGoneWithoutDELComesBack(t *testing.T) {
@@ -14,7 +13,7 @@ func TestTheAddressOfANamespaceGoneWithoutDELComesBack(t *testing.T) {
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	for role, network := range map[string]*lab.Network{"interface": labtest.Plain(), "IPAM": ipam()} {
+	for role, network := range map[string]*lab.Network{"interface": lab.Plain(), "IPAM": ipam()} {
 		var all []*lab.Container
 		for range 3 {
 			c := alone(t, l, network)
@@ -37,7 +36,7 @@ func TestTheAddressOfANamespaceGoneWhileTheAgentWasAwayComesBack(t *testing.T) {
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
 	node := l.Nodes[0]
-	for role, network := range map[string]*lab.Network{"interface": labtest.Plain(), "IPAM": ipam()} {
+	for role, network := range map[string]*lab.Network{"interface": lab.Plain(), "IPAM": ipam()} {
 		c := alone(t, l, network)
 		add(t, c)
 		if err := node.Kill(); err != nil {

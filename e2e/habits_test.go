@@ -81,7 +81,7 @@ func backAfter(t *testing.T, l *lab.Lab, c *lab.Container) time.Duration {
 	t.Helper()
 	began := time.Now()
 	other := container(t, c.Node, l)
-	other.Network = labtest.Plain()
+	other.Network = lab.Plain()
 	address := c.Address.String()
 	labtest.Eventually(t, address+" is back", func() error {
 		return runs(other, called(other, "ADD", 0, map[string]any{"runtimeConfig": map[string]any{"ips": []string{address}}}))

@@ -55,7 +55,7 @@ func onLink(name string, f func(netlink.Link) error) error {
 func TestWhatDisappearsFromANodesHostIsReportedAndPutBackByItsAgent(t *testing.T) {
 	l := newLab(t, 1, onePool)
 	node := l.Nodes[0]
-	network := labtest.Plain()
+	network := lab.Plain()
 	network.Plugins[0]["ipMasq"] = true
 	c := container(t, node, l)
 	c.Network = network

@@ -104,7 +104,7 @@ func TestAnExhaustedPoolSaysHowManyAddressesItHas(t *testing.T) {
 	_, err := container(t, node, l).Add(t.Context())
 	refused(t, err, 11, "default", fmt.Sprint(usable))
 	restores(t, l, full)
-	if err := node.CNIStatus(t.Context(), labtest.Plain()); err != nil {
+	if err := node.CNIStatus(t.Context(), lab.Plain()); err != nil {
 		t.Errorf("a full pool takes the whole node out of service: STATUS says %v", err)
 	}
 	del(t, held[0])

@@ -11,7 +11,6 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/e2e/lab"
-	"github.com/berth-ipam/berth/e2e/lab/labtest"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -171,7 +170,7 @@ func TestTheAddressesOfARebootedNodeComeBackInTheIPAMRole(t *testing.T) {
 
 func TestNoRuleOfMasqueradingIsLeftByContainersWithoutANamespace(t *testing.T) {
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
-	node, network := l.Nodes[0], labtest.Plain()
+	node, network := l.Nodes[0], lab.Plain()
 	network.Plugins[0]["ipMasq"] = true
 	first := alone(t, l, network)
 	add(t, first)

@@ -104,7 +104,7 @@ func TestWithoutItsAgentANodeDeletesByNoteAndAddsLater(t *testing.T) {
 	del(t, goes)
 	_, err := late.Add(t.Context())
 	refused(t, err, 11, node.Socket())
-	refused(t, node.CNIStatus(t.Context(), labtest.Plain()), 50, node.Socket())
+	refused(t, node.CNIStatus(t.Context(), lab.Plain()), 50, node.Socket())
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

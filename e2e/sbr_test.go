@@ -16,7 +16,7 @@ func TestARollOutThatSourceBasedRoutingKeepsFromAContainerSaysWhyAndChangesNothi
 		t.Skip("the CNI project's plugins cannot be built here: ", noPlugins)
 	}
 	l := makeLab(t, lab.Options{Alone: true}, onePool)
-	c, other := alone(t, l, chained(map[string]any{"type": "sbr"})), alone(t, l, labtest.Plain())
+	c, other := alone(t, l, chained(map[string]any{"type": "sbr"})), alone(t, l, lab.Plain())
 	add(t, c)
 	add(t, other)
 	reaches(t, other, c.Address)

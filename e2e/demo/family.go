@@ -74,7 +74,7 @@ func (f family) configuration() string {
 // network is what the containers' runtimes are configured with.
 func (f family) network() *lab.Network {
 	if f.mode != "" {
-		return lab.Routed()
+		return lab.Plain()
 	}
 	return lab.Berth()
 }

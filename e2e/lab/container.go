@@ -49,8 +49,8 @@ func Berth() *Network {
 	return &Network{Name: "berth", Version: "1.1.0", Plugins: []map[string]any{{"type": "berth", "uplink": NIC}}}
 }
 
-// Routed is a network of Berth whose nodes keep their NICs to themselves.
-func Routed() *Network {
+// Plain is a network of Berth whose nodes keep their NICs to themselves.
+func Plain() *Network {
 	return &Network{Name: "berth", Version: "1.1.0", Plugins: []map[string]any{{"type": "berth"}}}
 }
 

@@ -38,7 +38,7 @@ func New(t *testing.T, options lab.Options, configuration string) *lab.Lab {
 	Eventually(t, "each node has the configuration", func() error {
 		var errs []error
 		for _, node := range l.Nodes {
-			errs = append(errs, node.CNIStatus(t.Context(), Plain()))
+			errs = append(errs, node.CNIStatus(t.Context(), lab.Plain()))
 		}
 		return errors.Join(errs...)
 	})
@@ -53,11 +53,6 @@ func Apply(t *testing.T, l *lab.Lab, configuration string) (printed string, err 
 		t.Fatal(err)
 	}
 	return l.Nodes[0].Berthctl(t.Context(), "apply", "-f", file)
-}
-
-// Plain is the network of the interface role without an uplink: it can be asked of any node.
-func Plain() *lab.Network {
-	return &lab.Network{Name: "berth", Version: "1.1.0", Plugins: []map[string]any{{"type": "berth"}}}
 }
 
 // Eventually waits, within bounds, until f has no error, and fails the test where it goes on having one.

@@ -1,0 +1,170 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/lab/labtest"
+)
+
+const routedPool = `pools:
+  - name: default
+    mode: routed
+    ipMasq: true
+    cidrs: [10.43.0.0/16, "fd43::/64"]
+    stateful: [10.43.0.0/20, "fd43::/112"]
+`
+
+func routedLab(t *testing.T, nodes int, configuration string) *lab.Lab {
+	t.Helper()
+	return makeLab(t, lab.Options{Nodes: nodes, IPv6: true}, configuration)
+}
+
+// behind is a container of a network without bridges.
+func behind(t *testing.T, node *lab.Node, l *lab.Lab, args ...string) *lab.Container {
+	t.Helper()
+	c, err := node.Container(l.NextID(), lab.Plain(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Remove() })
+	return c
+}
+
+func memberBehind(t *testing.T, node *lab.Node, l *lab.Lab, name string) *lab.Container {
+	t.Helper()
+	return behind(t, node, l, "BERTH_CLASS", "stateful", "BERTH_NAMESPACE", "shop", "BERTH_APP", "db", "BERTH_MEMBER", name)
+}
+
+func TestContainersOfARoutedPoolReachEachOtherTheirNodesAndTheWorld(t *testing.T) {
+	l := routedLab(t, 3, routedPool)
+	var all []*lab.Container
+	for i, node := range l.Nodes {
+		web, db := behind(t, node, l), memberBehind(t, node, l, fmt.Sprintf("db-%d", i))
+		add(t, web)
+		add(t, db)
+		all = append(all, web, db)
+	}
+	for _, from := range all {
+		for _, to := range all {
+			for _, address := range to.All {
+				if from != to {
+					reaches(t, from, address)
+				}
+			}
+		}
+		for _, node := range l.Nodes {
+			reaches(t, from, node.Address)
+			reaches(t, from, node.V6)
+			for _, address := range from.All {
+				if _, err := node.Ping(address); err != nil {
+					t.Errorf("%s does not reach %v on %s: %v", node.Name, address, from.Node.Name, err)
+				}
+			}
+		}
+		// The switch has no route to the pool: it answers only to what comes from a node's own address.
+		reaches(t, from, netip.MustParseAddr("10.200.0.1"))
+		reaches(t, from, netip.MustParseAddr("fd00:c8::1"))
+		if err := from.Check(t.Context()); err != nil {
+			t.Errorf("CHECK of %s: %v", from.ID, err)
+		}
+	}
+}
+
+func TestWhatNobodyHasOfARoutedPoolIsRefusedAtOnce(t *testing.T) {
+	l := routedLab(t, 2, routedPool)
+	c := behind(t, l.Nodes[0], l)
+	add(t, c)
+	out, err := l.Nodes[0].Run(t.Context(), "ip", "route", "get", "10.43.255.7")
+	if err == nil || !strings.Contains(err.Error(), "nreachable") {
+		t.Errorf("ip route get says %q, %v: want that it is unreachable", out, err)
+	}
+}
+
+// A member that moves is found by everybody at once: the routes of all nodes follow.
+func TestAMemberOfARoutedPoolThatMovesIsFoundByEverybody(t *testing.T) {
+	l := routedLab(t, 3, routedPool)
+	watcher := behind(t, l.Nodes[2], l)
+	add(t, watcher)
+	var slowest time.Duration
+	former := memberBehind(t, l.Nodes[0], l, "db-0")
+	address := add(t, former)
+	for i := range 6 {
+		reaches(t, watcher, address)
+		del(t, former)
+		next := memberBehind(t, l.Nodes[(i+1)%2], l, "db-0")
+		if got := add(t, next); got != address {
+			t.Fatalf("it has %v, and had %v", got, address)
+		}
+		for _, a := range next.All {
+			ping, err := watcher.Ping(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slowest = max(slowest, ping.Took)
+		}
+		former = next
+	}
+	t.Logf("the slowest first answer after a move came after %v", slowest)
+}
+
+// A node that has lost its right in strict mode is silent, and its member speaks elsewhere.
+func TestAStrictMemberOfARoutedPoolFallsSilentWithItsRight(t *testing.T) {
+	l := routedLab(t, 3, strings.Replace(strictPool, onePool, routedPool, 1))
+	watcher := behind(t, l.Nodes[2], l)
+	add(t, watcher)
+	former := memberBehind(t, l.Nodes[0], l, "db-0")
+	address := add(t, former)
+	reaches(t, watcher, address)
+	if err := l.Nodes[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	labtest.Eventually(t, "the former container is silent", func() error {
+		if former.Unreachable(watcher.Address, 300*time.Millisecond) {
+			return nil
+		}
+		return errors.New("it still reaches others")
+	})
+	next := memberBehind(t, l.Nodes[1], l, "db-0")
+	labtest.Eventually(t, "the member is added elsewhere", func() error { _, err := next.Add(t.Context()); return err })
+	reaches(t, watcher, address)
+	if err := l.Nodes[0].Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reaches(t, watcher, address)
+	if !former.Unreachable(watcher.Address, time.Second) {
+		t.Error("the former container passes again, beside the one that has its address now")
+	}
+	if _, err := l.Nodes[0].Ping(address); err != nil {
+		t.Errorf("the former node does not reach the member where it is now: %v", err)
+	}
+}
+
+func TestNothingIsLeftOfARoutedPool(t *testing.T) {
+	l := routedLab(t, 2, routedPool)
+	before := census(t, l)
+	var all []*lab.Container
+	for _, node := range l.Nodes {
+		c := behind(t, node, l)
+		add(t, c)
+		all = append(all, c)
+	}
+	for _, c := range all {
+		del(t, c)
+	}
+	restores(t, l, before)
+	for _, c := range all {
+		labtest.Eventually(t, "no route to it is left", func() error {
+			out, err := c.Node.Run(t.Context(), "ip", "route", "show", "proto", "98", c.Address.String())
+			if err == nil && strings.TrimSpace(out) != "" {
+				err = errors.New(out)
+			}
+			return err
+		})
+	}
+}
