@@ -99,7 +99,7 @@ func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
 		mtu = bridge.MTU
 	}
 	// The kernel takes no alias at a link's creation.
-	change := rtnl.ChangeLink(0, "set alias of "+p.Name, unix.IFF_UP, rtnl.WithName(p.Name))
+	change := rtnl.ChangeLink(0, "set alias of "+p.Name, unix.IFF_UP, rtnl.WithName(p.Name), rtnl.AsHairpin())
 	if k.speaksV6 && mtu >= sysctl.MinimumV6 {
 		change.AddData(rtnl.NoLinkLocal())
 	}

@@ -11,5 +11,5 @@ type HostFault struct {
 var HostFaultKinds = []string{
 	"bridge-gone", "bridge-taken", "bridge-down", "bridge-full", "uplink-gone", "uplink-renamed", "uplink-out", "uplink-elsewhere",
 	"uplink-down", "uplink-address", "lease-not-renewed", "gateway-gone", "masquerade-gone", "forwarding-off", "port-off", "port-elsewhere",
-	"port-down",
+	"port-down", "port-not-hairpin",
 }

@@ -173,7 +173,7 @@ func enslave(l, on *link) error {
 		l.local, l.quiet = false, true
 	}
 	if on.mac = l.mac; l.master == nil {
-		l.master = on
+		l.join(on)
 		l.setUp(true)
 	}
 	for _, a := range move {

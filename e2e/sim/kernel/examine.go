@@ -98,7 +98,7 @@ func (x *examination) uplink() {
 }
 
 func (x *examination) ports(ports []string) {
-	var off, down, elsewhere []string
+	var off, down, plain, elsewhere []string
 	for _, name := range ports {
 		p := x.links[name]
 		switch {
@@ -109,6 +109,8 @@ func (x *examination) ports(ports []string) {
 			elsewhere = append(elsewhere, fmt.Sprintf("%s (on %s)", name, p.master.name))
 		case !p.up:
 			down = append(down, name)
+		case !p.hairpin:
+			plain = append(plain, name)
 		}
 	}
 	if len(off) > 0 {
@@ -116,6 +118,10 @@ func (x *examination) ports(ports []string) {
 	}
 	if len(down) > 0 {
 		x.add("port-down", "", "%s down on bridge %s: %s", counted(down), x.want.Name, few(down))
+	}
+	if len(plain) > 0 {
+		x.add("port-not-hairpin", "", "%s not hairpin on bridge %s, so that it does not reach itself by a Service: %s", counted(plain),
+			x.want.Name, few(plain))
 	}
 	if len(elsewhere) > 0 {
 		x.add("port-elsewhere", fmt.Sprintf("put each back if that was not meant: ip link set PORT master %s", x.want.Name),
@@ -176,8 +182,9 @@ func (k *Kernel) RepairPorts(b netops.Bridge, ports []string) error {
 			return err
 		}
 		for _, l := range k.host.links.ordered() {
-			if slices.Contains(ports, l.name) && (l.master == nil || l.master == on && !l.up) {
-				l.master = on
+			if slices.Contains(ports, l.name) && (l.master == nil || l.master == on && !(l.up && l.hairpin)) {
+				l.join(on)
+				l.hairpin = true
 				l.setUp(true)
 				k.lan.changed = true
 			}
