@@ -56,6 +56,7 @@ func (m *monitor) subscribe(ours *fence.Senders) error {
 		m.feed(unix.NETLINK_ROUTE, m.read, m.overrun,
 			unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 			unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF),
+		m.feed(unix.NETLINK_ROUTE, m.read, m.routesLost, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE),
 		m.feed(unix.NETLINK_NETFILTER, tables.Read, tables.Lost, unix.NFNLGRP_NFTABLES),
 		m.feed(unix.NETLINK_KOBJECT_UEVENT, m.readDevice, func() {}, kernelsDevices))
 }
@@ -112,6 +113,10 @@ func (m *monitor) handle(kind uint16, body []byte) {
 		if !a.Prefix.Addr().IsLinkLocalUnicast() {
 			m.told <- Event{Kind: AddressChanged}
 		}
+	case unix.RTM_DELROUTE:
+		if index, ours := rtnl.OursLedOver(body); ours {
+			m.suspect(m.changed(index))
+		}
 	case unix.RTM_NEWNETCONF:
 		m.suspect(rtnl.StopsForwarding(body))
 	case unix.RTM_DELNSID:
@@ -130,6 +135,9 @@ func (m *monitor) overrun() {
 	m.changed(0)
 	m.told <- Event{Kind: Overrun}
 }
+
+// routesLost handles events of routes that the kernel has dropped: they come in great numbers where a router runs on the host.
+func (m *monitor) routesLost() { m.suspect(m.changed(0)) }
 
 func (m *monitor) suspect(news bool) {
 	if news {

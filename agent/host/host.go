@@ -3,13 +3,11 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -30,6 +28,7 @@ type Kernel interface {
 	HostFaults(b netops.Bridge, ports []string) ([]netops.HostFault, error)
 	RepairPorts(b netops.Bridge, ports []string) error
 	Withdraw(keep func(netip.Prefix) bool, former ...netops.Placed) error
+	Retire(used []netops.Bridge) error
 }
 
 // Options are what a keeper works on.
@@ -63,54 +62,20 @@ func (k *Keeper) kernel() Kernel {
 	return k.Kernel
 }
 
-// maxPause is the longest time between two comparisons, while another program undoes every repair.
-const maxPause = time.Minute
-
-// A comparison lists the links of the kernel, so that it is done at most once a second; while another program undoes every
-// repair, ever less often.
 const (
-	lookPause    = time.Second
-	lookEvery    = time.Minute // without an event
 	contradicted = "bridge-contradiction"
 	unreadHost   = "host-unreadable"
 )
 
-// Changed has the host compared soon: something may have disappeared.
-func (k *Keeper) Changed() { k.changed.Raise() }
-
-// Run compares the host at each event of the kernel, and once a minute.
-func (k *Keeper) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	wait := lookPause
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-k.changed:
-		case <-tick.C:
-		}
-		if k.Look() {
-			wait = min(2*wait, maxPause)
-		} else {
-			wait = lookPause
-		}
-		task.Pause(ctx, wait)
-	}
-}
-
-// Look compares the host with what this node's containers need, reports and repairs the differences, and reports whether there
-// were any. What fails is tried again the next time.
-func (k *Keeper) Look() (repaired bool) {
-	k.looks.Lock()
-	defer k.looks.Unlock()
+// compare compares all bridges.
+func (k *Keeper) compare() (repaired bool) {
 	k.order.RLock()
 	defer k.order.RUnlock()
 	config := k.Config()
 	if config.Revision == 0 {
 		return false // the pools are unknown
 	}
-	all, contradictions := k.book.All(k.uses(config))
+	all, contradictions := k.used(config)
 	k.reportContradictions(contradictions)
 	ports := k.portsByBridge()
 	var names []string
@@ -195,6 +160,26 @@ func (k *Keeper) reportFaults(bridge string, found []netops.HostFault, failed er
 			k.Findings.Clear(kind, bridge)
 		}
 	}
+}
+
+// used are the bridges as this node's containers need them by a configuration.
+func (k *Keeper) used(config *config.Config) ([]netops.Bridge, []*bridges.Contradiction) {
+	all, found := k.book.All(k.uses(config))
+	for i := range all {
+		spare(&all[i], config)
+	}
+	return all, found
+}
+
+// spare has what masquerades keep its address on its way to a pool of the cluster, whichever.
+func spare(b *netops.Bridge, config *config.Config) {
+	if len(b.Masquerade) == 0 {
+		return
+	}
+	for _, pool := range config.Pools {
+		b.Cluster = append(b.Cluster, pool.CIDRs...)
+	}
+	slices.SortFunc(b.Cluster, netip.Prefix.Compare)
 }
 
 // uses are what this node's containers need of bridges by a configuration.

@@ -60,6 +60,11 @@ func (x *examination) run(ports []string) {
 			x.add("gateway-gone", "", "bridge %s lacks %v, its containers' gateway", name, want)
 		}
 	}
+	for _, a := range x.on.addresses {
+		if x.want.Uplink != "" && a.ours && !slices.Contains(x.want.Addresses, a.Prefix) {
+			x.add("gateway-left", "", "bridge %s has an uplink, and still %v, which this node gave it when it had none", name, a.Prefix)
+		}
+	}
 	x.remember = len(x.found) == 0
 	x.uplink()
 	x.ports(ports)
@@ -68,6 +73,11 @@ func (x *examination) run(ports []string) {
 func (x *examination) uplink() {
 	name, on := x.want.Uplink, x.want.Name
 	if name == "" {
+		if l := x.uplinkOf(on); l != nil && x.on.alias == ownBridge && len(x.want.Addresses) > 0 {
+			x.add("uplink-left", fmt.Sprintf("move the host's addresses and routes from %s to %s, then take it out: ip link set %[2]s nomaster",
+				on, l.name), "bridge %s is to have no uplink, and %s is still its port: this node answers for %v in that network",
+				on, l.name, x.want.Addresses)
+		}
 		return
 	}
 	l := x.links[name]
@@ -169,7 +179,7 @@ func (x *examination) routing() {
 	}
 	for _, pool := range x.want.Masquerade {
 		if !x.masquerade[pool.Masked()] {
-			x.add("masquerade-gone", "", "the nftables rule that masquerades %v is gone", pool)
+			x.add("masquerade-gone", "", "the nftables rule that masquerades %v is gone, or the set of what it spares", pool)
 		}
 	}
 }
