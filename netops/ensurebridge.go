@@ -88,6 +88,9 @@ func (k *Kernel) ensureBridge(s *rtnl.Socket, b Bridge) (state BridgeState, err 
 	if err = k.Masquerade(b.Masquerade, b.Cluster); err != nil {
 		return state, err
 	}
+	if err = k.passBridged(b); err != nil {
+		return state, err
+	}
 	return BridgeState{MAC: bridge.MAC.String(), Index: bridge.Index}, nil
 }
 

@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,7 +15,7 @@ func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
 	x := examination{k: k, want: b}
 	err := k.host.With(func(s *rtnl.Socket) error { return x.run(s, ports) })
 	if err == nil {
-		err = rtnl.Within(k.home, x.forwarding)
+		err = rtnl.Within(k.home, func() error { return errors.Join(x.forwarding(), x.services()) })
 	}
 	if err == nil {
 		err = x.masquerading()

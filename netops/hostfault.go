@@ -11,6 +11,6 @@ type HostFault struct {
 var HostFaultKinds = []string{
 	"bridge-gone", "bridge-taken", "bridge-down", "bridge-full", "uplink-gone", "uplink-renamed", "uplink-out", "uplink-elsewhere",
 	"uplink-down", "uplink-left", "uplink-address", "lease-not-renewed",
-	"gateway-gone", "gateway-left", "route-gone", "masquerade-gone", "forwarding-off", "port-off",
+	"gateway-gone", "gateway-left", "route-gone", "masquerade-gone", "forwarding-off", "services-bypassed", "port-off",
 	"port-elsewhere", "port-down", "port-not-hairpin",
 }

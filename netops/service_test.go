@@ -1,8 +1,10 @@
 package netops
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/nftables"
@@ -137,6 +139,73 @@ func TestAPortThatIsNotHairpinIsMadeSo(t *testing.T) {
 		must(t, k.RepairPorts(b, []string{p.Name}))
 		if wrong := kinds(t, k, b, p.Name); len(wrong) > 0 || !hairpin() {
 			t.Errorf("%s: afterwards hairpin %v, found %q", name, hairpin(), wrong)
+		}
+	}
+}
+
+func TestBridgedPacketsPassTheRulesWhereSomebodyRewritesThem(t *testing.T) {
+	for name, c := range map[string]struct {
+		table, chain, uplink string
+		needed               bool
+	}{
+		"kube-proxy by iptables":             {"nat", "KUBE-SERVICES", "", true},
+		"kube-proxy by nftables":             {"kube-proxy", "any", "", true},
+		"portmap with an uplink":             {"nat", "CNI-HOSTPORT-DNAT", "eth0", true},
+		"portmap without one":                {"nat", "CNI-HOSTPORT-DNAT", "", false},
+		"a nat table of somebody else's own": {"nat", "DOCKER", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, host := newHost(t)
+			newSwitch(t)(host, "eth0")
+			b := Bridge{Name: "berth0", Uplink: c.uplink, Subnets: prefixes("10.42.0.0/16")}
+			call := func() (is string) {
+				host.Do(func() (err error) {
+					if is, err = sysctl.Read(families[0].call); err != nil {
+						t.Skip("this kernel has no br_netfilter")
+					}
+					return nil
+				})
+				return is
+			}
+			call()
+			host.Do(func() error { return sysctl.Set("0", families[0].call) })
+			_, err := k.EnsureBridge(b)
+			must(t, err)
+			if is := call(); is != "0" {
+				t.Errorf("%s where nobody needs it", is)
+			}
+			host.Do(func() error {
+				n := &nftables.Conn{}
+				table := n.AddTable(&nftables.Table{Name: c.table, Family: nftables.TableFamilyIPv4})
+				chain := n.AddChain(&nftables.Chain{Name: c.chain, Table: table})
+				n.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{&expr.Counter{}}})
+				return n.Flush()
+			})
+			if got := kinds(t, k, b); slices.Contains(got, "services-bypassed") != c.needed {
+				t.Errorf("found %q", got)
+			}
+			must(t, k.EnsureTable())
+			_, err = k.EnsureBridge(b)
+			must(t, err)
+			if is, want := call(), map[bool]string{true: "1", false: "0"}[c.needed]; is != want {
+				t.Errorf("bridge-nf-call-iptables is %s, want %s", is, want)
+			}
+			if got := kinds(t, k, b); len(got) > 0 {
+				t.Errorf("afterwards %q", got)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeReadOfRulesServesNobodyAndIsAnError(t *testing.T) {
+	broken := errors.New("it cannot be read")
+	if _, err := servedBy(true, func(marker) (bool, error) { return false, broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+	for uplink, want := range map[bool]string{true: "portmap", false: ""} {
+		who, err := servedBy(uplink, func(m marker) (bool, error) { return m.chain == "CNI-HOSTPORT-DNAT", nil })
+		if who != want || err != nil {
+			t.Errorf("with an uplink %v: %q, error %v", uplink, who, err)
 		}
 	}
 }
