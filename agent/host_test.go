@@ -92,6 +92,20 @@ func TestWhatDisappearedWhileTheAgentWasAwayIsPutBackAtItsStart(t *testing.T) {
 	}
 }
 
+func TestAPortOfAFormerReleaseIsHairpinAfterTheStart(t *testing.T) {
+	r := newRig(t)
+	c := r.stateless("a", "")
+	r.add(c)
+	port := r.agent.Journal.Entries()[0].Wiring.Port
+	r.stop()
+	check(t, netlink.LinkSetHairpin(link(t, port), false))
+	r.start()
+	r.until("the port is hairpin", func() bool {
+		info, err := netlink.LinkGetProtinfo(link(t, port))
+		return err == nil && info.Hairpin && len(r.wrong()) == 0
+	})
+}
+
 func TestNetworksThatContradictEachOtherAreRefusedBeforeAnythingIsChanged(t *testing.T) {
 	r := newRig(t)
 	r.add(r.stateless("a", ""))

@@ -125,12 +125,12 @@ func (b *bridges) settle(e *ensured, state BridgeState, err error) {
 	}
 }
 
-// invalidate makes the next EnsureBridge read a bridge again.
+// invalidate makes the next EnsureBridge read a bridge again; no name: any.
 func (b *bridges) invalidate(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.known[name]; e != nil {
-		e.stale = true
+	for is, e := range b.known {
+		e.stale = e.stale || name == "" || is == name
 	}
 }
 

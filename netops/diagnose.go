@@ -31,9 +31,10 @@ var families = [...]struct {
 	table  nftables.TableFamily
 	sysctl string // of forwarding
 	call   string // of br_netfilter: whether bridged packets pass the family's rules
+	tool   string // that adds a rule to the former tables
 }{
-	{"IPv4", nftables.TableFamilyIPv4, sysctl.V4, "/proc/sys/net/bridge/bridge-nf-call-iptables"},
-	{"IPv6", nftables.TableFamilyIPv6, sysctl.V6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables"},
+	{"IPv4", nftables.TableFamilyIPv4, sysctl.V4, "/proc/sys/net/bridge/bridge-nf-call-iptables", "iptables"},
+	{"IPv6", nftables.TableFamilyIPv6, sysctl.V6, "/proc/sys/net/bridge/bridge-nf-call-ip6tables", "ip6tables"},
 }
 
 // diagnoseForwarding looks for pools that masquerade on a host that does not forward.
@@ -60,18 +61,19 @@ func diagnoseForwarding() (found []string) {
 
 // diagnoseBridgeFilter looks for rules that are meant for routed packets and drop bridged ones.
 func diagnoseBridgeFilter() (found []string) {
-	const advice = "Set %s to 0, or accept what the bridge forwards."
+	const advice = "Accept what each bridge of Berth's forwards: %s -I FORWARD -i BRIDGE -o BRIDGE -j ACCEPT, or the like in nftables. " +
+		"Do not switch %s off where kube-proxy runs: Services need it."
 	for _, f := range families {
 		if on, err := sysctl.Read(f.call); err != nil || on != "1" {
 			continue
 		}
 		for _, chain := range droppingChains(f.table) {
 			found = append(found, fmt.Sprintf("br_netfilter passes bridged %s packets through %s, whose policy is drop: "+
-				"containers on one bridge cannot talk unless a rule accepts it. "+advice, f.name, chain, f.call))
+				"containers on one bridge cannot talk unless a rule accepts it. "+advice, f.name, chain, f.tool, f.call))
 		}
 		if legacy(f.table) {
 			found = append(found, fmt.Sprintf("br_netfilter passes bridged %s packets through the legacy iptables table filter: "+
-				"if its FORWARD policy is DROP, containers on one bridge cannot talk. "+advice, f.name, f.call))
+				"if its FORWARD policy is DROP, containers on one bridge cannot talk. "+advice, f.name, f.tool, f.call))
 		}
 	}
 	return found

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -63,15 +62,22 @@ func (k *Kernel) ensureBridge(s *rtnl.Socket, b Bridge) (state BridgeState, err 
 		giveBack(s, k.bridges.held(e), bridge)
 	}
 	if b.Uplink != "" {
+		// A gateway that this node gave its bridge is a router's elsewhere now: two must not answer for it.
+		if err = k.withdraw(s, bridge, func(a rtnl.Address) bool {
+			return a.Proto == rtnl.OurProto && !slices.Contains(b.Addresses, a.Prefix)
+		}); err != nil {
+			return state, err
+		}
 		if err = k.enslave(s, uplink, bridge); err != nil {
 			return state, fmt.Errorf("uplink %s: %w", b.Uplink, err)
 		}
 		bridge.MAC = uplink.MAC
 	}
-	if err = k.giveAddresses(s, b, bridge); err != nil {
+	held, err := k.giveAddresses(s, b, bridge)
+	if err != nil {
 		return state, err
 	}
-	if err = giveSubnets(s, b, bridge); err != nil {
+	if err = giveSubnets(s, b, bridge, held); err != nil {
 		return state, err
 	}
 	if len(b.Addresses)+len(b.Masquerade) > 0 {
@@ -79,7 +85,10 @@ func (k *Kernel) ensureBridge(s *rtnl.Socket, b Bridge) (state BridgeState, err 
 			return state, err
 		}
 	}
-	if err = k.Masquerade(b.Masquerade); err != nil {
+	if err = k.Masquerade(b.Masquerade, b.Cluster); err != nil {
+		return state, err
+	}
+	if err = k.passBridged(b); err != nil {
 		return state, err
 	}
 	return BridgeState{MAC: bridge.MAC.String(), Index: bridge.Index}, nil
@@ -142,10 +151,11 @@ func bridgeChanges(b Bridge, bridge rtnl.Link, pin bool) (changes []rtnl.Request
 }
 
 // giveAddresses adds those addresses that the bridge lacks, and marks them as ours, for Withdraw.
-func (k *Kernel) giveAddresses(s *rtnl.Socket, b Bridge, bridge rtnl.Link) error {
-	held, err := rtnl.AddressesOf(s, unix.AF_UNSPEC, bridge.Index)
+// It returns all that the bridge has then.
+func (k *Kernel) giveAddresses(s *rtnl.Socket, b Bridge, bridge rtnl.Link) (held []rtnl.Address, err error) {
+	held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, bridge.Index)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, want := range b.Addresses {
 		there := slices.IndexFunc(held, func(a rtnl.Address) bool { return a.Prefix == want })
@@ -154,7 +164,7 @@ func (k *Kernel) giveAddresses(s *rtnl.Socket, b Bridge, bridge rtnl.Link) error
 		}
 		if want.Addr().Is6() {
 			if err := rtnl.Within(k.home, func() error { return sysctl.AllowV6(b.Name) }); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		given := rtnl.PlainAddress(want)
@@ -164,22 +174,11 @@ func (k *Kernel) giveAddresses(s *rtnl.Socket, b Bridge, bridge rtnl.Link) error
 			put.Replacing()
 		}
 		if err := s.Ensure(put); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, bridge.Index)
 	// A kernel that does not store the origin of an address is not asked to again and again.
 	k.forgetful = slices.ContainsFunc(held, func(a rtnl.Address) bool { return slices.Contains(b.Addresses, a.Prefix) && a.Proto == 0 })
-	return err
-}
-
-// giveSubnets adds those routes over the bridge that the host lacks.
-func giveSubnets(s *rtnl.Socket, b Bridge, bridge rtnl.Link) error {
-	for _, subnet := range b.Subnets {
-		put := rtnl.PutRoute(bridge.Index, subnet, netip.Addr{}, fmt.Sprintf("add route to %v", subnet))
-		if err := s.Ensure(put); err != nil {
-			return err
-		}
-	}
-	return nil
+	return held, err
 }

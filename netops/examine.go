@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,7 +15,7 @@ func (k *Kernel) HostFaults(b Bridge, ports []string) ([]HostFault, error) {
 	x := examination{k: k, want: b}
 	err := k.host.With(func(s *rtnl.Socket) error { return x.run(s, ports) })
 	if err == nil {
-		err = rtnl.Within(k.home, x.forwarding)
+		err = rtnl.Within(k.home, func() error { return errors.Join(x.forwarding(), x.services()) })
 	}
 	if err == nil {
 		err = x.masquerading()
@@ -65,7 +66,11 @@ func (x *examination) run(s *rtnl.Socket, ports []string) error {
 }
 
 func (x *examination) addresses(s *rtnl.Socket) error {
-	had, err := holdingsOf(s, x.bridge)
+	routes, err := rtnl.Routes(s)
+	if err != nil {
+		return err
+	}
+	had, err := holdingsAmong(s, x.bridge, routes)
 	if err != nil {
 		return err
 	}
@@ -74,6 +79,12 @@ func (x *examination) addresses(s *rtnl.Socket) error {
 			x.add("gateway-gone", "bridge %s lacks %v, its containers' gateway", x.want.Name, want)
 		}
 	}
+	for _, a := range had.addresses {
+		if x.want.Uplink != "" && a.Proto == rtnl.OurProto && !slices.Contains(x.want.Addresses, a.Prefix) {
+			x.add("gateway-left", "bridge %s has an uplink, and still %v, which this node gave it when it had none", x.want.Name, a.Prefix)
+		}
+	}
+	x.subnets(had.addresses, routes)
 	for _, a := range had.addresses {
 		x.lease(a)
 	}

@@ -12,7 +12,7 @@ const nearlyFull = 1000
 
 // ports looks at those that should be on the bridge.
 func (x *examination) ports(ports []string) {
-	var off, down, elsewhere []string
+	var off, down, plain, elsewhere []string
 	for _, name := range ports {
 		p, there := x.byName[name]
 		switch {
@@ -23,6 +23,8 @@ func (x *examination) ports(ports []string) {
 			elsewhere = append(elsewhere, fmt.Sprintf("%s (on %s)", name, x.names[p.Master]))
 		case !p.Up():
 			down = append(down, name)
+		case !p.Hairpin:
+			plain = append(plain, name)
 		}
 	}
 	if len(off) > 0 {
@@ -30,6 +32,10 @@ func (x *examination) ports(ports []string) {
 	}
 	if len(down) > 0 {
 		x.add("port-down", "%s down on bridge %s: %s", counted(down), x.want.Name, few(down))
+	}
+	if len(plain) > 0 {
+		x.add("port-not-hairpin", "%s not hairpin on bridge %s, so that it does not reach itself by a Service: %s", counted(plain),
+			x.want.Name, few(plain))
 	}
 	if len(elsewhere) > 0 {
 		x.report("port-elsewhere", fmt.Sprintf("put each back if that was not meant: ip link set PORT master %s", x.want.Name),

@@ -35,12 +35,12 @@ func (x *examination) forwarding() error {
 
 func (x *examination) masquerading() error {
 	for _, pool := range x.want.Masquerade {
-		is, err := x.k.Masquerades(pool.Masked())
+		is, err := x.k.Masquerades(pool.Masked(), x.want.Cluster)
 		if err != nil {
 			return err
 		}
 		if !is {
-			x.add("masquerade-gone", "the nftables rule that masquerades %v is gone", pool)
+			x.add("masquerade-gone", "the nftables rule that masquerades %v is gone, or the set of what it spares", pool)
 		}
 	}
 	return nil

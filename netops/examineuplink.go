@@ -13,6 +13,7 @@ import (
 func (x *examination) uplink(s *rtnl.Socket) error {
 	name, bridge := x.want.Uplink, x.want.Name
 	if name == "" {
+		x.former()
 		return nil
 	}
 	nic, there := x.byName[name]
@@ -48,6 +49,17 @@ func (x *examination) uplink(s *rtnl.Socket) error {
 			bridge)
 	}
 	return err
+}
+
+// former looks for the uplink of a bridge that is to have none any more: a bridge of ours got its MAC.
+func (x *examination) former() {
+	for _, l := range x.byName {
+		if x.bridge.Alias == ownBridge && len(x.want.Addresses) > 0 && isUplink(&l, &x.bridge) {
+			x.report("uplink-left", fmt.Sprintf("move the host's addresses and routes from %s to %s, then take it out: ip link set %[2]s nomaster",
+				x.want.Name, l.Name), "bridge %s is to have no uplink, and %s is still its port: this node answers for %v in that network",
+				x.want.Name, l.Name, x.want.Addresses)
+		}
+	}
 }
 
 // lease looks at a host's address on the bridge that its DHCP client has to renew.

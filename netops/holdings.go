@@ -17,11 +17,17 @@ type holdings struct {
 }
 
 func holdingsOf(s *rtnl.Socket, l rtnl.Link) (h holdings, err error) {
-	h.index, h.at = l.Index, time.Now()
-	if h.addresses, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, l.Index); err != nil {
+	all, err := rtnl.Routes(s)
+	if err != nil {
 		return h, err
 	}
-	all, err := rtnl.Routes(s)
+	return holdingsAmong(s, l, all)
+}
+
+// holdingsAmong picks the link's routes among all.
+func holdingsAmong(s *rtnl.Socket, l rtnl.Link, all []rtnl.Route) (h holdings, err error) {
+	h.index, h.at = l.Index, time.Now()
+	h.addresses, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, l.Index)
 	for _, r := range all {
 		if r.LeadsOver(l.Index) && !r.Object {
 			h.routes = append(h.routes, r)
@@ -45,7 +51,7 @@ func giveBack(s *rtnl.Socket, h holdings, bridge rtnl.Link) {
 	}
 	for _, direct := range [...]bool{true, false} {
 		for _, r := range h.routes {
-			if r.Via.IsValid() != direct {
+			if r.Via.IsValid() != direct && r.Proto != rtnl.OurProto {
 				_ = s.Do(r.AppendOver(h.index, bridge.Index, "give the bridge its route back"))
 			}
 		}

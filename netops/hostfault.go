@@ -10,6 +10,7 @@ type HostFault struct {
 // HostFaultKinds are all kinds of HostFaults.
 var HostFaultKinds = []string{
 	"bridge-gone", "bridge-taken", "bridge-down", "bridge-full", "uplink-gone", "uplink-renamed", "uplink-out", "uplink-elsewhere",
-	"uplink-down", "uplink-address", "lease-not-renewed", "gateway-gone", "masquerade-gone", "forwarding-off", "port-off", "port-elsewhere",
-	"port-down", "port-unrouted",
+	"uplink-down", "uplink-left", "uplink-address", "lease-not-renewed",
+	"gateway-gone", "gateway-left", "route-gone", "masquerade-gone", "forwarding-off", "services-bypassed", "port-off",
+	"port-elsewhere", "port-down", "port-unrouted", "port-not-hairpin",
 }

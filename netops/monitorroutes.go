@@ -8,7 +8,7 @@ import (
 	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
-// feedRoutes listens for the ends of the routes of routed pools, over a socket of its own: what others do to a host's routes, which may
+// feedRoutes listens for the ends of the routes that are ours, over a socket of its own: what others do to a host's routes, which may
 // be many, is filtered out by the kernel, and what is lost here costs nothing but a comparison.
 func (m *monitor) feedRoutes() error {
 	lost := func() { m.suspect(m.changed(0)) }
@@ -22,6 +22,7 @@ func (m *monitor) readRoutes(news []byte) {
 	messages, _ := syscall.ParseNetlinkMessage(news)
 	for _, message := range messages {
 		if o, own := rtnl.ParseOwnRoute(message.Data); own && message.Header.Type == unix.RTM_DELROUTE {
+			m.suspect(!o.Via.IsValid() && m.changed(o.Index)) // a link route of a bridge
 			o.Index = 0
 			m.suspect(m.gone(o))
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
-// RepairPorts restores the ports of a bridge that are off it or down, and announces its addresses to them.
+// RepairPorts restores the ports of a bridge that are off it, down, or not hairpin, and announces its addresses to them.
 func (k *Kernel) RepairPorts(b Bridge, ports []string) error {
 	var bridge rtnl.Link
 	err := k.host.With(func(s *rtnl.Socket) (err error) {
@@ -25,10 +25,12 @@ func (k *Kernel) RepairPorts(b Bridge, ports []string) error {
 		}
 		var failed []error
 		for _, l := range all {
-			if !slices.Contains(ports, l.Name) || l.Master != 0 && l.Master != bridge.Index || l.Master != 0 && l.Up() {
+			if !slices.Contains(ports, l.Name) || l.Master != 0 && l.Master != bridge.Index || l.Master != 0 && l.Up() && l.Hairpin {
 				continue
 			}
-			failed = append(failed, s.Do(rtnl.ChangeLink(l.Index, "put "+l.Name+" back", unix.IFF_UP, rtnl.WithMaster(bridge.Index))))
+			failed = append(failed, s.Do(
+				rtnl.ChangeLink(l.Index, "put "+l.Name+" back", unix.IFF_UP, rtnl.WithMaster(bridge.Index)),
+				rtnl.ChangeLink(l.Index, "make "+l.Name+" hairpin", 0, rtnl.AsHairpin())))
 		}
 		return errors.Join(failed...)
 	})

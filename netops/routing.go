@@ -15,7 +15,8 @@ import (
 // A Routing is what the host needs, besides the routes to its own containers, for the containers of routed pools to reach all others.
 type Routing struct {
 	Pools      []netip.Prefix              // CIDRs of routed pools: what nobody has of them is refused at once
-	Masquerade []netip.Prefix              // those of them whose containers take the host's address towards what lies in no pool
+	Masquerade []netip.Prefix              // those of them whose containers take the host's address towards what is not of the cluster
+	Cluster    []netip.Prefix              // where they keep their own, besides those pools: other pools, and the nodes
 	Hops       map[netip.Prefix]netip.Addr // the next hop to what other nodes' containers have
 }
 
@@ -77,8 +78,9 @@ func (k *Kernel) setRouting() ([]RefusedHop, error) {
 	want := &k.routing.want
 	err := rtnl.Within(k.home, func() error { return sysctl.ForwardAll(want.Pools) })
 	err = errors.Join(err, k.host.With(k.giveRoutedGateway))
+	k.routed.Store(&want.Masquerade)
 	if len(want.Masquerade) > 0 {
-		err = errors.Join(err, k.Masquerade(want.Masquerade))
+		err = errors.Join(err, k.Masquerade(want.Masquerade, want.Cluster))
 	}
 	err = errors.Join(err, k.host.With(k.routing.compare))
 	if err != nil {
@@ -124,7 +126,7 @@ func (r *Routing) clone() Routing {
 	for to, via := range r.Hops {
 		hops[to.Masked()] = via
 	}
-	return Routing{slices.Clone(r.Pools), slices.Clone(r.Masquerade), hops}
+	return Routing{slices.Clone(r.Pools), slices.Clone(r.Masquerade), slices.Clone(r.Cluster), hops}
 }
 
 // refusals are the refused hops, by their addresses.

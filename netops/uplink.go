@@ -59,9 +59,13 @@ func uplinkOf(s *rtnl.Socket, name string) (nic rtnl.Link, err error) {
 		return nic, err
 	}
 	for _, l := range all {
-		if l.Master == bridge.Index && l.MAC.String() == bridge.MAC.String() && !strings.HasPrefix(l.Name, Prefix) {
+		if isUplink(&l, &bridge) {
 			return l, nil
 		}
 	}
 	return nic, unix.ENODEV
+}
+
+func isUplink(l, bridge *rtnl.Link) bool {
+	return l.Master == bridge.Index && l.MAC.String() == bridge.MAC.String() && !strings.HasPrefix(l.Name, Prefix)
 }

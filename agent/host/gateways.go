@@ -26,6 +26,7 @@ func (k *Keeper) Ensure(e *journal.Entry, last *allocator.Pool) (netops.BridgeSt
 	if err != nil {
 		return netops.BridgeState{}, err
 	}
+	spare(&b, config)
 	return k.kernel().EnsureBridge(b)
 }
 

@@ -3,7 +3,10 @@
 package host
 
 import (
+	"errors"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -29,6 +32,7 @@ type Kernel interface {
 	Leave(port string) error
 	Classes() (map[string]string, error)
 	Withdraw(keep func(netip.Prefix) bool, former ...netops.Placed) error
+	Retire(used []netops.Bridge) error
 }
 
 // Options are what a keeper works on.
@@ -62,7 +66,81 @@ func (k *Keeper) kernel() Kernel {
 	return k.Kernel
 }
 
-const unreadHost = "host-unreadable"
+const (
+	contradicted = "bridge-contradiction"
+	unreadHost   = "host-unreadable"
+
+	// what findings about the ports that this node routes to are about: they have no bridge
+	routedPorts = "routed ports"
+)
+
+// compare compares all bridges.
+func (k *Keeper) compare() (repaired bool) {
+	k.order.RLock()
+	defer k.order.RUnlock()
+	config := k.Config()
+	if config.Revision == 0 {
+		return false // the pools are unknown
+	}
+	all, contradictions := k.used(config)
+	k.reportContradictions(contradictions)
+	ports := k.portsByBridge()
+	names := []string{routedPorts}
+	for _, b := range all {
+		names = append(names, b.Name)
+		if former, ok := k.ensured[b.Name]; ok && !reflect.DeepEqual(former, b) {
+			_, _ = k.kernel().EnsureBridge(b) // what the configuration has changed is no fault; failures are found below
+		}
+		repaired = k.compareBridge(b, ports[b.Name]) || repaired
+	}
+	k.ensured = map[string]netops.Bridge{}
+	for _, b := range all {
+		k.ensured[b.Name] = b
+	}
+	for _, kind := range append([]string{unreadHost}, netops.HostFaultKinds...) {
+		k.Findings.Keep(kind, names...)
+	}
+	return repaired
+}
+
+func (k *Keeper) reportContradictions(all []*bridges.Contradiction) {
+	texts, advice := map[string][]string{}, map[string]string{}
+	for _, c := range all {
+		texts[c.Bridge], advice[c.Bridge] = append(texts[c.Bridge], c.Text), c.Advice
+	}
+	var subjects []string
+	for bridge, t := range texts {
+		subjects = append(subjects, bridge)
+		k.Findings.Set(contradicted, bridge, strings.Join(t, "; "), advice[bridge])
+	}
+	k.Findings.Keep(contradicted, subjects...)
+}
+
+// compareBridge repairs one bridge, and reports whether it differed.
+func (k *Keeper) compareBridge(b netops.Bridge, ports []string) bool {
+	found, err := k.kernel().HostFaults(b, ports)
+	if err != nil {
+		k.Findings.Set(unreadHost, b.Name, err.Error(), "see the cause; it is tried again every minute")
+		return false
+	}
+	k.Findings.Clear(unreadHost, b.Name)
+	k.reportFaults(b.Name, found, nil)
+	if !slices.ContainsFunc(found, func(f netops.HostFault) bool { return f.Advice == "" }) {
+		return false
+	}
+	_, err = k.kernel().EnsureBridge(b)
+	err = errors.Join(err, k.kernel().RepairPorts(b, ports))
+	left, unread := k.kernel().HostFaults(b, ports)
+	if unread != nil {
+		k.Findings.Set(unreadHost, b.Name, unread.Error(), "see the cause; it is tried again every minute")
+		return true
+	}
+	if err == nil && len(left) > 0 { // the repair was undone
+		err = errors.New("it was restored, and is so again")
+	}
+	k.reportFaults(b.Name, left, err)
+	return true
+}
 
 // renewed is the kind of a difference that is no fault: a DHCP client makes it whenever it renews a lease.
 const renewed = "uplink-address"
@@ -89,6 +167,26 @@ func (k *Keeper) reportFaults(bridge string, found []netops.HostFault, failed er
 			k.Findings.Clear(kind, bridge)
 		}
 	}
+}
+
+// used are the bridges as this node's containers need them by a configuration.
+func (k *Keeper) used(config *config.Config) ([]netops.Bridge, []*bridges.Contradiction) {
+	all, found := k.book.All(k.uses(config))
+	for i := range all {
+		spare(&all[i], config)
+	}
+	return all, found
+}
+
+// spare has what masquerades keep its address on its way to a pool of the cluster, whichever.
+func spare(b *netops.Bridge, config *config.Config) {
+	if len(b.Masquerade) == 0 {
+		return
+	}
+	for _, pool := range config.Pools {
+		b.Cluster = append(b.Cluster, pool.CIDRs...)
+	}
+	slices.SortFunc(b.Cluster, netip.Prefix.Compare)
 }
 
 // uses are what this node's containers need of bridges by a configuration.

@@ -7,9 +7,6 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// routedPorts is what findings about the ports that this node routes to are about: they have no bridge.
-const routedPorts = "routed ports"
-
 // compareRouted repairs the ports that this node routes to, and reports whether they differed.
 func (k *Keeper) compareRouted() (repaired bool) {
 	ports, err := k.passing()

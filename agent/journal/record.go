@@ -104,6 +104,8 @@ type Wiring struct {
 	Given    []allocator.Route `json:"given,omitempty"` // the routes of ADD's answer, if a roll-out has changed them since
 	// restored after the journal was lost: the network's configuration of the bridge is unknown
 	Unsure bool `json:"unsure,omitempty"`
+	// restored after the journal was lost: whether the network masquerades is unknown
+	MasqUnknown bool `json:"masqUnknown,omitempty"`
 }
 
 // Given is what an ADD returned of its pool that no roll-out can change.

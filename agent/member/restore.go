@@ -89,9 +89,12 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	}
 	now := se.Clock.Boot()
 	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, se.Clock.Wall()
-	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String(), Routed: e.Wiring.Routed}
+	routed := e.Wiring.Routed
+	e.Wiring = journal.Wiring{
+		Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String(), Routed: routed, MasqUnknown: !routed,
+	}
 	var err error
-	if e.Wiring.Routed {
+	if routed {
 		e.Wiring.Bridge = ""
 	} else if e.Wiring.Uplink, err = se.Kernel().Uplink(p.Bridge); err != nil {
 		e.Wiring.Unsure = true

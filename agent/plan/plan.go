@@ -52,7 +52,7 @@ func unspecified(like netip.Addr) netip.Addr {
 }
 
 // Bridge is what an entry needs its bridge to be. Without an uplink this node is the network's router, so that the
-// bridge has the gateways' addresses.
+// bridge has the gateways' addresses. With one the router is elsewhere, and the node reaches its containers by a link route.
 func Bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 	b := netops.Bridge{Name: w.Bridge, Uplink: w.Uplink, MTU: pool.MTU}
 	if w.Uplink == "" {
@@ -69,6 +69,9 @@ func Bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 			}
 			b.Subnets = append(b.Subnets, pool.CIDR(f))
 		}
+	}
+	if w.Uplink != "" {
+		b.Subnets = pool.CIDRs
 	}
 	if w.IPMasq {
 		b.Masquerade = pool.CIDRs
@@ -109,7 +112,9 @@ func Led(e *journal.Entry) netops.Port {
 
 // OtherMode reports whether an interface was made for another mode than its pool has: its node was away while the pool had no
 // containers, or etcd was restored to before. Nothing of it is to be changed.
-func OtherMode(w journal.Wiring, pool *allocator.Pool) bool { return w.Port != "" && w.Routed != pool.Routed() }
+func OtherMode(w journal.Wiring, pool *allocator.Pool) bool {
+	return w.Port != "" && w.Routed != pool.Routed()
+}
 
 // Rewired is a wiring by its pool's present configuration.
 func Rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {

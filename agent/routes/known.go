@@ -185,19 +185,7 @@ func (w *known) setHopsLocked(node name, hops []netip.Addr) {
 	if w.hops[node] = hops; len(hops) == 0 {
 		delete(w.hops, node)
 	}
-	for pool := range w.routed {
-		h := w.of(pool)
-		for to, owner := range h.parts {
-			if owner == node {
-				w.touchLocked(pool, to)
-			}
-		}
-		for a, holder := range h.holders {
-			if holder == node {
-				w.touchLocked(pool, netip.PrefixFrom(a, a.BitLen()))
-			}
-		}
-	}
+	w.whole = true // also what keeps its address on its way there
 }
 
 // nodeOf is the node that has what a prefix stands for, if another has it. A reservation counts before the block around it.

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/netops"
@@ -21,7 +22,8 @@ func (k *Keeper) program() (known bool, err error) {
 		return false, nil // the pools are unknown
 	}
 	want := poolsOf(c)
-	anew := !k.stands || !maps.EqualFunc(want, k.set, routed.equal)
+	cidrs := cidrsOf(c)
+	anew := !k.stands || !maps.EqualFunc(want, k.set, routed.equal) || !slices.Equal(cidrs, k.cidrs)
 	todo, known := k.known.take(want, anew)
 	if !known {
 		return false, nil
@@ -31,7 +33,8 @@ func (k *Keeper) program() (known bool, err error) {
 	case todo.whole && !anew && len(want) == 0: // there is nothing of ours that somebody could change
 		return true, nil
 	case todo.whole:
-		k.set, k.missing = want, todo.missing
+		k.set, k.cidrs, k.missing = want, cidrs, todo.missing
+		todo.routing.Cluster = append(todo.routing.Cluster, cidrs...)
 		refused, err = k.kernel().SetRouting(todo.routing)
 	case len(todo.hops) == 0:
 		return true, nil

@@ -22,6 +22,15 @@ func (r routed) equal(s routed) bool {
 	return r.masquerade == s.masquerade && slices.Equal(r.cidrs, s.cidrs)
 }
 
+// cidrsOf are those of all pools: what masquerades keeps its address on its way there.
+func cidrsOf(c *config.Config) (all []netip.Prefix) {
+	for _, p := range c.Pools {
+		all = append(all, p.CIDRs...)
+	}
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return all
+}
+
 func poolsOf(c *config.Config) pools {
 	all := pools{}
 	for name, p := range c.Pools {
@@ -80,6 +89,11 @@ func (w *known) wholeLocked(want pools, todo *work) {
 		}
 		for a := range h.holders {
 			w.hopLocked(pool, netip.PrefixFrom(a, a.BitLen()), todo)
+		}
+	}
+	for _, hops := range w.hops {
+		for _, a := range hops {
+			todo.routing.Cluster = append(todo.routing.Cluster, netip.PrefixFrom(a, a.BitLen()))
 		}
 	}
 	maps.DeleteFunc(todo.hops, func(_ netip.Prefix, via netip.Addr) bool { return !via.IsValid() })

@@ -25,8 +25,8 @@ func TestWhatTheKernelRefusesIsAnErrorOfItsCaller(t *testing.T) {
 		"Arm":         func(k *Table) error { return k.Arm(long()) },
 		"Open":        func(k *Table) error { return k.Open() },
 		"CloseAll":    func(k *Table) error { return k.CloseAll() },
-		"Masquerade":  func(k *Table) error { return k.Masquerade(prefixes("10.42.0.0/16")) },
-		"Masquerades": func(k *Table) error { _, err := k.Masquerades(prefixes("10.42.0.0/16")[0]); return err },
+		"Masquerade":  func(k *Table) error { return k.Masquerade(prefixes("10.42.0.0/16"), nil) },
+		"Masquerades": func(k *Table) error { _, err := k.Masquerades(prefixes("10.42.0.0/16")[0], nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, _ := newHost(t)

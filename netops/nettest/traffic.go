@@ -49,3 +49,17 @@ const (
 	Patience = time.Minute            // for what is to arrive
 	Silence  = 200 * time.Millisecond // for what is not
 )
+
+// Answers asks over a connected socket until an answer comes or the time is over, and reports whether one has come.
+func Answers(t testing.TB, client *net.UDPConn, within time.Duration) bool {
+	t.Helper()
+	const pause = 20 * time.Millisecond
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); {
+		_, _ = client.Write([]byte("hello")) // an error tells of an earlier one that was refused
+		Must(t, client.SetReadDeadline(time.Now().Add(pause)))
+		if _, err := client.Read(make([]byte, 16)); err == nil {
+			return true
+		}
+	}
+	return false
+}

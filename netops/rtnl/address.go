@@ -21,7 +21,7 @@ type Address struct {
 }
 
 // IFA_PROTO (Linux 5.18) tells who gave a link an address; kernels that do not know it ignore it. Numbers up to 3 are the
-// kernel's own; ours is 'b'.
+// kernel's own; ours is 'b', 98. A route of the host that is ours has the same number as its protocol.
 const (
 	ifaProto = 11
 	OurProto = 'b'

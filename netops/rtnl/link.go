@@ -20,8 +20,9 @@ type Link struct {
 	Kind     string
 	MAC      net.HardwareAddr
 	MTU      int
-	Master   int // index; 0: none
-	Peer     int // of a veth: the other end's index, in its own namespace
+	Master   int  // index; 0: none
+	Peer     int  // of a veth: the other end's index, in its own namespace
+	Hairpin  bool // of a bridge's port: a frame may leave by the port that it came in by
 }
 
 // Up reports whether the link was brought up.
@@ -58,14 +59,26 @@ func ParseLink(body []byte) Link {
 		case unix.IFLA_LINK:
 			l.Peer = number(value)
 		case unix.IFLA_LINKINFO:
+			l.readInfo(value)
+		}
+	}
+	return l
+}
+
+// readInfo reads IFLA_LINKINFO: the link's kind, and how it is a port of its bridge.
+func (l *Link) readInfo(info []byte) {
+	for kind, value := range Attributes(info) {
+		switch kind {
+		case unix.IFLA_INFO_KIND:
+			l.Kind = Text(value)
+		case unix.IFLA_INFO_SLAVE_DATA:
 			for kind, value := range Attributes(value) {
-				if kind == unix.IFLA_INFO_KIND {
-					l.Kind = Text(value)
+				if kind == nl.IFLA_BRPORT_MODE && len(value) > 0 {
+					l.Hairpin = value[0] != 0
 				}
 			}
 		}
 	}
-	return l
 }
 
 // askLink asks for the link of a name. The kernel puts a pending change of the carrier into effect before it answers.
@@ -132,6 +145,12 @@ func WithMAC(mac net.HardwareAddr) *nl.RtAttr { return nl.NewRtAttr(unix.IFLA_AD
 
 // WithMaster makes a link the port of a bridge; index 0: of none.
 func WithMaster(index int) *nl.RtAttr { return numberAttr(unix.IFLA_MASTER, index) }
+
+// AsHairpin lets frames leave by the bridge's port that they came in by. The link has to be a port already: a message that makes it
+// one cannot hold this.
+func AsHairpin() *nl.RtAttr {
+	return nested(unix.IFLA_LINKINFO, nested(unix.IFLA_INFO_SLAVE_DATA, nl.NewRtAttr(nl.IFLA_BRPORT_MODE, []byte{1})))
+}
 
 // NoLinkLocal keeps the kernel from giving a link an IPv6 address by itself.
 func NoLinkLocal() *nl.RtAttr {

@@ -56,7 +56,7 @@ func (r *Route) own() (OwnRoute, bool) {
 	if o.Refuses {
 		o.Index = 0 // IPv6 names the loopback
 	}
-	return o, r.proto == RouteProto && r.Table == unix.RT_TABLE_MAIN && r.flags&unix.RTM_F_CLONED == 0
+	return o, r.Proto == RouteProto && r.Table == unix.RT_TABLE_MAIN && r.flags&unix.RTM_F_CLONED == 0
 }
 
 // PutOwnRoute asks for a route where there is none of the prefix and the metric; Replacing has it take that one's place.

@@ -2,6 +2,7 @@ package rtnl
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -11,9 +12,9 @@ import (
 type Route struct {
 	family uint8
 	Table  int
+	Proto  uint8 // who put it (rtm_protocol): OurProto, or another's number
 	kind   uint8 // RTN_UNICAST …
 	scope  uint8
-	proto  uint8 // who put it
 	metric int
 	To     netip.Prefix
 	Via    netip.Addr
@@ -29,7 +30,7 @@ func parseRoute(body []byte) Route {
 		return Route{}
 	}
 	r := Route{
-		family: body[0], Table: int(body[4]), proto: body[5], scope: body[6], kind: body[7],
+		family: body[0], Table: int(body[4]), Proto: body[5], scope: body[6], kind: body[7],
 		flags: native.Uint32(body[8:]),
 	}
 	to := netip.IPv4Unspecified()
@@ -59,10 +60,19 @@ func parseRoute(body []byte) Route {
 const rtaNexthopID = 30 // RTA_NH_ID
 
 // Routes lists the unicast routes of both families, of all tables but the kernel's own table of local addresses.
-func Routes(s *Socket) (all []Route, err error) {
+func Routes(s *Socket) ([]Route, error) { return routesOf(s, unix.RTPROT_UNSPEC) }
+
+// OurRoutes lists those that Berth has put. The kernel (Linux 4.20) looks through the others itself.
+func OurRoutes(s *Socket) (all []Route, err error) {
+	all, err = routesOf(s, OurProto)
+	return slices.DeleteFunc(all, func(r Route) bool { return r.Proto != OurProto }), err
+}
+
+// routesOf lists those of a protocol, or more where the kernel does not pick.
+func routesOf(s *Socket, protocol uint8) (all []Route, err error) {
 	for _, family := range [...]uint8{unix.AF_INET, unix.AF_INET6} {
 		header := &nl.RtMsg{}
-		header.Family = family
+		header.Family, header.Protocol = family, protocol
 		before := len(all)
 		err = s.dump(unix.RTM_GETROUTE, "list routes", func() { all = all[:before] }, func(_ uint16, body []byte) {
 			r := parseRoute(body)
@@ -93,6 +103,9 @@ func PutRoute(index int, to netip.Prefix, via netip.Addr, what string) Request {
 	}
 	return r
 }
+
+// Ours marks a route that is asked for as put by Berth. As a deletion it takes no other's.
+func (r Request) Ours() { r.Data[0].(*nl.RtMsg).Protocol = OurProto }
 
 // OnLink has the neighbour of a route that is asked for reached over the link, though no subnet of the link contains it.
 func (r Request) OnLink() { r.Data[0].(*nl.RtMsg).Flags |= unix.RTNH_F_ONLINK }

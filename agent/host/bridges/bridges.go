@@ -152,10 +152,12 @@ func (b *Book) union(name string) netops.Bridge {
 		}
 		all.Uplink = cmp.Or(all.Uplink, u.Bridge.Uplink)
 		all.Addresses = join(all.Addresses, u.Bridge.Addresses)
+		all.Subnets = join(all.Subnets, u.Bridge.Subnets)
 		all.Masquerade = join(all.Masquerade, u.Bridge.Masquerade)
 		mtus = append(mtus, u.Bridge.MTU)
 	}
 	slices.SortFunc(all.Addresses, netip.Prefix.Compare)
+	slices.SortFunc(all.Subnets, netip.Prefix.Compare)
 	slices.SortFunc(all.Masquerade, netip.Prefix.Compare)
 	all.MTU = widest(mtus)
 	return all

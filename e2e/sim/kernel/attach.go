@@ -130,6 +130,10 @@ func (k *Kernel) failed(p *netops.Port, cause error) error {
 // claim is what the kernel does to the link that has a port's name, whether that was made just now or not: the messages to it go
 // in one send.
 func (l *link) claim(p *netops.Port) {
+	if l.master == nil {
+		return // what is to be hairpin has to be a port: the kernel refuses the whole message
+	}
+	l.hairpin = true
 	l.setUp(true)
 	if p.Alias != "" {
 		l.alias = rtnl.ShortAlias(p.Alias)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,6 +90,7 @@ func (k *Kernel) equip(on, uplink *link, b netops.Bridge, r *remembered) error {
 		}
 	}
 	if uplink != nil {
+		on.withdraw(func(a address) bool { return a.ours && !slices.Contains(b.Addresses, a.Prefix) })
 		if err := enslave(uplink, on); err != nil {
 			return fmt.Errorf("uplink %s: %w", b.Uplink, err)
 		}
@@ -173,7 +175,7 @@ func enslave(l, on *link) error {
 		l.local, l.quiet = false, true
 	}
 	if on.mac = l.mac; l.master == nil {
-		l.master = on
+		l.join(on)
 		l.setUp(true)
 	}
 	for _, a := range move {
@@ -214,11 +216,28 @@ func (k *Kernel) Withdraw(keep func(netip.Prefix) bool, former ...netops.Placed)
 			gone := func(a address) bool {
 				return !keep(a.Prefix) && (a.ours || slices.Contains(former, netops.Placed{Bridge: l.name, Prefix: a.Prefix}))
 			}
-			if slices.ContainsFunc(l.addresses, gone) {
-				l.promotes = true
-				l.take(gone)
-			}
+			l.withdraw(gone)
 		}
+		return nil
+	})
+}
+
+// withdraw takes addresses off a bridge without taking others with them.
+func (l *link) withdraw(gone func(address) bool) {
+	if slices.ContainsFunc(l.addresses, gone) {
+		l.promotes = true
+		l.take(gone)
+	}
+}
+
+// Retire takes off the host what EnsureBridge gave it and none of the bridges that are in use needs any more.
+func (k *Kernel) Retire(used []netops.Bridge) error {
+	return k.do("Retire", func() error {
+		maps.DeleteFunc(k.host.masquerade, func(pool netip.Prefix, _ bool) bool {
+			return !slices.ContainsFunc(used, func(b netops.Bridge) bool {
+				return slices.ContainsFunc(b.Masquerade, func(p netip.Prefix) bool { return p.Masked() == pool })
+			})
+		})
 		return nil
 	})
 }

@@ -60,6 +60,11 @@ func (x *examination) run(ports []string) {
 			x.add("gateway-gone", "", "bridge %s lacks %v, its containers' gateway", name, want)
 		}
 	}
+	for _, a := range x.on.addresses {
+		if x.want.Uplink != "" && a.ours && !slices.Contains(x.want.Addresses, a.Prefix) {
+			x.add("gateway-left", "", "bridge %s has an uplink, and still %v, which this node gave it when it had none", name, a.Prefix)
+		}
+	}
 	x.remember = len(x.found) == 0
 	x.uplink()
 	x.ports(ports)
@@ -68,6 +73,11 @@ func (x *examination) run(ports []string) {
 func (x *examination) uplink() {
 	name, on := x.want.Uplink, x.want.Name
 	if name == "" {
+		if l := x.uplinkOf(on); l != nil && x.on.alias == ownBridge && len(x.want.Addresses) > 0 {
+			x.add("uplink-left", fmt.Sprintf("move the host's addresses and routes from %s to %s, then take it out: ip link set %[2]s nomaster",
+				on, l.name), "bridge %s is to have no uplink, and %s is still its port: this node answers for %v in that network",
+				on, l.name, x.want.Addresses)
+		}
 		return
 	}
 	l := x.links[name]
@@ -98,7 +108,7 @@ func (x *examination) uplink() {
 }
 
 func (x *examination) ports(ports []string) {
-	var off, down, elsewhere []string
+	var off, down, plain, elsewhere []string
 	for _, name := range ports {
 		p := x.links[name]
 		switch {
@@ -109,6 +119,8 @@ func (x *examination) ports(ports []string) {
 			elsewhere = append(elsewhere, fmt.Sprintf("%s (on %s)", name, p.master.name))
 		case !p.up:
 			down = append(down, name)
+		case !p.hairpin:
+			plain = append(plain, name)
 		}
 	}
 	if len(off) > 0 {
@@ -116,6 +128,10 @@ func (x *examination) ports(ports []string) {
 	}
 	if len(down) > 0 {
 		x.add("port-down", "", "%s down on bridge %s: %s", counted(down), x.want.Name, few(down))
+	}
+	if len(plain) > 0 {
+		x.add("port-not-hairpin", "", "%s not hairpin on bridge %s, so that it does not reach itself by a Service: %s", counted(plain),
+			x.want.Name, few(plain))
 	}
 	if len(elsewhere) > 0 {
 		x.add("port-elsewhere", fmt.Sprintf("put each back if that was not meant: ip link set PORT master %s", x.want.Name),
@@ -163,7 +179,7 @@ func (x *examination) routing() {
 	}
 	for _, pool := range x.want.Masquerade {
 		if !x.masquerade[pool.Masked()] {
-			x.add("masquerade-gone", "", "the nftables rule that masquerades %v is gone", pool)
+			x.add("masquerade-gone", "", "the nftables rule that masquerades %v is gone, or the set of what it spares", pool)
 		}
 	}
 }
@@ -176,8 +192,9 @@ func (k *Kernel) RepairPorts(b netops.Bridge, ports []string) error {
 			return err
 		}
 		for _, l := range k.host.links.ordered() {
-			if slices.Contains(ports, l.name) && (l.master == nil || l.master == on && !l.up) {
-				l.master = on
+			if slices.Contains(ports, l.name) && (l.master == nil || l.master == on && !(l.up && l.hairpin)) {
+				l.join(on)
+				l.hairpin = true
 				l.setUp(true)
 				k.lan.changed = true
 			}

@@ -166,12 +166,12 @@ func (h *Host) SetLinkUp(name string, up bool) error {
 func (h *Host) SetMaster(name, of string) error {
 	return h.change(name, func(l *link) error {
 		if of == "" {
-			l.master = nil
+			l.join(nil)
 			return nil
 		}
 		b, err := h.links.find(of)
 		if err == nil {
-			l.master = b
+			l.join(b)
 		}
 		return err
 	})

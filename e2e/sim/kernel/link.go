@@ -46,6 +46,7 @@ type link struct {
 	up    bool
 
 	master    *link // the bridge that it is a port of
+	hairpin   bool  // of a bridge's port
 	peer      *link // of a veth
 	addresses []address
 	forwards  [2]bool // IPv4's, IPv6's
@@ -113,6 +114,12 @@ func (l *link) isPort() bool { return strings.HasPrefix(l.name, netops.Prefix) }
 
 func (l *link) has(p netip.Prefix) bool {
 	return slices.ContainsFunc(l.addresses, func(a address) bool { return a.Prefix == p })
+}
+
+// join makes a link a bridge's port, or nobody's. As a new port it is not hairpin.
+func (l *link) join(on *link) {
+	l.hairpin = l.hairpin && l.master == on
+	l.master = on
 }
 
 // give adds an address, unless the link has it.
@@ -208,7 +215,7 @@ func (l *link) remove() {
 	delete(l.where(), l.name)
 	for _, port := range l.host.links {
 		if port.master == l {
-			port.master = nil
+			port.join(nil)
 		}
 	}
 	l.host.lan.changed = true

@@ -155,6 +155,10 @@ func (g *planner) aboutBridges() operation {
 		return operation{what: fmt.Sprintf("repair %v of %v", ports, b.Name), run: func(s side) string {
 			return answer(s.kernel().RepairPorts(b, ports))
 		}}
+	case n < 13 && g.seldom(2):
+		return operation{what: fmt.Sprintf("retire all but %+v", b), run: func(s side) string {
+			return answer(s.kernel().Retire([]netops.Bridge{b}))
+		}}
 	case n < 13:
 		return operation{what: "uplink of " + b.Name, run: func(s side) string {
 			name, err := s.kernel().Uplink(b.Name)

@@ -1,0 +1,58 @@
+package fence
+
+import (
+	"bytes"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+)
+
+// spared are the CIDRs where what masquerades keeps its address: the cluster's, and the pools' that masquerade.
+func spared(rules map[netip.Prefix]*nftables.Rule, cluster []netip.Prefix) []netip.Prefix {
+	all := slices.AppendSeq(slices.Clone(cluster), maps.Keys(rules))
+	slices.SortFunc(all, netip.Prefix.Compare)
+	return slices.Compact(all)
+}
+
+// elementsFor are the elements of an interval set that has these prefixes, sorted as they are: for each interval its first address, and
+// the first one behind it where there is one. Intervals that touch are one.
+func elementsFor(prefixes []netip.Prefix) (all []nftables.SetElement) {
+	var behind netip.Addr // the last interval; not valid: there is none, or it reaches the end
+	for i, p := range prefixes {
+		if i > 0 && (!behind.IsValid() || p.Addr().Less(behind)) {
+			continue // the one before contains it
+		}
+		if i > 0 && p.Addr() == behind {
+			all = all[:len(all)-1]
+		} else {
+			all = append(all, nftables.SetElement{Key: p.Addr().AsSlice()})
+		}
+		if behind = last(p).Next(); behind.IsValid() {
+			all = append(all, nftables.SetElement{Key: behind.AsSlice(), IntervalEnd: true})
+		}
+	}
+	return all
+}
+
+// last is the last address of a prefix.
+func last(p netip.Prefix) netip.Addr {
+	bytes := p.Addr().AsSlice()
+	for bit := p.Bits(); bit < p.Addr().BitLen(); bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	a, _ := netip.AddrFromSlice(bytes) // its length is an address's
+	return a
+}
+
+// equal reports whether a set has these elements.
+func equal(held, want []nftables.SetElement) bool {
+	same := func(a, b nftables.SetElement) bool {
+		return bytes.Equal(a.Key, b.Key) && a.IntervalEnd == b.IntervalEnd
+	}
+	sorted := func(all []nftables.SetElement) []nftables.SetElement {
+		return slices.SortedFunc(slices.Values(all), func(a, b nftables.SetElement) int { return bytes.Compare(a.Key, b.Key) })
+	}
+	return slices.EqualFunc(sorted(held), sorted(want), same)
+}
