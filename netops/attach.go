@@ -109,7 +109,10 @@ func (k *Kernel) create(s *rtnl.Socket, p *Port) (host rtnl.Link, err error) {
 	}
 	mtu := cmp.Or(p.MTU, bridge.MTU)
 	// The kernel takes no alias at a link's creation.
-	change := rtnl.ChangeLink(0, "set alias of "+p.Name, unix.IFF_UP, rtnl.WithName(p.Name), rtnl.AsHairpin())
+	change := rtnl.ChangeLink(0, "set alias of "+p.Name, unix.IFF_UP, rtnl.WithName(p.Name))
+	if !p.Routed {
+		change.AddData(rtnl.AsHairpin())
+	}
 	if k.speaksV6 && mtu >= sysctl.MinimumV6 {
 		change.AddData(rtnl.NoLinkLocal())
 	}

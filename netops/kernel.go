@@ -3,9 +3,7 @@ package netops
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
-	"sync/atomic"
 
 	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/l2"
@@ -24,9 +22,6 @@ type Kernel struct {
 	bridges   bridges
 	routing   routing
 	announcer l2.Announcer
-
-	// the CIDRs of routed pools that masquerade, by the last SetRouting; nil: it is not known yet whether there are any
-	routed atomic.Pointer[[]netip.Prefix]
 
 	speaksV6  bool // the host's kernel
 	forgetful bool // it does not remember who gave an address (before Linux 5.18); under bridges.ensuring

@@ -14,18 +14,15 @@ import (
 func (k *Kernel) Retire(used []Bridge) error {
 	defer k.bridges.alone()()
 	err := k.host.With(func(s *rtnl.Socket) error { return k.retireRoutes(s, used) })
-	if routed := k.routed.Load(); routed != nil { // else some rules may be of routed pools
-		masquerade := slices.Clone(*routed)
-		for _, b := range used {
-			masquerade = append(masquerade, b.Masquerade...)
-		}
-		ended, other := k.RetireMasquerade(masquerade)
-		if ended {
-			k.bridges.invalidate("")
-		}
-		err = errors.Join(err, other)
+	var masquerade []netip.Prefix
+	for _, b := range used {
+		masquerade = append(masquerade, b.Masquerade...)
 	}
-	if err != nil {
+	ended, other := k.RetireMasquerade(masquerade)
+	if ended {
+		k.bridges.invalidate("")
+	}
+	if err = errors.Join(err, other); err != nil {
 		return fmt.Errorf("netops: take away what no container needs: %w", err)
 	}
 	return nil

@@ -78,7 +78,6 @@ func (k *Kernel) setRouting() ([]RefusedHop, error) {
 	want := &k.routing.want
 	err := rtnl.Within(k.home, func() error { return sysctl.ForwardAll(want.Pools) })
 	err = errors.Join(err, k.host.With(k.giveRoutedGateway))
-	k.routed.Store(&want.Masquerade)
 	if len(want.Masquerade) > 0 {
 		err = errors.Join(err, k.Masquerade(want.Masquerade, want.Cluster))
 	}

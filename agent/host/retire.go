@@ -25,6 +25,11 @@ func (k *Keeper) retire() {
 			used = append(used, netops.Bridge{Masquerade: config.Pools[e.Pool].CIDRs}) // what masquerades goes on
 		}
 	}
+	for _, pool := range config.Pools {
+		if pool.Routed() && pool.IPMasq { // its rule is the routes' keeper's
+			used = append(used, netops.Bridge{Masquerade: pool.CIDRs})
+		}
+	}
 	if err := k.kernel().Retire(used); err != nil {
 		k.Findings.Set(notRetired, "host", err.Error(), "see the cause; it is tried again every minute. Until then the host keeps a route "+
 			"to a pool, or masquerades it, though no container of this node needs that")
