@@ -15,6 +15,7 @@ type Route struct {
 	scope  uint8
 	proto  uint8 // who put it
 	metric int
+	Source netip.Addr // that it prefers
 	To     netip.Prefix
 	Via    netip.Addr
 	flags  uint32
@@ -46,6 +47,8 @@ func parseRoute(body []byte) Route {
 			r.Index = number(value)
 		case rtaNexthopID:
 			r.Object = true
+		case unix.RTA_PREFSRC:
+			r.Source, _ = netip.AddrFromSlice(value)
 		case unix.RTA_PRIORITY:
 			r.metric = number(value)
 		case unix.RTA_TABLE:
@@ -79,6 +82,9 @@ func Routes(s *Socket) (all []Route, err error) {
 	}
 	return all, nil
 }
+
+// Nearer reports whether the kernel takes the route rather than another to the same prefix.
+func (r *Route) Nearer(than *Route) bool { return r.metric < than.metric }
 
 // PutRoute asks for a route of the main table over a link, via a neighbour or, without one, to the link itself.
 func PutRoute(index int, to netip.Prefix, via netip.Addr, what string) Request {
