@@ -50,6 +50,7 @@ func (d *Detacher) Handle(ctx context.Context, event netops.Event) {
 	case netops.AddressChanged:
 		d.Machine.Look.Raise()
 		d.Routes.Changed() // a next hop may be reachable by now
+		d.Member.AddressChanged()
 	case netops.TableChanged:
 		d.Member.RestoreTable()
 	case netops.HostChanged:

@@ -3,6 +3,8 @@ package member
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +21,9 @@ import (
 
 // errTimesChanged says that the settings give this node other fencing times or another mode.
 var errTimesChanged = errors.New("agent: the settings of fencing have changed")
+
+// errHopsChanged says that other nodes reach this one by other addresses now.
+var errHopsChanged = errors.New("agent: this node's addresses have changed")
 
 // errPoolRestored says that a pool which containers here have addresses of is in etcd again.
 var errPoolRestored = errors.New("agent: a pool of this node's containers is known again")
@@ -45,7 +50,8 @@ func (k *Keeper) keepPresence(ctx context.Context) error {
 		case errors.Is(err, session.ErrClusterChanged), errors.Is(err, kv.ErrStoreReset):
 			k.Log.Warn("etcd was restored, or its restored state accepted; joining again", zap.Error(err))
 			continue
-		case errors.Is(err, errTimesChanged), errors.Is(err, errPoolRestored), errors.Is(err, errUntrusted), errors.Is(err, errRepair):
+		case errors.Is(err, errTimesChanged), errors.Is(err, errHopsChanged),
+			errors.Is(err, errPoolRestored), errors.Is(err, errUntrusted), errors.Is(err, errRepair):
 			k.Log.Info("joining again", zap.Error(err))
 			continue
 		}
@@ -192,6 +198,11 @@ func (k *Keeper) watchOver(ctx context.Context, s *session.Session, settled <-ch
 				record.Settings{Fencing: node.Fencing, Session: node.Session, AddressLease: node.AddressLease}) {
 				cancel(errTimesChanged)
 			}
+			// The record of a node is its generation, which all that it is given compares: it is rewritten by joining anew alone, as for other
+			// times of fencing. In status/<node> hops would need no new generation, but then every node would be told of every other's batches.
+			if !slices.Equal(k.hops(node.Hops), node.Hops) {
+				cancel(errHopsChanged)
+			}
 		}
 	}
 }
@@ -230,8 +241,13 @@ func (k *Keeper) NodeRecord(ctx context.Context, config *config.Config) (me reco
 		}
 		s.Fencing, s.Session, s.AddressLease = former.Fencing, former.Session, former.AddressLease
 	}
+	var hops []netip.Addr
+	if former != nil && former.Boot == k.Boot {
+		hops = former.Hops
+	}
+	hops = k.hops(hops)
 	return record.Node{
-		Name: k.Name, Machine: k.Machine, Boot: k.Boot, Journal: k.Journal.ID(), Address: k.Address, Version: k.Version,
+		Name: k.Name, Machine: k.Machine, Boot: k.Boot, Journal: k.Journal.ID(), Address: k.shown(hops), Hops: hops, Version: k.Version,
 		Fencing: k.Fencing(s).Fencing, Session: s.Session, AddressLease: s.AddressLease, Started: k.Clock.Wall(),
 	}, former, nil
 }

@@ -63,5 +63,6 @@ type Host interface {
 	Events() <-chan netops.Event
 	Diagnose() []string
 	HostAddresses() ([]netops.HostAddress, error)
+	NodeAddresses() ([]netip.Addr, error)
 	LinkName(index int) (name string, err error)
 }

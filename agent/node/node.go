@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -43,12 +44,13 @@ type Hooks struct {
 
 // Options are what an agent's parts know of their node from the start.
 type Options struct {
-	Name    string // of the node in the cluster
-	Address string // where operators find this node; only shown
-	Machine string // identifies the machine
-	Boot    string // identifies the boot of the machine's containers
-	Version string // the program's
-	RunDir  string // the socket, the journal and the spool
+	Name    string       // of the node in the cluster
+	Address string       // where operators find this node; only shown. Empty: the first of its hops
+	Hops    []netip.Addr // where other nodes send what is for containers of routed pools, one of a family; none: the host's are found
+	Machine string       // identifies the machine
+	Boot    string       // identifies the boot of the machine's containers
+	Version string       // the program's
+	RunDir  string       // the socket, the journal and the spool
 	Etcd    kv.Options
 	Alone   bool // etcd is embedded in this machine's agent, and no other node uses it
 	Log     *zap.Logger

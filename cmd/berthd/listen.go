@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/record"
 )
 
 // listenAddress reads the value of --listen. An IPv6 address may be without brackets, because a template that fills in a
@@ -47,13 +48,22 @@ func listenAddress(word string) (string, error) {
 	return net.JoinHostPort(bare, port), nil
 }
 
-// nodeAddress checks the value of --node-address, an address or a host name. It is only shown, never dialled.
-func nodeAddress(word string) error {
-	_, err := netip.ParseAddr(word)
-	if word == "" || err == nil && !strings.Contains(word, "%") || !digits.MatchString(word) && allocator.ValidName("", word) == nil {
-		return nil
+// nodeAddresses reads the value of --node-address: a host's name, which is only shown, or addresses. Those by which other nodes cannot
+// reach this one, such as 127.0.0.1, are only shown, too.
+func nodeAddresses(words string) (hops []netip.Addr, err error) {
+	if words == "" || !digits.MatchString(words) && allocator.ValidName("", words) == nil {
+		return nil, nil
 	}
-	return fmt.Errorf("--node-address %q: want an IP address such as 192.0.2.11, or a host's name", word)
+	for word := range strings.SplitSeq(words, ",") {
+		ip, err := netip.ParseAddr(word)
+		if err != nil || strings.Contains(word, "%") {
+			return nil, fmt.Errorf("--node-address %q: want an IP address such as 192.0.2.11, or a host's name", word)
+		}
+		if record.ValidHops("", []netip.Addr{ip}) == nil {
+			hops = append(hops, ip)
+		}
+	}
+	return hops, record.ValidHops("--node-address", hops)
 }
 
 // digits matches what looks like an IPv4 address: it is one, or mistyped.

@@ -33,7 +33,8 @@ func parse(args []string) (*options, error) {
 	o := &options{etcd: flags.Etcd(fs)}
 	host, _ := os.Hostname() // empty: --node is missing, and checked below
 	fs.StringVar(&o.agent.Name, "node", host, "this node's `name` in the cluster")
-	fs.StringVar(&o.agent.Address, "node-address", "", "`address` under which this node is shown to people")
+	fs.StringVar(&o.agent.Address, "node-address", "", "`address` by which other nodes reach this one, or one of each family with a comma "+
+		"between; empty: those of the interface with the default route. A host's name is only shown to people")
 	fs.StringVar(&o.agent.Machine, "machine", "", "`identity` of this machine, for tests and for clones that have nothing else to "+
 		"tell them apart; empty: its machine id with its product UUID")
 	fs.StringVar(&o.agent.Boot, "boot", "", "`identity` of this run of the machine, with which its containers end, for tests; "+
@@ -76,10 +77,10 @@ func (o *options) check() error {
 	if err := record.ValidNode("--node", o.agent.Name); err != nil {
 		return fmt.Errorf("%w: choose another name with --node, which is the machine's host name where it is not given", err)
 	}
-	if err := nodeAddress(o.agent.Address); err != nil {
+	var err error
+	if o.agent.Hops, err = nodeAddresses(o.agent.Address); err != nil {
 		return err
 	}
-	var err error
 	if o.agent.Listen, err = listenAddress(o.agent.Listen); err != nil {
 		return err
 	}

@@ -11,21 +11,22 @@ import (
 
 func TestACommandLineThatCannotBeCarriedOutIsRefusedInWords(t *testing.T) {
 	for line, want := range map[string]string{
-		"--nosuch":                     "unknown flag",
-		"--node=a/b":                   "--node",
-		"--node=":                      "--node is missing",
-		"--node=stateful":              "no node may be called so",
-		"--node=machine":               "choose another name with --node",
-		"--node-address=192.0.2.300":   "want an IP address such as",
-		"--node-address=192.0.2.11/24": "want an IP address such as",
-		"--node-address=fe80::1%eth0":  "want an IP address such as",
-		"--node-address=\x1b[2J":       "want an IP address such as",
-		"--log-leve=info":              "see --help",
-		"n1":                           "want flags only",
-		"--log-level=loud":             "want debug, info, warn or error",
-		"--log-level=fatal":            "want debug, info, warn or error",
-		"--log-format=xml":             "want text or json",
-		"--session=3s":                 "unknown flag",
+		"--nosuch":                           "unknown flag",
+		"--node=a/b":                         "--node",
+		"--node=":                            "--node is missing",
+		"--node=stateful":                    "no node may be called so",
+		"--node=machine":                     "choose another name with --node",
+		"--node-address=192.0.2.300":         "want an IP address such as",
+		"--node-address=192.0.2.11/24":       "want an IP address such as",
+		"--node-address=192.0.2.1,192.0.2.2": "want one address of a family",
+		"--node-address=fe80::1%eth0":        "want an IP address such as",
+		"--node-address=\x1b[2J":             "want an IP address such as",
+		"--log-leve=info":                    "see --help",
+		"n1":                                 "want flags only",
+		"--log-level=loud":                   "want debug, info, warn or error",
+		"--log-level=fatal":                  "want debug, info, warn or error",
+		"--log-format=xml":                   "want text or json",
+		"--session=3s":                       "unknown flag",
 		"--etcd-endpoints=http://a:1 --embedded-etcd-listen=http://b:1": "give one of them",
 		"--etcd-endpoints=nonsense":                                     "want http://HOST:PORT",
 		"--etcd-endpoints=http://a:1 --etcd-prefix=berth":               "want one that begins with a slash",
@@ -62,7 +63,7 @@ func TestDirectoriesAndEtcdAreWhatTheCommandLineSays(t *testing.T) {
 }
 
 func TestANodeIsShownByAnAddressOrAName(t *testing.T) {
-	for _, word := range []string{"", "192.0.2.11", "2001:db8::b", "n1.example", "11-rack.example"} {
+	for _, word := range []string{"", "192.0.2.11", "2001:db8::b", "n1.example", "11-rack.example", "192.0.2.11,2001:db8::b"} {
 		if o, err := parse([]string{"--node=n1", "--node-address=" + word}); err != nil || o.agent.Address != word {
 			t.Errorf("%q: %v", word, err)
 		}

@@ -16,6 +16,7 @@ type Route struct {
 	kind   uint8 // RTN_UNICAST …
 	scope  uint8
 	metric int
+	Source netip.Addr // that it prefers
 	To     netip.Prefix
 	Via    netip.Addr
 	flags  uint32
@@ -47,6 +48,8 @@ func parseRoute(body []byte) Route {
 			r.Index = number(value)
 		case rtaNexthopID:
 			r.Object = true
+		case unix.RTA_PREFSRC:
+			r.Source, _ = netip.AddrFromSlice(value)
 		case unix.RTA_PRIORITY:
 			r.metric = number(value)
 		case unix.RTA_TABLE:
@@ -89,6 +92,9 @@ func routesOf(s *Socket, protocol uint8) (all []Route, err error) {
 	}
 	return all, nil
 }
+
+// Nearer reports whether the kernel takes the route rather than another to the same prefix.
+func (r *Route) Nearer(than *Route) bool { return r.metric < than.metric }
 
 // PutRoute asks for a route of the main table over a link, via a neighbour or, without one, to the link itself.
 func PutRoute(index int, to netip.Prefix, via netip.Addr, what string) Request {

@@ -82,6 +82,23 @@ func (h *Host) onLink(via netip.Addr) bool {
 	return on
 }
 
+// NodeAddresses finds the addresses by which other machines know this host: of each family the first that its configuration gives its
+// NIC eth0, where its default route leads.
+func (k *Kernel) NodeAddresses() (found []netip.Addr, err error) {
+	err = k.do("NodeAddresses", func() error {
+		for f := range families {
+			for _, p := range k.host.own["eth0"] {
+				if familyOf(p.Addr()) == f && p.Addr().IsGlobalUnicast() {
+					found = append(found, p.Addr())
+					break
+				}
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
 // Routes are the host's routes between nodes.
 func (h *Host) Routes() netops.Routing {
 	h.lan.mu.Lock()
