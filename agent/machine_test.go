@@ -7,10 +7,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/internal/clock"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/block"
 	"github.com/berth-ipam/berth/lease/record"
@@ -182,6 +184,55 @@ func TestTheAddressOfAnotherNodesHostIsGivenUpWhenItIsFreeHere(t *testing.T) {
 	demand(a)
 	r.del(r.tiny("a"))
 	r.until("so is the other one, when its container is gone", r.own("n2", a.String()))
+	r.agrees()
+}
+
+// rests reports whether an address of the pool tiny is this node's and given to nobody for now.
+func (r *rig) rests(addr netip.Addr) (rests bool) {
+	r.agent.addresses.Pools.With(tiny, func(s *allocator.Space) {
+		_, err := s.AllocateAddress(addr)
+		if rests = errors.Is(err, allocator.ErrQuarantined); err == nil {
+			s.Undo(addr)
+		}
+	})
+	return rests
+}
+
+func TestTheAddressOfAnotherNodesHostIsGivenUpThoughItRestsHere(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.add(r.tiny("a"))
+	own := netip.MustParseAddr("10.7.0.9")
+	r.agent.addresses.Pools.With(tiny, func(s *allocator.Space) { s.Occupied(own, clock.Boottime(), time.Hour) }) // the wire shows it
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", Addresses: []netip.Addr{own}})
+	check(t, err)
+	time.Sleep(100 * time.Millisecond)
+	if b := r.block(); b.OwnerOf(own) != "n1" || !r.rests(own) {
+		t.Fatalf("for a container elsewhere it is given up, too: %+v", b)
+	}
+	_, err = block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", Machine: []netip.Addr{own}})
+	check(t, err)
+	r.until("it is the other node's own", r.own("n2", own.String()))
+	r.agrees()
+}
+
+func TestTheAddressOfAnotherNodesHostThatComesBackFromATransferIsGivenToNoContainer(t *testing.T) {
+	r, n2, _ := shared(t)
+	r.add(r.tiny("a"))
+	own := netip.MustParseAddr("10.7.0.9")
+	o := r.agent.exchange.WithdrawAddress("tiny", own)
+	for i := range 11 { // all others
+		r.add(r.tiny(string(rune('b' + i))))
+	}
+	ended := r.waiting(r.tiny("waits"))
+	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", Machine: []netip.Addr{own}})
+	check(t, err)
+	time.Sleep(100 * time.Millisecond) // the agent hears of it
+	r.agent.addresses.Resolved(o, o.Block)
+	r.until("it is the other node's own", r.own("n2", own.String()))
+	r.del(r.tiny("b"))
+	if a := r.answered(ended); a == own {
+		t.Errorf("a container has got it")
+	}
 	r.agrees()
 }
 

@@ -59,3 +59,17 @@ func (s *Space) Occupied(a netip.Addr, now Instant, quarantine time.Duration) {
 	t.state, t.since, t.probe, t.unasked = quarantined, now+quarantine, true, false
 	s.enter(i)
 }
+
+// Barred says that a machine itself has an address which no container has: it is not allocated before the rest, counted from now, is
+// over, and then the wire is probed first. Nothing is kept for the app that it was released by.
+func (s *Space) Barred(a netip.Addr, now Instant, rest time.Duration) {
+	i := s.find(a)
+	if i == nowhere || s.slots[i].state == held || s.slots[i].excluded {
+		return
+	}
+	s.leave(i)
+	t := &s.slots[i]
+	s.apps.drop(t.app)
+	t.app, t.state, t.since, t.probe, t.unasked = nobody, quarantined, now+rest, true, false
+	s.enter(i)
+}

@@ -196,3 +196,28 @@ func TestAnAnswerOfTheWireChangesNothingOfWhatIsNotFreeAnyMore(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnAddressThatAMachineHasIsGivenToNobodyForAWhile(t *testing.T) {
+	s := asking(t)
+	kept, held, fresh := take(t, s, web, 0), take(t, s, web, 0), s.Unasked(1)[0]
+	s.Asked(fresh)
+	s.Release(kept, web, 0, 0)
+	for _, a := range []netip.Addr{kept, held, fresh, addr("10.0.0.1"), addr("10.0.0.20"), addr("192.0.2.1")} {
+		s.Barred(a, 0, time.Minute)
+		s.Barred(a, 0, 2*time.Minute) // again
+	}
+	if c := s.Counts(); c.Quarantined != 2 || !s.Holds(held) {
+		t.Errorf("held is %t, and the counts are %+v", s.Holds(held), c)
+	}
+	if given := drain(s, web, 2*time.Minute-1, true); slices.Contains(given, kept) || slices.Contains(given, fresh) {
+		t.Errorf("given are %v", given)
+	}
+	for range 2 {
+		if g, outcome := s.Allocate(web, 2*time.Minute, true); outcome != Taken || g.Source != Fresh || !g.Probe {
+			t.Errorf("after its rest it is %+v: want it to be asked for first", g)
+		}
+	}
+	if err := s.check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,7 @@ package addresses
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,9 @@ type Manager struct {
 	Exhausted exhausted
 	Reserved  reserved
 
+	// OfMachines are the addresses of a part that nodes demand since their machines have them.
+	OfMachines func(pool string, part netip.Prefix) []netip.Addr
+
 	ToGive   task.Signal // another node may get something
 	Gained   task.Signal // addresses were gained
 	tookOver task.Signal // some of them from a node that is away
@@ -38,6 +42,7 @@ type Manager struct {
 // New makes the manager of a node's addresses. The quarantine comes from the journal.
 func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
 	m := &Manager{Node: n, isolator: i, backlog: b, ToGive: task.NewSignal(), Gained: task.NewSignal(), tookOver: task.NewSignal()}
+	m.OfMachines = func(string, netip.Prefix) []netip.Addr { return nil }
 	m.Waiters.Signal = task.NewSignal()
 	for _, s := range m.Journal.Quarantined() {
 		m.Pools.quarantined.add(ipam.BlockID{Pool: s.Pool, Prefix: s.Block}, s.Parts...)
@@ -49,15 +54,21 @@ func New(n *node.Node, i *isolation.Isolator, b *backlog.Backlog) *Manager {
 	return m
 }
 
-// hostRest is for how long an address of the host's own that the node gains is not allocated: long enough for the host to be recorded
-// as its holder.
-const hostRest = time.Minute
+// machineRest is for how long an address that a machine has is not allocated: long enough for the machine to be recorded as its
+// holder.
+const machineRest = time.Minute
 
-// restHost keeps the host's own addresses within a part from being allocated. The allocator's lock is held.
-func (m *Manager) restHost(s *allocator.Space, part netip.Prefix) {
-	for _, addr := range m.HostWithin(part) {
-		s.Occupied(addr, m.Clock.Boot(), hostRest)
+// restMachines keeps from being allocated what machines have of a part: this host, and those of nodes that demand it as their own. The
+// allocator's lock is held.
+func (m *Manager) restMachines(s *allocator.Space, pool string, part netip.Prefix) {
+	for _, addr := range slices.Concat(m.HostWithin(part), m.OfMachines(pool, part)) {
+		s.Barred(addr, m.Clock.Boot(), machineRest)
 	}
+}
+
+// RestMachine keeps an address that another node's machine has from being allocated.
+func (m *Manager) RestMachine(pool string, addr netip.Addr) {
+	m.Pools.On(pool, addr, func(s *allocator.Space) { s.Barred(addr, m.Clock.Boot(), machineRest) })
 }
 
 // Freed says that an address of this node was freed or gained: it goes to an ADD that waits here, else to one elsewhere.

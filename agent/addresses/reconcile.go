@@ -70,11 +70,10 @@ func (m *Manager) reconcileSpace(k ipam.BlockID) (gained int, lost []netip.Prefi
 	return gained, lost
 }
 
-// Gain adds a part to the allocator, with the journal's addresses in it, and rests those of the host. The allocator's lock is held.
+// Gain adds a part to the allocator, with the journal's addresses in it, and rests those of machines. The allocator's lock is held.
 func (m *Manager) Gain(s *allocator.Space, pool string, part netip.Prefix, probe bool) int {
 	freed := slices.DeleteFunc(m.Journal.FreedWithin(pool, part), func(f journal.Freed) bool { return s.Owns(f.Address) })
 	added := s.Add(part, probe)
-	m.restHost(s, part)
 	for _, e := range m.Journal.Within(pool, part) {
 		for _, addr := range e.Addresses {
 			// The journal is read again: a DEL meanwhile would have found no address to release.
@@ -88,6 +87,7 @@ func (m *Manager) Gain(s *allocator.Space, pool string, part netip.Prefix, probe
 			s.Release(f.Address, f.App, f.At, f.Quarantine)
 		}
 	}
+	m.restMachines(s, pool, part)
 	return added
 }
 

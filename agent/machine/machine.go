@@ -152,7 +152,7 @@ func (k *Keeper) keepOwn(ctx context.Context, session *session.Session, config *
 			k.reportHeld(at, index, fmt.Sprintf("container %s on this node", e.Attachment))
 			return false, false, nil
 		}
-		if out = k.exchange.WithdrawOwn(at.Pool, at.Addr); out == nil {
+		if out = k.exchange.WithdrawUnheld(at.Pool, at.Addr); out == nil {
 			return false, false, fmt.Errorf("address %s is in use on this node just now", at.Addr)
 		}
 	case "", record.OwnerStateful:

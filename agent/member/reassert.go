@@ -22,14 +22,20 @@ import (
 const assertTime = 5 * time.Second
 
 // assertReservations restores in etcd the reservations of the stateful containers here, and isolates those whose address is
-// another's by now. It reports whether it has asserted any, or tried to.
+// another's by now. A member has no other reservation than the one that its container holds. It reports whether it has changed
+// anything, or tried to.
 func (se *Settler) assertReservations(ctx context.Context, s *session.Session, all []record.Reservation) (asserted bool, err error) {
 	in := map[ipam.Address]record.Reservation{}
 	for _, r := range all {
 		in[ipam.Address{Pool: r.Pool, Addr: r.Address}] = r
 	}
+	own := map[allocator.Identity]*journal.Entry{} // by etcd, too
 	for _, e := range se.Journal.Entries() {
-		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil || se.attached(e, in) {
+		if e.Class != allocator.Stateful || e.Answered == 0 || e.Isolated != nil {
+			continue
+		}
+		if se.attached(e, in) {
+			own[e.Identity()] = e
 			continue
 		}
 		asserted = true
@@ -37,7 +43,40 @@ func (se *Settler) assertReservations(ctx context.Context, s *session.Session, a
 			return asserted, err
 		}
 	}
+	if s.Recovering() {
+		return asserted, nil // others have not asserted all yet
+	}
+	for _, r := range all {
+		if e := own[r.Identity]; e != nil && r.Holder == nil {
+			asserted = true
+			if err := se.renameReservation(ctx, s, e); err != nil {
+				return asserted, err
+			}
+		}
+	}
 	return asserted, nil
+}
+
+// renameReservation lets a member whose container holds its reservation have that alone, where a restored etcd has brought back what
+// the member had before.
+func (se *Settler) renameReservation(ctx context.Context, s *session.Session, e *journal.Entry) error {
+	pool, _, err := se.Pool(e.Pool)
+	if err != nil {
+		return nil // the pool is gone, and with it what could be renamed
+	}
+	done, err := reservation.Rename(ctx, s, reservation.Assertion{
+		Pool: *pool, Identity: e.Identity(), Attachment: e.Attachment, Addresses: e.Addresses, Epoch: e.Epoch,
+	})
+	switch {
+	case se.Damaged(err):
+		return nil // the doctor says what the record is to be
+	case err != nil:
+		return err
+	case done:
+		se.Log.Info("etcd had a former address of a member beside the one that its container has; the former one is given up",
+			zap.Stringer("attachment", e.Attachment), zap.Stringers("addresses", e.Addresses))
+	}
+	return nil
 }
 
 // attached reports whether records attach all of an entry's addresses to it.

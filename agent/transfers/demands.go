@@ -34,6 +34,7 @@ type Exchange struct {
 // New makes a node's exchange.
 func New(m *addresses.Manager, b *backlog.Backlog) *Exchange {
 	e := &Exchange{Node: m.Node, addresses: m, backlog: b, draining: task.NewSignal()}
+	m.OfMachines = e.demands.ofMachines
 	m.On(node.Hooks{ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { e.draining.Raise() }}})
 	return e
 }
@@ -87,6 +88,20 @@ func (d *demands) drop(demand record.Demand) {
 	}
 }
 
+// ofMachines are the addresses within a part that nodes demand since their machines have them.
+func (d *demands) ofMachines(pool string, part netip.Prefix) (all []netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, each := range d.all {
+		for _, a := range each.Machine {
+			if k.pool == pool && part.Contains(a) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
+}
+
 // split returns the demands of a node by pool, and all the others.
 func (d *demands) split(node string) (own map[string]record.Demand, others []record.Demand) {
 	d.mu.Lock()
@@ -108,6 +123,11 @@ func (e *Exchange) followDemands(ctx context.Context) error {
 		node.Report(e.Node, u)
 		if e.demands.apply(u, e.Name) {
 			time.AfterFunc(afterTransfer, e.addresses.Waiters.Signal.Raise)
+		}
+		for _, d := range u.Set {
+			for _, a := range d.Machine {
+				e.addresses.RestMachine(d.Pool, a)
+			}
 		}
 		if len(u.Set) > 0 {
 			e.addresses.ToGive.Raise()

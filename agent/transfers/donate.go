@@ -141,10 +141,15 @@ func (e *Exchange) resolveIndeterminate(ctx context.Context) {
 	}
 }
 
-// donateAsked gives one free address of those that a demand names, and reports whether the demand has ended.
+// donateAsked gives one address of those that a demand names, and reports whether the demand has ended. One that a machine has is
+// given if no container has it, since resting keeps it from containers alone; one for a container is given if it is free.
 func (e *Exchange) donateAsked(ctx context.Context, session *session.Session, d record.Demand) (ended bool) {
-	for _, addr := range slices.Concat(d.Machine, d.Addresses) {
-		o := e.WithdrawAddress(d.Pool, addr)
+	for i, addr := range slices.Concat(d.Machine, d.Addresses) {
+		withdraw := e.WithdrawAddress
+		if i < len(d.Machine) {
+			withdraw = e.WithdrawUnheld
+		}
+		o := withdraw(d.Pool, addr)
 		if o == nil {
 			continue
 		}
@@ -164,8 +169,8 @@ func (e *Exchange) WithdrawAddress(pool string, addr netip.Addr) *addresses.InFl
 	})
 }
 
-// WithdrawOwn removes an address that this host itself has from the allocator, also one that rests, if no container has it.
-func (e *Exchange) WithdrawOwn(pool string, addr netip.Addr) *addresses.InFlight {
+// WithdrawUnheld removes an address that a machine itself has from the allocator, also one that rests, if no container has it.
+func (e *Exchange) WithdrawUnheld(pool string, addr netip.Addr) *addresses.InFlight {
 	part := netip.PrefixFrom(addr, addr.BitLen())
 	return e.addresses.Withdraw(addresses.SpaceOf(pool, addr), func(s *allocator.Space) (netip.Prefix, bool) {
 		if !s.Owns(addr) || s.Holds(addr) {

@@ -15,7 +15,8 @@ import (
 type asserted struct {
 	Assertion
 	x            *session.Session
-	identity     int64                // the mod revision of the identity's record; 0: there is none
+	identity     int64 // the mod revision of the identity's record; 0: there is none
+	named        record.IdentityRecord
 	elsewhere    bool                 // that record names other addresses
 	reservations []record.Reservation // one of each address; Revision 0: there is none
 	blocks       []record.Block       // likewise, those that the addresses lie in
@@ -38,9 +39,9 @@ func seenBy(ctx context.Context, x *session.Session, a Assertion) (*asserted, er
 	}
 	s := &asserted{Assertion: a, x: x, identity: identity.Revision(), epoch: a.Epoch}
 	if identity.Found() {
-		entry, err := kv.Recovered(ctx, x.KV(), record.IdentityCodec, identity.KVs[0])
+		s.named, err = kv.Recovered(ctx, x.KV(), record.IdentityCodec, identity.KVs[0])
 		_, s.unread = record.IdentityCodec.Read(keys, identity.KVs[0])
-		s.elsewhere = err == nil && !has(&entry, a)
+		s.elsewhere = err == nil && !has(&s.named, a)
 	}
 	for i, addr := range a.Addresses {
 		r := record.Reservation{Pool: a.Pool.Name, Address: addr}

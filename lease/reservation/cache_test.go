@@ -27,3 +27,17 @@ func TestTheCacheIsEmptyOnceOthersHaveBegunAnotherIncarnationOfTheState(t *testi
 		t.Errorf("and again it met %+v", met)
 	}
 }
+
+func TestAMemberThatWasReleasedGetsTheAddressThatItAsksForThoughItsFormerOneIsRemembered(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	config := l.Apply(s, lab.Smallest())
+	id, x := lab.Identity("db", 0), l.Join(s, "n1")
+	had := l.Reserve(x, lab.Asking(config, "default", id, "c1"))[0]
+	_, err := l.Store().Reservations.End(t.Context(), id, true) // a tool's, of which this store has not heard
+	l.Check(err)
+	asked := lab.Addr("10.42.9.9")
+	if got := l.Reserve(x, lab.Asking(config, "default", id, "c2", asked))[0]; got.Address != asked {
+		t.Errorf("it had %s, asks for %s, and gets %s", had.Address, asked, got.Address)
+	}
+}

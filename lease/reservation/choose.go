@@ -94,12 +94,13 @@ func (r *call) choose(ctx context.Context, m *member) error {
 	return nil
 }
 
-// stillFree finds a family's candidate among the former ones, if it is still free. A reservation of the identity itself does not
-// count against it: then only the identity's record is missing.
+// stillFree finds a family's candidate among the former ones, if it is still free, and none other is asked for. A reservation of the
+// identity itself does not count against it: then only the identity's record is missing.
 func (r *call) stillFree(m *member, former []slot, f allocator.Family) (slot, bool) {
 	for _, s := range former {
 		if allocator.FamilyOf(s.address) == f {
-			return s, r.free(m, s.address)
+			other := slices.ContainsFunc(m.Addresses, func(a netip.Addr) bool { return allocator.FamilyOf(a) == f && a != s.address })
+			return s, !other && r.free(m, s.address)
 		}
 	}
 	return slot{}, false

@@ -47,6 +47,15 @@ func TestWhatEtcdDoesNotAnswerOfReservationsIsNeitherAbsentNorDone(t *testing.T)
 				Attachment: lab.Attachment("c1"), Addresses: []netip.Addr{lab.Addr("10.2.0.9"), lab.Addr("fd00::9")}, Epoch: 1})
 			return err
 		})
+		restored := func() { // the record names what the member had before
+			here()
+			b.Put(s.KV.Keys.Identity(id), kv.Encode(record.IdentityRecord{Pool: "both",
+				Addresses: []netip.Addr{lab.Addr("10.2.0.9"), lab.Addr("fd00::9")}}))
+		}
+		b.Throughout("a renaming", restored, func() error {
+			return lab.Second(reservation.Rename(b.Context(), x.Session, reservation.Assertion{Pool: c.Pools["both"], Identity: id,
+				Attachment: lab.Attachment("c1"), Addresses: []netip.Addr{had[0].Address, had[1].Address}, Epoch: 1}))
+		})
 		b.Throughout("a detachment", here, func() error {
 			return b.Store().Reservations.Detach(b.Context(), []reservation.Detachment{let()})
 		})
