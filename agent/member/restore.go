@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -89,7 +90,7 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	}
 	now := se.Clock.Boot()
 	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, se.Clock.Wall()
-	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String()}
+	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: cmp.Or(e.Wiring.MAC, netops.MACFor(e.Addresses).String())}
 	var err error
 	if e.Wiring.Uplink, err = se.Kernel().Uplink(p.Bridge); err != nil {
 		e.Wiring.Unsure = true

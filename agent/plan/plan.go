@@ -92,10 +92,16 @@ func Port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 	return p
 }
 
+// Member is an entry's port in its class, and what it may send.
+func Member(e *journal.Entry) netops.Member {
+	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by Berth
+	return netops.Member{Port: e.Wiring.Port, Class: string(e.Class), MAC: mac, Addresses: e.Addresses, Trusted: e.Wiring.Trusted}
+}
+
 // Rewired is a wiring by its pool's present configuration.
 func Rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
 	given := w.Routes
-	w.MTU, w.Gateways, w.Routes = pool.MTU, Gateways(pool), Routes(pool)
+	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, Gateways(pool), Routes(pool), !pool.AntiSpoofs()
 	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
 		w.Given = given
 	}

@@ -1,52 +1,112 @@
 package fence
 
 import (
-	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/nftables"
 )
 
-// readMembers lists the ports that the kernel has in each class.
-func (c *connection) readMembers() (map[string]string, error) {
+// readClasses lists the ports that the kernel has in each class.
+func (c *connection) readClasses() (map[string]string, error) {
+	held, err := c.readElements(slices.Collect(maps.Values(classSets)))
 	members := map[string]string{}
+	for e := range held {
+		members[portOf(e.key)] = e.set.Name
+	}
+	return members, err
+}
+
+// readElements lists what the kernel has in sets, which have to exist.
+func (c *connection) readElements(sets []*nftables.Set) (map[element]bool, error) {
+	held := map[element]bool{}
 	err := c.commit(func(conn *nftables.Conn) error {
-		for _, class := range classes {
-			elements, err := conn.GetSetElements(classSets[class])
+		for _, set := range sets {
+			elements, err := conn.GetSetElements(set)
 			if err != nil {
-				return fmt.Errorf("set %s: %w", class, err)
+				return fmt.Errorf("set %s: %w", set.Name, err)
 			}
 			for _, e := range elements {
-				members[string(bytes.TrimRight(e.Key, "\x00"))] = class
+				held[element{set, string(e.Key)}] = true
 			}
 		}
 		return nil
 	})
-	return members, err
+	return held, err
 }
 
-// elementsPerMessage keeps a message's list of elements below the 64 KiB that an attribute can hold.
-const elementsPerMessage = 1000
-
-// rewriteMembers asks for exactly these members.
-func rewriteMembers(c *nftables.Conn, members map[string]string) error {
-	for _, class := range classes {
-		c.FlushSet(classSets[class])
-		for chunk := range slices.Chunk(elementsOf(members, class), elementsPerMessage) {
-			if err := c.SetAddElements(classSets[class], chunk); err != nil {
-				return err
+// existing are those of the members' sets that the table has; none: there is no table.
+func (c *connection) existing() (sets []*nftables.Set, err error) {
+	err = c.commit(func(conn *nftables.Conn) error {
+		tables, err := conn.ListTablesOfFamily(filterTable.Family)
+		if err != nil || !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == filterTable.Name }) {
+			return err
+		}
+		all, err := conn.GetSets(filterTable)
+		for _, set := range memberSets() {
+			if slices.ContainsFunc(all, func(s *nftables.Set) bool { return s.Name == set.Name }) {
+				sets = append(sets, set)
 			}
+		}
+		return err
+	})
+	return sets, err
+}
+
+// elementsPerCommit keeps a transaction below what a socket takes at once, and a message's list of elements below the 64 KiB that an
+// attribute can hold.
+const elementsPerCommit = 1000
+
+// rewrite makes the kernel's elements those that are wanted. What is too much goes first. Where there are many, ports come
+// back one after the other.
+func (c *connection) rewrite(held, wanted map[element]bool) error {
+	for chunk := range slices.Chunk(lacking(wanted, held), elementsPerCommit) {
+		// A deletion fails where there is nothing to delete.
+		if err := c.commit(func(conn *nftables.Conn) error { return errors.Join(add(conn, chunk), remove(conn, chunk)) }); err != nil {
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(lacking(held, wanted), elementsPerCommit) {
+		if err := c.commit(func(conn *nftables.Conn) error { return add(conn, chunk) }); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func elementsOf(members map[string]string, class string) (all []nftables.SetElement) {
-	for port, of := range members {
-		if of == class {
-			all = append(all, element(port)...)
+// lacking are the elements of all that those lack, by port.
+func lacking(those, all map[element]bool) (lack []element) {
+	for e := range all {
+		if !those[e] {
+			lack = append(lack, e)
 		}
 	}
-	return all
+	slices.SortFunc(lack, func(a, b element) int { return cmp.Compare(a.key, b.key) })
+	return lack
+}
+
+func add(c *nftables.Conn, elements []element) error { return each(elements, c.SetAddElements) }
+
+func remove(c *nftables.Conn, elements []element) error { return each(elements, c.SetDeleteElements) }
+
+// each has a change made of the elements of each set.
+func each(elements []element, change func(*nftables.Set, []nftables.SetElement) error) error {
+	for _, set := range memberSets() {
+		var of []nftables.SetElement
+		for _, e := range elements {
+			if e.set == set {
+				of = append(of, nftables.SetElement{Key: []byte(e.key)})
+			}
+		}
+		if len(of) == 0 {
+			continue
+		}
+		if err := change(set, of); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -7,12 +7,18 @@ import (
 
 // The base chains. Prerouting and postrouting see what goes to and comes from the host, too; forward alone would not.
 var sides = [...]struct {
-	name string
-	hook *nftables.ChainHook
-	key  expr.MetaKey // the link on that side
+	name   string
+	hook   *nftables.ChainHook
+	key    expr.MetaKey // the link on that side
+	before [][]expr.Any // rules before those of the classes
 }{
-	{"from", nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME},
-	{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME},
+	{"from", nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME, [][]expr.Any{hasOrigin()}},
+	{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME, nil},
+}
+
+// hasOrigin drops a frame that its port may not send.
+func hasOrigin() []expr.Any {
+	return append(ofPort(expr.MetaKeyIIFNAME), &expr.Verdict{Kind: expr.VerdictJump, Chain: origin})
 }
 
 // rebuild asks for table, sets and chains where they are missing, and for the mode's rules anew, all in one
@@ -24,7 +30,7 @@ func rebuild(c *nftables.Conn, strict bool) error {
 			return err
 		}
 	}
-	for _, set := range [...]*nftables.Set{timers, locks} {
+	for _, set := range [...]*nftables.Set{timers, locks, trusted, senders, sendersV4, sendersV6} {
 		if err := c.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -36,12 +42,16 @@ func rebuild(c *nftables.Conn, strict bool) error {
 			addRules(c, gate, passage(i)...)
 		}
 	}
+	from := c.AddChain(&nftables.Chain{Name: origin, Table: filterTable})
+	c.FlushChain(from)
+	addRules(c, from, origins()...)
 	for _, side := range sides {
 		chain := c.AddChain(&nftables.Chain{
 			Name: side.name, Table: filterTable, Type: nftables.ChainTypeFilter,
 			Hooknum: side.hook, Priority: nftables.ChainPriorityRef(-300),
 		})
 		c.FlushChain(chain)
+		addRules(c, chain, side.before...)
 		if strict {
 			addRules(c, chain, fenced(side.key)...)
 		} else {
