@@ -20,11 +20,11 @@ type interleaved struct {
 	afterAttach atomic.Pointer[func() error] // done once
 }
 
-func (k *interleaved) Join(port, class string) error {
+func (k *interleaved) Join(m netops.Member) error {
 	if do := k.beforeJoin.Swap(nil); do != nil {
 		(*do)()
 	}
-	return k.Kernel.Join(port, class)
+	return k.Kernel.Join(m)
 }
 
 func (k *interleaved) Attach(p netops.Port) (netops.Attached, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/agent/isolation"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
@@ -52,7 +53,7 @@ func TestIsolatingCutsAPortThatPassesAgain(t *testing.T) {
 	r.add(r.stateless("a", "web"))
 	e := r.agent.Journal.Entries()[0]
 	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its address is another's"))
-	check(t, r.agent.Kernel().Join(e.Wiring.Port, string(e.Class)))
+	check(t, r.agent.Kernel().Join(plan.Member(e)))
 	r.agent.isolator.Isolate(e.Attachment, isolation.LostFor(e, "its address is another's still"))
 	if r.passes(e.Wiring.Port) {
 		t.Error("who is isolated once is cut only once")

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-ipam/berth/internal/disk"
 	"github.com/berth-ipam/berth/internal/random"
 	"github.com/berth-ipam/berth/internal/wire"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // elsewhere is the machine's disk from a directory of it on.
@@ -64,9 +65,9 @@ type opened struct {
 	joins *atomic.Int32
 }
 
-func (k opened) Join(port, class string) error {
+func (k opened) Join(m netops.Member) error {
 	k.joins.Add(1)
-	return k.Kernel.Join(port, class)
+	return k.Kernel.Join(m)
 }
 
 // TestAnAgentStandsOnWhatItsOptionsGiveIt has an agent serve by a kernel, a disk, a clock, a source of chance and listeners that are

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-ipam/berth/agent/addresses"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/sandbox"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // etcdctl is a client of the rig's etcd that knows nothing of Berth.
@@ -147,7 +148,7 @@ func TestNothingCommitsThatAFormerConfigurationWired(t *testing.T) {
 func TestAPortThatWentWhileNoAgentRanIsInNoClass(t *testing.T) {
 	r := newRig(t)
 	const gone = "bth000000000000"
-	check(t, r.agent.Kernel().Join(gone, "stateless"))
+	check(t, r.agent.Kernel().Join(netops.Member{Port: gone, Class: "stateless", Trusted: true}))
 	r.restart()
 	classes, err := r.agent.Kernel().Classes()
 	check(t, err)

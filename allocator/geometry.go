@@ -60,6 +60,9 @@ func (p *Pool) Gateway(f Family) netip.Addr {
 // DefaultRoute reports whether a gateway makes a default route in the pool's containers.
 func (p *Pool) DefaultRoute() bool { return p.Default == nil || *p.Default }
 
+// AntiSpoofs reports whether the pool's containers send only from their own MACs and addresses.
+func (p *Pool) AntiSpoofs() bool { return p.AntiSpoof == nil || *p.AntiSpoof }
+
 // Beyond reports whether the gateway of a family lies outside of the pool, so that it is only known to be on the link.
 func (p *Pool) Beyond(f Family) bool {
 	g := p.Gateway(f)

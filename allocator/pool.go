@@ -27,6 +27,8 @@ type Pool struct {
 	// a flat one's is said by the networks
 	IPMasq bool `json:"ipMasq,omitempty" yaml:"ipMasq,omitempty"`
 	// aligned to the block size; none: stateful requests fail
+	// whether containers send only from their own MACs and addresses; nil: they do
+	AntiSpoof *bool          `json:"antiSpoof,omitempty" yaml:"antiSpoof,omitempty"`
 	Stateful  []netip.Prefix `json:"stateful,omitempty" yaml:"stateful,omitempty"`
 	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"` // never chosen anew
 	BlockSize BlockSize      `json:"blockSize" yaml:"blockSize"`

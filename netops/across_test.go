@@ -44,7 +44,7 @@ func TestContainersReachEachOtherAcrossHosts(t *testing.T) {
 		ports[i], inside[i] = newFlatPort(t, i)
 		_, err := k[i].Attach(ports[i])
 		must(t, err)
-		must(t, k[i].Join(ports[i].Name, "stateless"))
+		must(t, k[i].Join(member(ports[i], "stateless")))
 		k[i].Announce(ports[i])
 	}
 	for _, a := range ports[1].Addresses {
@@ -59,7 +59,7 @@ func TestAnAnnouncementTellsNeighboursOfAMovedAddress(t *testing.T) {
 	watcher, inWatcher := newFlatPort(t, 0)
 	_, err := k[0].Attach(watcher)
 	must(t, err)
-	must(t, k[0].Join(watcher.Name, "stateless"))
+	must(t, k[0].Join(member(watcher, "stateless")))
 
 	place := func(host int, mac byte) (Port, space) {
 		t.Helper()
@@ -67,7 +67,7 @@ func TestAnAnnouncementTellsNeighboursOfAMovedAddress(t *testing.T) {
 		p.MAC = net.HardwareAddr{2, 0, 0, 0, 0, mac}
 		_, err := k[host].Attach(p)
 		must(t, err)
-		must(t, k[host].Join(p.Name, "stateful"))
+		must(t, k[host].Join(member(p, "stateful")))
 		return p, inside
 	}
 	p, inside := place(0, 1)

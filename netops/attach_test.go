@@ -99,7 +99,7 @@ func TestAPoolWithAnMTUBelowIPv6sWorksForIPv4(t *testing.T) {
 	p.Addresses, p.Gateways = p.Addresses[:1], p.Gateways[:1]
 	made, err := k.Attach(p)
 	must(t, err)
-	must(t, k.Join(p.Name, "stateful"))
+	must(t, k.Join(member(p, "stateful")))
 	if made.MTU != 600 || !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
 		t.Errorf("MTU %d, or no traffic", made.MTU)
 	}
@@ -110,7 +110,7 @@ func TestAttachAgainGivesTheSameAnswerAndLeavesThePortAlone(t *testing.T) {
 	p, _ := newPort(t, 1)
 	first, err := k.Attach(p)
 	must(t, err)
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(member(p, "stateless")))
 	second, err := k.Attach(p)
 	must(t, err)
 	classes, err := k.Classes()
@@ -193,7 +193,7 @@ func TestAHundredContainersAttachAndDetachAtOnce(t *testing.T) {
 		if _, err := k.Attach(p); err != nil {
 			return err
 		}
-		return k.Join(p.Name, "stateless")
+		return k.Join(member(p, "stateless"))
 	})
 	each(k.Check)
 	present, err := k.Ports()
@@ -266,7 +266,7 @@ func TestAPortThatIsMadeAnewPassesOnlyOnceItHasJoinedAnew(t *testing.T) {
 	if hears(t, host, inside, p.Addresses[0].Addr(), silence) {
 		t.Error("it passes by what its predecessor had joined")
 	}
-	must(t, k.Join(p.Name, "stateful"))
+	must(t, k.Join(member(p, "stateful")))
 	if !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
 		t.Error("nothing passes after Join")
 	}

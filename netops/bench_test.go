@@ -33,7 +33,7 @@ func BenchmarkDetach(b *testing.B) {
 		b.StopTimer()
 		_, err := k.Attach(p)
 		must(b, err)
-		must(b, k.Join(p.Name, "stateless"))
+		must(b, k.Join(member(p, "stateless")))
 		b.StartTimer()
 		if err := k.Detach(p.Name); err != nil {
 			b.Fatal(err)
@@ -51,7 +51,7 @@ func BenchmarkAttachJoinDetachParallel(b *testing.B) {
 			if _, err := k.Attach(p); err != nil {
 				b.Error(err)
 			}
-			if err := k.Join(p.Name, "stateless"); err != nil {
+			if err := k.Join(member(p, "stateless")); err != nil {
 				b.Error(err)
 			}
 			if err := k.Detach(p.Name); err != nil {

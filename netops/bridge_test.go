@@ -217,7 +217,7 @@ func TestWhatStaysInTheMasqueradedPoolKeepsItsAddress(t *testing.T) {
 	p.Routes = []Route{{To: over}}
 	_, err = k.Attach(p)
 	must(t, err)
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(member(p, "stateless")))
 	if from := sender(t, inside, beyond, over.Addr().Next()); from != p.Addresses[0].Addr() {
 		t.Errorf("addressed by %v: want %v", from, p.Addresses[0])
 	}

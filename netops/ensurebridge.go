@@ -135,10 +135,12 @@ const defaultMTU = 1500
 const ownBridge = "berth: bridge"
 
 // bridgeChanges are what an existing bridge needs. Its other settings are for whoever made it to decide. To pin its MAC
-// is to set what it has already: from then on it does not change with the ports.
+// is to set what it has already: from then on it does not change with the ports. What the fence does not see is not to tell the bridge
+// where a MAC is.
 func bridgeChanges(b Bridge, bridge rtnl.Link, pin bool) (changes []rtnl.Request) {
 	if pin {
-		changes = append(changes, rtnl.ChangeLink(bridge.Index, "pin its MAC", 0, rtnl.WithMAC(bridge.MAC)))
+		changes = append(changes, rtnl.ChangeLink(bridge.Index, "pin its MAC", 0, rtnl.WithMAC(bridge.MAC)),
+			rtnl.LearnNothingFromLinkLocalGroups(bridge.Index))
 	}
 	if own := bridge.Alias == ownBridge && b.Uplink == ""; b.MTU > bridge.MTU || b.MTU != 0 && b.MTU < bridge.MTU && own {
 		what := fmt.Sprintf("set its MTU to %d", b.MTU)

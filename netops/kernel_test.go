@@ -42,13 +42,22 @@ func newPort(t testing.TB, n int) (Port, space) {
 	}, s
 }
 
+// member is a port in a class, which sends from its own MAC and addresses.
+func member(p Port, class string) Member {
+	m := Member{Port: p.Name, Class: class, MAC: p.mac()}
+	for _, a := range p.Addresses {
+		m.Addresses = append(m.Addresses, a.Addr())
+	}
+	return m
+}
+
 // newContainer is an attached port in class stateless.
 func newContainer(t testing.TB, k *Kernel, n int) (Port, space) {
 	t.Helper()
 	p, s := newPort(t, n)
 	_, err := k.Attach(p)
 	must(t, err)
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(member(p, "stateless")))
 	return p, s
 }
 

@@ -32,7 +32,7 @@ func aContainersLife(t testing.TB, k *Kernel, p Port, id int) {
 	must(t, err)
 	_, err = k.Attach(p)
 	must(t, err)
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(member(p, "stateless")))
 	k.Announce(p)
 	k.announcer.Wait()
 	if !k.HasPort(p.Name) {

@@ -20,7 +20,7 @@ func TestAGatewayThatNoSubnetContainsIsReachedOverTheLink(t *testing.T) {
 	p.Gateways = []netip.Addr{netip.MustParseAddr("169.254.1.1"), netip.MustParseAddr("fe80::1")}
 	_, err := k.Attach(p)
 	must(t, err)
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(member(p, "stateless")))
 	must(t, k.Check(p))
 	expectTable(t, inside, "as attached", append(slices.Clone(subnets),
 		"0.0.0.0/0 via 169.254.1.1 over eth0 in 254", "::/0 via fe80::1 over eth0 in 254")...)

@@ -22,6 +22,9 @@ import (
 // unless the port has joined a class.
 const Prefix = fence.PortPrefix
 
+// A Member is a port as the fence has it: see fence.Member.
+type Member = fence.Member
+
 // A Port is one container's link to the host, as it is to be: a veth pair with one end on the host and the other inside the
 // container's network namespace. The host's end is on a bridge, or the host routes to it.
 type Port struct {

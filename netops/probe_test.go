@@ -47,7 +47,7 @@ func TestAProbeFindsWhoHasAnAddress(t *testing.T) {
 		ports[i], _ = newFlatPort(t, i)
 		_, err := k[i].Attach(ports[i])
 		must(t, err)
-		must(t, k[i].Join(ports[i].Name, "stateless"))
+		must(t, k[i].Join(member(ports[i], "stateless")))
 	}
 	for i, who := range []string{"a container of this host", "a container of another host"} {
 		ask, want := addresses(ports[i]), map[netip.Addr]net.HardwareAddr{}
@@ -82,7 +82,7 @@ func TestAProbeAsksAgain(t *testing.T) {
 	for range 20 { // the machine may be busy
 		must(t, k.Leave(p.Name))
 		joined := make(chan error, 1)
-		time.AfterFunc(l2.AskEvery/2, func() { joined <- k.Join(p.Name, "stateless") })
+		time.AfterFunc(l2.AskEvery/2, func() { joined <- k.Join(member(p, "stateless")) })
 		found, err := k.Probe(context.Background(), "berth0", addresses(p))
 		must(t, err)
 		must(t, <-joined)

@@ -1,8 +1,10 @@
 package netops
 
 import (
+	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -54,7 +56,7 @@ func newRouted(t testing.TB, k *Kernel, n int) (Port, space) {
 	_, err := k.Attach(p)
 	must(t, err)
 	must(t, k.Lead(p))
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(Member{Port: p.Name, Class: "stateless", Routed: true}))
 	return p, inside
 }
 
@@ -94,7 +96,7 @@ func TestNothingArrivesAtARoutedPortThatHasLeftItsClass(t *testing.T) {
 		t.Errorf("the host still routes to it: faults %v", found)
 	}
 	must(t, k.Lead(p))
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(Member{Port: p.Name, Class: "stateless", Routed: true}))
 	for _, a := range p.Addresses {
 		if !hears(t, host, inP, a.Addr(), patience) {
 			t.Errorf("%v hears nothing after it has come back", a)
@@ -143,4 +145,52 @@ func TestARoutedPortIsUpdatedAndDetached(t *testing.T) {
 	if k.Check(p) == nil {
 		t.Error("it is still there")
 	}
+}
+
+func TestARoutedContainerSendsOnlyFromItsOwnAddressesUnlessItIsTrusted(t *testing.T) {
+	k, host := newRouter(t)
+	p, inP := newRouted(t, k, 1)
+	q, _ := newRouted(t, k, 2)
+	inP.Give("lo", q.Addresses[0].String(), q.Addresses[1].String())
+	for i, to := range []string{"192.0.2.7", "2001:db8::7"} {
+		own, others := p.Addresses[i].Addr(), q.Addresses[i].Addr()
+		if !arrives(t, inP, own, host, to) {
+			t.Errorf("from its own address %v nothing arrives", own)
+		}
+		if arrives(t, inP, others, host, to) {
+			t.Errorf("it sends from %v, another's address", others)
+		}
+		must(t, k.Restrict(Member{Port: p.Name, Class: "stateless", Routed: true, Trusted: true}))
+		if !arrives(t, inP, others, host, to) {
+			t.Errorf("it is trusted, and cannot send from %v", others)
+		}
+		must(t, k.Restrict(Member{Port: p.Name, Class: "stateless", Routed: true}))
+	}
+}
+
+// arrives reports whether a datagram from a source arrives at an address of a host.
+func arrives(t *testing.T, from space, source netip.Addr, at space, to string) (is bool) {
+	t.Helper()
+	var server *net.UDPConn
+	at.Do(func() (err error) { server, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(to)}); return err })
+	defer server.Close()
+	from.Do(func() error {
+		c, err := net.DialUDP("udp", &net.UDPAddr{IP: source.AsSlice()}, server.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for range 3 { // the first may be lost while neighbours are found
+			if _, err := c.Write([]byte("from " + source.String())); err != nil {
+				return err
+			}
+			_ = server.SetReadDeadline(time.Now().Add(silence / 3))
+			if _, who, err := server.ReadFromUDPAddrPort(make([]byte, 64)); err == nil && who.Addr().Unmap() == source {
+				is = true
+				return nil
+			}
+		}
+		return nil
+	})
+	return is
 }

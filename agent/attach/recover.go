@@ -56,7 +56,8 @@ func (d *Detacher) Recover() error {
 	return nil
 }
 
-// recoverEntry undoes an unanswered ADD, releases a container that is gone, and cuts an isolated one.
+// recoverEntry undoes an unanswered ADD, releases a container that is gone, cuts an isolated one, and has the others send only what
+// they may.
 func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.Instant) error {
 	switch {
 	case e.Answered == 0:
@@ -66,6 +67,8 @@ func (d *Detacher) recoverEntry(e *journal.Entry, there bool, started allocator.
 		return d.Collect(context.Background(), e.Attachment, Evidence{Name: "agent start", Taken: started, Gone: gone})
 	case e.Isolated != nil:
 		d.Isolator.Cut(e)
+	case e.Wiring.Port != "":
+		return d.Kernel().Restrict(plan.Member(e)) // an agent before this one may have let it send what it likes
 	}
 	return nil
 }

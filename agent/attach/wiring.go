@@ -20,7 +20,7 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 	w := journal.Wiring{
 		Port:   netops.PortName(e.Attachment.Network, e.Attachment.Container, e.Attachment.Interface),
 		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.pool.MTU, MAC: add.mac.String(),
-		Gateways: plan.Gateways(add.pool), Routes: plan.Routes(add.pool),
+		Gateways: plan.Gateways(add.pool), Routes: plan.Routes(add.pool), Trusted: !add.pool.AntiSpoofs(),
 	}
 	switch {
 	case add.pool.Routed():

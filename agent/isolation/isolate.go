@@ -103,8 +103,8 @@ func (i *Isolator) CutAgain() {
 	}
 }
 
-// LetPass puts the port of an attachment into its class unless it is isolated, and reports whether it did. It checks for an
-// isolation again afterwards: a concurrent Isolate either finds the port in its class, or is seen here.
+// LetPass puts the port of an attachment into its class, with what it may send, unless it is isolated, and reports whether it did. It
+// checks for an isolation again afterwards: a concurrent Isolate either finds the port in its class, or is seen here.
 func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 	if i.Journal.Isolation(e.Attachment) != nil {
 		return false, nil
@@ -118,7 +118,7 @@ func (i *Isolator) LetPass(e *journal.Entry) (passes bool, err error) {
 			return false, err
 		}
 	}
-	if err := i.Kernel().Join(port, string(e.Class)); err != nil {
+	if err := i.Kernel().Join(plan.Member(e)); err != nil {
 		return false, err
 	}
 	if i.Journal.Isolation(e.Attachment) != nil {

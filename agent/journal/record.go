@@ -101,7 +101,8 @@ type Wiring struct {
 	MTU      int               `json:"mtu,omitempty"`
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
-	Given    []allocator.Route `json:"given,omitempty"` // the routes of ADD's answer, if a roll-out has changed them since
+	Trusted  bool              `json:"trusted,omitempty"` // it may send from other MACs and addresses than its own
+	Given    []allocator.Route `json:"given,omitempty"`   // the routes of ADD's answer, if a roll-out has changed them since
 	// restored after the journal was lost: the network's configuration of the bridge is unknown
 	Unsure bool `json:"unsure,omitempty"`
 	// restored after the journal was lost: whether the network masquerades is unknown

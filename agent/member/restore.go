@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -89,10 +90,8 @@ func (se *Settler) RestoreEntry(p netops.PortInfo, e *journal.Entry) {
 	}
 	now := se.Clock.Boot()
 	e.Role, e.Began, e.Answered, e.Since = wire.Interface, now, now, se.Clock.Wall()
-	routed := e.Wiring.Routed
-	e.Wiring = journal.Wiring{
-		Port: p.Name, Bridge: p.Bridge, MAC: netops.MACFor(e.Addresses).String(), Routed: routed, MasqUnknown: !routed,
-	}
+	routed, mac := e.Wiring.Routed, cmp.Or(e.Wiring.MAC, netops.MACFor(e.Addresses).String())
+	e.Wiring = journal.Wiring{Port: p.Name, Bridge: p.Bridge, MAC: mac, Routed: routed, MasqUnknown: !routed}
 	var err error
 	if routed {
 		e.Wiring.Bridge = ""

@@ -35,7 +35,8 @@ type Ports interface {
 
 // Fence decides which ports' traffic passes.
 type Fence interface {
-	Join(port, class string) error
+	Join(m netops.Member) error
+	Restrict(m netops.Member) error
 	Leave(port string) error
 	Classes() (map[string]string, error)
 	EnsureTable() error

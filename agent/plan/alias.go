@@ -26,14 +26,19 @@ type aliased struct {
 	Member    string       `json:"m,omitempty"`
 	Epoch     int64        `json:"e,omitempty"` // stateful
 	Routed    bool         `json:"r,omitempty"`
+	MAC       string       `json:"h,omitempty"` // none: by the addresses
 }
 
 // alias is an entry's alias. It may be longer than a link's alias can be: netops keeps all of it.
 func alias(e *journal.Entry) string {
+	mac := e.Wiring.MAC
+	if mac == netops.MACFor(e.Addresses).String() {
+		mac = ""
+	}
 	text, _ := json.Marshal(aliased{ // cannot fail: names and numbers
 		Network: e.Attachment.Network, Container: e.Attachment.Container, Interface: e.Attachment.Interface,
 		Pool: e.Pool, Addresses: e.Addresses, Namespace: e.App.Namespace, App: e.App.Name, Member: e.Member, Epoch: e.Epoch,
-		Routed: e.Wiring.Routed,
+		Routed: e.Wiring.Routed, MAC: mac,
 	})
 	return aliasPrefix + string(text)
 }
@@ -51,7 +56,7 @@ func ParseAlias(p netops.PortInfo) (*journal.Entry, error) {
 	e := &journal.Entry{
 		Attachment: allocator.Attachment{Network: l.Network, Container: l.Container, Interface: l.Interface},
 		Class:      allocator.Stateless, App: allocator.App{Namespace: l.Namespace, Name: l.App}, Member: l.Member,
-		Pool: l.Pool, Addresses: l.Addresses, Epoch: l.Epoch, Wiring: journal.Wiring{Routed: l.Routed},
+		Pool: l.Pool, Addresses: l.Addresses, Epoch: l.Epoch, Wiring: journal.Wiring{Routed: l.Routed, MAC: l.MAC},
 	}
 	if l.Epoch != 0 {
 		e.Class = allocator.Stateful

@@ -116,10 +116,18 @@ func OtherMode(w journal.Wiring, pool *allocator.Pool) bool {
 	return w.Port != "" && w.Routed != pool.Routed()
 }
 
+// Member is an entry's port in its class, and what it may send.
+func Member(e *journal.Entry) netops.Member {
+	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by Berth
+	return netops.Member{
+		Port: e.Wiring.Port, Class: string(e.Class), Routed: e.Wiring.Routed, MAC: mac, Addresses: e.Addresses, Trusted: e.Wiring.Trusted,
+	}
+}
+
 // Rewired is a wiring by its pool's present configuration.
 func Rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
 	given := w.Routes
-	w.MTU, w.Gateways, w.Routes = pool.MTU, Gateways(pool), Routes(pool)
+	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, Gateways(pool), Routes(pool), !pool.AntiSpoofs()
 	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
 		w.Given = given
 	}

@@ -123,6 +123,9 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	pool := config.Pools[e.Pool]
 	next := *e
 	next.Wiring, next.Revision = plan.Rewired(e.Wiring, &pool), config.Revision
+	if err := u.Kernel().Restrict(plan.Member(&next)); err != nil { // also where its interface cannot be changed
+		return err
+	}
 	ns, err := u.Kernel().FindNamespace(e.Netns, e.Inode) // none is kept open, because an open namespace stays alive
 	if err != nil {
 		return fmt.Errorf("the network namespace of %s: %w: let the agent share the host's /run and process ids", at, err)

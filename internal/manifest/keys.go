@@ -37,21 +37,18 @@ func (p *parser) pool(n *yaml.Node) allocator.Pool {
 		"mode":          one(p, "mode", &pool.Mode, mode),
 		"gateways":      list(p, "gateways", &pool.Gateways, address),
 		"gatewayOnLink": one(p, "gatewayOnLink", &pool.OnLink, truth),
-		"defaultRoute": func(n *yaml.Node) {
-			wanted := true
-			one(p, "defaultRoute", &wanted, truth)(n)
-			pool.Default = &wanted
-		},
-		"ipMasq":    one(p, "ipMasq", &pool.IPMasq, truth),
-		"stateful":  list(p, "stateful", &pool.Stateful, prefix),
-		"exclude":   list(p, "exclude", &pool.Exclude, addresses),
-		"blockSize": func(n *yaml.Node) { p.blockSize(n, &pool.BlockSize) },
-		"routes":    func(n *yaml.Node) { pool.Routes = p.routes(n) },
-		"mtu":       one(p, "mtu", &pool.MTU, number),
-		"dns":       func(n *yaml.Node) { p.dns(n, &pool.DNS) },
-		"reuse":     one(p, "reuse", &pool.Reuse, duration),
-		"cooldown":  one(p, "cooldown", &pool.Cooldown, duration),
-		"retain":    one(p, "retain", &pool.Retain, duration),
+		"defaultRoute":  maybe(p, "defaultRoute", &pool.Default, truth),
+		"ipMasq":        one(p, "ipMasq", &pool.IPMasq, truth),
+		"antiSpoof":     maybe(p, "antiSpoof", &pool.AntiSpoof, truth),
+		"stateful":      list(p, "stateful", &pool.Stateful, prefix),
+		"exclude":       list(p, "exclude", &pool.Exclude, addresses),
+		"blockSize":     func(n *yaml.Node) { p.blockSize(n, &pool.BlockSize) },
+		"routes":        func(n *yaml.Node) { pool.Routes = p.routes(n) },
+		"mtu":           one(p, "mtu", &pool.MTU, number),
+		"dns":           func(n *yaml.Node) { p.dns(n, &pool.DNS) },
+		"reuse":         one(p, "reuse", &pool.Reuse, duration),
+		"cooldown":      one(p, "cooldown", &pool.Cooldown, duration),
+		"retain":        one(p, "retain", &pool.Retain, duration),
 		"draining": func(n *yaml.Node) {
 			said = true
 			one(p, "draining", &pool.Draining, truth)(n)

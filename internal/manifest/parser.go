@@ -112,6 +112,14 @@ func one[T any](p *parser, what string, to *T, f form[T]) func(*yaml.Node) {
 	}
 }
 
+// maybe reads a single value whose absence is another one.
+func maybe[T any](p *parser, what string, to **T, f form[T]) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		*to = new(T)
+		one(p, what, *to, f)(n)
+	}
+}
+
 // list reads a list of values.
 func list[T any](p *parser, what string, to *[]T, f form[T]) func(*yaml.Node) {
 	return func(n *yaml.Node) {

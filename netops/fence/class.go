@@ -1,18 +1,33 @@
 package fence
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 )
 
-// Join puts a port into a class, "stateless" or "stateful", and out of the other: its traffic passes.
-func (t *Table) Join(port string, class string) error {
-	if classSets[class] == nil {
-		return fmt.Errorf("fence: join %s: class %q: want one of %q", port, class, classes)
+// Join puts a port into a class, and out of the other, and lets it send what the member may: its traffic passes.
+func (t *Table) Join(m Member) error {
+	err := m.validate()
+	if err == nil {
+		err = t.join(m)
 	}
-	if err := t.join(port, class); err != nil {
-		return fmt.Errorf("fence: join %s to class %s: %w", port, class, err)
+	if err != nil {
+		return fmt.Errorf("fence: join %s to class %s: %w", m.Port, m.Class, err)
+	}
+	return nil
+}
+
+// Restrict changes what a port may send. One that is in no class stays cut, and one that is in a class stays in it.
+func (t *Table) Restrict(m Member) error {
+	err := m.validate()
+	if err == nil {
+		err = t.restrict(m)
+	}
+	if err != nil {
+		return fmt.Errorf("fence: restrict %s: %w", m.Port, err)
 	}
 	return nil
 }
@@ -32,7 +47,7 @@ func (t *Table) Classes() (map[string]string, error) {
 	var members map[string]string
 	err := t.settle()
 	if err == nil {
-		members, _, err = t.readMembers()
+		members, err = t.readClasses()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("fence: read the classes: %w", err)
@@ -40,37 +55,52 @@ func (t *Table) Classes() (map[string]string, error) {
 	return members, nil
 }
 
-func (t *Table) join(port, class string) error {
+func (t *Table) join(m Member) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	was := t.members[port]
-	if was == class {
-		return t.settle()
-	}
-	t.members[port] = class
-	err := t.changeMembers(func(c *nftables.Conn) error {
-		if was != "" {
-			if err := remove(c, classSets[was], element(port)); err != nil {
-				return err
-			}
-		}
-		return add(c, classSets[class], element(port))
-	})
+	err := t.become(m)
 	if err != nil {
-		delete(t.members, port) // it must not pass after a change that is reported as failed
+		delete(t.members, m.Port) // it must not pass after a change that is reported as failed
 	}
 	return err
+}
+
+func (t *Table) restrict(m Member) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was, passes := t.members[m.Port]
+	if !passes {
+		return t.settle()
+	}
+	m.Class = was.Class
+	return t.become(m)
+}
+
+// become changes the elements by which a member differs from what it was.
+func (t *Table) become(m Member) error {
+	m.MAC, m.Addresses = slices.Clone(m.MAC), slices.Clone(m.Addresses)
+	var had []element
+	if was, passes := t.members[m.Port]; passes {
+		had = was.elements()
+	}
+	has := m.elements()
+	t.members[m.Port] = m
+	more, less := without(has, had), without(had, has)
+	if len(more)+len(less) == 0 {
+		return t.settle()
+	}
+	return t.changeMembers(func(c *nftables.Conn) error { return errors.Join(remove(c, less), add(c, more)) })
 }
 
 func (t *Table) leave(port string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	was := t.members[port]
-	if was == "" {
+	was, passes := t.members[port]
+	if !passes {
 		return t.settle()
 	}
 	delete(t.members, port)
-	return t.changeMembers(func(c *nftables.Conn) error { return remove(c, classSets[was], element(port)) })
+	return t.changeMembers(func(c *nftables.Conn) error { return remove(c, was.elements()) })
 }
 
 // changeMembers makes the kernel's members those that are known here: by f, or where that fails by putting all back.

@@ -44,13 +44,13 @@ func withoutFiles(t *testing.T, f func()) {
 
 func TestAChangeWhoseAnswerIsLostIsCarriedOutNevertheless(t *testing.T) {
 	k, host := newHost(t)
-	must(t, k.Join("bth1", "stateless"))
+	must(t, k.Join(anyone("bth1", "stateless")))
 	for _, step := range []struct {
 		change func() error
 		want   map[string]string
 	}{
-		{func() error { return k.Join("bth2", "stateful") }, map[string]string{"bth1": "stateless", "bth2": "stateful"}},
-		{func() error { return k.Join("bth1", "stateful") }, map[string]string{"bth1": "stateful", "bth2": "stateful"}},
+		{func() error { return k.Join(anyone("bth2", "stateful")) }, map[string]string{"bth1": "stateless", "bth2": "stateful"}},
+		{func() error { return k.Join(anyone("bth1", "stateful")) }, map[string]string{"bth1": "stateful", "bth2": "stateful"}},
 		{func() error { return k.Leave("bth2") }, map[string]string{"bth1": "stateful"}},
 	} {
 		deafen(t, k, host)
@@ -62,7 +62,7 @@ func TestAChangeWhoseAnswerIsLostIsCarriedOutNevertheless(t *testing.T) {
 func TestAPortWhoseCutFailedIsCutByTheNextThatIsDone(t *testing.T) {
 	k, host := newBridge(t)
 	for name, next := range map[string]func() error{
-		"Join of another": func() error { return k.Join("bthother", "stateful") },
+		"Join of another": func() error { return k.Join(anyone("bthother", "stateful")) },
 		"Leave of none":   func() error { return k.Leave("bthnone") },
 		"Arm":             func() error { return k.Arm(only("stateful", time.Hour)) },
 		"Classes":         func() error { _, err := k.Classes(); return err },
@@ -101,7 +101,7 @@ func TestAPortWhoseJoinFailedIsInNoClass(t *testing.T) {
 	k, host := newHost(t)
 	deafen(t, k, host)
 	withoutFiles(t, func() {
-		if k.Join("bth1", "stateless") == nil {
+		if k.Join(anyone("bth1", "stateless")) == nil {
 			t.Fatal("nothing failed")
 		}
 	})

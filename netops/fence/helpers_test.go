@@ -57,15 +57,29 @@ func newBridge(t testing.TB) (*Table, space) {
 // A port is a link on the bridge, called as the table's ports are, with a container at its other end.
 type port struct {
 	Name      string
+	MAC       net.HardwareAddr // of the container
 	Addresses []netip.Prefix
 }
+
+// in is the port as a member of a class, which sends from its own MAC and addresses.
+func (p port) in(class string) Member {
+	m := Member{Port: p.Name, Class: class, MAC: p.MAC}
+	for _, a := range p.Addresses {
+		m.Addresses = append(m.Addresses, a.Addr())
+	}
+	return m
+}
+
+// anyone is a member that may send what it likes.
+func anyone(port, class string) Member { return Member{Port: port, Class: class, Trusted: true} }
 
 // newPort makes the nth port, in no class.
 func newPort(t testing.TB, host space, n int) (port, space) {
 	t.Helper()
 	inside := newSpace(t)
-	p := port{fmt.Sprint(PortPrefix, n), prefixes(fmt.Sprintf("10.42.0.%d/16", n+1), fmt.Sprintf("fd42::%x/64", n+1))}
+	p := port{Name: fmt.Sprint(PortPrefix, n), Addresses: prefixes(fmt.Sprintf("10.42.0.%d/16", n+1), fmt.Sprintf("fd42::%x/64", n+1))}
 	cable(t, host, p.Name, inside, "eth0")
+	p.MAC = inside.LinkAt("eth0").Attrs().HardwareAddr
 	host.Enslave(p.Name, "berth0")
 	for _, a := range p.Addresses {
 		inside.Give("eth0", a.String())
@@ -78,7 +92,7 @@ func newPort(t testing.TB, host space, n int) (port, space) {
 func newRoutedPort(t testing.TB, host space, n int) (port, space) {
 	t.Helper()
 	inside := newSpace(t)
-	p := port{fmt.Sprint(PortPrefix, n), prefixes(fmt.Sprintf("10.43.%d.2/24", n), fmt.Sprintf("fd43:%x::2/64", n))}
+	p := port{Name: fmt.Sprint(PortPrefix, n), Addresses: prefixes(fmt.Sprintf("10.43.%d.2/24", n), fmt.Sprintf("fd43:%x::2/64", n))}
 	cable(t, host, p.Name, inside, "eth0")
 	host.Give(p.Name, fmt.Sprintf("10.43.%d.1/24", n), fmt.Sprintf("fd43:%x::1/64", n))
 	for _, a := range p.Addresses {
@@ -100,6 +114,6 @@ func removeLink(name string) error {
 func newContainer(t testing.TB, k *Table, host space, n int) (port, space) {
 	t.Helper()
 	p, inside := newPort(t, host, n)
-	must(t, k.Join(p.Name, "stateless"))
+	must(t, k.Join(p.in("stateless")))
 	return p, inside
 }

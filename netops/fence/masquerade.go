@@ -87,7 +87,7 @@ func (t *Table) Masquerades(pool netip.Prefix, cluster []netip.Prefix) (is bool,
 		if errors.Is(err, unix.ENOENT) {
 			return nil
 		}
-		is = equal(held, elementsFor(spared(rules, m.of(cluster))))
+		is = sameElements(held, elementsFor(spared(rules, m.of(cluster))))
 		return err
 	})
 	return is, err

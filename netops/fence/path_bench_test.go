@@ -6,15 +6,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
 // BenchmarkPacketPath compares what a datagram costs from container to container over the bridge: without the table,
-// with that of evidence mode, and of strict mode while open. A send returns when the frame is in the receiver's socket,
+// with that of evidence mode (from a trusted port, without the rules about
+// what a port may send, and with them), and of strict mode while open. A send returns when the frame is in the receiver's socket,
 // or dropped there, since nobody reads: so it is the whole path that is measured, and no waiting.
 func BenchmarkPacketPath(b *testing.B) {
 	k, host := newBridge(b)
-	_, inA := newContainer(b, k, host, 1)
+	from, inA := newContainer(b, k, host, 1)
 	p, inB := newContainer(b, k, host, 2)
 	if !hears(b, inA, inB, p.Addresses[0].Addr(), patience) {
 		b.Fatal("nothing passes")
@@ -25,7 +27,9 @@ func BenchmarkPacketPath(b *testing.B) {
 		set  func()
 	}{
 		{"none", func() { flush(host) }},
-		{"evidence", func() { must(b, k.EnsureTable()) }},
+		{"trusted", func() { must(b, k.EnsureTable()); must(b, k.Restrict(anyone(from.Name, "stateless"))) }},
+		{"former", func() { withoutOrigin(b, k) }},
+		{"evidence", func() { must(b, k.EnsureTable()); must(b, k.Restrict(from.in("stateless"))) }},
 		{"strict", func() { must(b, k.SetFence(true, nil)); prove(b, k, long()) }},
 	}
 	const frames = 500
@@ -45,6 +49,16 @@ func BenchmarkPacketPath(b *testing.B) {
 		b.ReportMetric(quick(times[i]), fmt.Sprintf("%s-ns/frame", mode.name))
 		b.ReportMetric(quick(times[i])/quick(times[0]), fmt.Sprintf("%s/none", mode.name))
 	}
+}
+
+// withoutOrigin takes the rules away that look from where a frame comes.
+func withoutOrigin(b *testing.B, k *Table) {
+	must(b, k.commit(func(c *nftables.Conn) error {
+		chain := &nftables.Chain{Name: sides[0].name, Table: filterTable}
+		c.FlushChain(chain)
+		addRules(c, chain, cut(filterTable, sides[0].key))
+		return nil
+	}))
 }
 
 // newDatagrams is a socket from which datagrams go to a port's first address.

@@ -8,16 +8,19 @@ import (
 // The base chains. Prerouting and postrouting see what goes to and comes from the host, too; forward alone would not. Their hooks
 // have the same numbers in families bridge and inet.
 var sides = [...]struct {
-	name string
-	hook *nftables.ChainHook
-	key  expr.MetaKey // the link on that side
+	name   string
+	hook   *nftables.ChainHook
+	key    expr.MetaKey // the link on that side
+	before [][]expr.Any // rules before those of the classes
 }{
-	{"from", nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME},
-	{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME},
+	{"from", nftables.ChainHookPrerouting, expr.MetaKeyIIFNAME, [][]expr.Any{hasOrigin()}},
+	{"to", nftables.ChainHookPostrouting, expr.MetaKeyOIFNAME, nil},
 }
 
-// tables are where ports pass: those of bridges, and those that the host routes to.
-var tables = [...]*nftables.Table{filterTable, routedTable}
+// hasOrigin drops a frame that its port may not send.
+func hasOrigin() []expr.Any {
+	return append(ofPort(expr.MetaKeyIIFNAME), &expr.Verdict{Kind: expr.VerdictJump, Chain: origin})
+}
 
 // rebuild asks for tables, sets and chains where they are missing, and for the mode's rules anew, all in one
 // transaction: no frame meets a table without them. What the sets hold stays.
@@ -32,8 +35,12 @@ func rebuild(c *nftables.Conn, strict bool) error {
 
 func rebuildTable(c *nftables.Conn, table *nftables.Table, strict bool) error {
 	c.AddTable(table)
-	for _, set := range [...]*nftables.Set{classSets[classes[0]], classSets[classes[1]], timers, locks} {
-		if err := c.AddSet(in(table, set), nil); err != nil {
+	sets, rules := []*nftables.Set{timers, locks, trusted, classSets[classes[0]], classSets[classes[1]]}, routedOrigins
+	if table == filterTable {
+		sets, rules = append(sets, senders, sendersV4, sendersV6), origins
+	}
+	for _, set := range sets {
+		if err := c.AddSet(of(table, set), nil); err != nil {
 			return err
 		}
 	}
@@ -44,12 +51,16 @@ func rebuildTable(c *nftables.Conn, table *nftables.Table, strict bool) error {
 			addRules(c, gate, passage(table, i)...)
 		}
 	}
+	from := c.AddChain(&nftables.Chain{Name: origin, Table: table})
+	c.FlushChain(from)
+	addRules(c, from, rules()...)
 	for _, side := range sides {
 		chain := c.AddChain(&nftables.Chain{
 			Name: side.name, Table: table, Type: nftables.ChainTypeFilter,
 			Hooknum: side.hook, Priority: nftables.ChainPriorityRef(-300),
 		})
 		c.FlushChain(chain)
+		addRules(c, chain, side.before...)
 		if strict {
 			addRules(c, chain, fenced(table, side.key)...)
 		} else {
@@ -63,6 +74,12 @@ func addRules(c *nftables.Conn, chain *nftables.Chain, rules ...[]expr.Any) {
 	for _, exprs := range rules {
 		c.AddRule(&nftables.Rule{Table: chain.Table, Chain: chain, Exprs: exprs})
 	}
+}
+
+// lookup continues a rule of a table where the register's content is in a set, or is not.
+func lookup(table *nftables.Table, set *nftables.Set, invert bool) *expr.Lookup {
+	set = of(table, set)
+	return &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID, Invert: invert}
 }
 
 // ofPort matches a frame whose link is called like a port, and leaves the link's name in the register.

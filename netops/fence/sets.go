@@ -1,9 +1,6 @@
 package fence
 
-import (
-	"github.com/google/nftables"
-	"golang.org/x/sys/unix"
-)
+import "github.com/google/nftables"
 
 // PortPrefix begins the name of every link that the table is about: its frames are dropped unless it is in a class.
 const PortPrefix = "bth"
@@ -32,20 +29,43 @@ var (
 // while it does.
 const maxMembers = 1 << 15
 
+// What the members of classes may send: elements of a port's name, a MAC and, for the families, an address. A trusted port needs
+// none.
+var (
+	trusted   = &nftables.Set{Table: filterTable, Name: "trusted", KeyType: nftables.TypeIFName, ID: 21, Size: maxMembers}
+	senders   = sendersSet(23, "senders", maxMembers)
+	sendersV4 = sendersSet(24, "senders4", maxMembers, nftables.TypeIPAddr)
+	sendersV6 = sendersSet(25, "senders6", 2*maxMembers, nftables.TypeIP6Addr) // the link-local address, and the pool's
+)
+
+func sendersSet(id uint32, name string, size uint32, address ...nftables.SetDatatype) *nftables.Set {
+	parts := append([]nftables.SetDatatype{nftables.TypeIFName, nftables.TypeEtherAddr}, address...)
+	return &nftables.Set{
+		Table: filterTable, Name: name, KeyType: nftables.MustConcatSetType(parts...), ID: id, Size: size, Concatenation: true,
+	}
+}
+
+// memberSets are all that hold elements of members.
+func memberSets() []*nftables.Set {
+	all := []*nftables.Set{trusted, senders, sendersV4, sendersV6}
+	for _, class := range classes {
+		all = append(all, classSets[class])
+	}
+	for _, set := range append([]*nftables.Set{trusted}, classSets[classes[0]], classSets[classes[1]]) {
+		all = append(all, twins[set])
+	}
+	return all
+}
+
 func init() {
 	for i, class := range classes {
 		// The library numbers sets by a counter that is not safe for concurrent use.
 		classSets[class] = &nftables.Set{
 			Table: filterTable, Name: class, KeyType: nftables.TypeIFName, ID: uint32(i + 1), Size: maxMembers,
 		}
+		makeTwins(classSets[class])
 	}
+	makeTwins(trusted, timers, locks)
 }
 
 func slotKey(class, slot int) []byte { return []byte{0, 0, 0, byte(class*slots + slot)} }
-
-// element is a port as its class's set holds it.
-func element(port string) []nftables.SetElement {
-	name := make([]byte, unix.IFNAMSIZ)
-	copy(name, port)
-	return []nftables.SetElement{{Key: name}}
-}

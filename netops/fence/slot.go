@@ -26,14 +26,14 @@ func (s *slotState) other(class int) int { return (s.last[class] + 1) % slots }
 // transaction's end.
 func renew(c *nftables.Conn, class, slot int, d time.Duration) error {
 	return errors.Join(
-		add(c, locks, lock(class, slot)),
-		remove(c, locks, lock(class, slot)),
+		addBoth(c, locks, lock(class, slot)),
+		removeBoth(c, locks, lock(class, slot)),
 		restart(c, timer(class, slot, d)))
 }
 
 func restart(c *nftables.Conn, timer []nftables.SetElement) error {
 	return errors.Join(
-		add(c, timers, timer), remove(c, timers, timer), add(c, timers, timer))
+		addBoth(c, timers, timer), removeBoth(c, timers, timer), addBoth(c, timers, timer))
 }
 
 func lock(class, slot int) []nftables.SetElement {

@@ -46,8 +46,8 @@ func last(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// equal reports whether a set has these elements.
-func equal(held, want []nftables.SetElement) bool {
+// sameElements reports whether a set has these elements.
+func sameElements(held, want []nftables.SetElement) bool {
 	same := func(a, b nftables.SetElement) bool {
 		return bytes.Equal(a.Key, b.Key) && a.IntervalEnd == b.IntervalEnd
 	}

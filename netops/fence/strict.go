@@ -37,14 +37,14 @@ func (t *Table) setFence(on bool, left map[string]time.Duration) error {
 		if err := rebuild(c, on); err != nil {
 			return err
 		}
-		clearSet(c, locks)
-		clearSet(c, timers)
+		clearBoth(c, locks)
+		clearBoth(c, timers)
 		for class, name := range classes {
 			if !on || left[name] < time.Millisecond {
 				continue
 			}
 			err := errors.Join(
-				add(c, timers, timer(class, 0, left[name])), add(c, locks, lock(class, 0)))
+				addBoth(c, timers, timer(class, 0, left[name])), addBoth(c, locks, lock(class, 0)))
 			if err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func (t *Table) Open() error {
 	t.strict.armed = nil
 	err := t.commit(func(c *nftables.Conn) error {
 		for _, class := range armed {
-			if err := add(c, locks, lock(class, t.strict.other(class))); err != nil {
+			if err := addBoth(c, locks, lock(class, t.strict.other(class))); err != nil {
 				return err
 			}
 		}
@@ -167,7 +167,7 @@ func (t *Table) CloseAll() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.strict.armed = nil
-	if err := t.change(func(c *nftables.Conn) error { clearSet(c, locks); return nil }); err != nil {
+	if err := t.change(func(c *nftables.Conn) error { clearBoth(c, locks); return nil }); err != nil {
 		return fmt.Errorf("fence: close: %w", err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/google/nftables"
@@ -17,14 +18,14 @@ import (
 type Table struct {
 	mu sync.Mutex // of all that follows
 	connection
-	members  map[string]string // port → class, as the kernel has it, or is to have it
+	members  map[string]Member // by port, as the kernel has them, or is to have them
 	diverged bool              // the kernel may have other members than members
 	strict   slotState
 }
 
 // Open makes the table in a network namespace, or adopts the existing one. Its own changes are those of the sockets in ours.
 func Open(home *os.File, ours *Senders) (*Table, error) {
-	t := &Table{connection: connection{home: home, ours: ours}, members: map[string]string{}}
+	t := &Table{connection: connection{home: home, ours: ours}, members: map[string]Member{}}
 	if err := t.adopt(); err != nil {
 		t.Close()
 		return nil, err
@@ -73,20 +74,32 @@ func (t *Table) change(f func(*nftables.Conn) error) error {
 	return err
 }
 
-// adopt makes the table, and reads the kernel's state: the members of each class, and whether strict mode is on.
+// adopt makes the table, and reads the kernel's state: the members of each class, and whether strict mode is on. In a table of
+// a release that knew nothing of what members may send, they may send what they like until they are restricted.
 func (t *Table) adopt() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	err := t.adoptStrict()
+	sets, err := t.existing()
+	var held map[element]bool
+	if err == nil {
+		held, err = t.readElements(sets)
+	}
 	if err != nil {
+		return fmt.Errorf("read nftables table bridge berth: %w", err)
+	}
+	if former := !slices.Contains(sets, trusted); former {
+		for e := range maps.Clone(held) {
+			if e.set.Table == filterTable {
+				held[element{trusted, e.key}] = true
+			}
+		}
+	}
+	t.members = membersOf(held)
+	if err := t.adoptStrict(); err != nil {
 		return fmt.Errorf("nftables table bridge berth: %w", err)
 	}
-	members, agree, err := t.readMembers()
-	if err != nil {
-		return err
-	}
-	t.members, t.diverged = members, !agree
-	return t.settle()
+	t.diverged = !maps.Equal(held, elementsOf(t.members))
+	return nil
 }
 
 // adoptStrict reads the kernel's state of strict mode, and makes what is missing. A class's slot in use is the one that is open
@@ -98,7 +111,7 @@ func (t *Table) adoptStrict() error {
 		return err
 	}
 	t.strict.on = n > 0
-	if err := t.commit(t.rebuild); err != nil || !t.strict.on {
+	if err := t.commit(t.rebuildTrusting); err != nil || !t.strict.on {
 		return err
 	}
 	open, err := t.openSlots()
@@ -114,6 +127,21 @@ func (t *Table) adoptStrict() error {
 
 func (t *Table) rebuild(c *nftables.Conn) error { return rebuild(c, t.strict.on) }
 
+// rebuildTrusting lets the trusted members send from the moment at which the rules are there.
+func (t *Table) rebuildTrusting(c *nftables.Conn) error {
+	if err := t.rebuild(c); err != nil {
+		return err
+	}
+	for _, m := range t.members {
+		if m.Trusted {
+			if err := add(c, m.elements()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func (t *Table) restore() error {
 	if err := t.commit(t.rebuild); err != nil {
 		return err
@@ -122,9 +150,9 @@ func (t *Table) restore() error {
 }
 
 func (t *Table) restoreMembers() error {
-	held, agree, err := t.readMembers()
-	if err == nil && (!agree || !maps.Equal(held, t.members)) {
-		err = t.commit(func(c *nftables.Conn) error { return rewriteMembers(c, t.members) })
+	held, err := t.readElements(memberSets())
+	if err == nil {
+		err = t.rewrite(held, elementsOf(t.members))
 	}
 	if err == nil {
 		t.diverged = false

@@ -43,7 +43,7 @@ func (t *Table) try() (err error) {
 	}
 	return errors.Join(err, t.change(func(c *nftables.Conn) error {
 		return errors.Join(
-			add(c, timers, timer(trial, 0, after)), remove(c, timers, timer(trial, 0, after)))
+			addBoth(c, timers, timer(trial, 0, after)), removeBoth(c, timers, timer(trial, 0, after)))
 	}))
 }
 

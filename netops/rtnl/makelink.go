@@ -1,6 +1,7 @@
 package rtnl
 
 import (
+	"encoding/binary"
 	"net"
 	"os"
 
@@ -50,7 +51,18 @@ func MakeBridge(name string, mac net.HardwareAddr, mtu int) Request {
 		ofKind("bridge",
 			numberAttr(nl.IFLA_BR_FORWARD_DELAY, 0),
 			numberAttr(nl.IFLA_BR_STP_STATE, 0),
-			nl.NewRtAttr(nl.IFLA_BR_MCAST_SNOOPING, []byte{0})))
+			nl.NewRtAttr(nl.IFLA_BR_MCAST_SNOOPING, []byte{0}), noLinkLocalLearning()))
+}
+
+// LearnNothingFromLinkLocalGroups asks that a bridge learns no MAC from frames to 01-80-C2-00-00-00 to -0F. They pass the hooks of
+// nftables by. A kernel before Linux 5.0 does not know of it, and learns.
+func LearnNothingFromLinkLocalGroups(bridge int) Request {
+	return ask(unix.RTM_NEWLINK, 0, "have it learn nothing from link-local groups", ifInfo(bridge, 0), ofKind("bridge", noLinkLocalLearning()))
+}
+
+// noLinkLocalLearning sets bit BR_BOOLOPT_NO_LL_LEARN: a value, and a mask of what is set (struct br_boolopt_multi).
+func noLinkLocalLearning() *nl.RtAttr {
+	return nl.NewRtAttr(unix.IFLA_BR_MULTI_BOOLOPT, binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, 1), 1))
 }
 
 func ofKind(kind string, settings ...*nl.RtAttr) *nl.RtAttr {

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/lease/session"
 )
 
@@ -48,7 +49,7 @@ func (a *Attacher) commitUnderAny(session *session.Session, adds []*insertion) (
 // letPassAnyway lets an ADD pass whatever has become of its address meanwhile.
 func (a *Attacher) letPassAnyway(e *journal.Entry) (passes bool, err error) {
 	if e.Wiring.Port != "" {
-		err = a.Kernel().Join(e.Wiring.Port, string(e.Class))
+		err = a.Kernel().Join(plan.Member(e))
 	}
 	return true, err
 }

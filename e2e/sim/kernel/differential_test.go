@@ -244,7 +244,7 @@ func TestADifferenceIsFound(t *testing.T) {
 		"an error of another kind":         {func(k agent.Kernel) agent.Kernel { return foreigner{k} }, "foreign"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if found := differ(bothSides(t, c.wrap), 1, 5000); !strings.Contains(found, c.says) {
+			if found := differ(bothSides(t, c.wrap), 2, 5000); !strings.Contains(found, c.says) {
 				t.Errorf("found %q: want one that says %q", found, c.says)
 			}
 		})

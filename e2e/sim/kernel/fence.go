@@ -14,7 +14,7 @@ import (
 
 // A fence is what a process knows of the table: see netops/fence.
 type fence struct {
-	members  map[string]string
+	members  map[string]netops.Member
 	diverged bool
 	on       bool
 	last     [len(classes)]int // of each class: the slot that was opened last
@@ -61,7 +61,7 @@ func (k *Kernel) fenced(op string, f func(*fence, *table) error) error {
 }
 
 func (t *table) same(u *table) bool {
-	return t.exists == u.exists && t.strict == u.strict && t.timers == u.timers && t.locks == u.locks && maps.Equal(t.members, u.members)
+	return t.exists == u.exists && t.strict == u.strict && t.timers == u.timers && t.locks == u.locks && alike(t.members, u.members)
 }
 
 // commit changes the table, which has to exist.
@@ -141,30 +141,62 @@ func (f *fence) changeMembers(t *table, g func() error) error {
 	return f.settle(t)
 }
 
-// Join puts a port into a class, and out of the other.
-func (k *Kernel) Join(port, class string) error {
+// Join puts a port into a class, and out of the other, and lets it send what the member may.
+func (k *Kernel) Join(m netops.Member) error {
 	return k.fenced("Join", func(f *fence, t *table) error {
-		if !slices.Contains(classes[:], class) {
-			return fmt.Errorf("class %q: want one of %q", class, classes)
-		}
-		if f.members[port] == class {
-			return f.settle(t)
-		}
-		was := f.members[port]
-		f.members[port] = class
-		err := f.changeMembers(t, func() error {
-			if was != "" && t.members[port] != was {
-				return unix.ENOENT
+		err := validate(m)
+		if err == nil {
+			if err = f.become(t, m); err != nil {
+				delete(f.members, m.Port)
 			}
-			t.members[port] = class
-			return nil
-		})
-		if err != nil {
-			delete(f.members, port)
 		}
 		return err
 	})
 }
+
+// Restrict changes what a port may send that is in a class.
+func (k *Kernel) Restrict(m netops.Member) error {
+	return k.fenced("Restrict", func(f *fence, t *table) error {
+		if err := validate(m); err != nil {
+			return err
+		}
+		was, passes := f.members[m.Port]
+		if !passes {
+			return f.settle(t)
+		}
+		m.Class = was.Class
+		return f.become(t, m)
+	})
+}
+
+func validate(m netops.Member) error {
+	if !slices.Contains(classes[:], m.Class) || !m.Trusted && len(m.MAC) != 6 {
+		return fmt.Errorf("class %q, MAC %q: want one of %q, and a MAC of Ethernet", m.Class, m.MAC, classes)
+	}
+	return nil
+}
+
+func (f *fence) become(t *table, m netops.Member) error {
+	was, passes := f.members[m.Port]
+	if f.members[m.Port] = m; passes && same(was, m) {
+		return f.settle(t)
+	}
+	return f.changeMembers(t, func() error {
+		if passes && !same(t.members[m.Port], was) {
+			return unix.ENOENT
+		}
+		t.members[m.Port] = m
+		return nil
+	})
+}
+
+// same reports whether two members may do the same.
+func same(a, b netops.Member) bool {
+	origin := a.Trusted || slices.Equal(a.MAC, b.MAC) && slices.Equal(a.Addresses, b.Addresses)
+	return a.Class == b.Class && a.Trusted == b.Trusted && origin
+}
+
+func alike(a, b map[string]netops.Member) bool { return maps.EqualFunc(a, b, same) }
 
 // Leave takes a port out of its class. Absence is success.
 func (k *Kernel) Leave(port string) error {
@@ -172,13 +204,13 @@ func (k *Kernel) Leave(port string) error {
 }
 
 func (f *fence) leave(t *table, port string) error {
-	was := f.members[port]
-	if was == "" {
+	was, passes := f.members[port]
+	if !passes {
 		return f.settle(t)
 	}
 	delete(f.members, port)
 	return f.changeMembers(t, func() error {
-		if t.members[port] != was {
+		if !same(t.members[port], was) {
 			return unix.ENOENT
 		}
 		delete(t.members, port)
@@ -192,7 +224,12 @@ func (k *Kernel) Classes() (members map[string]string, err error) {
 		if err := f.settle(t); err != nil {
 			return err
 		}
-		return f.read(t, func() { members = maps.Clone(t.members) })
+		return f.read(t, func() {
+			members = map[string]string{}
+			for port, m := range t.members {
+				members[port] = m.Class
+			}
+		})
 	})
 	if err != nil {
 		return nil, err

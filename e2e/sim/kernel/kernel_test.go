@@ -79,7 +79,7 @@ func TestAClassClosesWhenItsTimeIsOverWhateverBecomesOfTheProcess(t *testing.T) 
 		k := open(t, h)
 		p, _ := attach(t, k, h, 2)
 		expectPasses(t, l, p, "in no class", false)
-		must(t, k.Join(p.Name, "stateless"))
+		must(t, k.Join(member(p, "stateless")))
 		expectPasses(t, l, p, "in a class", true)
 		must(t, k.SetFence(true, map[string]time.Duration{"stateless": 10 * time.Second}))
 		must(t, k.Arm(map[string]time.Duration{"stateless": 20 * time.Second}))
@@ -111,7 +111,7 @@ func TestTheTimersOfAHostThatSleepsStandStill(t *testing.T) {
 		h := l.Host("n1")
 		k := open(t, h)
 		p, _ := attach(t, k, h, 2)
-		must(t, k.Join(p.Name, "stateful"))
+		must(t, k.Join(member(p, "stateful")))
 		must(t, k.SetFence(true, map[string]time.Duration{"stateful": 10 * time.Second}))
 		h.Sleep(time.Hour)
 		if got := l.Answers(p.Addresses[0].Addr()); len(got) != 0 {
@@ -136,8 +136,8 @@ func TestAProbeHearsThoseWhoPassOnTheSameWireAndTakesItsTime(t *testing.T) {
 		k, other := open(t, here), open(t, there)
 		p, _ := attach(t, other, there, 2)
 		q, _ := attach(t, k, here, 3)
-		must(t, other.Join(p.Name, "stateless"))
-		must(t, k.Join(q.Name, "stateless"))
+		must(t, other.Join(member(p, "stateless")))
+		must(t, k.Join(member(q, "stateless")))
 		hears := func(want int, took time.Duration) {
 			t.Helper()
 			start := time.Now()
@@ -155,7 +155,7 @@ func TestAProbeHearsThoseWhoPassOnTheSameWireAndTakesItsTime(t *testing.T) {
 		}
 		l.Cut(there, false)
 		must(t, other.Leave(p.Name))
-		time.AfterFunc(150*time.Millisecond, func() { must(t, other.Join(p.Name, "stateless")) })
+		time.AfterFunc(150*time.Millisecond, func() { must(t, other.Join(member(p, "stateless"))) })
 		hears(2, 200*time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -211,7 +211,7 @@ func TestStateOutlivesAProcessAndNotABoot(t *testing.T) {
 		h := l.Host("n1")
 		k := open(t, h)
 		p, ns := attach(t, k, h, 2)
-		must(t, k.Join(p.Name, "stateless"))
+		must(t, k.Join(member(p, "stateless")))
 		k.Close()
 		if _, err := k.Ports(); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("a closed kernel answers: error %v", err)
@@ -239,7 +239,7 @@ func TestACutThatFailedIsCarriedOutByTheNextChange(t *testing.T) {
 		k := open(t, h)
 		p, _ := attach(t, k, h, 2)
 		for done, passes := range map[bool]bool{false: true, true: false} {
-			must(t, k.Join(p.Name, "stateless"))
+			must(t, k.Join(member(p, "stateless")))
 			h.SetFaults(Faults{Fail: func(op string) (error, bool) { return errors.New("no answer"), done }})
 			if k.Leave(p.Name) == nil {
 				t.Error("it did not fail")
@@ -278,7 +278,7 @@ func TestAProcessThatEndsWithinAnAttachLeavesHalfAPortWhichTheNextMakesAnew(t *t
 		_, err := k.Attach(p)
 		must(t, err)
 		must(t, k.Check(p))
-		must(t, k.Join(p.Name, "stateless"))
+		must(t, k.Join(member(p, "stateless")))
 		expectPasses(t, l, p, "made anew", true)
 	})
 }

@@ -49,7 +49,7 @@ func (l *LAN) Answers(a netip.Addr) (all []Answer) {
 	defer l.mu.Unlock()
 	for _, i := range l.index[a] {
 		for by := range i.ways(a) {
-			all = append(all, by.answer())
+			all = append(all, by.answer(a))
 		}
 	}
 	return all
@@ -77,11 +77,11 @@ func (l *link) ways(a netip.Addr) iter.Seq[*link] {
 	}
 }
 
-// answer is what a link answers.
-func (l *link) answer() Answer {
+// answer is what a link answers for an address.
+func (l *link) answer(of netip.Addr) Answer {
 	a := Answer{Host: l.host, Namespace: l.ns, MAC: l.mac, Passes: true, Cut: l.host.cut}
 	if l.ns != nil {
-		a.Port, a.Passes = l.peer.name, l.host.nft.passes(l.peer.name, time.Now())
+		a.Port, a.Passes = l.peer.name, l.host.nft.sends(l.peer.name, l.mac, of, time.Now())
 	}
 	return a
 }

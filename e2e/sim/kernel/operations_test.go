@@ -102,7 +102,11 @@ func (g *planner) aboutTheFence() operation {
 	}
 	switch n := g.IntN(31); {
 	case n < 9:
-		return operation{what: "join " + name + " " + class, run: func(s side) string { return answer(s.kernel().Join(name, class)) }}
+		m := g.member(name, class)
+		if g.seldom(4) {
+			return operation{what: fmt.Sprintf("restrict %+v", m), run: func(s side) string { return answer(s.kernel().Restrict(m)) }}
+		}
+		return operation{what: fmt.Sprintf("join %+v", m), run: func(s side) string { return answer(s.kernel().Join(m)) }}
 	case n < 14:
 		return operation{what: "leave " + name, run: func(s side) string { return answer(s.kernel().Leave(name)) }}
 	case n < 18:

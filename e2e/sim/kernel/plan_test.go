@@ -96,6 +96,33 @@ func (g *planner) reroute(p *netops.Port) {
 	}
 }
 
+// member is a port in a class, which sends from its own MAC and addresses.
+func member(p netops.Port, class string) netops.Member {
+	m := netops.Member{Port: p.Name, Class: class, MAC: macFor(&p)}
+	for _, a := range p.Addresses {
+		m.Addresses = append(m.Addresses, a.Addr())
+	}
+	return m
+}
+
+// member draws what a port of a name may send in a class.
+func (g *planner) member(name, class string) netops.Member {
+	p := g.ports[name]
+	if p == nil || g.seldom(5) {
+		return netops.Member{Port: name, Class: class, Trusted: !g.seldom(10)}
+	}
+	m := member(p.Port, class)
+	switch g.IntN(12) {
+	case 0:
+		m.Addresses = nil
+	case 1:
+		m.Addresses = append(m.Addresses, netip.MustParseAddr("10.42.77.1"), netip.MustParseAddr("fd42::77"))
+	case 2:
+		m.MAC = []byte{2, 0, 0, 0, 0, 7}
+	}
+	return m
+}
+
 // spoil makes a port one that cannot be, or hardly.
 func (g *planner) spoil(p *netops.Port) {
 	switch g.IntN(13) {

@@ -71,7 +71,7 @@ func (l *link) heard(a netip.Addr, from *link) net.HardwareAddr {
 	switch {
 	case l.ns == nil && l.host != from.host && from.outside():
 		return l.host.receives(a, l)
-	case l.ns == nil || !l.answer().Passes:
+	case l.ns == nil || !l.answer(a).Passes:
 		return nil
 	case l.peer.master == from || from.outside() && l.peer.master.outside():
 		return l.mac

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +19,7 @@ const slots = 2
 type table struct {
 	exists  bool
 	strict  bool
-	members map[string]string
+	members map[string]netops.Member
 	timers  [len(classes)][slots]time.Time // when the kernel takes a slot's timer out
 	locks   [len(classes)][slots]bool
 }
@@ -25,7 +27,7 @@ type table struct {
 // build makes what is missing, and the mode's rules.
 func (t *table) build(strict bool) {
 	if !t.exists {
-		*t = table{exists: true, members: map[string]string{}}
+		*t = table{exists: true, members: map[string]netops.Member{}}
 	}
 	t.strict = strict
 }
@@ -35,11 +37,18 @@ func (t *table) passes(port string, now time.Time) bool {
 	if !t.exists || !strings.HasPrefix(port, netops.Prefix) {
 		return true
 	}
-	class := slices.Index(classes[:], t.members[port])
+	class := slices.Index(classes[:], t.members[port].Class)
 	if class < 0 || !t.strict {
 		return class >= 0
 	}
 	return slices.Max(t.open(class, now)) > 0
+}
+
+// sends reports whether a link's frames pass that come from a MAC and an address.
+func (t *table) sends(port string, mac net.HardwareAddr, from netip.Addr, now time.Time) bool {
+	m, is := t.members[port]
+	own := m.Trusted || slices.Equal(m.MAC, mac) && slices.Contains(m.Addresses, from)
+	return t.passes(port, now) && (own || !is)
 }
 
 // open is how long each slot of a class is still open.
@@ -65,7 +74,7 @@ func (t *table) postpone(d time.Duration) {
 }
 
 // hold keeps exactly these members.
-func (t *table) hold(members map[string]string) { t.members = maps.Clone(members) }
+func (t *table) hold(members map[string]netops.Member) { t.members = maps.Clone(members) }
 
 // plan has the LAN told when the next slot closes by itself.
 func (h *Host) plan() {
