@@ -95,14 +95,25 @@ func (r *call) choose(ctx context.Context, m *member) error {
 }
 
 // stillFree finds a family's candidate among the former ones, if it is still free. A reservation of the identity itself does not
-// count against it: then only the identity's record is missing.
+// count against it: then only the identity's record is missing. Where an address was asked for, no other one is a candidate.
 func (r *call) stillFree(m *member, former []slot, f allocator.Family) (slot, bool) {
+	asked, asks := m.asked(f)
 	for _, s := range former {
 		if allocator.FamilyOf(s.address) == f {
-			return s, r.free(m, s.address)
+			return s, r.free(m, s.address) && (!asks || s.address == asked)
 		}
 	}
 	return slot{}, false
+}
+
+// asked is the address of a family that the request asks for, if it does.
+func (m *member) asked(f allocator.Family) (a netip.Addr, asks bool) {
+	for _, a := range m.Addresses {
+		if allocator.FamilyOf(a) == f {
+			return a, true
+		}
+	}
+	return a, false
 }
 
 // free reports whether nothing is known that keeps m from having an address.
@@ -115,10 +126,8 @@ func (r *call) free(m *member, a netip.Addr) bool {
 }
 
 func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
-	for _, a := range m.Addresses {
-		if allocator.FamilyOf(a) == f {
-			return a, r.mayAsk(m, a)
-		}
+	if a, asks := m.asked(f); asks {
+		return a, r.mayAsk(m, a)
 	}
 	usable := uint64(0)
 	taken := func(a netip.Addr) bool {
@@ -154,7 +163,7 @@ func (r *call) mayAsk(m *member, a netip.Addr) error {
 	if other := r.picked[at]; other != nil && other != m {
 		return fmt.Errorf("lease: address %s was asked for by %s, and %s of the same set has it", a, m.Identity, other.Identity)
 	}
-	if reservation, taken := r.taken[at]; taken {
+	if reservation := r.taken[at]; reservation.Revision > 0 { // of one that only the list has named the next try reads whose it is
 		return &ReservedError{Reservation: reservation}
 	}
 	return nil
