@@ -151,9 +151,6 @@ func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (ne
 // mayAsk fails where the member cannot have the address that was asked for, as far as is known.
 func (r *call) mayAsk(m *member, a netip.Addr) error {
 	at := m.at(a)
-	if err := r.damaged[at]; err != nil {
-		return err
-	}
 	if b := r.foreign[m.blockOf(a)]; len(b.Parts) > 0 {
 		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.OwnersInWords())
 	}
@@ -163,7 +160,7 @@ func (r *call) mayAsk(m *member, a netip.Addr) error {
 	if other := r.picked[at]; other != nil && other != m {
 		return fmt.Errorf("lease: address %s was asked for by %s, and %s of the same set has it", a, m.Identity, other.Identity)
 	}
-	if reservation := r.taken[at]; reservation.Revision > 0 { // of one that only the list has named the next try reads whose it is
+	if reservation := r.taken[at]; reservation.Revision > 0 { // else the next try reads whose it is, if that can be read
 		return &ReservedError{Reservation: reservation}
 	}
 	return nil

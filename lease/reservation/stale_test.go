@@ -2,7 +2,6 @@ package reservation_test
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/allocator"
+	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/lab"
 	"github.com/berth-ipam/berth/lease/record"
@@ -72,6 +72,110 @@ func TestAnAddressThatBecomesANodesOwnAsItIsChosenIsReservedForNobody(t *testing
 		if got := sc.Reserve(x, q)[0]; got.Address == taken {
 			t.Errorf("%s is node n9's own, and reserved", taken)
 		}
+	})
+}
+
+func TestWhereTheLastAddressBecomesANodesOwnAsItIsChosenThePoolIsExhausted(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		s := b.Store()
+		c := b.Apply(s, lab.Small())
+		pool := c.Pools["small"]
+		x := b.Join(s, "n1")
+		q := lab.Asking(c, "small", lab.Identity("db", 9), "c")
+		_, free := fill(b, c, x, q.Identity)
+		_, err := x.Store.Reservations.End(b.Context(), free.Identity, true)
+		b.Check(err)
+		q.Taken = func(a netip.Addr) bool {
+			if a != free.Address {
+				return true
+			}
+			block := record.StatefulBlock(blockOf(pool, a)).With(record.Part{Prefix: netip.PrefixFrom(a, 32), Owner: record.OwnerMachine,
+				Node: "n9"})
+			block.Revision = b.Put(s.KV.Keys.Block("small", block.Prefix), kv.Encode(block))
+			s.Reservations.LearnBlocks(kv.Update[record.Block]{Revision: block.Revision, Set: []record.Block{block}})
+			return false
+		}
+		_, err = x.Reserve(b.Context(), []reservation.Request{q})
+		if _, full := errors.AsType[*reservation.ExhaustedError](err); !full {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+// fill reserves all of the pool small but for the address before the one that a member would choose: it finds that last.
+func fill(b *lab.Bubble, c *config.Config, x *lab.Joined, id allocator.Identity) (natural, free record.Reservation) {
+	b.Helper()
+	natural = b.Reserve(x, lab.Asking(c, "small", id, "c"))[0]
+	_, err := x.Store.Reservations.End(b.Context(), id, true)
+	b.Check(err)
+	before := natural.Address.Prev()
+	if pool := c.Pools["small"]; !pool.InStateful(before) {
+		before = lab.Addr("10.1.0.13")
+	}
+	for i := range 6 {
+		got := b.Reserve(x, lab.Asking(c, "small", lab.Identity("full", i), "c"))[0]
+		if got.Address == natural.Address {
+			natural = got
+		} else if got.Address == before {
+			free = got
+		}
+	}
+	return natural, free
+}
+
+func TestAnAddressThatBecomesFreeDuringACallIsFound(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		s := b.Store()
+		c := b.Apply(s, lab.Small())
+		x := b.Join(s, "n1")
+		id := lab.Identity("db", 9)
+		first, _ := fill(b, c, x, id)
+		ended := false
+		b.OnCall(func(call string) { // the first that was tried ends before the list is read
+			if strings.HasPrefix(call, "before get") && !ended {
+				ended = true
+				b.Delete(s.KV.Keys.Reservation("small", first.Address))
+				b.Delete(s.KV.Keys.Identity(first.Identity))
+			}
+		})
+		fresh := &lab.Joined{Session: x.Session, Store: b.Store()}
+		got, err := fresh.Reserve(b.Context(), []reservation.Request{lab.Asking(c, "small", id, "c")})
+		b.OnCall(nil)
+		if err != nil || got[0].Address != first.Address {
+			t.Errorf("%s is free: %+v, %v", first.Address, got, err)
+		}
+	})
+}
+
+func TestABlockThatSomebodyHasDeletedIsClaimedAgain(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		c := b.Apply(b.Store(), lab.Small())
+		for _, s := range []*lab.Store{b.Store(), followed(b)} { // which does not hear of it, or does
+			x := b.Join(s, "n1")
+			b.Reserve(x, lab.Asking(c, "small", lab.Identity("db", 0), "c"))
+			for _, kind := range []string{"reservation", "identity", "block"} {
+				b.Delete(map[string]string{"reservation": s.KV.Keys.Under(kv.KindReservation), "identity": s.KV.Keys.Under(kv.KindIdentity),
+					"block": s.KV.Keys.Under(kv.KindBlock)}[kind])
+			}
+			time.Sleep(time.Second)
+			agree(b.Lab, s, b.Reserve(x, lab.Asking(c, "small", lab.Identity("db", 1), "c"))...)
+			costs(b, "another member in it", 1, func() error {
+				q := lab.Asking(c, "small", lab.Identity("db", 2), "c")
+				q.Taken = func(a netip.Addr) bool { return a == s.Reservations.Cached(lab.Identity("db", 1))[0].Address }
+				return lab.Second(x.Reserve(b.Context(), []reservation.Request{q}))
+			})
+		}
+	})
+}
+
+func TestABlockThatIsReadIsKnown(t *testing.T) {
+	inScene(t, func(sc *scene) {
+		x := &lab.Joined{Session: sc.x.Session, Store: sc.Store()}
+		next := func(member int, a netip.Addr) error {
+			return lab.Second(x.Reserve(sc.Context(), []reservation.Request{lab.Asking(sc.c, "default", lab.Identity("db", member), "c", a)}))
+		}
+		costs(sc.Bubble, "the first member in a block that is not known", 2, func() error { return next(1, sc.had.Address.Next()) })
+		costs(sc.Bubble, "the next one", 1, func() error { return next(2, sc.had.Address.Next().Next()) })
 	})
 }
 
@@ -141,9 +245,9 @@ func TestWithoutAnAnswerNoPoolIsSaidToBeExhausted(t *testing.T) {
 		lasting.Session, lasting.AddressLease = allocator.Duration(24*time.Hour), allocator.Duration(24*time.Hour)
 		x, err := s.Join(b.Context(), lasting)
 		b.Check(err)
-		for i := range 5 {
-			b.Reserve(x, lab.Asking(c, "small", lab.Identity("db", i), fmt.Sprint("c", i)))
-		}
+		_, free := fill(b, c, x, lab.Identity("db", 9))
+		_, err = s.Reservations.End(b.Context(), free.Identity, true)
+		b.Check(err)
 		for what, taken := range map[string]func(netip.Addr) bool{
 			"who takes all for taken": func(netip.Addr) bool { return true }, "who knows of none": nil,
 		} {
