@@ -1,14 +1,12 @@
 package fence
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
 )
 
 // MasqueradeTable is the name of the tables in families ip and ip6.
@@ -38,9 +36,6 @@ func (t *Table) Masquerades(pool netip.Prefix) (is bool, err error) {
 	err = t.commit(func(c *nftables.Conn) error {
 		table := &nftables.Table{Name: MasqueradeTable, Family: family}
 		rules, err := c.GetRules(table, &nftables.Chain{Name: natChain, Table: table})
-		if errors.Is(err, unix.ENOENT) {
-			return nil
-		}
 		is = slices.ContainsFunc(rules, func(r *nftables.Rule) bool { return string(r.UserData) == pool.String() })
 		return err
 	})
