@@ -45,14 +45,14 @@ func TestLateNewsOfABlockAreNotNewer(t *testing.T) {
 		for _, b := range []record.Block{block, former} {
 			sc.s.Reservations.LearnBlocks(kv.Update[record.Block]{Revision: block.Revision, Set: []record.Block{b}})
 		}
-		q := lab.Asking(sc.c, "default", lab.Identity("db", 1), "c2", own)
+		costs(sc.Bubble, "a new member", 1, func() error {
+			q := lab.Asking(sc.c, "default", lab.Identity("db", 1), "c2", own.Next())
+			return lab.Second(sc.x.Reserve(sc.Context(), []reservation.Request{q}))
+		})
+		q := lab.Asking(sc.c, "default", lab.Identity("db", 2), "c3", own)
 		if _, err := sc.x.Reserve(sc.Context(), []reservation.Request{q}); err == nil || !lab.Contains(err, "node n9 itself") {
 			t.Errorf("%s is asked for: %v", own, err)
 		}
-		costs(sc.Bubble, "a new member", 1, func() error {
-			q.Addresses = []netip.Addr{own.Next()}
-			return lab.Second(sc.x.Reserve(sc.Context(), []reservation.Request{q}))
-		})
 	})
 }
 

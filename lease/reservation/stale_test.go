@@ -150,7 +150,8 @@ func TestAnAddressThatBecomesFreeDuringACallIsFound(t *testing.T) {
 func TestABlockThatSomebodyHasDeletedIsClaimedAgain(t *testing.T) {
 	lab.InBubble(t, func(b *lab.Bubble) {
 		c := b.Apply(b.Store(), lab.Small())
-		for _, s := range []*lab.Store{b.Store(), followed(b)} { // which does not hear of it, or does
+		// The first does not hear of it, and finds out by a conflict.
+		for s, transactions := range map[*lab.Store]int{b.Store(): 2, followed(b): 1} {
 			x := b.Join(s, "n1")
 			b.Reserve(x, lab.Asking(c, "small", lab.Identity("db", 0), "c"))
 			for _, kind := range []string{"reservation", "identity", "block"} {
@@ -158,7 +159,10 @@ func TestABlockThatSomebodyHasDeletedIsClaimedAgain(t *testing.T) {
 					"block": s.KV.Keys.Under(kv.KindBlock)}[kind])
 			}
 			time.Sleep(time.Second)
-			agree(b.Lab, s, b.Reserve(x, lab.Asking(c, "small", lab.Identity("db", 1), "c"))...)
+			costs(b, "a member in it", transactions, func() error {
+				return lab.Second(x.Reserve(b.Context(), []reservation.Request{lab.Asking(c, "small", lab.Identity("db", 1), "c")}))
+			})
+			agree(b.Lab, s)
 			costs(b, "another member in it", 1, func() error {
 				q := lab.Asking(c, "small", lab.Identity("db", 2), "c")
 				q.Taken = func(a netip.Addr) bool { return a == s.Reservations.Cached(lab.Identity("db", 1))[0].Address }
