@@ -136,6 +136,16 @@ func TestReservingAgainBeforeAMemberRunsAnswersWhatThereIs(t *testing.T) {
 			got[0].Revision != now[0].Revision {
 			t.Errorf("it is answered %+v, %v, and there is %+v", got, err, now)
 		}
+		transactions := 0
+		sc.OnCall(func(call string) {
+			if strings.HasPrefix(call, "before txn") {
+				transactions++
+			}
+		})
+		_, err = other.Reservations.ReserveFor(sc.Context(), pool, revision, id, nil)
+		if sc.OnCall(nil); err != nil || transactions != 1 {
+			t.Errorf("one that is as it is wanted takes %d transactions: %v", transactions, err)
+		}
 	})
 }
 

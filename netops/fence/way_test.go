@@ -180,3 +180,19 @@ func TestWhicheverExchangeWithTheKernelFailsWhatIsSaidToBeDoneIsDone(t *testing.
 		})
 	}
 }
+
+func TestAChangeOfAPortIsOneExchangeWithTheKernelAndNoneWhereItIsAsItIsWanted(t *testing.T) {
+	k, host := newHost(t)
+	must(t, k.Join("bth1", "stateless"))
+	w := breakAt(t, k, host, 0, false, false)
+	must(t, k.Join("bth1", "stateless"))
+	must(t, k.Leave("bth2"))
+	if w.passed > 0 {
+		t.Errorf("%d requests were sent", w.passed)
+	}
+	must(t, k.Join("bth2", "stateful"))
+	must(t, k.Leave("bth1"))
+	if w.passed != 2 {
+		t.Errorf("a port more and one less take %d exchanges, want 2", w.passed)
+	}
+}
