@@ -119,6 +119,12 @@ func TestWhicheverExchangeWithTheKernelFailsWhatIsSaidToBeDoneIsDone(t *testing.
 		}
 		return err
 	}
+	opens := func(k *Table) error {
+		if err := k.Open(); err != nil {
+			return err
+		}
+		return passing(2)(k)
+	}
 	for name, tc := range map[string]struct {
 		spoiled  bool // somebody has flushed the ruleset before
 		do, done func(k *Table) error
@@ -135,8 +141,8 @@ func TestWhicheverExchangeWithTheKernelFailsWhatIsSaidToBeDoneIsDone(t *testing.
 		"Fenced":                   {false, fenced(true), fenced(true)},
 		"Passing":                  {false, passing(1), passing(1)},
 		"TryFence":                 {false, func(k *Table) error { return k.TryFence() }, passing(1)},
-		"Arm":                      {false, func(k *Table) error { return k.Arm(long()) }, func(k *Table) error { return k.Open() }},
-		"Arm without a table":      {true, func(k *Table) error { return k.Arm(long()) }, func(k *Table) error { return k.Open() }},
+		"Arm":                      {false, func(k *Table) error { return k.Arm(long()) }, opens},
+		"Arm without a table":      {true, func(k *Table) error { return k.Arm(long()) }, opens},
 		"Open after an Arm":        {false, func(k *Table) error { return k.Open() }, passing(2)},
 		"CloseAll":                 {false, func(k *Table) error { return k.CloseAll() }, passing(0)},
 		"CloseAll without a table": {true, func(k *Table) error { return k.CloseAll() }, passing(0)},
@@ -181,7 +187,7 @@ func TestWhicheverExchangeWithTheKernelFailsWhatIsSaidToBeDoneIsDone(t *testing.
 	}
 }
 
-func TestAChangeOfAPortIsOneExchangeWithTheKernelAndNoneWhereItIsAsItIsWanted(t *testing.T) {
+func TestEachChangeIsOneExchangeWithTheKernelAndNoneWhereAllIsAsItIsWanted(t *testing.T) {
 	k, host := newHost(t)
 	must(t, k.Join("bth1", "stateless"))
 	w := breakAt(t, k, host, 0, false, false)
@@ -194,5 +200,28 @@ func TestAChangeOfAPortIsOneExchangeWithTheKernelAndNoneWhereItIsAsItIsWanted(t 
 	must(t, k.Leave("bth1"))
 	if w.passed != 2 {
 		t.Errorf("a port more and one less take %d exchanges, want 2", w.passed)
+	}
+	must(t, k.Arm(long()))
+	must(t, k.Open())
+	must(t, k.CloseAll())
+	if w.passed != 5 {
+		t.Errorf("a proof and the end of all take %d exchanges, want 3", w.passed-2)
+	}
+}
+
+func TestATableOfWhichSomethingCannotBeReadIsNotTakenOver(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		broken := true
+		for n := 1; broken; n++ {
+			k, host := newHost(t)
+			must(t, k.SetFence(strict, long()))
+			next := &Table{connection: connection{home: host.Open(), ours: &Senders{}}, members: map[string]string{}}
+			w := breakAt(t, next, host, n, false, false)
+			err := next.adopt()
+			if broken = w.broken; broken != (err != nil) {
+				t.Errorf("strict mode: %t; exchange %d fails: %t, and the error is %v", strict, n, broken, err)
+			}
+			next.Close()
+		}
 	}
 }
