@@ -15,7 +15,11 @@ const DetachOps = detachOps
 func (s *Store) Cached(id allocator.Identity) []record.Reservation { return s.cache.of(id) }
 
 // Known is how many identities the cache knows.
-func (s *Store) Known() int { return len(s.cache.identities) }
+func (s *Store) Known() int {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	return len(s.cache.identities)
+}
 
 func (s *Store) Ending(ctx context.Context, id allocator.Identity) (ending, error) {
 	return s.ending(ctx, id)
