@@ -270,6 +270,7 @@ func TestWhatChangesNothingIsNotWritten(t *testing.T) {
 	same("the epoch of what is not held", func() { j.Adopt(entry(2, "").Attachment, 9) })
 	same("the end of an isolation that is none", func() { j.Lift(e.Attachment) })
 	same("the end of an isolation of what is not held", func() { j.Lift(entry(2, "").Attachment) })
+	same("what is forgotten and was not free", func() { j.Forget([]Freed{{Pool: e.Pool, Address: e.Addresses[0]}}) })
 	j.Isolate(j.Get(e.Attachment), Isolation{Reason: "first", Epoch: 5})
 	same("an isolation by the same epoch", func() { j.Isolate(j.Get(e.Attachment), Isolation{Reason: "again", Epoch: 5}) })
 	same("an isolation by an earlier epoch", func() { j.Isolate(j.Get(e.Attachment), Isolation{Reason: "again", Epoch: 4}) })

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/berth-ipam/berth/allocator/ipam"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 	"github.com/berth-ipam/berth/lease/session"
@@ -93,7 +92,7 @@ func (s *asserted) plan() (t *kv.Txn, ok bool) {
 		switch {
 		case s.holds(r):
 			s.epoch = max(s.epoch, r.Epoch)
-		case r.Revision > 0 && r.Epoch >= s.epoch: // somebody had it meanwhile, and has given it up
+		case r.Epoch >= s.epoch: // somebody had it meanwhile, and has given it up
 			s.epoch = r.Epoch + 1
 		}
 		complete = complete && s.holds(r) && b.Revision > 0
@@ -114,13 +113,11 @@ func (s *asserted) write() *kv.Txn {
 	if s.identity == 0 {
 		t.Then(kv.Put(keys.Identity(s.Identity), record.IdentityRecord{Pool: s.Pool.Name, Addresses: s.Addresses}))
 	}
-	written := map[ipam.BlockID]bool{}
 	for i, r := range s.reservations {
 		key, b := keys.Reservation(r.Pool, r.Address), s.blocks[i]
 		t.If(kv.Unchanged(key, r.Revision), kv.Unchanged(keys.Block(b.Pool, b.Prefix), b.Revision))
-		if at := (ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix}); b.Revision == 0 && !written[at] {
-			written[at] = true
-			t.Then(kv.Put(keys.Block(b.Pool, b.Prefix), record.StatefulBlock(at)))
+		if b.Revision == 0 { // each of another family, and so of another block
+			t.Then(kv.Put(keys.Block(b.Pool, b.Prefix), record.StatefulBlock(b.ID())))
 		}
 		if r.Revision == 0 {
 			r.Identity, r.Since = s.Identity, now

@@ -63,7 +63,10 @@ func TestARequestThatCannotBeIsRefusedBeforeEtcdIsAsked(t *testing.T) {
 		old := lab.Asking(sc.c, "default", lab.Identity("db", 1), "c2")
 		old.PoolRevision = 0
 		two := lab.Asking(sc.c, "default", lab.Identity("db", 1), "c2", lab.Addr("10.42.0.8"), lab.Addr("10.42.0.9"))
-		for want, q := range map[string]reservation.Request{record.ErrStaleConfig.Error(): old, "10.42.0.9 is the second v4 one": two} {
+		unnamed := lab.Asking(sc.c, "default", allocator.Identity{Namespace: "ns", App: "db", Network: "net", Interface: "eth0"}, "c2")
+		for want, q := range map[string]reservation.Request{
+			record.ErrStaleConfig.Error(): old, "10.42.0.9 is the second v4 one": two, "member is missing": unnamed,
+		} {
 			if _, err := sc.x.Reserve(sc.Context(), []reservation.Request{q}); err == nil || !lab.Contains(err, want) {
 				t.Errorf("the error does not say %q: %v", want, err)
 			}

@@ -109,9 +109,7 @@ func (c *cache) learnBlock(b record.Block) {
 		c.stateful = map[ipam.BlockID]cachedBlock{}
 	}
 	at := ipam.BlockID{Pool: b.Pool, Prefix: b.Prefix}
-	if !b.Stateful() {
-		delete(c.stateful, at)
-	} else if c.stateful[at].revision < b.Revision {
+	if b.Stateful() && c.stateful[at].revision < b.Revision {
 		c.stateful[at] = cachedBlock{b.Revision, b.Machines()}
 	}
 }
@@ -121,13 +119,6 @@ func (c *cache) learnBlockRecord(b record.Block) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.learnBlock(b)
-}
-
-// forgetBlock drops a block that was not as cached.
-func (c *cache) forgetBlock(at ipam.BlockID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.stateful, at)
 }
 
 // block is the mod revision of a stateful block; 0: nobody is known to own it.

@@ -94,16 +94,26 @@ func (r *call) choose(ctx context.Context, m *member) error {
 	return nil
 }
 
-// stillFree finds a family's candidate among the former ones, if it is still free, and none other is asked for. A reservation of the
-// identity itself does not count against it: then only the identity's record is missing.
+// stillFree finds a family's candidate among the former ones, if it is still free. A reservation of the identity itself does not
+// count against it: then only the identity's record is missing. Where an address was asked for, no other one is a candidate.
 func (r *call) stillFree(m *member, former []slot, f allocator.Family) (slot, bool) {
+	asked, asks := m.asked(f)
 	for _, s := range former {
 		if allocator.FamilyOf(s.address) == f {
-			other := slices.ContainsFunc(m.Addresses, func(a netip.Addr) bool { return allocator.FamilyOf(a) == f && a != s.address })
-			return s, !other && r.free(m, s.address)
+			return s, r.free(m, s.address) && (!asks || s.address == asked)
 		}
 	}
 	return slot{}, false
+}
+
+// asked is the address of a family that the request asks for, if it does.
+func (m *member) asked(f allocator.Family) (a netip.Addr, asks bool) {
+	for _, a := range m.Addresses {
+		if allocator.FamilyOf(a) == f {
+			return a, true
+		}
+	}
+	return a, false
 }
 
 // free reports whether nothing is known that keeps m from having an address.
@@ -116,10 +126,8 @@ func (r *call) free(m *member, a netip.Addr) bool {
 }
 
 func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (netip.Addr, error) {
-	for _, a := range m.Addresses {
-		if allocator.FamilyOf(a) == f {
-			return a, r.mayAsk(m, a)
-		}
+	if a, asks := m.asked(f); asks {
+		return a, r.mayAsk(m, a)
 	}
 	usable := uint64(0)
 	taken := func(a netip.Addr) bool {
@@ -143,9 +151,6 @@ func (r *call) candidate(ctx context.Context, m *member, f allocator.Family) (ne
 // mayAsk fails where the member cannot have the address that was asked for, as far as is known.
 func (r *call) mayAsk(m *member, a netip.Addr) error {
 	at := m.at(a)
-	if err := r.damaged[at]; err != nil {
-		return err
-	}
 	if b := r.foreign[m.blockOf(a)]; len(b.Parts) > 0 {
 		return fmt.Errorf("lease: address %s was asked for, and its block %s belongs to %s", a, b.Prefix, b.OwnersInWords())
 	}
@@ -155,7 +160,7 @@ func (r *call) mayAsk(m *member, a netip.Addr) error {
 	if other := r.picked[at]; other != nil && other != m {
 		return fmt.Errorf("lease: address %s was asked for by %s, and %s of the same set has it", a, m.Identity, other.Identity)
 	}
-	if reservation, taken := r.taken[at]; taken {
+	if reservation := r.taken[at]; reservation.Revision > 0 { // else the next try reads whose it is, if that can be read
 		return &ReservedError{Reservation: reservation}
 	}
 	return nil

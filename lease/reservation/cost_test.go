@@ -147,6 +147,40 @@ func TestLateNewsOfAReservationAreNotNewer(t *testing.T) {
 	})
 }
 
+func TestLateNewsOfAnEndForgetNoLaterReservation(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		c := b.Apply(b.Store(), both())
+		s := b.Store()
+		x, hold := b.Join(s, "n1"), make(chan struct{})
+		id := lab.Identity("db", 0)
+		ends := 0
+		b.Beside(func(ctx context.Context) {
+			_ = s.Reservations.Follow(ctx, func(u kv.Update[record.Reservation]) {
+				if ends == 0 && len(u.Set) > 0 {
+					<-hold
+				} else if known := s.Reservations.Cached(id); len(u.Gone) > 0 && len(known) != 2 {
+					t.Errorf("after news of %+v it knows %+v", u.Gone, known)
+				}
+				ends += len(u.Gone)
+			})
+		})
+		time.Sleep(time.Second)
+		for range 2 {
+			b.Reserve(x, lab.Asking(c, "both", id, "c1"))
+			time.Sleep(time.Second)
+			_, err := s.Reservations.End(b.Context(), id, true)
+			b.Check(err)
+			time.Sleep(time.Second)
+		}
+		b.Reserve(x, lab.Asking(c, "both", id, "c1"))
+		close(hold)
+		time.Sleep(time.Second)
+		if known := s.Reservations.Cached(id); len(known) != 2 {
+			t.Errorf("after %d ends it knows %+v", ends, known)
+		}
+	})
+}
+
 func TestANodesOwnAddressIsReservedForNobody(t *testing.T) {
 	lab.InBubble(t, func(b *lab.Bubble) {
 		s := b.Store()

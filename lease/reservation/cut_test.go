@@ -56,11 +56,19 @@ func TestWhatEtcdDoesNotAnswerOfReservationsIsNeitherAbsentNorDone(t *testing.T)
 			return lab.Second(reservation.Rename(b.Context(), x.Session, reservation.Assertion{Pool: c.Pools["both"], Identity: id,
 				Attachment: lab.Attachment("c1"), Addresses: []netip.Addr{had[0].Address, had[1].Address}, Epoch: 1}))
 		})
+		damage := func() { here(); b.Put(s.KV.Keys.Reservation("both", had[0].Address), "{") }
+		b.Throughout("an assertion of what is damaged", damage, func() error {
+			_, _, err := reservation.Assert(b.Context(), x.Session, reservation.Assertion{Pool: c.Pools["both"], Identity: id,
+				Attachment: lab.Attachment("c1"), Addresses: []netip.Addr{had[0].Address, had[1].Address}, Epoch: had[0].Epoch})
+			return err
+		})
 		b.Throughout("a detachment", here, func() error {
 			return b.Store().Reservations.Detach(b.Context(), []reservation.Detachment{let()})
 		})
 		b.Throughout("an end", here, func() error { return lab.Second(s.Reservations.End(b.Context(), id, true)) })
 		b.Throughout("the end of what was not answered", here, func() error { return s.Reservations.EndMade(b.Context(), let()) })
+		kept := func() { here(); had = b.Reserve(x, ask) } // which is not made by it
+		b.Throughout("the detachment of what was not answered", kept, func() error { return s.Reservations.EndMade(b.Context(), let()) })
 		b.Throughout("a list", here, func() error { return lab.Second(s.Reservations.List(b.Context())) })
 		b.Throughout("a look", here, func() error { return lab.Second(s.Reservations.Of(b.Context(), "both", had[0].Address)) })
 	})

@@ -82,7 +82,11 @@ func TestADamagedRecordOfAMemberKeepsWhatItHas(t *testing.T) {
 			if ok, err := sc.assert(); ok || kv.Damage(err) == nil {
 				t.Errorf("%s is damaged, and was never right: asserted %t, %v", what, ok, err)
 			}
+			sc.Put(keys.Block("default", pool.BlockOf(sc.had.Address)), "{")
 			sc.Put(key, was)
+			if ok, err := sc.assert(); ok || kv.Damage(err) == nil {
+				t.Errorf("its block is damaged: asserted %t, %v", ok, err)
+			}
 			sc.Put(keys.Block("default", pool.BlockOf(sc.had.Address)), kv.Encode(record.StatefulBlock(blockOf(pool, sc.had.Address))))
 		}
 	})

@@ -64,6 +64,7 @@ func TestManyDetachmentsShareTransactionsEvenOfOneAddress(t *testing.T) {
 	all := detachments(done)
 	late := detachment(done[7])
 	late.Epoch--
+	l.Check(l.Store().Reservations.Detach(t.Context(), []reservation.Detachment{all[3], all[3], late, all[4]}))
 	s, transactions := counting(l, "detach")
 	l.Check(s.Reservations.Detach(t.Context(), append(all, all[0], late)))
 	if n := transactions.answered.Load(); n > 12 {

@@ -14,6 +14,13 @@ const DetachOps = detachOps
 // Cached are the reservations of an identity as the cache has them.
 func (s *Store) Cached(id allocator.Identity) []record.Reservation { return s.cache.of(id) }
 
+// Known is how many identities the cache knows.
+func (s *Store) Known() int {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	return len(s.cache.identities)
+}
+
 func (s *Store) Ending(ctx context.Context, id allocator.Identity) (ending, error) {
 	return s.ending(ctx, id)
 }

@@ -97,7 +97,7 @@ func (m *member) next() (step, error) {
 			return write, nil
 		}
 		return look, nil
-	case !m.fresh || m.holder.node != h.Node:
+	case m.holder.node != h.Node: // who that is was not read yet
 		return look, nil
 	case h.Node == m.call.node() || !m.gone():
 		return look, &HeldError{Reservation: m.held()}

@@ -34,6 +34,11 @@ func TestAnAssertionChangesOnlyWhatIsMissing(t *testing.T) {
 			r.Holder, r.Ended, r.LastDel = nil, &now, &now
 			b.Put(keys.Reservation("both", r.Address), kv.Encode(r))
 		}, 3, []string{"identity", "block"}, 2},
+		"one was reserved anew, and nobody has it yet": {func(b *lab.Bubble, keys kv.Keys, had []record.Reservation) {
+			r := had[1]
+			r.Holder, r.Epoch = nil, 0
+			b.Put(keys.Reservation("both", r.Address), kv.Encode(r))
+		}, 2, []string{"identity", "block"}, 2},
 	} {
 		t.Run(what, func(t *testing.T) {
 			lab.InBubble(t, func(b *lab.Bubble) {

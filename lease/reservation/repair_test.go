@@ -96,13 +96,16 @@ func TestARecordThatIsMissingIsAssertedAgain(t *testing.T) {
 	q := lab.Asking(config, "default", lab.Identity("db", 0), "c1")
 	first := l.Reserve(x, q)[0]
 	for _, key := range []string{s.KV.Keys.Reservation("default", first.Address), s.KV.Keys.Identity(q.Identity)} {
-		l.Delete(key)
-		for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
-			if got := l.Reserve(l.Join(store, "n1"), q)[0]; got.Address != first.Address {
-				t.Errorf("without %s the address is %s, and was %s", key, got.Address, first.Address)
+		for _, asked := range [][]netip.Addr{nil, {first.Address}} {
+			q.Addresses = asked
+			l.Delete(key)
+			for _, store := range []*lab.Store{s, l.Store()} { // with a cached reservation, and without
+				if got := l.Reserve(l.Join(store, "n1"), q)[0]; got.Address != first.Address {
+					t.Errorf("without %s the address is %s, and was %s", key, got.Address, first.Address)
+				}
 			}
+			agree(l, s)
 		}
-		agree(l, s)
 	}
 }
 

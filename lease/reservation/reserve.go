@@ -75,23 +75,17 @@ type call struct {
 	taken   map[ipam.Address]record.Reservation // for others, as this call has seen; of some the key alone is known
 	listed  map[string]int                      // pools of which taken has all, and in which round they were read
 	foreign map[ipam.BlockID]record.Block       // in the stateful ranges, and not stateful; without parts: it cannot be read
-	damaged map[ipam.Address]error              // addresses of which a record cannot be read
 }
 
 func (r *call) attaches() bool { return r.session != nil }
 
-// node is the name of the one that reserves.
-func (r *call) node() string {
-	if r.session == nil {
-		return ""
-	}
-	return r.session.Name()
-}
+// node is the name of the one that attaches.
+func (r *call) node() string { return r.session.Name() }
 
 // reserve carries a call out.
 func reserve(ctx context.Context, r *call, requests []Request) ([]record.Reservation, error) {
 	r.picked, r.taken = map[ipam.Address]*member{}, map[ipam.Address]record.Reservation{}
-	r.listed, r.foreign, r.damaged = map[string]int{}, map[ipam.BlockID]record.Block{}, map[ipam.Address]error{}
+	r.listed, r.foreign = map[string]int{}, map[ipam.BlockID]record.Block{}
 	if err := r.valid(requests); err != nil {
 		return nil, fmt.Errorf("lease: reserve: %w", err)
 	}

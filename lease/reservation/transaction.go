@@ -114,7 +114,6 @@ func (m *member) learnReservation(s *slot, kvs []*mvccpb.KeyValue) (err error) {
 // member that has, or asks for, this address it is an error.
 func (m *member) avoid(s *slot, err error) error {
 	m.call.taken[m.at(s.address)] = record.Reservation{}
-	m.call.damaged[m.at(s.address)] = err
 	if m.reserved || slices.Contains(m.Addresses, s.address) {
 		return err
 	}
@@ -124,7 +123,6 @@ func (m *member) avoid(s *slot, err error) error {
 func (m *member) learnBlock(s *slot, kvs []*mvccpb.KeyValue) error {
 	at := m.blockOf(s.address)
 	if s.block = 0; len(kvs) == 0 {
-		m.call.store.cache.forgetBlock(at)
 		return nil
 	}
 	b, err := record.ReadBlock(m.call.store.kv.Keys, at.Pool, at.Prefix, kvs)

@@ -64,3 +64,26 @@ func TestAJournalOfAnotherClusterIsTakenWhereItsMachineIsKnown(t *testing.T) {
 		t.Errorf("another machine under the name: %v", err)
 	}
 }
+
+// Between two looks of one node another may join, and is given what it finds free.
+func TestANodeThatKnowsThatEtcdHasLostRevisionsConfirmsItsStateAtNoMoment(t *testing.T) {
+	lab.InBubble(t, func(b *lab.Bubble) {
+		s := b.Store()
+		at := b.Handshake(s, "n1", session.Past{})
+		b.Delete(s.KV.Keys.Cluster())
+		b.OnCall(func(call string) {
+			got, err := b.Raw().Get(b.Context(), s.KV.Keys.Cluster())
+			b.Check(err)
+			for _, each := range got.Kvs {
+				if record, err := record.ClusterCodec.Read(s.KV.Keys, each); err != nil || record.ID == at.Cluster {
+					t.Errorf("%s it has written %+v, %v", call, record, err)
+				}
+			}
+		})
+		met := b.Handshake(b.Store(), "n1", session.Past{Cluster: at.Cluster, Generation: 1 << 40})
+		b.OnCall(nil)
+		if !met.Recovering {
+			t.Errorf("it met %+v", met)
+		}
+	})
+}

@@ -144,8 +144,8 @@ func (s *Store) renewed(ctx context.Context, id clientv3.LeaseID, interval time.
 	}
 	began := time.Now() // once it was answered: etcd may have read it just before, however long ago it was asked
 	for passed := time.Duration(0); first > 0 && passed < interval+2*grain; passed = time.Since(began) {
-		if err := task.Pause(ctx, interval/4); err != nil {
-			return false, err
+		if task.Pause(ctx, interval/4) != nil {
+			return false, ctx.Err()
 		}
 		asked := time.Since(began)
 		left, err := s.kv.Remaining(ctx, id)

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -51,6 +52,23 @@ func TestNothingComesBetweenALookAndAJoin(t *testing.T) {
 		l.Put(key, string(now.Kvs[0].Value))
 		if joined, err := x.Enter(t.Context(), 1, seen); err != nil || joined {
 			t.Errorf("%s has changed, and it joined: %v", what, err)
+		}
+	}
+}
+
+func TestNothingComesBetweenALookAndABurial(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	l.Join(s, "n1")
+	for what, key := range map[string]string{"the node": s.KV.Keys.Node("n1"), "its session": s.KV.Keys.Session("n1")} {
+		seen, err := s.Sessions.Lookup(t.Context(), "n1")
+		l.Check(err)
+		now, err := s.KV.Get(t.Context(), key)
+		l.Check(err)
+		l.Put(key, string(now.Kvs[0].Value))
+		at, err := session.WriteTombstone(t.Context(), s.KV, "n1", seen)
+		if _, returned := errors.AsType[*session.NodeReturnedError](err); !returned {
+			t.Errorf("%s has changed, and it was buried at %d: %v", what, at, err)
 		}
 	}
 }

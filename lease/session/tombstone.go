@@ -22,10 +22,7 @@ func WriteTombstone(ctx context.Context, c *kv.Client, name string, b Registrati
 	node, session := c.Keys.Node(name), c.Keys.Session(name)
 	t := kv.Transact("bury node")
 	t.If(kv.Unchanged(node, b.NodeRevision), kv.Unchanged(session, b.SessionRevision))
-	t.Then(kv.Put(node, tombstone))
-	if b.SessionRevision > 0 {
-		t.Then(clientv3.OpDelete(session))
-	}
+	t.Then(kv.Put(node, tombstone), clientv3.OpDelete(session))
 	record, alive := t.Else(node), t.Else(session, clientv3.WithKeysOnly())
 	switch err := c.Execute(ctx, t); {
 	case err != nil:

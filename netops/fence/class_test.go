@@ -256,3 +256,31 @@ func TestWhatAnotherProgramChangesOfWhatAPortMaySendIsPutBack(t *testing.T) {
 		}
 	}
 }
+
+func TestATableThatIsRestoredAgainAndAgainHasNoMoreRules(t *testing.T) {
+	k, host := newHost(t)
+	rules := func() (n int) {
+		host.Do(func() error {
+			c := &nftables.Conn{}
+			for _, chain := range []string{"from", "to", "stateless", "stateful"} {
+				all, err := c.GetRules(filterTable, &nftables.Chain{Name: chain})
+				if err != nil {
+					return err
+				}
+				n += len(all)
+			}
+			return nil
+		})
+		return n
+	}
+	for _, on := range []bool{true, false} {
+		must(t, k.SetFence(on, nil))
+		before := rules()
+		for range 3 {
+			must(t, k.EnsureTable())
+		}
+		if after := rules(); before == 0 || after != before {
+			t.Errorf("in strict mode (%t) there were %d rules, and there are %d", on, before, after)
+		}
+	}
+}

@@ -61,13 +61,20 @@ func TestAChangeWhoseAnswerIsLostIsCarriedOutNevertheless(t *testing.T) {
 
 func TestAPortWhoseCutFailedIsCutByTheNextThatIsDone(t *testing.T) {
 	k, host := newBridge(t)
+	must(t, k.Join(anyone("bthsame", "stateful")))
 	for name, next := range map[string]func() error{
 		"Join of another": func() error { return k.Join(anyone("bthother", "stateful")) },
+		"Join once more":  func() error { return k.Join(anyone("bthsame", "stateful")) },
 		"Leave of none":   func() error { return k.Leave("bthnone") },
 		"Arm":             func() error { return k.Arm(only("stateful", time.Hour)) },
 		"Classes":         func() error { _, err := k.Classes(); return err },
+		"EnsureTable":     func() error { return k.EnsureTable() },
+		"SetFence":        func() error { return k.SetFence(!k.strict.on, long()) },
 	} {
 		p, inside := newContainer(t, k, host, 1)
+		if !hears(t, host, inside, p.Addresses[0].Addr(), patience) {
+			t.Fatalf("%s: nothing passes at first", name)
+		}
 		k.Close()
 		withoutFiles(t, func() {
 			if k.Leave(p.Name) == nil {
@@ -105,8 +112,8 @@ func TestAPortWhoseJoinFailedIsInNoClass(t *testing.T) {
 			t.Fatal("nothing failed")
 		}
 	})
-	must(t, k.Leave("bth1"))
-	expectClasses(t, k, map[string]string{})
+	must(t, k.Join(anyone("bth2", "stateful"))) // which puts right what the kernel may have
+	expectClasses(t, k, map[string]string{"bth2": "stateful"})
 }
 
 func TestAFenceOfWhichAPartIsGoneIsTakenOverClosed(t *testing.T) {

@@ -6,8 +6,9 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/nettest"
 	"github.com/vishvananda/netlink"
+
+	"github.com/berth-ipam/berth/netops/nettest"
 )
 
 func TestMain(m *testing.M) { nettest.Main(m) }

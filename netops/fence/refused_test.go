@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/nettest"
 )
 
 // What the kernel does not carry out, or does not tell, is neither done nor nothing.
@@ -98,6 +100,13 @@ func TestTheFenceTellsForHowLongEachClassPasses(t *testing.T) {
 	must(t, k.SetFence(false, nil))
 	must(t, k.SetFence(true, nil))
 	passing(t, k, "and without a right", 0, 0)
+	must(t, k.SetFence(false, nil))
+	must(t, k.SetFence(true, only("stateful", 20*time.Millisecond)))
+	nettest.Eventually(t, "the kernel has closed the class", func() bool {
+		got, err := k.Passing()
+		must(t, err)
+		return len(got) == 0
+	})
 }
 
 func TestPortsAreInTheirClassesThroughEachChangeOfMode(t *testing.T) {

@@ -3,9 +3,10 @@ package fence
 import (
 	"syscall"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // A Change is which of Berth's tables another process has changed.

@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-ipam/berth/netops/rtnl"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
 // watch tells of the changes of a table that are not its own.
