@@ -91,6 +91,12 @@ func TestAMemberOfARoutedPoolThatMovesIsFoundByEverybody(t *testing.T) {
 	l := routedLab(t, 3, routedPool)
 	watcher := behind(t, l.Nodes[2], l)
 	add(t, watcher)
+	for _, node := range l.Nodes { // for its first second a NIC asks for no IPv6 neighbour
+		reaches(t, watcher, node.V6)
+		if _, err := node.Ping(netip.MustParseAddr("fd00:c8::1")); err != nil {
+			t.Error(err)
+		}
+	}
 	var slowest time.Duration
 	former := memberBehind(t, l.Nodes[0], l, "db-0")
 	address := add(t, former)
@@ -148,19 +154,18 @@ func TestAStrictMemberOfARoutedPoolFallsSilentWithItsRight(t *testing.T) {
 func TestNothingIsLeftOfARoutedPool(t *testing.T) {
 	l := routedLab(t, 2, routedPool)
 	before := census(t, l)
-	var all []*lab.Container
+	all := map[netip.Addr]*lab.Container{}
 	for _, node := range l.Nodes {
 		c := behind(t, node, l)
-		add(t, c)
-		all = append(all, c)
+		all[add(t, c)] = c
 	}
 	for _, c := range all {
 		del(t, c)
 	}
 	restores(t, l, before)
-	for _, c := range all {
+	for address, c := range all {
 		labtest.Eventually(t, "no route to it is left", func() error {
-			out, err := c.Node.Run(t.Context(), "ip", "route", "show", "proto", "98", c.Address.String())
+			out, err := c.Node.Run(t.Context(), "ip", "route", "show", "proto", "98", address.String())
 			if err == nil && strings.TrimSpace(out) != "" {
 				err = errors.New(out)
 			}
