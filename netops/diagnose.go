@@ -20,6 +20,10 @@ func (k *Kernel) Diagnose() []string {
 		found = append(found, diagnoseBridgeFilter()...)
 		return nil
 	})
+	if !k.Leads() {
+		found = append(found, "Containers of routed pools can send from addresses that are not theirs: this kernel does not tell where it "+
+			"would lead to a source. Load nft_fib_inet, or build a kernel with CONFIG_NFT_FIB_INET, and restart berthd.")
+	}
 	if err != nil {
 		found = append(found, fmt.Sprintf("The host's network namespace cannot be looked at: %v.", err))
 	}

@@ -23,21 +23,25 @@ func hasOrigin() []expr.Any {
 }
 
 // rebuild asks for tables, sets and chains where they are missing, and for the mode's rules anew, all in one
-// transaction: no frame meets a table without them. What the sets hold stays.
-func rebuild(c *nftables.Conn, strict bool) error {
+// transaction: no frame meets a table without them. What the sets hold stays. leads is what tryLeading says.
+func rebuild(c *nftables.Conn, strict, leads bool) error {
 	for _, table := range tables {
-		if err := rebuildTable(c, table, strict); err != nil {
+		if err := rebuildTable(c, table, strict, leads); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func rebuildTable(c *nftables.Conn, table *nftables.Table, strict bool) error {
+func rebuildTable(c *nftables.Conn, table *nftables.Table, strict, leads bool) error {
 	c.AddTable(table)
-	sets, rules := []*nftables.Set{timers, locks, trusted, classSets[classes[0]], classSets[classes[1]]}, routedOrigins
-	if table == filterTable {
-		sets, rules = append(sets, senders, sendersV4, sendersV6), origins
+	sets := []*nftables.Set{timers, locks, trusted, classSets[classes[0]], classSets[classes[1]]}
+	var rules [][]expr.Any
+	switch {
+	case table == filterTable:
+		sets, rules = append(sets, senders, sendersV4, sendersV6), origins()
+	case leads:
+		rules = routedOrigins()
 	}
 	for _, set := range sets {
 		if err := c.AddSet(of(table, set), nil); err != nil {
@@ -53,7 +57,7 @@ func rebuildTable(c *nftables.Conn, table *nftables.Table, strict bool) error {
 	}
 	from := c.AddChain(&nftables.Chain{Name: origin, Table: table})
 	c.FlushChain(from)
-	addRules(c, from, rules()...)
+	addRules(c, from, rules...)
 	for _, side := range sides {
 		chain := c.AddChain(&nftables.Chain{
 			Name: side.name, Table: table, Type: nftables.ChainTypeFilter,

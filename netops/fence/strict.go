@@ -34,7 +34,7 @@ func (t *Table) setFence(on bool, left map[string]time.Duration) error {
 		return t.restore()
 	}
 	err := t.commit(func(c *nftables.Conn) error {
-		if err := rebuild(c, on); err != nil {
+		if err := rebuild(c, on, t.leads); err != nil {
 			return err
 		}
 		clearBoth(c, locks)

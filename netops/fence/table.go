@@ -20,6 +20,7 @@ type Table struct {
 	connection
 	members  map[string]Member // by port, as the kernel has them, or is to have them
 	diverged bool              // the kernel may have other members than members
+	leads    bool              // the kernel can tell whether it would lead to a source over its link
 	strict   slotState
 }
 
@@ -79,6 +80,10 @@ func (t *Table) change(f func(*nftables.Conn) error) error {
 func (t *Table) adopt() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var err error
+	if t.leads, err = t.tryLeading(); err != nil {
+		return fmt.Errorf("try a rule of nftables: %w", err)
+	}
 	sets, err := t.existing()
 	var held map[element]bool
 	if err == nil {
@@ -125,7 +130,7 @@ func (t *Table) adoptStrict() error {
 	return err
 }
 
-func (t *Table) rebuild(c *nftables.Conn) error { return rebuild(c, t.strict.on) }
+func (t *Table) rebuild(c *nftables.Conn) error { return rebuild(c, t.strict.on, t.leads) }
 
 // rebuildTrusting lets the trusted members send from the moment at which the rules are there.
 func (t *Table) rebuildTrusting(c *nftables.Conn) error {

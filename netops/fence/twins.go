@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // A port of a bridge and one that the host routes to pass different hooks: the table of family bridge sees the first, that of
@@ -60,10 +61,40 @@ func clearBoth(c *nftables.Conn, set *nftables.Set) {
 // addresses over its port, and to no others: a source to which it would not lead over the port is another's. Such a port has no
 // neighbours that ARP, neighbour discovery or another MAC could deceive.
 func routedOrigins() [][]expr.Any {
-	led := match{&expr.Fib{Register: inOther, FlagSADDR: true, FlagIIF: true, ResultOIF: true}}
 	return [][]expr.Any{
 		frame(name(expr.MetaKeyIIFNAME), in(twins[trusted])).then(expr.VerdictReturn),
-		frame(led, compared(expr.CmpOpNeq, 0, 0, 0, 0)).then(expr.VerdictReturn),
+		frame(leading(), compared(expr.CmpOpNeq, 0, 0, 0, 0)).then(expr.VerdictReturn),
 		match{}.then(expr.VerdictDrop),
 	}
+}
+
+// leading leaves the link in a register over which the host would lead to the source, or 0 where that is not the one it came by. A rule
+// with it runs in prerouting only.
+func leading() match {
+	return match{&expr.Fib{Register: inOther, FlagSADDR: true, FlagIIF: true, ResultOIF: true}}
+}
+
+// tryLeading reports whether the kernel takes the rules of routedOrigins: a table with them is made and removed in one transaction.
+func (c *connection) tryLeading() (leads bool, err error) {
+	table := &nftables.Table{Name: filterTable.Name + "-trial", Family: nftables.TableFamilyINet}
+	err = c.commit(func(conn *nftables.Conn) error {
+		conn.AddTable(table)
+		chain := conn.AddChain(&nftables.Chain{Name: origin, Table: table})
+		addRules(conn, chain, frame(leading(), compared(expr.CmpOpNeq, 0, 0, 0, 0)).then(expr.VerdictReturn))
+		conn.DelTable(table)
+		return nil
+	})
+	for _, unknown := range [...]unix.Errno{unix.ENOENT, unix.EOPNOTSUPP, unix.EINVAL} {
+		if errors.Is(err, unknown) { // as kernels say of an expression that they do not have
+			return false, nil
+		}
+	}
+	return err == nil, err
+}
+
+// Leads reports whether routed ports send only from addresses to which the host leads over them. It takes nft_fib_inet.
+func (t *Table) Leads() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.leads
 }
