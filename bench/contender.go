@@ -50,6 +50,12 @@ func contenders(binaries, plugins, socket string) []pair {
 			map[string]any{"type": "bridge", "ipam": map[string]any{"type": "berth", "socket": socket}})},
 		peer: contender{"host-local", filepath.Join(plugins, "host-local"), path, config("bench-host-local",
 			map[string]any{"type": "bridge", "ipam": hostLocal})},
+	}, {
+		what: "routed",
+		berth: contender{"berth, routed", filepath.Join(binaries, "berth"), path, config("bench-routed",
+			map[string]any{"type": "berth", "socket": socket, "pool": "routed"})},
+		peer: contender{"berth, flat", filepath.Join(binaries, "berth"), path, config("bench-flat",
+			map[string]any{"type": "berth", "socket": socket})},
 	}}
 }
 

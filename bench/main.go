@@ -53,6 +53,9 @@ const pool = `pools:
   - name: default
     cidrs: [10.42.0.0/16]
     gateways: [10.42.0.1]
+  - name: routed
+    mode: routed
+    cidrs: [10.44.0.0/16]
 `
 
 func bench(ctx context.Context, binaries, plugins string, containers, parallel int) (_ string, err error) {

@@ -61,8 +61,9 @@ func (k *Keeper) closeFence() bool {
 // RestoreTable restores the nftables table after another program has changed it. In strict mode it stays closed until the next
 // proof.
 func (k *Keeper) RestoreTable() {
-	const kind, table = "table-changed", "bridge berth"
-	const text = "another program has changed or flushed the nftables table bridge berth, which lets containers' traffic pass"
+	const kind, table = "table-changed", "berth"
+	const text = "another program has changed or flushed one of the nftables tables berth (families bridge and inet), which let " +
+		"containers' traffic pass"
 	k.Findings.Set(kind, table, text, findings.ByItself)
 	if err := k.Kernel().EnsureTable(); err != nil {
 		k.Findings.Set(kind, table, text+", and it cannot be put back: "+err.Error(),

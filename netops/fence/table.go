@@ -47,7 +47,7 @@ func (t *Table) EnsureTable() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err := t.restore(); err != nil {
-		return fmt.Errorf("fence: nftables table bridge berth: %w", err)
+		return fmt.Errorf("fence: nftables tables berth: %w", err)
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func (t *Table) adopt() error {
 		held, err = t.readElements(sets)
 	}
 	if err != nil {
-		return fmt.Errorf("read nftables table bridge berth: %w", err)
+		return fmt.Errorf("read nftables tables berth: %w", err)
 	}
 	if former := !slices.Contains(sets, trusted); former {
 		for e := range maps.Clone(held) {
@@ -101,7 +101,7 @@ func (t *Table) adopt() error {
 	}
 	t.members = membersOf(held)
 	if err := t.adoptStrict(); err != nil {
-		return fmt.Errorf("nftables table bridge berth: %w", err)
+		return fmt.Errorf("nftables tables berth: %w", err)
 	}
 	t.diverged = !maps.Equal(held, elementsOf(t.members))
 	return nil
