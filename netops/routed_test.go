@@ -194,3 +194,22 @@ func arrives(t *testing.T, from space, source netip.Addr, at space, to string) (
 	})
 	return is
 }
+
+func TestARoutedContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
+	k, host := newRouter(t)
+	outside(t, host)
+	host.Do(func() error { return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("192.0.2.2")}) })
+	p, inside := newRouted(t, k, 1)
+	q, other := newRouted(t, k, 2)
+	at := netip.MustParseAddr("10.96.0.10")
+	service(host, at, p.Addresses[0].Addr())
+	if source, ok := asks(t, inside, inside, at); !ok || !source.IsValid() || source == p.Addresses[0].Addr() {
+		t.Errorf("by its own Service it is answered: %v, and asked from %v", ok, source)
+	}
+	if source, ok := asks(t, other, inside, at); !ok || source != q.Addresses[0].Addr() {
+		t.Errorf("another one is answered: %v, and asks from %v", ok, source)
+	}
+	if source, ok := asks(t, host, inside, at); !ok || source != netip.MustParseAddr("192.0.2.1") {
+		t.Errorf("the host is answered: %v, and asks from %v", ok, source)
+	}
+}
