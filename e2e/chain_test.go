@@ -21,7 +21,9 @@ func TestAnotherPluginCanFollowInTheChain(t *testing.T) {
 	if noPlugins != nil {
 		t.Skip("the CNI project's plugins cannot be built here: ", noPlugins)
 	}
-	l := makeLab(t, lab.Options{Alone: true}, onePool)
+	// A MAC that a plugin of the chain has given passes only in a pool that says so.
+	const trusting = "  - name: trusting\n    cidrs: [10.43.0.0/16]\n    gateways: [10.43.0.1]\n    antiSpoof: false\n"
+	l := makeLab(t, lab.Options{Alone: true}, onePool+trusting)
 	node := l.Nodes[0]
 	first := alone(t, l, lab.Plain())
 	add(t, first)
@@ -44,7 +46,11 @@ func TestAnotherPluginCanFollowInTheChain(t *testing.T) {
 				t.Log("not tried: " + reason)
 				return
 			}
-			c, other := alone(t, l, chained(next)), alone(t, l, lab.Plain())
+			network := chained(next)
+			if next["mac"] != nil {
+				network.Plugins[0]["pool"] = "trusting"
+			}
+			c, other := alone(t, l, network), alone(t, l, lab.Plain())
 			add(t, other)
 			result, err := c.Add(t.Context())
 			if err != nil {

@@ -81,8 +81,8 @@ func TestWhatNobodyHasOfARoutedPoolIsRefusedAtOnce(t *testing.T) {
 	c := behind(t, l.Nodes[0], l)
 	add(t, c)
 	out, err := l.Nodes[0].Run(t.Context(), "ip", "route", "get", "10.43.255.7")
-	if err == nil || !strings.Contains(err.Error(), "nreachable") {
-		t.Errorf("ip route get says %q, %v: want that it is unreachable", out, err)
+	if err == nil || !strings.Contains(err.Error(), "No route to host") {
+		t.Errorf("ip route get says %q, %v: want that there is no route", out, err)
 	}
 }
 

@@ -60,12 +60,12 @@ func (se *Settler) assertReservations(ctx context.Context, s *session.Session, a
 // renameReservation lets a member whose container holds its reservation have that alone, where a restored etcd has brought back what
 // the member had before.
 func (se *Settler) renameReservation(ctx context.Context, s *session.Session, e *journal.Entry) error {
-	pool, _, err := se.Pool(e.Pool)
-	if err != nil {
+	pool, known := se.Config().Pools[e.Pool]
+	if !known {
 		return nil // the pool is gone, and with it what could be renamed
 	}
 	done, err := reservation.Rename(ctx, s, reservation.Assertion{
-		Pool: *pool, Identity: e.Identity(), Attachment: e.Attachment, Addresses: e.Addresses, Epoch: e.Epoch,
+		Pool: pool, Identity: e.Identity(), Attachment: e.Attachment, Addresses: e.Addresses, Epoch: e.Epoch,
 	})
 	switch {
 	case se.Damaged(err):
