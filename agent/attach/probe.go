@@ -54,7 +54,7 @@ func (a *Attacher) occupied(ctx context.Context, add *insertion) (map[netip.Addr
 			ask = append(ask, g.Address)
 		}
 	}
-	if len(ask) == 0 || add.Role == wire.IPAM || add.pool.Routed() { // routed containers share no wire
+	if len(ask) == 0 || add.Role == wire.IPAM || add.pool.Routed() {
 		return nil, nil
 	}
 	e.Pool, e.Wiring = add.pool.Name, wiring(add, e)
