@@ -65,7 +65,7 @@ func TestWhatWasPutOnAHostIsTakenAwayAndTheHostIsAsBefore(t *testing.T) {
 		return k
 	}
 	k = reopened()
-	_, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0"})
+	_, err := k.EnsureBridge(Bridge{Name: "berth0", Uplink: "eth0", Subnets: prefixes("10.45.0.0/16", "fd45::/64")})
 	must(t, err)
 	_, err = k.EnsureBridge(Bridge{Name: "berth1", Addresses: prefixes("10.44.0.1/16", "fd44::1/64"), Masquerade: prefixes("10.44.0.0/16")})
 	must(t, err)

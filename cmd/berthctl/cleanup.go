@@ -57,7 +57,7 @@ func (c *ctl) doCleanNode(dryRun, force bool) error {
 		return err
 	}
 	if ports := portsAmong(remnants); len(ports) > 0 && !dryRun && !force {
-		return fmt.Errorf("%d containers have ports on this machine (%s): delete the containers, or give --force, which cuts them off",
+		return fmt.Errorf("containers have ports on this machine (%d in all: %s): delete the containers, or give --force, which cuts them off",
 			len(ports), strings.Join(ports[:min(len(ports), 5)], ", "))
 	}
 	var all []leftover
