@@ -143,7 +143,7 @@ func (k *Kernel) finish(s *rtnl.Socket, p *Port, host rtnl.Link) error {
 	if err := k.Table.Leave(p.Name); err != nil { // it may have been left by a port of this name before
 		return err
 	}
-	if err := rtnl.Within(p.Netns, func() error { return configure(p, host.Peer) }); err != nil {
+	if err := rtnl.Within(p.Netns, func() error { return configure(p, host) }); err != nil {
 		return err
 	}
 	if len(p.Answers) > 0 {

@@ -12,8 +12,9 @@ import (
 // loopback's index is the same in every namespace.
 const loopback = 1
 
-// configure brings a port's end up and gives it its addresses and routes. It runs in the container's namespace.
-func configure(p *Port, index int) error {
+// configure brings a port's end up and gives it its addresses and routes. It runs in the container's namespace. host is the other end.
+func configure(p *Port, host rtnl.Link) error {
+	index := host.Peer
 	if err := sysctl.RefuseAdvertisements(p.Interface); err != nil {
 		return err
 	}
@@ -45,6 +46,10 @@ func configure(p *Port, index int) error {
 		put := putWay(p, index, r, fmt.Sprintf("add route to %v via %v", r.To, r.Via))
 		put.Lenient = true // a route to the link's own subnet came with its address
 		requests = append(requests, put)
+	}
+	if p.Routed && p.hasV4() {
+		// A host that answers only for addresses of the link that asks (arp_ignore) does not answer for the gateway.
+		requests = append(requests, rtnl.PutNeighbour(index, RoutedGateway, host.MAC))
 	}
 	return s.Do(requests...)
 }

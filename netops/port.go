@@ -145,6 +145,10 @@ func (p *Port) reaches(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool { return a.Contains(addr) })
 }
 
+func (p *Port) hasV4() bool {
+	return slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() })
+}
+
 func (p *Port) hasV6() bool {
 	return slices.ContainsFunc(p.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
 }

@@ -213,3 +213,13 @@ func TestARoutedContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
 		t.Errorf("the host is answered: %v, and asks from %v", ok, source)
 	}
 }
+
+// Load balancers have hosts answer ARP only for addresses of the link that asks (arp_ignore): the gateway is on another one.
+func TestARoutedContainerReachesItsGatewayWhateverTheHostAnswers(t *testing.T) {
+	k, host := newRouter(t)
+	host.Do(func() error { return sysctl.Set("1", sysctl.V4, "all", "arp_ignore") })
+	_, inside := newRouted(t, k, 1)
+	if !hears(t, inside, host, netip.MustParseAddr("192.0.2.7"), patience) {
+		t.Error("the host hears nothing from the container")
+	}
+}
