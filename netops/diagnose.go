@@ -17,6 +17,7 @@ func (k *Kernel) Diagnose() []string {
 	var found []string
 	err := rtnl.Within(k.home, func() error {
 		found = append(found, diagnoseForwarding()...)
+		found = append(found, diagnoseForwardFilter()...)
 		found = append(found, diagnoseBridgeFilter()...)
 		return nil
 	})
@@ -58,6 +59,18 @@ func diagnoseForwarding() (found []string) {
 					"set %s/all/forwarding to 1.", f.name, f.sysctl))
 				break
 			}
+		}
+	}
+	return found
+}
+
+// diagnoseForwardFilter looks for rules that drop what the host forwards to and from containers.
+func diagnoseForwardFilter() (found []string) {
+	for _, f := range families {
+		for _, chain := range droppingChains(f.table) {
+			found = append(found, fmt.Sprintf("%s drops the %s packets that no rule accepts, and what this host forwards for containers passes it: "+
+				"all of routed pools, and what leaves a bridge. Accept it: %[3]s -I FORWARD -i bth+ -j ACCEPT and %[3]s -I FORWARD -o bth+ -j ACCEPT "+
+				"for routed pools, the same with the bridge's name for a bridge.", chain, f.name, f.tool))
 		}
 	}
 	return found
