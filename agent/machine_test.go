@@ -226,7 +226,9 @@ func TestTheAddressOfAnotherNodesHostThatComesBackFromATransferIsGivenToNoContai
 	ended := r.waiting(r.tiny("waits"))
 	_, err := block.Demand(t.Context(), n2, record.Demand{Pool: "tiny", Machine: []netip.Addr{own}})
 	check(t, err)
-	time.Sleep(100 * time.Millisecond) // the agent hears of it
+	r.until("the agent hears of it", func() bool {
+		return len(r.agent.addresses.OfMachines("tiny", netip.PrefixFrom(own, own.BitLen()))) > 0
+	})
 	r.agent.addresses.Resolved(o, o.Block)
 	r.until("it is the other node's own", r.own("n2", own.String()))
 	r.del(r.tiny("b"))
