@@ -157,6 +157,9 @@ func (n *Node) Unplug() error { return setCable(n.Name, false) }
 // Plug puts the node's cable back.
 func (n *Node) Plug() error { return setCable(n.Name, true) }
 
+// Within runs f on a thread that is in the node's network namespace.
+func (n *Node) Within(f func() error) error { return within(n.netns, f) }
+
 // Run runs a program in the node and gives its standard output; an error holds what it said on standard error.
 func (n *Node) Run(ctx context.Context, name string, args ...string) (string, error) {
 	return run(n.netns, exec.CommandContext(ctx, name, args...))
