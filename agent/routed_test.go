@@ -51,6 +51,7 @@ func TestAContainerOfARoutedPoolIsBehindItsNodeWithoutABridge(t *testing.T) {
 	r := newRig(t)
 	r.routed()
 	c := r.inRouted(r.stateless("a", "web"))
+	c.Bridge, c.IPMasq = "berth0", true // as the shipped network has them: they mean nothing here
 	response, err := r.ask(wire.Insert, c)
 	check(t, err)
 	got := response.Results[0]
@@ -92,6 +93,22 @@ func TestANetworkThatDoesNotFitARoutedPoolIsRefused(t *testing.T) {
 	uplink.Uplink = "eth9"
 	r.refused(wire.CodeConfig, uplink)
 	r.refused(wire.CodeConfig, r.inRouted(r.ofIPAM("b")))
+}
+
+// A removed node may come back after its pool has got another mode, and etcd may be restored to before.
+func TestARepeatedADDMakesNoContainerAnewInAnotherMode(t *testing.T) {
+	r := newRig(t)
+	r.routed()
+	c := r.inRouted(r.stateless("a", "web"))
+	r.add(c)
+	e := *r.agent.Journal.Entries()[0]
+	e.Wiring.Routed, e.Wiring.Bridge = false, "berth0"
+	check(t, r.agent.Journal.Change(&e))
+	before := link(t, e.Wiring.Port).Attrs().Index
+	r.refused(wire.CodeConfig, c)
+	if link(t, e.Wiring.Port).Attrs().Index != before || !r.passes(e.Wiring.Port) {
+		t.Error("the running container has got another port, or is cut")
+	}
 }
 
 func TestTheHostLeadsToNoIsolatedContainer(t *testing.T) {

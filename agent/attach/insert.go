@@ -155,10 +155,8 @@ func (a *Attacher) begin(ctx context.Context, m *target, began allocator.Instant
 	if add.pool, add.config, err = a.PoolNow(ctx, name); err != nil {
 		return nil, err
 	}
-	if e == nil {
-		if err := add.fits(); err != nil {
-			return nil, err
-		}
+	if err := add.fits(); err != nil {
+		return nil, err
 	}
 	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
 		for _, g := range add.pool.Gateways {

@@ -93,6 +93,9 @@ func (add *insertion) fits() error {
 	refuse := func(format string, args ...any) error { return wire.Errorf(wire.CodeConfig, format, args...) }
 	routed := add.pool.Routed()
 	switch {
+	case add.former != nil && plan.OtherMode(add.former.Wiring, add.pool):
+		return refuse("%s was made while its pool %q had another mode: delete it first", add.attachment, add.pool.Name)
+	case add.former != nil: // what it was made by counts
 	case add.Role == wire.IPAM && routed:
 		return refuse("pool %q is routed, and the plugin that makes the interface would not lead to its addresses: make berth the interface "+
 			"plugin, or name a flat pool", add.pool.Name)
