@@ -70,7 +70,7 @@ func TestWhatWasPutOnAHostIsTakenAwayAndTheHostIsAsBefore(t *testing.T) {
 	_, err = k.EnsureBridge(Bridge{Name: "berth1", Addresses: prefixes("10.44.0.1/16", "fd44::1/64"), Masquerade: prefixes("10.44.0.0/16")})
 	must(t, err)
 	_, err = k.SetRouting(Routing{Pools: prefixes("10.43.0.0/16", "fd43::/64"),
-		Hops: map[netip.Prefix]netip.Addr{netip.MustParsePrefix("10.43.1.0/26"): netip.MustParseAddr("192.0.2.250")}})
+		Hops: map[netip.Prefix]Hop{netip.MustParsePrefix("10.43.1.0/26"): {Via: netip.MustParseAddr("192.0.2.250")}}})
 	must(t, err)
 	newRouted(t, k, 7)
 	p, _ := newPort(t, 8)

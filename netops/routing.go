@@ -14,11 +14,26 @@ import (
 
 // A Routing is what the host needs, besides the routes to its own containers, for the containers of routed pools to reach all others.
 type Routing struct {
-	Pools      []netip.Prefix              // CIDRs of routed pools: what nobody has of them is refused at once
-	Masquerade []netip.Prefix              // those of them whose containers take the host's address towards what is not of the cluster
-	Cluster    []netip.Prefix              // where they keep their own, besides those pools: other pools, and the nodes
-	Hops       map[netip.Prefix]netip.Addr // the next hop to what other nodes' containers have
+	Pools      []netip.Prefix       // CIDRs of routed pools: what nobody has of them is refused at once
+	Masquerade []netip.Prefix       // those of them whose containers take the host's address towards what is not of the cluster
+	Cluster    []netip.Prefix       // where they keep their own, besides those pools: other pools, and the nodes
+	Hops       map[netip.Prefix]Hop // the way to what other nodes' containers have
 }
+
+// A Hop is the way to another node. The zero Hop is none.
+type Hop struct {
+	Via netip.Addr // that node's own address
+	Way Way
+}
+
+// IsValid reports whether there is a way.
+func (h Hop) IsValid() bool { return h.Via.IsValid() }
+
+// A Way is how packets get to another node.
+type Way uint8
+
+// Direct has the node's address as the next hop, which a link of this host must reach.
+const Direct Way = 0
 
 // The metrics of the routes of routed pools. The routes to the host's own containers come first, with portMetric; they belong to the
 // ports. A packet for what nobody has is refused instead of leaving by the default route and coming back.
@@ -48,12 +63,12 @@ func (k *Kernel) SetRouting(r Routing) ([]RefusedHop, error) {
 
 // ChangeHops changes some of the next hops of the last SetRouting; one that is invalid takes its route away. It does not read the
 // kernel's routes: what others have changed since, SetRouting puts back. It answers with all hops that stand refused.
-func (k *Kernel) ChangeHops(changed map[netip.Prefix]netip.Addr) ([]RefusedHop, error) {
+func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) {
 	defer k.routing.alone()()
 	want := &k.routing.want
-	for to, via := range changed {
-		if to = to.Masked(); via.IsValid() {
-			want.Hops[to] = via
+	for to, hop := range changed {
+		if to = to.Masked(); hop.IsValid() {
+			want.Hops[to] = hop
 		} else {
 			delete(want.Hops, to)
 			delete(k.routing.refused, to)
@@ -64,7 +79,7 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]netip.Addr) ([]RefusedHop, 
 	}
 	var todo routeChanges
 	for to := range changed {
-		todo.hop(to.Masked(), want.Hops[to.Masked()], k.routing.hop(to.Masked()))
+		todo.hop(to.Masked(), want.Hops[to.Masked()].Via, k.routing.hop(to.Masked()))
 	}
 	err := k.host.With(func(s *rtnl.Socket) error { return k.routing.carryOut(s, &todo) })
 	if err != nil {
@@ -121,9 +136,9 @@ func forgetsOrigins(lo []rtnl.Address) bool {
 }
 
 func (r *Routing) clone() Routing {
-	hops := make(map[netip.Prefix]netip.Addr, len(r.Hops))
-	for to, via := range r.Hops {
-		hops[to.Masked()] = via
+	hops := make(map[netip.Prefix]Hop, len(r.Hops))
+	for to, hop := range r.Hops {
+		hops[to.Masked()] = hop
 	}
 	return Routing{slices.Clone(r.Pools), slices.Clone(r.Masquerade), slices.Clone(r.Cluster), hops}
 }
@@ -132,7 +147,7 @@ func (r *Routing) clone() Routing {
 func (t *routing) refusals() []RefusedHop {
 	byHop := map[netip.Addr]*RefusedHop{}
 	for to, err := range t.refused {
-		via := t.want.Hops[to]
+		via := t.want.Hops[to].Via
 		r := byHop[via]
 		if r == nil {
 			r = &RefusedHop{Hop: via, To: to, Err: err}

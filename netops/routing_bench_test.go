@@ -11,10 +11,10 @@ func BenchmarkSetRouting(b *testing.B) {
 	plug(host, "eth0")
 	host.Give("eth0", "192.0.2.1/16")
 	const routes = 10_000
-	whole := Routing{Pools: pools[:1], Hops: map[netip.Prefix]netip.Addr{}}
+	whole := Routing{Pools: pools[:1], Hops: map[netip.Prefix]Hop{}}
 	for i := range routes {
 		to := netip.AddrFrom4([4]byte{10, 64 + byte(i>>10), byte(i >> 2), byte(i << 6)})
-		whole.Hops[netip.PrefixFrom(to, 26)] = netip.AddrFrom4([4]byte{192, 0, 3 + byte(i%200), 1})
+		whole.Hops[netip.PrefixFrom(to, 26)] = Hop{Via: netip.AddrFrom4([4]byte{192, 0, 3 + byte(i%200), 1})}
 	}
 	set := func(b *testing.B, r Routing) {
 		if refused, err := k.SetRouting(r); err != nil || len(refused) > 0 {
@@ -39,7 +39,7 @@ func BenchmarkSetRouting(b *testing.B) {
 		n := byte(0)
 		for b.Loop() {
 			n++
-			one := map[netip.Prefix]netip.Addr{netip.MustParsePrefix("10.64.0.0/26"): netip.AddrFrom4([4]byte{192, 0, 4 + n%2, 1})}
+			one := map[netip.Prefix]Hop{netip.MustParsePrefix("10.64.0.0/26"): {Via: netip.AddrFrom4([4]byte{192, 0, 4 + n%2, 1})}}
 			if refused, err := k.ChangeHops(one); err != nil || len(refused) > 0 {
 				b.Fatal(refused, err)
 			}

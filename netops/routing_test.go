@@ -67,11 +67,11 @@ var pools = prefixes("10.50.0.0/16", "fd50::/16")
 
 // towards is the routing of the nth router to the containers of others.
 func towards(all []router, others ...int) Routing {
-	r := Routing{Pools: pools, Hops: map[netip.Prefix]netip.Addr{}}
+	r := Routing{Pools: pools, Hops: map[netip.Prefix]Hop{}}
 	for _, n := range others {
 		for i, a := range all[n-1].addresses {
 			bits := [...]int{26, 122}[i]
-			r.Hops[netip.PrefixFrom(a.Addr(), bits).Masked()] = hopOf(n)[i]
+			r.Hops[netip.PrefixFrom(a.Addr(), bits).Masked()] = Hop{Via: hopOf(n)[i]}
 		}
 	}
 	return r
@@ -226,11 +226,11 @@ func TestANextHopThatNoLinkReachesCostsOnlyItsOwnRoutes(t *testing.T) {
 	k, host := all[0], all[0].host
 	want := towards(all, 2)
 	good := append(slices.Clone(refusals), "10.50.2.0/26 via 192.0.2.2 metric 128", "fd50:2::/122 via 2001:db8::2 metric 128")
-	bad := map[netip.Prefix]netip.Addr{}
+	bad := map[netip.Prefix]Hop{}
 	for _, p := range prefixes("10.50.3.0/26", "10.50.4.0/26") {
-		bad[p] = netip.MustParseAddr("198.51.100.3")
+		bad[p] = Hop{Via: netip.MustParseAddr("198.51.100.3")}
 	}
-	bad[netip.MustParsePrefix("fd50:3::/122")] = netip.MustParseAddr("2001:db8:3::3")
+	bad[netip.MustParsePrefix("fd50:3::/122")] = Hop{Via: netip.MustParseAddr("2001:db8:3::3")}
 	maps.Copy(want.Hops, bad)
 	check := func(what string, refused []RefusedHop, err error) {
 		t.Helper()
@@ -243,13 +243,13 @@ func TestANextHopThatNoLinkReachesCostsOnlyItsOwnRoutes(t *testing.T) {
 	}
 	refused, err := k.SetRouting(want)
 	check("at first", refused, err)
-	refused, err = k.ChangeHops(map[netip.Prefix]netip.Addr{netip.MustParsePrefix("10.50.9.0/26"): {}})
+	refused, err = k.ChangeHops(map[netip.Prefix]Hop{netip.MustParsePrefix("10.50.9.0/26"): {}})
 	check("another change", refused, err)
 	// What led somewhere leads nowhere after its hop became a bad one: not to its former hop.
 	for p := range bad {
-		want.Hops[p] = hopOf(2)[0]
+		want.Hops[p] = Hop{Via: hopOf(2)[0]}
 		if p.Addr().Is6() {
-			want.Hops[p] = hopOf(2)[1]
+			want.Hops[p] = Hop{Via: hopOf(2)[1]}
 		}
 	}
 	k.set(t, want)
@@ -267,16 +267,16 @@ func TestANextHopChangesWithoutAGap(t *testing.T) {
 	all[2].set(t, towards(all, 1, 2))
 	for i, a := range all[1].addresses { // host 3 leads there, too, by a way around
 		to := netip.PrefixFrom(a.Addr(), [...]int{26, 122}[i]).Masked()
-		_, err := all[0].ChangeHops(map[netip.Prefix]netip.Addr{to: hopOf(3)[i]})
+		_, err := all[0].ChangeHops(map[netip.Prefix]Hop{to: {Via: hopOf(3)[i]}})
 		must(t, err)
 		if !hears(t, all[0].inside, all[1].inside, a.Addr(), patience) { // once, so that all neighbours are known
 			t.Fatal("nothing passes by the way around")
 		}
-		_, err = all[0].ChangeHops(map[netip.Prefix]netip.Addr{to: hopOf(2)[i]})
+		_, err = all[0].ChangeHops(map[netip.Prefix]Hop{to: {Via: hopOf(2)[i]}})
 		must(t, err)
 		s := nettest.NewStream(t, all[0].inside, all[1].inside, a.Addr())
 		for n := range 20 {
-			_, err := all[0].ChangeHops(map[netip.Prefix]netip.Addr{to: hopOf(2 + (n+1)%2)[i]})
+			_, err := all[0].ChangeHops(map[netip.Prefix]Hop{to: {Via: hopOf(2 + (n+1)%2)[i]}})
 			must(t, err)
 			s.Lasts()
 		}
@@ -315,7 +315,7 @@ func TestALaterChangeIsOneOfTheWholeWhereNothingIsKnown(t *testing.T) {
 	_, err := all[0].ChangeHops(towards(all, 2).Hops)
 	must(t, err)
 	expectOwn(t, all[0].host, "changed", "10.50.2.0/26 via 192.0.2.2 metric 128", "fd50:2::/122 via 2001:db8::2 metric 128")
-	_, err = all[0].ChangeHops(map[netip.Prefix]netip.Addr{netip.MustParsePrefix("10.50.2.0/26"): {}})
+	_, err = all[0].ChangeHops(map[netip.Prefix]Hop{netip.MustParsePrefix("10.50.2.0/26"): {}})
 	must(t, err)
 	expectOwn(t, all[0].host, "one is gone", "fd50:2::/122 via 2001:db8::2 metric 128")
 }

@@ -33,7 +33,7 @@ type routeKey struct {
 }
 
 func newRouting() routing {
-	return routing{setting: task.NewLock(), want: Routing{Hops: map[netip.Prefix]netip.Addr{}}}
+	return routing{setting: task.NewLock(), want: Routing{Hops: map[netip.Prefix]Hop{}}}
 }
 
 // alone waits until nobody else changes routes, until unlock is called.
@@ -103,8 +103,8 @@ func (t *routing) all() map[routeKey]rtnl.OwnRoute {
 		o := rtnl.OwnRoute{To: pool.Masked(), Metric: refusalMetric, Refuses: true}
 		want[keyOf(o)] = o
 	}
-	for to, via := range t.want.Hops {
-		o := rtnl.OwnRoute{To: to, Metric: hopMetric, Via: via}
+	for to, hop := range t.want.Hops {
+		o := rtnl.OwnRoute{To: to, Metric: hopMetric, Via: hop.Via}
 		want[keyOf(o)] = o
 	}
 	return want

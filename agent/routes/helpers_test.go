@@ -44,12 +44,12 @@ func (t *table) SetRouting(r netops.Routing) ([]netops.RefusedHop, error) {
 	return t.refused(), nil
 }
 
-func (t *table) ChangeHops(changed map[netip.Prefix]netip.Addr) ([]netops.RefusedHop, error) {
+func (t *table) ChangeHops(changed map[netip.Prefix]netops.Hop) ([]netops.RefusedHop, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.changes += len(changed)
-	for to, via := range changed {
-		if t.now.Hops[to] = via; !via.IsValid() {
+	for to, hop := range changed {
+		if t.now.Hops[to] = hop; !hop.IsValid() {
 			delete(t.now.Hops, to)
 		}
 	}
@@ -57,9 +57,9 @@ func (t *table) ChangeHops(changed map[netip.Prefix]netip.Addr) ([]netops.Refuse
 }
 
 func (t *table) refused() (all []netops.RefusedHop) {
-	for to, via := range t.now.Hops {
-		if t.refuses[via] {
-			all = append(all, netops.RefusedHop{Hop: via, To: to, Routes: 1, OffLink: true, Err: unix.ENETUNREACH})
+	for to, hop := range t.now.Hops {
+		if t.refuses[hop.Via] {
+			all = append(all, netops.RefusedHop{Hop: hop.Via, To: to, Routes: 1, OffLink: true, Err: unix.ENETUNREACH})
 		}
 	}
 	return all
@@ -116,8 +116,8 @@ func (b *bench) expect(what string, want ...string) {
 	b.kernel.mu.Lock()
 	defer b.kernel.mu.Unlock()
 	var got []string
-	for to, via := range b.kernel.now.Hops {
-		got = append(got, to.String()+" via "+via.String())
+	for to, hop := range b.kernel.now.Hops {
+		got = append(got, to.String()+" via "+hop.Via.String())
 	}
 	slices.Sort(got)
 	slices.Sort(want)

@@ -16,7 +16,7 @@ import (
 // A Kernel is what a keeper uses of the host's kernel. *netops.Kernel is one.
 type Kernel interface {
 	SetRouting(r netops.Routing) ([]netops.RefusedHop, error)
-	ChangeHops(changed map[netip.Prefix]netip.Addr) ([]netops.RefusedHop, error)
+	ChangeHops(changed map[netip.Prefix]netops.Hop) ([]netops.RefusedHop, error)
 }
 
 // Options are what a keeper works on.

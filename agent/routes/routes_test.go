@@ -12,6 +12,7 @@ import (
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/netops"
 )
 
 func TestRoutesFollowTheRecords(t *testing.T) {
@@ -81,7 +82,7 @@ func TestAllRoutesAreComparedAtEventsOfTheKernelAndOnceAMinute(t *testing.T) {
 		flush := func() int {
 			b.kernel.mu.Lock()
 			defer b.kernel.mu.Unlock()
-			b.kernel.now.Hops = map[netip.Prefix]netip.Addr{}
+			b.kernel.now.Hops = map[netip.Prefix]netops.Hop{}
 			return b.kernel.sets
 		}
 		flush()

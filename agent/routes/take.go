@@ -45,7 +45,7 @@ func poolsOf(c *config.Config) pools {
 type work struct {
 	whole   bool
 	routing netops.Routing              // whole
-	hops    map[netip.Prefix]netip.Addr // else
+	hops    map[netip.Prefix]netops.Hop // else
 	missing map[netip.Prefix]name       // those of the prefixes whose node has said no address
 }
 
@@ -63,7 +63,7 @@ func (w *known) take(want pools, anew bool) (todo work, is bool) {
 	if w.told != [kinds]bool{true, true, true} {
 		return todo, false
 	}
-	todo = work{whole: w.whole || anew, hops: map[netip.Prefix]netip.Addr{}, missing: map[netip.Prefix]name{}}
+	todo = work{whole: w.whole || anew, hops: map[netip.Prefix]netops.Hop{}, missing: map[netip.Prefix]name{}}
 	if todo.whole {
 		w.wholeLocked(want, &todo)
 	} else {
@@ -96,7 +96,7 @@ func (w *known) wholeLocked(want pools, todo *work) {
 			todo.routing.Cluster = append(todo.routing.Cluster, netip.PrefixFrom(a, a.BitLen()))
 		}
 	}
-	maps.DeleteFunc(todo.hops, func(_ netip.Prefix, via netip.Addr) bool { return !via.IsValid() })
+	maps.DeleteFunc(todo.hops, func(_ netip.Prefix, hop netops.Hop) bool { return !hop.IsValid() })
 	todo.routing.Hops = todo.hops
 }
 
@@ -104,10 +104,11 @@ func (w *known) wholeLocked(want pools, todo *work) {
 func (w *known) hopLocked(pool string, to netip.Prefix, todo *work) {
 	node, is := w.of(pool).nodeOf(to)
 	if !is {
-		todo.hops[to] = netip.Addr{}
+		todo.hops[to] = netops.Hop{}
 		return
 	}
-	if todo.hops[to] = w.hopOf(node, to); !todo.hops[to].IsValid() {
+	hop := netops.Hop{Via: w.hopOf(node, to)}
+	if todo.hops[to] = hop; !hop.IsValid() {
 		todo.missing[to] = node
 	}
 }

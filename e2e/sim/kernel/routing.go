@@ -14,7 +14,7 @@ import (
 // SetRouting makes the host's routes between nodes those of r.
 func (k *Kernel) SetRouting(r netops.Routing) (refused []netops.RefusedHop, err error) {
 	err = k.do("SetRouting", func() error {
-		k.routing = netops.Routing{Pools: slices.Clone(r.Pools), Hops: map[netip.Prefix]netip.Addr{}}
+		k.routing = netops.Routing{Pools: slices.Clone(r.Pools), Hops: map[netip.Prefix]netops.Hop{}}
 		maps.Copy(k.routing.Hops, r.Hops)
 		for _, p := range r.Pools {
 			if f := familyOf(p.Addr()); !k.host.forwards[f] {
@@ -31,13 +31,13 @@ func (k *Kernel) SetRouting(r netops.Routing) (refused []netops.RefusedHop, err 
 }
 
 // ChangeHops changes some of the next hops of the last SetRouting.
-func (k *Kernel) ChangeHops(changed map[netip.Prefix]netip.Addr) (refused []netops.RefusedHop, err error) {
+func (k *Kernel) ChangeHops(changed map[netip.Prefix]netops.Hop) (refused []netops.RefusedHop, err error) {
 	err = k.do("ChangeHops", func() error {
 		if k.routing.Hops == nil {
-			k.routing.Hops = map[netip.Prefix]netip.Addr{}
+			k.routing.Hops = map[netip.Prefix]netops.Hop{}
 		}
-		for to, via := range changed {
-			if k.routing.Hops[to] = via; !via.IsValid() {
+		for to, hop := range changed {
+			if k.routing.Hops[to] = hop; !hop.IsValid() {
 				delete(k.routing.Hops, to)
 			}
 		}
@@ -50,13 +50,13 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]netip.Addr) (refused []neto
 // route puts what is wanted, but for what leads to nowhere.
 func (k *Kernel) route() (refused []netops.RefusedHop) {
 	h := k.host
-	h.routes = netops.Routing{Pools: k.routing.Pools, Hops: map[netip.Prefix]netip.Addr{}}
+	h.routes = netops.Routing{Pools: k.routing.Pools, Hops: map[netip.Prefix]netops.Hop{}}
 	byHop := map[netip.Addr][]netip.Prefix{}
-	for to, via := range k.routing.Hops {
-		if h.onLink(via) {
-			h.routes.Hops[to] = via
+	for to, hop := range k.routing.Hops {
+		if h.onLink(hop.Via) {
+			h.routes.Hops[to] = hop
 		} else {
-			byHop[via] = append(byHop[via], to)
+			byHop[hop.Via] = append(byHop[hop.Via], to)
 		}
 	}
 	for _, via := range slices.SortedFunc(maps.Keys(byHop), netip.Addr.Compare) {

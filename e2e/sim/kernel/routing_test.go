@@ -15,8 +15,8 @@ func TestAHostKeepsTheRoutesWhoseHopsItReaches(t *testing.T) {
 		must(t, h.SetAddress("eth0", netip.MustParsePrefix("192.0.2.1/24"), true))
 		k := open(t, h)
 		near, far := netip.MustParsePrefix("10.50.0.0/26"), netip.MustParsePrefix("10.50.0.64/26")
-		want := netops.Routing{Pools: []netip.Prefix{netip.MustParsePrefix("10.50.0.0/16")}, Hops: map[netip.Prefix]netip.Addr{
-			near: netip.MustParseAddr("192.0.2.2"), far: netip.MustParseAddr("198.51.100.2"),
+		want := netops.Routing{Pools: []netip.Prefix{netip.MustParsePrefix("10.50.0.0/16")}, Hops: map[netip.Prefix]netops.Hop{
+			near: {Via: netip.MustParseAddr("192.0.2.2")}, far: {Via: netip.MustParseAddr("198.51.100.2")},
 		}}
 		refused, err := k.SetRouting(want)
 		must(t, err)
@@ -28,9 +28,9 @@ func TestAHostKeepsTheRoutesWhoseHopsItReaches(t *testing.T) {
 			t.Errorf("the routes are %+v", got)
 		}
 		h.FlushRoutes()
-		refused, err = k.ChangeHops(map[netip.Prefix]netip.Addr{far: {}, near: netip.MustParseAddr("192.0.2.3")})
+		refused, err = k.ChangeHops(map[netip.Prefix]netops.Hop{far: {}, near: {Via: netip.MustParseAddr("192.0.2.3")}})
 		must(t, err)
-		want.Hops[near] = netip.MustParseAddr("192.0.2.3")
+		want.Hops[near] = netops.Hop{Via: netip.MustParseAddr("192.0.2.3")}
 		if got := h.Routes(); len(refused) != 0 || !maps.Equal(got.Hops, want.Hops) {
 			t.Errorf("refused are %+v, the routes are %+v", refused, got)
 		}
