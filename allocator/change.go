@@ -9,11 +9,11 @@ import (
 // ValidateChange reports what of a pool would change that never may: its CIDRs and block sizes. Both pools are valid.
 func ValidateChange(old, new Pool) error {
 	for _, f := range [...]Family{V4, V6} {
-		was, is := old.CIDR(f), new.CIDR(f)
-		if was != is {
+		was, is := old.CIDRsOf(f), new.CIDRsOf(f)
+		if !slices.Equal(was, is) {
 			return fmt.Errorf("pool %q: its %s CIDR cannot change from %s to %s: make another pool", old.Name, f, orNone(was), orNone(is))
 		}
-		if was.IsValid() && old.blockBits(f) != new.blockBits(f) {
+		if len(was) > 0 && old.blockBits(f) != new.blockBits(f) {
 			return fmt.Errorf("pool %q: blockSize %s cannot change from %d to %d: make another pool",
 				old.Name, f, old.blockBits(f), new.blockBits(f))
 		}
@@ -21,11 +21,11 @@ func ValidateChange(old, new Pool) error {
 	return nil
 }
 
-func orNone(p netip.Prefix) string {
-	if !p.IsValid() {
+func orNone(cidrs []netip.Prefix) string {
+	if len(cidrs) == 0 {
 		return "none"
 	}
-	return p.String()
+	return words(cidrs, " and ")
 }
 
 // Overlap reports two pools that have an address in common.

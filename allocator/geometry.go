@@ -23,62 +23,11 @@ func (p Pool) WithDefaults() Pool {
 	return p
 }
 
-// Families are those that the pool has a CIDR of, V4 first.
-func (p *Pool) Families() []Family {
-	var have []Family
-	for _, f := range [...]Family{V4, V6} {
-		if p.CIDR(f).IsValid() {
-			have = append(have, f)
-		}
-	}
-	return have
-}
-
-// CIDR is the pool's CIDR of family f, or the zero Prefix if it has none.
-func (p *Pool) CIDR(f Family) netip.Prefix {
-	for _, c := range p.CIDRs {
-		if FamilyOf(c.Addr()) == f {
-			return c
-		}
-	}
-	return netip.Prefix{}
-}
-
-// Gateway is the pool's gateway of family f, or the zero Addr if it has none. A routed pool has the same one on each node.
-func (p *Pool) Gateway(f Family) netip.Addr {
-	if p.Routed() && p.CIDR(f).IsValid() {
-		return RoutedGateways[f]
-	}
-	for _, g := range p.Gateways {
-		if FamilyOf(g) == f {
-			return g
-		}
-	}
-	return netip.Addr{}
-}
-
 // DefaultRoute reports whether a gateway makes a default route in the pool's containers.
 func (p *Pool) DefaultRoute() bool { return p.Default == nil || *p.Default }
 
 // AntiSpoofs reports whether the pool's containers send only from their own MACs and addresses.
 func (p *Pool) AntiSpoofs() bool { return p.AntiSpoof == nil || *p.AntiSpoof }
-
-// Beyond reports whether the gateway of a family lies outside of the pool, so that it is only known to be on the link.
-func (p *Pool) Beyond(f Family) bool {
-	g := p.Gateway(f)
-	return g.IsValid() && !p.CIDR(f).Contains(g)
-}
-
-// Prefix is what an interface is configured with: a with the length of the CIDR of its family, and in a routed pool a alone.
-func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
-	if p.Routed() {
-		return netip.PrefixFrom(a, a.BitLen())
-	}
-	return netip.PrefixFrom(a, p.CIDR(FamilyOf(a)).Bits())
-}
-
-// Contains reports whether a lies in one of the pool's CIDRs.
-func (p *Pool) Contains(a netip.Addr) bool { return p.CIDR(FamilyOf(a)).Contains(a) }
 
 // Usable reports whether a container may be given a: it is in the pool, and it is neither excluded, nor the gateway or
 // a former one that some node may still have, nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122,
@@ -98,6 +47,11 @@ func (p *Pool) Usable(a netip.Addr) bool {
 
 // UsableCount is how many addresses of family f are usable; it saturates.
 func (p *Pool) UsableCount(f Family) uint64 { return countUnits(p.usable(f), 0) }
+
+// UsableCountIn is how many addresses of one of the pool's CIDRs are usable; it saturates.
+func (p *Pool) UsableCountIn(cidr netip.Prefix) uint64 {
+	return countUnits(without(rangeOf(cidr), p.unusable(FamilyOf(cidr.Addr()))), 0)
+}
 
 // StatelessCount is how many of them stateless containers may be given; it saturates.
 func (p *Pool) StatelessCount(f Family) uint64 { return countUnits(p.stateless(f), 0) }
@@ -146,30 +100,32 @@ func (p *Pool) statelessBlocks(f Family) []Range {
 
 // stateless are the ranges of usable addresses of family f outside of the stateful ranges, in order.
 func (p *Pool) stateless(f Family) []Range {
-	cidr := p.CIDR(f)
-	if !cidr.IsValid() {
-		return nil
-	}
 	cuts := p.unusable(f)
 	for _, s := range p.Stateful {
 		cuts = append(cuts, rangeOf(s))
 	}
-	return without(rangeOf(cidr), cuts)
+	return p.whole(f, cuts)
 }
 
 // usable are the ranges of usable addresses of family f, in order.
-func (p *Pool) usable(f Family) []Range {
-	cidr := p.CIDR(f)
-	if !cidr.IsValid() {
-		return nil
+func (p *Pool) usable(f Family) []Range { return p.whole(f, p.unusable(f)) }
+
+// whole is what the cuts leave of the CIDRs of family f, in order.
+func (p *Pool) whole(f Family, cuts []Range) (left []Range) {
+	for _, c := range p.CIDRsOf(f) {
+		left = append(left, without(rangeOf(c), cuts)...)
 	}
-	return without(rangeOf(cidr), p.unusable(f))
+	return left
 }
 
-// unusable is what may not be given out of the CIDR of family f, which the pool has. What is of the other family cuts nothing there.
+// unusable is what may not be given out of the CIDRs of family f. What is of the other family cuts nothing there.
 func (p *Pool) unusable(f Family) []Range {
 	var cuts []Range
-	if whole := rangeOf(p.CIDR(f)); !p.Routed() {
+	for _, c := range p.CIDRs {
+		if p.Routed() || FamilyOf(c.Addr()) != f {
+			continue
+		}
+		whole := rangeOf(c)
 		cuts = append(cuts, Range{whole.From, whole.From})
 		if f == V4 {
 			cuts = append(cuts, Range{whole.To, whole.To})

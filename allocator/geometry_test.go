@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"encoding/json"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -21,7 +22,7 @@ func TestAPoolKnowsItsOwn(t *testing.T) {
 	if got := p.Families(); !slices.Equal(got, []Family{V4, V6}) {
 		t.Errorf("families are %v, want both", got)
 	}
-	if v4Only.CIDR(V6).IsValid() || v4Only.Gateway(V6).IsValid() || v4Only.UsableCount(V6) != 0 {
+	if v4Only.Has(V6) || len(v4Only.CIDRsOf(V6)) > 0 || v4Only.UsableCount(V6) != 0 {
 		t.Error("a pool of IPv4 has something of IPv6")
 	}
 	for _, c := range []struct{ got, want any }{
@@ -31,9 +32,12 @@ func TestAPoolKnowsItsOwn(t *testing.T) {
 		{p.BlockOf(addr("fd00:43::5:77")), prefix("fd00:43::5:70/124")},
 		{p.BlockOf(addr("10.44.0.1")), netip.Prefix{}},
 		{v4Only.BlockOf(addr("fd00:43::")), netip.Prefix{}},
-		{p.Gateway(V6), addr("fd00:43::1")},
-		{p.Beyond(V4), false},
-		{v4Only.Beyond(V6), false},
+		{p.GatewayOf(addr("fd00:43::77")), addr("fd00:43::1")},
+		{p.GatewayOf(addr("fd00:44::77")), netip.Addr{}},
+		{v4Only.GatewayOf(addr("fd00:43::77")), netip.Addr{}},
+		{p.CIDROf(addr("10.43.0.77")), prefix("10.43.0.0/24")},
+		{p.CIDROf(addr("10.44.0.77")), netip.Prefix{}},
+		{p.Prefix(addr("10.44.0.77")), prefix("10.44.0.77/32")},
 		{p.HasUsable(prefix("10.43.0.0/31")), false}, // network and gateway
 		{p.HasUsable(prefix("10.43.0.2/32")), true},
 		{p.HasUsable(prefix("10.43.0.4/30")), false}, // excluded, as are the next two
@@ -211,7 +215,7 @@ func TestPicksAgreeWithCountingOneByOne(t *testing.T) {
 		p, f := drawPool(t)
 		var usable, stateful []netip.Addr
 		blocks := map[netip.Prefix]bool{}
-		for a := p.CIDR(f).Addr(); p.Contains(a); a = a.Next() {
+		for a := range addresses(p) {
 			switch {
 			case !p.Usable(a):
 				continue
@@ -224,6 +228,13 @@ func TestPicksAgreeWithCountingOneByOne(t *testing.T) {
 		}
 		if got := p.UsableCount(f); got != uint64(len(usable)) {
 			t.Fatalf("%d usable addresses, want %d", got, len(usable))
+		}
+		in := uint64(0)
+		for _, c := range p.CIDRs {
+			in += p.UsableCountIn(c)
+		}
+		if in != uint64(len(usable)) {
+			t.Fatalf("its CIDRs have %d usable addresses, want %d", in, len(usable))
 		}
 		if got := p.StatelessCount(f); got != uint64(len(usable)-len(stateful)) {
 			t.Fatalf("%d stateless addresses, want %d", got, len(usable)-len(stateful))
@@ -261,15 +272,35 @@ func TestPicksAgreeWithCountingOneByOne(t *testing.T) {
 	})
 }
 
-// drawPool makes a valid pool of one family with 256 addresses in blocks of 4 to 64.
+// addresses are those of a pool's CIDRs, one by one, in the CIDRs' order.
+func addresses(p *Pool) iter.Seq[netip.Addr] {
+	return func(yield func(netip.Addr) bool) {
+		for _, c := range p.CIDRs {
+			for a := c.Addr(); c.Contains(a); a = a.Next() {
+				if !yield(a) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// drawPool makes a valid pool of one family in blocks of 4 to 64, with the 256 addresses of one CIDR, or with fewer in up to four,
+// which are apart or next to each other, in any order.
 func drawPool(t *rapid.T) (*Pool, Family) {
 	f := Family(rapid.IntRange(0, 1).Draw(t, "family"))
 	cidr := [...]netip.Prefix{prefix("10.0.1.0/24"), prefix("fd00::ff00/120")}[f]
+	cidrs := []netip.Prefix{cidr}
+	if rapid.Bool().Draw(t, "several") {
+		lower, upper := halves(cidr)
+		third, fourth := halves(upper)
+		cidrs = rapid.Permutation([]netip.Prefix{lower, third, fourth}).Draw(t, "cidrs")[:rapid.IntRange(1, 3).Draw(t, "how many")]
+	}
 	bits := addressBits(f) - rapid.IntRange(2, 6).Draw(t, "block")
 	at := rapid.Custom(func(t *rapid.T) netip.Addr {
 		return Range{From: cidr.Addr()}.unit(rapid.Uint64Range(0, 255).Draw(t, "offset"), 0)
 	})
-	p := Pool{Name: "p", CIDRs: []netip.Prefix{cidr}, BlockSize: BlockSize{V4: bits, V6: bits}, Gateways: []netip.Addr{at.Draw(t, "gateway")}}
+	p := Pool{Name: "p", CIDRs: cidrs, BlockSize: BlockSize{V4: bits, V6: bits}, Gateways: []netip.Addr{at.Draw(t, "gateway")}}
 	if rapid.Bool().Draw(t, "routed") {
 		p.Mode, p.Gateways, p.Former = Routed, nil, p.Gateways
 	}
@@ -282,7 +313,7 @@ func drawPool(t *rapid.T) (*Pool, Family) {
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "stateful ranges") {
 		s := netip.PrefixFrom(at.Draw(t, "stateful"), bits-rapid.IntRange(0, 2).Draw(t, "size")).Masked()
-		if s.Bits() >= cidr.Bits() && !slices.ContainsFunc(p.Stateful, s.Overlaps) {
+		if in := p.CIDROf(s.Addr()); in.IsValid() && s.Bits() >= in.Bits() && !slices.ContainsFunc(p.Stateful, s.Overlaps) {
 			p.Stateful = append(p.Stateful, s)
 		}
 	}
@@ -298,6 +329,8 @@ func FuzzAnyPoolIsRefusedOrServes(f *testing.F) {
 		}
 		f.Add(text, uint64(5), "db-0")
 	}
+	f.Add([]byte(`{"name":"x","cidrs":["10.9.0.0/24","10.1.0.0/26","fd00::/64","10.1.0.64/26"],"gateways":["10.1.0.1"],"stateful":["10.1.0.64/26"]}`),
+		uint64(9), "db-1")
 	f.Add([]byte(`{"name":"x","cidrs":["::/0","0.0.0.0/0"],"blockSize":{"v4":-1,"v6":200}}`), uint64(0), "")
 	f.Fuzz(func(t *testing.T, text []byte, start uint64, member string) {
 		var p Pool

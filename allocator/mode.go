@@ -54,11 +54,13 @@ func (p *Pool) validMode() error {
 	if p.OnLink {
 		return fmt.Errorf("gatewayOnLink: a routed pool has no gateways to configure: leave the key out")
 	}
-	if c := p.CIDR(V4); c.Overlaps(linkLocalV4) {
-		return fmt.Errorf("cidr %s overlaps %s, which no node routes: want another for a routed pool", c, linkLocalV4)
+	for _, c := range p.CIDRs {
+		if c.Overlaps(linkLocalV4) {
+			return fmt.Errorf("cidr %s overlaps %s, which no node routes: want another for a routed pool", c, linkLocalV4)
+		}
 	}
 	for _, r := range p.Routes {
-		if r.Via.IsValid() && r.Via != p.Gateway(FamilyOf(r.To.Addr())) {
+		if r.Via.IsValid() && r.Via != RoutedGateways[FamilyOf(r.To.Addr())] {
 			return fmt.Errorf("route %s via %s: the containers of a routed pool reach nothing but their node directly: leave via out", r.To, r.Via)
 		}
 	}

@@ -2,6 +2,8 @@ package allocator
 
 import (
 	"encoding/json"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,12 +35,16 @@ func TestAModeThatThereIsNotIsReadAndNotValid(t *testing.T) {
 func TestTheGatewayOfARoutedPoolIsTheSameOnEachNode(t *testing.T) {
 	p := routed()
 	for f, want := range RoutedGateways {
-		if f := Family(f); p.Gateway(f) != want || !p.Beyond(f) || p.Contains(want) {
-			t.Errorf("the gateway of %v is %v", f, p.Gateway(f))
+		if p.GatewayOf(p.CIDRs[f].Addr()) != want || p.Contains(want) {
+			t.Errorf("the gateway of %v is %v", p.CIDRs[f], p.GatewayOf(p.CIDRs[f].Addr()))
 		}
 	}
-	if v4 := (Pool{Mode: Routed, CIDRs: p.CIDRs[:1]}); v4.Gateway(V6).IsValid() || v4.Beyond(V6) {
-		t.Error("a pool of IPv4 has a gateway of IPv6")
+	if all := p.AllGateways(); !slices.Equal(all, RoutedGateways[:]) {
+		t.Errorf("its gateways are %v", all)
+	}
+	v4 := Pool{Mode: Routed, CIDRs: []netip.Prefix{p.CIDRs[0], prefix("10.44.0.0/24")}}
+	if all := v4.AllGateways(); !slices.Equal(all, RoutedGateways[:1]) {
+		t.Errorf("the gateways of a pool of IPv4 are %v", all)
 	}
 	for _, a := range []string{"10.43.0.77", "fd00:43::77"} {
 		if got := p.Prefix(addr(a)); got.Addr() != addr(a) || !got.IsSingleIP() {

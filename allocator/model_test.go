@@ -165,7 +165,7 @@ func (m *model) drop(part netip.Prefix) {
 func (m *model) exclude(exclude []Range) {
 	was := m.pool
 	m.pool.Exclude = exclude
-	for a := was.CIDRs[0].Addr(); was.Contains(a); a = a.Next() {
+	for a := range addresses(&was) {
 		if own := m.addrs[a]; own != nil && own.state != "held" && was.Usable(a) != m.pool.Usable(a) {
 			m.set(own, own.state)
 		}
@@ -194,7 +194,7 @@ func (m *model) half(now Instant, keep int, besides ...netip.Prefix) (netip.Pref
 	f := FamilyOf(m.pool.CIDRs[0].Addr())
 	for _, warm := range []bool{false, true} {
 		for bits := m.pool.blockBits(f); bits <= addressBits(f); bits++ {
-			for a := m.pool.CIDRs[0].Addr(); m.pool.Contains(a); a = a.Next() {
+			for a := range addresses(&m.pool) {
 				part := netip.PrefixFrom(a, bits)
 				if n, ok := m.spared(part, now, warm); part == part.Masked() && !slices.ContainsFunc(besides, part.Overlaps) && ok && n > 0 &&
 					(n == 1 || n <= spare/2) {

@@ -13,13 +13,13 @@ const (
 	DefaultCooldown = Duration(30 * time.Second)
 )
 
-// A Pool is a named set of addresses. Its CIDRs and its block sizes never change; pools never overlap.
+// A Pool is a named set of addresses. Its CIDRs and its block sizes never change; pools never overlap, nor do CIDRs of a pool.
 type Pool struct {
 	Name     string         `json:"name" yaml:"name"`
-	CIDRs    []netip.Prefix `json:"cidrs" yaml:"cidrs"`                           // at most one of each family
+	CIDRs    []netip.Prefix `json:"cidrs" yaml:"cidrs"`                           // any number of each family
 	Mode     Mode           `json:"mode,omitempty" yaml:"mode,omitempty"`         // empty: flat
-	Gateways []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"` // at most one of each family; routed: none
-	// gateways may lie outside of the CIDRs: they are on the link all the same
+	Gateways []netip.Addr   `json:"gateways,omitempty" yaml:"gateways,omitempty"` // at most one in each CIDR; routed: none
+	// a gateway of each family may lie outside of the CIDRs: it is on the link all the same, and is that of the CIDRs that have none
 	OnLink bool `json:"gatewayOnLink,omitempty" yaml:"gatewayOnLink,omitempty"`
 	// whether a gateway makes a default route; nil: it does
 	Default *bool `json:"defaultRoute,omitempty" yaml:"defaultRoute,omitempty"`
@@ -51,7 +51,7 @@ type BlockSize struct {
 	V6 int `json:"v6" yaml:"v6"`
 }
 
-// A Route is one that every container of a pool gets. Without Via it leads by the gateway of its family.
+// A Route is one that every container of a pool gets. Without Via it leads by the container's gateway of its family.
 type Route struct {
 	To  netip.Prefix `json:"to" yaml:"to"`
 	Via netip.Addr   `json:"via,omitzero" yaml:"via,omitempty"`

@@ -57,7 +57,7 @@ type Counts struct {
 // safe for concurrent use.
 type Space struct {
 	family          Family
-	cidr            netip.Prefix
+	cidrs           []netip.Prefix
 	bits            int // a block's prefix length
 	reuse, cooldown time.Duration
 	usable          []Range
@@ -79,7 +79,7 @@ type chunk struct {
 
 // NewSpace is the Space of a valid pool and a family that the pool has. It owns nothing yet.
 func NewSpace(p *Pool, f Family) *Space {
-	s := &Space{family: f, cidr: p.CIDR(f), bits: p.blockBits(f), blocks: map[netip.Addr]int32{}, apps: newApps()}
+	s := &Space{family: f, bits: p.blockBits(f), blocks: map[netip.Addr]int32{}, apps: newApps()}
 	for k := range s.lists {
 		s.lists[k] = emptyList
 	}
@@ -87,13 +87,13 @@ func NewSpace(p *Pool, f Family) *Space {
 	return s
 }
 
-// Configure applies the pool's exclusions, gateway, reuse and cooldown. They decide on later choices; what is held stays held.
+// Configure applies the pool's CIDRs, exclusions, gateways, reuse and cooldown. They decide on later choices; what is held stays held.
 func (s *Space) Configure(p *Pool) {
 	s.reuse, s.cooldown = time.Duration(p.Reuse), time.Duration(p.Cooldown)
 	if p.Draining {
 		s.reuse, s.cooldown = 0, 0 // no app returns for what it released
 	}
-	s.usable = p.usable(s.family)
+	s.cidrs, s.usable = p.CIDRsOf(s.family), p.usable(s.family)
 	for i := range s.slots {
 		i, t := int32(i), &s.slots[i]
 		if t.state == absent || t.excluded == !within(s.usable, s.address(i)) {
@@ -108,7 +108,8 @@ func (s *Space) Configure(p *Pool) {
 // Add makes the addresses of part, a block or a part of one, the node's own. What it owns already stays as it is. With probe they
 // are granted with Probe until they have been in use. A part of another pool is ignored. It returns how many were added.
 func (s *Space) Add(part netip.Prefix, probe bool) (added int) {
-	if !s.cidr.Contains(part.Addr()) || part.Bits() < s.bits {
+	inside := slices.ContainsFunc(s.cidrs, func(c netip.Prefix) bool { return c.Contains(part.Addr()) })
+	if !inside || part.Bits() < s.bits {
 		return 0
 	}
 	n := s.chunkOf(part.Addr())

@@ -10,9 +10,6 @@ import (
 // identity, that is not taken; it goes round once. The hash spreads members that many nodes reserve at once, so that
 // they seldom want the same address.
 func (p *Pool) PickStateful(f Family, id Identity, taken func(netip.Addr) bool) (netip.Addr, bool) {
-	if !p.CIDR(f).IsValid() {
-		return netip.Addr{}, false
-	}
 	cuts := p.unusable(f)
 	var ranges []Range
 	for _, s := range p.Stateful {

@@ -3,7 +3,6 @@ package allocator
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 )
@@ -52,24 +51,23 @@ func (p Pool) Validate() error {
 
 func (p *Pool) validCIDRs() error {
 	if len(p.CIDRs) == 0 {
-		return fmt.Errorf("cidrs is missing: want one CIDR, or one of each family")
+		return fmt.Errorf("cidrs is missing: want one CIDR or more, of one family or both")
 	}
-	var seen [2]bool
-	for _, c := range p.CIDRs {
+	for i, c := range p.CIDRs {
 		if err := validPrefix("cidr", c); err != nil {
 			return err
 		}
-		f := FamilyOf(c.Addr())
-		if seen[f] {
-			return fmt.Errorf("cidr %s is the second one of its family: want one of each at most; make another pool", c)
+		for _, other := range p.CIDRs[:i] {
+			if c.Overlaps(other) {
+				return fmt.Errorf("cidrs %s and %s overlap: want the larger one alone", other, c)
+			}
 		}
-		seen[f] = true
 		for _, u := range unfit {
 			if c.Overlaps(u) {
 				return fmt.Errorf("cidr %s overlaps %s, whose addresses containers cannot have", c, u)
 			}
 		}
-		if err := p.validBlock(f, c); err != nil {
+		if err := p.validBlock(FamilyOf(c.Addr()), c); err != nil {
 			return err
 		}
 	}
@@ -90,41 +88,15 @@ func (p *Pool) validBlock(f Family, cidr netip.Prefix) error {
 	return nil
 }
 
-func (p *Pool) validGateways() error {
-	var seen [2]bool
-	for _, g := range p.Gateways {
-		f := FamilyOf(g)
-		cidr := p.CIDR(f)
-		switch {
-		case seen[f]:
-			return fmt.Errorf("gateway %s is the second one of its family: want one of each at most", g)
-		case !cidr.IsValid():
-			return fmt.Errorf("gateway %s: the pool has no addresses of its family", g)
-		case p.OnLink && g.IsValid() && !cidr.Contains(g):
-			if !g.IsLinkLocalUnicast() && slices.ContainsFunc(unfit[:], func(u netip.Prefix) bool { return u.Contains(g) }) {
-				return fmt.Errorf("gateway %s: no router can have this address: want a unicast one, such as 169.254.1.1 or fe80::1", g)
-			}
-		case !cidr.Contains(g):
-			return fmt.Errorf("gateway %s lies outside of the pool: want an address in %s, or gatewayOnLink: true where it is on the same "+
-				"link all the same", g, p.cidrWords())
-		case g == cidr.Addr() || f == V4 && g == last(cidr):
-			return fmt.Errorf("gateway %s is an end of %s, which no host can have: want one between", g, cidr)
-		}
-		seen[f] = true
-	}
-	return nil
-}
-
 func (p *Pool) validStateful() error {
 	for i, s := range p.Stateful {
 		if err := validPrefix("stateful range", s); err != nil {
 			return err
 		}
-		f := FamilyOf(s.Addr())
-		cidr, size := p.CIDR(f), p.blockBits(f)
+		cidr, size := p.CIDROf(s.Addr()), p.blockBits(FamilyOf(s.Addr()))
 		switch {
-		case !cidr.Contains(s.Addr()) || s.Bits() < cidr.Bits():
-			return fmt.Errorf("stateful range %s lies outside of the pool: want a part of %s", s, p.cidrWords())
+		case !cidr.IsValid() || s.Bits() < cidr.Bits():
+			return fmt.Errorf("stateful range %s lies outside of the pool: want a part of %s", s, words(p.CIDRs, " or "))
 		case s.Bits() > size:
 			return fmt.Errorf("stateful range %s is not aligned to blocks: want whole blocks of /%d, such as %s",
 				s, size, netip.PrefixFrom(s.Addr(), size).Masked())
@@ -138,6 +110,15 @@ func (p *Pool) validStateful() error {
 	return nil
 }
 
+// covers reports whether every address of r is in the pool.
+func (p *Pool) covers(r Range) bool {
+	var cidrs []Range
+	for _, c := range p.CIDRs {
+		cidrs = append(cidrs, rangeOf(c))
+	}
+	return len(without(r, cidrs)) == 0
+}
+
 func (p *Pool) validExclude() error {
 	for _, e := range p.Exclude {
 		switch {
@@ -145,38 +126,16 @@ func (p *Pool) validExclude() error {
 			return fmt.Errorf("exclude holds an empty range: want an address, two with '-' between, or a CIDR")
 		case FamilyOf(e.From) != FamilyOf(e.To) || e.To.Less(e.From):
 			return fmt.Errorf("exclude %s: want its first address, then its last", e)
-		case !p.Contains(e.From) || !p.Contains(e.To):
-			return fmt.Errorf("exclude %s lies outside of the pool: want a part of %s", e, p.cidrWords())
+		case !p.covers(e):
+			return fmt.Errorf("exclude %s lies outside of the pool: want a part of %s", e, words(p.CIDRs, " or "))
 		}
-	}
-	return nil
-}
-
-func (p *Pool) validRoutes() error {
-	seen := make(map[netip.Prefix]bool, len(p.Routes))
-	for _, r := range p.Routes {
-		if err := validPrefix("route", r.To); err != nil {
-			return err
-		}
-		f := FamilyOf(r.To.Addr())
-		switch {
-		case seen[r.To]:
-			return fmt.Errorf("route %s is there twice", r.To)
-		case !p.CIDR(f).IsValid():
-			return fmt.Errorf("route %s: the pool has no addresses of its family", r.To)
-		case !r.Via.IsValid() && !p.Gateway(f).IsValid():
-			return fmt.Errorf("route %s has no via, and the pool no gateway of its family: want one of them", r.To)
-		case r.Via.IsValid() && !p.CIDR(f).Contains(r.Via) && r.Via != p.Gateway(f):
-			return fmt.Errorf("route %s via %s: want a via in %s", r.To, r.Via, p.CIDR(f))
-		}
-		seen[r.To] = true
 	}
 	return nil
 }
 
 func (p *Pool) validMTU() error {
 	least := minMTUV4
-	if p.CIDR(V6).IsValid() {
+	if p.Has(V6) {
 		least = minMTUV6
 	}
 	if p.MTU != 0 && (p.MTU < least || p.MTU > maxMTU) {
@@ -226,10 +185,11 @@ func validPrefix(what string, p netip.Prefix) error {
 	return nil
 }
 
-func (p *Pool) cidrWords() string {
-	words := make([]string, len(p.CIDRs))
-	for i, c := range p.CIDRs {
-		words[i] = c.String()
+// words are CIDRs for people.
+func words(cidrs []netip.Prefix, between string) string {
+	all := make([]string, len(cidrs))
+	for i, c := range cidrs {
+		all[i] = c.String()
 	}
-	return strings.Join(words, " or ")
+	return strings.Join(all, between)
 }

@@ -33,6 +33,20 @@ func dual() Pool {
 	}.WithDefaults()
 }
 
+// several has three CIDRs of IPv4, one of them with a gateway, and one with a router of its own.
+func several() Pool {
+	return Pool{
+		Name:      "several",
+		CIDRs:     []netip.Prefix{prefix("10.45.0.0/24"), prefix("10.43.0.0/24"), prefix("10.44.0.0/24"), prefix("fd00:43::/64")},
+		Stateful:  []netip.Prefix{prefix("10.44.0.0/26"), prefix("10.45.0.0/24")},
+		Gateways:  []netip.Addr{addr("10.43.0.1"), addr("fd00:43::1")},
+		Exclude:   []Range{ranged("10.43.0.4-10.43.0.9"), ranged("10.45.0.0/29")},
+		BlockSize: BlockSize{V4: 28, V6: 124},
+		Routes: []Route{{To: prefix("fd01::/16")}, {To: prefix("10.0.0.0/8"), Via: addr("10.44.0.2")},
+			{To: prefix("10.0.0.0/8"), Via: addr("10.43.0.1")}},
+	}.WithDefaults()
+}
+
 // routed is dual in routed mode.
 func routed() Pool {
 	p := dual()
@@ -46,6 +60,13 @@ func TestAGoodPoolIsValid(t *testing.T) {
 		func(*Pool) {},
 		func(p *Pool) { *p = smallest(); p.MTU = 576 },
 		func(p *Pool) { *p = routed() },
+		func(p *Pool) { *p = several() },
+		func(p *Pool) { *p = several(); p.OnLink, p.Gateways = true, append(p.Gateways, addr("192.0.2.1")) },
+		func(p *Pool) { *p = several(); p.Mode, p.Gateways, p.Routes = Routed, nil, nil },
+		func(p *Pool) {
+			*p = several()
+			p.CIDRs, p.Stateful, p.Exclude[0] = append(p.CIDRs, prefix("10.43.1.0/24")), nil, ranged("10.43.0.250-10.43.1.9")
+		}, // next to each other
 		func(p *Pool) { no := false; *p = routed(); p.IPMasq, p.Default = true, &no },
 		func(p *Pool) {
 			*p = smallest()
@@ -81,7 +102,31 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`pool "dual": cidrs is missing`, func(p *Pool) { p.CIDRs = nil }},
 		{`cidr is empty`, func(p *Pool) { p.CIDRs = []netip.Prefix{{}} }},
 		{`want 10.43.0.0/24`, func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.7/24") }},
-		{`second one of its family`, func(p *Pool) { p.CIDRs = append(p.CIDRs, prefix("10.44.0.0/24")) }},
+		{`cidrs 10.43.0.0/24 and 10.43.0.128/25 overlap: want the larger one alone`,
+			func(p *Pool) { p.CIDRs = append(p.CIDRs, prefix("10.43.0.128/25")) }},
+		{`cidrs 10.43.0.0/24 and 10.43.0.0/24 overlap`, func(p *Pool) { p.CIDRs = append(p.CIDRs, prefix("10.43.0.0/24")) }},
+		{`cidr 10.44.0.0/29 is smaller than a block`, func(p *Pool) { p.CIDRs = append(p.CIDRs, prefix("10.44.0.0/29")) }},
+		{`gateway 10.43.0.9 is the second one in 10.43.0.0/24, after 10.43.0.1: want one in each CIDR at most`,
+			func(p *Pool) { *p = several(); p.Gateways = append(p.Gateways, addr("10.43.0.9")) }},
+		{`gateway 192.0.2.2 is the second one of its family outside of the pool, after 192.0.2.1`,
+			func(p *Pool) {
+				*p = several()
+				p.OnLink, p.Gateways = true, []netip.Addr{addr("192.0.2.1"), addr("192.0.2.2")}
+			}},
+		{`gateway 192.0.2.1 serves nobody, since each CIDR of its family has a gateway inside of it`,
+			func(p *Pool) {
+				*p = several()
+				p.OnLink, p.Gateways = true, append(p.Gateways, addr("10.44.0.1"), addr("10.45.0.1"), addr("192.0.2.1"))
+			}},
+		{`exclude 10.44.0.250-10.45.0.3 lies outside`, func(p *Pool) { *p = several(); p.Exclude[0] = ranged("10.44.0.250-10.45.0.3") }},
+		{`stateful range 10.44.0.0/23 lies outside`, func(p *Pool) { *p = several(); p.Stateful[0] = prefix("10.44.0.0/23") }},
+		{`route 192.168.0.0/16 has no via, and the pool no gateway for containers of 10.44.0.0/24`,
+			func(p *Pool) { *p = several(); p.Routes = []Route{{To: prefix("192.168.0.0/16")}} }},
+		{`route 10.0.0.0/8 is there twice for containers of 10.44.0.0/24`,
+			func(p *Pool) {
+				*p = several()
+				p.Routes = append(p.Routes, Route{To: p.Routes[1].To, Via: addr("10.44.0.9")})
+			}},
 		{`overlaps 127.0.0.0/8`, func(p *Pool) { p.CIDRs[0] = prefix("127.1.0.0/16") }},
 		{`overlaps 0.0.0.0/8`, func(p *Pool) { p.CIDRs[0] = prefix("0.0.0.0/0") }},
 		{`overlaps ::ffff:0.0.0.0/96`, func(p *Pool) { p.CIDRs[1] = prefix("::ffff:10.0.0.0/112") }},
@@ -96,7 +141,7 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 		{`gateway 10.43.0.0 is an end of`, func(p *Pool) { p.Gateways[0] = addr("10.43.0.0") }},
 		{`gateway 10.43.0.255 is an end of`, func(p *Pool) { p.Gateways[0] = addr("10.43.0.255") }},
 		{`gateway fd00:43:: is an end of`, func(p *Pool) { p.Gateways[1] = addr("fd00:43::") }},
-		{`gateway 10.43.0.2 is the second`, func(p *Pool) { p.Gateways = append(p.Gateways, addr("10.43.0.2")) }},
+		{`gateway 10.43.0.2 is the second one in 10.43.0.0/24`, func(p *Pool) { p.Gateways = append(p.Gateways, addr("10.43.0.2")) }},
 		{`gateway invalid IP lies outside`, func(p *Pool) { p.Gateways[0] = netip.Addr{} }},
 		{`want an address in 10.43.0.0/24 or fd00:43::/64, or gatewayOnLink: true`, func(p *Pool) { p.Gateways[1] = addr("fe80::1") }},
 		{`gateway 224.0.0.1: no router can have`, func(p *Pool) { p.OnLink, p.Gateways[0] = true, addr("224.0.0.1") }},
@@ -217,8 +262,8 @@ func TestAGatewayBeyondThePoolIsPermittedByAKeyOfItsOwn(t *testing.T) {
 		if err := p.Validate(); err != nil {
 			t.Error(err)
 		}
-		if p.Beyond(V4) == p.Contains(gateways[0]) || !p.Beyond(V6) {
-			t.Errorf("gateways %v: beyond the pool %v and %v", gateways, p.Beyond(V4), p.Beyond(V6))
+		if p.GatewayOf(addr("10.43.0.77")) != gateways[0] || p.GatewayOf(addr("fd00:43::77")) != gateways[1] || p.Contains(gateways[1]) {
+			t.Errorf("gateways %v: containers have %v", gateways, p.GatewaysOf([]netip.Addr{addr("10.43.0.77"), addr("fd00:43::77")}))
 		}
 	}
 }

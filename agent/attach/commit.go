@@ -51,7 +51,7 @@ func (a *Attacher) commitAll(adds []*insertion) error {
 // isolation is seen by one of the two.
 func (a *Attacher) commitOne(add *insertion) error {
 	answered := *add.entry
-	answered.Answered, answered.Given = a.Clock.Boot(), update.Given(add.entry.Role, add.pool)
+	answered.Answered, answered.Given = a.Clock.Boot(), update.Given(add.entry, add.pool)
 	answered.Wiring.MAC = add.attached.mac
 	answered.NamespaceID, answered.Netns, answered.Inode = add.attached.namespaceID, add.Netns, add.attached.inode
 	if err := a.Journal.Change(&answered); err != nil {

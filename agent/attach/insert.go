@@ -160,14 +160,14 @@ func (a *Attacher) begin(ctx context.Context, m *target, began allocator.Instant
 	}
 	if m.Role == wire.IPAM && add.pool.DefaultRoute() {
 		for _, g := range add.pool.Gateways {
-			if add.pool.Beyond(allocator.FamilyOf(g)) && (g.Is4() || !g.IsLinkLocalUnicast()) {
+			if !add.pool.Contains(g) && (g.Is4() || !g.IsLinkLocalUnicast()) {
 				return nil, wire.Errorf(wire.CodeConfig, "pool %q has the gateway %s, which lies outside of it, and the plugin that makes "+
 					"the interface cannot put a route there: make berth the interface plugin, or set the pool's defaultRoute to false", name, g)
 			}
 		}
 	}
 	for _, addr := range m.asked {
-		if !add.pool.CIDR(allocator.FamilyOf(addr)).IsValid() {
+		if !add.pool.Has(allocator.FamilyOf(addr)) {
 			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name,
 				add.pool.CIDRs)
 		}

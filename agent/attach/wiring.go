@@ -7,7 +7,6 @@ import (
 	"github.com/berth-ipam/berth/agent/host/bridges"
 	"github.com/berth-ipam/berth/agent/journal"
 	"github.com/berth-ipam/berth/agent/plan"
-	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/netops"
 )
@@ -20,7 +19,7 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 	w := journal.Wiring{
 		Port:   netops.PortName(e.Attachment.Network, e.Attachment.Container, e.Attachment.Interface),
 		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.pool.MTU, MAC: add.mac.String(),
-		Gateways: plan.Gateways(add.pool), Routes: plan.Routes(add.pool), Trusted: !add.pool.AntiSpoofs(),
+		Gateways: add.pool.GatewaysOf(e.Addresses), Routes: add.pool.RoutesOf(e.Addresses), Trusted: !add.pool.AntiSpoofs(),
 	}
 	switch {
 	case add.pool.Routed():
@@ -134,11 +133,9 @@ func (a *Attacher) answer(add *insertion) wire.Result {
 	e := add.entry
 	r := wire.Result{Class: string(e.Class), Pool: e.Pool, MAC: add.attached.mac, MTU: add.attached.mtu}
 	for _, addr := range e.Addresses {
-		r.Addresses = append(r.Addresses, wire.Address{
-			Address: add.pool.Prefix(addr), Gateway: add.pool.Gateway(allocator.FamilyOf(addr)),
-		})
+		r.Addresses = append(r.Addresses, wire.Address{Address: add.pool.Prefix(addr), Gateway: add.pool.GatewayOf(addr)})
 	}
-	for _, route := range plan.Routes(add.pool) {
+	for _, route := range add.pool.RoutesOf(e.Addresses) {
 		r.Routes = append(r.Routes, wire.Route(route))
 	}
 	if d := add.pool.DNS; len(d.Nameservers)+len(d.Search)+len(d.Options) > 0 || d.Domain != "" {

@@ -200,7 +200,7 @@ func (k *Keeper) uses(config *config.Config) (all []bridges.Held) {
 }
 
 func useOf(e *journal.Entry, pool *allocator.Pool) bridges.Use {
-	return bridges.Use{Network: e.Attachment.Network, Pool: e.Pool, Bridge: plan.Bridge(plan.Rewired(e.Wiring, pool), pool)}
+	return bridges.Use{Network: e.Attachment.Network, Pool: e.Pool, Bridge: plan.Bridge(plan.Rewired(e, pool), pool)}
 }
 
 // portsByBridge are the ports of answered attachments.

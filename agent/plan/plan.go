@@ -17,49 +17,14 @@ func PortName(at allocator.Attachment) string {
 	return netops.PortName(at.Network, at.Container, at.Interface)
 }
 
-// Gateways are those of a pool, one of each family that has one.
-func Gateways(p *allocator.Pool) (all []netip.Addr) {
-	for _, f := range p.Families() {
-		if g := p.Gateway(f); g.IsValid() {
-			all = append(all, g)
-		}
-	}
-	return all
-}
-
-// Routes are the default route of each family that has a gateway, unless the pool excludes it, then the pool's own.
-func Routes(p *allocator.Pool) (all []allocator.Route) {
-	for _, g := range Gateways(p) {
-		if !p.DefaultRoute() {
-			break
-		}
-		all = append(all, allocator.Route{To: netip.PrefixFrom(unspecified(g), 0), Via: g})
-	}
-	for _, r := range p.Routes {
-		if !r.Via.IsValid() {
-			r.Via = p.Gateway(allocator.FamilyOf(r.To.Addr()))
-		}
-		all = append(all, r)
-	}
-	return all
-}
-
-func unspecified(like netip.Addr) netip.Addr {
-	if like.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
 // Bridge is what an entry needs its bridge to be. Without an uplink this node is the network's router, so that the
 // bridge has the gateways' addresses. With one the router is elsewhere, and the node reaches its containers by a link route.
 func Bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 	b := netops.Bridge{Name: w.Bridge, Uplink: w.Uplink, MTU: pool.MTU}
 	if w.Uplink == "" {
-		for _, g := range Gateways(pool) {
-			f := allocator.FamilyOf(g)
+		for _, g := range pool.AllGateways() {
 			switch {
-			case !pool.Beyond(f):
+			case pool.Contains(g):
 				b.Addresses = append(b.Addresses, pool.Prefix(g))
 				continue
 			case g.Is6() && g.IsLinkLocalUnicast():
@@ -67,7 +32,7 @@ func Bridge(w journal.Wiring, pool *allocator.Pool) netops.Bridge {
 			default:
 				b.Addresses = append(b.Addresses, netip.PrefixFrom(g, g.BitLen()))
 			}
-			b.Subnets = append(b.Subnets, pool.CIDR(f))
+			b.Subnets = append(b.Subnets, pool.ServedBy(g)...)
 		}
 	}
 	if w.Uplink != "" {
@@ -124,10 +89,10 @@ func Member(e *journal.Entry) netops.Member {
 	}
 }
 
-// Rewired is a wiring by its pool's present configuration.
-func Rewired(w journal.Wiring, pool *allocator.Pool) journal.Wiring {
-	given := w.Routes
-	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, Gateways(pool), Routes(pool), !pool.AntiSpoofs()
+// Rewired is an entry's wiring by its pool's present configuration.
+func Rewired(e *journal.Entry, pool *allocator.Pool) journal.Wiring {
+	w, given := e.Wiring, e.Wiring.Routes
+	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses), !pool.AntiSpoofs()
 	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
 		w.Given = given
 	}

@@ -20,10 +20,10 @@ import (
 
 // Given is what an ADD returns of a pool that no roll-out can change: name resolution, which the runtime has written into the
 // container, and in the IPAM role all of it.
-func Given(role string, pool *allocator.Pool) *journal.Given {
+func Given(e *journal.Entry, pool *allocator.Pool) *journal.Given {
 	g := &journal.Given{DNS: pool.DNS}
-	if role == wire.IPAM {
-		g.MTU, g.Gateways, g.Routes = pool.MTU, plan.Gateways(pool), plan.Routes(pool)
+	if e.Role == wire.IPAM {
+		g.MTU, g.Gateways, g.Routes = pool.MTU, pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses)
 	}
 	return g
 }
@@ -76,7 +76,7 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 	if plan.OtherMode(e.Wiring, pool) {
 		return "it was made while its pool had another mode" + remake
 	}
-	want := Given(e.Role, pool)
+	want := Given(e, pool)
 	var names []string
 	for _, field := range []struct {
 		name      string
@@ -157,7 +157,7 @@ func recall(history []record.HistoryEntry, e *journal.Entry) *journal.Given {
 			if pool.Name != e.Pool {
 				continue
 			}
-			switch next := Given(e.Role, &pool); {
+			switch next := Given(e, &pool); {
 			case given == nil || change.Revision <= since:
 				given = next
 			case !reflect.DeepEqual(given, next):

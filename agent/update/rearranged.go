@@ -29,7 +29,7 @@ type beyond struct {
 func (r *rearranged) why(e *journal.Entry, pool *allocator.Pool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b, ok := r.known[e.Attachment]; ok && b.began == e.Began && reflect.DeepEqual(b.wiring, plan.Rewired(e.Wiring, pool)) {
+	if b, ok := r.known[e.Attachment]; ok && b.began == e.Began && reflect.DeepEqual(b.wiring, plan.Rewired(e, pool)) {
 		return b.reason
 	}
 	return ""
@@ -46,7 +46,7 @@ func (r *rearranged) add(e *journal.Entry, pool *allocator.Pool, err error) (rea
 	if r.known == nil {
 		r.known = map[allocator.Attachment]beyond{}
 	}
-	r.known[e.Attachment] = beyond{e.Began, plan.Rewired(e.Wiring, pool), reason}
+	r.known[e.Attachment] = beyond{e.Began, plan.Rewired(e, pool), reason}
 	return reason
 }
 

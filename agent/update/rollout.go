@@ -106,7 +106,7 @@ func (u *Updater) logLagging(revision int64, reasons map[allocator.Attachment]re
 // current reports whether an entry has what its pool configures for running containers. Interfaces of other plugins and name
 // resolution are outdated's.
 func current(e *journal.Entry, pool *allocator.Pool) bool {
-	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e.Wiring, pool))
+	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e, pool))
 }
 
 // BringOne brings one container to a configuration.
@@ -122,7 +122,7 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	}
 	pool := config.Pools[e.Pool]
 	next := *e
-	next.Wiring, next.Revision = plan.Rewired(e.Wiring, &pool), config.Revision
+	next.Wiring, next.Revision = plan.Rewired(e, &pool), config.Revision
 	if err := u.Kernel().Restrict(plan.Member(&next)); err != nil { // also where its interface cannot be changed
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ func (c *ctl) pools() kind[poolRow] {
 		header:  []string{"NAME", "CIDRS", "MODE", "GATEWAYS", "STATEFUL", "EXCLUDED", "MACHINES", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
 		row: func(p poolRow) []string {
 			return []string{
-				p.Name, join(p.CIDRs), mode(p.Pool), join(gateways(p.Pool)), join(p.Stateful), join(p.Exclude), machines(p.machines),
+				p.Name, join(p.CIDRs), mode(p.Pool), join(p.AllGateways()), join(p.Stateful), join(p.Exclude), machines(p.machines),
 				mtu(p.Pool), span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p.Pool),
 			}
 		},
@@ -114,16 +113,6 @@ func mode(p allocator.Pool) string {
 		return p.Mode.String() + ",ipMasq"
 	}
 	return p.Mode.String()
-}
-
-// gateways are those that containers have: a routed pool's are configured nowhere.
-func gateways(p allocator.Pool) (all []netip.Addr) {
-	for _, f := range p.Families() {
-		if g := p.Gateway(f); g.IsValid() {
-			all = append(all, g)
-		}
-	}
-	return all
 }
 
 func (c *ctl) history() kind[record.HistoryEntry] {

@@ -127,7 +127,7 @@ func (s *status) judge(ctx context.Context, store *lease.Operator) error {
 	return nil
 }
 
-// usages counts what is used of each pool, by family.
+// usages counts what is used of each pool, by CIDR.
 func usages(ctx context.Context, store *lease.Operator, config *config.Config) ([]usage, error) {
 	all, err := holdings(ctx, store)
 	if err != nil {
@@ -139,8 +139,8 @@ func usages(ctx context.Context, store *lease.Operator, config *config.Config) (
 	}
 	found := []usage{}
 	for _, pool := range sortedPools(config) {
-		for _, family := range pool.Families() {
-			u := usage{Pool: pool.Name, CIDR: pool.CIDR(family), Total: pool.UsableCount(family)}
+		for _, cidr := range pool.CIDRs {
+			u := usage{Pool: pool.Name, CIDR: cidr, Total: pool.UsableCountIn(cidr)}
 			for _, h := range all {
 				switch {
 				case h.Pool != pool.Name || !u.CIDR.Contains(h.Address):

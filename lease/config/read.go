@@ -93,11 +93,10 @@ func (c *Config) validate() error {
 // a routed pool is beyond it.
 func misplacedGateway(pools []allocator.Pool) error {
 	for _, pool := range pools {
-		for _, f := range pool.Families() {
-			if !pool.Beyond(f) {
+		for _, g := range pool.AllGateways() {
+			if pool.Contains(g) {
 				continue
 			}
-			g := pool.Gateway(f)
 			for _, other := range pools {
 				switch {
 				case other.Contains(g) && pool.Routed():

@@ -242,7 +242,7 @@ func usePool(t *testing.T, p allocator.Pool) {
 		if ok && p.BlockOf(block.Addr()) != block {
 			t.Errorf("pool %+v has a block %s", p, block)
 		}
-		if ok && !p.CIDR(f).Overlaps(block) {
+		if ok && !p.CIDROf(block.Addr()).Overlaps(block) {
 			t.Errorf("the block %s lies outside of the pool %+v", block, p)
 		}
 		p.PickStateful(f, allocator.Identity{}, func(netip.Addr) bool { return false })
