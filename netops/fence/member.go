@@ -22,7 +22,9 @@ type Member struct {
 	MAC       net.HardwareAddr
 	Addresses []netip.Addr
 
-	Trusted bool // it may send what it likes: MAC and Addresses do not count
+	Trusted bool // it may send what it likes, whatever MAC and Addresses
+
+	Isolated bool // it exchanges nothing with other isolated ones, of this node or by what Separate says; only with itself, by Addresses
 }
 
 func (m *Member) validate() error {
@@ -50,6 +52,9 @@ func (m *Member) elements() []element {
 		table = routedTable
 	}
 	all := []element{{of(table, classSets[m.Class]), portKey(m.Port)}}
+	if m.Isolated {
+		all = append(all, m.isolation(table)...)
+	}
 	if m.Trusted {
 		return append(all, element{of(table, trusted), portKey(m.Port)})
 	}
@@ -105,16 +110,18 @@ func membersOf(held map[element]bool) map[string]Member {
 		switch m.Port = name; e.set {
 		case trusted, twins[trusted]:
 			m.Trusted = true
+		case isolated, twins[isolated]:
+			m.Isolated = true
 		case senders:
 			m.MAC = net.HardwareAddr(rest[:sizeofMAC])
 		case sendersV4, sendersV6:
-			if a, ok := netip.AddrFromSlice([]byte(rest[sizeofMACKey:])); ok && !a.IsLinkLocalUnicast() {
-				m.Addresses = append(m.Addresses, a)
-			}
+			m.learn(rest[sizeofMACKey:])
+		case selvesV4, selvesV6, twins[selvesV4], twins[selvesV6]:
+			m.learn(rest[:len(rest)/2])
 		default:
 			m.Class = e.set.Name
 		}
-		m.Routed = m.Routed || e.set.Table == routedTable
+		m.Routed = m.Routed || e.set.Table == routedTable && !pairs(e.set)
 		members[name] = m
 	}
 	for name, m := range members {

@@ -33,7 +33,7 @@ func (c *connection) readElements(sets []*nftables.Set) (map[element]bool, error
 				return fmt.Errorf("set %s: %w", set.Name, err)
 			}
 			for _, e := range elements {
-				held[element{set, string(e.Key)}] = true
+				held[elementOf(set, e)] = true
 			}
 		}
 		return nil
@@ -98,7 +98,15 @@ func lacking(those, all map[element]bool) (lack []element) {
 			lack = append(lack, e)
 		}
 	}
-	slices.SortFunc(lack, func(a, b element) int { return cmp.Compare(a.key, b.key) })
+	class := func(e element) int { // a port is in none before it is known what it may
+		if e.set == of(e.set.Table, classSets[e.set.Name]) {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(lack, func(a, b element) int {
+		return cmp.Or(cmp.Compare(portOf(a.key), portOf(b.key)), class(a)-class(b), cmp.Compare(a.key, b.key))
+	})
 	return lack
 }
 
@@ -112,7 +120,7 @@ func each(elements []element, change func(*nftables.Set, []nftables.SetElement) 
 		var of []nftables.SetElement
 		for _, e := range elements {
 			if e.set == set {
-				of = append(of, nftables.SetElement{Key: []byte(e.key)})
+				of = append(of, e.written())
 			}
 		}
 		if len(of) == 0 {

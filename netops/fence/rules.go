@@ -35,7 +35,9 @@ func rebuild(c *nftables.Conn, strict, leads bool) error {
 
 func rebuildTable(c *nftables.Conn, table *nftables.Table, strict, leads bool) error {
 	c.AddTable(table)
-	sets := []*nftables.Set{timers, locks, trusted, classSets[classes[0]], classSets[classes[1]]}
+	sets := []*nftables.Set{
+		timers, locks, trusted, isolated, selvesV4, selvesV6, apartV4, apartV6, classSets[classes[0]], classSets[classes[1]],
+	}
 	var rules [][]expr.Any
 	switch {
 	case table == filterTable:
@@ -55,6 +57,7 @@ func rebuildTable(c *nftables.Conn, table *nftables.Table, strict, leads bool) e
 			addRules(c, gate, passage(table, i)...)
 		}
 	}
+	addApart(c, table)
 	from := c.AddChain(&nftables.Chain{Name: origin, Table: table})
 	c.FlushChain(from)
 	addRules(c, from, rules...)

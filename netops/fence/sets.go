@@ -38,6 +38,23 @@ var (
 	sendersV6 = sendersSet(25, "senders6", 2*maxMembers, nftables.TypeIP6Addr) // the link-local address, and the pool's
 )
 
+// Isolated ports, and what concerns them: pairs of an isolated member's address and the same one, each with its port as a comment; and the
+// addresses that isolated ports exchange nothing with. Those of family inet have the members on bridges, too, since the host forwards
+// for them.
+var (
+	isolated = &nftables.Set{Table: filterTable, Name: "isolated", KeyType: nftables.TypeIFName, ID: 26, Size: maxMembers}
+	selvesV4 = selvesSet(27, "selves4", nftables.TypeIPAddr)
+	selvesV6 = selvesSet(28, "selves6", nftables.TypeIP6Addr)
+	apartV4  = &nftables.Set{Table: filterTable, Name: "apart4", KeyType: nftables.TypeIPAddr, ID: 29, Interval: true}
+	apartV6  = &nftables.Set{Table: filterTable, Name: "apart6", KeyType: nftables.TypeIP6Addr, ID: 30, Interval: true}
+)
+
+func selvesSet(id uint32, name string, address nftables.SetDatatype) *nftables.Set {
+	return &nftables.Set{
+		Table: filterTable, Name: name, KeyType: nftables.MustConcatSetType(address, address), ID: id, Size: maxMembers, Concatenation: true,
+	}
+}
+
 func sendersSet(id uint32, name string, size uint32, address ...nftables.SetDatatype) *nftables.Set {
 	parts := append([]nftables.SetDatatype{nftables.TypeIFName, nftables.TypeEtherAddr}, address...)
 	return &nftables.Set{
@@ -47,12 +64,9 @@ func sendersSet(id uint32, name string, size uint32, address ...nftables.SetData
 
 // memberSets are all that hold elements of members.
 func memberSets() []*nftables.Set {
-	all := []*nftables.Set{trusted, senders, sendersV4, sendersV6}
-	for _, class := range classes {
-		all = append(all, classSets[class])
-	}
-	for _, set := range append([]*nftables.Set{trusted}, classSets[classes[0]], classSets[classes[1]]) {
-		all = append(all, twins[set])
+	all := []*nftables.Set{senders, sendersV4, sendersV6}
+	for _, set := range [...]*nftables.Set{trusted, isolated, selvesV4, selvesV6, classSets[classes[0]], classSets[classes[1]]} {
+		all = append(all, set, twins[set])
 	}
 	return all
 }
@@ -65,7 +79,7 @@ func init() {
 		}
 		makeTwins(classSets[class])
 	}
-	makeTwins(trusted, timers, locks)
+	makeTwins(trusted, isolated, selvesV4, selvesV6, apartV4, apartV6, timers, locks)
 }
 
 func slotKey(class, slot int) []byte { return []byte{0, 0, 0, byte(class*slots + slot)} }

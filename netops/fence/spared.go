@@ -10,26 +10,30 @@ import (
 )
 
 // spared are the CIDRs where what masquerades keeps its address: the cluster's, and the pools' that masquerade.
-func spared(rules map[netip.Prefix]*nftables.Rule, cluster []netip.Prefix) []netip.Prefix {
-	all := slices.AppendSeq(slices.Clone(cluster), maps.Keys(rules))
-	slices.SortFunc(all, netip.Prefix.Compare)
-	return slices.Compact(all)
+func spared(rules map[netip.Prefix]*nftables.Rule, cluster []netip.Prefix) (all []Range) {
+	prefixes := slices.AppendSeq(slices.Clone(cluster), maps.Keys(rules))
+	slices.SortFunc(prefixes, netip.Prefix.Compare)
+	for _, p := range prefixes {
+		all = append(all, Range{p.Addr(), last(p)})
+	}
+	return all
 }
 
-// elementsFor are the elements of an interval set that has these prefixes, sorted as they are: for each interval its first address, and
-// the first one behind it where there is one. Intervals that touch are one.
-func elementsFor(prefixes []netip.Prefix) (all []nftables.SetElement) {
+// elementsFor are the elements of an interval set that has these ranges of one family, sorted by where they begin: for each interval
+// its first address, and the first one behind it where there is one. Intervals that touch or overlap are one.
+func elementsFor(ranges []Range) (all []nftables.SetElement) {
 	var behind netip.Addr // the last interval; not valid: there is none, or it reaches the end
-	for i, p := range prefixes {
-		if i > 0 && (!behind.IsValid() || p.Addr().Less(behind)) {
-			continue // the one before contains it
-		}
-		if i > 0 && p.Addr() == behind {
+	for i, r := range ranges {
+		after := r.To.Next()
+		switch {
+		case i > 0 && (!behind.IsValid() || after.IsValid() && !behind.Less(after)):
+			continue // what came before contains it
+		case i > 0 && !behind.Less(r.From):
 			all = all[:len(all)-1]
-		} else {
-			all = append(all, nftables.SetElement{Key: p.Addr().AsSlice()})
+		default:
+			all = append(all, nftables.SetElement{Key: r.From.AsSlice()})
 		}
-		if behind = last(p).Next(); behind.IsValid() {
+		if behind = after; behind.IsValid() {
 			all = append(all, nftables.SetElement{Key: behind.AsSlice(), IntervalEnd: true})
 		}
 	}

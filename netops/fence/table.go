@@ -22,6 +22,7 @@ type Table struct {
 	diverged bool              // the kernel may have other members than members
 	leads    bool              // the kernel can tell whether it would lead to a source over its link
 	strict   slotState
+	apart    *intervals // of Separate
 }
 
 // Open makes the table in a network namespace, or adopts the existing one. Its own changes are those of the sockets in ours.
@@ -104,7 +105,7 @@ func (t *Table) adopt() error {
 		return fmt.Errorf("nftables tables berth: %w", err)
 	}
 	t.diverged = !maps.Equal(held, elementsOf(t.members))
-	return nil
+	return t.adoptApart()
 }
 
 // adoptStrict reads the kernel's state of strict mode, and makes what is missing. A class's slot in use is the one that is open
@@ -148,7 +149,13 @@ func (t *Table) rebuildTrusting(c *nftables.Conn) error {
 }
 
 func (t *Table) restore() error {
-	if err := t.commit(t.rebuild); err != nil {
+	err := t.commit(func(c *nftables.Conn) error {
+		if err := t.rebuild(c); err != nil || t.apart == nil {
+			return err
+		}
+		return t.apart.set(c)
+	})
+	if err != nil {
 		return err
 	}
 	return t.restoreMembers()
