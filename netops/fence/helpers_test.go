@@ -1,6 +1,7 @@
 package fence
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/berth-ipam/berth/netops/nettest"
+	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
 func TestMain(m *testing.M) { nettest.Main(m) }
@@ -117,4 +119,23 @@ func newContainer(t testing.TB, k *Table, host space, n int) (port, space) {
 	p, inside := newPort(t, host, n)
 	must(t, k.Join(p.in("stateless")))
 	return p, inside
+}
+
+// forwarding has a host forward packets.
+func forwarding(host space) {
+	host.Do(func() error {
+		return errors.Join(sysctl.Set("1", sysctl.V4, "all", "forwarding"), sysctl.Set("1", sysctl.V6, "all", "forwarding"))
+	})
+}
+
+// routeBy gives a namespace default routes.
+func routeBy(s space, gateways ...string) {
+	s.Do(func() error {
+		for _, g := range gateways {
+			if err := netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(g)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
