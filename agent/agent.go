@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/apart"
 	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/caretaker"
@@ -48,6 +49,7 @@ type Agent struct {
 
 	host      *host.Keeper
 	routes    *routes.Keeper
+	apart     *apart.Keeper
 	isolator  *isolation.Isolator
 	backlog   *backlog.Backlog
 	addresses *addresses.Manager
@@ -111,7 +113,9 @@ func (a *Agent) build(o Options) {
 	a.host, a.isolator = h, isolation.New(n)
 	a.routes = routes.New(routes.Options{Node: n.Name, Kernel: a.kernel, Config: n.Config, Findings: n.Findings})
 	n.On(a.routes.Hooks())
-	a.updater = update.New(n, a.backlog, h)
+	a.apart = apart.New(apart.Options{Kernel: a.kernel, Config: n.Config, Findings: n.Findings})
+	n.On(a.apart.Hooks())
+	a.updater = update.New(n, a.backlog, h, a.apart)
 	a.addresses = addresses.New(n, a.isolator, a.backlog)
 	claims := addresses.NewClaims(a.addresses)
 	a.chooser = addresses.NewChooser(a.addresses, claims)
@@ -128,7 +132,7 @@ func (a *Agent) build(o Options) {
 	parts := attach.Parts{
 		Node: n, Isolator: a.isolator, Addresses: a.addresses, Chooser: a.chooser, Detector: a.detector, Machine: a.machine,
 		Publisher: a.publisher, Updater: a.updater, Member: a.keeper, Backlog: a.backlog, Host: h,
-		Routes: a.routes,
+		Routes: a.routes, Apart: a.apart,
 	}
 	a.detacher = attach.NewDetacher(parts)
 	a.attacher = attach.NewAttacher(parts, a.detacher)
@@ -165,8 +169,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.reporter.Readings.Alive = ctx
 	tasks.Go(func() error { return a.socket.Serve(ctx, listener) })
 	for _, part := range []func(context.Context) error{
-		a.web.Serve, a.host.Run, a.routes.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run, a.updater.Run,
-		a.join, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.upkeep.Run,
+		a.web.Serve, a.host.Run, a.routes.Run, a.apart.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run,
+		a.updater.Run, a.join, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.upkeep.Run,
 	} {
 		tasks.Go(func() error { return part(ctx) })
 	}

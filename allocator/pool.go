@@ -26,9 +26,11 @@ type Pool struct {
 	// whether what leaves the pool for elsewhere than another pool takes its node's address (source NAT); only for routed pools,
 	// a flat one's is said by the networks
 	IPMasq bool `json:"ipMasq,omitempty" yaml:"ipMasq,omitempty"`
-	// aligned to the block size; none: stateful requests fail
 	// whether containers send only from their own MACs and addresses; nil: they do
-	AntiSpoof *bool          `json:"antiSpoof,omitempty" yaml:"antiSpoof,omitempty"`
+	AntiSpoof *bool `json:"antiSpoof,omitempty" yaml:"antiSpoof,omitempty"`
+	// whether containers exchange packets with no other container of a pool that says so, too
+	Isolate bool `json:"isolate,omitempty" yaml:"isolate,omitempty"`
+	// aligned to the block size; none: stateful requests fail
 	Stateful  []netip.Prefix `json:"stateful,omitempty" yaml:"stateful,omitempty"`
 	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"` // never chosen anew
 	BlockSize BlockSize      `json:"blockSize" yaml:"blockSize"`

@@ -25,6 +25,9 @@ const Prefix = fence.PortPrefix
 // A Member is a port as the fence has it: see fence.Member.
 type Member = fence.Member
 
+// A Range is some addresses: see fence.Range.
+type Range = fence.Range
+
 // A Port is one container's link to the host, as it is to be: a veth pair with one end on the host and the other inside the
 // container's network namespace. The host's end is on a bridge, or the host routes to it.
 type Port struct {

@@ -203,13 +203,13 @@ func TestARoutedContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
 	q, other := newRouted(t, k, 2)
 	at := netip.MustParseAddr("10.96.0.10")
 	service(host, at, p.Addresses[0].Addr())
-	if source, ok := asks(t, inside, inside, at); !ok || !source.IsValid() || source == p.Addresses[0].Addr() {
+	if source, ok := asks(t, inside, inside, at, patience); !ok || !source.IsValid() || source == p.Addresses[0].Addr() {
 		t.Errorf("by its own Service it is answered: %v, and asked from %v", ok, source)
 	}
-	if source, ok := asks(t, other, inside, at); !ok || source != q.Addresses[0].Addr() {
+	if source, ok := asks(t, other, inside, at, patience); !ok || source != q.Addresses[0].Addr() {
 		t.Errorf("another one is answered: %v, and asks from %v", ok, source)
 	}
-	if source, ok := asks(t, host, inside, at); !ok || source != netip.MustParseAddr("192.0.2.1") {
+	if source, ok := asks(t, host, inside, at, patience); !ok || source != netip.MustParseAddr("192.0.2.1") {
 		t.Errorf("the host is answered: %v, and asks from %v", ok, source)
 	}
 }

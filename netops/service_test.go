@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -58,7 +59,7 @@ func service(host space, at, endpoint netip.Addr) {
 }
 
 // asks reports whether a question to a Service's address is answered, and from where it came to the endpoint.
-func asks(t *testing.T, from, endpoint space, at netip.Addr) (source netip.Addr, answered bool) {
+func asks(t *testing.T, from, endpoint space, at netip.Addr, within time.Duration) (source netip.Addr, answered bool) {
 	t.Helper()
 	var server *net.UDPConn
 	endpoint.Do(func() (err error) { server, err = net.ListenUDP("udp4", nil); return err })
@@ -81,7 +82,7 @@ func asks(t *testing.T, from, endpoint space, at netip.Addr) (source netip.Addr,
 		return err
 	})
 	defer client.Close()
-	answered = nettest.Answers(t, client, patience)
+	answered = nettest.Answers(t, client, within)
 	select {
 	case source = <-come:
 	default:
@@ -98,13 +99,13 @@ func TestAContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
 	_, other := newContainer(t, k, 2)
 	at := netip.MustParseAddr("10.96.0.10")
 	service(host, at, p.Addresses[0].Addr())
-	if source, ok := asks(t, inside, inside, at); !ok || source != netip.MustParseAddr("10.42.0.1") {
+	if source, ok := asks(t, inside, inside, at, patience); !ok || source != netip.MustParseAddr("10.42.0.1") {
 		t.Errorf("by its own Service it is answered: %v, and asked from %v", ok, source)
 	}
-	if source, ok := asks(t, other, inside, at); !ok || source != netip.MustParseAddr("10.42.0.4") {
+	if source, ok := asks(t, other, inside, at, patience); !ok || source != netip.MustParseAddr("10.42.0.4") {
 		t.Errorf("another one is answered: %v, and asks from %v", ok, source)
 	}
-	if source, ok := asks(t, host, inside, at); !ok || source != netip.MustParseAddr("192.0.2.1") {
+	if source, ok := asks(t, host, inside, at, patience); !ok || source != netip.MustParseAddr("192.0.2.1") {
 		t.Errorf("the host is answered: %v, and asks from %v", ok, source)
 	}
 }

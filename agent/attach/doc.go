@@ -5,6 +5,7 @@ package attach
 
 import (
 	"github.com/berth-ipam/berth/agent/addresses"
+	"github.com/berth-ipam/berth/agent/apart"
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/conflict"
 	"github.com/berth-ipam/berth/agent/host"
@@ -31,4 +32,5 @@ type Parts struct {
 	Backlog   *backlog.Backlog
 	Host      *host.Keeper
 	Routes    *routes.Keeper
+	Apart     *apart.Keeper
 }

@@ -20,6 +20,7 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 		Port:   netops.PortName(e.Attachment.Network, e.Attachment.Container, e.Attachment.Interface),
 		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.pool.MTU, MAC: add.mac.String(),
 		Gateways: add.pool.GatewaysOf(e.Addresses), Routes: add.pool.RoutesOf(e.Addresses), Trusted: !add.pool.AntiSpoofs(),
+		Apart: add.pool.Isolate,
 	}
 	switch {
 	case add.pool.Routed():
@@ -37,6 +38,9 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 func (a *Attacher) wireAll(ctx context.Context, adds []*insertion) error {
 	for _, add := range adds {
 		if err := a.Routes.Ensure(ctx, add.pool.Name); err != nil {
+			return wire.Errorf(wire.CodeTryAgain, "%w", err)
+		}
+		if err := a.Apart.Ensure(ctx, add.pool); err != nil {
 			return wire.Errorf(wire.CodeTryAgain, "%w", err)
 		}
 	}

@@ -102,6 +102,7 @@ type Wiring struct {
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
 	Trusted  bool              `json:"trusted,omitempty"` // it may send from other MACs and addresses than its own
+	Apart    bool              `json:"apart,omitempty"`   // it exchanges nothing with other containers of isolated pools
 	Given    []allocator.Route `json:"given,omitempty"`   // the routes of ADD's answer, if a roll-out has changed them since
 	// restored after the journal was lost: the network's configuration of the bridge is unknown
 	Unsure bool `json:"unsure,omitempty"`

@@ -86,6 +86,7 @@ func Member(e *journal.Entry) netops.Member {
 	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by Berth
 	return netops.Member{
 		Port: e.Wiring.Port, Class: string(e.Class), Routed: e.Wiring.Routed, MAC: mac, Addresses: e.Addresses, Trusted: e.Wiring.Trusted,
+		Isolated: e.Wiring.Apart,
 	}
 }
 
@@ -93,6 +94,7 @@ func Member(e *journal.Entry) netops.Member {
 func Rewired(e *journal.Entry, pool *allocator.Pool) journal.Wiring {
 	w, given := e.Wiring, e.Wiring.Routes
 	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses), !pool.AntiSpoofs()
+	w.Apart = pool.Isolate
 	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
 		w.Given = given
 	}

@@ -123,6 +123,11 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	pool := config.Pools[e.Pool]
 	next := *e
 	next.Wiring, next.Revision = plan.Rewired(e, &pool), config.Revision
+	if next.Wiring.Apart || e.Wiring.Apart {
+		if err := u.apart.Apply(); err != nil {
+			return err
+		}
+	}
 	if err := u.Kernel().Restrict(plan.Member(&next)); err != nil { // also where its interface cannot be changed
 		return err
 	}

@@ -1,6 +1,7 @@
 package update
 
 import (
+	"github.com/berth-ipam/berth/agent/apart"
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/node"
@@ -16,14 +17,15 @@ type Updater struct {
 	*node.Node
 	backlog *backlog.Backlog
 	Host    *host.Keeper
+	apart   *apart.Keeper
 
 	Lagging lagging
 	Rollout task.Signal // the configuration is newer
 }
 
 // New makes a node's updater.
-func New(n *node.Node, b *backlog.Backlog, h *host.Keeper) *Updater {
-	u := &Updater{Node: n, backlog: b, Host: h, Rollout: task.NewSignal()}
+func New(n *node.Node, b *backlog.Backlog, h *host.Keeper, apart *apart.Keeper) *Updater {
+	u := &Updater{Node: n, backlog: b, Host: h, apart: apart, Rollout: task.NewSignal()}
 	n.On(node.Hooks{
 		ConfigChanged: []func(former, now *config.Config){func(_, _ *config.Config) { u.Rollout.Raise() }},
 		ResetLocked:   []func(){u.Lagging.reset},

@@ -103,7 +103,7 @@ var rules = map[string]rule{
 	"netops/nettest": {ours: []string{"internal/sandbox"}, others: kernel},
 	"metrics":        {others: prom},
 	"agent": {
-		ours: []string{"agent/addresses", "agent/attach", "agent/backlog", "agent/caretaker", "agent/conflict",
+		ours: []string{"agent/addresses", "agent/apart", "agent/attach", "agent/backlog", "agent/caretaker", "agent/conflict",
 			"agent/findings", "agent/host",
 			"agent/isolation", "agent/journal", "agent/machine", "agent/member", "agent/node", "agent/publish", "agent/report",
 			"agent/routes", "agent/rundir", "agent/server", "agent/transfers", "agent/update", "lease", "lease/kv", "internal/wire", "metrics",
@@ -122,6 +122,10 @@ var rules = map[string]rule{
 	},
 	"agent/routes": {
 		ours: []string{"internal/lockorder", "agent/findings", "agent/node", "netops", "lease/config", "lease/kv", "lease/record",
+			"internal/task"},
+	},
+	"agent/apart": {
+		ours: []string{"internal/lockorder", "agent/findings", "agent/node", "allocator", "netops", "lease/config", "lease/kv", "lease/record",
 			"internal/task"},
 	},
 	"agent/plan": {ours: []string{"agent/journal", "allocator", "netops"}},
@@ -167,7 +171,7 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/update": {
-		ours: []string{"internal/lockorder", "agent/backlog", "agent/host", "agent/journal", "agent/node",
+		ours: []string{"agent/apart", "internal/lockorder", "agent/backlog", "agent/host", "agent/journal", "agent/node",
 			"agent/plan", "lease/config", "lease/kv", "lease/record",
 			"allocator", "internal/task", "internal/wire", "netops"},
 		others: []string{"go.uber.org/zap", "golang.org/x/sync/"},
@@ -180,7 +184,8 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/attach": {
-		ours: []string{"agent/addresses", "agent/backlog", "agent/conflict", "agent/host", "agent/host/bridges", "agent/isolation",
+		ours: []string{"agent/addresses", "agent/apart", "agent/backlog", "agent/conflict", "agent/host", "agent/host/bridges",
+			"agent/isolation",
 			"agent/journal", "agent/machine", "agent/member", "agent/node", "agent/plan", "agent/publish", "agent/routes", "agent/update",
 			"lease/config", "lease/record", "lease/reservation", "lease/session", "allocator", "internal/ifname",
 			"internal/task", "internal/wire", "netops"},

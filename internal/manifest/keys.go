@@ -40,6 +40,7 @@ func (p *parser) pool(n *yaml.Node) allocator.Pool {
 		"defaultRoute":  maybe(p, "defaultRoute", &pool.Default, truth),
 		"ipMasq":        one(p, "ipMasq", &pool.IPMasq, truth),
 		"antiSpoof":     maybe(p, "antiSpoof", &pool.AntiSpoof, truth),
+		"isolate":       one(p, "isolate", &pool.Isolate, truth),
 		"stateful":      list(p, "stateful", &pool.Stateful, prefix),
 		"exclude":       list(p, "exclude", &pool.Exclude, addresses),
 		"blockSize":     func(n *yaml.Node) { p.blockSize(n, &pool.BlockSize) },

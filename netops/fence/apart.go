@@ -124,7 +124,9 @@ func routedBetweenRules() [][]expr.Any {
 	from, v4, v6 := frame(name(expr.MetaKeyIIFNAME), in(isolated)), family(unix.NFPROTO_IPV4), family(unix.NFPROTO_IPV6)
 	source4, source6 := load(inFirst, network, v4Source, sizeofV4), load(inFirst, network, v6Source, sizeofV6)
 	to4 := frame(load(inFirst, network, v4Destination, sizeofV4), in(apartV4), ends4(), notIn(selvesV4))
-	to6 := frame(load(inFirst, network, v6Group, sizeofV6), in(apartV6), ends6(), notIn(selvesV6))
+	// Between link-local addresses nothing is forwarded, but where bridged packets pass these rules: the bridge has judged those.
+	to6 := frame(load(inFirst, network, v6Group, sizeofV6), in(apartV6), linkLocalAt(network, v6Group, expr.CmpOpNeq),
+		linkLocalAt(network, v6Source, expr.CmpOpNeq), ends6(), notIn(selvesV6))
 	return [][]expr.Any{
 		frame(v4, source4, in(apartV4), to4).then(expr.VerdictDrop),
 		frame(v4, from, to4).then(expr.VerdictDrop),

@@ -35,9 +35,13 @@ func arpFrame(ether, mac net.HardwareAddr, op byte, sender, target string) []byt
 func bytesOf(a string) []byte { return netip.MustParseAddr(a).AsSlice() }
 
 func v4Frame(to, from net.HardwareAddr, source string) []byte {
+	return v4FrameTo(to, from, source, "10.42.0.4")
+}
+
+func v4FrameTo(to, from net.HardwareAddr, source, destination string) []byte {
 	header := []byte{0: 0x45, 3: 28, 8: 64, 9: unix.IPPROTO_UDP, 19: 0}
 	copy(header[12:], bytesOf(source))
-	copy(header[16:], bytesOf("10.42.0.4"))
+	copy(header[16:], bytesOf(destination))
 	sum := uint32(0)
 	for i := 0; i < len(header); i += 2 {
 		sum += uint32(binary.BigEndian.Uint16(header[i:]))
@@ -96,7 +100,12 @@ func (s sniffer) send(frame []byte) {
 func (s sniffer) hears(from sniffer, frame []byte, mac net.HardwareAddr) bool {
 	s.Helper()
 	sentinels++
-	last := ethernetFrame(everybody, mac, unix.ETH_P_ARP+0x1000, fmt.Appendf(nil, "sentinel %032d", sentinels))
+	return s.hearsBefore(from, frame, ethernetFrame(everybody, mac, unix.ETH_P_ARP+0x1000, fmt.Appendf(nil, "sentinel %032d", sentinels)))
+}
+
+// hearsBefore is hears, with another last frame.
+func (s sniffer) hearsBefore(from sniffer, frame, last []byte) bool {
+	s.Helper()
 	from.send(frame)
 	from.send(last)
 	heard := false

@@ -23,7 +23,6 @@ func (f sentFrame) whole() bool { return len(f.frame) >= 14+20 || f.frame[12] !=
 // framesOf are those of a container, 10.42.0.2 and fd42::2, to all and to another, and as which that other and nobody would send them.
 func framesOf(own, to net.HardwareAddr) []sentFrame {
 	local, another := linkLocal(own).String(), linkLocal(to).String()
-	udp := []byte{0, 9, 0, 9, 0, 8, 0, 0}
 	first := slices.Concat([]byte{unix.IPPROTO_ICMPV6, 0, 0, 1, 0, 0, 0, 7}, ndMessage(advertisement, "fd42::3", own))
 	report := []byte{143, 0, 0, 0, 0, 0, 0, 0}
 	further := slices.Concat([]byte{unix.IPPROTO_ICMPV6, 0, 0, 8, 0, 0, 0, 7}, udp)

@@ -193,7 +193,7 @@ func (f *fence) become(t *table, m netops.Member) error {
 // same reports whether two members may do the same.
 func same(a, b netops.Member) bool {
 	origin := a.Trusted || slices.Equal(a.MAC, b.MAC) && slices.Equal(a.Addresses, b.Addresses)
-	return a.Class == b.Class && a.Trusted == b.Trusted && origin
+	return a.Class == b.Class && a.Trusted == b.Trusted && a.Isolated == b.Isolated && origin
 }
 
 func alike(a, b map[string]netops.Member) bool { return maps.EqualFunc(a, b, same) }
@@ -240,4 +240,11 @@ func (k *Kernel) Classes() (members map[string]string, err error) {
 // EnsureTable restores the table where another process has flushed or changed it.
 func (k *Kernel) EnsureTable() error {
 	return k.fenced("EnsureTable", func(f *fence, t *table) error { return f.restore(t) })
+}
+
+// Separate says with which addresses isolated ports exchange nothing.
+func (k *Kernel) Separate(from []netops.Range) error {
+	return k.fenced("Separate", func(f *fence, t *table) error {
+		return f.change(t, func() error { t.apart = slices.Clone(from); return nil })
+	})
 }

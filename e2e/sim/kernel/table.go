@@ -22,6 +22,7 @@ type table struct {
 	members map[string]netops.Member
 	timers  [len(classes)][slots]time.Time // when the kernel takes a slot's timer out
 	locks   [len(classes)][slots]bool
+	apart   []netops.Range
 }
 
 // build makes what is missing, and the mode's rules.
