@@ -7,18 +7,20 @@ import (
 	"time"
 )
 
-// BenchmarkJoinLeave compares, in one run, what a port costs that may send what it likes and one that sends from its own MAC and
-// addresses only.
+// BenchmarkJoinLeave compares, in one run, what a port costs that may send what it likes, one that sends from its own MAC and
+// addresses only, and one that is isolated besides.
 func BenchmarkJoinLeave(b *testing.B) {
 	k, _ := newBridge(b)
 	v4, v6 := netip.MustParseAddr("10.42.0.2"), netip.MustParseAddr("fd42::2")
 	own := Member{Port: "bthx", Class: "stateful", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addresses: []netip.Addr{v4}}
 	both := own
 	both.Addresses = []netip.Addr{v4, v6}
+	isolated, isolatedBoth := own, both
+	isolated.Isolated, isolatedBoth.Isolated = true, true
 	members := [...]struct {
 		name string
 		Member
-	}{{"trusted", anyone("bthx", "stateful")}, {"v4", own}, {"v4v6", both}}
+	}{{"trusted", anyone("bthx", "stateful")}, {"v4", own}, {"v4v6", both}, {"isolated-v4", isolated}, {"isolated-v4v6", isolatedBoth}}
 	var joins, leaves [len(members)][]float64 // in nanoseconds
 	for b.Loop() {
 		for i, m := range members {

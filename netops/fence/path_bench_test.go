@@ -11,9 +11,9 @@ import (
 )
 
 // BenchmarkPacketPath compares what a datagram costs from container to container over the bridge: without the table,
-// with that of evidence mode (from a trusted port, without the rules about
-// what a port may send, and with them), and of strict mode while open. A send returns when the frame is in the receiver's socket,
-// or dropped there, since nobody reads: so it is the whole path that is measured, and no waiting.
+// with that of evidence mode (from a trusted port, without the rules about what a port may send, with them, and from an isolated port),
+// and of strict mode while open. A send returns when the frame is in the receiver's socket, or dropped there, since nobody reads: so it
+// is the whole path that is measured, and no waiting.
 func BenchmarkPacketPath(b *testing.B) {
 	k, host := newBridge(b)
 	from, inA := newContainer(b, k, host, 1)
@@ -30,7 +30,8 @@ func BenchmarkPacketPath(b *testing.B) {
 		{"trusted", func() { must(b, k.EnsureTable()); must(b, k.Restrict(anyone(from.Name, "stateless"))) }},
 		{"former", func() { withoutOrigin(b, k) }},
 		{"evidence", func() { must(b, k.EnsureTable()); must(b, k.Restrict(from.in("stateless"))) }},
-		{"strict", func() { must(b, k.SetFence(true, nil)); prove(b, k, long()) }},
+		{"isolated", func() { isolateOne(b, k, from) }},
+		{"strict", func() { must(b, k.Restrict(from.in("stateless"))); must(b, k.SetFence(true, nil)); prove(b, k, long()) }},
 	}
 	const frames = 500
 	var times [len(modes)][]float64 // of a frame, in nanoseconds
@@ -43,12 +44,19 @@ func BenchmarkPacketPath(b *testing.B) {
 			times[i] = append(times[i], float64(time.Since(start).Nanoseconds())/frames)
 		}
 		must(b, k.SetFence(false, nil))
+		must(b, k.Separate(nil))
 	}
 	b.ReportMetric(0, "ns/op")
 	for i, mode := range modes {
 		b.ReportMetric(quick(times[i]), fmt.Sprintf("%s-ns/frame", mode.name))
 		b.ReportMetric(quick(times[i])/quick(times[0]), fmt.Sprintf("%s/none", mode.name))
 	}
+}
+
+// isolateOne isolates a port whose neighbour is not, so that what it sends is judged and passes.
+func isolateOne(b *testing.B, k *Table, p port) {
+	must(b, k.Separate([]Range{{p.Addresses[0].Addr(), p.Addresses[0].Addr()}}))
+	must(b, k.Restrict(p.isolatedIn("stateless")))
 }
 
 // withoutOrigin takes the rules away that look from where a frame comes.
