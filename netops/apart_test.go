@@ -51,7 +51,8 @@ func TestAServiceLeadsAnIsolatedContainerToItselfAndToNoOther(t *testing.T) {
 			p, q, other := add(1), add(2), add(3)
 			isolate(t, k, p.Port, p.space)
 			isolate(t, k, q.Port, q.space)
-			must(t, k.Separate([]Range{{p.Addresses[0].Addr(), p.Addresses[0].Addr()}, {q.Addresses[0].Addr(), q.Addresses[0].Addr()}}))
+			one, two := p.Addresses[0].Addr(), q.Addresses[0].Addr()
+			must(t, k.Separate([]Range{{From: one, To: one}, {From: two, To: two}}))
 			at := netip.MustParseAddr("10.96.0.10")
 			service(host, at, p.Addresses[0].Addr())
 			if _, ok := asks(t, p.space, p.space, at, patience); !ok {
