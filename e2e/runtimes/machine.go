@@ -237,7 +237,8 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	var out, complaint strings.Builder
 	command.Stdout, command.Stderr = &out, &complaint
 	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, target.Tail(complaint.String()+out.String()))
+		said := target.Tail(complaint.String() + out.String())
+		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, said)
 	}
 	return strings.TrimSpace(out.String()), nil
 }
