@@ -14,7 +14,7 @@ PLAIN := CGO_ENABLED=0 GOFLAGS="$(strip $(shell go env GOFLAGS) -trimpath)"
 # A test waits for about as long as it computes: twice as many packages are tested at once as there are processors.
 AT_ONCE := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
-.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes sim sim-exact sim-broken soak clean
+.PHONY: help build demo test lint fuzz mutants bench conformance-peers e2e-faults e2e-broken e2e-runtimes e2e-services sim sim-exact sim-broken soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generat
 
 e2e-runtimes: ## the shipped CNI files under containerd 1.6 and 2.x, Podman and nerdctl; needs root, apt-get and the Go proxy
 	@$(PLAIN) go run ./e2e/runtimes
+
+e2e-services: ## Services and host ports by a real kube-proxy in each mode (ONLY="routed both"); needs root, apt-get and the Go proxy
+	@$(PLAIN) go run ./e2e/services -only '$(ONLY)'
 
 SOAK ?= 1h
 RATE ?= 20

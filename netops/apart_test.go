@@ -54,7 +54,7 @@ func TestAServiceLeadsAnIsolatedContainerToItselfAndToNoOther(t *testing.T) {
 			one, two := p.Addresses[0].Addr(), q.Addresses[0].Addr()
 			must(t, k.Separate([]Range{{From: one, To: one}, {From: two, To: two}}))
 			at := netip.MustParseAddr("10.96.0.10")
-			service(host, at, p.Addresses[0].Addr())
+			service(host, "services", "any", at, p.Addresses[0].Addr())
 			if _, ok := asks(t, p.space, p.space, at, patience); !ok {
 				t.Error("by its own Service it is not answered")
 			}

@@ -16,7 +16,11 @@ import (
 // newRoutedPool is a host with an uplink at a switch, where a router has the gateways of the pools, which the host has no address of.
 func newRoutedPool(t *testing.T) (*Kernel, space, Bridge) {
 	t.Helper()
-	plug := newSwitch(t)
+	return newRoutedPoolAt(t, newSwitch(t))
+}
+
+func newRoutedPoolAt(t *testing.T, plug func(space, string)) (*Kernel, space, Bridge) {
+	t.Helper()
 	router := newSpace(t)
 	plug(router, "eth0")
 	router.Give("eth0", "192.0.2.254/24", "10.42.0.1/16", "2001:db8::ff/64", "fd42::1/64")

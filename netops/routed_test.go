@@ -202,7 +202,7 @@ func TestARoutedContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
 	p, inside := newRouted(t, k, 1)
 	q, other := newRouted(t, k, 2)
 	at := netip.MustParseAddr("10.96.0.10")
-	service(host, at, p.Addresses[0].Addr())
+	service(host, "services", "any", at, p.Addresses[0].Addr())
 	if source, ok := asks(t, inside, inside, at, patience); !ok || !source.IsValid() || source == p.Addresses[0].Addr() {
 		t.Errorf("by its own Service it is answered: %v, and asked from %v", ok, source)
 	}

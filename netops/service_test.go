@@ -28,13 +28,16 @@ func passBridgedPackets(t *testing.T, host space) {
 	})
 }
 
-// service makes rules as kube-proxy's: what goes to an address goes to an endpoint; what the endpoint sends to itself takes the host's
-// address.
-func service(host space, at, endpoint netip.Addr) {
+// service makes rules as kube-proxy's, in a table that has a chain: what goes to an address goes to an endpoint; what the endpoint sends to
+// itself takes the host's address.
+func service(host space, in, known string, at, endpoint netip.Addr) {
 	host.T.Helper()
 	host.Do(func() error {
 		c := &nftables.Conn{}
-		table := c.AddTable(&nftables.Table{Name: "services", Family: nftables.TableFamilyIPv4})
+		table := c.AddTable(&nftables.Table{Name: in, Family: nftables.TableFamilyIPv4})
+		c.AddRule(&nftables.Rule{
+			Table: table, Chain: c.AddChain(&nftables.Chain{Name: known, Table: table}), Exprs: []expr.Any{&expr.Counter{}},
+		})
 		header := func(offset uint32, is netip.Addr) []expr.Any {
 			return []expr.Any{
 				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
@@ -98,7 +101,7 @@ func TestAContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
 	p, inside := newContainer(t, k, 1)
 	_, other := newContainer(t, k, 2)
 	at := netip.MustParseAddr("10.96.0.10")
-	service(host, at, p.Addresses[0].Addr())
+	service(host, "services", "any", at, p.Addresses[0].Addr())
 	if source, ok := asks(t, inside, inside, at, patience); !ok || source != netip.MustParseAddr("10.42.0.1") {
 		t.Errorf("by its own Service it is answered: %v, and asked from %v", ok, source)
 	}
@@ -107,6 +110,26 @@ func TestAContainerReachesItselfAndItsNeighbourByAService(t *testing.T) {
 	}
 	if source, ok := asks(t, host, inside, at, patience); !ok || source != netip.MustParseAddr("192.0.2.1") {
 		t.Errorf("the host is answered: %v, and asks from %v", ok, source)
+	}
+}
+
+// What comes from outside to a node, and goes on to a container of its own by the rules, needs a host that forwards.
+func TestAMachineOutsideReachesAContainerByAPortOfANodeWithAnUplink(t *testing.T) {
+	plug := newSwitch(t)
+	k, host, b := newRoutedPoolAt(t, plug)
+	passBridgedPackets(t, host)
+	machine := newSpace(t)
+	plug(machine, "eth0")
+	machine.Give("eth0", "192.0.2.3/24")
+	machine.Do(func() error { return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("192.0.2.254")}) })
+	p, inside := newContainer(t, k, 1)
+	node := netip.MustParseAddr("192.0.2.1")
+	service(host, "nat", "KUBE-SERVICES", node, p.Addresses[0].Addr())
+	must(t, k.EnsureTable())
+	_, err := k.EnsureBridge(b)
+	must(t, err)
+	if source, ok := asks(t, machine, inside, node, patience); !ok || source != netip.MustParseAddr("192.0.2.3") {
+		t.Errorf("a machine outside is answered: %v, and asks from %v", ok, source)
 	}
 }
 
@@ -147,35 +170,40 @@ func TestAPortThatIsNotHairpinIsMadeSo(t *testing.T) {
 func TestBridgedPacketsPassTheRulesWhereSomebodyRewritesThem(t *testing.T) {
 	for name, c := range map[string]struct {
 		table, chain, uplink string
-		needed               bool
+		needed, legacy       bool
 	}{
-		"kube-proxy by iptables":             {"nat", "KUBE-SERVICES", "", true},
-		"kube-proxy by nftables":             {"kube-proxy", "any", "", true},
-		"portmap with an uplink":             {"nat", "CNI-HOSTPORT-DNAT", "eth0", true},
-		"portmap without one":                {"nat", "CNI-HOSTPORT-DNAT", "", false},
-		"a nat table of somebody else's own": {"nat", "DOCKER", "", false},
+		"kube-proxy by iptables":             {"nat", "KUBE-SERVICES", "", true, false},
+		"kube-proxy by legacy iptables":      {"nat", "KUBE-SERVICES", "", true, true},
+		"kube-proxy by nftables":             {"kube-proxy", "any", "", true, false},
+		"portmap with an uplink":             {"nat", "CNI-HOSTPORT-DNAT", "eth0", true, false},
+		"portmap without one":                {"nat", "CNI-HOSTPORT-DNAT", "", false, false},
+		"a nat table of somebody else's own": {"nat", "DOCKER", "", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, host := newHost(t)
 			newSwitch(t)(host, "eth0")
 			b := Bridge{Name: "berth0", Uplink: c.uplink, Subnets: prefixes("10.42.0.0/16")}
-			call := func() (is string) {
+			setting := func(path string) (is string) {
 				host.Do(func() (err error) {
-					if is, err = sysctl.Read(families[0].call); err != nil {
+					if is, err = sysctl.Read(path); err != nil {
 						t.Skip("this kernel has no br_netfilter")
 					}
 					return nil
 				})
 				return is
 			}
-			call()
+			setting(families[0].call)
 			host.Do(func() error { return sysctl.Set("0", families[0].call) })
 			_, err := k.EnsureBridge(b)
 			must(t, err)
-			if is := call(); is != "0" {
+			if is := setting(families[0].call); is != "0" {
 				t.Errorf("%s where nobody needs it", is)
 			}
 			host.Do(func() error {
+				if c.legacy {
+					needsLegacyTables(t, legacy4)
+					return addLegacyChain(legacy4, c.chain, 1)
+				}
 				n := &nftables.Conn{}
 				table := n.AddTable(&nftables.Table{Name: c.table, Family: nftables.TableFamilyIPv4})
 				chain := n.AddChain(&nftables.Chain{Name: c.chain, Table: table})
@@ -188,8 +216,10 @@ func TestBridgedPacketsPassTheRulesWhereSomebodyRewritesThem(t *testing.T) {
 			must(t, k.EnsureTable())
 			_, err = k.EnsureBridge(b)
 			must(t, err)
-			if is, want := call(), map[bool]string{true: "1", false: "0"}[c.needed]; is != want {
-				t.Errorf("bridge-nf-call-iptables is %s, want %s", is, want)
+			for _, path := range []string{families[0].call, sysctl.V4 + "/all/forwarding"} {
+				if is, want := setting(path), map[bool]string{true: "1", false: "0"}[c.needed]; is != want {
+					t.Errorf("%s is %s, want %s", path, is, want)
+				}
 			}
 			if got := kinds(t, k, b); len(got) > 0 {
 				t.Errorf("afterwards %q", got)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/target"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -68,7 +69,7 @@ func newMachine(ctx context.Context, tree string, t *tools) (*machine, error) {
 	if err != nil {
 		m.stop()
 		log, _ := os.ReadFile(m.log.Name())
-		return nil, fmt.Errorf("%w; berthd says: %s", err, tail(string(log)))
+		return nil, fmt.Errorf("%w; berthd says: %s", err, target.Tail(string(log)))
 	}
 	return m, nil
 }
@@ -236,7 +237,8 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	var out, complaint strings.Builder
 	command.Stdout, command.Stderr = &out, &complaint
 	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, tail(complaint.String()+out.String()))
+		said := target.Tail(complaint.String() + out.String())
+		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, said)
 	}
 	return strings.TrimSpace(out.String()), nil
 }

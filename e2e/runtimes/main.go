@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/target"
 	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
@@ -51,42 +52,17 @@ func tell(ctx context.Context, tree string, tools *tools, only string, restarts 
 		return err
 	}
 	defer m.stop()
-	c := &claims{}
+	c := &target.Claims{}
 	for _, e := range engines(m) {
 		if !strings.Contains(e.name(), only) {
 			continue
 		}
 		for _, file := range []string{"10-berth.conflist", "10-bridge-berth.conflist"} {
-			c.about(e.name()+", "+file, func() error { return shipped(ctx, m, e, file, c) })
+			c.About(e.name()+", "+file, func() error { return shipped(ctx, m, e, file, c) })
 		}
 		if cri, ok := e.(*cri); ok && cri.reportsStatus && restarts > 0 {
-			c.about(e.name()+", the agent is restarted under a loop of sandboxes", func() error { return restarted(ctx, m, cri, restarts, c) })
+			c.About(e.name()+", the agent is restarted under a loop of sandboxes", func() error { return restarted(ctx, m, cri, restarts, c) })
 		}
 	}
-	fmt.Printf("\n%d of %d claims hold\n", c.held, c.made)
-	if c.held < c.made {
-		return fmt.Errorf("%d claims do not hold", c.made-c.held)
-	}
-	return nil
-}
-
-// claims counts what was claimed, and what of it was so.
-type claims struct{ made, held int }
-
-func (c *claims) about(what string, story func() error) {
-	fmt.Printf("\n%s\n", what)
-	if err := story(); err != nil {
-		c.check("it goes on to its end", err)
-	}
-}
-
-// check says whether a claim holds.
-func (c *claims) check(claim string, err error) {
-	c.made++
-	if err != nil {
-		fmt.Printf("   FAIL %s: %v\n", claim, err)
-		return
-	}
-	c.held++
-	fmt.Printf("   ok   %s\n", claim)
+	return c.Sum()
 }

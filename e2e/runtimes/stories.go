@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/e2e/lab"
+	"github.com/berth-ipam/berth/e2e/target"
 )
 
 const hostPort = 18080
@@ -18,7 +19,7 @@ const hostPort = 18080
 var networks = map[string]string{"10-berth.conflist": "berth", "10-bridge-berth.conflist": "bridged"}
 
 // shipped is one CNI file under one runtime.
-func shipped(ctx context.Context, m *machine, e engine, file string, c *claims) error {
+func shipped(ctx context.Context, m *machine, e engine, file string, c *target.Claims) error {
 	if err := m.install(file, e.plugins()); err != nil {
 		return err
 	}
@@ -42,38 +43,38 @@ func shipped(ctx context.Context, m *machine, e engine, file string, c *claims) 
 		if err == nil {
 			*at, err = addressOf(ctx, e, id)
 		}
-		c.check("container "+name+" gets an address "+*at, err)
+		c.Check("container "+name+" gets an address "+*at, err)
 		if err != nil {
 			return nil
 		}
 	}
-	c.check("berthctl shows who has them", m.shows(ctx, e, first, second))
+	c.Check("berthctl shows who has them", m.shows(ctx, e, first, second))
 	request := fmt.Sprintf(`printf 'GET / HTTP/1.0\r\n\r\n' | /bin/busybox nc -w 5 %s %d`, second, inImage)
 	answer, err := e.exec(ctx, ids[0], "/bin/busybox", "sh", "-c", request)
 	if err == nil && !strings.Contains(answer, page) {
 		err = fmt.Errorf("it answers %q", answer)
 	}
-	c.check("one reaches the other", err)
+	c.Check("one reaches the other", err)
 	_, err = e.exec(ctx, ids[0], "/bin/busybox", "ping", "-c", "1", "-W", "5", nodeAddress)
-	c.check("and the host", err)
+	c.Check("and the host", err)
 	_, err = e.exec(ctx, ids[0], "/bin/busybox", "ping", "-c", "1", "-W", "5", "192.0.2.1")
-	c.check("and the world, by the host's address", err)
+	c.Check("and the world, by the host's address", err)
 	published := fmt.Sprintf("%s:%d", nodeAddress, hostPort)
-	c.check("another machine reaches it by the host's port", lab.Eventually(ctx, published, func() error { return fetchPage(ctx, published) }))
+	c.Check("another machine reaches it by the host's port", lab.Eventually(ctx, published, func() error { return fetchPage(ctx, published) }))
 	err = nil
 	for _, id := range ids {
 		err = errors.Join(err, e.remove(ctx, id))
 	}
 	ids = nil
-	c.check("both are stopped", err)
-	c.check("their addresses come back", lab.Eventually(ctx, "no assignment is left", func() error {
+	c.Check("both are stopped", err)
+	c.Check("their addresses come back", lab.Eventually(ctx, "no assignment is left", func() error {
 		all, err := m.assignments(ctx)
 		if err == nil && len(all) > 0 {
 			err = fmt.Errorf("assigned are %v", all)
 		}
 		return err
 	}))
-	c.check("the host's port is closed", lab.Eventually(ctx, published, func() error {
+	c.Check("the host's port is closed", lab.Eventually(ctx, published, func() error {
 		if fetchPage(ctx, published) == nil {
 			return errors.New("it still answers")
 		}
@@ -127,7 +128,7 @@ func shown(all []assignment, address, name string) bool {
 }
 
 // restarted restarts the agent again and again while sandboxes come and go, and the kubelet's condition is read.
-func restarted(ctx context.Context, m *machine, e *cri, restarts int, c *claims) error {
+func restarted(ctx context.Context, m *machine, e *cri, restarts int, c *target.Claims) error {
 	if err := m.install("10-berth.conflist", e.plugins()); err != nil {
 		return err
 	}
@@ -174,8 +175,8 @@ func restarted(ctx context.Context, m *machine, e *cri, restarts int, c *claims)
 	}
 	stop()
 	work.Wait()
-	c.check(fmt.Sprintf("of %d sandboxes none fails, over %d restarts", adds.total(), restarts), adds.err())
-	c.check(fmt.Sprintf("NetworkReady is never false, read %d times", reads.total()), reads.err())
+	c.Check(fmt.Sprintf("of %d sandboxes none fails, over %d restarts", adds.total(), restarts), adds.err())
+	c.Check(fmt.Sprintf("NetworkReady is never false, read %d times", reads.total()), reads.err())
 	return nil
 }
 

@@ -237,7 +237,9 @@ var rules = map[string]rule{
 	"e2e/faults/run":    {ours: []string{"e2e/faults", "e2e/faults/broken", "e2e/lab"}, others: anything},
 	"e2e/faults/check":  {others: []string{"github.com/anishathalye/porcupine"}},
 	"e2e/faults/watch":  {ours: []string{"e2e/faults/check", "internal/sandbox"}, others: anything},
-	"e2e/runtimes":      {ours: []string{"e2e/lab", "internal/sandbox"}, others: anything},
+	"e2e/runtimes":      {ours: []string{"e2e/lab", "e2e/target", "internal/sandbox"}, others: anything},
+	"e2e/services":      {ours: []string{"e2e/lab", "e2e/target", "internal/sandbox"}},
+	"e2e/target":        {},
 	"e2e/systemd":       {others: []string{"golang.org/x/sys/"}},
 	"e2e/soak":          {ours: []string{"e2e/lab"}, others: anything},
 	"e2e/sim": {
