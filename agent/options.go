@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/berth-ipam/berth/agent/connectivity"
 	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/routes"
@@ -34,6 +35,7 @@ type Kernel interface {
 	node.Kernel
 	host.Kernel
 	routes.Kernel
+	connectivity.Kernel
 	Close()
 }
 

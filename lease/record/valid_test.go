@@ -147,6 +147,11 @@ func anyRecord(keys kv.Keys, pair *mvccpb.KeyValue) error {
 			return errorOf(record.AnswerCodec.Read(keys, pair))
 		}
 		return errorOf(record.QuestionCodec.Read(keys, pair))
+	case kv.KindCheck:
+		if key.Node != "" {
+			return errorOf(record.CheckAnswerCodec.Read(keys, pair))
+		}
+		return errorOf(record.CheckCodec.Read(keys, pair))
 	}
 	return errorOf(record.BlockCodec.Read(keys, pair))
 }
