@@ -109,7 +109,7 @@ func TestConnectivityNamesTheNodeBehindWhichContainersAreNotReached(t *testing.T
 	l := routedLab(t, 3, routedPool)
 	c := behind(t, l.Nodes[2], l)
 	add(t, c)
-	forwardNothing(t, l.Nodes[2])
+	forwardNothing(t, l.Nodes[2], nftables.TableFamilyINet)
 	r, err := seeConnectivity(t, l.Nodes[0])
 	if err == nil {
 		t.Fatal("nothing fails")
@@ -122,7 +122,7 @@ func TestConnectivityNamesTheNodeBehindWhichContainersAreNotReached(t *testing.T
 }
 
 // forwardNothing has a node's firewall drop what it is to forward, as Docker does for what is not its own.
-func forwardNothing(t *testing.T, node *lab.Node) {
+func forwardNothing(t *testing.T, node *lab.Node, family nftables.TableFamily) {
 	t.Helper()
 	namespace, err := os.Open(node.Netns())
 	if err != nil {
@@ -134,7 +134,7 @@ func forwardNothing(t *testing.T, node *lab.Node) {
 		t.Fatal(err)
 	}
 	drop := nftables.ChainPolicyDrop
-	table := connection.AddTable(&nftables.Table{Name: "firewall", Family: nftables.TableFamilyINet})
+	table := connection.AddTable(&nftables.Table{Name: "firewall", Family: family})
 	connection.AddChain(&nftables.Chain{Name: "forward", Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drop})
 	if err := connection.Flush(); err != nil {
@@ -185,4 +185,22 @@ func TestConnectivityOfAFlatPoolGoesByItsUplinks(t *testing.T) {
 		t.Errorf("%v: of %d ways fail %+v", err, r.Ways, r.Failures)
 	}
 	restores(t, l, before)
+	forwardNothing(t, l.Nodes[2], nftables.TableFamilyBridge)
+	r, err = seeConnectivity(t, l.Nodes[0], "--uplink", lab.NIC)
+	if all := cells(r); err == nil || all["default v4 n1 n2"] != "ok" || all["default v4 n1 n3"] != "lost" {
+		t.Errorf("%v: %v", err, all)
+	}
+	says(t, failures(r, "n1", "n3"), "node n3 ("+l.Nodes[2].Address.String()+") answers n1's host", "uplinks eth0 of n1 and eth0 of n3")
+}
+
+func TestContainersOfAFlatPoolWithoutAnUplinkAreSaidToBeApartByDesign(t *testing.T) {
+	l := newLab(t, 2, onePool)
+	for _, node := range l.Nodes {
+		add(t, behind(t, node, l))
+	}
+	out, err := l.Nodes[0].Berthctl(t.Context(), "connectivity", "--all")
+	if err != nil {
+		t.Error(err)
+	}
+	says(t, out, "by design", "not connected by design: mode flat without an uplink")
 }

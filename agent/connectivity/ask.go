@@ -16,13 +16,14 @@ const (
 	tries   = 3           // of an echo, before it counts as lost
 	waits   = time.Second // for the answer of each
 	atOnce  = 16          // ways that are asked at a time
+	onWire  = 3           // questions on the wire that take about as long
 	minimal = 64          // bytes of the first packet: if it does not pass, none does
 )
 
 // askAtHome sees whether a container and its own node reach each other.
 func (p *part) askAtHome(ctx context.Context, one *probe) {
 	for _, a := range one.record.Addresses {
-		one.record.Steps = append(one.record.Steps, p.ask(ctx, record.StepOwn, echo.Request{To: a}, one.record.MTU))
+		one.record.Steps = append(one.record.Steps, p.askFromHost(ctx, record.StepOwn, one, a, one.record.MTU))
 	}
 	if one.record.Uplink != "" {
 		return // the network's router is the gateway, and need not answer
@@ -98,7 +99,32 @@ func (p *part) askWay(ctx context.Context, w way) []record.CheckStep {
 			steps = append(steps, p.ask(ctx, record.StepNode, echo.Request{To: hop}, w.mtu))
 		}
 	}
-	return append(steps, p.ask(ctx, record.StepContainer, echo.Request{To: w.to}, w.mtu))
+	return append(steps, p.askFromHost(ctx, record.StepContainer, w.from, w.to, w.mtu))
+}
+
+// askFromHost sees whether the host reaches a container of the pool. Where that has an uplink a container's answers to the host may
+// go by the network's router, which need not know the way: there the wire is asked, as it is by ARP and neighbour discovery.
+func (p *part) askFromHost(ctx context.Context, step string, one *probe, to netip.Addr, full int) record.CheckStep {
+	if one.record.Uplink == "" {
+		return p.ask(ctx, step, echo.Request{To: to}, full)
+	}
+	s := record.CheckStep{Step: step, To: to, State: record.CheckLost, Full: full}
+	for range tries * onWire {
+		found, err := p.kernel.Probe(ctx, one.container.Bridge, []netip.Addr{to})
+		switch {
+		case found[to] != nil:
+			s.State, s.Reason = record.CheckOK, ""
+			return s
+		case ctx.Err() != nil:
+			s.State = record.CheckUnsent
+			return s
+		case err != nil:
+			s.Reason = err.Error()
+		default:
+			s.Reason = "to ARP and neighbour discovery"
+		}
+	}
+	return s
 }
 
 // ask sees whether packets pass over a part of the way: small ones, then those that fill the MTU. Where only smaller ones do it finds

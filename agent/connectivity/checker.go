@@ -3,6 +3,8 @@ package connectivity
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -29,6 +31,7 @@ type Kernel interface {
 	NewNamespace() (*os.File, error)
 	Echo(ctx context.Context, r echo.Request) error
 	Uplink(bridge string) (name string, err error)
+	Probe(ctx context.Context, link string, addrs []netip.Addr) (map[netip.Addr]net.HardwareAddr, error)
 }
 
 // A Checker takes part in checks, in one at a time.

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/admin"
 	"github.com/berth-ipam/berth/lease/kv"

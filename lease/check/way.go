@@ -134,8 +134,8 @@ func (w way) atNode(whole *record.CheckStep) (where, advice string) {
 		return "", ""
 	case s.State == record.CheckMTU:
 		return fmt.Sprintf("between the nodes: %s's host reaches node %s (%s) with %d bytes at most, and the containers have an MTU of %d%s",
-			w.names[0], w.names[1], s.To, s.MTU, s.Full, because(*s)), fmt.Sprintf("give pool %s an mtu of %d, or let the network between the "+
-			"nodes carry more", w.pool, s.MTU)
+				w.names[0], w.names[1], s.To, s.MTU, s.Full, because(*s)), fmt.Sprintf("give pool %s an mtu of %d, or let the network between the "+
+				"nodes carry more", w.pool, s.MTU)
 	}
 	return fmt.Sprintf("between the nodes: %s's host does not reach node %s (%s)%s", w.names[0], w.names[1], s.To, because(*s)),
 		"see the network between the nodes and their firewalls; in a routed pool also whether --node-address is right (docs/routed.md)"
