@@ -179,6 +179,9 @@ func TestConnectivityOfAFlatPoolGoesByItsUplinks(t *testing.T) {
 	for _, node := range l.Nodes[:2] {
 		add(t, container(t, node, l))
 	}
+	former := container(t, l.Nodes[2], l) // its bridge stays
+	add(t, former)
+	del(t, former)
 	before := census(t, l)
 	r, err = seeConnectivity(t, l.Nodes[0], "--all", "--uplink", lab.NIC)
 	if err != nil || r.Ways != 9 {

@@ -82,7 +82,7 @@ func (p *part) make(ctx context.Context, one *probe) (err error) {
 		one.ns = nil
 		return err
 	}
-	one.record.MTU = results[0].MTU
+	one.record.MTU, one.container.Bridge = results[0].MTU, results[0].Bridge
 	for _, a := range results[0].Addresses {
 		one.record.Addresses = append(one.record.Addresses, a.Address.Addr())
 		if a.Gateway.IsValid() {
