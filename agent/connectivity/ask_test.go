@@ -9,7 +9,9 @@ import (
 // A way that carries a number of bytes. It says so, does not, or says something else.
 func TestTheLargestPacketThatPassesIsFoundWhateverIsSaidOfIt(t *testing.T) {
 	for _, carries := range []int{minimal, 576, 1280, 1400, 1498, 1499} {
-		for what, said := range map[string]int{"nothing": -1, "no size": 0, "the size": carries, "less": carries - 100, "more": 1499, "too much": 9000} {
+		for what, said := range map[string]int{
+			"nothing": -1, "no size": 0, "the size": carries, "less": carries - 100, "more": 1499, "too much": 9000,
+		} {
 			asked := 0
 			failure := func() error {
 				if said < 0 {

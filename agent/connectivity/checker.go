@@ -2,51 +2,28 @@ package connectivity
 
 import (
 	"context"
-	"errors"
-	"net"
-	"net/netip"
-	"os"
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/berth-ipam/berth/agent/attach"
 	"github.com/berth-ipam/berth/agent/node"
-	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/check"
 	"github.com/berth-ipam/berth/lease/record"
-	"github.com/berth-ipam/berth/netops/echo"
 )
-
-// Network is that of the containers which checks make.
-const Network = "berth-connectivity"
 
 // longest bounds how long containers of one check are kept, whatever its record says.
 const longest = time.Hour
 
-// A Kernel is what a checker uses of the host's kernel. *netops.Kernel is one.
-type Kernel interface {
-	NewNamespace() (*os.File, error)
-	Echo(ctx context.Context, r echo.Request) error
-	Uplink(bridge string) (name string, err error)
-	Probe(ctx context.Context, link string, addrs []netip.Addr) (map[netip.Addr]net.HardwareAddr, error)
-}
-
 // A Checker takes part in checks, in one at a time.
 type Checker struct {
-	*node.Node
-	kernel   Kernel
-	attacher *attach.Attacher
-	detacher *attach.Detacher
-
+	tools
 	present *part // in the check that is under way, if this node has one
 }
 
 // New makes a node's checker.
 func New(n *node.Node, kernel Kernel, a *attach.Attacher, d *attach.Detacher) *Checker {
-	return &Checker{Node: n, kernel: kernel, attacher: a, detacher: d}
+	return &Checker{tools: tools{n, kernel, a, d}}
 }
 
 // Run takes part in the checks that are asked for, until ctx ends. Then what they have made is gone.
@@ -83,19 +60,9 @@ func (k *Checker) leave() {
 	}
 }
 
-// A part is what this node does in one check.
-type part struct {
-	*Checker
-	id     string
-	check  *record.Check
-	peers  chan *record.Check // the check as it is once its peers are known
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
 func (k *Checker) begin(ctx context.Context, q *record.Check, former *part) *part {
 	ctx, cancel := context.WithTimeout(ctx, min(time.Duration(q.Keep), longest))
-	p := &part{Checker: k, id: q.ID, check: q, peers: make(chan *record.Check, 1), cancel: cancel, done: make(chan struct{})}
+	p := &part{tools: k.tools, id: q.ID, check: q, peers: make(chan *record.Check, 1), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		defer cancel()
@@ -107,46 +74,6 @@ func (k *Checker) begin(ctx context.Context, q *record.Check, former *part) *par
 		}
 	}()
 	return p
-}
-
-// do makes the containers, asks the others' when they are known, and takes them away when the check is over.
-func (p *part) do(ctx context.Context) {
-	p.Log.Info("takes part in a check of the network", zap.String("by", p.check.Who), zap.Strings("pools", p.check.Pools))
-	answer := record.CheckAnswer{Version: p.Version}
-	probes := p.makeAll(ctx)
-	defer p.removeAll(probes)
-	for _, each := range probes {
-		answer.Probes = append(answer.Probes, each.record)
-	}
-	p.answer(ctx, answer)
-	select {
-	case p.check = <-p.peers:
-	case <-ctx.Done():
-		return
-	}
-	if slices.Contains(p.check.From, p.Name) {
-		answer.Results = p.askAll(ctx, probes)
-		answer.Asked = true
-		p.answer(ctx, answer)
-	}
-	<-ctx.Done() // others may still ask
-}
-
-// answerPause is how long it waits before it tries again to answer.
-const answerPause = 200 * time.Millisecond
-
-// answer writes what was done so far, as soon as the node has a session to do it by, while somebody waits for it.
-func (p *part) answer(ctx context.Context, a record.CheckAnswer) {
-	for ctx.Err() == nil {
-		if session := p.Gate.Session(); session != nil {
-			err := check.Answer(ctx, session, p.check, a)
-			if err == nil || errors.Is(err, check.ErrWithdrawn) {
-				return
-			}
-			p.Log.Debug("cannot answer a check yet", zap.Error(err))
-		}
-		task.Pause(ctx, answerPause)
-	}
 }
 
 // clear deletes what a former process has left.

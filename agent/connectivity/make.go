@@ -20,7 +20,6 @@ const (
 	namespace  = "berth"        // of the app that the containers are of: an address that was used is used again by the next check
 	app        = "connectivity" // its name
 	idPrefix   = "check-"
-	errUnmade  = "it was not made before the check was over"
 	makeAtOnce = 8
 )
 
@@ -38,11 +37,10 @@ func (p *part) makeAll(ctx context.Context) []*probe {
 	var making sync.WaitGroup
 	slots := make(chan struct{}, makeAtOnce)
 	for i, pool := range p.check.Pools {
-		all[i] = &probe{record: record.CheckProbe{Pool: pool, Error: errUnmade}}
+		all[i] = &probe{record: record.CheckProbe{Pool: pool}}
 		making.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			all[i].record.Error = ""
 			if err := p.make(ctx, all[i]); err != nil {
 				all[i].record.Error = err.Error()
 				return
@@ -128,7 +126,7 @@ func (p *part) removeAll(all []*probe) {
 }
 
 // remove deletes a container of a check.
-func (k *Checker) remove(ctx context.Context, c wire.Container) {
+func (k tools) remove(ctx context.Context, c wire.Container) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wire.RequestTime)
 	defer cancel()
 	c.NetnsFile = 0

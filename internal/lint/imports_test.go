@@ -224,8 +224,8 @@ var rules = map[string]rule{
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
-		ours: []string{"agent/exclusive", "client", "lease", "lease/admin", "lease/check", "lease/config", "lease/kv", "lease/record", "lease/reservation",
-			"lease/rollout", "lease/doctor", "allocator", "internal/wire", "internal/flags",
+		ours: []string{"agent/exclusive", "client", "lease", "lease/admin", "lease/check", "lease/config", "lease/kv", "lease/record",
+			"lease/reservation", "lease/rollout", "lease/doctor", "allocator", "internal/wire", "internal/flags",
 			"internal/manifest", "internal/nearest", "internal/ifname", "netops", "netops/hold"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},

@@ -147,7 +147,7 @@ func (w way) atContainer(whole *record.CheckStep) (where, advice string) {
 	if !fails(s, whole) {
 		return "", ""
 	}
-	answers := ""
+	answers := fmt.Sprintf("%s's host asks node %s, and ", w.names[0], w.names[1])
 	if node != nil && node.State == record.CheckOK {
 		answers = fmt.Sprintf("node %s (%s) answers %s's host, but ", w.names[1], node.To, w.names[0])
 	}
@@ -158,8 +158,8 @@ func (w way) atContainer(whole *record.CheckStep) (where, advice string) {
 	advice = fmt.Sprintf("is there a route to %s on %s (ip route get %s), and does %s let it pass? See berthctl status", s.To, w.names[0],
 		s.To, w.names[1])
 	if w.from.Uplink != "" {
-		advice = fmt.Sprintf("are the uplinks %s of %s and %s of %s in one layer-2 network that lets several MACs a port speak? See docs/uplink.md",
-			w.from.Uplink, w.names[0], w.to.Uplink, w.names[1])
+		advice = fmt.Sprintf("are the uplinks %s of %s and %s of %s in one layer-2 network that lets several MACs a port speak? "+
+			"See docs/uplink.md", w.from.Uplink, w.names[0], w.to.Uplink, w.names[1])
 	}
 	return fmt.Sprintf("%sits container %s of pool %s does not%s", answers, s.To, w.pool, because(*s)), advice
 }
