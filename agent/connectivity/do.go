@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,6 +35,30 @@ func (p *part) do(ctx context.Context) {
 		p.answer(ctx, answer)
 	}
 	<-ctx.Done() // others may still ask
+}
+
+// makeAtOnce is how many containers are made at a time.
+const makeAtOnce = 8
+
+// makeAll makes a container in each pool of the check.
+func (p *part) makeAll(ctx context.Context) []*probe {
+	all := make([]*probe, len(p.check.Pools))
+	var making sync.WaitGroup
+	slots := make(chan struct{}, makeAtOnce)
+	for i, pool := range p.check.Pools {
+		all[i] = &probe{record: record.CheckProbe{Pool: pool}}
+		making.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			if err := p.make(ctx, all[i]); err != nil {
+				all[i].record.Error = err.Error()
+				return
+			}
+			p.askAtHome(ctx, all[i])
+		})
+	}
+	making.Wait()
+	return all
 }
 
 // answerPause is how long it waits before it tries again to answer.

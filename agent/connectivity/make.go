@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"sync"
 
 	"go.uber.org/zap"
 
@@ -16,11 +15,10 @@ import (
 )
 
 const (
-	iface      = "eth0"         // of a container
-	namespace  = "berth"        // of the app that the containers are of: an address that was used is used again by the next check
-	app        = "connectivity" // its name
-	idPrefix   = "check-"
-	makeAtOnce = 8
+	iface     = "eth0"         // of a container
+	namespace = "berth"        // of the app that the containers are of: an address that was used is used again by the next check
+	app       = "connectivity" // its name
+	idPrefix  = "check-"
 )
 
 // A probe is this node's container in one pool.
@@ -29,27 +27,6 @@ type probe struct {
 	ns        *os.File // nil: there is none
 	gateways  []netip.Addr
 	record    record.CheckProbe
-}
-
-// makeAll makes a container in each pool of the check.
-func (p *part) makeAll(ctx context.Context) []*probe {
-	all := make([]*probe, len(p.check.Pools))
-	var making sync.WaitGroup
-	slots := make(chan struct{}, makeAtOnce)
-	for i, pool := range p.check.Pools {
-		all[i] = &probe{record: record.CheckProbe{Pool: pool}}
-		making.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			if err := p.make(ctx, all[i]); err != nil {
-				all[i].record.Error = err.Error()
-				return
-			}
-			p.askAtHome(ctx, all[i])
-		})
-	}
-	making.Wait()
-	return all
 }
 
 // make makes one container, as a runtime does.
