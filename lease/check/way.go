@@ -147,7 +147,7 @@ func (w way) atContainer(whole *record.CheckStep) (where, advice string) {
 	if !fails(s, whole) {
 		return "", ""
 	}
-	answers := fmt.Sprintf("%s's host asks node %s, and ", w.names[0], w.names[1])
+	answers := fmt.Sprintf("%s's host asks node %s: ", w.names[0], w.names[1])
 	if node != nil && node.State == record.CheckOK {
 		answers = fmt.Sprintf("node %s (%s) answers %s's host, but ", w.names[1], node.To, w.names[0])
 	}
@@ -161,7 +161,7 @@ func (w way) atContainer(whole *record.CheckStep) (where, advice string) {
 		advice = fmt.Sprintf("are the uplinks %s of %s and %s of %s in one layer-2 network that lets several MACs a port speak? "+
 			"See docs/uplink.md", w.from.Uplink, w.names[0], w.to.Uplink, w.names[1])
 	}
-	return fmt.Sprintf("%sits container %s of pool %s does not%s", answers, s.To, w.pool, because(*s)), advice
+	return fmt.Sprintf("%sits container %s of pool %s does not answer%s", answers, s.To, w.pool, because(*s)), advice
 }
 
 // beyond is what is left where all parts of the way pass.
