@@ -19,6 +19,7 @@ import (
 	"github.com/berth-ipam/berth/agent/backlog"
 	"github.com/berth-ipam/berth/agent/caretaker"
 	"github.com/berth-ipam/berth/agent/conflict"
+	"github.com/berth-ipam/berth/agent/connectivity"
 	"github.com/berth-ipam/berth/agent/findings"
 	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/isolation"
@@ -64,6 +65,7 @@ type Agent struct {
 	attacher  *attach.Attacher
 	reporter  *report.Reporter
 	caretaker *caretaker.Caretaker
+	checker   *connectivity.Checker
 	upkeep    *rundir.Keeper
 }
 
@@ -138,6 +140,7 @@ func (a *Agent) build(o Options) {
 	a.attacher = attach.NewAttacher(parts, a.detacher)
 	a.reporter = report.New(n, a.addresses, a.updater, a.detacher, a.backlog)
 	a.caretaker = caretaker.New(n)
+	a.checker = connectivity.New(n, a.kernel, a.attacher, a.detacher)
 }
 
 // Close closes what New has opened.
@@ -170,7 +173,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	tasks.Go(func() error { return a.socket.Serve(ctx, listener) })
 	for _, part := range []func(context.Context) error{
 		a.web.Serve, a.host.Run, a.routes.Run, a.apart.Run, a.addresses.Run, a.detector.Run, a.exchange.Run, a.machine.Run, a.publisher.Run,
-		a.updater.Run, a.join, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.upkeep.Run,
+		a.updater.Run, a.join, a.detacher.Run, a.reporter.Run, a.caretaker.Run, a.checker.Run, a.upkeep.Run,
 	} {
 		tasks.Go(func() error { return part(ctx) })
 	}
@@ -215,6 +218,7 @@ func (a *Agent) respond(ctx context.Context, r *wire.Request, files []*os.File) 
 		response.Results, err = a.detacher.Delete(ctx, r, files)
 	default: // read, and what is refused as unknown
 		if r.Select == nil {
+			response.Node = a.Name
 			response.Revision, err = a.attacher.Read(ctx, r, files)
 		} else if err = a.Allowed(r.Operation); err == nil {
 			response.Set, err = a.reporter.ReadSelected(ctx, r.Select)

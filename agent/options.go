@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berth-ipam/berth/agent/apart"
+	"github.com/berth-ipam/berth/agent/connectivity"
 	"github.com/berth-ipam/berth/agent/host"
 	"github.com/berth-ipam/berth/agent/node"
 	"github.com/berth-ipam/berth/agent/routes"
@@ -36,6 +37,7 @@ type Kernel interface {
 	host.Kernel
 	routes.Kernel
 	apart.Kernel
+	connectivity.Kernel
 	Close()
 }
 

@@ -77,6 +77,18 @@ func (c *Client) Version(ctx context.Context, set Select) (*SetVersion, error) {
 	return response.Set, nil
 }
 
+// Node is what this node is called in the cluster.
+func (c *Client) Node(ctx context.Context) (name string, err error) {
+	response, err := c.ask(ctx, &wire.Request{Operation: wire.Read}, nil)
+	if err != nil {
+		return "", err
+	}
+	if response.Node == "" {
+		return "", wire.Errorf(wire.CodeVersion, "the agent does not tell its node's name: upgrade it")
+	}
+	return response.Node, nil
+}
+
 // InsertOptions say how a set is inserted.
 type InsertOptions struct {
 	Each bool // do what can be done, instead of all or nothing: each Result then has its own Error

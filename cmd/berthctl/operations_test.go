@@ -26,8 +26,10 @@ func TestEveryVerbPassesTheGateOfItsOperation(t *testing.T) {
 		lines   []string
 	}{
 		{"read", "insert, delete", reading},
-		{"insert", "read, delete", []string{"reserve shop/db/db-1", "reserve shop/db/db-0"}},
-		{"delete", "read, insert", []string{"release shop/db/db-0", "release shop/db/db-0 --force", "node remove n1 --force --yes"}},
+		{"insert", "read, delete", []string{"reserve shop/db/db-1", "reserve shop/db/db-0", "connectivity --all"}},
+		{"delete", "read, insert", []string{
+			"release shop/db/db-0", "release shop/db/db-0 --force", "node remove n1 --force --yes", "connectivity --all",
+		}},
 	} {
 		l.allows(c.on)
 		for _, line := range c.lines {
@@ -77,7 +79,9 @@ func TestAChangeSaysWhatItSwitchesOff(t *testing.T) {
 
 func TestATimeToWaitThatIsNoneIsRefusedAsUsage(t *testing.T) {
 	l := configured(t)
-	for _, line := range []string{"version --wait --timeout -5s", "doctor --timeout 0s", "remove pool default --drain --timeout -1m"} {
+	for _, line := range []string{
+		"version --wait --timeout -5s", "doctor --timeout 0s", "connectivity --timeout 0s", "remove pool default --drain --timeout -1m",
+	} {
 		l.ctl(strings.Fields(line)...).exits(exitUsage).complains("--timeout", "want a time greater than zero")
 	}
 	l.ctl("remove").exits(exitUsage).complains("want pool")

@@ -71,7 +71,7 @@ Exit codes: 0 done, 1 error, 2 wrong usage, 3 not complete yet or something is l
 	c.flags(root.PersistentFlags())
 	root.AddCommand(
 		c.apply(), c.remove(), c.get(), c.show(), c.version(), c.status(), c.reserve(), c.release(),
-		c.insert(), c.delete(), c.rollback(), c.node(), c.doctor(), completion(),
+		c.insert(), c.delete(), c.rollback(), c.node(), c.doctor(), c.connectivity(), completion(),
 	)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(c.output.valid, cobra.ShellCompDirectiveNoFileComp))
 	group(root)

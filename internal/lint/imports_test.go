@@ -59,6 +59,9 @@ var rules = map[string]rule{
 	"lease": {
 		ours: []string{"lease/admin", "lease/block", "lease/config", "lease/kv", "lease/reservation", "lease/rollout", "lease/session"},
 	},
+	"lease/check": {
+		ours: []string{"lease/kv", "lease/record", "lease/session", "allocator", "internal/task"}, others: etcd,
+	},
 	"lease/kv":      {ours: []string{"allocator", "internal/clock", "internal/lockorder", "internal/random", "internal/task"}, others: etcd},
 	"lease/record":  {ours: []string{"lease/kv", "allocator", "allocator/ipam"}, others: etcd},
 	"lease/session": {ours: []string{"lease/kv", "lease/record", "allocator", "internal/task"}, others: etcd},
@@ -89,10 +92,11 @@ var rules = map[string]rule{
 		others: etcd,
 	},
 	"netops": {
-		ours:   []string{"internal/random", "internal/task", "netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
+		ours:   []string{"internal/random", "internal/task", "netops/echo", "netops/fence", "netops/l2", "netops/rtnl", "netops/sysctl"},
 		others: []string{"golang.org/x/sys/", "github.com/google/nftables"},
 	},
 	"netops/rtnl":  {others: []string{"golang.org/x/sys/", "github.com/vishvananda/netlink/"}},
+	"netops/echo":  {ours: []string{"netops/rtnl"}, others: []string{"golang.org/x/sys/"}},
 	"netops/fence": {ours: []string{"netops/rtnl"}, others: []string{"golang.org/x/sys/", "github.com/google/nftables"}},
 	"netops/l2": {
 		ours:   []string{"netops/rtnl"},
@@ -104,7 +108,7 @@ var rules = map[string]rule{
 	"metrics":        {others: prom},
 	"agent": {
 		ours: []string{"agent/addresses", "agent/apart", "agent/attach", "agent/backlog", "agent/caretaker", "agent/conflict",
-			"agent/findings", "agent/host",
+			"agent/connectivity", "agent/findings", "agent/host",
 			"agent/isolation", "agent/journal", "agent/machine", "agent/member", "agent/node", "agent/publish", "agent/report",
 			"agent/routes", "agent/rundir", "agent/server", "agent/transfers", "agent/update", "lease", "lease/kv", "internal/wire", "metrics",
 			"netops"},
@@ -197,6 +201,11 @@ var rules = map[string]rule{
 			"lease/rollout", "lease/session", "allocator", "internal/task", "internal/wire", "metrics"},
 		others: []string{"go.uber.org/zap"},
 	},
+	"agent/connectivity": {
+		ours: []string{"agent/attach", "agent/node", "lease/check", "lease/record", "allocator", "internal/task", "internal/wire",
+			"netops/echo"},
+		others: []string{"go.uber.org/zap"},
+	},
 	"agent/caretaker": {
 		ours:   []string{"agent/node", "lease/admin", "lease/config", "lease/record", "lease/reservation", "allocator", "internal/task"},
 		others: []string{"go.uber.org/zap"},
@@ -220,8 +229,8 @@ var rules = map[string]rule{
 		others: slices.Concat(cobra, prom, []string{"go.uber.org/zap", "golang.org/x/"}),
 	},
 	"cmd/berthctl": {
-		ours: []string{"agent/exclusive", "client", "lease", "lease/admin", "lease/config", "lease/kv", "lease/record", "lease/reservation",
-			"lease/rollout", "lease/doctor", "allocator", "internal/wire", "internal/flags",
+		ours: []string{"agent/exclusive", "client", "lease", "lease/admin", "lease/check", "lease/config", "lease/kv", "lease/record",
+			"lease/reservation", "lease/rollout", "lease/doctor", "allocator", "internal/wire", "internal/flags",
 			"internal/manifest", "internal/nearest", "internal/ifname", "netops", "netops/hold"},
 		others: slices.Concat(cobra, yaml, etcd),
 	},
@@ -255,7 +264,7 @@ var rules = map[string]rule{
 	"e2e/sim/disk":          {ours: []string{"internal/disk"}},
 	"e2e/sim/etcd": {ours: []string{"e2e/sim/chance", "lease/kv"},
 		others: []string{"go.etcd.io/", "go.uber.org/zap", "google.golang.org/grpc"}},
-	"e2e/sim/kernel": {ours: []string{"agent", "netops", "netops/l2", "netops/rtnl"}, others: []string{"golang.org/x/sys/"}},
+	"e2e/sim/kernel": {ours: []string{"agent", "netops", "netops/echo", "netops/l2", "netops/rtnl"}, others: []string{"golang.org/x/sys/"}},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

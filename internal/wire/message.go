@@ -80,6 +80,7 @@ type Response struct {
 	Error    *Error      `json:"error,omitempty"`
 	Results  []Result    `json:"results,omitempty"`  // in the order of the containers
 	Revision *Revision   `json:"revision,omitempty"` // read without containers, and CHECK
+	Node     string      `json:"node,omitempty"`     // with Revision: what this node is called in the cluster
 	Set      *SetVersion `json:"set,omitempty"`      // read with Select
 }
 

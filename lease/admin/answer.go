@@ -25,75 +25,20 @@ func FollowRequests(ctx context.Context, c *kv.Client, f func(record.ReportReque
 		incarnation int
 	}
 	seen := map[string]asked{}
-	handle := func(kv *mvccpb.KeyValue, incarnation int) {
+	slots := make([]string, requestSlots)
+	for n := range slots {
+		slots[n] = c.Keys.Question(strconv.Itoa(n + 1))
+	}
+	return c.FollowKeys(ctx, slots, func(_ string, kv *mvccpb.KeyValue, incarnation int) {
+		if kv == nil {
+			return
+		}
 		q, err := record.QuestionCodec.Read(c.Keys, kv)
 		if now := (asked{q.Revision, incarnation}); err == nil && seen[q.Slot] != now {
 			seen[q.Slot], q.Lease = now, kv.Lease
 			f(q)
 		}
-	}
-	return c.EachIncarnation(ctx, func(ctx context.Context, incarnation int) {
-		within := func(kv *mvccpb.KeyValue) { c.Incarnation.Within(ctx, incarnation, func() { handle(kv, incarnation) }) }
-		if revision, err := readRequests(ctx, c, within); err == nil {
-			watchRequests(ctx, c, revision, within)
-		}
 	})
-}
-
-// readRequests gives f all that is asked now, and the revision that it was read at.
-func readRequests(ctx context.Context, c *kv.Client, handle func(*mvccpb.KeyValue)) (int64, error) {
-	t := kv.Transact("read questions")
-	questions := make([]*kv.Read, requestSlots)
-	for n := range questions {
-		questions[n] = t.Else(c.Keys.Question(strconv.Itoa(n + 1)))
-	}
-	if err := c.Query(ctx, kv.CallTime, t); err != nil {
-		return 0, err
-	}
-	for _, q := range questions {
-		for _, kv := range q.KVs {
-			handle(kv)
-		}
-	}
-	return t.Revision(), nil
-}
-
-// watchRequests returns when one of the watches or ctx ends.
-func watchRequests(ctx context.Context, c *kv.Client, revision int64, handle func(*mvccpb.KeyValue)) {
-	client, err := c.Etcd(ctx)
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel()
-	responses := make(chan clientv3.WatchResponse)
-	for n := range requestSlots {
-		watch := client.Watch(ctx, c.Keys.Question(strconv.Itoa(n+1)), clientv3.WithRev(revision+1))
-		go func() {
-			defer cancel()
-			for response := range watch {
-				select {
-				case responses <- response:
-				case <-ctx.Done():
-				}
-			}
-		}()
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case response := <-responses:
-			if response.Err() != nil {
-				return
-			}
-			for _, e := range response.Events {
-				if e.Type == mvccpb.PUT {
-					handle(e.Kv)
-				}
-			}
-		}
-	}
 }
 
 // Report writes what the node holds, for as long as the question is there. What would be too much for etcd is counted.

@@ -3,10 +3,8 @@ package admin
 import (
 	"context"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
 
@@ -18,10 +16,6 @@ const (
 func (s *NodeReports) Pose(ctx context.Context, q record.ReportRequest, id clientv3.LeaseID) (slot string, at int64, live []string,
 	err error) {
 	return s.place(ctx, q, id)
-}
-
-func ReadRequests(ctx context.Context, c *kv.Client, f func(*mvccpb.KeyValue)) (int64, error) {
-	return readRequests(ctx, c, f)
 }
 
 func (s *Store) HeldBy(ctx context.Context, name string) (belongings, error) {

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
-
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/admin"
 	"github.com/berth-ipam/berth/lease/kv"
@@ -77,13 +75,11 @@ func TestOnlyTheLiveSessionReportsAndOnlyWhileTheRequestIsThere(t *testing.T) {
 	if !slices.Equal(live, []string{"n1"}) {
 		t.Errorf("live are %q", live)
 	}
-	var q record.ReportRequest
-	_, err = admin.ReadRequests(t.Context(), s.KV, func(kv *mvccpb.KeyValue) {
-		q, err = record.QuestionCodec.Read(s.KV.Keys,
-			kv)
-		q.Lease = kv.Lease
-	})
+	asked, err := s.KV.Get(t.Context(), s.KV.Keys.Question(slot))
 	l.Check(err)
+	q, err := record.QuestionCodec.Read(s.KV.Keys, asked.Kvs[0])
+	l.Check(err)
+	q.Lease = asked.Kvs[0].Lease
 	if q.Slot != slot {
 		t.Fatalf("the question is %+v, want one in slot %s", q, slot)
 	}

@@ -199,6 +199,12 @@ func (s *State) learnRecord(key kv.Key, pair *mvccpb.KeyValue) (err error) {
 		} else {
 			_, err = record.AnswerCodec.Read(s.keys, pair)
 		}
+	case kv.KindCheck:
+		if key.Node == "" {
+			_, err = record.CheckCodec.Read(s.keys, pair)
+		} else {
+			_, err = record.CheckAnswerCodec.Read(s.keys, pair)
+		}
 	}
 	return err
 }

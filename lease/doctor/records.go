@@ -70,7 +70,7 @@ func (v *view) repair(b admin.BadKey, f *Finding) {
 			f.ask = []string{b.Key.Node}
 		}
 		return
-	case kv.KindDemand, kv.KindQuestion, kv.KindSession:
+	case kv.KindDemand, kv.KindQuestion, kv.KindCheck, kv.KindSession:
 		f.repair = &admin.Repair{Delete: []string{b.Text}}
 		return
 	}

@@ -46,13 +46,14 @@ const (
 	KindIdentity    Kind = "identities"
 	KindDemand      Kind = "demands"
 	KindQuestion    Kind = "questions"
+	KindCheck       Kind = "checks/connectivity"
 )
 
 // A Key is a key in its parts. Which fields are set depends on its Kind.
 type Key struct {
 	Kind     Kind
 	Number   int64              // KindHistory
-	Node     string             // KindNode, KindSession, KindStatus, KindDemand; KindQuestion: who answers, empty in the question's own key
+	Node     string             // KindNode, KindSession, KindStatus, KindDemand; KindQuestion, KindCheck: who answers, empty in the own key
 	Pool     string             // KindPool, KindBlock, KindAssignment, KindReservation, KindDemand
 	Address  netip.Addr         // KindBlock (its first one), KindAssignment, KindReservation
 	Identity allocator.Identity // KindIdentity
@@ -78,6 +79,10 @@ func (k Keys) Of(key Key) string {
 		return strings.Join([]string{at, i.Network, i.Namespace, i.App, i.Member, i.Interface}, "/")
 	case KindQuestion:
 		if at += "/" + key.Question; key.Node != "" {
+			at += "/" + key.Node
+		}
+	case KindCheck:
+		if key.Node != "" {
 			at += "/" + key.Node
 		}
 	}
@@ -127,6 +132,12 @@ func (k Keys) Answer(slot, node string) string {
 	return k.Of(Key{Kind: KindQuestion, Question: slot, Node: node})
 }
 
+// Check is the one key of its kind that is no answer's.
+func (k Keys) Check() string { return k.Of(Key{Kind: KindCheck}) }
+
+// CheckAnswer is the key of one.
+func (k Keys) CheckAnswer(node string) string { return k.Of(Key{Kind: KindCheck, Node: node}) }
+
 // Identity is the key of one.
 func (k Keys) Identity(i allocator.Identity) string {
 	return k.Of(Key{Kind: KindIdentity, Identity: i})
@@ -171,7 +182,7 @@ func (k Keys) Parse(key string) (Key, error) {
 func parse(rest string) (key Key, err error) {
 	kind, names := split(rest)
 	key = Key{Kind: kind}
-	if want := lengths[kind]; len(names) != want && !(kind == KindQuestion && len(names) == want+1) {
+	if want := lengths[kind]; len(names) != want && !(answered[kind] && len(names) == want+1) {
 		return key, fmt.Errorf("it has %d names after %q: want %d", len(names), kind, want)
 	}
 	switch kind {
@@ -205,6 +216,10 @@ func parse(rest string) (key Key, err error) {
 		if err == nil && len(names) > 1 {
 			key.Node, err = names[1], allocator.ValidName("node", names[1])
 		}
+	case KindCheck:
+		if len(names) > 0 {
+			key.Node, err = names[0], allocator.ValidName("node", names[0])
+		}
 	default:
 		err = fmt.Errorf("no record is of kind %q", kind)
 	}
@@ -218,11 +233,14 @@ var lengths = map[Kind]int{
 	KindDemand: 2, KindQuestion: 1,
 }
 
-// split takes a kind, of which those of the configuration have two parts, from the names after it.
+// answered are the kinds whose records nodes answer: an answer's key has the node's name at its end.
+var answered = map[Kind]bool{KindQuestion: true, KindCheck: true}
+
+// split takes a kind, of which some have two parts, from the names after it.
 func split(rest string) (Kind, []string) {
 	parts := strings.Split(rest, "/")
 	n := 1
-	if parts[0] == "config" && len(parts) > 1 {
+	if (parts[0] == "config" || parts[0] == "checks") && len(parts) > 1 {
 		n = 2
 	}
 	return Kind(strings.Join(parts[:n], "/")), parts[n:]

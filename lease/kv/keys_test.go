@@ -64,6 +64,8 @@ func FuzzKeysGoRound(f *testing.F) {
 	f.Add("/berth/v1/config/history/3", "cluster", "config", uint32(0))
 	f.Add("/berth/v1/questions/1", "questions", "eth0", uint32(1))
 	f.Add("/berth/v1/questions/1/n1", "n1", "eth0", uint32(2))
+	f.Add("/berth/v1/checks/connectivity", "connectivity", "eth0", uint32(4))
+	f.Add("/berth/v1/checks/connectivity/n1", "checks", "eth0", uint32(5))
 	f.Add("/berth/v1/demands/default/n1", "1", "eth0", uint32(3))
 	keys := kv.NewKeys("")
 	f.Fuzz(func(t *testing.T, key, name, iface string, number uint32) {
@@ -80,7 +82,7 @@ func FuzzKeysGoRound(f *testing.F) {
 			{Kind: kv.KindReservation, Pool: name, Address: a},
 			{Kind: kv.KindHistory, Number: int64(number)}, {Kind: kv.KindCluster}, {Kind: kv.KindRevision}, {Kind: kv.KindSettings},
 			{Kind: kv.KindDemand, Pool: name, Node: name}, {Kind: kv.KindQuestion, Question: name}, {Kind: kv.KindQuestion, Question: name,
-				Node: name},
+				Node: name}, {Kind: kv.KindCheck}, {Kind: kv.KindCheck, Node: name},
 		}
 		id := allocator.Identity{Namespace: name, App: name, Member: name, Network: name, Interface: iface}
 		if id.Validate() == nil {

@@ -57,6 +57,10 @@ var (
 	AnswerCodec = kv.Codec[NodeReport]{
 		Kind: kv.KindQuestion, Check: validAnswer, Fill: func(a *NodeReport, key kv.Key, _ int64) { a.Slot, a.Node = key.Question, key.Node },
 	}
+	CheckCodec       = kv.Codec[Check]{Kind: kv.KindCheck, Check: validCheck, Needs: []string{"id"}}
+	CheckAnswerCodec = kv.Codec[CheckAnswer]{Kind: kv.KindCheck, Check: validCheckAnswer, Fill: func(a *CheckAnswer, key kv.Key, _ int64) {
+		a.Node = key.Node
+	}}
 )
 
 // ReadBlock reads a block; without a record it is nobody's, and its Revision is 0. One of another size than the pool's

@@ -147,6 +147,11 @@ func anyRecord(keys kv.Keys, pair *mvccpb.KeyValue) error {
 			return errorOf(record.AnswerCodec.Read(keys, pair))
 		}
 		return errorOf(record.QuestionCodec.Read(keys, pair))
+	case kv.KindCheck:
+		if key.Node != "" {
+			return errorOf(record.CheckAnswerCodec.Read(keys, pair))
+		}
+		return errorOf(record.CheckCodec.Read(keys, pair))
 	}
 	return errorOf(record.BlockCodec.Read(keys, pair))
 }
@@ -174,6 +179,10 @@ func FuzzNoValueBreaksItsReader(f *testing.F) {
 		{"demands/p/n1", `{"v4":3,"since":"2026-01-01T00:00:00Z"}`},
 		{"questions/1", `{"who":"x","asked":"2026-01-01T00:00:00Z"}`},
 		{"questions/1/n1", `{"generation":4,"attachments":[{"addresses":["10.0.0.1"]}],"ports":[],"spaces":[{"pool":"p","parts":["10.42.64.0/26"]}]}`},
+		{"checks/connectivity", `{"id":"a","nodes":["n1"],"from":["n1"],"pools":["p"],"keep":"1m30s","ask":"30s",` +
+			`"peers":[{"node":"n1","hops":["192.0.2.1"],"probes":[{"pool":"p","addresses":["10.42.64.9"],"mtu":1500}]}]}`},
+		{"checks/connectivity/n1", `{"id":"a","generation":4,"probes":[{"pool":"p","mode":"routed","addresses":["10.42.64.9"],"mtu":1500}],` +
+			`"asked":true,"results":[{"pool":"p","node":"n2","steps":[{"step":"whole","to":"10.42.64.10","state":"ok"}]}]}`},
 	} {
 		f.Add(seed.key, seed.value, int64(9))
 	}
