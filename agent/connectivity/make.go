@@ -35,7 +35,7 @@ func (p *part) make(ctx context.Context, one *probe) (err error) {
 	if !ok {
 		return fmt.Errorf("this node knows no pool %q", one.record.Pool)
 	}
-	one.record.Mode = pool.Mode.String()
+	one.record.Mode, one.record.Isolate = pool.Mode.String(), pool.Isolate
 	one.container = wire.Container{
 		Network: Network, ID: idPrefix + p.id + "-" + pool.Name, Interface: iface, Role: wire.Interface, NetnsFile: 1,
 		Class: string(allocator.Stateless), Namespace: namespace, App: app, Pool: pool.Name,

@@ -86,3 +86,14 @@ func TestContainersOfFlatPoolsWithoutAnUplinkAreApartByDesign(t *testing.T) {
 		t.Errorf("the matrix shows %s", state)
 	}
 }
+
+func TestContainersOfAnIsolatedPoolAreApartByDesign(t *testing.T) {
+	for _, mode := range allocator.Modes() {
+		isolated := record.CheckProbe{Mode: mode, Uplink: "eth0", Isolate: true}
+		other := isolated
+		other.Isolate = false // its node has not heard of it yet
+		if isolated.Apart(isolated) == "" || isolated.Apart(other) == "" || other.Apart(isolated) == "" || other.Apart(other) != "" {
+			t.Errorf("mode %s: want that either node's word is enough", mode)
+		}
+	}
+}

@@ -48,7 +48,8 @@ type CheckPeer struct {
 type CheckProbe struct {
 	Pool      string       `json:"pool"`
 	Mode      string       `json:"mode,omitempty"`
-	Uplink    string       `json:"uplink,omitempty"` // of its bridge
+	Uplink    string       `json:"uplink,omitempty"`  // of its bridge
+	Isolate   bool         `json:"isolate,omitempty"` // the pool keeps its containers from each other
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 	MTU       int          `json:"mtu,omitempty"`   // of its interface, in bytes
 	Error     string       `json:"error,omitempty"` // why there is none
@@ -57,6 +58,9 @@ type CheckProbe struct {
 
 // Apart says why containers do not reach each other by design; empty: they are to.
 func (p CheckProbe) Apart(other CheckProbe) string {
+	if p.Isolate || other.Isolate {
+		return "isolate: true of the pool"
+	}
 	if p.Mode == allocator.Flat.String() && (p.Uplink == "" || other.Uplink == "") {
 		return "mode flat without an uplink"
 	}
