@@ -17,6 +17,7 @@ type Profile struct {
 	Name    string
 	Missing string       // which safeguard
 	Finds   []check.Rule // what the story comes to without it: one of these, which nothing else may be taken for
+	Mode    string       // of the pool; empty: flat
 	Strict  bool
 	Seed    uint64
 	Rounds  int

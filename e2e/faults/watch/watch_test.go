@@ -48,7 +48,7 @@ func newNetwork(t *testing.T) *network {
 	n.must(Plug("br", path))
 	t.Cleanup(func() { n.must(errors.Join(n.remove("to-watch"), sandbox.Remove(path))) })
 	var err error
-	n.watcher, err = New(path, n.clock, func(s check.Sighting) {
+	n.watcher, err = New(path, Neighbours{}, n.clock, func(s check.Sighting) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.history.Sightings = append(n.history.Sightings, s)
@@ -232,7 +232,7 @@ func TestAContainerWhoseInterfaceIsGoneIsLost(t *testing.T) {
 }
 
 func TestAnAnswerIsLaidToTheRequestThatItAnswers(t *testing.T) {
-	w := &Watcher{clock: func() time.Duration { return time.Hour }, byName: map[netip.Addr]*target{}}
+	w := &Watcher{wire: Neighbours{}, clock: func() time.Duration { return time.Hour }, byName: map[netip.Addr]*target{}}
 	a := families["IPv4"]
 	x := w.watch(a)
 	x.former[3], x.sent[3] = 100, 200
