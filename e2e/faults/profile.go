@@ -60,6 +60,10 @@ var Profiles = []Profile{
 		Name: "broken_generation", Missing: "what was begun under a former session is not committed under another",
 		Finds: []check.Rule{check.Unique, check.Register}, Seed: 5, Rounds: 2, Size: narrow, round: stall,
 	},
+	{
+		Name: "broken_routes", Missing: "the routes of other nodes follow a member that moves",
+		Finds: []check.Rule{check.Led}, Mode: "routed", Seed: 6, Rounds: 3, Size: narrow, round: follow,
+	},
 }
 
 // Named gives the profile of a name.

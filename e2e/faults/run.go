@@ -100,8 +100,8 @@ func newWorld(l *lab.Lab, size Size, o Options) *world {
 		lab: l, mode: o.Mode, size: size, begin: time.Now(), tokens: make(chan struct{}, atOnce),
 		rules: check.Rules{Strict: o.Strict, Session: size.Session, AddressLease: size.AddressLease},
 		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{},
-		sessionless: map[string]time.Duration{}, marks: map[marked]check.MAC{}, members: map[netip.Addr]bool{},
-		settled:     90 * time.Second,
+		sessionless: map[string]time.Duration{}, marks: map[marked]check.MAC{}, leading: map[leading]*check.Way{}, members: map[netip.Addr]bool{},
+		settled: 90 * time.Second,
 	}
 	for _, n := range l.Nodes {
 		w.nodes = append(w.nodes, &host{Node: n})

@@ -22,58 +22,55 @@ func (w *world) ways(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, h := range w.nodes {
 		all.Go(func() {
-			latest := map[netip.Addr]*check.Way{}
 			tick := time.NewTicker(looks)
 			defer tick.Stop()
 			for ctx.Err() == nil {
-				w.look(h, latest)
+				w.look(h)
 				select {
 				case <-ctx.Done():
 				case <-tick.C:
 				}
-			}
-			for _, way := range latest {
-				w.enterWay(*way)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// look takes in where a node leads now. What cannot be asked, as of a node that has no power, is not known: the way before has ended.
-func (w *world) look(h *host, latest map[netip.Addr]*check.Way) {
+// look takes in where a node leads now. A node that has no power cannot be asked.
+func (w *world) look(h *host) {
 	handle, err := h.routes()
 	if err == nil {
 		defer handle.Close()
 	}
 	for _, a := range w.watchedMembers() {
-		sent := w.now()
-		to, failed := "", err
-		if failed == nil {
-			to, failed = w.leads(h, handle, a)
+		asked, to := w.now(), check.Unknown
+		if err == nil {
+			to = w.leads(h, handle, a)
 		}
-		way := latest[a]
-		switch {
-		case failed != nil && way == nil:
-		case failed != nil:
-			w.enterWay(*way)
-			delete(latest, a)
-		case way != nil && way.To == to:
-			way.End = w.now()
-		default:
-			if way != nil {
-				way.End = sent
-				w.enterWay(*way)
-			}
-			latest[a] = &check.Way{Node: h.Name, Address: a, To: to, Begin: sent, End: w.now()}
-		}
+		w.seen(check.Way{Node: h.Name, Address: a, To: to, Begin: w.now(), End: asked})
 	}
 }
 
-func (w *world) enterWay(way check.Way) {
+// seen takes in where a node was seen to lead to an address.
+func (w *world) seen(now check.Way) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.history.Ways = append(w.history.Ways, way)
+	at := leading{now.Node, now.Address}
+	way := w.leading[at]
+	if way != nil && way.To == now.To {
+		way.End = now.End
+		return
+	}
+	if way != nil {
+		w.history.Ways = append(w.history.Ways, *way)
+	}
+	w.leading[at] = &now
+}
+
+// leading is a node, and an address that it leads to.
+type leading struct {
+	node    string
+	address netip.Addr
 }
 
 // watchedMembers are the addresses that members were answered.
@@ -97,24 +94,24 @@ func (h *host) routes() (*netlink.Handle, error) {
 }
 
 // leads is the name of the node that a packet for an address goes to; empty: it is refused.
-func (w *world) leads(h *host, handle *netlink.Handle, to netip.Addr) (string, error) {
+func (w *world) leads(h *host, handle *netlink.Handle, to netip.Addr) string {
 	found, err := handle.RouteGet(to.AsSlice())
 	for _, refusal := range []error{unix.EHOSTUNREACH, unix.ENETUNREACH} {
 		if errors.Is(err, refusal) {
-			return "", nil
+			return ""
 		}
 	}
 	if err != nil || len(found) == 0 {
-		return "", errors.Join(err, errors.New("faults: no answer"))
+		return check.Unknown
 	}
 	if found[0].Gw == nil {
-		return h.Name, nil
+		return h.Name
 	}
 	via, _ := netip.AddrFromSlice(found[0].Gw)
 	for _, other := range w.nodes {
 		if via = via.Unmap(); via == other.Address || via == other.V6 {
-			return other.Name, nil
+			return other.Name
 		}
 	}
-	return via.String(), nil // out of the cluster
+	return via.String() // out of the cluster
 }

@@ -48,10 +48,11 @@ type world struct {
 	open    map[*check.Absence]bool
 	live    map[*instance]bool // every container whose DEL has not succeeded yet
 	macs    int
-	marks   map[marked]check.MAC // of containers, as others see them whose mode is not flat
-	members map[netip.Addr]bool  // addresses that members were answered
-	counted map[string]int // deeds, and faults that did not come about, by kind and what became of them
-	kinds   []Kind         // that the plan is made of
+	marks   map[marked]check.MAC   // of containers, as others see them whose mode is not flat
+	leading map[leading]*check.Way // where nodes lead to members' addresses now
+	members map[netip.Addr]bool    // addresses that members were answered
+	counted map[string]int         // deeds, and faults that did not come about, by kind and what became of them
+	kinds   []Kind                 // that the plan is made of
 	struck  map[Kind]tally
 	// since when etcd has had no session of a node
 	sessionless map[string]time.Duration
@@ -127,6 +128,9 @@ func (w *world) soFar(sightings bool) *check.History {
 		h.Absences = append(h.Absences, until)
 	}
 	h.Ways, h.Nodes = slices.Clone(h.Ways), w.names()
+	for _, way := range w.leading {
+		h.Ways = append(h.Ways, *way)
+	}
 	h.Sessionless = slices.Clone(h.Sessionless)
 	for node, since := range w.sessionless {
 		h.Sessionless = append(h.Sessionless, check.Absence{Node: node, Begin: since, End: w.now()})

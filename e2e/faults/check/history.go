@@ -24,8 +24,8 @@ type Sighting struct {
 type Way struct {
 	Node       string
 	Address    netip.Addr
-	To         string // a node's name, the same one's where it leads to a container of its own; empty: nowhere
-	Begin, End time.Duration
+	To         string        // a node's name, the same one's where it leads to a container of its own; empty: nowhere
+	Begin, End time.Duration // it was seen first at Begin, and last at End
 }
 
 // A Miss is a request for an address, to the one who had answered before, that nobody answered.
@@ -133,6 +133,7 @@ func All(h *History, rules Rules) (violations []Violation, undecided int) {
 	violations = append(violations, x.notLost()...)
 	violations = append(violations, x.neverHeard()...)
 	violations = append(violations, x.silent()...)
+	violations = append(violations, x.misled()...)
 	registers, undecided := x.registers()
 	return append(violations, registers...), undecided
 }
