@@ -38,6 +38,8 @@ type course struct {
 	to       string        // where it led last, but to the container's node; empty: nowhere
 	wrong    time.Duration // it still led there then; 0: it never did
 	deadline time.Duration
+	stated   time.Duration // when it has to lead there, but for what excuses it
+	excused  bool          // something does, on the ADD's account
 }
 
 // misled finds nodes that did not lead to where a member was for longer than stated, though nothing kept them from etcd.
@@ -64,18 +66,20 @@ func (x *index) misled() (violations []Violation) {
 // A Following is how the routes of nodes followed members that were added elsewhere.
 type Following struct {
 	All     int           // routes: each other node's to each address, of each ADD
-	Judged  int           // of them those that had the stated time, with nothing that excused them
-	Slowest time.Duration // from the ADD's answer until the last of those led there
+	Short   int           // of them those whose member was gone, or asked for elsewhere, within the stated time
+	Excused int           // those that something excused within it
+	Slowest time.Duration // of the others, from the ADD's answer on
 }
 
 // Followed sums up how the routes of nodes followed members.
 func Followed(h *History, rules Rules) (f Following) {
 	for _, c := range newIndex(h, rules).courses() {
 		f.All++
-		if c.deadline > c.until {
-			continue
-		}
-		if f.Judged++; c.since == c.from {
+		if c.stated > c.until {
+			f.Short++
+		} else if c.excused {
+			f.Excused++
+		} else {
 			f.Slowest = max(f.Slowest, c.wrong-c.from)
 		}
 	}
@@ -142,8 +146,9 @@ func (x *index) held(l *life, o Operation) time.Duration {
 
 // course follows a node's route. Where it leads elsewhere time and again, the first time that is too long counts, or the last at all.
 func (x *index) course(c course, ways []Way, excuses []span) course {
-	c.since = c.from
+	c.since, c.stated = c.from, x.pace(c.from, following)
 	c.deadline = x.due(&c.since, excuses)
+	c.excused = c.since != c.from
 	for i := 0; i < len(ways); i++ {
 		if ways[i].To == c.life.node || ways[i].To == Unknown || ways[i].End < c.from || ways[i].Begin > c.until {
 			continue
