@@ -37,12 +37,13 @@ type Kernel interface {
 	Close()
 }
 
-// openKernel opens the calling thread's network namespace as the host's.
-func openKernel() (Kernel, error) {
+// openKernel opens the calling thread's network namespace as the host's. What is changed of its settings is kept in the run directory.
+func (o *Options) openKernel() (Kernel, error) {
 	k, err := netops.Open()
 	if err != nil {
 		return nil, err
 	}
+	k.Remember(filepath.Join(o.RunDir, netops.SettingsFile))
 	return k, nil
 }
 
@@ -59,7 +60,7 @@ func (o Options) withMachine() (_ Options, err error) {
 		}
 	}
 	if o.Kernel == nil {
-		o.Kernel = openKernel
+		o.Kernel = o.openKernel
 	}
 	if o.ListenSocket == nil {
 		o.ListenSocket = server.ListenUnix

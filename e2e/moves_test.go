@@ -17,14 +17,18 @@ const flatPoolOfBoth = `pools:
     gateways: [10.42.0.1, "fd42::1"]
 `
 
-// wirings are the ways in which pools connect containers of different nodes.
-var wirings = []struct {
+// A wiring is a way in which a pool connects containers.
+type wiring struct {
 	name, pool string
-	gateways   []netip.Prefix
+	gateways   []netip.Prefix // of the switch
 	network    *lab.Network
-}{
-	{"flat with uplink", flatPoolOfBoth, []netip.Prefix{gateway, netip.MustParsePrefix("fd42::1/64")}, lab.Berth()},
-	{"routed", routedPool, nil, lab.Plain()},
+	alone      bool // those of other nodes are not reached
+}
+
+// wirings are those in which containers of all nodes reach each other.
+var wirings = []wiring{
+	{"flat with uplink", flatPoolOfBoth, []netip.Prefix{gateway, netip.MustParsePrefix("fd42::1/64")}, lab.Berth(), false},
+	{"routed", routedPool, nil, lab.Plain(), false},
 }
 
 const (
@@ -41,11 +45,7 @@ func TestAMemberThatMovesIsReachedSoonAfterItsADDWhileOthersPingIt(t *testing.T)
 		t.Run(w.name, func(t *testing.T) {
 			l := makeLab(t, lab.Options{Nodes: 3, IPv6: true, Gateways: w.gateways}, w.pool)
 			made := func(node *lab.Node, args ...string) *lab.Container {
-				c, err := node.Container(l.NextID(), w.network, args...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = c.Remove() })
+				c := w.container(t, l, node, args...)
 				add(t, c)
 				return c
 			}

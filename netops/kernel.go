@@ -21,6 +21,7 @@ type Kernel struct {
 	monitor   *monitor
 	bridges   bridges
 	routing   routing
+	settings  *sysctl.Memory // which of the host's were changed
 	announcer l2.Announcer
 
 	speaksV6  bool // the host's kernel
@@ -47,6 +48,13 @@ func Open() (*Kernel, error) {
 	}
 	return k, nil
 }
+
+// SettingsFile is the name of the file that Remember is given, in a run directory.
+const SettingsFile = "settings"
+
+// Remember keeps in a file which settings of the host are changed from now on, and what they were, for Remnants. It is called before
+// the first change.
+func (k *Kernel) Remember(path string) { k.settings = sysctl.Remember(path) }
 
 // changed is called by the monitor, see bridges.changed and routing.changed.
 func (k *Kernel) changed(index int) (news bool) {

@@ -118,7 +118,7 @@ func (k *Kernel) passBridged(b Bridge) error {
 		found, err := bypasses(b)
 		for _, b := range found {
 			if !b.absent {
-				err = errors.Join(err, sysctl.Set("1", b.call))
+				err = errors.Join(err, k.settings.Set("1", b.call))
 			}
 		}
 		return err

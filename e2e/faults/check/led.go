@@ -183,7 +183,7 @@ func (x *index) due(since *time.Duration, excuses []span) time.Duration {
 // revoked, its watch may be at a member of etcd that does not answer it, or the cluster recovers from a restore.
 func (x *index) detached(node string) (spans []span) {
 	for _, a := range x.absent[node] {
-		spans = append(spans, span{a.Begin, x.grace(node, a.End)})
+		spans = append(spans, span{a.Begin, x.joins(node, a)})
 	}
 	for _, r := range x.Revocations {
 		if r.Node == node {
@@ -201,6 +201,13 @@ func (x *index) detached(node string) (spans []span) {
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	return spans
+}
+
+// joins is when a node that was away has joined again, and knows what etcd holds. What it had asked of a member of etcd that hung
+// meanwhile has to be asked of another, too.
+func (x *index) joins(node string, a Absence) time.Duration {
+	end := x.grace(node, a.End)
+	return max(end, x.pace(a.End, waiting+time.Duration(x.hangs(node, a.Begin, end))*hanging))
 }
 
 // recovered is when the cluster has agreed again on what it holds after a restore.
