@@ -3,22 +3,15 @@ package e2e
 import (
 	"context"
 	"errors"
-	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berth-ipam/berth/e2e/lab"
 	"github.com/berth-ipam/berth/e2e/lab/labtest"
 )
 
-// bare is a pool without uplink: each node is its containers' router, and hides them behind its own address.
-const bare = `pools:
-  - name: default
-    cidrs: [10.42.0.0/16, "fd42::/64"]
-    stateful: [10.42.0.0/20, "fd42::/112"]
-    gateways: [10.42.0.1, "fd42::1"]
-`
-
-// marks is a node that no agent has run on yet, beside one that has containers, and all that the node's kernel holds.
+// untouched is a node that no agent has run on yet, beside one that has containers, and all that the node's kernel holds.
 func untouched(t *testing.T, w wiring) (l *lab.Lab, node *lab.Node, before lab.Census) {
 	t.Helper()
 	l = makeLab(t, lab.Options{Nodes: 1, IPv6: true, Gateways: w.gateways}, w.pool)
@@ -26,9 +19,14 @@ func untouched(t *testing.T, w wiring) (l *lab.Lab, node *lab.Node, before lab.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	if before, err = node.Host(); err != nil {
-		t.Fatal(err)
-	}
+	labtest.Eventually(t, "the kernel has given the NIC its link-local address", func() error {
+		before, err = node.Host()
+		own := func(line string) bool { return strings.HasPrefix(line, "route fe80::44c:") }
+		if err == nil && !slices.ContainsFunc(before, own) {
+			err = errors.New("it has none")
+		}
+		return err
+	})
 	return l, node, before
 }
 
@@ -53,7 +51,7 @@ func used(t *testing.T, l *lab.Lab, node *lab.Node, w wiring) (all []*lab.Contai
 		}
 		all = append(all, c)
 	}
-	return all
+	return append(all, other)
 }
 
 func (w wiring) container(t *testing.T, l *lab.Lab, node *lab.Node, args ...string) *lab.Container {
@@ -82,7 +80,7 @@ func same(t *testing.T, node *lab.Node, before lab.Census) {
 }
 
 func TestANodeThatIsCleanedUpWithLiveContainersIsAsBeforeTheFirst(t *testing.T) {
-	for _, w := range append(wirings, wiring{"flat without uplink", bare, nil, hidden(), true}) {
+	for _, w := range allWirings() {
 		t.Run(w.name, func(t *testing.T) {
 			l, node, before := untouched(t, w)
 			used(t, l, node, w)
@@ -97,6 +95,11 @@ func TestANodeThatIsCleanedUpWithLiveContainersIsAsBeforeTheFirst(t *testing.T) 
 	}
 }
 
+// allWirings are also those in which a node's containers reach no other node's.
+func allWirings() []wiring {
+	return append(slices.Clone(wirings), wiring{"flat without uplink", flatPoolOfBoth, nil, hidden(), true})
+}
+
 // hidden is a network without uplink whose nodes hide its containers behind their own addresses.
 func hidden() *lab.Network {
 	n := lab.Plain()
@@ -104,5 +107,21 @@ func hidden() *lab.Network {
 	return n
 }
 
-var _ = netip.Prefix{}
-var _ = labtest.New
+// While an agent runs its tables are there, and what others may rely on stays: the kernel's settings, and the bridge.
+func TestOfTheLastContainerAndThePoolNothingIsLeftOnANode(t *testing.T) {
+	for _, w := range allWirings() {
+		t.Run(w.name, func(t *testing.T) {
+			l, node, before := untouched(t, w)
+			for _, c := range used(t, l, node, w) {
+				del(t, c)
+			}
+			if _, err := node.Berthctl(t.Context(), "release", "shop/db/db-0"); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := node.Berthctl(t.Context(), "remove", "pool", "default", "--drain"); err != nil {
+				t.Fatal(out, err)
+			}
+			same(t, node, before)
+		})
+	}
+}
