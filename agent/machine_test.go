@@ -115,7 +115,7 @@ func TestANodeJoinsOnlyWhenItKnowsItsHostsOwnAddresses(t *testing.T) {
 	var asked atomic.Int32
 	fails.Store(true)
 	r.options = func(o *Options) {
-		o.Kernel = func() (Kernel, error) { k, err := o.openKernel(); return unlisted{k, &fails, &asked}, err }
+		o.Kernel = func() (Kernel, error) { k, err := openKernel(); return unlisted{k, &fails, &asked}, err }
 	}
 	former, err := r.peer.Sessions.Node(t.Context(), "n1")
 	check(t, err)

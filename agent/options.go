@@ -37,13 +37,12 @@ type Kernel interface {
 	Close()
 }
 
-// openKernel opens the calling thread's network namespace as the host's. What is changed of its settings is kept in the run directory.
-func (o *Options) openKernel() (Kernel, error) {
+// openKernel opens the calling thread's network namespace as the host's.
+func openKernel() (Kernel, error) {
 	k, err := netops.Open()
 	if err != nil {
 		return nil, err
 	}
-	k.Remember(filepath.Join(o.RunDir, netops.SettingsFile))
 	return k, nil
 }
 
@@ -60,7 +59,7 @@ func (o Options) withMachine() (_ Options, err error) {
 		}
 	}
 	if o.Kernel == nil {
-		o.Kernel = o.openKernel
+		o.Kernel = openKernel
 	}
 	if o.ListenSocket == nil {
 		o.ListenSocket = server.ListenUnix

@@ -86,9 +86,7 @@ func TestAnAgentStandsOnWhatItsOptionsGiveIt(t *testing.T) {
 	r.options = func(o *Options) {
 		o.Name, o.Machine, o.Boot, o.RunDir = name, "", "", run
 		o.Clock, o.Random, o.Disk = ahead, random.Seeded(7), kept
-		elsewhere := *o
-		elsewhere.RunDir = r.dir // where the kernel keeps something is no part of the agent's disk
-		o.Kernel = func() (Kernel, error) { k, err := elsewhere.openKernel(); return opened{k, &joins}, err }
+		o.Kernel = func() (Kernel, error) { k, err := openKernel(); return opened{k, &joins}, err }
 		o.ListenSocket = func(string) (server.Listener, error) { return listenAbstract(r.socket) }
 		o.ListenWeb = func(network, address string) (net.Listener, error) { webs.Add(1); return net.Listen(network, address) }
 	}

@@ -30,8 +30,8 @@ func untouched(t *testing.T, w wiring) (l *lab.Lab, node *lab.Node, before lab.C
 	return l, node, before
 }
 
-// used has a node run containers of each class, which reach others.
-func used(t *testing.T, l *lab.Lab, node *lab.Node, w wiring) (all []*lab.Container) {
+// used has a node run containers of each class, which reach another node's.
+func used(t *testing.T, l *lab.Lab, node *lab.Node, w wiring) {
 	t.Helper()
 	if err := node.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -49,9 +49,7 @@ func used(t *testing.T, l *lab.Lab, node *lab.Node, w wiring) (all []*lab.Contai
 				reaches(t, c, a)
 			}
 		}
-		all = append(all, c)
 	}
-	return append(all, other)
 }
 
 func (w wiring) container(t *testing.T, l *lab.Lab, node *lab.Node, args ...string) *lab.Container {
@@ -105,23 +103,4 @@ func hidden() *lab.Network {
 	n := lab.Plain()
 	n.Plugins[0]["ipMasq"] = true
 	return n
-}
-
-// While an agent runs its tables are there, and what others may rely on stays: the kernel's settings, and the bridge.
-func TestOfTheLastContainerAndThePoolNothingIsLeftOnANode(t *testing.T) {
-	for _, w := range allWirings() {
-		t.Run(w.name, func(t *testing.T) {
-			l, node, before := untouched(t, w)
-			for _, c := range used(t, l, node, w) {
-				del(t, c)
-			}
-			if _, err := node.Berthctl(t.Context(), "release", "shop/db/db-0"); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := node.Berthctl(t.Context(), "remove", "pool", "default", "--drain"); err != nil {
-				t.Fatal(out, err)
-			}
-			same(t, node, before)
-		})
-	}
 }

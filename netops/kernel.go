@@ -49,12 +49,14 @@ func Open() (*Kernel, error) {
 	return k, nil
 }
 
-// SettingsFile is the name of the file that Remember is given, in a run directory.
+// SettingsFile is the name of the file, in a run directory, in which a Memory is kept.
 const SettingsFile = "settings"
 
-// Remember keeps in a file which settings of the host are changed from now on, and what they were, for Remnants. It is called before
-// the first change.
-func (k *Kernel) Remember(path string) { k.settings = sysctl.Remember(path) }
+// A Memory keeps which settings of the host were changed, for Remnants.
+type Memory = sysctl.Memory
+
+// Remember keeps what is changed from now on of the host's settings. It is called before the first change.
+func (k *Kernel) Remember(m *Memory) { k.settings = m }
 
 // changed is called by the monitor, see bridges.changed and routing.changed.
 func (k *Kernel) changed(index int) (news bool) {

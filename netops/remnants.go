@@ -3,6 +3,7 @@ package netops
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -75,9 +76,9 @@ func Remnants(memory string) (all []Remnant, err error) {
 
 // settingRemnants are in the order in which they were changed: that of all links comes before those of single ones, which change with it.
 func settingRemnants(memory string) (all []Remnant, err error) {
-	changed, err := sysctl.Remembered(memory)
+	changed, err := sysctl.Remembered(os.ReadFile(memory))
 	if err != nil {
-		return nil, fmt.Errorf("netops: %w", err)
+		return nil, fmt.Errorf("netops: %s: %w", memory, err)
 	}
 	for _, c := range sysctl.Standing(changed) {
 		all = append(all, Remnant{Kind: RemnantSetting, Name: fmt.Sprintf("%s from %s back to %s", c.Path, c.Made, c.Before),

@@ -12,7 +12,10 @@ import (
 )
 
 // hops are the settings of the TTL and the hop limit of what a namespace sends.
-var hops = []string{"/proc/sys/net/ipv4/ip_default_ttl", "/proc/sys/net/ipv6/conf/all/hop_limit", "/proc/sys/net/ipv6/conf/default/hop_limit"}
+var hops = []string{
+	"/proc/sys/net/ipv4/ip_default_ttl",
+	"/proc/sys/net/ipv6/conf/all/hop_limit", "/proc/sys/net/ipv6/conf/default/hop_limit",
+}
 
 // mark has all that a container sends begin with a TTL of its own: no other container that lives on its node has the same. By it a
 // watcher that sees only the node's MAC knows whose an answer is.

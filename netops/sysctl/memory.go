@@ -5,18 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 )
 
-// A Memory is a file that tells which settings of the host were changed, and what they were before, so that they can be put back. It
-// ends with the boot, as the settings do, where it lies in a directory that does. The zero Memory remembers nothing.
+// A Memory knows which settings of the host were changed, and what they were before, so that they can be put back. It is kept in a file
+// that ends with the boot, as the settings do. One that is nil remembers nothing.
 type Memory struct {
-	path string
-	mu   sync.Mutex
+	Read  func() ([]byte, error) // the file; one that is not there is fs.ErrNotExist
+	Write func([]byte) error     // as a whole or not at all
+
+	mu sync.Mutex
 }
 
 // A Changed is a setting of the host, what it was, and what it was made.
@@ -30,9 +31,6 @@ type Changed struct {
 
 // root is where all settings of the network are.
 const root = "/proc/sys/net/"
-
-// Remember makes a memory of a file. It is made with the first change.
-func Remember(path string) *Memory { return &Memory{path: path} }
 
 // Set makes a setting what it should be, as the function of that name does, and remembers first what it was. A setting that cannot be
 // remembered is not changed.
@@ -54,12 +52,12 @@ func (m *Memory) set(value, path string, along ...Changed) error {
 
 // note keeps changes. Of a setting that was changed before what counts is what it is now: somebody has changed it since.
 func (m *Memory) note(changes []Changed) error {
-	if m == nil || m.path == "" {
+	if m == nil {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all, err := Remembered(m.path)
+	all, err := Remembered(m.Read())
 	if err != nil {
 		return err
 	}
@@ -70,15 +68,11 @@ func (m *Memory) note(changes []Changed) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(m.path+".new", append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(m.path+".new", m.path)
+	return m.Write(append(text, '\n'))
 }
 
-// Remembered reads the file of a memory. A file that is not there tells of no change.
-func Remembered(path string) (all []Changed, err error) {
-	text, err := os.ReadFile(path)
+// Remembered parses what was read of a memory's file. One that is not there tells of no change.
+func Remembered(text []byte, err error) (all []Changed, _ error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -86,7 +80,7 @@ func Remembered(path string) (all []Changed, err error) {
 		err = json.Unmarshal(text, &all)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read which settings of the host were changed, of %s: %w", path, err)
+		return nil, fmt.Errorf("read which settings of the host were changed: %w", err)
 	}
 	return all, nil
 }

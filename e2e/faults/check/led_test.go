@@ -52,7 +52,8 @@ func TestARouteThatDoesNotFollowAMemberInTimeIsFound(t *testing.T) {
 func TestARouteToNowhereIsNoneThatLeadsToTheMember(t *testing.T) {
 	p := newPlot()
 	p.lives("n1-m", "db-0", address, s, 60*s)
-	p.leads("n2", way{ms, ""}, way{2 * s, "n1"}, way{30 * s, ""}, way{30*s + 200*ms, "n1"}, way{40 * s, ""}, way{41 * s, "n3"}, way{42 * s, "n1"})
+	p.leads("n2", way{ms, ""}, way{2 * s, "n1"}, way{30 * s, ""}, way{30*s + 200*ms, "n1"},
+		way{40 * s, ""}, way{41 * s, "n3"}, way{42 * s, "n1"})
 	if v := p.wants(t, strict, Led); len(v) == 1 && v[0].At != 42*s-50*ms {
 		t.Errorf("it is told as %v", v[0])
 	}
