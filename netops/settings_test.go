@@ -39,7 +39,7 @@ func forwarding(t *testing.T, prepare func()) (host space, memory string, before
 	before = forwardings(t, host)
 	memory = filepath.Join(t.TempDir(), "settings")
 	k.Remember(memoryIn(memory))
-	_, err := k.SetRouting(Routing{Pools: prefixes("10.43.0.0/16", "fd43::/64"), Hops: map[netip.Prefix]netip.Addr{}})
+	_, err := k.SetRouting(Routing{Pools: prefixes("10.43.0.0/16", "fd43::/64"), Hops: map[netip.Prefix]Hop{}})
 	must(t, err)
 	if after := strings.Join(forwardings(t, host), "\n"); !strings.Contains(after, "ipv4/conf/eth0/forwarding=1") ||
 		!strings.Contains(after, "ipv6/conf/eth0/accept_ra=2") {
@@ -125,7 +125,7 @@ func TestAMemoryThatCannotBeReadOrWrittenChangesNothing(t *testing.T) {
 	memory := filepath.Join(t.TempDir(), "settings")
 	must(t, os.WriteFile(memory, []byte("{"), 0o600))
 	k.Remember(memoryIn(memory))
-	_, err := k.SetRouting(Routing{Pools: prefixes("10.43.0.0/16"), Hops: map[netip.Prefix]netip.Addr{}})
+	_, err := k.SetRouting(Routing{Pools: prefixes("10.43.0.0/16"), Hops: map[netip.Prefix]Hop{}})
 	if err == nil || !strings.Contains(err.Error(), "cannot be kept") {
 		t.Errorf("it says %v", err)
 	}
