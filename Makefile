@@ -53,11 +53,11 @@ mutants: ## change PACKAGES in one place at a time, and list the changes that no
 DURATION ?= 10m
 SEED ?= 0
 
-e2e-faults: ## a cluster under random faults for DURATION (10m) in each mode, judged by what the network shows; SEED replays a plan
-	@failed=0; for mode in strict evidence; do \
-	  $(PLAIN) go run ./e2e/faults/run -seed $(SEED) -duration $(DURATION) -fencing $$mode || failed=1; done; exit $$failed
+e2e-faults: ## a cluster under random faults for DURATION (10m) in each mode, judged by what the network shows; SEED replays a plan (MODE=routed)
+	@failed=0; for fencing in strict evidence; do \
+	  $(PLAIN) go run ./e2e/faults/run -seed $(SEED) -duration $(DURATION) -fencing $$fencing $(if $(MODE),-mode $(MODE)) || failed=1; done; exit $$failed
 
-e2e-broken: ## five builds without one guard each: the judge must catch every one of them
+e2e-broken: ## six builds without one guard each: the judge must catch every one of them
 	@for tag in $(BROKEN); do \
 	  $(PLAIN) go run ./e2e/faults/run -profile $$tag && $(PLAIN) go run ./e2e/faults/run -build $$tag || exit 1; done
 
@@ -74,7 +74,7 @@ sim: ## a cluster on virtual time in one process, until OPS (100000) operations:
 sim-exact: ## which of SEEDS (100) seeds give the same run with one processor and with two
 	@export SIM_EXACT=$(SEEDS) && $(ORDERED) -run '^TestRunsOfOneSeedAreTheSame$$'
 
-sim-broken: ## the builds of e2e-broken, and each earlier mend taken back, on virtual time: seeds until one breaks a promise (ONLY=name)
+sim-broken: ## the builds of e2e-broken that a flat pool shows, and each earlier mend taken back, on virtual time: seeds until one breaks a promise (ONLY=name)
 	SIM_BROKEN=$(or $(ONLY),all) $(PLAIN) go test ./e2e/sim -run '^TestARunNoticesEachBrokenBuild$$' -count=1 -v -timeout 4h
 
 # The lowest release of etcd that agents accept and that the Go proxy has: see docs/etcd.md.
@@ -89,7 +89,7 @@ e2e-etcd: ## the leader of a real etcd of the lowest accepted release (ETCD_FLOO
 e2e-systemd: ## README's installation, pasted line by line, on a machine with a real systemd; needs root, and debootstrap once
 	$(PLAIN) go run ./e2e/systemd
 
-BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation
+BROKEN := broken_epoch broken_journal broken_wait broken_settling broken_generation broken_routes
 
 e2e-runtimes: ## the shipped CNI files under containerd 1.6 and 2.x, Podman and nerdctl; needs root, apt-get and the Go proxy
 	@$(PLAIN) go run ./e2e/runtimes

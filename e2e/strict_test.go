@@ -40,7 +40,7 @@ func witnesses(t *testing.T, l *lab.Lab, addresses ...netip.Addr) *witness {
 	if err := watch.Plug("switch", path); err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := watch.New(path, w.now, w.hear)
+	watcher, err := watch.New(path, watch.Neighbours{}, w.now, w.hear)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func newTower(t *testing.T, l *lab.Lab) *tower {
 		t.Fatal(err)
 	}
 	var err error
-	if w.watcher, err = watch.New(path, w.now, w.hear); err != nil {
+	if w.watcher, err = watch.New(path, watch.Neighbours{}, w.now, w.hear); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -81,7 +81,7 @@ func (k *Kernel) ensureBridge(s *rtnl.Socket, b Bridge) (state BridgeState, err 
 		return state, err
 	}
 	if len(b.Addresses)+len(b.Masquerade) > 0 {
-		if err = rtnl.Within(k.home, func() error { return sysctl.Forward(b.Name, slices.Concat(b.Addresses, b.Masquerade)) }); err != nil {
+		if err = rtnl.Within(k.home, func() error { return k.settings.Forward(b.Name, slices.Concat(b.Addresses, b.Masquerade)) }); err != nil {
 			return state, err
 		}
 	}

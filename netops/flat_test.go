@@ -24,7 +24,7 @@ func newRoutedPoolAt(t *testing.T, plug func(space, string)) (*Kernel, space, Br
 	router := newSpace(t)
 	plug(router, "eth0")
 	router.Give("eth0", "192.0.2.254/24", "10.42.0.1/16", "2001:db8::ff/64", "fd42::1/64")
-	router.Do(func() error { return sysctl.Forward("eth0", prefixes("10.42.0.0/16", "fd42::/64")) })
+	router.Do(func() error { return (*sysctl.Memory)(nil).Forward("eth0", prefixes("10.42.0.0/16", "fd42::/64")) })
 	k, host := newCabledHost(t, plug, 1)
 	b := Bridge{Name: "berth0", Uplink: "eth0", Subnets: prefixes("10.42.0.0/16", "fd42::/64")}
 	_, err := k.EnsureBridge(b)

@@ -21,6 +21,7 @@ type Kernel struct {
 	monitor   *monitor
 	bridges   bridges
 	routing   routing
+	settings  *sysctl.Memory // which of the host's were changed
 	announcer l2.Announcer
 
 	speaksV6  bool // the host's kernel
@@ -47,6 +48,15 @@ func Open() (*Kernel, error) {
 	}
 	return k, nil
 }
+
+// SettingsFile is the name of the file, in a run directory, in which a Memory is kept.
+const SettingsFile = "settings"
+
+// A Memory keeps which settings of the host were changed, for Remnants.
+type Memory = sysctl.Memory
+
+// Remember keeps what is changed from now on of the host's settings. It is called before the first change.
+func (k *Kernel) Remember(m *Memory) { k.settings = m }
 
 // changed is called by the monitor, see bridges.changed and routing.changed.
 func (k *Kernel) changed(index int) (news bool) {

@@ -3,6 +3,7 @@ package netops
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/rtnl"
+	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
 // A Remnant is something on this host that Berth has put there.
@@ -30,6 +32,7 @@ const (
 	RemnantAddress = "address" // a gateway
 	RemnantRoute   = "route"
 	RemnantTable   = "nftables table"
+	RemnantSetting = "setting" // one of the kernel's, which gets the value back that it had
 )
 
 // Remove takes the remnant away. Absence is success.
@@ -43,9 +46,9 @@ func (r *Remnant) Remove() error {
 	return nil
 }
 
-// Remnants lists what Berth has put into the calling thread's network namespace, in the order in which it is to be removed. What an
-// agent has changed of the host's settings (forwarding) is none: it is not known who needs it by now.
-func Remnants() (all []Remnant, err error) {
+// Remnants lists what Berth has put into the calling thread's network namespace, in the order in which it is to be removed. Memory is the
+// file in which an agent has kept which of the host's settings it has changed. A setting that somebody has changed since is none.
+func Remnants(memory string) (all []Remnant, err error) {
 	s, err := rtnl.OpenSocket()
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
@@ -64,7 +67,24 @@ func Remnants() (all []Remnant, err error) {
 		all = append(all, some...)
 	}
 	tables, err := tableRemnants()
-	return append(all, tables...), err
+	if err != nil {
+		return nil, err
+	}
+	settings, err := settingRemnants(memory)
+	return slices.Concat(all, tables, settings), err
+}
+
+// settingRemnants are in the order in which they were changed: that of all links comes before those of single ones, which change with it.
+func settingRemnants(memory string) (all []Remnant, err error) {
+	changed, err := sysctl.Remembered(os.ReadFile(memory))
+	if err != nil {
+		return nil, fmt.Errorf("netops: %s: %w", memory, err)
+	}
+	for _, c := range sysctl.Standing(changed) {
+		all = append(all, Remnant{Kind: RemnantSetting, Name: fmt.Sprintf("%s from %s back to %s", c.Path, c.Made, c.Before),
+			remove: c.PutBack})
+	}
+	return all, nil
 }
 
 // doing makes a removal of requests.

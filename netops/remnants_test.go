@@ -43,7 +43,7 @@ func census(t *testing.T, host space) (all []string) {
 func cleaned(t *testing.T, host space) (kinds []string) {
 	t.Helper()
 	host.Do(func() error {
-		all, err := Remnants()
+		all, err := Remnants("")
 		must(t, err)
 		for _, r := range all {
 			kinds = append(kinds, r.Kind)
@@ -99,7 +99,7 @@ func TestABridgeWithPortsOfOthersStays(t *testing.T) {
 	cable(t, host, "tap0", newSpace(t), "eth0")
 	host.Enslave("tap0", "berth0")
 	host.Do(func() error {
-		all, err := Remnants()
+		all, err := Remnants("")
 		must(t, err)
 		stays := slices.IndexFunc(all, func(r Remnant) bool { return r.Kind == RemnantBridge })
 		if stays < 0 || !strings.Contains(all[stays].Stays, "tap0") {

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/netops/rtnl"
-	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
 // A Routing is what the host needs, besides the routes to its own containers, for the containers of routed pools to reach all others.
@@ -91,7 +90,7 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) 
 // setRouting puts all of k.routing.want. k.routing.setting is held.
 func (k *Kernel) setRouting() ([]RefusedHop, error) {
 	want := &k.routing.want
-	err := rtnl.Within(k.home, func() error { return sysctl.ForwardAll(want.Pools) })
+	err := rtnl.Within(k.home, func() error { return k.settings.ForwardAll(want.Pools) })
 	err = errors.Join(err, k.host.With(k.giveRoutedGateway))
 	if len(want.Masquerade) > 0 {
 		err = errors.Join(err, k.Masquerade(want.Masquerade, want.Cluster))

@@ -138,10 +138,10 @@ func (k *Kernel) passBridged(b Bridge) error {
 		found, err := bypasses(b)
 		for _, b := range found {
 			if b.around && !b.absent {
-				err = errors.Join(err, sysctl.Set("1", b.call))
+				err = errors.Join(err, k.settings.Set("1", b.call))
 			}
 			if b.stays {
-				err = errors.Join(err, sysctl.ForwardAll([]netip.Prefix{b.of}))
+				err = errors.Join(err, k.settings.ForwardAll([]netip.Prefix{b.of}))
 			}
 		}
 		return err

@@ -50,7 +50,7 @@ func (k *Kernel) withdraw(s *rtnl.Socket, l rtnl.Link, gone func(rtnl.Address) b
 		return err
 	}
 	// With a primary address the kernel takes its secondaries away, unless it is told to let one of them take its place.
-	_ = rtnl.Within(k.home, func() error { return sysctl.PromoteSecondaries(l.Name) })
+	_ = rtnl.Within(k.home, func() error { return k.settings.Set("1", sysctl.V4, l.Name, "promote_secondaries") })
 	for _, a := range held {
 		if !gone(a) {
 			continue

@@ -24,9 +24,11 @@ func (c *ctl) cleanNode() *cobra.Command {
 bridges, gateways, routes, nftables tables, and the files in the run directory. A NIC that is in one of Berth's bridges
 gets its addresses and routes back first. It needs root, and no agent may run: stop berthd before.
 
-It is refused while containers have ports; with --force they are cut off. Settings of the kernel that Berth has changed
-(forwarding) stay, and so does the directory in which berthd keeps an etcd of its own. In etcd the node stays as it was:
-berthctl node remove gives back what it has there.`,
+Settings of the kernel that Berth has changed since the boot, as that the host forwards packets, get their values back,
+where nobody has changed them since. Where another program relies on one of them by now, let it set that again.
+
+It is refused while containers have ports; with --force they are cut off. The directory in which berthd keeps an etcd of
+its own stays. In etcd the node stays as it was: berthctl node remove gives back what it has there.`,
 		Example: `  berthctl node cleanup --dry-run
   berthctl node cleanup`,
 		Args: wantArgs(0, 0, ""),
@@ -52,7 +54,7 @@ func (c *ctl) doCleanNode(dryRun, force bool) error {
 		}
 		defer free()
 	}
-	remnants, err := netops.Remnants()
+	remnants, err := netops.Remnants(filepath.Join(*c.runDir, netops.SettingsFile))
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (c *ctl) doCleanNode(dryRun, force bool) error {
 		}
 		all = append(all, l)
 	}
-	files, err := c.cleanRunDir(dryRun)
+	files, err := c.cleanRunDir(dryRun, len(failed) > 0)
 	all = append(all, files...)
 	err = errors.Join(append(failed, err)...)
 	return errors.Join(c.print(all, func(w io.Writer) error { return writeLeftovers(w, all) }), err)
@@ -107,14 +109,15 @@ func portsAmong(remnants []netops.Remnant) (names []string) {
 	return names
 }
 
-// cleanRunDir removes what the agent keeps in the run directory; the directory itself, and the lock in it, stay.
-func (c *ctl) cleanRunDir(dryRun bool) (all []leftover, err error) {
+// cleanRunDir removes what the agent keeps in the run directory; the directory itself, and the lock in it, stay, and where something has
+// failed what the kernel's settings were.
+func (c *ctl) cleanRunDir(dryRun, failed bool) (all []leftover, err error) {
 	entries, err := os.ReadDir(*c.runDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	for _, e := range entries {
-		if e.Name() == exclusive.File {
+		if e.Name() == exclusive.File || failed && e.Name() == netops.SettingsFile {
 			continue
 		}
 		l := leftover{"file", filepath.Join(*c.runDir, e.Name()), "would be removed"}

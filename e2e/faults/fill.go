@@ -54,7 +54,7 @@ func (w *world) insist(ctx context.Context, h *host, member string) (i *instance
 // fill adds a replica for every address of the empty pool, on all nodes in turn. An address that
 // nobody gives any more has leaked, though no record may tell of it.
 func (w *world) fill(ctx context.Context) []check.Violation {
-	all, words := make([]*instance, w.size.addresses()), make([]string, w.size.addresses())
+	all, words := make([]*instance, w.size.addresses(w.mode)), make([]string, w.size.addresses(w.mode))
 	var group sync.WaitGroup
 	for k := range all {
 		group.Go(func() {

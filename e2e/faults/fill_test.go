@@ -31,10 +31,13 @@ func TestAnAddressThatNobodyGivesOrTwoGetIsReported(t *testing.T) {
 }
 
 func TestAPoolHasAnAddressForEachButTheNetworkTheGatewayAndTheBroadcast(t *testing.T) {
-	if n := Small.addresses(); n != 64-16-1 {
+	if n := Small.addresses(Modes[0]); n != 64-16-1 {
 		t.Errorf("a /26 with a stateful /28 has %d addresses for replicas", n)
 	}
-	if n := narrow.addresses(); n != narrow.Replicas {
+	if n := Small.addresses(Modes[1]); n != 64-16 {
+		t.Errorf("a routed /26 with a stateful /28 has %d addresses for replicas", n)
+	}
+	if n := narrow.addresses(Modes[0]); n != narrow.Replicas {
 		t.Errorf("the narrow pool has %d addresses, and its stories use up %d", n, narrow.Replicas)
 	}
 }

@@ -17,6 +17,7 @@ type Profile struct {
 	Name    string
 	Missing string       // which safeguard
 	Finds   []check.Rule // what the story comes to without it: one of these, which nothing else may be taken for
+	Mode    string       // of the pool; empty: flat
 	Strict  bool
 	Seed    uint64
 	Rounds  int
@@ -58,6 +59,10 @@ var Profiles = []Profile{
 	{
 		Name: "broken_generation", Missing: "what was begun under a former session is not committed under another",
 		Finds: []check.Rule{check.Unique, check.Register}, Seed: 5, Rounds: 2, Size: narrow, round: stall,
+	},
+	{
+		Name: "broken_routes", Missing: "the routes of other nodes follow a member that moves",
+		Finds: []check.Rule{check.Led}, Mode: "routed", Seed: 6, Rounds: 3, Size: narrow, round: follow,
 	},
 }
 

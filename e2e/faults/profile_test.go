@@ -20,7 +20,7 @@ func TestEveryBrokenBuildHasAStoryThatFindsIt(t *testing.T) {
 
 func TestABrokenBuildIsCaughtOnlyByWhatItsStoryComesTo(t *testing.T) {
 	for _, p := range Profiles {
-		for _, rule := range []check.Rule{check.Unique, check.Kept, check.NotLost, check.Register, check.Agreed, check.Cleared} {
+		for _, rule := range []check.Rule{check.Unique, check.Kept, check.NotLost, check.Register, check.Led, check.Agreed, check.Cleared} {
 			wanted := false
 			for _, r := range p.Finds {
 				wanted = wanted || r == rule

@@ -44,6 +44,7 @@ func (w *world) progress(ctx context.Context, out io.Writer) {
 
 // report prints what was done and what was found.
 func (w *world) report(out io.Writer, v Verdict) {
+	followed := check.Followed(w.soFar(false), w.rules)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	requests := map[string]int{}
@@ -73,6 +74,11 @@ func (w *world) report(out io.Writer, v Verdict) {
 	}
 	missed, asked := check.Unanswered(&w.history, w.rules)
 	fmt.Fprintf(out, "of %d requests to containers that have their right, %d were not answered\n", asked, missed)
+	if w.mode.Routes {
+		fmt.Fprintf(out, "after ADDs of members %d routes of other nodes were to lead there: %d for less than the stated time, %d excused, "+
+			"%d judged: the slowest took %.3f s\n",
+			followed.All, followed.Short, followed.Excused, followed.All-followed.Short-followed.Excused, followed.Slowest.Seconds())
+	}
 	mean, most := check.Slowness(&w.history)
 	fmt.Fprintf(out, "programs took %.1f times as long as alone on the machine, %.1f times at most\n", mean, most)
 	for _, e := range w.exits {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,6 +19,7 @@ import (
 // Options say what a run is.
 type Options struct {
 	Binaries string // directory of the programs
+	Mode     Mode
 	Strict   bool
 	Seed     uint64
 	Duration time.Duration
@@ -44,8 +46,12 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	if o.Focus != nil {
 		size = o.Focus.Size
 	}
-	l, err := lab.New(ctx, lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true,
-		Gateways: size.gateways()})
+	machines := lab.Options{Binaries: o.Binaries, Members: etcdMembers, Nodes: size.Nodes, Disk: disk, Machines: true}
+	if o.Mode.Subnet {
+		machines.Gateways = size.gateways()
+	}
+	machines.IPv6 = size.Both && o.Mode.Routes
+	l, err := lab.New(ctx, machines)
 	if err != nil {
 		return verdict, err
 	}
@@ -55,7 +61,7 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 		}
 		err = errors.Join(err, l.Close())
 	}()
-	w := newWorld(l, size, o.Strict)
+	w := newWorld(l, size, o)
 	before, err := w.prepare(ctx)
 	if err != nil {
 		return verdict, err
@@ -66,6 +72,9 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	var asking sync.WaitGroup
 	asking.Go(func() { w.reaching(watching) })
 	asking.Go(func() { w.sessions(watching) })
+	if o.Mode.Routes {
+		asking.Go(func() { w.ways(watching) })
+	}
 	go func() { watched <- w.watcher.Run(watching) }()
 	defer func() {
 		stop()
@@ -86,13 +95,13 @@ func Run(ctx context.Context, o Options) (verdict Verdict, err error) {
 	return verdict, w.idle()
 }
 
-func newWorld(l *lab.Lab, size Size, strict bool) *world {
+func newWorld(l *lab.Lab, size Size, o Options) *world {
 	w := &world{
-		lab: l, size: size, begin: time.Now(), tokens: make(chan struct{}, atOnce),
-		rules: check.Rules{Strict: strict, Session: size.Session, AddressLease: size.AddressLease},
+		lab: l, mode: o.Mode, size: size, begin: time.Now(), tokens: make(chan struct{}, atOnce),
+		rules: check.Rules{Strict: o.Strict, Session: size.Session, AddressLease: size.AddressLease},
 		open:  map[*check.Absence]bool{}, live: map[*instance]bool{}, counted: map[string]int{}, struck: map[Kind]tally{},
-		sessionless: map[string]time.Duration{},
-		settled:     90 * time.Second,
+		sessionless: map[string]time.Duration{}, marks: map[marked]check.MAC{}, leading: map[leading]*check.Way{}, members: map[netip.Addr]bool{},
+		settled: 90 * time.Second,
 	}
 	for _, n := range l.Nodes {
 		w.nodes = append(w.nodes, &host{Node: n})
@@ -105,14 +114,14 @@ func (w *world) prepare(ctx context.Context) (before lab.Census, err error) {
 	if err := os.MkdirAll(scratch, 0o755); err != nil {
 		return nil, err
 	}
-	if err := watch.Plug("switch", filepath.Join(scratch, "watch")); err != nil {
+	if err := watch.Plug("switch", filepath.Join(scratch, "watch"), w.lab.Seat()...); err != nil {
 		return nil, err
 	}
-	if w.watcher, err = watch.New(filepath.Join(scratch, "watch"), w.now, w.heard); err != nil {
+	if w.watcher, err = watch.New(filepath.Join(scratch, "watch"), w.mode.wire(w), w.now, w.heard); err != nil {
 		return nil, err
 	}
 	for _, p := range w.size.families(w.size.Pool) {
-		for a := p.Addr().Next().Next(); p.Contains(a); a = a.Next() {
+		for a := w.mode.first(p); p.Contains(a); a = a.Next() {
 			w.watcher.Watch(a)
 		}
 	}
@@ -139,7 +148,7 @@ func (w *world) prepare(ctx context.Context) (before lab.Census, err error) {
 // configure applies a configuration of the pool and the settings, as an operator does on a node.
 func (w *world) configure(ctx context.Context, h *host, mtu int, route bool) error {
 	file := filepath.Join(scratch, "pools.yaml")
-	if err := os.WriteFile(file, []byte(w.size.configuration(w.rules.Strict, mtu, route)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(w.size.configuration(w.mode, w.rules.Strict, mtu, route)), 0o600); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, anyPatience)
@@ -184,7 +193,7 @@ func (w *world) dispatch(ctx context.Context, a Action) {
 		w.ghosts.Go(func() {
 			once, cancel := context.WithTimeout(ctx, anyPatience)
 			defer cancel()
-			w.result(Collect, h.GC(once, network(), w.on(h)...))
+			w.result(Collect, h.GC(once, w.mode.network(), w.on(h)...))
 		})
 	case Configure:
 		mtu, route := 1400+a.Place%2*100, a.Node%2 == 0

@@ -21,9 +21,15 @@ func SizeOf(seed uint64) Size {
 	return size
 }
 
-// addresses is how many the pool has for replicas: not the stateful ones, among which are the network's and the
-// gateway's, and not the broadcast address.
-func (s Size) addresses() int { return 1<<(32-s.Pool.Bits()) - 1<<(32-s.Stateful.Bits()) - 1 }
+// addresses is how many the pool has for replicas: not the stateful ones, among which are the network's and the gateway's
+// where the pool is a subnet, and not the broadcast address then.
+func (s Size) addresses(m Mode) int {
+	all := 1<<(32-s.Pool.Bits()) - 1<<(32-s.Stateful.Bits())
+	if m.Subnet {
+		all--
+	}
+	return all
+}
 
 // six is the prefix of IPv6 with as many addresses as one of IPv4 has.
 func six(p netip.Prefix) netip.Prefix {
@@ -50,22 +56,27 @@ func (s Size) gateways() (all []netip.Prefix) {
 }
 
 // configuration is that of the pool and the settings, as an operator writes it.
-func (s Size) configuration(strict bool, mtu int, route bool) string {
-	fencing, routes, gateways := "evidence", "", []string{}
+func (s Size) configuration(m Mode, strict bool, mtu int, route bool) string {
+	fencing, routes := "evidence", ""
 	if strict {
 		fencing = "strict"
 	}
 	if route {
 		routes = "\n    routes: [{to: 192.0.2.0/24}]"
 	}
-	for _, g := range s.gateways() {
-		gateways = append(gateways, quoted(g.Addr()))
+	gateways := ""
+	if m.Subnet {
+		var words []string
+		for _, g := range s.gateways() {
+			words = append(words, quoted(g.Addr()))
+		}
+		gateways = fmt.Sprintf("\n    gateways: [%s]", strings.Join(words, ", "))
 	}
 	return fmt.Sprintf(`pools:
   - name: default
+    mode: %s
     cidrs: [%s]
-    stateful: [%s]
-    gateways: [%s]
+    stateful: [%s]%s
     blockSize: {v4: %d, v6: %d}
     reuse: 2s
     cooldown: 1s
@@ -74,7 +85,7 @@ settings:
   fencing: %s
   session: %v
   addressLease: %v
-`, quoted(s.families(s.Pool)...), quoted(s.families(s.Stateful)...), strings.Join(gateways, ", "), s.Block, s.Block+96,
+`, m.Name, quoted(s.families(s.Pool)...), quoted(s.families(s.Stateful)...), gateways, s.Block, s.Block+96,
 		mtu, routes, fencing, s.Session, s.AddressLease)
 }
 

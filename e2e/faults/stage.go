@@ -72,7 +72,10 @@ func (s *stage) twin(of *instance, h *host) (*instance, error) {
 		return nil, err
 	}
 	t.ID, t.key, t.Netns = of.ID, of.ID+"@"+h.Name, filepath.Join(scratch, of.ID+"@"+h.Name)
-	return t, sandbox.Namespace(t.Netns)
+	if err := sandbox.Namespace(t.Netns); err != nil || s.w.mode.Subnet {
+		return t, err
+	}
+	return t, s.w.mark(t)
 }
 
 // all does something for each number below n, at once.

@@ -171,6 +171,22 @@ func stall(s *stage, round int) error {
 	return errors.Join(err, s.end(append(append(others, stalled...), former...)...))
 }
 
+// follow moves a member, and leaves it there for longer than routes may take.
+func follow(s *stage, round int) error {
+	n := s.w.nodes
+	for i, stay := range []time.Duration{time.Second, 6 * time.Second} {
+		m, err := s.added(n[(round+i)%3], member(round), 10*time.Second)
+		if err != nil {
+			return err
+		}
+		s.hold(stay, m)
+		if err := s.end(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fill adds so many replicas on a host.
 func (s *stage) fill(h *host, count int) ([]*instance, error) {
 	all := make([]*instance, count)

@@ -35,6 +35,7 @@ func (s Size) places() int { return s.Members + s.Replicas }
 // A world is a cluster under test, and all that is known of it.
 type world struct {
 	lab     *lab.Lab
+	mode    Mode
 	size    Size
 	rules   check.Rules
 	begin   time.Time
@@ -47,8 +48,11 @@ type world struct {
 	open    map[*check.Absence]bool
 	live    map[*instance]bool // every container whose DEL has not succeeded yet
 	macs    int
-	counted map[string]int // deeds, and faults that did not come about, by kind and what became of them
-	kinds   []Kind         // that the plan is made of
+	marks   map[marked]check.MAC   // of containers, as others see them whose mode is not flat
+	leading map[leading]*check.Way // where nodes lead to members' addresses now
+	members map[netip.Addr]bool    // addresses that members were answered
+	counted map[string]int         // deeds, and faults that did not come about, by kind and what became of them
+	kinds   []Kind                 // that the plan is made of
 	struck  map[Kind]tally
 	// since when etcd has had no session of a node
 	sessionless map[string]time.Duration
@@ -63,6 +67,7 @@ type host struct {
 	*lab.Node
 	mu    sync.Mutex // held by whoever starts or ends its agent
 	boots int        // under world.mu
+	mark  byte       // that was given last; under world.mu
 	reach reach
 }
 
@@ -122,6 +127,10 @@ func (w *world) soFar(sightings bool) *check.History {
 		until.End = w.now()
 		h.Absences = append(h.Absences, until)
 	}
+	h.Ways, h.Nodes = slices.Clone(h.Ways), w.names()
+	for _, way := range w.leading {
+		h.Ways = append(h.Ways, *way)
+	}
 	h.Sessionless = slices.Clone(h.Sessionless)
 	for node, since := range w.sessionless {
 		h.Sessionless = append(h.Sessionless, check.Absence{Node: node, Begin: since, End: w.now()})
@@ -149,12 +158,10 @@ type instance struct {
 	boot   int // of the host, when it was made
 	member string
 	mac    check.MAC
+	mark   byte
 	had    []netip.Addr // what its ADD answered
 	ending atomic.Bool  // a DEL of it has begun: whatever became of that, it is not meant to be there
 }
-
-// network has the node's NIC as the bridge's uplink, so that the watcher on the switch reaches every container.
-func network() *lab.Network { return lab.Berth() }
 
 // make makes a container with a MAC of its own, by which the network tells it from others.
 func (w *world) make(h *host, member string) (*instance, error) {
@@ -168,14 +175,17 @@ func (w *world) make(h *host, member string) (*instance, error) {
 		args = []string{"MAC", mac, "BERTH_CLASS", "stateful", "BERTH_NAMESPACE", "shop", "BERTH_APP", "db", "BERTH_MEMBER", member}
 	}
 	var err error
-	if i.Container, err = h.Container(w.lab.NextID(), network(), args...); err != nil {
+	if i.Container, err = h.Container(w.lab.NextID(), w.mode.network(), args...); err != nil {
 		return nil, err
 	}
 	i.key = i.ID
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.live[i] = true
-	return i, nil
+	w.mu.Unlock()
+	if w.mode.Subnet {
+		return i, nil
+	}
+	return i, w.mark(i)
 }
 
 // dead reports whether the container's node has been rebooted since.
@@ -230,6 +240,11 @@ func (w *world) enter(o check.Operation, err error, i *instance) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, a := range o.Addresses {
+		if o.Member != "" {
+			w.members[a] = true
+		}
+	}
 	w.history.Operations = append(w.history.Operations, o)
 }
 

@@ -119,10 +119,13 @@ func linksIn(path string) ([]string, error) {
 	return names, nil
 }
 
-// classes are the sets of the node's bridge table that name ports. Its other ones are the fence's, which come and go.
+// classes are the sets of the node's tables that name ports. Its other ones are the fence's, which come and go.
 var classes = []string{"stateless", "stateful"}
 
-// ports names the ports of each class, as the kernel's table has them.
+// families are those of the tables: of the ports on bridges, and of routed ones.
+var families = []nftables.TableFamily{nftables.TableFamilyBridge, nftables.TableFamilyINet}
+
+// ports names the ports of each class, as the kernel's tables have them.
 func (n *Node) ports() ([]string, error) {
 	namespace, err := netns.GetFromPath(n.netns)
 	if err != nil {
@@ -133,10 +136,13 @@ func (n *Node) ports() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	table := &nftables.Table{Name: "berth", Family: nftables.TableFamilyBridge}
-	sets, err := connection.GetSets(table)
-	if err != nil {
-		return nil, fmt.Errorf("lab: list the sets of %s: %w", n.Name, err)
+	var sets []*nftables.Set
+	for _, family := range families {
+		some, err := connection.GetSets(&nftables.Table{Name: "berth", Family: family})
+		if err != nil {
+			return nil, fmt.Errorf("lab: list the sets of %s: %w", n.Name, err)
+		}
+		sets = append(sets, some...)
 	}
 	var names []string
 	for _, set := range sets {

@@ -121,12 +121,18 @@ func (l *Lab) startEtcd(ctx context.Context) error {
 
 // AddNode plugs one more node into the switch and starts its agent.
 func (l *Lab) AddNode(ctx context.Context) (*Node, error) {
-	node := l.node(len(l.Nodes) + 1)
-	l.Nodes = append(l.Nodes, node)
-	if err := node.make(); err != nil {
+	node, err := l.PlugNode()
+	if err != nil {
 		return nil, err
 	}
 	return node, node.Start(ctx)
+}
+
+// PlugNode plugs one more node into the switch, on which no agent has run yet.
+func (l *Lab) PlugNode() (*Node, error) {
+	node := l.node(len(l.Nodes) + 1)
+	l.Nodes = append(l.Nodes, node)
+	return node, node.make()
 }
 
 // Close ends every process and removes every namespace, link and file of the lab.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os/exec"
@@ -74,6 +75,9 @@ func (n *Node) addresses() []netip.Addr {
 	}
 	return []netip.Addr{n.Address}
 }
+
+// MAC is that of its NIC, in a lab with a switch.
+func (n *Node) MAC() net.HardwareAddr { return macOf(n.addresses()) }
 
 // RunDir is where the agent has its socket, journal and spool; it outlives the agent.
 func (n *Node) RunDir() string { return filepath.Join(root, n.Name) }

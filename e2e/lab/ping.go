@@ -100,18 +100,25 @@ func answered(socket int, from netip.Addr, deadline time.Time) bool {
 			return false
 		}
 		n, _, err := unix.Recvfrom(socket, buffer, 0)
-		message := buffer[:max(n, 0)]
-		if from.Is4() && n > 0 { // a raw socket of this family gives the IP header too (raw(7))
-			message = message[min(n, int(message[0]&0x0f)*4):]
+		if err != nil {
+			continue
 		}
-		reply := byte(129)
-		if from.Is4() {
-			reply = 0
-		}
-		if err == nil && len(message) >= 8 && message[0] == reply && binary.BigEndian.Uint16(message[4:]) == uint16(os.Getpid()) {
+		if _, is := replied(buffer[:n], from); is {
 			return true
 		}
 	}
+}
+
+// replied reads what a socket of echoSocket has received: the sequence number of a reply to this program's request.
+func replied(packet []byte, from netip.Addr) (sequence int, is bool) {
+	reply := byte(129)
+	if from.Is4() && len(packet) > 0 { // a raw socket of this family gives the IP header too (raw(7))
+		reply, packet = 0, packet[min(len(packet), int(packet[0]&0x0f)*4):]
+	}
+	if len(packet) < 8 || packet[0] != reply || binary.BigEndian.Uint16(packet[4:]) != uint16(os.Getpid()) {
+		return 0, false
+	}
+	return int(binary.BigEndian.Uint16(packet[6:])), true
 }
 
 // checksum is the Internet checksum (RFC 1071).

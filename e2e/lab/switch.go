@@ -65,7 +65,7 @@ func plugIn(machine, path string, addresses ...netip.Addr) error {
 	defer namespace.Close()
 	cable := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: portOf(machine), MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp},
-		PeerName:  NIC, PeerNamespace: netlink.NsFd(namespace),
+		PeerName:  NIC, PeerNamespace: netlink.NsFd(namespace), PeerHardwareAddr: macOf(addresses),
 	}
 	if err := netlink.LinkAdd(cable); err != nil {
 		return fmt.Errorf("lab: plug %s in: %w", machine, err)
@@ -90,6 +90,21 @@ func plugIn(machine, path string, addresses ...netip.Addr) error {
 		err = errors.Join(err, inside.AddrAdd(nic, &netlink.Addr{IPNet: ipNet(own), Flags: ifaNoDAD}), inside.RouteAdd(way))
 	}
 	return err
+}
+
+// macOf is the MAC of a machine's NIC: it stays the same when the machine boots anew, as a real one's does.
+func macOf(addresses []netip.Addr) net.HardwareAddr {
+	four := addresses[0].As4()
+	return append(net.HardwareAddr{0x06, 0x4c}, four[:]...)
+}
+
+// Seat is addresses of the nodes' network that no machine of the lab has, for one that is plugged in by hand.
+func (l *Lab) Seat() (all []netip.Prefix) {
+	all = append(all, netip.MustParsePrefix("10.200.0.250/24"))
+	if l.options.IPv6 {
+		all = append(all, netip.MustParsePrefix("fd00:c8::fa/64"))
+	}
+	return all
 }
 
 // ifaNoDAD has an address usable at once (IFA_F_NODAD).

@@ -21,8 +21,8 @@ func TestARunNoticesEachBrokenBuild(t *testing.T) {
 	}
 	tree := tree(t)
 	for _, b := range slices.Concat(broken.Builds, mends(t)) {
-		if only := os.Getenv("SIM_BROKEN"); only != "all" && only != b.Name {
-			continue
+		if only := os.Getenv("SIM_BROKEN"); b.Routed || only != "all" && only != b.Name {
+			continue // no plan of a simulated run has a routed pool
 		}
 		t.Run(b.Name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -3,68 +3,98 @@ package sysctl
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
 )
 
 // Forward lets the host forward packets of the prefixes' families, and those of a bridge. It runs in the host's namespace.
-func Forward(bridge string, prefixes []netip.Prefix) error {
+func (m *Memory) Forward(bridge string, prefixes []netip.Prefix) error {
 	for _, p := range prefixes {
-		var err error
-		if p.Addr().Is4() {
-			err = errors.Join(Set("1", V4, "all", "forwarding"), Set("1", V4, bridge, "forwarding"))
-		} else {
-			err = errors.Join(forwardV6(), Set("1", V6, bridge, "forwarding"))
-		}
-		if err != nil {
+		base := baseOf(p)
+		if err := errors.Join(m.forward(base), m.Set("1", base, bridge, "forwarding")); err != nil {
 			return fmt.Errorf("forward packets: %w", err)
 		}
 	}
 	return nil
-}
-
-// forwardV6 turns forwarding on. A host that forwards ignores router advertisements, and loses its default route with
-// the next one; so links that took them are told first to go on doing so.
-func forwardV6() error {
-	if is, err := Read(V6, "all", "forwarding"); err != nil || is == "1" {
-		return err
-	}
-	entries, err := os.ReadDir(V6)
-	if err != nil {
-		return err
-	}
-	const despiteForwarding = "2"
-	for _, e := range entries {
-		if e.Name() == "all" || e.Name() == "default" || e.Name() == "lo" {
-			continue
-		}
-		takes, err := Read(V6, e.Name(), "accept_ra")
-		if err != nil || takes != "1" {
-			continue // the link is gone, or takes none
-		}
-		if err := Set(despiteForwarding, V6, e.Name(), "accept_ra"); err != nil {
-			if _, gone := os.Stat(filepath.Join(V6, e.Name())); os.IsNotExist(gone) {
-				continue
-			}
-			return err
-		}
-	}
-	return Set("1", V6, "all", "forwarding")
 }
 
 // ForwardAll lets the host forward packets of the prefixes' families on all links. It runs in the host's namespace.
-func ForwardAll(prefixes []netip.Prefix) error {
+func (m *Memory) ForwardAll(prefixes []netip.Prefix) error {
 	for _, p := range prefixes {
-		var err error
-		if p.Addr().Is4() {
-			err = Set("1", V4, "all", "forwarding")
-		} else {
-			err = forwardV6()
-		}
-		if err != nil {
+		if err := m.forward(baseOf(p)); err != nil {
 			return fmt.Errorf("forward packets: %w", err)
 		}
 	}
 	return nil
+}
+
+func baseOf(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return V4
+	}
+	return V6
+}
+
+// forward turns forwarding on. With it the kernel turns on that of each link, and of those to come, and has no IPv4 link take redirects.
+func (m *Memory) forward(base string) error {
+	all := filepath.Join(base, "all", "forwarding")
+	if is, err := Read(all); err != nil || is == "1" {
+		return err
+	}
+	along, err := links(base, "forwarding", "1")
+	if err != nil {
+		return err
+	}
+	if base == V6 {
+		if err := m.goOnWithAdvertisements(); err != nil {
+			return err
+		}
+	} else if redirects, err := Read(base, "all", "accept_redirects"); err == nil {
+		along = append(along, Changed{Path: filepath.Join(base, "all", "accept_redirects"), Before: redirects, Made: "0"})
+	}
+	for i := range along {
+		along[i].With = all
+	}
+	return m.set("1", all, along...)
+}
+
+// goOnWithAdvertisements has links that took router advertisements go on doing so: a host that forwards ignores them, and loses its
+// default route with the next one.
+func (m *Memory) goOnWithAdvertisements() error {
+	const takes, despiteForwarding = "1", "2"
+	all, err := links(V6, "accept_ra", despiteForwarding)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if name := filepath.Base(filepath.Dir(c.Path)); c.Before != takes || name == "default" || name == "lo" {
+			continue
+		}
+		if err := m.Set(despiteForwarding, c.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// links are a setting of each link, and of those to come, as it is and as it is to be made.
+func links(base, setting, made string) (all []Changed, err error) {
+	entries, err := os.ReadDir(base)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(base, e.Name(), setting)
+		is, err := Read(path)
+		if e.Name() == "all" || errors.Is(err, fs.ErrNotExist) {
+			continue // of a link that is gone
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Changed{Path: path, Before: is, Made: made})
+	}
+	return all, nil
 }

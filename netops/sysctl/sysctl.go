@@ -79,8 +79,3 @@ func InheritV6(nic, bridge string) error {
 	}
 	return nil
 }
-
-// PromoteSecondaries lets a link keep its other IPv4 addresses of a subnet when the first of them is taken off.
-func PromoteSecondaries(link string) error {
-	return Set("1", V4, link, "promote_secondaries")
-}

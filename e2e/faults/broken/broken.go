@@ -14,13 +14,15 @@ type Build struct {
 	Name    string
 	Changes []Change
 	Adds    map[string]string // whole files, by their paths in the tree
+	// Routed says that only nodes which route to each other show it.
+	Routed bool
 }
 
 // A Change replaces a text that is in a file exactly once.
 type Change = overlay.Change
 
 // Builds are all of them.
-var Builds = []Build{epoch, journal, wait, settling, generation}
+var Builds = []Build{epoch, journal, wait, settling, generation, routes}
 
 // Of are the changes to the sources in tree.
 func (b Build) Of(tree string) overlay.Set {

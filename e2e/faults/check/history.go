@@ -17,6 +17,15 @@ type Sighting struct {
 	Sent, At time.Duration
 	Address  netip.Addr
 	MAC      MAC
+	Via      string // the node by whose route the question went; empty where containers share a link with whoever asks
+}
+
+// A Way is where a node's kernel led to an address from Begin to End.
+type Way struct {
+	Node       string
+	Address    netip.Addr
+	To         string        // a node's name, the same one's where it leads to a container of its own; empty: nowhere
+	Begin, End time.Duration // it was seen first at Begin, and last at End
 }
 
 // A Miss is a request for an address, to the one who had answered before, that nobody answered.
@@ -102,6 +111,8 @@ type History struct {
 	Reboots     []Reboot
 	Restores    []Restore
 	Faults      []Fault
+	Ways        []Way    // of members' addresses, in their order for each node and address; none where nobody routes
+	Nodes       []string // by whose routes the network is asked; none where containers share a link with whoever asks
 	// Whole is when the last fault had ended and its traces had been given time to go; the sightings from then until End
 	// tell who is there when all is well.
 	Whole, End time.Duration
@@ -122,6 +133,7 @@ func All(h *History, rules Rules) (violations []Violation, undecided int) {
 	violations = append(violations, x.notLost()...)
 	violations = append(violations, x.neverHeard()...)
 	violations = append(violations, x.silent()...)
+	violations = append(violations, x.misled()...)
 	registers, undecided := x.registers()
 	return append(violations, registers...), undecided
 }

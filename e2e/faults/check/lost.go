@@ -2,7 +2,9 @@ package check
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 )
 
 // notLost finds containers that were answered, that nobody began to delete and whose node was not rebooted since, and
@@ -13,18 +15,35 @@ func (x *index) notLost() (violations []Violation) {
 			continue
 		}
 		for _, address := range l.addresses {
-			if slices.ContainsFunc(x.seen[address], func(s Sighting) bool { return s.MAC == l.mac && s.Sent >= x.Whole }) {
-				continue
+			if who := x.deaf(l, address); who != "" {
+				violations = append(violations, Violation{
+					Rule: NotLost, Address: address, Member: l.member, Containers: []string{l.container}, At: x.End,
+					What: fmt.Sprintf("%v was answered %v at %s, and %s hears it from %s to %s", l, address, clock(l.answered), who,
+						clock(x.Whole), clock(x.End)),
+					Evidence: x.evidence(x.End, l),
+				})
 			}
-			violations = append(violations, Violation{
-				Rule: NotLost, Address: address, Member: l.member, Containers: []string{l.container}, At: x.End,
-				What: fmt.Sprintf("%v was answered %v at %s, and nobody hears it from %s to %s", l, address, clock(l.answered), clock(x.Whole),
-					clock(x.End)),
-				Evidence: x.evidence(x.End, l),
-			})
 		}
 	}
 	return violations
+}
+
+// deaf tells who does not hear a container when all is well: nobody, or nobody by the routes of some nodes; empty: all do.
+func (x *index) deaf(l *life, address netip.Addr) string {
+	heard := map[string]bool{}
+	for _, s := range x.seen[address] {
+		if s.MAC == l.mac && s.Sent >= x.Whole {
+			heard[s.Via] = true
+		}
+	}
+	if len(heard) == 0 {
+		return "nobody"
+	}
+	without := slices.DeleteFunc(slices.Clone(x.Nodes), func(node string) bool { return heard[node] })
+	if len(without) == 0 {
+		return ""
+	}
+	return "nobody by the routes of " + strings.Join(without, ", ")
 }
 
 // Isolable names the containers that may have lost their address for good, by what the history tells: their node was

@@ -22,6 +22,7 @@ const (
 	Register Rule = "register" // a reservation is attached to one container at a time
 	Agreed   Rule = "agreed"   // etcd, journals and kernels hold the same in the end
 	Cleared  Rule = "cleared"  // nothing is left of what was deleted
+	Led      Rule = "led"      // no node's route leads to where a member was, for longer than stated
 	Usable   Rule = "usable"   // every address can be had again in the end
 )
 

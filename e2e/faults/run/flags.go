@@ -25,6 +25,7 @@ func parse(args []string, help io.Writer) (r request, err error) {
 	flags.SetOutput(io.Discard) // an error is for the caller to tell
 	seed := flags.Uint64("seed", 0, "`number` that the plan is made from; 0: by the clock")
 	duration := flags.Duration("duration", 2*time.Minute, "how long things are broken")
+	mode := flags.String("mode", faults.Modes[0].Name, "`mode` of the pool: flat or routed")
 	fencing := flags.String("fencing", "evidence", "`mode`: strict or evidence")
 	without := flags.String("without", "", "`kinds` of faults to leave out, between commas")
 	build := flags.String("build", "", "`name` of a broken build: its focused run, which is to be caught")
@@ -42,6 +43,9 @@ func parse(args []string, help io.Writer) (r request, err error) {
 	}
 	r = request{build: *build, list: *list, Options: faults.Options{Strict: *fencing == "strict", Seed: *seed, Duration: *duration}}
 	if r.Kinds, err = faults.Choose(*without); err != nil {
+		return r, err
+	}
+	if r.Mode, err = faults.ModeNamed(*mode); err != nil {
 		return r, err
 	}
 	if flags.NArg() > 0 {
@@ -64,6 +68,9 @@ func parse(args []string, help io.Writer) (r request, err error) {
 		return r, err
 	}
 	r.Strict = r.Focus.Strict
+	if r.Mode, err = faults.ModeNamed(cmp.Or(r.Focus.Mode, faults.Modes[0].Name)); err != nil {
+		return r, err
+	}
 	flags.Visit(func(f *flag.Flag) {
 		if f.Name != "build" && f.Name != "profile" {
 			err = fmt.Errorf("faults: -%s: the story of %s has its own", f.Name, name)

@@ -13,6 +13,8 @@ func TestWhatMakesNoSenseIsRefusedByWords(t *testing.T) {
 	for args, words := range map[string]string{
 		"5m":                                 `"5m" is no flag`,
 		"-fencing both":                      "want strict or evidence",
+		"-mode switched":                     "want one of flat, routed",
+		"-build broken_wait -mode routed":    "has its own",
 		"-duration 0s":                       "want more than none",
 		"-duration -1m":                      "want more than none",
 		"-without clocks":                    `no kind "clocks"`,
@@ -38,11 +40,17 @@ func TestARunIsWhatItIsAskedToBe(t *testing.T) {
 	if err != nil || r.Seed != 7 || r.Duration != 3*time.Minute || !r.Strict || len(r.Kinds) != 13 {
 		t.Errorf("it is %+v, error %v", r, err)
 	}
+	if r, err = parse(strings.Fields("-mode routed"), io.Discard); err != nil || r.Mode.Name != "routed" {
+		t.Errorf("it is %+v, error %v", r, err)
+	}
+	if r, err = parse(strings.Fields("-build broken_routes"), io.Discard); err != nil || r.Mode.Name != "routed" {
+		t.Errorf("it is %+v, error %v", r, err)
+	}
 	r, err = parse(strings.Fields("-build broken_wait"), io.Discard)
 	if err != nil || r.Focus == nil || r.Focus.Name != "broken_wait" || r.build != "broken_wait" || !r.Strict {
 		t.Errorf("it is %+v, error %v", r, err)
 	}
-	if r, err = parse(nil, io.Discard); err != nil || r.Seed == 0 || r.Focus != nil || r.build != "" {
+	if r, err = parse(nil, io.Discard); err != nil || r.Mode.Name != "flat" || r.Seed == 0 || r.Focus != nil || r.build != "" {
 		t.Errorf("it is %+v, error %v", r, err)
 	}
 }

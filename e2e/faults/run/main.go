@@ -48,7 +48,7 @@ func run() int {
 	} else {
 		fencing := map[bool]string{true: "strict", false: "evidence"}[r.Strict]
 		families := map[bool]string{true: "IPv4 and IPv6", false: "IPv4"}[faults.SizeOf(r.Seed).Both]
-		fmt.Printf("faults: seed %d, %v, %s fencing, %s, kinds %v\n", r.Seed, r.Duration, fencing, families, r.Kinds)
+		fmt.Printf("faults: seed %d, %v, %s mode, %s fencing, %s, kinds %v\n", r.Seed, r.Duration, r.Mode.Name, fencing, families, r.Kinds)
 	}
 	verdict, err := faults.Run(ctx, r.Options)
 	switch {

@@ -76,9 +76,13 @@ func ethernet(to, from check.MAC, kind uint16) []byte {
 
 // checksum is that of ICMPv6 (RFC 4443, 2.3).
 func checksum(source, destination [16]byte, body []byte) uint16 {
-	pseudo := append(append(source[:], destination[:]...), 0, 0, 0, byte(len(body)), 0, 0, 0, 58)
+	return fold(append(append(source[:], destination[:]...), 0, 0, 0, byte(len(body)), 0, 0, 0, 58), body)
+}
+
+// fold is the Internet checksum (RFC 1071) of parts that are of even length each.
+func fold(parts ...[]byte) uint16 {
 	var sum uint32
-	for _, part := range [][]byte{pseudo, body} { // each is of even length
+	for _, part := range parts {
 		for i := 0; i < len(part); i += 2 {
 			sum += uint32(part[i])<<8 | uint32(part[i+1])
 		}

@@ -33,23 +33,23 @@ func (w *Watcher) listen(ctx context.Context) error {
 
 // sighting makes out which request a frame answers: the latest of its slot that was sent before it came.
 func (w *Watcher) sighting(frame []byte, at time.Duration) (s check.Sighting, ok bool) {
-	address, by, slot, ok := answered(frame)
+	a, ok := w.wire.answered(frame)
 	if !ok {
 		return s, false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t := w.byName[address]
+	t := w.byName[a.address]
 	if t == nil {
 		return s, false
 	}
-	s = check.Sighting{Sent: t.sent[slot], At: at, Address: address, MAC: by}
+	s = check.Sighting{Sent: t.sent[a.slot], At: at, Address: a.address, MAC: a.by, Via: a.via}
 	if s.Sent > at {
-		s.Sent = t.former[slot]
+		s.Sent = t.former[a.slot]
 	} else {
-		t.due[slot], t.holder = check.MAC{}, by
+		t.due[a.slot], t.holder = check.MAC{}, a.by
 	}
-	delete(w.missed, question{s.Sent, address})
+	delete(w.missed, question{s.Sent, a.address})
 	w.answers++
 	t.until = w.clock() + interest
 	return s, s.Sent > 0

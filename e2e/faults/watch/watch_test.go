@@ -41,14 +41,19 @@ type network struct {
 
 func newNetwork(t *testing.T) *network {
 	t.Helper()
+	return networkOf(t, Neighbours{})
+}
+
+func networkOf(t *testing.T, wire Wire, seat ...netip.Prefix) *network {
+	t.Helper()
 	n := &network{t: t, begin: time.Now()}
 	n.must(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br", Flags: net.FlagUp}}))
 	t.Cleanup(func() { n.must(n.remove("br")) })
 	path := filepath.Join(t.TempDir(), "watch")
-	n.must(Plug("br", path))
+	n.must(Plug("br", path, seat...))
 	t.Cleanup(func() { n.must(errors.Join(n.remove("to-watch"), sandbox.Remove(path))) })
 	var err error
-	n.watcher, err = New(path, n.clock, func(s check.Sighting) {
+	n.watcher, err = New(path, wire, n.clock, func(s check.Sighting) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.history.Sightings = append(n.history.Sightings, s)
@@ -232,7 +237,7 @@ func TestAContainerWhoseInterfaceIsGoneIsLost(t *testing.T) {
 }
 
 func TestAnAnswerIsLaidToTheRequestThatItAnswers(t *testing.T) {
-	w := &Watcher{clock: func() time.Duration { return time.Hour }, byName: map[netip.Addr]*target{}}
+	w := &Watcher{wire: Neighbours{}, clock: func() time.Duration { return time.Hour }, byName: map[netip.Addr]*target{}}
 	a := families["IPv4"]
 	x := w.watch(a)
 	x.former[3], x.sent[3] = 100, 200

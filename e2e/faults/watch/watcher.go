@@ -28,6 +28,7 @@ const (
 
 // A Watcher sends requests for addresses and reports the answers.
 type Watcher struct {
+	wire   Wire
 	clock  func() time.Duration
 	heard  func(check.Sighting)
 	socket int
@@ -61,8 +62,8 @@ type target struct {
 	holder  check.MAC            // who answered last; zero: nobody yet
 }
 
-// Plug makes a namespace at path whose interface is a port of a bridge of this namespace.
-func Plug(bridge, path string) error {
+// Plug makes a namespace at path whose interface is a port of a bridge of this namespace, and has addresses.
+func Plug(bridge, path string, addresses ...netip.Prefix) error {
 	link, err := netlink.LinkByName(bridge)
 	if err != nil {
 		return fmt.Errorf("watch: find %s: %w", bridge, err)
@@ -77,7 +78,7 @@ func Plug(bridge, path string) error {
 	defer space.Close()
 	cable := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: "to-watch", MasterIndex: link.Attrs().Index, Flags: net.FlagUp},
-		PeerName:  nic, PeerNamespace: netlink.NsFd(space),
+		PeerName:  nic, PeerNamespace: netlink.NsFd(space), PeerHardwareAddr: seat[:],
 	}
 	if err := netlink.LinkAdd(cable); err != nil {
 		return fmt.Errorf("watch: plug into %s: %w", bridge, err)
@@ -91,13 +92,19 @@ func Plug(bridge, path string) error {
 	if err != nil {
 		return err
 	}
-	return inside.LinkSetUp(end)
+	err = inside.LinkSetUp(end)
+	for _, a := range addresses {
+		const usableAtOnce = 0x02 // IFA_F_NODAD
+		own := &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}
+		err = errors.Join(err, inside.AddrAdd(end, &netlink.Addr{IPNet: own, Flags: usableAtOnce}))
+	}
+	return err
 }
 
-// New makes a watcher in a namespace that Plug made. The clock gives the time of the run; heard is called for each
+// New makes a watcher of a wire in a namespace that Plug made. The clock gives the time of the run; heard is called for each
 // answer, by one goroutine.
-func New(path string, clock func() time.Duration, heard func(check.Sighting)) (*Watcher, error) {
-	w := &Watcher{clock: clock, heard: heard, byName: map[netip.Addr]*target{}, missed: map[question]check.MAC{}}
+func New(path string, wire Wire, clock func() time.Duration, heard func(check.Sighting)) (*Watcher, error) {
+	w := &Watcher{wire: wire, clock: clock, heard: heard, byName: map[netip.Addr]*target{}, missed: map[question]check.MAC{}}
 	err := sandbox.Within(path, w.open)
 	if err != nil {
 		return nil, fmt.Errorf("watch: open a packet socket in %s: %w", path, err)
@@ -215,11 +222,13 @@ func (w *Watcher) send(t *target, slot int) {
 	}
 	to := t.whom()
 	t.former[slot], t.sent[slot] = t.sent[slot], w.clock()
-	err := unix.Sendto(w.socket, request(t.address, slot, to), 0, &unix.SockaddrLinklayer{Ifindex: w.index})
-	if t.due[slot] = to; err != nil {
-		t.due[slot] = check.MAC{}
+	t.due[slot] = to
+	for _, frame := range w.wire.requests(t.address, slot, to) {
+		if unix.Sendto(w.socket, frame, 0, &unix.SockaddrLinklayer{Ifindex: w.index}) != nil {
+			t.due[slot] = check.MAC{}
+		}
+		w.asked++
 	}
-	w.asked++
 }
 
 // whom is who the next request for an address goes to. Every other one asks everybody, which finds who else has it, and fills
