@@ -21,6 +21,7 @@ type routing struct {
 	refused map[netip.Prefix]error
 
 	mu       sync.Mutex
+	own      []netip.Addr // this node's addresses, as of the last SetRouting
 	put      map[routeKey]rtnl.OwnRoute
 	links    map[int]bool // that routes lead over
 	reported bool         // a change since the last comparison was reported
@@ -65,6 +66,19 @@ func (t *routing) newsLocked() bool {
 	news := !t.reported
 	t.reported = true
 	return news
+}
+
+// locals are this node's addresses, as of the last SetRouting.
+func (t *routing) locals() []netip.Addr {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.own
+}
+
+func (t *routing) know(locals []netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.own = locals
 }
 
 func keyOf(o rtnl.OwnRoute) routeKey { return routeKey{o.To, o.Metric} }
