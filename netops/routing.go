@@ -55,7 +55,8 @@ func (k *Kernel) SetRouting(r Routing) ([]RefusedHop, error) {
 }
 
 // ChangeHops changes some of the next hops of the last SetRouting; one that is invalid takes its route away. It does not read the
-// kernel's routes: what others have changed since, SetRouting puts back. It answers with all hops that stand refused.
+// kernel's routes: what others have changed since, SetRouting puts back. A node that no hop has led to yet through a tunnel takes a
+// whole SetRouting. It answers with all hops that stand refused.
 func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) {
 	defer k.routing.alone()()
 	want := &k.routing.want
@@ -67,12 +68,12 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) 
 			delete(k.routing.refused, to)
 		}
 	}
-	if !k.routing.known {
+	if !k.routing.known || !k.routing.reaches(changed) {
 		return k.setRouting()
 	}
 	var todo routeChanges
 	for to := range changed {
-		todo.hop(to.Masked(), want.Hops[to.Masked()].Via, k.routing.hop(to.Masked()))
+		k.routing.change(&todo, to.Masked())
 	}
 	err := k.host.With(func(s *rtnl.Socket) error { return k.routing.carryOut(s, &todo) })
 	if err != nil {
@@ -90,11 +91,25 @@ func (k *Kernel) setRouting() ([]RefusedHop, error) {
 	if len(want.Masquerade) > 0 {
 		err = errors.Join(err, k.Masquerade(want.Masquerade, want.Cluster))
 	}
-	err = errors.Join(err, k.host.With(k.routing.compare))
+	err = errors.Join(err, k.host.With(k.setWays))
 	if err != nil {
 		err = fmt.Errorf("netops: routes: %w", err)
 	}
 	return k.routing.refusals(), err
+}
+
+// setWays puts routes, and before them the tunnels that they lead through; what no route needs any more goes last.
+func (k *Kernel) setWays(s *rtnl.Socket) error {
+	t := &k.routing
+	plan, err := planTunnels(s, &t.want)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(contained(&t.want), k.setTunnels(s, plan))
+	t.plan = plan
+	err = errors.Join(err, t.compare(s), setRules(s, plan.rules), k.endTunnels(s, plan))
+	t.known = t.known && err == nil
+	return err
 }
 
 // RoutedGateway is the address of the containers' IPv4 gateway in routed pools. The host has it with the scope of itself: so it answers

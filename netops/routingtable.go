@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync"
 
@@ -17,18 +18,27 @@ import (
 type routing struct {
 	setting task.Lock // of whoever changes routes, and with it the fields up to mu
 	want    Routing
-	known   bool // put is what the kernel has, as far as nobody else changes it
+	plan    *tunnelPlan // of the last comparison
+	known   bool        // put is what the kernel has, as far as nobody else changes it
 	refused map[netip.Prefix]error
 
 	mu       sync.Mutex
 	own      []netip.Addr // this node's addresses, as of the last SetRouting
 	put      map[routeKey]rtnl.OwnRoute
-	links    map[int]bool // that routes lead over
-	reported bool         // a change since the last comparison was reported
+	devices  map[bool]device // of tunnels, by whether their outer packets are IPv4's
+	links    map[int]bool    // that routes lead over, or depend on
+	reported bool            // a change since the last comparison was reported
 }
 
-// A routeKey tells routes of one table apart.
+// A device is one of a tunnel, and the nodes that it reaches.
+type device struct {
+	index int
+	nodes map[netip.Addr]bool
+}
+
+// A routeKey tells routes apart.
 type routeKey struct {
+	table  int
 	to     netip.Prefix
 	metric int
 }
@@ -75,19 +85,52 @@ func (t *routing) locals() []netip.Addr {
 	return t.own
 }
 
+// tunnel keeps which devices there are.
+func (t *routing) tunnel(devices map[bool]device) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.devices = devices
+}
+
+func (t *routing) isDevice(index int) bool {
+	for _, d := range t.devices {
+		if d.index == index {
+			return true
+		}
+	}
+	return false
+}
+
+// reaches reports whether the tunnels reach all that hops lead to through them.
+func (t *routing) reaches(hops map[netip.Prefix]Hop) bool {
+	for _, hop := range hops {
+		if !hop.IsValid() || hop.Way == Direct {
+			continue
+		}
+		if t.plan.near.known == nil {
+			return false // it is the first one that may be tunnelled
+		}
+		if d, there := t.devices[hop.Via.Is4()]; t.plan.tunnelled(hop) && !(there && d.nodes[hop.Via]) {
+			return false
+		}
+	}
+	return true
+}
+
 func (t *routing) know(locals []netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.own = locals
 }
 
-func keyOf(o rtnl.OwnRoute) routeKey { return routeKey{o.To, o.Metric} }
+func keyOf(o rtnl.OwnRoute) routeKey { return routeKey{o.Table, o.To, o.Metric} }
 
-// hop is the next hop that was put to a prefix; invalid: none.
-func (t *routing) hop(to netip.Prefix) netip.Addr {
+// hop is the route to what another node's containers have, as it was put.
+func (t *routing) hop(to netip.Prefix) (o rtnl.OwnRoute, there bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.put[routeKey{to, hopMetric}].Via
+	o, there = t.put[routeKey{to: to, metric: hopMetric}]
+	return o, there
 }
 
 // note keeps that the kernel has a route, or has it no more.
@@ -110,18 +153,44 @@ func (t *routing) dropping(o rtnl.OwnRoute) {
 	}
 }
 
-// all are the routes that are wanted.
+// all are the routes that are wanted, as far as they can be. What cannot be is refused.
 func (t *routing) all() map[routeKey]rtnl.OwnRoute {
-	want := make(map[routeKey]rtnl.OwnRoute, len(t.want.Hops)+len(t.want.Pools))
+	want := make(map[routeKey]rtnl.OwnRoute, len(t.want.Hops)+len(t.want.Pools)+len(t.plan.nodes))
+	add := func(o rtnl.OwnRoute) { want[keyOf(o)] = o }
 	for _, pool := range t.want.Pools {
-		o := rtnl.OwnRoute{To: pool.Masked(), Metric: refusalMetric, Refuses: true}
-		want[keyOf(o)] = o
+		add(rtnl.OwnRoute{To: pool.Masked(), Metric: refusalMetric, Refuses: true})
 	}
-	for to, hop := range t.want.Hops {
-		o := rtnl.OwnRoute{To: to, Metric: hopMetric, Via: hop.Via}
-		want[keyOf(o)] = o
+	for to := range t.want.Hops {
+		if o, can := t.route(to); can {
+			add(o)
+		}
+	}
+	for _, n := range t.plan.nodes {
+		if d, there := t.devices[n.outer.Is4()]; there {
+			o := tunnelRoute(netip.PrefixFrom(n.to, n.to.BitLen()), n.outer, d.index)
+			o.Table = n.table
+			add(o)
+		}
 	}
 	return want
+}
+
+// route is the one to what another node's containers have. It can be where that has a next hop, and the tunnel that it takes has a
+// device.
+func (t *routing) route(to netip.Prefix) (o rtnl.OwnRoute, can bool) {
+	hop, wanted := t.want.Hops[to]
+	delete(t.refused, to)
+	if !wanted || !t.plan.tunnelled(hop) {
+		return rtnl.OwnRoute{To: to, Metric: hopMetric, Via: hop.Via}, wanted
+	}
+	d, there := t.devices[hop.Via.Is4()]
+	switch {
+	case there:
+		return tunnelRoute(to, hop.Via, d.index), true
+	case t.plan.ends[hop.Via.Is4()] == nil:
+		t.refused[to] = errNoEnd
+	}
+	return o, false // the device could not be made, which SetRouting has told
 }
 
 // compare reads the kernel's routes, and changes what is not as wanted.
@@ -131,12 +200,15 @@ func (t *routing) compare(s *rtnl.Socket) error {
 	if err != nil {
 		return err
 	}
-	want, links := t.all(), map[int]bool{}
+	t.refused = map[netip.Prefix]error{}
+	want, links := t.all(), maps.Clone(t.plan.links)
 	put := make(map[routeKey]rtnl.OwnRoute, len(want))
 	var others []rtnl.OwnRoute
 	for _, o := range held {
 		index := o.Index
-		o.Index = 0
+		if !t.isDevice(index) {
+			o.Index = 0
+		}
 		switch {
 		case o.Metric == portMetric, !o.Refuses && !o.Via.IsValid(): // a port's
 		case want[keyOf(o)] == o:
@@ -155,7 +227,6 @@ func (t *routing) compare(s *rtnl.Socket) error {
 	t.mu.Lock()
 	t.put, t.links = put, links
 	t.mu.Unlock()
-	t.refused = map[netip.Prefix]error{}
 	if err := t.carryOut(s, &todo); err != nil || len(todo.puts) == 0 {
 		return err
 	}
@@ -193,14 +264,14 @@ type routeChange struct {
 	replaces      bool
 }
 
-// hop adds what makes the next hop to a prefix another; an invalid one is none.
-func (c *routeChanges) hop(to netip.Prefix, via, former netip.Addr) {
-	now, was := rtnl.OwnRoute{To: to, Metric: hopMetric, Via: via}, rtnl.OwnRoute{To: to, Metric: hopMetric, Via: former}
+// change adds what makes the next hop to a prefix the wanted one.
+func (t *routing) change(c *routeChanges, to netip.Prefix) {
+	now, can := t.route(to)
+	was, there := t.hop(to)
 	switch {
-	case via == former:
-	case via.IsValid():
-		c.puts = append(c.puts, routeChange{route: now, former: was, replaces: former.IsValid()})
-	default:
+	case can && !(there && now == was):
+		c.puts = append(c.puts, routeChange{route: now, former: was, replaces: there})
+	case !can && there:
 		c.drops = append(c.drops, was)
 	}
 }
@@ -243,6 +314,8 @@ func (t *routing) carryOut(s *rtnl.Socket, todo *routeChanges) (err error) {
 			continue
 		case p.route.Refuses:
 			err = errors.Join(err, fmt.Errorf("refuse what nobody has of %v: %w", p.route.To, outcome))
+		case p.route.Table != 0:
+			err = errors.Join(err, fmt.Errorf("lead to node %v through the tunnel: %w", p.route.To.Addr(), outcome))
 		default:
 			t.refused[p.route.To] = outcome
 		}

@@ -3,6 +3,7 @@ package rtnl
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -12,14 +13,21 @@ import (
 // has ip-route(8) say "proto berth".
 const RouteProto = 'b'
 
-// An OwnRoute is a route of the main table with protocol RouteProto: it leads via a neighbour, or to the link itself, or refuses
-// what it is asked for.
+// OwnTables are the tables besides the main one in which routes are put, for what OwnRules concern.
+var OwnTables = [...]int{98, 99}
+
+func isOwnTable(table int) bool { return slices.Contains(OwnTables[:], table) }
+
+// An OwnRoute is a route of the main table, or of one of OwnTables, with protocol RouteProto: it leads via a neighbour, or to the link
+// itself, or refuses what it is asked for.
 type OwnRoute struct {
+	Table   int // 0: the main one
 	To      netip.Prefix
 	Metric  int
-	Via     netip.Addr
-	Index   int  // of the link that it leads over; 0 in what is asked for: the link of the neighbour
-	Refuses bool // "unreachable"
+	Via     netip.Addr // of IPv4's or IPv6's family, whatever To's is (IPv6 for IPv4: Linux 5.2)
+	Index   int        // of the link that it leads over; 0 in what is asked for: the link of the neighbour
+	OnLink  bool       // the neighbour is reached over the link, though no subnet of it contains the neighbour. Not told of IPv6's
+	Refuses bool       // "unreachable"
 }
 
 // OwnRoutes lists the routes of both families with protocol RouteProto.
@@ -53,10 +61,14 @@ func ParseOwnRoute(body []byte) (OwnRoute, bool) {
 
 func (r *Route) own() (OwnRoute, bool) {
 	o := OwnRoute{To: r.To, Metric: r.metric, Via: r.Via, Index: r.Index, Refuses: r.kind == unix.RTN_UNREACHABLE}
+	o.OnLink = r.family == unix.AF_INET && r.flags&unix.RTNH_F_ONLINK != 0
 	if o.Refuses {
 		o.Index = 0 // IPv6 names the loopback
 	}
-	return o, r.Proto == RouteProto && r.Table == unix.RT_TABLE_MAIN && r.flags&unix.RTM_F_CLONED == 0
+	if r.Table != unix.RT_TABLE_MAIN {
+		o.Table = r.Table
+	}
+	return o, r.Proto == RouteProto && (o.Table == 0 || isOwnTable(o.Table)) && r.flags&unix.RTM_F_CLONED == 0
 }
 
 // PutOwnRoute asks for a route where there is none of the prefix and the metric; Replacing has it take that one's place.
@@ -72,10 +84,19 @@ func DropOwnRoute(o OwnRoute, what string) Request {
 func aboutOwnRoute(kind, flags int, o OwnRoute, what string) Request {
 	header := nl.NewRtMsg()
 	header.Family, header.Dst_len, header.Protocol = familyOf(o.To.Addr()), uint8(o.To.Bits()), RouteProto
+	if o.Table != 0 {
+		header.Table = uint8(o.Table)
+	}
+	if o.OnLink {
+		header.Flags |= unix.RTNH_F_ONLINK
+	}
 	r := ask(kind, flags, what, header, addressAttr(unix.RTA_DST, o.To.Masked().Addr()), numberAttr(unix.RTA_PRIORITY, o.Metric))
 	switch {
 	case o.Refuses:
 		header.Type = unix.RTN_UNREACHABLE
+	case o.Via.IsValid() && o.Via.Is4() != o.To.Addr().Is4():
+		via := native.AppendUint16(nil, uint16(familyOf(o.Via))) // struct rtvia
+		r.AddData(nl.NewRtAttr(unix.RTA_VIA, append(via, o.Via.AsSlice()...)))
 	case o.Via.IsValid():
 		r.AddData(addressAttr(unix.RTA_GATEWAY, o.Via))
 	default:
