@@ -85,7 +85,7 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) 
 // setRouting puts all of k.routing.want. k.routing.setting is held.
 func (k *Kernel) setRouting() ([]RefusedHop, error) {
 	want := &k.routing.want
-	k.routing.know(want.Locals)
+	k.routing.know(want)
 	err := rtnl.Within(k.home, func() error { return sysctl.ForwardAll(want.Pools) })
 	err = errors.Join(err, k.host.With(k.giveRoutedGateway))
 	if len(want.Masquerade) > 0 {
@@ -105,9 +105,15 @@ func (k *Kernel) setWays(s *rtnl.Socket) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(contained(&t.want), k.setTunnels(s, plan))
 	t.plan = plan
-	err = errors.Join(err, t.compare(s), setRules(s, plan.rules), k.endTunnels(s, plan))
+	err = contained(&t.want)
+	if len(plan.ends) > 0 {
+		err = errors.Join(err, k.guardTunnels(plan))
+	}
+	err = errors.Join(err, k.setTunnels(s, plan), t.compare(s), t.setRules(s, plan.rules), k.endTunnels(s, plan))
+	if len(plan.ends) == 0 {
+		err = errors.Join(err, k.guardTunnels(plan))
+	}
 	t.known = t.known && err == nil
 	return err
 }

@@ -2,13 +2,9 @@ package netops
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/netops/rtnl"
@@ -26,14 +22,25 @@ type routing struct {
 	own      []netip.Addr // this node's addresses, as of the last SetRouting
 	put      map[routeKey]rtnl.OwnRoute
 	devices  map[bool]device // of tunnels, by whether their outer packets are IPv4's
-	links    map[int]bool    // that routes lead over, or depend on
-	reported bool            // a change since the last comparison was reported
+	rules    []rtnl.OwnRule
+	nearest  bool         // what way a hop goes depends on the subnets of this host's links
+	links    map[int]bool // that routes lead over, or depend on
+	reported bool         // a change since the last comparison was reported
 }
 
 // A device is one of a tunnel, and the nodes that it reaches.
 type device struct {
-	index int
-	nodes map[netip.Addr]bool
+	index  int
+	nodes  map[netip.Addr]bool
+	inside map[netip.Addr]bool // the same, by their IPv6 addresses in the tunnel
+}
+
+func newDevice(index int, nodes map[netip.Addr]bool) device {
+	d := device{index, nodes, make(map[netip.Addr]bool, len(nodes))}
+	for a := range nodes {
+		d.inside[tunnelLinkLocal(a)] = true
+	}
+	return d
 }
 
 // A routeKey tells routes apart.
@@ -51,31 +58,6 @@ func newRouting() routing {
 func (t *routing) alone() (unlock func()) {
 	_ = t.setting.Lock(context.Background()) // it cannot fail: this context does not end
 	return t.setting.Unlock
-}
-
-// changed is called by the monitor: a link, or its addresses, are not as they were; index 0: any may have changed. It reports whether
-// that concerns routes, and is the first such change since the last comparison.
-func (t *routing) changed(index int) (news bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.put) == 0 || index != 0 && !t.links[index] {
-		return false
-	}
-	return t.newsLocked()
-}
-
-// gone is called by the monitor: a route has ended. It reports what changed does, where that route was to stay.
-func (t *routing) gone(o rtnl.OwnRoute) (news bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	held, there := t.put[keyOf(o)]
-	return there && held.Via == o.Via && t.newsLocked()
-}
-
-func (t *routing) newsLocked() bool {
-	news := !t.reported
-	t.reported = true
-	return news
 }
 
 // locals are this node's addresses, as of the last SetRouting.
@@ -107,8 +89,8 @@ func (t *routing) reaches(hops map[netip.Prefix]Hop) bool {
 		if !hop.IsValid() || hop.Way == Direct {
 			continue
 		}
-		if t.plan.near.known == nil {
-			return false // it is the first one that may be tunnelled
+		if hop.Way == Nearest && t.plan.near.known == nil {
+			return false // it is the first whose way depends on the host's subnets
 		}
 		if d, there := t.devices[hop.Via.Is4()]; t.plan.tunnelled(hop) && !(there && d.nodes[hop.Via]) {
 			return false
@@ -117,10 +99,12 @@ func (t *routing) reaches(hops map[netip.Prefix]Hop) bool {
 	return true
 }
 
-func (t *routing) know(locals []netip.Addr) {
+// know keeps what the monitor and others ask for of a Routing.
+func (t *routing) know(want *Routing) {
+	nearest := want.goes(Nearest)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.own = locals
+	t.own, t.nearest = want.Locals, nearest
 }
 
 func keyOf(o rtnl.OwnRoute) routeKey { return routeKey{o.Table, o.To, o.Metric} }
@@ -249,98 +233,5 @@ func (t *routing) findLinks(s *rtnl.Socket) error {
 			t.links[o.Index] = true
 		}
 	}
-	return err
-}
-
-// routeChanges are what the kernel's routes lack, and what they have too much.
-type routeChanges struct {
-	puts  []routeChange
-	drops []rtnl.OwnRoute
-}
-
-// A routeChange is a route that is to be put, in the place of a former one if it replaces any.
-type routeChange struct {
-	route, former rtnl.OwnRoute
-	replaces      bool
-}
-
-// change adds what makes the next hop to a prefix the wanted one.
-func (t *routing) change(c *routeChanges, to netip.Prefix) {
-	now, can := t.route(to)
-	was, there := t.hop(to)
-	switch {
-	case can && !(there && now == was):
-		c.puts = append(c.puts, routeChange{route: now, former: was, replaces: there})
-	case !can && there:
-		c.drops = append(c.drops, was)
-	}
-}
-
-// takeOver has the wanted routes take the place of others of the same key; the rest of those is dropped.
-func (c *routeChanges) takeOver(others []rtnl.OwnRoute) {
-	at := make(map[routeKey]int, len(c.puts))
-	for i, p := range c.puts {
-		at[keyOf(p.route)] = i
-	}
-	for _, o := range others {
-		if i, there := at[keyOf(o)]; there && !c.puts[i].replaces {
-			c.puts[i].former, c.puts[i].replaces = o, true
-		} else {
-			c.drops = append(c.drops, o)
-		}
-	}
-}
-
-// carryOut puts, and then drops. What the kernel refuses of a next hop is kept in refused.
-func (t *routing) carryOut(s *rtnl.Socket, todo *routeChanges) (err error) {
-	t.known = false // until all outcomes are known
-	requests := make([]rtnl.Request, len(todo.puts))
-	for i, p := range todo.puts {
-		requests[i] = rtnl.PutOwnRoute(p.route, "put a route")
-		if p.replaces {
-			requests[i].Replacing()
-		}
-	}
-	outcomes, err := s.Each(requests...)
-	if err != nil {
-		return err
-	}
-	for i, outcome := range outcomes {
-		p := todo.puts[i]
-		delete(t.refused, p.route.To)
-		t.note(p.route, outcome == nil)
-		switch {
-		case outcome == nil:
-			continue
-		case p.route.Refuses:
-			err = errors.Join(err, fmt.Errorf("refuse what nobody has of %v: %w", p.route.To, outcome))
-		case p.route.Table != 0:
-			err = errors.Join(err, fmt.Errorf("lead to node %v through the tunnel: %w", p.route.To.Addr(), outcome))
-		default:
-			t.refused[p.route.To] = outcome
-		}
-		if p.replaces {
-			todo.drops = append(todo.drops, p.former)
-		}
-	}
-	return errors.Join(err, t.drop(s, todo.drops))
-}
-
-func (t *routing) drop(s *rtnl.Socket, drops []rtnl.OwnRoute) (err error) {
-	requests := make([]rtnl.Request, len(drops))
-	for i, o := range drops {
-		t.dropping(o)
-		requests[i] = rtnl.DropOwnRoute(o, "drop a route")
-	}
-	outcomes, err := s.Each(requests...)
-	if err != nil {
-		return err
-	}
-	for i, outcome := range outcomes {
-		if outcome != nil && !errors.Is(outcome, unix.ESRCH) {
-			err = errors.Join(err, fmt.Errorf("drop the route to %v: %w", drops[i].To, outcome))
-		}
-	}
-	t.known = err == nil
 	return err
 }

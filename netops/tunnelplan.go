@@ -3,12 +3,14 @@ package netops
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-ipam/berth/netops/fence"
 	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
@@ -42,7 +44,7 @@ var errNoEnd = errors.New("this node has said no address of that family, from wh
 // planTunnels reads what of the host it depends on.
 func planTunnels(s *rtnl.Socket, want *Routing) (p *tunnelPlan, err error) {
 	p = &tunnelPlan{ends: map[bool]*plannedEnd{}, links: map[int]bool{}, mtus: map[netip.Addr]int{}}
-	if len(want.Locals) > 0 || want.tunnels() {
+	if len(want.Locals) > 0 || want.goes(Tunnel, Nearest) {
 		if err := p.look(s, want); err != nil {
 			return nil, err
 		}
@@ -58,15 +60,15 @@ func planTunnels(s *rtnl.Socket, want *Routing) (p *tunnelPlan, err error) {
 	return p, nil
 }
 
-// tunnels reports whether anything is to go through a tunnel, perhaps.
-func (r *Routing) tunnels() bool {
+// goes reports whether anything goes by one of some ways.
+func (r *Routing) goes(by ...Way) bool {
 	for _, hop := range r.Hops {
-		if hop.Way != Direct {
+		if slices.Contains(by, hop.Way) {
 			return true
 		}
 	}
 	for _, way := range r.Ways {
-		if way != Direct {
+		if slices.Contains(by, way) {
 			return true
 		}
 	}
@@ -82,7 +84,7 @@ func (p *tunnelPlan) look(s *rtnl.Socket, want *Routing) error {
 	if err != nil {
 		return err
 	}
-	byIndex := map[int]rtnl.Link{}
+	byIndex, nearest := map[int]rtnl.Link{}, want.goes(Nearest)
 	for _, l := range links {
 		if !isTunnel(l.Name) {
 			byIndex[l.Index] = l
@@ -93,14 +95,16 @@ func (p *tunnelPlan) look(s *rtnl.Socket, want *Routing) error {
 		if there && slices.Contains(want.Locals, a.Prefix.Addr()) {
 			p.mtus[a.Prefix.Addr()], p.links[l.Index] = l.MTU, true
 		}
-		if there && !strings.HasPrefix(l.Name, Prefix) && !a.Prefix.IsSingleIP() && a.Scope == unix.RT_SCOPE_UNIVERSE {
+		if nearest && there && !strings.HasPrefix(l.Name, Prefix) && !a.Prefix.IsSingleIP() && a.Scope == unix.RT_SCOPE_UNIVERSE {
 			p.links[l.Index] = true
 			if l.Up() {
 				p.near.subnets = append(p.near.subnets, a.Prefix.Masked())
 			}
 		}
 	}
-	p.near.known = map[netip.Addr]bool{}
+	if nearest {
+		p.near.known = map[netip.Addr]bool{}
+	}
 	return nil
 }
 
@@ -199,7 +203,7 @@ func (k *Kernel) setTunnels(s *rtnl.Socket, p *tunnelPlan) error {
 			all = errors.Join(all, fmt.Errorf("tunnel %s: %w", tunnels[is4], err))
 			continue
 		}
-		devices[is4] = device{l.Index, end.nodes}
+		devices[is4] = newDevice(l.Index, end.nodes)
 		p.links[l.Index] = true
 	}
 	k.routing.tunnel(devices)
@@ -228,8 +232,28 @@ func (k *Kernel) endTunnels(s *rtnl.Socket, p *tunnelPlan) (err error) {
 	return err
 }
 
+// guardTunnels has the table guard the tunnels that are planned.
+func (k *Kernel) guardTunnels(p *tunnelPlan) error {
+	want := &k.routing.want
+	if len(p.ends) == 0 {
+		return k.GuardTunnel(fence.Tunnel{})
+	}
+	g := fence.Tunnel{ID: want.Tunnel.ID, Port: want.Tunnel.Port, Locals: want.Locals, Pools: want.Pools, Nodes: slices.Concat(want.Nodes...)}
+	for is4, end := range p.ends {
+		g.Devices = append(g.Devices, tunnels[is4])
+		g.Nodes = slices.AppendSeq(g.Nodes, maps.Keys(end.nodes))
+	}
+	slices.Sort(g.Devices)
+	slices.SortFunc(g.Nodes, netip.Addr.Compare)
+	g.Nodes = slices.Compact(g.Nodes)
+	return k.GuardTunnel(g)
+}
+
 // setRules makes the host's rules those that are planned.
-func setRules(s *rtnl.Socket, want []rtnl.OwnRule) error {
+func (t *routing) setRules(s *rtnl.Socket, want []rtnl.OwnRule) error {
+	t.mu.Lock()
+	t.rules = want
+	t.mu.Unlock()
 	held, err := rtnl.OwnRules(s)
 	if err != nil {
 		return err
