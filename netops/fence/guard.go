@@ -173,8 +173,9 @@ func unguard(c *nftables.Conn) {
 	}
 }
 
-// in drops what comes to this host and is of no node.
+// in drops what comes to this host and is of no node, or from a port, whatever source it says.
 func (g *Tunnel) in() (rules [][]expr.Any) {
+	rules = append(rules, frame(ofPort(expr.MetaKeyIIFNAME), g.packet()).then(expr.VerdictDrop))
 	for _, f := range guardFamilies {
 		rules = append(rules, frame(f.is(), g.packet(), f.loadSource(), notIn(f.senders)).then(expr.VerdictDrop))
 	}
@@ -184,8 +185,10 @@ func (g *Tunnel) in() (rules [][]expr.Any) {
 // past drops what is forwarded, but between nodes, and between containers, whose own tunnels do not concern the nodes'.
 func (g *Tunnel) past() (rules [][]expr.Any) {
 	for _, f := range guardFamilies {
-		rules = append(rules, frame(f.is(), g.packet(), f.loadSource(), notIn(f.senders), f.loadDestination(), notIn(f.pools)).
-			then(expr.VerdictDrop))
+		toOthers := frame(f.is(), g.packet(), f.loadDestination(), notIn(f.pools))
+		rules = append(rules,
+			frame(toOthers, ofPort(expr.MetaKeyIIFNAME)).then(expr.VerdictDrop),
+			frame(toOthers, f.loadSource(), notIn(f.senders)).then(expr.VerdictDrop))
 	}
 	return rules
 }

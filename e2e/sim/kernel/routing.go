@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -60,10 +61,13 @@ func (k *Kernel) route() (refused []netops.RefusedHop) {
 		}
 	}
 	for _, via := range slices.SortedFunc(maps.Keys(byHop), netip.Addr.Compare) {
-		refused = append(refused, netops.RefusedHop{
-			Hop: via, Routes: len(byHop[via]), To: slices.MinFunc(byHop[via], netip.Prefix.Compare), OffLink: true,
-			Err: fmt.Errorf("%w (Nexthop has invalid gateway)", unix.ENETUNREACH),
-		})
+		first := slices.MinFunc(byHop[via], netip.Prefix.Compare)
+		r := netops.RefusedHop{Hop: via, Routes: len(byHop[via]), To: first, OffLink: true,
+			Err: fmt.Errorf("%w (Nexthop has invalid gateway)", unix.ENETUNREACH)}
+		if k.routing.Hops[first].Way != netops.Direct {
+			r.OffLink, r.Err = false, errors.New("this node has said no address of that family, from which a tunnel could begin")
+		}
+		refused = append(refused, r)
 	}
 	return refused
 }
