@@ -129,7 +129,9 @@ func TestNothingIsAskedOrFloodedThroughATunnel(t *testing.T) {
 	all := joined(t, Tunnel, bothFamilies, bothFamilies)
 	wire := nettest.Tap(t, all[0].away, "site1")
 	host := all[0].host
-	for device, unknown := range map[string][]string{"berth-vx4": {"10.60.0.9", "fd60::9", "255.255.255.255"}, "berth-vx6": {"10.61.0.9", "fd61::9"}} {
+	for device, unknown := range map[string][]string{
+		"berth-vx4": {"10.60.0.9", "fd60::9", "255.255.255.255"}, "berth-vx6": {"10.61.0.9", "fd61::9"},
+	} {
 		for _, a := range unknown {
 			to := netip.MustParseAddr(a)
 			putRoute(host, netlink.Route{Dst: ipNet(netip.PrefixFrom(to, to.BitLen()))}, device)
@@ -161,8 +163,8 @@ func TestNothingIsAskedOrFloodedThroughATunnel(t *testing.T) {
 			}
 		}
 		kind := binary.BigEndian.Uint16(o.inner[12:])
-		if discovers := kind == unix.ETH_P_IPV6 && o.inner[14+6] == unix.IPPROTO_ICMPV6 && o.inner[14+40] >= 133 && o.inner[14+40] <= 137; !known ||
-			kind == unix.ETH_P_ARP || discovers {
+		v6 := kind == unix.ETH_P_IPV6 && o.inner[14+6] == unix.IPPROTO_ICMPV6
+		if discovers := v6 && o.inner[14+40] >= 133 && o.inner[14+40] <= 137; !known || kind == unix.ETH_P_ARP || discovers {
 			t.Errorf("a frame for all, or a question, passes: %x", o.inner)
 		}
 	}

@@ -31,7 +31,8 @@ func (n *neighbour) Serialize() []byte {
 // PutNeighbour asks for a neighbour on a link whose MAC is not to be asked for on the wire.
 func PutNeighbour(index int, at netip.Addr, mac net.HardwareAddr) Request {
 	return ask(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, fmt.Sprintf("add neighbour %v", at),
-		&neighbour{family: familyOf(at), index: index, state: unix.NUD_PERMANENT}, addressAttr(unix.NDA_DST, at), nl.NewRtAttr(unix.NDA_LLADDR, mac))
+		&neighbour{family: familyOf(at), index: index, state: unix.NUD_PERMANENT},
+		addressAttr(unix.NDA_DST, at), nl.NewRtAttr(unix.NDA_LLADDR, mac))
 }
 
 // A Neighbour is an entry of a link's neighbour table, or a forwarding entry (FDB) of a VXLAN device.
