@@ -3,6 +3,7 @@ package netops
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,15 +16,21 @@ type HostAddress struct {
 	Index   int // the link's
 }
 
-// HostAddresses lists the addresses of this host, except link-local ones.
+// HostAddresses lists the addresses of this host, except link-local ones, and those that tunnels have besides its links.
 func (k *Kernel) HostAddresses() (all []HostAddress, err error) {
 	var held []rtnl.Address
-	err = k.host.With(func(s *rtnl.Socket) (err error) { held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, 0); return err })
+	var devices []int
+	err = k.host.With(func(s *rtnl.Socket) (err error) {
+		if held, err = rtnl.AddressesOf(s, unix.AF_UNSPEC, 0); err == nil {
+			devices, err = tunnelIndexes(s)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
 	for _, a := range held {
-		if !a.Prefix.Addr().IsLinkLocalUnicast() {
+		if !a.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(devices, a.Index) {
 			all = append(all, HostAddress{a.Prefix.Addr(), a.Index})
 		}
 	}

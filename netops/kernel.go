@@ -38,7 +38,7 @@ func Open() (*Kernel, error) {
 	k := &Kernel{home: home, host: rtnl.NewPool(home), speaksV6: sysctl.HasV6(), bridges: newBridges(), routing: newRouting()}
 	k.announcer.Apart = l2.Apart
 	ours := &fence.Senders{}
-	if k.monitor, err = openMonitor(home, k.changed, k.routing.gone, ours); err != nil {
+	if k.monitor, err = openMonitor(home, k.changed, &k.routing, ours); err != nil {
 		k.Close()
 		return nil, fmt.Errorf("netops: %w", err)
 	}

@@ -21,7 +21,7 @@ type monitor struct {
 	told    chan Event
 	events  chan Event
 	changed func(index int) (news bool) // the link or its addresses are not as they were; 0: any may have changed
-	gone    func(rtnl.OwnRoute) (news bool)
+	routes  *routing
 
 	mu      sync.Mutex
 	waiting map[int][]chan struct{} // by a link's index: closed when it has ended
@@ -30,13 +30,13 @@ type monitor struct {
 }
 
 func openMonitor(
-	home *os.File, changed func(index int) bool, gone func(rtnl.OwnRoute) bool, ours *fence.Senders,
+	home *os.File, changed func(index int) bool, routes *routing, ours *fence.Senders,
 ) (*monitor, error) {
 	m := &monitor{
 		told:    make(chan Event),
 		events:  make(chan Event),
 		changed: changed,
-		gone:    gone,
+		routes:  routes,
 		waiting: map[int][]chan struct{}{},
 		making:  map[string]bool{},
 		routed:  map[string]bool{},
@@ -117,6 +117,7 @@ func (m *monitor) handle(kind uint16, body []byte) {
 		a := rtnl.ParseAddress(body)
 		m.suspect(m.changed(a.Index))
 		if !a.Prefix.Addr().IsLinkLocalUnicast() {
+			m.suspect(m.routes.addressed())
 			m.told <- Event{Kind: AddressChanged}
 		}
 	case unix.RTM_NEWNETCONF:

@@ -31,6 +31,8 @@ const (
 	RemnantBridge  = "bridge"  // one that Berth has made
 	RemnantAddress = "address" // a gateway
 	RemnantRoute   = "route"
+	RemnantRule    = "rule"   // of policy routing
+	RemnantTunnel  = "tunnel" // a VXLAN device, with what leads through it
 	RemnantTable   = "nftables table"
 	RemnantSetting = "setting" // one of the kernel's, which gets the value back that it had
 )
@@ -58,7 +60,8 @@ func Remnants(memory string) (all []Remnant, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("netops: %w", err)
 	}
-	lists := [...]func(*rtnl.Socket, []rtnl.Link) ([]Remnant, error){portRemnants, addressRemnants, routeRemnants, bridgeRemnants}
+	lists := [...]func(*rtnl.Socket, []rtnl.Link) ([]Remnant, error){portRemnants, addressRemnants, routeRemnants, ruleRemnants,
+		tunnelRemnants, bridgeRemnants}
 	for _, list := range lists {
 		some, err := list(s, links)
 		if err != nil {
@@ -116,8 +119,8 @@ func portRemnants(_ *rtnl.Socket, links []rtnl.Link) (all []Remnant, err error) 
 func addressRemnants(s *rtnl.Socket, links []rtnl.Link) (all []Remnant, err error) {
 	held, err := rtnl.AddressesOf(s, unix.AF_UNSPEC, 0)
 	for _, l := range links {
-		if strings.HasPrefix(l.Name, Prefix) {
-			continue // it goes with the port
+		if goesWithLink(&l) {
+			continue
 		}
 		for _, a := range held {
 			if a.Index == l.Index && a.Proto == rtnl.OurProto {
@@ -129,11 +132,34 @@ func addressRemnants(s *rtnl.Socket, links []rtnl.Link) (all []Remnant, err erro
 	return all, err
 }
 
-// routeRemnants are the routes that do not end with a port.
+// goesWithLink reports whether what is on a link ends with it: it is a port or a tunnel.
+func goesWithLink(l *rtnl.Link) bool {
+	return strings.HasPrefix(l.Name, Prefix) || isTunnel(l.Name) && l.Alias == ownTunnel
+}
+
+// ruleRemnants are the rules that concern tunnels.
+func ruleRemnants(s *rtnl.Socket, _ []rtnl.Link) (all []Remnant, err error) {
+	held, err := rtnl.OwnRules(s)
+	for _, r := range held {
+		all = append(all, Remnant{Kind: RemnantRule, Name: fmt.Sprintf("from %v", r.From), remove: doing(rtnl.DropOwnRule(r))})
+	}
+	return all, err
+}
+
+func tunnelRemnants(_ *rtnl.Socket, links []rtnl.Link) (all []Remnant, err error) {
+	for _, l := range links {
+		if isTunnel(l.Name) && l.Alias == ownTunnel {
+			all = append(all, Remnant{Kind: RemnantTunnel, Name: l.Name, remove: doing(rtnl.DeleteLink(0, l.Name))})
+		}
+	}
+	return all, nil
+}
+
+// routeRemnants are the routes that do not end with a port or a tunnel.
 func routeRemnants(s *rtnl.Socket, links []rtnl.Link) (all []Remnant, err error) {
 	held, err := rtnl.OwnRoutes(s)
 	for _, r := range held {
-		if slices.ContainsFunc(links, func(l rtnl.Link) bool { return l.Index == r.Index && strings.HasPrefix(l.Name, Prefix) }) {
+		if slices.ContainsFunc(links, func(l rtnl.Link) bool { return l.Index == r.Index && goesWithLink(&l) }) {
 			continue
 		}
 		all = append(all, Remnant{Kind: RemnantRoute, Name: r.To.String(), remove: doing(rtnl.DropOwnRoute(r, "take it away"))})

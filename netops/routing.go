@@ -1,6 +1,7 @@
 package netops
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,22 +18,14 @@ type Routing struct {
 	Masquerade []netip.Prefix       // those of them whose containers take the host's address towards what is not of the cluster
 	Cluster    []netip.Prefix       // where they keep their own, besides those pools: other pools, and the nodes
 	Hops       map[netip.Prefix]Hop // the way to what other nodes' containers have
+
+	// What follows is about pools whose containers do not reach all nodes directly.
+
+	Ways   map[netip.Prefix]Way // of Pools: the way of their containers to the other nodes themselves. One that is missing is Direct
+	Nodes  [][]netip.Addr       // the other nodes, all of them: the addresses that each has said, at most one a family
+	Locals []netip.Addr         // this node's own
+	Tunnel TunnelSpec           // zero: DefaultTunnel
 }
-
-// A Hop is the way to another node. The zero Hop is none.
-type Hop struct {
-	Via netip.Addr // that node's own address
-	Way Way
-}
-
-// IsValid reports whether there is a way.
-func (h Hop) IsValid() bool { return h.Via.IsValid() }
-
-// A Way is how packets get to another node.
-type Way uint8
-
-// Direct has the node's address as the next hop, which a link of this host must reach.
-const Direct Way = 0
 
 // The metrics of the routes of routed pools. The routes to the host's own containers come first, with portMetric; they belong to the
 // ports. A packet for what nobody has is refused instead of leaving by the default route and coming back.
@@ -61,7 +54,8 @@ func (k *Kernel) SetRouting(r Routing) ([]RefusedHop, error) {
 }
 
 // ChangeHops changes some of the next hops of the last SetRouting; one that is invalid takes its route away. It does not read the
-// kernel's routes: what others have changed since, SetRouting puts back. It answers with all hops that stand refused.
+// kernel's routes: what others have changed since, SetRouting puts back. A node that no hop has led to yet through a tunnel takes a
+// whole SetRouting. It answers with all hops that stand refused.
 func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) {
 	defer k.routing.alone()()
 	want := &k.routing.want
@@ -73,12 +67,12 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) 
 			delete(k.routing.refused, to)
 		}
 	}
-	if !k.routing.known {
+	if !k.routing.known || !k.routing.reaches(changed) {
 		return k.setRouting()
 	}
 	var todo routeChanges
 	for to := range changed {
-		todo.hop(to.Masked(), want.Hops[to.Masked()].Via, k.routing.hop(to.Masked()))
+		k.routing.change(&todo, to.Masked())
 	}
 	err := k.host.With(func(s *rtnl.Socket) error { return k.routing.carryOut(s, &todo) })
 	if err != nil {
@@ -90,16 +84,37 @@ func (k *Kernel) ChangeHops(changed map[netip.Prefix]Hop) ([]RefusedHop, error) 
 // setRouting puts all of k.routing.want. k.routing.setting is held.
 func (k *Kernel) setRouting() ([]RefusedHop, error) {
 	want := &k.routing.want
+	k.routing.know(want)
 	err := rtnl.Within(k.home, func() error { return k.settings.ForwardAll(want.Pools) })
 	err = errors.Join(err, k.host.With(k.giveRoutedGateway))
 	if len(want.Masquerade) > 0 {
 		err = errors.Join(err, k.Masquerade(want.Masquerade, want.Cluster))
 	}
-	err = errors.Join(err, k.host.With(k.routing.compare))
+	err = errors.Join(err, k.host.With(k.setWays))
 	if err != nil {
 		err = fmt.Errorf("netops: routes: %w", err)
 	}
 	return k.routing.refusals(), err
+}
+
+// setWays puts routes, and before them the tunnels that they lead through; what no route needs any more goes last.
+func (k *Kernel) setWays(s *rtnl.Socket) error {
+	t := &k.routing
+	plan, err := planTunnels(s, &t.want)
+	if err != nil {
+		return err
+	}
+	t.plan = plan
+	err = contained(&t.want)
+	if len(plan.ends) > 0 {
+		err = errors.Join(err, k.guardTunnels(plan))
+	}
+	err = errors.Join(err, k.setTunnels(s, plan), t.compare(s), t.setRules(s, plan.rules), k.endTunnels(s, plan))
+	if len(plan.ends) == 0 {
+		err = errors.Join(err, k.guardTunnels(plan))
+	}
+	t.known = t.known && err == nil
+	return err
 }
 
 // RoutedGateway is the address of the containers' IPv4 gateway in routed pools. The host has it with the scope of itself: so it answers
@@ -135,11 +150,19 @@ func forgetsOrigins(lo []rtnl.Address) bool {
 }
 
 func (r *Routing) clone() Routing {
-	hops := make(map[netip.Prefix]Hop, len(r.Hops))
+	c := *r
+	c.Pools, c.Masquerade, c.Cluster = slices.Clone(r.Pools), slices.Clone(r.Masquerade), slices.Clone(r.Cluster)
+	c.Hops = make(map[netip.Prefix]Hop, len(r.Hops))
 	for to, hop := range r.Hops {
-		hops[to.Masked()] = hop
+		c.Hops[to.Masked()] = hop
 	}
-	return Routing{slices.Clone(r.Pools), slices.Clone(r.Masquerade), slices.Clone(r.Cluster), hops}
+	c.Ways = make(map[netip.Prefix]Way, len(r.Ways))
+	for pool, way := range r.Ways {
+		c.Ways[pool.Masked()] = way
+	}
+	c.Nodes, c.Locals = slices.Clone(r.Nodes), slices.Clone(r.Locals)
+	c.Tunnel = cmp.Or(r.Tunnel, DefaultTunnel)
+	return c
 }
 
 // refusals are the refused hops, by their addresses.

@@ -77,7 +77,7 @@ func towards(all []router, others ...int) Routing {
 	return r
 }
 
-func (r router) set(t *testing.T, want Routing) {
+func (r router) set(t testing.TB, want Routing) {
 	t.Helper()
 	refused, err := r.SetRouting(want)
 	if err != nil || len(refused) > 0 {

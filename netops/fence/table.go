@@ -23,6 +23,7 @@ type Table struct {
 	leads    bool              // the kernel can tell whether it would lead to a source over its link
 	strict   slotState
 	apart    *intervals // of Separate
+	guard    *Tunnel    // nil: not told yet
 }
 
 // Open makes the table in a network namespace, or adopts the existing one. Its own changes are those of the sockets in ours.
@@ -131,7 +132,13 @@ func (t *Table) adoptStrict() error {
 	return err
 }
 
-func (t *Table) rebuild(c *nftables.Conn) error { return rebuild(c, t.strict.on, t.leads) }
+func (t *Table) rebuild(c *nftables.Conn) error {
+	err := rebuild(c, t.strict.on, t.leads)
+	if err == nil && t.guard != nil && len(t.guard.Devices) > 0 {
+		err = guard(c, t.guard, t.leads)
+	}
+	return err
+}
 
 // rebuildTrusting lets the trusted members send from the moment at which the rules are there.
 func (t *Table) rebuildTrusting(c *nftables.Conn) error {

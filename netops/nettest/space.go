@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-ipam/berth/internal/sandbox"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/internal/sandbox"
 )
 
 var namespaces atomic.Int64

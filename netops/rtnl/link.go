@@ -18,6 +18,7 @@ type Link struct {
 	// altNames are the link's alternative names: the long words of a port, see words.
 	altNames []string
 	Kind     string
+	Vxlan    Vxlan // of a VXLAN device
 	MAC      net.HardwareAddr
 	MTU      int
 	Master   int  // index; 0: none
@@ -71,6 +72,10 @@ func (l *Link) readInfo(info []byte) {
 		switch kind {
 		case unix.IFLA_INFO_KIND:
 			l.Kind = Text(value)
+		case unix.IFLA_INFO_DATA: // it follows the kind
+			if l.Kind == "vxlan" {
+				l.Vxlan = parseVxlan(value)
+			}
 		case unix.IFLA_INFO_SLAVE_DATA:
 			for kind, value := range Attributes(value) {
 				if kind == nl.IFLA_BRPORT_MODE && len(value) > 0 {

@@ -1,8 +1,8 @@
 package rtnl
 
 import (
-	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -12,14 +12,21 @@ import (
 // has ip-route(8) say "proto berth".
 const RouteProto = 'b'
 
-// An OwnRoute is a route of the main table with protocol RouteProto: it leads via a neighbour, or to the link itself, or refuses
-// what it is asked for.
+// OwnTables are the tables besides the main one in which routes are put, for what OwnRules concern.
+var OwnTables = [...]int{98, 99}
+
+func isOwnTable(table int) bool { return slices.Contains(OwnTables[:], table) }
+
+// An OwnRoute is a route of the main table, or of one of OwnTables, with protocol RouteProto: it leads via a neighbour, or to the link
+// itself, or refuses what it is asked for.
 type OwnRoute struct {
+	Table   int // 0: the main one
 	To      netip.Prefix
 	Metric  int
-	Via     netip.Addr
-	Index   int  // of the link that it leads over; 0 in what is asked for: the link of the neighbour
-	Refuses bool // "unreachable"
+	Via     netip.Addr // of IPv4's or IPv6's family, whatever To's is (IPv6 for IPv4: Linux 5.2)
+	Index   int        // of the link that it leads over; 0 in what is asked for: the link of the neighbour
+	OnLink  bool       // the neighbour is reached over the link, though no subnet of it contains the neighbour. Not told of IPv6's
+	Refuses bool       // "unreachable"
 }
 
 // OwnRoutes lists the routes of both families with protocol RouteProto.
@@ -53,10 +60,14 @@ func ParseOwnRoute(body []byte) (OwnRoute, bool) {
 
 func (r *Route) own() (OwnRoute, bool) {
 	o := OwnRoute{To: r.To, Metric: r.metric, Via: r.Via, Index: r.Index, Refuses: r.kind == unix.RTN_UNREACHABLE}
+	o.OnLink = r.family == unix.AF_INET && r.flags&unix.RTNH_F_ONLINK != 0
 	if o.Refuses {
 		o.Index = 0 // IPv6 names the loopback
 	}
-	return o, r.Proto == RouteProto && r.Table == unix.RT_TABLE_MAIN && r.flags&unix.RTM_F_CLONED == 0
+	if r.Table != unix.RT_TABLE_MAIN {
+		o.Table = r.Table
+	}
+	return o, r.Proto == RouteProto && (o.Table == 0 || isOwnTable(o.Table)) && r.flags&unix.RTM_F_CLONED == 0
 }
 
 // PutOwnRoute asks for a route where there is none of the prefix and the metric; Replacing has it take that one's place.
@@ -72,10 +83,19 @@ func DropOwnRoute(o OwnRoute, what string) Request {
 func aboutOwnRoute(kind, flags int, o OwnRoute, what string) Request {
 	header := nl.NewRtMsg()
 	header.Family, header.Dst_len, header.Protocol = familyOf(o.To.Addr()), uint8(o.To.Bits()), RouteProto
+	if o.Table != 0 {
+		header.Table = uint8(o.Table)
+	}
+	if o.OnLink {
+		header.Flags |= unix.RTNH_F_ONLINK
+	}
 	r := ask(kind, flags, what, header, addressAttr(unix.RTA_DST, o.To.Masked().Addr()), numberAttr(unix.RTA_PRIORITY, o.Metric))
 	switch {
 	case o.Refuses:
 		header.Type = unix.RTN_UNREACHABLE
+	case o.Via.IsValid() && o.Via.Is4() != o.To.Addr().Is4():
+		via := native.AppendUint16(nil, uint16(familyOf(o.Via))) // struct rtvia
+		r.AddData(nl.NewRtAttr(unix.RTA_VIA, append(via, o.Via.AsSlice()...)))
 	case o.Via.IsValid():
 		r.AddData(addressAttr(unix.RTA_GATEWAY, o.Via))
 	default:
@@ -85,30 +105,4 @@ func aboutOwnRoute(kind, flags int, o OwnRoute, what string) Request {
 		r.AddData(numberAttr(unix.RTA_OIF, o.Index))
 	}
 	return r
-}
-
-// OnlyEndsOfOwnRoutes has the kernel drop all news but RTM_DELROUTE with protocol RouteProto.
-func (f *Feed) OnlyEndsOfOwnRoutes() (err error) {
-	const kind, protocol = 4, unix.NLMSG_HDRLEN + 5 // in struct nlmsghdr, of two bytes in the machine's order; in struct rtmsg
-	kindAt := uint32(kind)
-	if native.Uint16([]byte{0, 1}) == 1 {
-		kindAt++
-	}
-	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: kindAt},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.RTM_DELROUTE},
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: protocol},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: RouteProto},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
-		{Code: unix.BPF_RET | unix.BPF_K},
-	}
-	raw, err := f.socket.SyscallConn()
-	if err != nil {
-		return err
-	}
-	controlErr := raw.Control(func(fd uintptr) {
-		prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog)
-	})
-	return errors.Join(controlErr, err)
 }

@@ -44,6 +44,10 @@ func parseRoute(body []byte) Route {
 			to, _ = netip.AddrFromSlice(value)
 		case unix.RTA_GATEWAY:
 			r.Via, _ = netip.AddrFromSlice(value)
+		case unix.RTA_VIA: // of another family: struct rtvia
+			if len(value) > 2 {
+				r.Via, _ = netip.AddrFromSlice(value[2:])
+			}
 		case unix.RTA_OIF:
 			r.Index = number(value)
 		case rtaNexthopID:

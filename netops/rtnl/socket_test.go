@@ -8,8 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/berth-ipam/berth/netops/nettest"
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-ipam/berth/netops/nettest"
 )
 
 // newBridge opens a socket in a fresh namespace with a bridge, whose index it tells.

@@ -40,12 +40,14 @@ func (s *Socket) Ensure(r Request) error {
 // already reports that what was to be added is there, or that what was to be taken away is not.
 func already(r Request, err error) bool {
 	switch r.Type {
-	case unix.RTM_NEWADDR, unix.RTM_NEWROUTE:
+	case unix.RTM_NEWADDR, unix.RTM_NEWROUTE, unix.RTM_NEWRULE:
 		return errors.Is(err, unix.EEXIST)
 	case unix.RTM_DELADDR:
 		return errors.Is(err, unix.EADDRNOTAVAIL)
 	case unix.RTM_DELROUTE:
 		return errors.Is(err, unix.ESRCH)
+	case unix.RTM_DELRULE, unix.RTM_DELNEIGH:
+		return errors.Is(err, unix.ENOENT)
 	}
 	return false
 }

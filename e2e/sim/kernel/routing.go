@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -14,7 +15,7 @@ import (
 // SetRouting makes the host's routes between nodes those of r.
 func (k *Kernel) SetRouting(r netops.Routing) (refused []netops.RefusedHop, err error) {
 	err = k.do("SetRouting", func() error {
-		k.routing = netops.Routing{Pools: slices.Clone(r.Pools), Hops: map[netip.Prefix]netops.Hop{}}
+		k.routing = netops.Routing{Pools: slices.Clone(r.Pools), Locals: slices.Clone(r.Locals), Hops: map[netip.Prefix]netops.Hop{}}
 		maps.Copy(k.routing.Hops, r.Hops)
 		for _, p := range r.Pools {
 			if f := familyOf(p.Addr()); !k.host.forwards[f] {
@@ -53,19 +54,46 @@ func (k *Kernel) route() (refused []netops.RefusedHop) {
 	h.routes = netops.Routing{Pools: k.routing.Pools, Hops: map[netip.Prefix]netops.Hop{}}
 	byHop := map[netip.Addr][]netip.Prefix{}
 	for to, hop := range k.routing.Hops {
-		if h.onLink(hop.Via) {
+		if h.onLink(hop.Via) || hop.Way != netops.Direct && k.tunnels(hop.Via) {
 			h.routes.Hops[to] = hop
 		} else {
 			byHop[hop.Via] = append(byHop[hop.Via], to)
 		}
 	}
 	for _, via := range slices.SortedFunc(maps.Keys(byHop), netip.Addr.Compare) {
-		refused = append(refused, netops.RefusedHop{
-			Hop: via, Routes: len(byHop[via]), To: slices.MinFunc(byHop[via], netip.Prefix.Compare), OffLink: true,
-			Err: fmt.Errorf("%w (Nexthop has invalid gateway)", unix.ENETUNREACH),
-		})
+		first := slices.MinFunc(byHop[via], netip.Prefix.Compare)
+		r := netops.RefusedHop{Hop: via, Routes: len(byHop[via]), To: first, OffLink: true,
+			Err: fmt.Errorf("%w (Nexthop has invalid gateway)", unix.ENETUNREACH)}
+		if k.routing.Hops[first].Way != netops.Direct {
+			r.OffLink, r.Err = false, errors.New("this node has said no address of that family, from which a tunnel could begin")
+		}
+		refused = append(refused, r)
 	}
 	return refused
+}
+
+// tunnels reports whether the node has said an address from which a tunnel to another node's can begin.
+func (k *Kernel) tunnels(to netip.Addr) bool {
+	return slices.ContainsFunc(k.routing.Locals, func(a netip.Addr) bool { return a.Is4() == to.Is4() })
+}
+
+// PathMTU is the greatest packet that fits between nodes: what their NICs eth0 let pass, less VXLAN's headers over IPv4, or IPv6.
+func (k *Kernel) PathMTU(tunnelled bool) (mtu int, err error) {
+	err = k.do("PathMTU", func() error {
+		nic := k.host.links["eth0"]
+		if nic == nil {
+			return unix.ENODEV
+		}
+		mtu = nic.mtu
+		if is4 := func(a netip.Addr) bool { return a.Is4() }; tunnelled {
+			mtu -= 50
+			if len(k.routing.Locals) > 0 && !slices.ContainsFunc(k.routing.Locals, is4) {
+				mtu -= 20
+			}
+		}
+		return nil
+	})
+	return mtu, err
 }
 
 // onLink reports whether another host's address lies in a subnet of a link that is up.
