@@ -34,7 +34,7 @@ func cidrsOf(c *config.Config) (all []netip.Prefix) {
 func poolsOf(c *config.Config) pools {
 	all := pools{}
 	for name, p := range c.Pools {
-		if p.Routed() {
+		if p.Layer3() {
 			all[name] = routed{p.CIDRs, p.IPMasq}
 		}
 	}

@@ -101,7 +101,7 @@ func mtu(p allocator.Pool) string {
 	switch {
 	case p.MTU != 0:
 		return strconv.Itoa(p.MTU)
-	case p.Routed():
+	case p.Layer3():
 		return "default" // it has no bridge
 	}
 	return "bridge's"

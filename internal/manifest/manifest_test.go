@@ -83,12 +83,12 @@ func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
 
 func TestAFlatPoolIsTheSameWhetherItSaysSoOrNot(t *testing.T) {
 	for words, want := range map[string]allocator.Mode{"": allocator.Flat, ", mode: flat": allocator.Flat, ", mode: ": allocator.Flat,
-		", mode: routed": allocator.Routed} {
+		", mode: routed": allocator.Routed, ", mode: vxlan": allocator.VXLAN, ", mode: auto": allocator.Auto} {
 		if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16]"+words+"}]").Pools[0]; pool.Mode != want {
 			t.Errorf("with %q the mode is %v, want %v", words, pool.Mode, want)
 		}
 	}
-	if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}]").Pools[0]; !pool.Routed() || !pool.IPMasq {
+	if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}]").Pools[0]; !pool.Layer3() || !pool.IPMasq {
 		t.Errorf("read is %+v", pool)
 	}
 }
@@ -191,16 +191,16 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 		"bad range": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  exclude: [10.0.0.9-10.0.0.3]",
 			[]string{"f.yaml:4: ", "10.0.0.3-10.0.0.9"}},
 		"another mode": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: rooted",
-			[]string{"f.yaml:4: ", `mode "rooted": want flat or routed (did you mean "routed"?)`}},
+			[]string{"f.yaml:4: ", `mode "rooted": want flat, routed, vxlan or auto (did you mean "routed"?)`}},
 		"no mode at all": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: weather",
-			[]string{"f.yaml:4: ", `mode "weather": want flat or routed`}},
-		"empty mode":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: ''", []string{"f.yaml:4: ", `mode "": want flat or routed`}},
+			[]string{"f.yaml:4: ", `mode "weather": want flat, routed, vxlan or auto`}},
+		"empty mode":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: ''", []string{"f.yaml:4: ", `mode "": want flat, routed, vxlan or auto`}},
 		"mode mistyped":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mod: routed", []string{"f.yaml:4: ", `did you mean "mode"?`}},
 		"ipMasq mistyped": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  ipmasq: true", []string{"f.yaml:4: ", `did you mean "ipMasq"?`}},
 		"ipMasq of a flat pool": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  ipMasq: true",
 			[]string{"f.yaml:4: ", "the networks of a flat pool say it"}},
 		"a routed pool's gateway": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  gateways: [10.0.0.1]",
-			[]string{"f.yaml:5: ", "a routed pool has none to configure", "169.254.1.1"}},
+			[]string{"f.yaml:5: ", "a pool of mode routed has none to configure", "169.254.1.1"}},
 		"a routed pool's gatewayOnLink": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  gatewayOnLink: true",
 			[]string{"f.yaml:5: ", "leave the key out"}},
 		"a routed pool's CIDR": {"pools:\n- name: a\n  mode: routed\n  mtu: 1400\n  cidrs: [169.254.0.0/16]",

@@ -83,7 +83,7 @@ var (
 		err := r.UnmarshalText([]byte(s))
 		return r, err
 	}}
-	mode = form[allocator.Mode]{strings.Join(allocator.Modes(), " or "), func(s string) (m allocator.Mode, err error) {
+	mode = form[allocator.Mode]{allocator.SomeMode(), func(s string) (m allocator.Mode, err error) {
 		if !slices.Contains(allocator.Modes(), s) {
 			return m, errors.New(nearest.Hint(s, allocator.Modes()))
 		}
