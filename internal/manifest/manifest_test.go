@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -90,6 +91,18 @@ func TestAFlatPoolIsTheSameWhetherItSaysSoOrNot(t *testing.T) {
 	}
 	if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}]").Pools[0]; !pool.Layer3() || !pool.IPMasq {
 		t.Errorf("read is %+v", pool)
+	}
+}
+
+// Agents of releases without the key read settings that say the defaults.
+func TestTheDefaultsOfVXLANAreNotWrittenDown(t *testing.T) {
+	for text, want := range map[string]record.VXLAN{
+		"": {}, "vxlan: {}": {}, "vxlan: {id: 98, port: 4789}": {}, "vxlan: {port: 8472}": {ID: 98, Port: 8472}, "vxlan: {id: 7}": {ID: 7, Port: 4789},
+	} {
+		s := parse(t, "settings: {"+text+"}\npools: []").Settings
+		if written, err := json.Marshal(s); s.VXLAN != want || err != nil || strings.Contains(string(written), "vxlan") != (want != record.VXLAN{}) {
+			t.Errorf("%q is read as %+v, and written as %s, %v", text, s.VXLAN, written, err)
+		}
 	}
 }
 
@@ -207,6 +220,8 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 			[]string{"f.yaml:5: ", "169.254.0.0/16"}},
 		"a routed pool's via": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  routes: [{to: 10.9.0.0/16, via: 10.0.0.1}]",
 			[]string{"f.yaml:5: ", "leave via out"}},
+		"a wide VXLAN id":     {"settings:\n  vxlan:\n    id: 16777216", []string{"f.yaml:3: ", "vxlan id", "1 to 16777215"}},
+		"port 0 of VXLAN":     {"settings:\n  vxlan:\n    port: 0", []string{"f.yaml:3: ", "vxlan port", "1 to 65535"}},
 		"bad number":          {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: big", []string{"f.yaml:4: ", `mtu "big"`, "whole number"}},
 		"number without unit": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: 600", []string{"f.yaml:4: ", `reuse "600"`, "10m"}},
 		"negative duration":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: -1s", []string{"f.yaml:4: ", "reuse"}},
