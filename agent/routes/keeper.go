@@ -39,7 +39,7 @@ type Keeper struct {
 	set     pools              // what the last SetRouting was about
 	cidrs   []netip.Prefix     // of all pools, flat ones, too
 	tunnel  netops.TunnelSpec
-	stands  bool               // it has succeeded
+	stands  bool // it has succeeded
 	missing map[netip.Prefix]name
 }
 

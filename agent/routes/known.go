@@ -19,7 +19,7 @@ type known struct {
 	me string
 
 	mu    lockorder.Subject
-	told  [kinds]bool // since the store's present incarnation began
+	told  [kinds]bool  // since the store's present incarnation began
 	own   []netip.Addr // this node's addresses, as others know them
 	hops  map[name][]netip.Addr
 	pools map[string]*holdings

@@ -102,7 +102,7 @@ func mtu(p allocator.Pool) string {
 	case p.MTU != 0:
 		return strconv.Itoa(p.MTU)
 	case p.Layer3():
-		return "default" // it has no bridge
+		return "path" // what fits between nodes
 	}
 	return "bridge's"
 }
