@@ -112,7 +112,10 @@ func New(o Options) (_ *Agent, err error) {
 // build makes the parts, from the lowest upwards.
 func (a *Agent) build(o Options) {
 	n := a.Node
-	h := host.New(host.Options{Kernel: a.kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log})
+	h := host.New(host.Options{
+		Kernel: a.kernel, Journal: n.Journal, Config: n.Config, Findings: n.Findings, Log: n.Log,
+		PathChanged: func() { a.updater.Rollout.Raise() },
+	})
 	a.host, a.isolator = h, isolation.New(n)
 	a.routes = routes.New(routes.Options{Node: n.Name, Kernel: a.kernel, Config: n.Config, Findings: n.Findings})
 	n.On(a.routes.Hooks())

@@ -38,7 +38,7 @@ func (p *Pool) Contains(a netip.Addr) bool { return p.CIDROf(a).IsValid() }
 // Prefix is what an interface is configured with: a with the length of the CIDR that it lies in. In a routed pool, or outside of the
 // pool, it is a alone.
 func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
-	if c := p.CIDROf(a); c.IsValid() && !p.Routed() {
+	if c := p.CIDROf(a); c.IsValid() && !p.Layer3() {
 		return netip.PrefixFrom(a, c.Bits())
 	}
 	return netip.PrefixFrom(a, a.BitLen())
@@ -47,7 +47,7 @@ func (p *Pool) Prefix(a netip.Addr) netip.Prefix {
 // AllGateways are the gateways of the pool's containers, those of V4 first. A routed pool has the same ones on each node.
 func (p *Pool) AllGateways() (all []netip.Addr) {
 	for _, f := range p.Families() {
-		if p.Routed() {
+		if p.Layer3() {
 			all = append(all, RoutedGateways[f])
 			continue
 		}

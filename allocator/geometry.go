@@ -122,7 +122,7 @@ func (p *Pool) whole(f Family, cuts []Range) (left []Range) {
 func (p *Pool) unusable(f Family) []Range {
 	var cuts []Range
 	for _, c := range p.CIDRs {
-		if p.Routed() || FamilyOf(c.Addr()) != f {
+		if p.Layer3() || FamilyOf(c.Addr()) != f {
 			continue
 		}
 		whole := rangeOf(c)

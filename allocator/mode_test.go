@@ -9,13 +9,14 @@ import (
 )
 
 func TestAPoolThatSaysFlatSaysWhatOneSaysThatIsSilent(t *testing.T) {
-	for text, want := range map[string]Mode{`{}`: Flat, `{"mode":""}`: Flat, `{"mode":"flat"}`: Flat, `{"mode":"routed"}`: Routed} {
+	for text, want := range map[string]Mode{`{}`: Flat, `{"mode":""}`: Flat, `{"mode":"flat"}`: Flat, `{"mode":"routed"}`: Routed,
+		`{"mode":"vxlan"}`: VXLAN, `{"mode":"auto"}`: Auto} {
 		var p Pool
-		if err := json.Unmarshal([]byte(text), &p); err != nil || p.Mode != want || p.Routed() != (want == Routed) {
+		if err := json.Unmarshal([]byte(text), &p); err != nil || p.Mode != want || p.Layer3() != (want != Flat) {
 			t.Errorf("%s: mode %v, %v", text, p.Mode, err)
 		}
 		written, err := json.Marshal(p)
-		if err != nil || strings.Contains(string(written), "mode") != (want == Routed) {
+		if err != nil || strings.Contains(string(written), "mode") != (want != Flat) {
 			t.Errorf("%s is written as %s, %v", text, written, err)
 		}
 	}
@@ -23,10 +24,10 @@ func TestAPoolThatSaysFlatSaysWhatOneSaysThatIsSilent(t *testing.T) {
 
 func TestAModeThatThereIsNotIsReadAndNotValid(t *testing.T) {
 	p := routed()
-	if err := json.Unmarshal([]byte(`{"mode":"vxlan"}`), &p); err != nil {
+	if err := json.Unmarshal([]byte(`{"mode":"geneve"}`), &p); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), `mode "vxlan": want flat or routed`) {
+	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), `mode "geneve": want flat, routed, vxlan or auto`) {
 		t.Errorf("the error is %v", err)
 	}
 }

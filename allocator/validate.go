@@ -139,7 +139,7 @@ func (p *Pool) validMTU() error {
 		least = minMTUV6
 	}
 	if p.MTU != 0 && (p.MTU < least || p.MTU > maxMTU) {
-		return fmt.Errorf("mtu %d: want %d to %d, or 0 for the bridge's", p.MTU, least, maxMTU)
+		return fmt.Errorf("mtu %d: want %d to %d, or 0 for the bridge's, and in other modes than flat for what fits between nodes", p.MTU, least, maxMTU)
 	}
 	return nil
 }

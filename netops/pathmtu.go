@@ -1,7 +1,6 @@
 package netops
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,7 +22,7 @@ func overhead(outerIs4 bool) int {
 
 // PathMTU is the greatest packet of a container that fits between nodes without fragmentation, in bytes: the MTU of the link with this
 // node's own address (the smaller one where those of the families are on two links), and for tunnelled ones less what the tunnel takes.
-// The node's addresses are those of the last SetRouting, or what NodeAddresses finds. Where it may have changed, HostChanged comes.
+// It is 0 where no link has such an address: then no node reaches another. The node's addresses are those of the last SetRouting, or what NodeAddresses finds. Where it may have changed, HostChanged comes.
 func (k *Kernel) PathMTU(tunnelled bool) (int, error) {
 	locals := k.routing.locals()
 	var err error
@@ -47,9 +46,6 @@ func (k *Kernel) PathMTU(tunnelled bool) (int, error) {
 		}
 		return err
 	})
-	if err == nil && least == 0 {
-		err = errors.New("no link has an address of this node by which others know it: give it one, or correct --node-address")
-	}
 	if err != nil {
 		return 0, fmt.Errorf("netops: find the path MTU: %w", err)
 	}

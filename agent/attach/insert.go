@@ -228,7 +228,12 @@ func (a *Attacher) hold(add *insertion, session *session.Session, began allocato
 	e.Generation, e.Revision, e.Since, e.Began = session.Generation(), add.config.Revision, a.Clock.Wall(), began
 	e.Netns, e.Workload = add.Netns, add.workload
 	if add.Role == wire.Interface {
+		fitted, err := a.Updater.Host.Fitted(add.pool)
+		if err != nil {
+			return wire.Errorf(wire.CodeTryAgain, "%w", err)
+		}
 		e.Wiring = wiring(add, e)
+		e.Wiring.MTU = fitted.MTU
 	}
 	add.entry = e
 	if err := a.Journal.Hold(e); err != nil {

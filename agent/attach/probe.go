@@ -17,7 +17,7 @@ import (
 // here since, because that node's container may still run if only its etcd is unreachable; and an address behind an uplink that
 // was not probed ahead of need. In the IPAM role the wire is unknown, and a routed pool has none.
 func (a *Attacher) chooseFor(ctx context.Context, add *insertion) (err error) {
-	if add.Uplink != "" && add.Role != wire.IPAM && !add.pool.Routed() {
+	if add.Uplink != "" && add.Role != wire.IPAM && !add.pool.Layer3() {
 		a.Detector.BehindUplink(add.pool.Name, cmp.Or(add.Bridge, defaultBridge))
 	}
 	for {
@@ -54,7 +54,7 @@ func (a *Attacher) occupied(ctx context.Context, add *insertion) (map[netip.Addr
 			ask = append(ask, g.Address)
 		}
 	}
-	if len(ask) == 0 || add.Role == wire.IPAM || add.pool.Routed() {
+	if len(ask) == 0 || add.Role == wire.IPAM || add.pool.Layer3() {
 		return nil, nil
 	}
 	e.Pool, e.Wiring = add.pool.Name, wiring(add, e)

@@ -23,7 +23,7 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 		Apart: add.pool.Isolate,
 	}
 	switch {
-	case add.pool.Routed():
+	case add.pool.Layer3():
 		w.Bridge, w.Uplink, w.IPMasq, w.Routed = "", "", false, true
 	case w.Bridge == "":
 		w.Bridge = defaultBridge
@@ -94,17 +94,17 @@ func (a *Attacher) wireOne(add *insertion) (err error) {
 // fits refuses an add whose network and pool cannot be served together.
 func (add *insertion) fits() error {
 	refuse := func(format string, args ...any) error { return wire.Errorf(wire.CodeConfig, format, args...) }
-	routed := add.pool.Routed()
+	routed := add.pool.Layer3()
 	switch {
 	case add.former != nil && plan.OtherMode(add.former.Wiring, add.pool):
 		return refuse("%s was made while its pool %q had another mode: delete it first", add.attachment, add.pool.Name)
 	case add.former != nil: // what it was made by counts
 	case add.Role == wire.IPAM && routed:
-		return refuse("pool %q is routed, and the plugin that makes the interface would not lead to its addresses: make berth the interface "+
-			"plugin, or name a flat pool", add.pool.Name)
+		return refuse("pool %q has mode %s, and the plugin that makes the interface would not lead to its addresses: make berth the "+
+			"interface plugin, or name a flat pool", add.pool.Name, add.pool.Mode)
 	case add.Role == wire.Interface && routed && add.Uplink != "":
-		return refuse("uplink %q: pool %q is routed, and its containers are on no bridge: take uplink out of the network's configuration, or "+
-			"name a flat pool", add.Uplink, add.pool.Name)
+		return refuse("uplink %q: pool %q has mode %s, and its containers are on no bridge: take uplink out of the network's "+
+			"configuration, or name a flat pool", add.Uplink, add.pool.Name, add.pool.Mode)
 	case add.Role == wire.Interface && !routed && add.IPMasq && add.Uplink != "":
 		return refuse("ipMasq and uplink exclude each other: with an uplink the network's own router translates")
 	}

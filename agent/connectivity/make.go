@@ -40,7 +40,7 @@ func (p *part) make(ctx context.Context, one *probe) (err error) {
 		Network: Network, ID: idPrefix + p.id + "-" + pool.Name, Interface: iface, Role: wire.Interface, NetnsFile: 1,
 		Class: string(allocator.Stateless), Namespace: namespace, App: app, Pool: pool.Name,
 	}
-	if !pool.Routed() {
+	if !pool.Layer3() {
 		if err := p.likeOthers(one); err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (p *part) make(ctx context.Context, one *probe) (err error) {
 			one.gateways = append(one.gateways, a.Gateway)
 		}
 	}
-	if !pool.Routed() {
+	if !pool.Layer3() {
 		if one.record.Uplink, err = p.kernel.Uplink(one.container.Bridge); err != nil {
 			one.record.Error = err.Error()
 		}

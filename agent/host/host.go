@@ -27,6 +27,7 @@ type Kernel interface {
 	EnsureBridge(b netops.Bridge) (netops.BridgeState, error)
 	HostFaults(b netops.Bridge, ports []string) ([]netops.HostFault, error)
 	RepairPorts(b netops.Bridge, ports []string) error
+	PathMTU(tunnelled bool) (int, error)
 	RoutedFaults(ports []netops.Port) ([]netops.HostFault, error)
 	Lead(p netops.Port) error
 	Leave(port string) error
@@ -42,6 +43,8 @@ type Options struct {
 	Config   func() *config.Config // the present one; revision 0: unknown
 	Findings *findings.Board
 	Log      *zap.Logger
+
+	PathChanged func() // what fits between nodes is another than before; it does not block
 }
 
 // A Keeper changes the host for containers. It is the only one that does.
@@ -56,6 +59,7 @@ type Keeper struct {
 	looks   lockorder.Spanning       // of one comparison; before order
 	ensured map[string]netops.Bridge // each bridge as it was configured at the last comparison
 	changed task.Signal              // something may have disappeared
+	path    path
 }
 
 // New makes the keeper of a node's host.

@@ -46,6 +46,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) Look() (repaired bool) {
 	k.looks.Lock()
 	defer k.looks.Unlock()
+	if c := k.Config(); c.Revision != 0 {
+		k.lookAtPath(c)
+	}
 	repaired = k.compare()
 	if k.compareRouted() {
 		repaired = true

@@ -26,7 +26,7 @@ func (k *Keeper) retire() {
 		}
 	}
 	for _, pool := range config.Pools {
-		if pool.Routed() && pool.IPMasq { // its rule is the routes' keeper's
+		if pool.Layer3() && pool.IPMasq { // its rule is the routes' keeper's
 			used = append(used, netops.Bridge{Masquerade: pool.CIDRs})
 		}
 	}

@@ -78,7 +78,7 @@ func Led(e *journal.Entry) netops.Port {
 // OtherMode reports whether an interface was made for another mode than its pool has: its node was away while the pool had no
 // containers, or etcd was restored to before. Nothing of it is to be changed.
 func OtherMode(w journal.Wiring, pool *allocator.Pool) bool {
-	return w.Port != "" && w.Routed != pool.Routed()
+	return w.Port != "" && w.Routed != pool.Layer3()
 }
 
 // Member is an entry's port in its class, and what it may send.

@@ -40,7 +40,8 @@ func (t *table) SetRouting(r netops.Routing) ([]netops.RefusedHop, error) {
 		t.failures--
 		return nil, errBroken
 	}
-	t.now = netops.Routing{Pools: r.Pools, Masquerade: r.Masquerade, Hops: maps.Clone(r.Hops)}
+	t.now = r
+	t.now.Hops = maps.Clone(r.Hops)
 	return t.refused(), nil
 }
 
@@ -117,7 +118,7 @@ func (b *bench) expect(what string, want ...string) {
 	defer b.kernel.mu.Unlock()
 	var got []string
 	for to, hop := range b.kernel.now.Hops {
-		got = append(got, to.String()+" via "+hop.Via.String())
+		got = append(got, to.String()+" via "+hop.Via.String()+[...]string{netops.Tunnel: " tunnel", netops.Nearest: " nearest"}[hop.Way])
 	}
 	slices.Sort(got)
 	slices.Sort(want)

@@ -38,7 +38,8 @@ type Keeper struct {
 	setting lockorder.Spanning // of one call of the kernel, and of the fields below; it may be taken under an attachment's lock
 	set     pools              // what the last SetRouting was about
 	cidrs   []netip.Prefix     // of all pools, flat ones, too
-	stands  bool               // it has succeeded
+	tunnel  netops.TunnelSpec
+	stands  bool // it has succeeded
 	missing map[netip.Prefix]name
 }
 

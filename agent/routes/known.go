@@ -8,6 +8,7 @@ import (
 	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
+	"github.com/berth-ipam/berth/netops"
 )
 
 // A name is a node's. Many records have the same.
@@ -18,13 +19,14 @@ type known struct {
 	me string
 
 	mu    lockorder.Subject
-	told  [kinds]bool // since the store's present incarnation began
+	told  [kinds]bool  // since the store's present incarnation began
+	own   []netip.Addr // this node's addresses, as others know them
 	hops  map[name][]netip.Addr
 	pools map[string]*holdings
 
-	routed  map[string]bool // the pools whose changes are kept
-	changed map[spot]bool   // what may lead elsewhere by now
-	whole   bool            // anything may
+	ways    map[string]netops.Way // of the pools whose changes are kept
+	changed map[spot]bool         // what may lead elsewhere by now
+	whole   bool                  // anything may
 }
 
 // The kinds of records that are followed.
@@ -77,7 +79,7 @@ func (w *known) pending() bool {
 
 // touchLocked keeps that a prefix may lead elsewhere.
 func (w *known) touchLocked(pool string, to netip.Prefix) {
-	if w.routed[pool] {
+	if _, kept := w.ways[pool]; kept {
 		w.changed[spot{pool, to}] = true
 	}
 }
@@ -179,7 +181,11 @@ func (w *known) applyNodes(u kv.Update[record.Node]) {
 }
 
 func (w *known) setHopsLocked(node name, hops []netip.Addr) {
-	if node.Value() == w.me || slices.Equal(w.hops[node], hops) {
+	if node.Value() == w.me {
+		w.whole, w.own = w.whole || !slices.Equal(w.own, hops), hops
+		return
+	}
+	if slices.Equal(w.hops[node], hops) {
 		return
 	}
 	if w.hops[node] = hops; len(hops) == 0 {
@@ -199,14 +205,21 @@ func (h *holdings) nodeOf(to netip.Prefix) (node name, is bool) {
 	return node, is
 }
 
-// hopOf is a node's address of the family of a prefix; invalid: it has said none.
-func (w *known) hopOf(node name, to netip.Prefix) netip.Addr {
-	for _, a := range w.hops[node] {
-		if a.Is4() == to.Addr().Is4() {
-			return a
+// hopOf is how a node is reached for a prefix; invalid: it has said no address that fits. Directly an address of the prefix's family
+// fits, and a tunnel begins and ends at one of either.
+func (w *known) hopOf(node name, to netip.Prefix, way netops.Way) netops.Hop {
+	is4, hops := to.Addr().Is4(), w.hops[node]
+	if way == netops.Direct {
+		if at := slices.IndexFunc(hops, func(a netip.Addr) bool { return a.Is4() == is4 }); at >= 0 {
+			return netops.Hop{Via: hops[at]}
 		}
+		return netops.Hop{}
 	}
-	return netip.Addr{}
+	via := netops.Towards(is4, hops, w.own)
+	if via.IsValid() && via.Is4() != is4 {
+		way = netops.Tunnel
+	}
+	return netops.Hop{Via: via, Way: way}
 }
 
 // An at is the pool and the address that a key has.

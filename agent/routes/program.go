@@ -23,7 +23,8 @@ func (k *Keeper) program() (known bool, err error) {
 	}
 	want := poolsOf(c)
 	cidrs := cidrsOf(c)
-	anew := !k.stands || !maps.EqualFunc(want, k.set, routed.equal) || !slices.Equal(cidrs, k.cidrs)
+	tunnel := netops.TunnelSpec(c.Settings.VXLAN.Whole())
+	anew := !k.stands || tunnel != k.tunnel || !maps.EqualFunc(want, k.set, routed.equal) || !slices.Equal(cidrs, k.cidrs)
 	todo, known := k.known.take(want, anew)
 	if !known {
 		return false, nil
@@ -33,7 +34,8 @@ func (k *Keeper) program() (known bool, err error) {
 	case todo.whole && !anew && len(want) == 0: // there is nothing of ours that somebody could change
 		return true, nil
 	case todo.whole:
-		k.set, k.cidrs, k.missing = want, cidrs, todo.missing
+		k.set, k.cidrs, k.tunnel, k.missing = want, cidrs, tunnel, todo.missing
+		todo.routing.Tunnel = tunnel
 		todo.routing.Cluster = append(todo.routing.Cluster, cidrs...)
 		refused, err = k.kernel().SetRouting(todo.routing)
 	case len(todo.hops) == 0:

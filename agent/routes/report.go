@@ -36,8 +36,8 @@ func (k *Keeper) reportRefused(refused []netops.RefusedHop) {
 		if r.OffLink {
 			texts[node] = append(texts[node], fmt.Sprintf("no link of this node reaches %v, which is the address of node %s: its containers "+
 				"in routed pools are not reached from here (%v)", r.Hop, node, r.Err))
-			advice[node] = "nodes must share a layer-2 network where a pool's mode is routed; is that node's --node-address right? " +
-				"See docs/routed.md"
+			advice[node] = "nodes must share a layer-2 network where a pool's mode is routed: give the pool mode auto where they do not. " +
+				"Is that node's --node-address right? See docs/routed.md"
 			continue
 		}
 		texts[node] = append(texts[node], fmt.Sprintf("the kernel refuses the route to %v, which node %s has (%v)", r.To, node, r.Err))
@@ -67,10 +67,10 @@ func (k *Keeper) reportMissing() {
 	for node, of := range families {
 		subjects = append(subjects, node.Value())
 		k.Findings.Set(hopMissing, node.Value(),
-			fmt.Sprintf("node %s has addresses of a routed pool, and its record says no %s address of its own: its containers are not reached "+
+			fmt.Sprintf("node %s has addresses of a pool, and there is no %s address by which it is reached: its containers are not reached "+
 				"from here", node.Value(), strings.Join(slices.Sorted(maps.Keys(of)), " and no ")),
-			"see that the node has such an address where its default route leads, or give its berthd --node-address; and that its berthd is "+
-				"of this release")
+			"see that that node and this one have such an address where their default routes lead, or give their berthd --node-address; and "+
+				"that that berthd is of this release")
 	}
 	k.Findings.Keep(hopMissing, subjects...)
 }

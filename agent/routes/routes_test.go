@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,56 @@ func TestNodesThatCannotBeReachedAreTold(t *testing.T) {
 		b.tell(some(nodeAt("n3", "192.0.2.33"), nodeAt("n4", "192.0.2.4", "2001:db8::4"), nodeAt("n5", "192.0.2.5")))
 		time.Sleep(10 * time.Millisecond)
 		b.expectFindings("repaired")
+	})
+}
+
+func TestTheWayToANodeFollowsTheModeOfThePool(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := settled(t)
+		for i, c := range []struct {
+			mode allocator.Mode
+			want string
+		}{{allocator.VXLAN, " tunnel"}, {allocator.Auto, " nearest"}, {allocator.Routed, ""}, {allocator.Auto, " nearest"}} {
+			b.tell(configOf(int64(6+i), pool("r", c.mode, "10.50.0.0/16", "fd50::/64"), pool("f", allocator.Flat, "10.60.0.0/16")))
+			b.expect(c.mode.String(), "10.50.0.0/27 via 192.0.2.2"+c.want, "10.50.9.1/32 via 192.0.2.2"+c.want)
+			if way := b.kernel.now.Ways[netip.MustParsePrefix("10.50.0.0/16")]; way != ways[c.mode] || len(b.kernel.now.Ways) != 2 {
+				t.Errorf("%v: the ways of the pools are %v", c.mode, b.kernel.now.Ways)
+			}
+		}
+		if now := b.kernel.now; len(now.Nodes) != 2 || !slices.Equal(now.Locals, nodeAt("n1", "192.0.2.1").Hops) {
+			t.Errorf("the nodes are %v, and this one %v", now.Nodes, now.Locals)
+		}
+		b.tell(some(block("r", "fd50::/122", "fd50::/122", "n3"))) // n1 has no IPv6 address of its own
+		b.expect("over the other family", "10.50.0.0/27 via 192.0.2.2 nearest", "10.50.9.1/32 via 192.0.2.2 nearest",
+			"fd50::/122 via 192.0.2.3 tunnel")
+		b.tell(some(nodeAt("n1", "192.0.2.1", "2001:db8::1")))
+		b.expect("an address of its own", "10.50.0.0/27 via 192.0.2.2 nearest", "10.50.9.1/32 via 192.0.2.2 nearest",
+			"fd50::/122 via 2001:db8::3 nearest")
+		b.tell(some(nodeAt("n1")))
+		time.Sleep(10 * time.Millisecond)
+		b.expectFindings("no address of its own", "node-address-missing n2", "node-address-missing n3")
+	})
+}
+
+func TestAnotherVXLANIsFollowed(t *testing.T) {
+	if record.DefaultVXLAN != record.VXLAN(netops.DefaultTunnel) {
+		t.Errorf("the settings' default is %v, the kernel's %v", record.DefaultVXLAN, netops.DefaultTunnel)
+	}
+	bubble(t, func(t *testing.T) {
+		b := settled(t)
+		c := configOf(6, pool("r", allocator.VXLAN, "10.50.0.0/16"))
+		b.tell(c)
+		b.expect("by default", "10.50.0.0/27 via 192.0.2.2 tunnel", "10.50.9.1/32 via 192.0.2.2 tunnel")
+		if b.kernel.now.Tunnel != netops.DefaultTunnel {
+			t.Errorf("the tunnel is %v", b.kernel.now.Tunnel)
+		}
+		next := *c
+		next.Revision, next.Settings.VXLAN = 7, record.VXLAN{ID: 98, Port: 8472}
+		b.tell(&next)
+		b.expect("another port", "10.50.0.0/27 via 192.0.2.2 tunnel", "10.50.9.1/32 via 192.0.2.2 tunnel")
+		if b.kernel.now.Tunnel.Port != 8472 {
+			t.Errorf("the tunnel is %v", b.kernel.now.Tunnel)
+		}
 	})
 }
 

@@ -45,7 +45,7 @@ const ensurePoll = 10 * time.Millisecond
 func (k *Keeper) Ensure(ctx context.Context, pool string) error {
 	for {
 		p, known := k.Config().Pools[pool]
-		if !known || !p.Routed() || k.serves(pool) {
+		if !known || !p.Layer3() || k.serves(pool) {
 			return nil
 		}
 		if _, err := k.program(); err != nil {

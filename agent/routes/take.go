@@ -1,26 +1,32 @@
 package routes
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/config"
 	"github.com/berth-ipam/berth/netops"
 )
 
-// pools are the routed ones by name.
+// pools are those whose containers are behind their nodes, by name.
 type pools map[string]routed
 
 // A routed pool, as far as routes depend on it.
 type routed struct {
 	cidrs      []netip.Prefix
 	masquerade bool
+	way        netops.Way
 }
 
 func (r routed) equal(s routed) bool {
-	return r.masquerade == s.masquerade && slices.Equal(r.cidrs, s.cidrs)
+	return r.masquerade == s.masquerade && r.way == s.way && slices.Equal(r.cidrs, s.cidrs)
 }
+
+// ways are how the nodes reach each other's containers, by the pool's mode.
+var ways = map[allocator.Mode]netops.Way{allocator.Routed: netops.Direct, allocator.VXLAN: netops.Tunnel, allocator.Auto: netops.Nearest}
 
 // cidrsOf are those of all pools: what masquerades keeps its address on its way there.
 func cidrsOf(c *config.Config) (all []netip.Prefix) {
@@ -34,8 +40,8 @@ func cidrsOf(c *config.Config) (all []netip.Prefix) {
 func poolsOf(c *config.Config) pools {
 	all := pools{}
 	for name, p := range c.Pools {
-		if p.Routed() {
-			all[name] = routed{p.CIDRs, p.IPMasq}
+		if p.Layer3() {
+			all[name] = routed{p.CIDRs, p.IPMasq, ways[p.Mode]}
 		}
 	}
 	return all
@@ -76,9 +82,12 @@ func (w *known) take(want pools, anew bool) (todo work, is bool) {
 }
 
 func (w *known) wholeLocked(want pools, todo *work) {
-	w.routed = map[string]bool{}
+	w.ways, todo.routing.Ways = map[string]netops.Way{}, map[netip.Prefix]netops.Way{}
 	for _, pool := range slices.Sorted(maps.Keys(want)) {
-		w.routed[pool] = true
+		w.ways[pool] = want[pool].way
+		for _, cidr := range want[pool].cidrs {
+			todo.routing.Ways[cidr] = want[pool].way
+		}
 		todo.routing.Pools = append(todo.routing.Pools, want[pool].cidrs...)
 		if want[pool].masquerade {
 			todo.routing.Masquerade = append(todo.routing.Masquerade, want[pool].cidrs...)
@@ -91,13 +100,15 @@ func (w *known) wholeLocked(want pools, todo *work) {
 			w.hopLocked(pool, netip.PrefixFrom(a, a.BitLen()), todo)
 		}
 	}
-	for _, hops := range w.hops {
+	for _, node := range slices.SortedFunc(maps.Keys(w.hops), func(a, b name) int { return cmp.Compare(a.Value(), b.Value()) }) {
+		hops := w.hops[node]
+		todo.routing.Nodes = append(todo.routing.Nodes, hops)
 		for _, a := range hops {
 			todo.routing.Cluster = append(todo.routing.Cluster, netip.PrefixFrom(a, a.BitLen()))
 		}
 	}
 	maps.DeleteFunc(todo.hops, func(_ netip.Prefix, hop netops.Hop) bool { return !hop.IsValid() })
-	todo.routing.Hops = todo.hops
+	todo.routing.Hops, todo.routing.Locals = todo.hops, w.own
 }
 
 // hopLocked adds where a prefix leads now; an invalid hop is nowhere.
@@ -107,7 +118,7 @@ func (w *known) hopLocked(pool string, to netip.Prefix, todo *work) {
 		todo.hops[to] = netops.Hop{}
 		return
 	}
-	hop := netops.Hop{Via: w.hopOf(node, to)}
+	hop := w.hopOf(node, to, w.ways[pool])
 	if todo.hops[to] = hop; !hop.IsValid() {
 		todo.missing[to] = node
 	}

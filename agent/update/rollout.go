@@ -64,10 +64,20 @@ func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[alloca
 	work.SetLimit(rolloutParallel)
 	for _, e := range u.Journal.Entries() {
 		pool, ok := config.Pools[e.Pool]
-		if !ok || e.Answered == 0 || plan.OtherMode(e.Wiring, &pool) || current(e, &pool) {
+		if !ok || e.Answered == 0 || plan.OtherMode(e.Wiring, &pool) {
 			continue
 		}
-		if reason := u.Lagging.Rearranged.why(e, &pool); reason != "" {
+		fitted, err := u.Host.Fitted(&pool)
+		if err != nil {
+			mu.Lock()
+			reasons[e.Attachment] = err.Error()
+			mu.Unlock()
+			continue
+		}
+		if current(e, fitted) {
+			continue
+		}
+		if reason := u.Lagging.Rearranged.why(e, fitted); reason != "" {
 			mu.Lock()
 			reasons[e.Attachment] = reason
 			mu.Unlock()
@@ -75,7 +85,7 @@ func (u *Updater) bringTo(ctx context.Context, config *config.Config) map[alloca
 		}
 		work.Go(func() error {
 			if err := u.BringOne(ctx, e.Attachment, config); err != nil {
-				reason := u.Lagging.Rearranged.add(e, &pool, err)
+				reason := u.Lagging.Rearranged.add(e, fitted, err)
 				mu.Lock()
 				defer mu.Unlock()
 				reasons[e.Attachment] = reason
@@ -120,9 +130,13 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	if e == nil {
 		return nil // it is gone
 	}
-	pool := config.Pools[e.Pool]
+	last := config.Pools[e.Pool]
+	pool, err := u.Host.Fitted(&last)
+	if err != nil {
+		return err
+	}
 	next := *e
-	next.Wiring, next.Revision = plan.Rewired(e, &pool), config.Revision
+	next.Wiring, next.Revision = plan.Rewired(e, pool), config.Revision
 	if next.Wiring.Apart || e.Wiring.Apart {
 		if err := u.apart.Apply(); err != nil {
 			return err
@@ -137,11 +151,11 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	}
 	defer ns.Close()
 	if !next.Wiring.Unsure && !next.Wiring.Routed {
-		if _, err := u.Host.Ensure(&next, &pool); err != nil {
+		if _, err := u.Host.Ensure(&next, pool); err != nil {
 			return err
 		}
 	}
-	to, from := plan.Port(&next, &pool), plan.Port(e, &pool)
+	to, from := plan.Port(&next, pool), plan.Port(e, pool)
 	to.Netns, from.Netns = ns, ns
 	if err := u.Kernel().Update(to, from); err != nil {
 		return err

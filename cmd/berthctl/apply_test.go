@@ -201,7 +201,7 @@ func TestTheModeOfAPoolInUseIsRefusedAndThatOfAnIdlePoolChanges(t *testing.T) {
 }
 
 func TestTheExamplesCanBeApplied(t *testing.T) {
-	for _, name := range []string{"pool.yaml", "pools.yaml", "routed.yaml"} {
+	for _, name := range []string{"pool.yaml", "pools.yaml", "routed.yaml", "vxlan.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			newLab(t).ctl("apply", "-f", "../../deploy/examples/"+name).exits(exitDone).says("new revision")
 		})

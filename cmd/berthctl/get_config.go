@@ -101,8 +101,8 @@ func mtu(p allocator.Pool) string {
 	switch {
 	case p.MTU != 0:
 		return strconv.Itoa(p.MTU)
-	case p.Routed():
-		return "default" // it has no bridge
+	case p.Layer3():
+		return "path" // what fits between nodes
 	}
 	return "bridge's"
 }

@@ -93,6 +93,18 @@ func (p *parser) dns(n *yaml.Node, dns *allocator.DNS) {
 	})
 }
 
+// vxlan leaves out what is the default, so that agents of releases without it read the settings.
+func (p *parser) vxlan(n *yaml.Node, v *record.VXLAN) {
+	all := v.Whole()
+	p.mapping(n, "vxlan", fields{
+		"id":   one(p, "vxlan id", &all.ID, vxlanID),
+		"port": one(p, "vxlan port", &all.Port, udpPort),
+	})
+	if *v = all; all == record.DefaultVXLAN {
+		*v = record.VXLAN{}
+	}
+}
+
 // settings reads the settings over the defaults.
 func (p *parser) settings(n *yaml.Node) *record.Settings {
 	settings := record.DefaultSettings()
@@ -105,6 +117,8 @@ func (p *parser) settings(n *yaml.Node) *record.Settings {
 		"addressLease": one(p, "addressLease", &settings.AddressLease, duration),
 
 		"statusExhausted": one(p, "statusExhausted", &settings.StatusExhausted, truth),
+
+		"vxlan": func(n *yaml.Node) { p.vxlan(n, &settings.VXLAN) },
 	})
 	if len(p.errs) == before {
 		if err := settings.Validate(); err != nil {

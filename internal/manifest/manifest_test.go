@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -83,13 +84,25 @@ func TestTheExamplesAreValidAndTheLongOneHasEveryKey(t *testing.T) {
 
 func TestAFlatPoolIsTheSameWhetherItSaysSoOrNot(t *testing.T) {
 	for words, want := range map[string]allocator.Mode{"": allocator.Flat, ", mode: flat": allocator.Flat, ", mode: ": allocator.Flat,
-		", mode: routed": allocator.Routed} {
+		", mode: routed": allocator.Routed, ", mode: vxlan": allocator.VXLAN, ", mode: auto": allocator.Auto} {
 		if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16]"+words+"}]").Pools[0]; pool.Mode != want {
 			t.Errorf("with %q the mode is %v, want %v", words, pool.Mode, want)
 		}
 	}
-	if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}]").Pools[0]; !pool.Routed() || !pool.IPMasq {
+	if pool := parse(t, "pools: [{name: a, cidrs: [10.0.0.0/16], mode: routed, ipMasq: true}]").Pools[0]; !pool.Layer3() || !pool.IPMasq {
 		t.Errorf("read is %+v", pool)
+	}
+}
+
+// Agents of releases without the key read settings that say the defaults.
+func TestTheDefaultsOfVXLANAreNotWrittenDown(t *testing.T) {
+	for text, want := range map[string]record.VXLAN{
+		"": {}, "vxlan: {}": {}, "vxlan: {id: 98, port: 4789}": {}, "vxlan: {port: 8472}": {ID: 98, Port: 8472}, "vxlan: {id: 7}": {ID: 7, Port: 4789},
+	} {
+		s := parse(t, "settings: {"+text+"}\npools: []").Settings
+		if written, err := json.Marshal(s); s.VXLAN != want || err != nil || strings.Contains(string(written), "vxlan") != (want != record.VXLAN{}) {
+			t.Errorf("%q is read as %+v, and written as %s, %v", text, s.VXLAN, written, err)
+		}
 	}
 }
 
@@ -191,22 +204,24 @@ func TestAFaultNamesItsLineAndWhatWouldBeRight(t *testing.T) {
 		"bad range": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  exclude: [10.0.0.9-10.0.0.3]",
 			[]string{"f.yaml:4: ", "10.0.0.3-10.0.0.9"}},
 		"another mode": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: rooted",
-			[]string{"f.yaml:4: ", `mode "rooted": want flat or routed (did you mean "routed"?)`}},
+			[]string{"f.yaml:4: ", `mode "rooted": want flat, routed, vxlan or auto (did you mean "routed"?)`}},
 		"no mode at all": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: weather",
-			[]string{"f.yaml:4: ", `mode "weather": want flat or routed`}},
-		"empty mode":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: ''", []string{"f.yaml:4: ", `mode "": want flat or routed`}},
+			[]string{"f.yaml:4: ", `mode "weather": want flat, routed, vxlan or auto`}},
+		"empty mode":      {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mode: ''", []string{"f.yaml:4: ", `mode "": want flat, routed, vxlan or auto`}},
 		"mode mistyped":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mod: routed", []string{"f.yaml:4: ", `did you mean "mode"?`}},
 		"ipMasq mistyped": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  ipmasq: true", []string{"f.yaml:4: ", `did you mean "ipMasq"?`}},
 		"ipMasq of a flat pool": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  ipMasq: true",
 			[]string{"f.yaml:4: ", "the networks of a flat pool say it"}},
 		"a routed pool's gateway": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  gateways: [10.0.0.1]",
-			[]string{"f.yaml:5: ", "a routed pool has none to configure", "169.254.1.1"}},
+			[]string{"f.yaml:5: ", "a pool of mode routed has none to configure", "169.254.1.1"}},
 		"a routed pool's gatewayOnLink": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  gatewayOnLink: true",
 			[]string{"f.yaml:5: ", "leave the key out"}},
 		"a routed pool's CIDR": {"pools:\n- name: a\n  mode: routed\n  mtu: 1400\n  cidrs: [169.254.0.0/16]",
 			[]string{"f.yaml:5: ", "169.254.0.0/16"}},
 		"a routed pool's via": {"pools:\n- name: a\n  mode: routed\n  cidrs: [10.0.0.0/16]\n  routes: [{to: 10.9.0.0/16, via: 10.0.0.1}]",
 			[]string{"f.yaml:5: ", "leave via out"}},
+		"a wide VXLAN id":     {"settings:\n  vxlan:\n    id: 16777216", []string{"f.yaml:3: ", "vxlan id", "1 to 16777215"}},
+		"port 0 of VXLAN":     {"settings:\n  vxlan:\n    port: 0", []string{"f.yaml:3: ", "vxlan port", "1 to 65535"}},
 		"bad number":          {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  mtu: big", []string{"f.yaml:4: ", `mtu "big"`, "whole number"}},
 		"number without unit": {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: 600", []string{"f.yaml:4: ", `reuse "600"`, "10m"}},
 		"negative duration":   {"pools:\n- name: a\n  cidrs: [10.0.0.0/16]\n  reuse: -1s", []string{"f.yaml:4: ", "reuse"}},

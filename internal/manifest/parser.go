@@ -75,6 +75,8 @@ var (
 	interfaceName = form[string]{"the name of an interface such as eth0",
 		func(s string) (string, error) { return s, ifname.Validate("name", s) }}
 	number    = form[int]{"a whole number", strconv.Atoi}
+	vxlanID   = form[uint32]{"a whole number from 1 to 16777215", positive[uint32](24)}
+	udpPort   = form[uint16]{"a port from 1 to 65535", positive[uint16](16)}
 	truth     = form[bool]{"true or false", strconv.ParseBool}
 	address   = form[netip.Addr]{"an address such as 10.42.0.1", netip.ParseAddr}
 	prefix    = form[netip.Prefix]{"a CIDR such as 10.42.0.0/16", netip.ParsePrefix}
@@ -83,7 +85,7 @@ var (
 		err := r.UnmarshalText([]byte(s))
 		return r, err
 	}}
-	mode = form[allocator.Mode]{strings.Join(allocator.Modes(), " or "), func(s string) (m allocator.Mode, err error) {
+	mode = form[allocator.Mode]{allocator.SomeMode(), func(s string) (m allocator.Mode, err error) {
 		if !slices.Contains(allocator.Modes(), s) {
 			return m, errors.New(nearest.Hint(s, allocator.Modes()))
 		}
@@ -94,6 +96,17 @@ var (
 		return allocator.Duration(d), err
 	}}
 )
+
+// positive reads a number of some bits that is not 0.
+func positive[T uint16 | uint32](bits int) func(string) (T, error) {
+	return func(s string) (T, error) {
+		n, err := strconv.ParseUint(s, 10, bits)
+		if err == nil && n == 0 {
+			err = strconv.ErrRange
+		}
+		return T(n), err
+	}
+}
 
 // one reads a single value.
 func one[T any](p *parser, what string, to *T, f form[T]) func(*yaml.Node) {

@@ -142,7 +142,7 @@ func (s *Editor) excluding(ctx context.Context, base, next *Config, pools []stri
 	for _, name := range pools {
 		was, known := base.Pools[name]
 		is, stays := next.Pools[name]
-		if !known || !stays || was.Mode != is.Mode { // nobody has anything of a pool whose mode changes
+		if !known || !stays || rewires(&was, &is) { // nobody has anything of the pool
 			continue
 		}
 		excluded := was

@@ -20,11 +20,15 @@ func (e *ModeError) Error() string {
 		"or make another pool", e.Use.Pool, e.From, e.To, e.Use.words(), e.Use.Pool)
 }
 
-// guardMode checks that nobody has anything of a pool whose mode is to change: what containers have in one mode leads nowhere in
-// the other, and the ends of a CIDR are addresses in the one alone. Nobody gets anything by the former mode either, since claims and
+// rewires reports whether a container of a pool would have to be made anew in the pool's next mode: between flat and the others. Among
+// the others nodes change alone how they reach each other.
+func rewires(was, is *allocator.Pool) bool { return was.Layer3() != is.Layer3() }
+
+// guardMode checks that nobody has anything of a pool whose next mode rewires its containers: what they have in one mode leads nowhere
+// in the other, and the ends of a CIDR are addresses in the one alone. Nobody gets anything by the former mode either, since claims and
 // reservations compare the pool.
 func (s *Editor) guardMode(ctx context.Context, was, is *allocator.Pool) (guard, error) {
-	if was.Mode == is.Mode {
+	if !rewires(was, is) {
 		return guard{}, nil
 	}
 	g, err := s.unused(ctx, was.Name)

@@ -92,7 +92,7 @@ func TestAChangeOfModeAndAClaimOrReservationNeverBothWin(t *testing.T) {
 		if (used == nil) == (changed == nil) || used != nil && !errors.Is(used, record.ErrStaleConfig) || changed != nil && !refused {
 			t.Fatalf("round %d: in use: %v; changed: %v", round, used, changed)
 		}
-		if now := currentConfig(l, s).Pools[name]; now.Routed() != (changed == nil) {
+		if now := currentConfig(l, s).Pools[name]; now.Layer3() != (changed == nil) {
 			t.Fatalf("round %d: the mode is %v, and the change: %v", round, now.Mode, changed)
 		}
 	}
@@ -177,7 +177,7 @@ func TestARollbackToAnotherModeIsAChangeOfMode(t *testing.T) {
 	l.Check(lab.Second(block.Release(t.Context(), x.Session, b, b.Prefix)))
 	after, _, err := s.Editor.Restore(t.Context(), base, then, config.Note{})
 	l.Check(err)
-	if pool := after.Pools["default"]; pool.Routed() || len(pool.Gateways) != 1 {
+	if pool := after.Pools["default"]; pool.Layer3() || len(pool.Gateways) != 1 {
 		t.Errorf("the pool is %+v", pool)
 	}
 }
@@ -224,4 +224,51 @@ func TestNoPoolHasTheGatewayOfRoutedOnes(t *testing.T) {
 	six := routed(lab.Smallest())
 	six.CIDRs, six.Stateful = []netip.Prefix{lab.Prefix("fd00:42::/64")}, nil
 	l.Apply(s, six) // has no gateway of IPv4
+}
+
+// Between the modes in which containers are behind their nodes nothing changes in a container that could not change while it runs.
+func TestModesOfContainersBehindTheirNodesChangeUnderThem(t *testing.T) {
+	l := lab.New(t)
+	s := l.Store()
+	base := l.Apply(s, routed(lab.Smallest()))
+	x := l.Join(s, "n1")
+	l.Claims(x, base, "10.42.16.0/26")
+	l.Check(l.Reserves(s, base, lab.Identity("db", 0), "10.42.0.5"))
+	for _, mode := range []allocator.Mode{allocator.VXLAN, allocator.Auto, allocator.Routed, allocator.Auto, allocator.VXLAN} {
+		pool := routed(lab.Smallest())
+		pool.Mode = mode
+		l.Apply(s, pool)
+		if now := currentConfig(l, s).Pools["default"]; now.Mode != mode {
+			t.Fatalf("the mode is %v, want %v", now.Mode, mode)
+		}
+	}
+	refusedFor(l, s, lab.With(currentConfig(l, s), lab.Smallest()), "from mode vxlan to flat", "block 10.42.16.0/26 of node n1")
+}
+
+// A claim goes through before such a change or is refused by it; the change goes through either way.
+func TestAChangeBetweenModesBehindNodesPassesAClaim(t *testing.T) {
+	l := lab.New(t)
+	s, other := l.Store(), l.Store()
+	x := l.Join(other, "n1")
+	for round := range 20 {
+		name := fmt.Sprint("p", round)
+		cidr := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(round), 0, 0}), 24)
+		pool := routed(allocator.Pool{Name: name, CIDRs: []netip.Prefix{cidr}}.WithDefaults())
+		base := l.Apply(s, pool)
+		next := pool
+		next.Mode = allocator.Auto
+		var claimed, changed error
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			_, claimed = block.Claim(t.Context(), x.Session, name, base.PoolRevisions[name], netip.PrefixFrom(cidr.Addr(), 26))
+		})
+		wait.Go(func() { _, changed = s.Editor.Apply(t.Context(), base, lab.With(base, next), config.Note{}) })
+		wait.Wait()
+		if changed != nil || claimed != nil && !errors.Is(claimed, record.ErrStaleConfig) {
+			t.Fatalf("round %d: claimed: %v; changed: %v", round, claimed, changed)
+		}
+		if now := currentConfig(l, s).Pools[name]; now.Mode != allocator.Auto {
+			t.Fatalf("round %d: the mode is %v", round, now.Mode)
+		}
+	}
 }

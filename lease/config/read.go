@@ -99,9 +99,9 @@ func misplacedGateway(pools []allocator.Pool) error {
 			}
 			for _, other := range pools {
 				switch {
-				case other.Contains(g) && pool.Routed():
-					return fmt.Errorf("pool %q is routed, and the gateway of its containers, %s, lies in pool %q, which gives its addresses to "+
-						"containers: want another pool in place of %q, or flat mode", pool.Name, g, other.Name, other.Name)
+				case other.Contains(g) && pool.Layer3():
+					return fmt.Errorf("pool %q has mode %s, and the gateway of its containers, %s, lies in pool %q, which gives its addresses "+
+						"to containers: want another pool in place of %q, or flat mode", pool.Name, pool.Mode, g, other.Name, other.Name)
 				case other.Contains(g):
 					return fmt.Errorf("pool %q: gateway %s lies in pool %q, "+
 						"which gives its addresses to containers: want one in %q itself, or in no pool", pool.Name, g, other.Name, pool.Name)

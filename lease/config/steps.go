@@ -192,7 +192,7 @@ func weigh(base, next *Config, name string) (ops, bytes int) {
 	if len(beyond(is.Stateful, was.Stateful))+len(beyond(was.Stateful, is.Stateful)) > 0 {
 		ops += 8
 	}
-	if was.Mode != is.Mode {
+	if rewires(&was, &is) {
 		ops += 2
 	}
 	return ops, 2*len(kv.Encode(was)) + 3*len(kv.Encode(is))

@@ -51,6 +51,8 @@ type Settings struct {
 
 	// StatusExhausted has CNI STATUS fail on a node where an ADD has waited in vain for an address within the last minute.
 	StatusExhausted bool `json:"statusExhausted,omitempty"`
+
+	VXLAN VXLAN `json:"vxlan,omitzero"` // between nodes, for pools in the modes vxlan and auto
 }
 
 // DefaultSettings are those of a cluster that nobody has configured.
@@ -77,6 +79,9 @@ func (s Settings) Validate() error {
 			return fmt.Errorf("settings: operations: %q is there twice", o)
 		}
 		seen[o] = true
+	}
+	if err := s.VXLAN.validate(); err != nil {
+		return err
 	}
 	switch {
 	case s.Fencing != FencingEvidence && s.Fencing != FencingStrict:

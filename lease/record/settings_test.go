@@ -53,7 +53,8 @@ func TestANodeFencesOtherwiseWhereTheModeOrATimeIsAnother(t *testing.T) {
 			func(s *record.Settings) { s.Session++ },
 			func(s *record.Settings) { s.AddressLease++ },
 		},
-		true: {func(s *record.Settings) { s.Operations, s.Probe, s.StatusExhausted = nil, record.ProbeOff, true }},
+		true: {func(s *record.Settings) { s.Operations, s.Probe, s.StatusExhausted = nil, record.ProbeOff, true },
+			func(s *record.Settings) { s.VXLAN.Port = 8472 }},
 	} {
 		for _, c := range change {
 			s := record.DefaultSettings()
