@@ -21,6 +21,9 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 		Bridge: add.Bridge, Uplink: add.Uplink, IPMasq: add.IPMasq, MTU: add.pool.MTU, MAC: add.mac.String(),
 		Gateways: add.pool.GatewaysOf(e.Addresses), Routes: add.pool.RoutesOf(e.Addresses), Trusted: !add.pool.AntiSpoofs(),
 	}
+	if !add.pool.Routed() {
+		w.Prefixes = plan.Prefixes(e.Addresses, nil, add.pool)
+	}
 	switch {
 	case add.pool.Routed():
 		w.Bridge, w.Uplink, w.IPMasq, w.Routed = "", "", false, true
