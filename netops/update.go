@@ -9,10 +9,9 @@ import (
 )
 
 // Update brings a running port from what it was made of to another MTU, other routes, and other prefix lengths of its addresses. It
-// changes only what differs between
-// the two, and only what is the port's; a new route is there before the one whose place it takes is gone. MAC and
-// bridge stay, and so do the addresses themselves. After an error all is as it was. It is idempotent. A *RearrangedError says that it cannot be done to this
-// container, now or later.
+// changes only what differs between the two, and only what is the port's; a new route is there before the one whose place it takes is
+// gone. MAC and bridge stay, and so do the addresses themselves. After an error all is as it was. It is idempotent. A
+// *RearrangedError says that it cannot be done to this container, now or later.
 func (k *Kernel) Update(to, from Port) error {
 	err := to.validate()
 	if err == nil {

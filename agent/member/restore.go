@@ -74,8 +74,8 @@ func familiesOf(p netops.PortInfo, pool *allocator.Pool) int {
 	return len(pool.Families())
 }
 
-// restoreWhole restores an entry if etcd records an address of each family that its container has. The container still has one that etcd records
-// no more, which may be another's by now.
+// restoreWhole restores an entry if etcd records an address of each family that its container has. The container still has one that
+// etcd records no more, which may be another's by now.
 func (se *Settler) restoreWhole(p netops.PortInfo, e *journal.Entry) {
 	pool, _, err := se.Pool(e.Pool)
 	switch {

@@ -48,9 +48,8 @@ func (e *Exchange) drains() (found bool) {
 	pools := e.Config().Pools
 	e.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
 		pool := pools[k.Pool]
-		found = found || pool.Draining && s.OwnsAny() || len(pool.DrainingCIDRs) > 0 && slices.ContainsFunc(s.Blocks(), func(b netip.Prefix) bool {
-			return pool.Drains(b.Addr())
-		})
+		drained := func(b netip.Prefix) bool { return pool.Drains(b.Addr()) }
+		found = found || drains(&pool) && slices.ContainsFunc(s.Blocks(), drained)
 	})
 	return found
 }
@@ -94,7 +93,7 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 				if wanted && e.addresses.Blocks.IsUnreadable(k.Pool, p.BlockOf(part.Addr())) {
 					continue // its record is unreadable and cannot be rewritten
 				}
-				if wanted && !p.Drains(part.Addr()) && p.Contains(part.Addr()) && !p.InStateful(part.Addr()) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {
+				if wanted && keeps(&p, part) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {
 					continue
 				}
 				if s.Remove(part) == nil {
@@ -108,6 +107,11 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 		}
 	}
 	return all
+}
+
+// keeps reports whether a part that nobody uses is worth keeping: stateless containers may be given addresses of it.
+func keeps(p *allocator.Pool, part netip.Prefix) bool {
+	return p.Contains(part.Addr()) && !p.Drains(part.Addr()) && !p.InStateful(part.Addr())
 }
 
 // sizeOf is the number of addresses of a part.

@@ -42,10 +42,11 @@ if it names them, a key that is absent goes back to its default; only a pool tha
 
 Nothing is taken from who has it: a gateway that somebody has, or a stateful range that shrinks below a reservation, is
 refused with the holder's name, and what is excluded stays with who has it. A pool's mode changes only while nobody uses
-the pool: drain and remove it first, or make another one. A CIDR is replaced by one that contains it, or removed while nobody uses
-it: first "drain: true" in the file lets nobody have an address of it anew; with --wait apply waits until nobody has. A gateway moves in two changes: the first
-excludes its address, and when the node that may give it out has applied that, the second moves it. More pools than etcd
-takes at once are several changes, too. If one fails, those before it are in: apply again to go on.
+the pool: drain and remove it first, or make another one. A CIDR is added, replaced by one that contains it, or removed
+while nobody uses it: "drain: true" in its entry lets nobody have an address of it anew, and with --wait apply waits until
+nobody has one. A gateway moves in two changes: the first excludes its address, and when the node that may give it out has
+applied that, the second moves it. More pools than etcd takes at once are several changes, too. If one fails, those before
+it are in: apply again to go on.
 
 The difference is made from the configuration as it was when the command began: if someone else changes it meanwhile,
 nothing is written, and the exit code is 4.`,

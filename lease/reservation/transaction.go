@@ -167,6 +167,7 @@ func (m *member) learnIdentity(kvs []*mvccpb.KeyValue) error {
 		s := slot{address: a}
 		if i := slices.IndexFunc(former, func(f slot) bool { return f.address == a }); i >= 0 {
 			s = former[i]
+			s.candidate = false // the record names it
 		} else if m.pool == m.Pool.Name {
 			m.fresh = false // this one was not read yet
 			if !m.Pool.Contains(a) {
