@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/berth-ipam/berth/internal/manifest"
-	"github.com/berth-ipam/berth/internal/task"
 	"github.com/berth-ipam/berth/lease"
 	"github.com/berth-ipam/berth/lease/config"
 )
@@ -38,8 +37,10 @@ func (c *ctl) awaitUnused(ctx context.Context, store *lease.Operator, m *manifes
 		left := used.Use.Blocks + used.Use.Reservations
 		most = max(most, left)
 		bar.show(most-left, most, fmt.Sprintf("given back; left: blocks of nodes: %d, reservations: %d", used.Use.Blocks, used.Use.Reservations))
-		if err := task.Pause(ctx, unusedEvery); err != nil {
-			return nil, nil, 0, err
+		select {
+		case <-ctx.Done():
+			return nil, nil, 0, ctx.Err()
+		case <-time.After(unusedEvery):
 		}
 		if d.base, err = store.Config.Read(ctx); err != nil {
 			return nil, nil, 0, err
