@@ -15,6 +15,21 @@ func (p *Pool) Families() []Family {
 	return slices.DeleteFunc([]Family{V4, V6}, func(f Family) bool { return !p.Has(f) })
 }
 
+// Drains reports whether nothing is allocated around a anew: the pool is to be removed, or the CIDR that a lies in.
+func (p *Pool) Drains(a netip.Addr) bool {
+	return p.Draining || slices.ContainsFunc(p.DrainingCIDRs, func(c netip.Prefix) bool { return c.Contains(a) })
+}
+
+// DrainsAll reports whether all of some CIDRs are draining.
+func (p *Pool) DrainsAll(cidrs []netip.Prefix) bool {
+	return !slices.ContainsFunc(cidrs, func(c netip.Prefix) bool { return !p.Drains(c.Addr()) })
+}
+
+// Giving are the families of which a new container is given an address: those of which not all CIDRs are draining.
+func (p *Pool) Giving() []Family {
+	return slices.DeleteFunc(p.Families(), func(f Family) bool { return p.DrainsAll(p.CIDRsOf(f)) })
+}
+
 // CIDRsOf are the pool's CIDRs of family f, in order of their addresses.
 func (p *Pool) CIDRsOf(f Family) []netip.Prefix {
 	cidrs := slices.DeleteFunc(slices.Clone(p.CIDRs), func(c netip.Prefix) bool { return FamilyOf(c.Addr()) != f })

@@ -29,7 +29,7 @@ func (p *Pool) DefaultRoute() bool { return p.Default == nil || *p.Default }
 // AntiSpoofs reports whether the pool's containers send only from their own MACs and addresses.
 func (p *Pool) AntiSpoofs() bool { return p.AntiSpoof == nil || *p.AntiSpoof }
 
-// Usable reports whether a container may be given a: it is in the pool, and it is neither excluded, nor the gateway or
+// Usable reports whether a container may be given a: it is in the pool, and it is neither excluded nor draining, nor the gateway or
 // a former one that some node may still have, nor one of the CIDR's own: IPv4's network and broadcast addresses (RFC 1122,
 // section 3.2.1.3) and IPv6's subnet-router anycast address (RFC 4291, section 2.6.1). The CIDR of a routed pool is no subnet, since
 // each container's prefix is its address alone, and has none of those.
@@ -130,6 +130,9 @@ func (p *Pool) unusable(f Family) []Range {
 		if f == V4 {
 			cuts = append(cuts, Range{whole.To, whole.To})
 		}
+	}
+	for _, c := range p.DrainingCIDRs {
+		cuts = append(cuts, rangeOf(c))
 	}
 	for _, g := range slices.Concat(p.Gateways, p.Former) {
 		cuts = append(cuts, Range{g, g})

@@ -226,7 +226,8 @@ func (m *model) busy(a *modelAddr, now Instant) bool {
 	if a.app != (App{}) {
 		kept = max(m.pool.Reuse, kept)
 	}
-	return a.state == "held" || a.state == "quarantined" || a.state == "released" && now-a.since < time.Duration(kept)
+	return a.state == "held" || a.state == "quarantined" ||
+		a.state == "released" && m.pool.Usable(a.addr) && now-a.since < time.Duration(kept)
 }
 
 func (m *model) rest() (Instant, bool) {

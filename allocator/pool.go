@@ -13,7 +13,8 @@ const (
 	DefaultCooldown = Duration(30 * time.Second)
 )
 
-// A Pool is a named set of addresses. Its CIDRs and its block sizes never change; pools never overlap, nor do CIDRs of a pool.
+// A Pool is a named set of addresses. CIDRs are added, replaced by larger ones that contain them, and removed where nobody uses them; the
+// block sizes never change. Pools never overlap, nor do CIDRs of a pool.
 type Pool struct {
 	Name     string         `json:"name" yaml:"name"`
 	CIDRs    []netip.Prefix `json:"cidrs" yaml:"cidrs"`                           // any number of each family
@@ -41,9 +42,12 @@ type Pool struct {
 	Cooldown  Duration       `json:"cooldown" yaml:"cooldown"`                // how long before another app may have it
 	Retain    Duration       `json:"retain,omitzero" yaml:"retain,omitempty"` // how long a reservation outlives its end; 0: forever
 	Draining  bool           `json:"draining,omitempty" yaml:"-"`             // it is to be removed: nothing is allocated of it anew
+	// those of the CIDRs that are to be removed: nothing is allocated of them anew. A list of its own, so that former releases read cidrs
+	DrainingCIDRs []netip.Prefix `json:"drainingCIDRs,omitempty" yaml:"-"`
 
-	// Former are addresses that were gateways, and that some node may still have on its bridge. They are no part of what
-	// people configure: the cluster keeps them beside its pools until every node has taken them off.
+	// Former are addresses that were gateways, and that some node may still have on its bridge, or ends of a CIDR that has grown, which
+	// some container may still take for the network's own. They are no part of what people configure: the cluster keeps them beside its
+	// pools until every node has applied the change.
 	Former []netip.Addr `json:"-" yaml:"-"`
 }
 

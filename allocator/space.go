@@ -220,6 +220,9 @@ func (s *Space) Idle(now Instant) []netip.Prefix {
 func (s *Space) busy(t *slot, now Instant) bool {
 	switch t.state {
 	case released:
+		if t.excluded { // nobody can be given it, so that it is kept for nobody
+			return false
+		}
 		kept := s.cooldown
 		if t.app != nobody {
 			kept = max(kept, s.reuse)

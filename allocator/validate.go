@@ -3,6 +3,7 @@ package allocator
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,6 +70,11 @@ func (p *Pool) validCIDRs() error {
 		}
 		if err := p.validBlock(FamilyOf(c.Addr()), c); err != nil {
 			return err
+		}
+	}
+	for _, c := range p.DrainingCIDRs {
+		if !slices.Contains(p.CIDRs, c) {
+			return fmt.Errorf("cidr %s is to drain, and is none of the pool's: want one of %s", c, words(p.CIDRs, " or "))
 		}
 	}
 	return nil

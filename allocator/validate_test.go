@@ -204,34 +204,6 @@ func TestAWrongPoolIsRefusedWithWordsThatHelp(t *testing.T) {
 	}
 }
 
-func TestCIDRAndBlockSizeNeverChange(t *testing.T) {
-	for _, c := range []struct {
-		words  string
-		change func(*Pool)
-	}{
-		{"v4 CIDR cannot change from 10.43.0.0/24 to 10.43.0.0/23", func(p *Pool) { p.CIDRs[0] = prefix("10.43.0.0/23") }},
-		{"v6 CIDR cannot change from fd00:43::/64 to none", func(p *Pool) { p.CIDRs = p.CIDRs[:1] }},
-		{"blockSize v6 cannot change from 124 to 122", func(p *Pool) { p.BlockSize.V6 = 122 }},
-	} {
-		p := dual()
-		c.change(&p)
-		if err := ValidateChange(dual(), p); err == nil || !strings.Contains(err.Error(), c.words) {
-			t.Errorf("got error %v, want one with %q", err, c.words)
-		}
-	}
-	allowed := dual()
-	allowed.CIDRs[0], allowed.CIDRs[1] = allowed.CIDRs[1], allowed.CIDRs[0]
-	allowed.Exclude, allowed.MTU, allowed.Stateful = nil, 9000, nil
-	if err := ValidateChange(dual(), allowed); err != nil {
-		t.Error(err)
-	}
-	v4 := smallest()
-	v4.BlockSize.V6 = 120 // of a family that the pool does not have
-	if err := ValidateChange(smallest(), v4); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestPoolsNeverOverlap(t *testing.T) {
 	pool := func(name string, cidrs ...string) Pool {
 		p := Pool{Name: name}

@@ -13,7 +13,8 @@ import (
 	"github.com/berth-ipam/berth/netops/sysctl"
 )
 
-// EnsureBridge makes a bridge, or adds what an existing one lacks; it takes nothing away (see Withdraw). The uplink's addresses and
+// EnsureBridge makes a bridge, or adds what an existing one lacks; it takes nothing away (see Withdraw), but for an address
+// that it gives with another prefix length. The uplink's addresses and
 // routes move to the bridge, and the host stays reachable meanwhile; where one cannot move, all is as it was before. What
 // the host had on a bridge that has ended meanwhile comes back with it.
 // Addresses or Masquerade make the host forward packets. It costs nothing while nothing has changed.
@@ -175,7 +176,7 @@ func (k *Kernel) giveAddresses(s *rtnl.Socket, b Bridge, bridge rtnl.Link) (held
 		if there >= 0 {
 			put.Replacing()
 		}
-		if err := s.Ensure(put); err != nil {
+		if err := k.giveLength(s, want, bridge, held, put); err != nil {
 			return nil, err
 		}
 	}

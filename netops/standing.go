@@ -107,7 +107,7 @@ func (in *inside) rearranged(p *Port) error {
 		return fault("the container's end of port %s is called %s now", p.Name, in.name)
 	}
 	for _, a := range p.Addresses {
-		if !in.has(a) {
+		if !in.has(a) && len(otherwise(a, in.addresses)) == 0 {
 			return fault("address %v has left it", a)
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/berth-ipam/berth/netops/rtnl"
 )
 
-// Update brings a running port from what it was made of to another MTU and other routes. It changes only what differs between
-// the two, and only what is the port's; a new route is there before the one whose place it takes is gone. Addresses, MAC and
-// bridge stay. After an error all is as it was. It is idempotent. A *RearrangedError says that it cannot be done to this
-// container, now or later.
+// Update brings a running port from what it was made of to another MTU, other routes, and other prefix lengths of its addresses. It
+// changes only what differs between the two, and only what is the port's; a new route is there before the one whose place it takes is
+// gone. MAC and bridge stay, and so do the addresses themselves. After an error all is as it was. It is idempotent. A
+// *RearrangedError says that it cannot be done to this container, now or later.
 func (k *Kernel) Update(to, from Port) error {
 	err := to.validate()
 	if err == nil {
@@ -23,9 +23,11 @@ func (k *Kernel) Update(to, from Port) error {
 	return nil
 }
 
-// A change is what an update is to do in a container: routes to be added, routes to be taken away, and an MTU, if it is not 0.
+// A change is what an update is to do in a container: routes to be added, routes to be taken away, an MTU, if it is not 0, and whether
+// its addresses may need other prefix lengths.
 type change struct {
 	add, drop []Route
+	lengths   bool
 	mtu       int
 	to, from  *Port
 }
@@ -36,6 +38,7 @@ func changeOf(s *rtnl.Socket, to, from *Port) (c change, err error) {
 	wanted, former := to.routes(), from.routes()
 	c.add = without(wanted, former)
 	c.drop = without(former, wanted)
+	c.lengths = !slices.Equal(to.Addresses, from.Addresses)
 	if to.MTU == from.MTU {
 		return c, nil
 	}
@@ -57,7 +60,7 @@ func without(all, those []Route) []Route {
 
 func (k *Kernel) update(s *rtnl.Socket, to, from *Port) error {
 	c, err := changeOf(s, to, from)
-	if err != nil || len(c.add)+len(c.drop) == 0 && c.mtu == 0 {
+	if err != nil || len(c.add)+len(c.drop) == 0 && c.mtu == 0 && !c.lengths {
 		return err
 	}
 	host, err := rtnl.LinkNamed(s, to.Name)
@@ -100,7 +103,7 @@ func (c *change) carryOut(to, from *Port, host rtnl.Link) error {
 	if err := c.moved(&in, from); err != nil {
 		return err
 	}
-	return rtnl.CarryOut(s, slices.Concat(c.mtuSteps(&in, host), c.routeSteps(&in)))
+	return rtnl.CarryOut(s, slices.Concat(c.mtuSteps(&in, host), c.lengthSteps(&in), c.routeSteps(&in)))
 }
 
 // moved refuses a change of routes where another has moved those that were put: what was added beside them would not be

@@ -24,10 +24,10 @@ func NewChooser(m *Manager, c *Claims) *Chooser {
 	return &Chooser{Node: m.Node, addresses: m, claims: c}
 }
 
-// Choose allocates one stateless address of each of the pool's families, or none.
+// Choose allocates one stateless address of each family that the pool gives, or none.
 func (ch *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocator.App,
 	asked []netip.Addr) (grants []allocator.Grant, err error) {
-	if pool.Draining {
+	if len(pool.Giving()) == 0 {
 		return nil, wire.Errorf(wire.CodeConfig, "pool %q is being drained: it gives no address any more", pool.Name)
 	}
 	defer func() {
@@ -36,7 +36,7 @@ func (ch *Chooser) Choose(ctx context.Context, pool *allocator.Pool, app allocat
 			grants = nil
 		}
 	}()
-	for _, f := range pool.Families() {
+	for _, f := range pool.Giving() {
 		grant, err := ch.chooseOne(ctx, pool, f, app, asked)
 		if err != nil {
 			return grants, err

@@ -34,7 +34,7 @@ func SpaceOf(pool string, addr netip.Addr) SpaceKey {
 	return SpaceKey{Pool: pool, Family: allocator.FamilyOf(addr)}
 }
 
-// configure applies a new configuration. A new pool gets a space; the space of a removed pool stays as long as it has parts.
+// configure applies a new configuration. A new pool gets a space; the space of what was removed stays as long as it has parts.
 func (p *pools) configure(c *config.Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,7 +52,7 @@ func (p *pools) configure(c *config.Config) {
 		}
 	}
 	for k, s := range p.spaces {
-		if _, ok := c.Pools[k.Pool]; !ok && len(s.Parts()) == 0 {
+		if pool, ok := c.Pools[k.Pool]; (!ok || !pool.Has(k.Family)) && len(s.Parts()) == 0 {
 			delete(p.spaces, k)
 		}
 	}

@@ -57,10 +57,11 @@ func (c *Claims) takeOver(ctx context.Context, session *session.Session, k Space
 	return nil
 }
 
-// givesAddresses reports whether a block's pool is not being drained.
+// givesAddresses reports whether neither a block's pool nor its CIDR is being drained.
 func (c *Claims) givesAddresses(k SpaceKey, b record.Block) bool {
 	pool, _, err := c.Pool(k.Pool)
-	return err == nil && !pool.Draining && pool.BlockOf(b.Prefix.Addr()) == b.Prefix && !c.addresses.Blocks.IsUnreadable(b.Pool, b.Prefix)
+	return err == nil && !pool.Drains(b.Prefix.Addr()) && pool.BlockOf(b.Prefix.Addr()) == b.Prefix &&
+		!c.addresses.Blocks.IsUnreadable(b.Pool, b.Prefix)
 }
 
 // TakeOverBlockOf takes over what an absent node owns of an address's block once its right has run out; else it returns

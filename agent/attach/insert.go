@@ -167,8 +167,8 @@ func (a *Attacher) begin(ctx context.Context, m *target, began allocator.Instant
 		}
 	}
 	for _, addr := range m.asked {
-		if !add.pool.Has(allocator.FamilyOf(addr)) {
-			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q has none of its family: it has %v", addr, name,
+		if !slices.Contains(add.pool.Giving(), allocator.FamilyOf(addr)) {
+			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q gives none of its family: it has %v", addr, name,
 				add.pool.CIDRs)
 		}
 	}

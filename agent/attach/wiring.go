@@ -22,6 +22,9 @@ func wiring(add *insertion, e *journal.Entry) journal.Wiring {
 		Gateways: add.pool.GatewaysOf(e.Addresses), Routes: add.pool.RoutesOf(e.Addresses), Trusted: !add.pool.AntiSpoofs(),
 		Apart: add.pool.Isolate,
 	}
+	if !add.pool.Layer3() {
+		w.Prefixes = plan.Prefixes(e.Addresses, nil, add.pool)
+	}
 	switch {
 	case add.pool.Layer3():
 		w.Bridge, w.Uplink, w.IPMasq, w.Routed = "", "", false, true

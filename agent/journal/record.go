@@ -101,9 +101,10 @@ type Wiring struct {
 	MTU      int               `json:"mtu,omitempty"`
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
-	Trusted  bool              `json:"trusted,omitempty"` // it may send from other MACs and addresses than its own
-	Apart    bool              `json:"apart,omitempty"`   // it exchanges nothing with other containers of isolated pools
-	Given    []allocator.Route `json:"given,omitempty"`   // the routes of ADD's answer, if a roll-out has changed them since
+	Prefixes []netip.Prefix    `json:"prefixes,omitempty"` // the addresses as the interface has them; none: routed, or of an older release
+	Trusted  bool              `json:"trusted,omitempty"`  // it may send from other MACs and addresses than its own
+	Apart    bool              `json:"apart,omitempty"`    // it exchanges nothing with other containers of isolated pools
+	Given    []allocator.Route `json:"given,omitempty"`    // the routes of ADD's answer, if a roll-out has changed them since
 	// restored after the journal was lost: the network's configuration of the bridge is unknown
 	Unsure bool `json:"unsure,omitempty"`
 	// restored after the journal was lost: whether the network masquerades is unknown
@@ -115,6 +116,7 @@ type Given struct {
 	Unknown  bool              `json:"unknown,omitempty"` // what it was is not known any more
 	DNS      allocator.DNS     `json:"dns,omitzero"`
 	MTU      int               `json:"mtu,omitempty"` // role ipam, and so are the others
+	Prefixes []netip.Prefix    `json:"prefixes,omitempty"`
 	Gateways []netip.Addr      `json:"gateways,omitempty"`
 	Routes   []allocator.Route `json:"routes,omitempty"`
 }

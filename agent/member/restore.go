@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/berth-ipam/berth/agent/journal"
+	"github.com/berth-ipam/berth/agent/plan"
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/internal/wire"
 	"github.com/berth-ipam/berth/lease/record"
@@ -64,15 +65,24 @@ func (n *recorded) assignedWith(one record.Assignment) (all []netip.Addr) {
 	return all
 }
 
-// restoreWhole restores an entry if etcd records an address of each family of its pool. The container still has one that etcd records
-// no more, which may be another's by now.
+// familiesOf is how many addresses a port's container has: by the port's own words, else one of each of its pool's families. One that was
+// made before its pool had the second family has one.
+func familiesOf(p netops.PortInfo, pool *allocator.Pool) int {
+	if said, err := plan.ParseAlias(p); err == nil {
+		return len(said.Addresses)
+	}
+	return len(pool.Families())
+}
+
+// restoreWhole restores an entry if etcd records an address of each family that its container has. The container still has one that
+// etcd records no more, which may be another's by now.
 func (se *Settler) restoreWhole(p netops.PortInfo, e *journal.Entry) {
 	pool, _, err := se.Pool(e.Pool)
 	switch {
 	case err != nil:
 		se.isolator.SetAside(p, fmt.Sprintf("etcd records %v for %s, of a pool that is not known now: %v", e.Addresses, e.Attachment, err))
-	case len(e.Addresses) < len(pool.Families()):
-		se.isolator.SetAside(p, fmt.Sprintf("etcd records only %v for %s, and its pool gives addresses of both families",
+	case len(e.Addresses) < familiesOf(p, pool):
+		se.isolator.SetAside(p, fmt.Sprintf("etcd records only %v for %s, and it has addresses of both families",
 			e.Addresses, e.Attachment))
 	default:
 		se.RestoreEntry(p, e)

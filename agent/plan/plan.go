@@ -54,8 +54,10 @@ func Port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 	if e.Wiring.Routed {
 		p.Answers = Led(e).Answers
 	}
-	for _, addr := range e.Addresses {
-		p.Addresses = append(p.Addresses, pool.Prefix(addr))
+	if p.Addresses = e.Wiring.Prefixes; p.Addresses == nil {
+		for _, addr := range e.Addresses {
+			p.Addresses = append(p.Addresses, pool.Prefix(addr))
+		}
 	}
 	for _, r := range e.Wiring.Routes {
 		p.Routes = append(p.Routes, netops.Route{To: r.To, Via: r.Via})
@@ -73,6 +75,18 @@ func Led(e *journal.Entry) netops.Port {
 		}
 	}
 	return p
+}
+
+// Prefixes are an entry's addresses with the lengths of the CIDRs that they lie in. One that lies in none stays as it was.
+func Prefixes(addresses []netip.Addr, former []netip.Prefix, pool *allocator.Pool) (all []netip.Prefix) {
+	for i, a := range addresses {
+		p := pool.Prefix(a)
+		if !pool.Contains(a) && i < len(former) && former[i].Addr() == a {
+			p = former[i]
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // OtherMode reports whether an interface was made for another mode than its pool has: its node was away while the pool had no
@@ -94,7 +108,10 @@ func Member(e *journal.Entry) netops.Member {
 func Rewired(e *journal.Entry, pool *allocator.Pool) journal.Wiring {
 	w, given := e.Wiring, e.Wiring.Routes
 	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses), !pool.AntiSpoofs()
-	w.Apart = pool.Isolate
+	w.Apart, w.Prefixes = pool.Isolate, nil
+	if !w.Routed {
+		w.Prefixes = Prefixes(e.Addresses, e.Wiring.Prefixes, pool)
+	}
 	if w.Given == nil && !reflect.DeepEqual(given, w.Routes) {
 		w.Given = given
 	}

@@ -3,6 +3,7 @@ package transfers
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,7 +19,7 @@ const (
 )
 
 // giveBackIdle returns the blocks in which nothing is held or kept for its app, as long as one block's worth of addresses
-// remains. Of a removed pool and in stateful ranges it returns all; of a drained pool it does so at once.
+// remains. Of a removed pool and in stateful ranges it returns all; of a drained pool or CIDR it does so at once.
 func (e *Exchange) giveBackIdle(ctx context.Context) error {
 	for last := time.Now(); ; {
 		wait := giveBackEvery - time.Since(last)
@@ -34,7 +35,7 @@ func (e *Exchange) giveBackIdle(ctx context.Context) error {
 			timer.Stop()
 		case <-timer.C:
 		}
-		drained := func(pool string) bool { p, there := e.Config().Pools[pool]; return !there || p.Draining }
+		drained := func(pool string) bool { p, there := e.Config().Pools[pool]; return !there || drains(&p) }
 		if time.Since(last) >= giveBackEvery {
 			last, drained = time.Now(), func(string) bool { return true }
 		}
@@ -42,14 +43,19 @@ func (e *Exchange) giveBackIdle(ctx context.Context) error {
 	}
 }
 
-// drains reports whether this node owns addresses of a pool that is drained.
-func (e *Exchange) drains() (drains bool) {
+// drains reports whether this node owns addresses of a pool or a CIDR that is drained.
+func (e *Exchange) drains() (found bool) {
 	pools := e.Config().Pools
 	e.addresses.Pools.Each(func(k addresses.SpaceKey, s *allocator.Space) {
-		drains = drains || pools[k.Pool].Draining && s.OwnsAny()
+		pool := pools[k.Pool]
+		drained := func(b netip.Prefix) bool { return pool.Drains(b.Addr()) }
+		found = found || drains(&pool) && slices.ContainsFunc(s.Blocks(), drained)
 	})
-	return drains
+	return found
 }
+
+// drains reports whether something of a pool is drained.
+func drains(p *allocator.Pool) bool { return p.Draining || len(p.DrainingCIDRs) > 0 }
 
 // GiveBackBlocks returns the idle blocks of the pools that looked picks.
 func (e *Exchange) GiveBackBlocks(ctx context.Context, looked func(pool string) bool) {
@@ -87,7 +93,7 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 				if wanted && e.addresses.Blocks.IsUnreadable(k.Pool, p.BlockOf(part.Addr())) {
 					continue // its record is unreadable and cannot be rewritten
 				}
-				if wanted && !p.Draining && !p.InStateful(part.Addr()) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {
+				if wanted && keeps(&p, part) && c.Free+c.Released < sizeOf(part)+sizeOf(p.BlockOf(part.Addr())) {
 					continue
 				}
 				if s.Remove(part) == nil {
@@ -101,6 +107,11 @@ func (e *Exchange) idle(looked func(pool string) bool) (all []*addresses.InFligh
 		}
 	}
 	return all
+}
+
+// keeps reports whether a part that nobody uses is worth keeping: stateless containers may be given addresses of it.
+func keeps(p *allocator.Pool, part netip.Prefix) bool {
+	return p.Contains(part.Addr()) && !p.Drains(part.Addr()) && !p.InStateful(part.Addr())
 }
 
 // sizeOf is the number of addresses of a part.

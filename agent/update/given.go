@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -23,6 +25,7 @@ import (
 func Given(e *journal.Entry, pool *allocator.Pool) *journal.Given {
 	g := &journal.Given{DNS: pool.DNS}
 	if e.Role == wire.IPAM {
+		g.Prefixes = plan.Prefixes(e.Addresses, nil, pool)
 		g.MTU, g.Gateways, g.Routes = pool.MTU, pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses)
 	}
 	return g
@@ -37,7 +40,7 @@ func (u *Updater) outdated(ctx context.Context, entries []*journal.Entry, config
 		pool, ok := config.Pools[e.Pool]
 		switch {
 		case !ok || e.Answered == 0:
-		case e.Given == nil:
+		case !recorded(e):
 			unrecorded = append(unrecorded, e)
 		default:
 			if reason := lacks(e, &pool); reason != "" {
@@ -48,13 +51,13 @@ func (u *Updater) outdated(ctx context.Context, entries []*journal.Entry, config
 	if len(unrecorded) == 0 {
 		return reasons
 	}
-	recorded, err := u.recallGiven(ctx, unrecorded)
+	recalled, err := u.recallGiven(ctx, unrecorded)
 	if err != nil {
 		u.Log.Warn("what containers were given when they were made is not known yet; trying again: see the error for what keeps etcd's "+
 			"history from being read", zap.Error(err))
 	}
 	for _, e := range unrecorded {
-		now := recorded[e.Attachment]
+		now := recalled[e.Attachment]
 		if now == nil {
 			reasons[e.Attachment] = fmt.Sprintf("what it was given when it was made is not known yet: %v", err)
 			continue
@@ -64,6 +67,11 @@ func (u *Updater) outdated(ctx context.Context, entries []*journal.Entry, config
 		}
 	}
 	return reasons
+}
+
+// recorded reports whether the journal says what an entry was given. A former release did not record the prefixes.
+func recorded(e *journal.Entry) bool {
+	return e.Given != nil && (e.Role != wire.IPAM || e.Given.Unknown || len(e.Given.Prefixes) > 0)
 }
 
 // lacks says what of its pool's present configuration a container can get only by being recreated; empty: nothing.
@@ -76,12 +84,18 @@ func lacks(e *journal.Entry, pool *allocator.Pool) string {
 	if plan.OtherMode(e.Wiring, pool) {
 		return "it was made while its pool had another mode" + remake
 	}
+	for _, f := range pool.Giving() {
+		if !slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return allocator.FamilyOf(a) == f }) {
+			return fmt.Sprintf("it has no %s address, and its pool gives one to each new container%s", f, remake)
+		}
+	}
 	want := Given(e, pool)
 	var names []string
 	for _, field := range []struct {
 		name      string
 		has, want any
-	}{{"dns", e.Given.DNS, want.DNS}, {"mtu", e.Given.MTU, want.MTU}, {"gateways", e.Given.Gateways, want.Gateways}, {"routes",
+	}{{"dns", e.Given.DNS, want.DNS}, {"mtu", e.Given.MTU, want.MTU}, {"prefix lengths", e.Given.Prefixes,
+		want.Prefixes}, {"gateways", e.Given.Gateways, want.Gateways}, {"routes",
 		e.Given.Routes, want.Routes}} {
 		if !reflect.DeepEqual(field.has, field.want) {
 			names = append(names, field.name)
@@ -132,7 +146,7 @@ func (u *Updater) recordGiven(ctx context.Context, e *journal.Entry, g *journal.
 	defer unlock()
 	var now *journal.Entry
 	u.Gate.Shared(func() {
-		if now = u.Journal.Get(e.Attachment); now == nil || now.Given != nil {
+		if now = u.Journal.Get(e.Attachment); now == nil || recorded(now) {
 			return
 		}
 		next := *now

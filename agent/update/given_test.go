@@ -52,9 +52,10 @@ func TestWhatAContainerWasGivenIsKnownOnlyWhereTheWholeHistorySaysSo(t *testing.
 func TestAContainerThatWasMadeForAnotherModeMustBeMadeAnew(t *testing.T) {
 	flat := &allocator.Pool{Name: "p", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16")}}
 	routed := &allocator.Pool{Name: "p", CIDRs: flat.CIDRs, Mode: allocator.Routed}
+	addresses := []netip.Addr{netip.MustParseAddr("10.42.0.7")}
 	for _, e := range []*journal.Entry{
-		{Role: wire.Interface, Given: &journal.Given{}, Wiring: journal.Wiring{Port: "bth1", Bridge: "berth0"}},
-		{Role: wire.Interface, Given: &journal.Given{}, Wiring: journal.Wiring{Port: "bth1", Routed: true}},
+		{Role: wire.Interface, Addresses: addresses, Given: &journal.Given{}, Wiring: journal.Wiring{Port: "bth1", Bridge: "berth0"}},
+		{Role: wire.Interface, Addresses: addresses, Given: &journal.Given{}, Wiring: journal.Wiring{Port: "bth1", Routed: true}},
 	} {
 		own, other := flat, routed
 		if e.Wiring.Routed {
@@ -66,5 +67,38 @@ func TestAContainerThatWasMadeForAnotherModeMustBeMadeAnew(t *testing.T) {
 		if reason := lacks(e, other); !strings.Contains(reason, "another mode") {
 			t.Errorf("routed %v: in the other mode %q", e.Wiring.Routed, reason)
 		}
+	}
+}
+
+func TestAContainerWithoutAnAddressOfAFamilyThatItsPoolGivesMustBeMadeAnew(t *testing.T) {
+	pool := &allocator.Pool{Name: "p", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.0.0/16"), netip.MustParsePrefix("fd42::/64")}}
+	e := &journal.Entry{Role: wire.Interface, Addresses: []netip.Addr{netip.MustParseAddr("10.42.0.7")}, Given: &journal.Given{}}
+	if reason := lacks(e, pool); !strings.Contains(reason, "it has no v6 address") || !strings.Contains(reason, "made anew") {
+		t.Errorf("the reason is %q", reason)
+	}
+	pool.DrainingCIDRs = pool.CIDRs[1:]
+	if reason := lacks(e, pool); reason != "" {
+		t.Errorf("of a family that is being drained: %q", reason)
+	}
+	e.Addresses = append(e.Addresses, netip.MustParseAddr("fd42::7"))
+	if pool.CIDRs, pool.DrainingCIDRs = pool.CIDRs[:1], nil; lacks(e, pool) != "" {
+		t.Errorf("one that has more than its pool gives: %q", lacks(e, pool))
+	}
+}
+
+func TestAContainerOfAnotherPluginKeepsItsPrefixLengthAndMustBeMadeAnew(t *testing.T) {
+	pool := &allocator.Pool{Name: "p", CIDRs: []netip.Prefix{netip.MustParsePrefix("10.42.1.0/24")}}
+	e := &journal.Entry{Role: wire.IPAM, Addresses: []netip.Addr{netip.MustParseAddr("10.42.1.7")}}
+	e.Given = Given(e, pool)
+	if reason := lacks(e, pool); reason != "" || !recorded(e) {
+		t.Errorf("before: %q, recorded %v", reason, recorded(e))
+	}
+	pool.CIDRs = []netip.Prefix{netip.MustParsePrefix("10.42.0.0/23")}
+	if reason := lacks(e, pool); !strings.Contains(reason, "it lacks the present prefix lengths") {
+		t.Errorf("the reason is %q", reason)
+	}
+	e.Given.Prefixes = nil // as a former release has written it
+	if recorded(e) {
+		t.Error("what a former release did not record counts as recorded")
 	}
 }

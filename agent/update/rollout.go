@@ -157,6 +157,9 @@ func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config 
 	}
 	to, from := plan.Port(&next, pool), plan.Port(e, pool)
 	to.Netns, from.Netns = ns, ns
+	if !to.Routed {
+		from.Addresses = e.Wiring.Prefixes // not known of an entry of an older release
+	}
 	if err := u.Kernel().Update(to, from); err != nil {
 		return err
 	}

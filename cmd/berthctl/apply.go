@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,8 @@ type applied struct {
 
 func (c *ctl) apply() *cobra.Command {
 	var file, message string
-	var dryRun bool
+	var dryRun, wait bool
+	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Bring the configuration to what a file says",
@@ -40,16 +42,20 @@ if it names them, a key that is absent goes back to its default; only a pool tha
 
 Nothing is taken from who has it: a gateway that somebody has, or a stateful range that shrinks below a reservation, is
 refused with the holder's name, and what is excluded stays with who has it. A pool's mode changes only while nobody uses
-the pool: drain and remove it first, or make another one. A gateway moves in two changes: the first
-excludes its address, and when the node that may give it out has applied that, the second moves it. More pools than etcd
-takes at once are several changes, too. If one fails, those before it are in: apply again to go on.
+the pool: drain and remove it first, or make another one. A CIDR is added, replaced by one that contains it, or removed
+while nobody uses it: "drain: true" in its entry lets nobody have an address of it anew, and with --wait apply waits until
+nobody has one. A gateway moves in two changes: the first excludes its address, and when the node that may give it out has
+applied that, the second moves it. More pools than etcd takes at once are several changes, too. If one fails, those before
+it are in: apply again to go on.
 
 The difference is made from the configuration as it was when the command began: if someone else changes it meanwhile,
 nothing is written, and the exit code is 4.`,
 		Example: `  berthctl apply -f pools.yaml --dry-run
   berthctl apply -f pools.yaml --message "smaller MTU for the tunnel"
   berthctl get pools -o yaml | sed 's/mtu: 1500/mtu: 1400/' | berthctl apply -f -`,
-		Args: noArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return cmp.Or(noArgs(cmd, args), positive("--timeout", timeout))
+		},
 		RunE: c.cluster(func(ctx context.Context, store *lease.Operator, _ []string) error {
 			base, err := store.Config.Read(ctx)
 			if err != nil {
@@ -61,6 +67,9 @@ nothing is written, and the exit code is 4.`,
 			}
 			next := m.On(base)
 			steps, err := store.Editor.Plan(ctx, base, next)
+			if wait && !dryRun {
+				base, next, steps, err = c.awaitUnused(ctx, store, m, timeout, draft{base, next, steps}, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -91,6 +100,8 @@ nothing is written, and the exit code is 4.`,
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the configuration `file`; - is the standard input")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the difference and write nothing")
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until nobody uses the draining CIDRs that the file removes")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Minute, "how `long` to wait with --wait")
 	cmd.Flags().Var((*sentence)(&message), "message", "`words` for the history")
 	_ = cmd.MarkFlagRequired("file")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml", "json")

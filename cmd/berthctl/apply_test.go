@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"regexp"
 	"slices"
@@ -80,8 +81,8 @@ func TestADryRunRefusesWhatApplyRefuses(t *testing.T) {
 		"too small CIDR":    {"pools:\n- {name: other, cidrs: [10.43.0.0/28]}", []string{".yaml:2:", "10.43.0.0/28", "block"}},
 		"malformed address": {"pools:\n- name: other\n  cidrs: [10.43.0.0/16]\n  gateways: [10.43.0.300]", []string{".yaml:4:", "10.43.0.300"}},
 		"unknown key":       {"pools:\n- name: other\n  cidr: [10.43.0.0/16]", []string{".yaml:3:", `"cidr"`, `did you mean "cidrs"?`}},
-		"another CIDR": {strings.Replace(smallest, "10.42.0.0/16", "10.42.0.0/17", 1),
-			[]string{"default", "10.42.0.0/16", "10.42.0.0/17", "another pool"}},
+		"a smaller CIDR": {strings.Replace(smallest, "10.42.0.0/16", "10.42.0.0/17", 1),
+			[]string{"default", "10.42.0.0/16", "10.42.0.0/17", "only grows"}},
 		"another block size": {smallest + "    blockSize: {v4: 27}", []string{"default", "blockSize", "26", "27"}},
 		"an unknown fencing": {"settings: {fencing: lax}", []string{"lax", "strict"}},
 	} {
@@ -142,8 +143,8 @@ func TestWhoWaitsForTheInputCanBeInterrupted(t *testing.T) {
 
 func TestWhatGetPrintsCanBeApplied(t *testing.T) {
 	l := configured(t)
-	l.ctl("apply", "-f", "../../deploy/examples/pools.yaml").exits(exitError).complains("default")
-	l.ctl("apply", "-f", file(t, "pools: [{name: lab, cidrs: [10.9.0.0/16], reuse: 0s, exclude: [10.9.0.5-10.9.0.9], routes: [{to: "+
+	l.ctl("apply", "-f", "../../deploy/examples/pools.yaml").exits(exitDone).says("drainingCIDRs: none -> [\"192.168.41.0/24\"]")
+	l.ctl("apply", "-f", file(t, "pools: [{name: other, cidrs: [10.9.0.0/16], reuse: 0s, exclude: [10.9.0.5-10.9.0.9], routes: [{to: "+
 		"10.0.0.0/8, via: 10.9.0.2}]}]\nsettings: {session: 3s}")).exits(exitDone)
 	for _, line := range [][]string{{"get", "pools", "-o", "yaml"}, {"get", "pools", "-o", "json"}, {"get", "pools", "lab", "-o", "yaml"},
 		{"get", "settings", "-o", "yaml"}} {
@@ -224,5 +225,24 @@ func TestAPoolInUseIsNotRemoved(t *testing.T) {
 	l.ctl("remove", "pool", "default").exits(exitError).complains("default", "1 reservation")
 	if config := l.config(); len(config.Pools) != 1 {
 		t.Error("the pool is gone")
+	}
+}
+
+func TestADrainingCIDRIsShownAndItsRemovalWaitsForWhoUsesIt(t *testing.T) {
+	l := configured(t)
+	const two = "pools: [{name: lab, cidrs: [10.9.0.0/24, %s], stateful: [%s]}]"
+	l.ctl("apply", "-f", file(t, fmt.Sprintf(two, "10.8.0.0/24", "10.8.0.0/26"))).exits(exitDone)
+	l.ctl("reserve", "shop/db/db-0", "--pool", "lab", "--address", "10.8.0.9").exits(exitDone)
+	removed := file(t, "pools: [{name: lab, cidrs: [10.9.0.0/24]}]")
+	l.ctl("apply", "-f", removed, "--wait", "--timeout", "1h").exits(exitError).complains("cidr 10.8.0.0/24", "1 reservation", "10.8.0.9",
+		"drain first")
+	l.ctl("apply", "-f", file(t, fmt.Sprintf(two, "{cidr: 10.8.0.0/24, drain: true}", "10.8.0.0/26"))).exits(exitDone)
+	l.ctl("get", "pools", "lab").exits(exitDone).says("10.9.0.0/24,10.8.0.0/24 (draining)")
+	l.ctl("apply", "-f", removed).exits(exitError).complains("it is draining", "berthctl release")
+	l.ctl("apply", "-f", removed, "--wait", "--timeout", "1ms").exits(exitIncomplete).complains("10.8.0.9", "Nothing is changed after 1ms")
+	l.ctl("release", "shop/db/db-0").exits(exitDone)
+	l.ctl("apply", "-f", removed, "--wait").exits(exitDone)
+	if got := l.config().Pools["lab"].CIDRs; len(got) != 1 {
+		t.Errorf("the CIDRs are %v", got)
 	}
 }

@@ -33,7 +33,7 @@ func (c *ctl) pools() kind[poolRow] {
 		header:  []string{"NAME", "CIDRS", "MODE", "GATEWAYS", "STATEFUL", "EXCLUDED", "MACHINES", "MTU", "REUSE", "COOLDOWN", "RETAIN", "STATE"},
 		row: func(p poolRow) []string {
 			return []string{
-				p.Name, join(p.CIDRs), mode(p.Pool), join(p.AllGateways()), join(p.Stateful), join(p.Exclude), machines(p.machines),
+				p.Name, cidrs(p.Pool), mode(p.Pool), join(p.AllGateways()), join(p.Stateful), join(p.Exclude), machines(p.machines),
 				mtu(p.Pool), span(p.Reuse), span(p.Cooldown), retain(p.Retain), poolState(p.Pool),
 			}
 		},
@@ -113,6 +113,17 @@ func mode(p allocator.Pool) string {
 		return p.Mode.String() + ",ipMasq"
 	}
 	return p.Mode.String()
+}
+
+// cidrs tells which of a pool's CIDRs are draining.
+func cidrs(p allocator.Pool) string {
+	all := make([]string, len(p.CIDRs))
+	for i, cidr := range p.CIDRs {
+		if all[i] = cidr.String(); slices.Contains(p.DrainingCIDRs, cidr) {
+			all[i] += " (draining)"
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 func (c *ctl) history() kind[record.HistoryEntry] {

@@ -182,7 +182,7 @@ var rules = map[string]rule{
 	},
 	"agent/member": {
 		ours: []string{"internal/lockorder", "agent/addresses", "agent/backlog", "agent/findings", "agent/isolation",
-			"agent/journal", "agent/node", "agent/publish",
+			"agent/journal", "agent/node", "agent/plan", "agent/publish",
 			"lease/config", "lease/kv", "lease/record", "lease/reservation", "lease/session", "allocator", "allocator/ipam",
 			"internal/task", "internal/wire", "netops"},
 		others: []string{"go.uber.org/zap"},

@@ -33,7 +33,8 @@ func (p *parser) pool(n *yaml.Node) allocator.Pool {
 	pool, said := allocator.Pool{}.WithDefaults(), false
 	p.mapping(n, "pool", fields{
 		"name":          one(p, "name", &pool.Name, word),
-		"cidrs":         list(p, "cidrs", &pool.CIDRs, prefix),
+		"cidrs":         func(n *yaml.Node) { p.cidrs(n, &pool) },
+		"drainingCIDRs": func(n *yaml.Node) { p.drainingCIDRs(n, &pool) },
 		"mode":          one(p, "mode", &pool.Mode, mode),
 		"gateways":      list(p, "gateways", &pool.Gateways, address),
 		"gatewayOnLink": one(p, "gatewayOnLink", &pool.OnLink, truth),

@@ -175,6 +175,22 @@ func TestADrainingGoesOnUnlessTheFileSaysOtherwise(t *testing.T) {
 	}
 }
 
+func TestACIDRIsDrainedAsTheFileSays(t *testing.T) {
+	for _, text := range []string{
+		"pools: [{name: a, cidrs: [10.0.0.0/16, {cidr: 10.1.0.0/24, drain: true}, {cidr: 10.2.0.0/24, drain: false}, {cidr: 10.3.0.0/24}]}]",
+		"pools: [{name: a, cidrs: [10.0.0.0/16, 10.1.0.0/24, 10.2.0.0/24, 10.3.0.0/24], drainingCIDRs: [10.1.0.0/24]}]", // as get writes it
+	} {
+		pool := parse(t, text).Pools[0]
+		if len(pool.CIDRs) != 4 || len(pool.DrainingCIDRs) != 1 || pool.DrainingCIDRs[0] != pool.CIDRs[1] {
+			t.Errorf("%s: the CIDRs are %v, draining %v", text, pool.CIDRs, pool.DrainingCIDRs)
+		}
+	}
+	_, err := Parse("f.yaml", []byte("pools: [{name: a, cidrs: [{cidr: 10.0.0.0/16, drian: true}]}]"))
+	if err == nil || !strings.Contains(err.Error(), `unknown key "drian": did you mean "drain"?`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestANewClusterTakesAManifest(t *testing.T) {
 	if next := parse(t, smallest).On(&config.Config{}); len(next.Pools) != 1 {
 		t.Errorf("got %+v, want the pool", next)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/kv"
 	"github.com/berth-ipam/berth/lease/record"
 )
@@ -25,14 +26,21 @@ func (c *Config) spreadFormer() {
 	}
 }
 
-// retire is the list of former gateways after a change: those of base, and the gateways that no pool of next has any more.
+// retired are the addresses of a pool that nobody may have until every node has applied a change: gateways that it has no more, and
+// former ends of CIDRs that grow.
+func retired(was, is *allocator.Pool) []netip.Addr {
+	gateways := slices.DeleteFunc(slices.Clone(was.Gateways), func(g netip.Addr) bool { return slices.Contains(is.Gateways, g) })
+	return append(gateways, allocator.FormerEnds(was, is)...)
+}
+
+// retire is the list of former gateways and ends after a change: those of base, and what the change retires.
 func retire(base, next *Config, pools []string) []record.Former {
 	former := slices.Clone(next.Former)
 	for _, name := range pools {
 		was, is := base.Pools[name], next.Pools[name]
-		for _, g := range was.Gateways {
-			if !slices.Contains(is.Gateways, g) && !isFormer(former, g) {
-				former = append(former, record.Former{Address: g, Since: base.Revision})
+		for _, a := range retired(&was, &is) {
+			if !isFormer(former, a) {
+				former = append(former, record.Former{Address: a, Since: base.Revision})
 			}
 		}
 		former = slices.DeleteFunc(former, func(f record.Former) bool { return slices.Contains(is.Gateways, f.Address) })

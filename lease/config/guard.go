@@ -27,7 +27,7 @@ func (g *guard) join(other guard) {
 
 // guard checks that a change takes nothing from anybody, and returns the compares that keep this true until it is carried
 // out. A pool that the change removes, or whose mode it changes, is to be unused; of one that stays no gateway moves onto a holder,
-// and no stateful range grows over a node's block or shrinks below a reservation.
+// no stateful range grows over a node's block or shrinks below a reservation, and no CIDR goes that somebody uses.
 func (s *Editor) guard(ctx context.Context, base, next *Config, pools []string) (all guard, err error) {
 	for _, name := range pools {
 		was, known := base.Pools[name]
@@ -52,6 +52,7 @@ func (s *Editor) guard(ctx context.Context, base, next *Config, pools []string) 
 func (s *Editor) guardStaying(ctx context.Context, base *Config, was, is *allocator.Pool) (all guard, err error) {
 	for _, about := range [...]func() (guard, error){
 		func() (guard, error) { return s.guardMode(ctx, was, is) },
+		func() (guard, error) { return s.guardCIDRs(ctx, was, is) },
 		func() (guard, error) { return s.guardRanges(ctx, was, is) },
 		func() (guard, error) { return s.guardGateways(ctx, base, was, is) },
 	} {
@@ -169,7 +170,12 @@ func (s *Editor) guardUnused(ctx context.Context, pool string) (g guard, err err
 }
 
 // unused checks that a pool is not in use, and fails with *InUseError where it is. Nodes' own addresses are no use of it.
-func (s *Editor) unused(ctx context.Context, pool string) (g guard, err error) {
+func (s *Editor) unused(ctx context.Context, pool string) (guard, error) {
+	return s.unusedWithin(ctx, pool, func(netip.Addr) bool { return true })
+}
+
+// unusedWithin is unused, for a part of a pool.
+func (s *Editor) unusedWithin(ctx context.Context, pool string, within func(netip.Addr) bool) (g guard, err error) {
 	const examples = 3
 	use := &InUseError{Pool: pool}
 	example := func(format string, args ...any) {
@@ -183,7 +189,7 @@ func (s *Editor) unused(ctx context.Context, pool string) (g guard, err error) {
 	}
 	for _, b := range blocks {
 		for _, part := range b.Parts {
-			if part.Owner != record.OwnerStateful && part.Owner != record.OwnerMachine {
+			if within(part.Prefix.Addr()) && part.Owner != record.OwnerStateful && part.Owner != record.OwnerMachine {
 				use.Blocks++
 				example("block %s of node %s", part.Prefix, part.Owner)
 			}
@@ -194,6 +200,9 @@ func (s *Editor) unused(ctx context.Context, pool string) (g guard, err error) {
 		return g, err
 	}
 	for _, r := range reservations {
+		if !within(r.Address) {
+			continue
+		}
 		use.Reservations++
 		example("%s for %s", r.Address, r.Identity)
 	}

@@ -144,7 +144,7 @@ func (s *Store) asWritten(ctx context.Context, pair *mvccpb.KeyValue) (e record.
 	return e, err == nil, nil
 }
 
-// formerOf are the gateways that changes have taken from their pools and that none is now.
+// formerOf are the gateways that changes have taken from their pools and that none is now, and the former ends of CIDRs that have grown.
 func formerOf(entries map[int64]record.HistoryEntry) (former []record.Former) {
 	now := map[netip.Addr]bool{}
 	for _, n := range slices.Sorted(maps.Keys(entries)) {
@@ -158,6 +158,13 @@ func formerOf(entries map[int64]record.HistoryEntry) (former []record.Former) {
 			}
 		}
 		for _, p := range e.After.Pools {
+			if i := slices.IndexFunc(e.Before.Pools, func(was allocator.Pool) bool { return was.Name == p.Name }); i >= 0 {
+				for _, end := range allocator.FormerEnds(&e.Before.Pools[i], &p) {
+					if !isFormer(former, end) {
+						former = append(former, record.Former{Address: end, Since: e.Revision - 1})
+					}
+				}
+			}
 			for _, g := range p.Gateways {
 				now[g] = true
 			}

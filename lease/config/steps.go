@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/kv"
 )
 
@@ -59,7 +60,8 @@ func plural(n int, one, many string) string {
 // Apply makes next of the configuration base and returns what is there now. It is one change, or several where one
 // transaction cannot hold all or a gateway moves. Where they do not differ it writes nothing and returns base. Pools are not
 // removed. It fails with *ConflictError if base is not the present configuration, and with *GrowError, *TakenError,
-// *UnappliedError or *ModeError where somebody has what the change would take; with *PartialError where the first steps are in.
+// *UnappliedError, *ModeError or *CIDRInUseError where somebody has what the change would take; with *PartialError where the first
+// steps are in.
 func (s *Editor) Apply(ctx context.Context, base, next *Config, note Note) (*Config, error) {
 	return s.ApplyInSteps(ctx, base, next, Applying{Note: note})
 }
@@ -188,7 +190,7 @@ func weigh(base, next *Config, name string) (ops, bytes int) {
 	case !stays:
 		return 2, 3 * len(kv.Encode(was))
 	}
-	ops = 1 + 3*len(newGateways(&was, &is))
+	ops = 1 + 3*len(newGateways(&was, &is)) + 2*len(allocator.Gone(&was, &is))
 	if len(beyond(is.Stateful, was.Stateful))+len(beyond(was.Stateful, is.Stateful)) > 0 {
 		ops += 8
 	}

@@ -47,10 +47,13 @@ func (r *call) validOne(q *Request) error {
 	if q.PoolRevision <= 0 {
 		return record.ErrStaleConfig
 	}
-	for _, f := range q.Pool.Families() {
+	for _, f := range q.Pool.Giving() {
 		if !slices.ContainsFunc(q.Pool.Stateful, func(p netip.Prefix) bool { return allocator.FamilyOf(p.Addr()) == f }) {
 			return fmt.Errorf("pool %q has no stateful %s range: configure one, or choose another pool", q.Pool.Name, f)
 		}
+	}
+	if len(q.Pool.Giving()) == 0 && !r.attaches() {
+		return fmt.Errorf("pool %q is being drained: nothing is reserved in it any more: choose another one", q.Pool.Name)
 	}
 	var seen [2]bool
 	for _, a := range q.Addresses {
@@ -75,23 +78,62 @@ func (r *call) choose(ctx context.Context, m *member) error {
 	}
 	former := m.slots
 	m.slots = nil
-	for _, f := range m.Pool.Families() {
-		s, ok := r.stillFree(m, former, f)
-		if !ok {
-			a, err := r.candidate(ctx, m, f)
-			if err != nil {
-				return err
-			}
-			// The block's revision is read before its machines' addresses are: so a later change of those fails the compare.
-			s = slot{address: a, block: r.store.cache.block(m.blockOf(a))}
-			if r.store.cache.machine(m.blockOf(a), a) != "" {
-				return r.choose(ctx, m) // it has become a node's own just now: choose another one, or fail
-			}
+	for _, f := range m.Pool.Giving() {
+		s, err := r.chooseOne(ctx, m, former, f)
+		if err != nil {
+			return err
 		}
 		m.slots = append(m.slots, s)
 	}
 	m.arrange()
 	return nil
+}
+
+// chooseOne is a family's candidate: the former one where that may still be free, else another.
+func (r *call) chooseOne(ctx context.Context, m *member, former []slot, f allocator.Family) (slot, error) {
+	if s, ok := r.stillFree(m, former, f); ok {
+		return s, nil
+	}
+	for {
+		a, err := r.candidate(ctx, m, f)
+		if err != nil {
+			return slot{}, err
+		}
+		// The block's revision is read before its machines' addresses are: so a later change of those fails the compare. Where it has
+		// become a node's own just now, the next candidate is another one, or none.
+		s := slot{address: a, block: r.store.cache.block(m.blockOf(a)), candidate: true}
+		if r.store.cache.machine(m.blockOf(a), a) == "" {
+			return s, nil
+		}
+	}
+}
+
+// extend gives a known identity a candidate of each family that its pool has got since it was reserved its addresses.
+func (r *call) extend(ctx context.Context, m *member) error {
+	if m.pool != m.Pool.Name {
+		return nil
+	}
+	for _, f := range m.lacking() {
+		s, err := r.chooseOne(ctx, m, nil, f)
+		if err != nil {
+			return err
+		}
+		m.slots = append(m.slots, s)
+	}
+	m.arrange()
+	return nil
+}
+
+// lacking are the families that the pool gives and of which the member has no slot.
+func (m *member) lacking() []allocator.Family {
+	return slices.DeleteFunc(m.Pool.Giving(), func(f allocator.Family) bool {
+		return slices.ContainsFunc(m.slots, func(s slot) bool { return allocator.FamilyOf(s.address) == f })
+	})
+}
+
+// extended reports whether a known identity is about to get an address more.
+func (m *member) extended() bool {
+	return m.reserved && slices.ContainsFunc(m.slots, func(s slot) bool { return s.candidate })
 }
 
 // stillFree finds a family's candidate among the former ones, if it is still free. A reservation of the identity itself does not

@@ -34,6 +34,7 @@ type slot struct {
 	address     netip.Addr
 	reservation record.Reservation // Revision 0: there is none
 	block       int64              // the mod revision of its block, where that is stateful; 0: nobody is known to own it
+	candidate   bool               // it was chosen in this call: the identity's record does not name it
 }
 
 // A currentHolder is the node of another attachment that has the reservation.
@@ -61,7 +62,7 @@ func (r *call) newMember(request Request) *member {
 			m.slots = append(m.slots, slot{address: cached.Address, reservation: cached})
 		}
 	}
-	if m.reserved = len(m.slots) == len(m.Pool.Families()); !m.reserved {
+	if m.reserved = len(m.slots) > 0 && len(m.lacking()) == 0; !m.reserved {
 		m.slots = nil
 	}
 	m.arrange()

@@ -170,10 +170,12 @@ func (r *call) decide(ctx context.Context, m *member) (step, error) {
 	if m.tries++; m.tries > reserveTries {
 		return look, fmt.Errorf("lease: reserve for %s: others keep coming between: try again", m.Identity)
 	}
-	if !m.reserved {
-		if err := r.choose(ctx, m); err != nil {
-			return look, err
-		}
+	choose := r.choose
+	if m.reserved {
+		choose = r.extend
+	}
+	if err := choose(ctx, m); err != nil {
+		return look, err
 	}
 	s, err := m.next()
 	if err == nil && s == keep {

@@ -54,7 +54,7 @@ func (m *member) compare(t *kv.Txn) {
 
 func (m *member) write(t *kv.Txn) {
 	keys := m.call.store.kv.Keys
-	if !m.reserved {
+	if !m.reserved || m.extended() {
 		t.Then(kv.Put(keys.Identity(m.Identity), record.IdentityRecord{Pool: m.pool, Addresses: m.addresses()}))
 	}
 	for _, r := range m.done {
@@ -114,7 +114,7 @@ func (m *member) learnReservation(s *slot, kvs []*mvccpb.KeyValue) (err error) {
 // member that has, or asks for, this address it is an error.
 func (m *member) avoid(s *slot, err error) error {
 	m.call.taken[m.at(s.address)] = record.Reservation{}
-	if m.reserved || slices.Contains(m.Addresses, s.address) {
+	if m.reserved && !s.candidate || slices.Contains(m.Addresses, s.address) {
 		return err
 	}
 	return nil
@@ -167,6 +167,7 @@ func (m *member) learnIdentity(kvs []*mvccpb.KeyValue) error {
 		s := slot{address: a}
 		if i := slices.IndexFunc(former, func(f slot) bool { return f.address == a }); i >= 0 {
 			s = former[i]
+			s.candidate = false // the record names it
 		} else if m.pool == m.Pool.Name {
 			m.fresh = false // this one was not read yet
 			if !m.Pool.Contains(a) {

@@ -98,7 +98,7 @@ func (k *Kernel) equip(on, uplink *link, b netops.Bridge, r *remembered) error {
 	for _, want := range b.Addresses {
 		if i := slices.IndexFunc(on.addresses, func(a address) bool { return a.Prefix == want }); i >= 0 {
 			on.addresses[i].ours = true
-		} else if err := on.give(address{want, true}); err != nil {
+		} else if err := on.giveLength(address{want, true}, func(a address) bool { return a.ours }); err != nil {
 			return err
 		}
 	}

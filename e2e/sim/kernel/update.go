@@ -7,7 +7,7 @@ import (
 	"github.com/berth-ipam/berth/netops"
 )
 
-// Update brings a running port from what it was made of to another MTU and other routes.
+// Update brings a running port from what it was made of to another MTU, other routes, and other prefix lengths of its addresses.
 func (k *Kernel) Update(to, from netops.Port) error {
 	return k.do("Update", func() error {
 		n, err := k.lan.validate(&to)
@@ -36,7 +36,7 @@ func (k *Kernel) update(n *Namespace, to, from *netops.Port) error {
 			mtu = on.mtu
 		}
 	}
-	if len(add)+len(drop) == 0 && mtu == 0 {
+	if len(add)+len(drop) == 0 && mtu == 0 && slices.Equal(to.Addresses, from.Addresses) {
 		return nil
 	}
 	host, err := k.host.links.find(to.Name)
@@ -75,7 +75,7 @@ func (n *Namespace) carryOut(to, from *netops.Port, host *link, outer, mtu int, 
 		return fault("the container's end of port %s is called %s now", to.Name, in.name)
 	}
 	for _, a := range to.Addresses {
-		if !in.has(a) {
+		if !in.has(a) && len(in.otherwise(a)) == 0 {
 			return fault("address %v has left it", a)
 		}
 	}
@@ -90,6 +90,9 @@ func (n *Namespace) carryOut(to, from *netops.Port, host *link, outer, mtu int, 
 	var err error
 	if mtu != 0 && (now == outer || now > mtu) {
 		err = in.setMTU(mtu)
+	}
+	if err == nil {
+		err = in.relength(to.Addresses)
 	}
 	routes := slices.Clone(n.routes) // those of IPv6 may be gone, and do not come back
 	if err == nil {
