@@ -90,7 +90,7 @@ func New(o Options) (_ *Agent, err error) {
 	if a.kernel, err = o.Kernel(); err != nil {
 		return nil, err
 	}
-	a.remember(o.RunDir)
+	remember(a.Node, a.kernel, o.RunDir)
 	a.UseKernel(a.kernel)
 	a.Etcd.Observe, a.Etcd.Access = a.Metrics.Transaction, a.ReportAccess
 	if a.Store, err = lease.OpenNode(a.Etcd); err != nil {

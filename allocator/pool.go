@@ -36,7 +36,7 @@ type Pool struct {
 	Exclude   []Range        `json:"exclude,omitempty" yaml:"exclude,omitempty"` // never chosen anew
 	BlockSize BlockSize      `json:"blockSize" yaml:"blockSize"`
 	Routes    []Route        `json:"routes,omitempty" yaml:"routes,omitempty"` // besides the default route by the gateway
-	MTU       int            `json:"mtu,omitempty" yaml:"mtu,omitempty"`       // bytes; 0: the bridge's; behind the nodes: what fits between them
+	MTU       int            `json:"mtu,omitempty" yaml:"mtu,omitempty"`       // bytes; 0: the bridge's, or what fits between nodes
 	DNS       DNS            `json:"dns,omitzero" yaml:"dns,omitempty"`
 	Reuse     Duration       `json:"reuse" yaml:"reuse"`                      // how long an app's released address is kept for the app
 	Cooldown  Duration       `json:"cooldown" yaml:"cooldown"`                // how long before another app may have it

@@ -145,7 +145,8 @@ func (p *Pool) validMTU() error {
 		least = minMTUV6
 	}
 	if p.MTU != 0 && (p.MTU < least || p.MTU > maxMTU) {
-		return fmt.Errorf("mtu %d: want %d to %d, or 0 for the bridge's, and in other modes than flat for what fits between nodes", p.MTU, least, maxMTU)
+		return fmt.Errorf("mtu %d: want %d to %d, or 0 for the bridge's, and in other modes than flat for what fits between nodes",
+			p.MTU, least, maxMTU)
 	}
 	return nil
 }

@@ -125,8 +125,8 @@ var rules = map[string]rule{
 		others: []string{"go.uber.org/zap"},
 	},
 	"agent/routes": {
-		ours: []string{"internal/lockorder", "agent/findings", "agent/node", "netops", "lease/config", "lease/kv", "lease/record",
-			"internal/task"},
+		ours: []string{"internal/lockorder", "agent/findings", "agent/node", "allocator", "netops", "lease/config", "lease/kv",
+			"lease/record", "internal/task"},
 	},
 	"agent/apart": {
 		ours: []string{"internal/lockorder", "agent/findings", "agent/node", "allocator", "netops", "lease/config", "lease/kv", "lease/record",

@@ -97,10 +97,12 @@ func TestAFlatPoolIsTheSameWhetherItSaysSoOrNot(t *testing.T) {
 // Agents of releases without the key read settings that say the defaults.
 func TestTheDefaultsOfVXLANAreNotWrittenDown(t *testing.T) {
 	for text, want := range map[string]record.VXLAN{
-		"": {}, "vxlan: {}": {}, "vxlan: {id: 98, port: 4789}": {}, "vxlan: {port: 8472}": {ID: 98, Port: 8472}, "vxlan: {id: 7}": {ID: 7, Port: 4789},
+		"": {}, "vxlan: {}": {}, "vxlan: {id: 98, port: 4789}": {},
+		"vxlan: {port: 8472}": {ID: 98, Port: 8472}, "vxlan: {id: 7}": {ID: 7, Port: 4789},
 	} {
 		s := parse(t, "settings: {"+text+"}\npools: []").Settings
-		if written, err := json.Marshal(s); s.VXLAN != want || err != nil || strings.Contains(string(written), "vxlan") != (want != record.VXLAN{}) {
+		written, err := json.Marshal(s)
+		if s.VXLAN != want || err != nil || strings.Contains(string(written), "vxlan") != (want != record.VXLAN{}) {
 			t.Errorf("%q is read as %+v, and written as %s, %v", text, s.VXLAN, written, err)
 		}
 	}
