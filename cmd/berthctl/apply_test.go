@@ -164,8 +164,8 @@ func TestAPoolIsShownWithItsModeAndTheGatewaysThatItsContainersHave(t *testing.T
 	rows := l.ctl("get", "pools").exits(exitDone).says("MODE").out
 	for name, want := range map[string][]string{
 		"default": {"10.42.0.0/16", "flat", "10.42.0.1", "bridge's"},
-		"behind":  {"10.9.0.0/16,fd09::/64", "routed,ipMasq", "169.254.1.1,fe80::1", "default"},
-		"plain":   {"10.8.0.0/16", "routed", "169.254.1.1", "default"},
+		"behind":  {"10.9.0.0/16,fd09::/64", "routed,ipMasq", "169.254.1.1,fe80::1", "path"},
+		"plain":   {"10.8.0.0/16", "routed", "169.254.1.1", "path"},
 	} {
 		row := regexp.MustCompile("(?m)^" + name + " .*$").FindString(rows)
 		fields := strings.Fields(row)
