@@ -76,7 +76,7 @@ func lower(t *testing.T, node *lab.Node, mtu int) {
 }
 
 func TestConnectivityNamesTheNodesBetweenWhichLessPassesThanTheContainersSend(t *testing.T) {
-	l := routedLab(t, 3, routedPool)
+	l := routedLab(t, 3, routedPool+"    mtu: 1500\n") // else they have what fits between the nodes
 	lower(t, l.Nodes[2], 1400)
 	r, err := seeConnectivity(t, l.Nodes[0], "--from", "n1,n3")
 	if err == nil || len(r.Failures) == 0 {
