@@ -183,7 +183,7 @@ func giveTunnel(s *rtnl.Socket, index int, end tunnelEnd) error {
 func taken(v rtnl.Vxlan, err error) error {
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EADDRINUSE) {
 		return fmt.Errorf("another program's VXLAN device, or its socket, has UDP port %d, and with it network identifier %d or other settings: "+
-			"give Berth's tunnel another port or identifier in the configuration, or take that device away: %w", v.Port, v.ID, err)
+			"give Berth's tunnels others in the configuration's settings (vxlan: {id, port}), or take that device away: %w", v.Port, v.ID, err)
 	}
 	return err
 }

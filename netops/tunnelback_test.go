@@ -156,7 +156,6 @@ func everything(t *testing.T, host space) []string {
 func TestWithTheLastTunnelledPoolAllOfTheTunnelsIsGone(t *testing.T) {
 	all := newSites(t, bothFamilies, spoken{v4: true}, spoken{v6: true})
 	s := all[0]
-	s.set(t, Routing{})
 	before := everything(t, s.host)
 	s.set(t, through(all, 1, Tunnel))
 	if slices.Equal(everything(t, s.host), before) {

@@ -2,6 +2,7 @@ package netops
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -141,10 +142,19 @@ func TestANextHopChangesFromOneTunnelledNodeToAnotherWithoutAGap(t *testing.T) {
 	all := joined(t, Tunnel, bothFamilies, bothFamilies, bothFamilies)
 	for i, a := range all[1].addresses { // host 3 leads there, too, by a way around
 		to := netip.PrefixFrom(a.Addr(), [...]int{26, 122}[i]).Masked()
-		s := nettest.NewStream(t, all[0].inside, all[1].inside, a.Addr())
-		for n := range 20 {
+		change := func(n int) {
 			_, err := all[0].ChangeHops(map[netip.Prefix]Hop{to: {all[1+(n+1)%2].locals[i], Tunnel}})
 			must(t, err)
+		}
+		for n := range 2 { // once, so that all neighbours are known
+			change(n)
+			if !hears(t, all[0].inside, all[1].inside, a.Addr(), patience) {
+				t.Fatalf("%v is not reached by host %d", a, 1+(n+1)%2+1)
+			}
+		}
+		s := nettest.NewStream(t, all[0].inside, all[1].inside, a.Addr())
+		for n := range 20 {
+			change(n)
 			s.Lasts()
 		}
 		if lost := s.Lost(); lost > 0 {
@@ -171,6 +181,38 @@ func TestANodeThatNoTunnelReachedYetIsReachedByAChange(t *testing.T) {
 	}
 }
 
+func TestTheFirstHopByTheNearestWayMayComeByAChange(t *testing.T) {
+	for name, to := range map[string]int{"in a subnet of this host": 1, "far": 2} {
+		t.Run(name, func(t *testing.T) {
+			all := neighbouring(t)
+			for n := range all {
+				all[n].set(t, through(all, n+1, Nearest))
+			}
+			first, want := all[0], through(all, 1, Nearest)
+			first.set(t, Routing{Pools: pools, Locals: want.Locals, Nodes: want.Nodes})
+			hops := map[netip.Prefix]Hop{}
+			for prefix, hop := range want.Hops {
+				if prefix.Contains(all[to].addresses[0].Addr()) || prefix.Contains(all[to].addresses[1].Addr()) {
+					hops[prefix] = hop
+				}
+			}
+			refused, err := first.ChangeHops(hops)
+			if err != nil || len(refused) > 0 {
+				t.Fatal(refused, err)
+			}
+			for _, a := range all[to].addresses {
+				if !hears(t, first.inside, all[to].inside, a.Addr(), patience) {
+					t.Errorf("%v is not reached", a)
+				}
+			}
+			direct := !slices.Contains(first.host.Links(), "berth-vx4")
+			if direct != (to == 1) {
+				t.Errorf("the host has links %v: want a tunnel only to the far one", first.host.Links())
+			}
+		})
+	}
+}
+
 func TestATunnelThatCannotBeIsToldInWords(t *testing.T) {
 	all := newSites(t, spoken{v4: true}, bothFamilies)
 	s, want := all[0], through(all, 1, Tunnel)
@@ -191,10 +233,21 @@ func TestATunnelThatCannotBeIsToldInWords(t *testing.T) {
 	must(t, err)
 
 	addLink(s.host, &netlink.Vxlan{LinkAttrs: netlink.LinkAttrs{Name: "theirs"}, VxlanId: 98, Port: 4789})
-	expect("another device has the identifier", "tunnel berth-vx4", "4789", "98", "another port or identifier")
+	expect("another device has the identifier", "tunnel berth-vx4", "4789", "98", "vxlan: {id, port}")
 	want.Tunnel = TunnelSpec{ID: 99, Port: 4789}
 	if _, err := s.SetRouting(want); err != nil {
 		t.Errorf("with another identifier: %v", err)
+	}
+	_, err = s.SetRouting(Routing{})
+	must(t, err)
+
+	var theirSocket *net.UDPConn
+	want.Tunnel = TunnelSpec{ID: 98, Port: 4790}
+	s.host.Do(func() (err error) { theirSocket, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 4790}); return err })
+	expect("another program has the port", "tunnel berth-vx4", "4790", "vxlan: {id, port}")
+	theirSocket.Close()
+	if _, err := s.SetRouting(want); err != nil {
+		t.Errorf("when that program has ended: %v", err)
 	}
 	_, err = s.SetRouting(Routing{})
 	must(t, err)
@@ -225,6 +278,12 @@ func TestATunnelOfOtherSettingsIsMadeAnew(t *testing.T) {
 			want := through(all, n+1, Tunnel)
 			want.Tunnel = spec
 			s.set(t, want)
+			for _, device := range tunnels {
+				vx := s.host.LinkAt(device).(*netlink.Vxlan)
+				if got := (TunnelSpec{ID: uint32(vx.VxlanId), Port: uint16(vx.Port)}); got != spec {
+					t.Errorf("%s has %+v: want %+v", device, got, spec)
+				}
+			}
 		}
 		meet(t, all)
 	}

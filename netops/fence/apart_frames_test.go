@@ -11,7 +11,16 @@ import (
 // What crosses an uplink is told by its addresses: what is apart are here 10.42.9.0/24 and fd42::9:0/112, which other nodes' containers
 // have, and link-local addresses, but fe80::1. The machine behind the uplink is 10.42.8.8 and fd42::8:8.
 func TestNothingCrossesAnUplinkBetweenIsolatedContainers(t *testing.T) {
-	k, host := newBridge(t)
+	for name, bridged := range map[string]bool{"the bridge's rules alone judge": false, "IP's do, too": true} {
+		t.Run(name, func(t *testing.T) {
+			k, host := newBridge(t)
+			passBridged(t, host, bridged)
+			crossUplink(t, k, host)
+		})
+	}
+}
+
+func crossUplink(t *testing.T, k *Table, host space) {
 	p, inside := newContainer(t, k, host, 1)
 	must(t, k.Join(p.isolatedIn("stateless")))
 	beyond := newNeighbour(t, host, "10.42.8.8/16", "fd42::8:8/64")
