@@ -100,7 +100,10 @@ func (g *planner) aboutTheFence() operation {
 	if class == "other" && !g.seldom(5) {
 		class = "stateful"
 	}
-	switch n := g.IntN(31); {
+	switch n := g.IntN(32); {
+	case n == 31:
+		from := g.apart()
+		return operation{what: fmt.Sprint("separate ", from), run: func(s side) string { return answer(s.kernel().Separate(from)) }}
 	case n < 9:
 		m := g.member(name, class)
 		if g.seldom(4) {

@@ -112,6 +112,7 @@ func (g *planner) member(name, class string) netops.Member {
 		return netops.Member{Port: name, Class: class, Trusted: !g.seldom(10)}
 	}
 	m := member(p.Port, class)
+	m.Isolated = g.seldom(3)
 	switch g.IntN(12) {
 	case 0:
 		m.Addresses = nil
@@ -121,6 +122,16 @@ func (g *planner) member(name, class string) netops.Member {
 		m.MAC = []byte{2, 0, 0, 0, 0, 7}
 	}
 	return m
+}
+
+// apart draws what isolated ports exchange nothing with.
+func (g *planner) apart() (all []netops.Range) {
+	for _, p := range prefixes("10.42.0.0/24", "10.42.4.0/24", "fd42::/64") {
+		if g.seldom(2) {
+			all = append(all, netops.Range{From: p.Addr().Next(), To: p.Addr().Next().Next()})
+		}
+	}
+	return all
 }
 
 // spoil makes a port one that cannot be, or hardly.
