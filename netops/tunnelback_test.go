@@ -96,6 +96,11 @@ func TestWhatOthersTakeOfATunnelIsToldAndComesBack(t *testing.T) {
 	s, want := all[0], through(all, 1, Tunnel)
 	settled(t, s, want)
 	whole := tunnelState(s.host)
+	for _, pool := range pools { // of its containers' packets alone: the host's own to a node do not go through the tunnel
+		if rule := fmt.Sprint("rule ", rtnl.OwnRule{From: pool, Table: 98}); !slices.Contains(whole, rule) {
+			t.Fatalf("there is\n%q\nwant %s", whole, rule)
+		}
+	}
 	for what := range spoilers(s.host) {
 		s.host.Do(func() error { return spoilers(s.host)[what]() })
 		if slices.Equal(tunnelState(s.host), whole) {
