@@ -115,6 +115,38 @@ func TestWhatOthersTakeOfATunnelIsToldAndComesBack(t *testing.T) {
 	meet(t, all)
 }
 
+// What the monitor hears of a tunnel's entries and rules is news where a node or a pool needs them, once until all is compared again.
+func TestTheEndOfWhatATunnelNeedsIsNewsAndOthersEntriesAreNot(t *testing.T) {
+	all := joined(t, Tunnel, bothFamilies, bothFamilies)
+	k := all[0].Kernel
+	expect := func(what string, is bool, tell func() bool) {
+		t.Helper()
+		k.routing.comparing() // as by a comparison: what has come before is news no more
+		if got := tell(); got != is {
+			t.Errorf("that the end of %s is news: %t, want %t", what, got, is)
+		}
+		if tell() {
+			t.Errorf("the end of %s is news twice", what)
+		}
+	}
+	gone := func(a netip.Addr, index int) func() bool {
+		return func() bool { return k.routing.neighbourGone(rtnl.Neighbour{Address: a}, index) }
+	}
+	for _, node := range all[1].locals {
+		index := all[0].host.LinkAt(tunnels[node.Is4()]).Attrs().Index
+		expect("a node's entry", true, gone(node, index))
+		expect("a node's neighbour", true, gone(tunnelLinkLocal(node), index))
+		expect("an entry of another address", false, gone(netip.MustParseAddr("198.18.9.9"), index))
+		expect("an entry of another link", false, gone(node, all[0].host.LinkAt("eth0").Attrs().Index))
+	}
+	for _, pool := range pools {
+		rule := rtnl.OwnRule{From: pool, Table: 98}
+		expect("a pool's rule", true, func() bool { return k.routing.ruleGone(rule) })
+		rule.Table = 99
+		expect("a rule of the other table", false, func() bool { return k.routing.ruleGone(rule) })
+	}
+}
+
 func TestAForwardingEntryOfOthersInATunnelIsTakenAway(t *testing.T) {
 	all := joined(t, Tunnel, bothFamilies, bothFamilies)
 	whole, vx := tunnelState(all[0].host), all[0].host.LinkAt("berth-vx4")
