@@ -19,7 +19,8 @@ const (
 // leastV6 is the least MTU of a link that IPv6 runs on, in bytes (RFC 8200, section 5).
 const leastV6 = 1280
 
-// A path is the greatest packets that fit between nodes as they were last read: the values by whether they are tunnelled.
+// A path is the greatest packets that fit between nodes, in bytes: the values by whether they are tunnelled. 0: this node never had an
+// address by which to know.
 type path struct {
 	mu    lockorder.Subject
 	known map[bool]int
@@ -32,10 +33,25 @@ func (p *path) get(tunnelled bool) (mtu int, known bool) {
 	return mtu, known
 }
 
-// set reports whether another value was known before.
-func (p *path) set(now map[bool]int) (changed bool) {
+// begin keeps what was read where nothing is known. It never takes the place of what another has read meanwhile.
+func (p *path) begin(now map[bool]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = now
+	}
+}
+
+// learn keeps what was read, and reports whether another value was known before. Where this node has no address just now (0), the value
+// that was known stays: an address that comes back mostly has the link that it had.
+func (p *path) learn(now map[bool]int) (changed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for tunnelled, mtu := range p.known {
+		if now[tunnelled] == 0 {
+			now[tunnelled] = mtu
+		}
+	}
 	changed = p.known != nil && !maps.Equal(p.known, now)
 	p.known = now
 	return changed
@@ -47,17 +63,19 @@ func tunnelled(pool *allocator.Pool) bool {
 }
 
 // Fitted is a pool with the MTU that its containers get on this node: where the pool names none, and they are behind their nodes, what
-// fits between nodes. What was read last counts; it is read here where it never was. Without an address of this node, by which no node
-// reaches another, the MTU stays 0.
+// fits between nodes. What was read last counts; it is read here where it never was. On a node that never had an address, by which no
+// node reaches another, the MTU stays 0.
 func (k *Keeper) Fitted(pool *allocator.Pool) (*allocator.Pool, error) {
 	if !pool.Layer3() || pool.MTU != 0 {
 		return pool, nil
 	}
 	mtu, known := k.path.get(tunnelled(pool))
 	if !known {
-		if err := k.readPath(); err != nil {
+		now, err := k.readPath()
+		if err != nil {
 			return nil, err
 		}
+		k.path.begin(now)
 		mtu, _ = k.path.get(tunnelled(pool))
 	}
 	if mtu != 0 && mtu < leastV6 && pool.Has(allocator.V6) {
@@ -69,43 +87,48 @@ func (k *Keeper) Fitted(pool *allocator.Pool) (*allocator.Pool, error) {
 	return &fitted, nil
 }
 
-// readPath reads what fits between nodes. Where it has changed, running containers follow. What was known stays after an error.
-func (k *Keeper) readPath() error {
-	now := map[bool]int{}
+// readPath reads what fits between nodes.
+func (k *Keeper) readPath() (now map[bool]int, err error) {
+	now = map[bool]int{}
 	for _, tunnelled := range [...]bool{false, true} {
-		mtu, err := k.kernel().PathMTU(tunnelled)
-		if err != nil {
-			return err
+		if now[tunnelled], err = k.kernel().PathMTU(tunnelled); err != nil {
+			return nil, err
 		}
-		now[tunnelled] = mtu
 	}
-	if k.path.set(now) && k.PathChanged != nil {
-		k.PathChanged()
-	}
-	return nil
+	return now, nil
 }
 
-// lookAtPath compares what fits between nodes with what pools ask for.
-func (k *Keeper) lookAtPath(c *config.Config) {
-	var large, small []string
-	defer func() {
-		k.Findings.Keep(mtuTooLarge, large...)
-		k.Findings.Keep(pathTooSmall, small...)
-	}()
-	if !anyLayer3(c) {
-		k.Findings.Clear(pathUnknown, "host")
-		return
+// lookAtPath reads what fits between nodes, has running containers follow where it has changed, and compares it with what pools ask for.
+// After an error all stays as it was.
+func (k *Keeper) lookAtPath() {
+	c := k.Config()
+	if c.Revision == 0 {
+		return // the pools are unknown
 	}
-	if err := k.readPath(); err != nil {
-		k.Findings.Set(pathUnknown, "host", err.Error(), "see the cause; it is tried again every minute, and until then containers keep the MTU "+
-			"that they have")
-		return
+	if anyLayer3(c) {
+		now, err := k.readPath()
+		if err != nil {
+			k.Findings.Set(pathUnknown, "host", err.Error(), "see the cause; it is tried again every minute, and until then containers keep the "+
+				"MTU that they have")
+			return
+		}
+		if k.path.learn(now) && k.PathChanged != nil {
+			k.PathChanged()
+		}
 	}
 	k.Findings.Clear(pathUnknown, "host")
+	k.reportPath(c)
+}
+
+// reportPath sets and clears the findings about pools whose packets do not fit between nodes.
+func (k *Keeper) reportPath(c *config.Config) {
+	var large, small []string
 	for name, pool := range c.Pools {
 		most, _ := k.path.get(tunnelled(&pool))
+		if !pool.Layer3() || most == 0 {
+			continue
+		}
 		switch _, err := k.Fitted(&pool); {
-		case !pool.Layer3() || most == 0:
 		case err != nil:
 			small = append(small, name)
 			k.Findings.Set(pathTooSmall, name, err.Error(), "raise the MTU of the interface with this node's address, or take IPv6 out of the pool")
@@ -115,6 +138,8 @@ func (k *Keeper) lookAtPath(c *config.Config) {
 				"lost or fragmented", name, pool.MTU, most, pool.Mode), "leave mtu out of the pool, or raise the MTU of the nodes' network")
 		}
 	}
+	k.Findings.Keep(mtuTooLarge, large...)
+	k.Findings.Keep(pathTooSmall, small...)
 }
 
 func anyLayer3(c *config.Config) bool {
