@@ -64,7 +64,9 @@ type Keeper struct {
 }
 
 // New makes the keeper of a node's host.
-func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal(), routed: task.NewSignal()} }
+func New(o Options) *Keeper {
+	return &Keeper{Options: o, changed: task.NewSignal(), routed: task.NewSignal()}
+}
 
 func (k *Keeper) kernel() Kernel {
 	lockorder.Calls(lockorder.Kernel)
