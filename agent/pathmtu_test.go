@@ -200,6 +200,22 @@ func TestANodesGivenAddressSaysWhatFits(t *testing.T) {
 	r.until("it has what fits by the given address", func() bool { return r.hasMTU(c, 1400) })
 }
 
+func TestContainersFollowWhereTheNodesAddressIsOnAnotherLink(t *testing.T) {
+	former, next := nic(t, "nodes0", "192.0.2.1/24"), nic(t, "nodes1", "198.51.100.1/24")
+	leads(t, former)
+	check(t, netlink.LinkSetMTU(next, 1400))
+	r := newRig(t)
+	r.patience /= 2 // less than until the next look without an event
+	r.behind(allocator.Routed)
+	c := r.inRouted(r.stateless("a", "web"))
+	r.fits(c, 1500)
+	check(t, netlink.RouteReplace(&netlink.Route{LinkIndex: next.Attrs().Index, Gw: net.IPv4(198, 51, 100, 254), Priority: 8}))
+	another, err := netlink.ParseAddr("203.0.113.1/24") // of a new address the kernel tells; of a route by somebody else it does not
+	check(t, err)
+	check(t, netlink.AddrAdd(next, another))
+	r.until("it has what fits by the node's address now", func() bool { return r.hasMTU(c, 1400) })
+}
+
 // A container of a release that knew no path was made without an MTU.
 func TestTheFirstRollOutOfThisReleaseDisturbsNoContainerOfAFormerOne(t *testing.T) {
 	uplink := nic(t, "nodes0", "192.0.2.1/24")
