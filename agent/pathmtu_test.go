@@ -195,7 +195,9 @@ func TestANodesGivenAddressSaysWhatFits(t *testing.T) {
 	c := r.inRouted(r.stateless("a", "web"))
 	r.fits(c, 1500)
 	r.stop()
-	r.options = func(o *Options) { o.Address, o.Hops = "198.51.100.1", []netip.Addr{netip.MustParseAddr("198.51.100.1")} }
+	r.options = func(o *Options) {
+		o.Address, o.Hops = "198.51.100.1", []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	}
 	r.start()
 	r.until("it has what fits by the given address", func() bool { return r.hasMTU(c, 1400) })
 }
