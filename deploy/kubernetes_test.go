@@ -251,7 +251,7 @@ func TestTheShippedPoolIsTheOneOfTheShippedNetwork(t *testing.T) {
 	}
 	pool, plugin := file.Pools[0], network.Plugins[0]
 	if pool.Name != plugin.Pool || pool.Mode != "auto" || pool.IPMasq != plugin.IPMasq || plugin.Uplink != "" {
-		t.Errorf("the pool is %+v, and the network says %+v: want the network's pool, in mode auto, masquerading alike, and no uplink", pool, plugin)
+		t.Errorf("the pool is %+v, and the network says %+v: want the same pool, mode auto, ipMasq alike, no uplink", pool, plugin)
 	}
 }
 
