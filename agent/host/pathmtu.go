@@ -2,10 +2,8 @@ package host
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/berth-ipam/berth/allocator"
-	"github.com/berth-ipam/berth/internal/lockorder"
 	"github.com/berth-ipam/berth/lease/config"
 )
 
@@ -18,44 +16,6 @@ const (
 
 // leastV6 is the least MTU of a link that IPv6 runs on, in bytes (RFC 8200, section 5).
 const leastV6 = 1280
-
-// A path is the greatest packets that fit between nodes, in bytes: the values by whether they are tunnelled. 0: this node never had an
-// address by which to know.
-type path struct {
-	mu    lockorder.Subject
-	known map[bool]int
-}
-
-func (p *path) get(tunnelled bool) (mtu int, known bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	mtu, known = p.known[tunnelled]
-	return mtu, known
-}
-
-// begin keeps what was read where nothing is known. It never takes the place of what another has read meanwhile.
-func (p *path) begin(now map[bool]int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known == nil {
-		p.known = now
-	}
-}
-
-// learn keeps what was read, and reports whether another value was known before. Where this node has no address just now (0), the value
-// that was known stays: an address that comes back mostly has the link that it had.
-func (p *path) learn(now map[bool]int) (changed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for tunnelled, mtu := range p.known {
-		if now[tunnelled] == 0 {
-			now[tunnelled] = mtu
-		}
-	}
-	changed = p.known != nil && !maps.Equal(p.known, now)
-	p.known = now
-	return changed
-}
 
 // tunnelled reports whether packets of a pool's containers may go through a tunnel, which takes some of each.
 func tunnelled(pool *allocator.Pool) bool {
