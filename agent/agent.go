@@ -117,7 +117,7 @@ func (a *Agent) build(o Options) {
 		PathChanged: func() { a.updater.Rollout.Raise() },
 	})
 	a.host, a.isolator = h, isolation.New(n)
-	a.routes = routes.New(routes.Options{Node: n.Name, Kernel: a.kernel, Config: n.Config, Findings: n.Findings})
+	a.routes = routes.New(routes.Options{Node: n.Name, Kernel: a.kernel, Config: n.Config, Findings: n.Findings, Routed: h.PathMayDiffer})
 	n.On(a.routes.Hooks())
 	a.apart = apart.New(apart.Options{Kernel: a.kernel, Config: n.Config, Findings: n.Findings})
 	n.On(a.apart.Hooks())

@@ -16,7 +16,7 @@ import (
 )
 
 // mtu is that of a container's interface, as the kernel has it.
-func mtu(t *testing.T, c wire.Container) (mtu int) {
+func mtu(t testing.TB, c wire.Container) (mtu int) {
 	t.Helper()
 	check(t, sandbox.Within(c.Netns, func() error {
 		link, err := net.InterfaceByName(c.Interface)

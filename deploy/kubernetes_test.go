@@ -221,6 +221,40 @@ func TestTheConfigMapHoldsTheShippedCNIConfiguration(t *testing.T) {
 	}
 }
 
+// TestTheShippedPoolIsTheOneOfTheShippedNetwork holds the pool against the network: what the network says of bridges and masquerading means
+// nothing in the pool's mode, and an uplink would be refused.
+func TestTheShippedPoolIsTheOneOfTheShippedNetwork(t *testing.T) {
+	text, err := os.ReadFile("kubernetes/pool.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Pools []struct {
+			Name   string
+			Mode   string
+			IPMasq bool `yaml:"ipMasq"`
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil || len(file.Pools) != 1 {
+		t.Fatalf("the file has %d pools, error %v: want one", len(file.Pools), err)
+	}
+	objects, _ := manifest(t)
+	var network struct {
+		Plugins []struct {
+			Pool   string
+			Uplink string
+			IPMasq bool `yaml:"ipMasq"`
+		}
+	}
+	if err := yaml.Unmarshal([]byte(objects["ConfigMap"].Data["10-berth.conflist"]), &network); err != nil {
+		t.Fatal(err)
+	}
+	pool, plugin := file.Pools[0], network.Plugins[0]
+	if pool.Name != plugin.Pool || pool.Mode != "auto" || pool.IPMasq != plugin.IPMasq || plugin.Uplink != "" {
+		t.Errorf("the pool is %+v, and the network says %+v: want the same pool, mode auto, ipMasq alike, no uplink", pool, plugin)
+	}
+}
+
 func TestTheInitContainerInstallsByRename(t *testing.T) {
 	objects, _ := manifest(t)
 	install := objects["DaemonSet"].Spec.Template.Spec.InitContainers[0]

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -42,6 +43,31 @@ func TestTheCapabilitiesOfTheSystemdUnitAreEnough(t *testing.T) {
 	masqueraded.Network = lab.Plain()
 	masqueraded.Network.Plugins[0]["bridge"], masqueraded.Network.Plugins[0]["ipMasq"] = "berth1", true
 	add(t, masqueraded)
+}
+
+// TestTheShippedPoolOfKubernetesServesTheShippedNetwork takes portmap out of the network, which nothing installs here.
+func TestTheShippedPoolOfKubernetesServesTheShippedNetwork(t *testing.T) {
+	l := newLab(t, 2, document(t, "deploy/kubernetes/pool.yaml"))
+	var network struct {
+		Name    string
+		Plugins []map[string]any
+	}
+	if err := json.Unmarshal([]byte(document(t, "deploy/cni/10-berth.conflist")), &network); err != nil {
+		t.Fatal(err)
+	}
+	var pods []*lab.Container
+	for _, node := range l.Nodes {
+		pod := container(t, node, l)
+		pod.Network = &lab.Network{Name: network.Name, Version: "1.1.0", Plugins: network.Plugins[:1]}
+		add(t, pod)
+		pods = append(pods, pod)
+	}
+	reaches(t, pods[0], pods[1].Address)
+	reaches(t, pods[1], pods[0].Address)
+	reaches(t, pods[0], l.Nodes[1].Address)
+	if _, err := l.Nodes[0].Ping(pods[0].Address); err != nil {
+		t.Errorf("the node does not reach its own pod, as the kubelet's probes do: %v", err)
+	}
 }
 
 func assigned(t *testing.T, path, key string) string {

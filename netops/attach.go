@@ -86,7 +86,7 @@ func (k *Kernel) attach(p *Port) (made Attached, err error) {
 // bridgeOf is the bridge of a port; of a routed one: a link that does not exist, and whose MTU its ports get.
 func bridgeOf(s *rtnl.Socket, p *Port) (rtnl.Link, error) {
 	if p.Routed {
-		return rtnl.Link{MTU: defaultMTU}, nil
+		return rtnl.Link{MTU: UsualMTU}, nil
 	}
 	bridge, err := rtnl.LinkNamed(s, p.Bridge)
 	switch {

@@ -112,7 +112,7 @@ func (k *Kernel) findOrMake(s *rtnl.Socket, b Bridge, uplink rtnl.Link) (bridge 
 	}
 	mtu := uplink.MTU // the host's own, which a pool with a smaller one does not change
 	if mtu == 0 {
-		mtu = cmp.Or(b.MTU, defaultMTU)
+		mtu = cmp.Or(b.MTU, UsualMTU)
 	}
 	if err := s.Do(rtnl.MakeBridge(b.Name, mac, mtu)); err != nil {
 		return bridge, false, err
@@ -130,7 +130,8 @@ func (k *Kernel) findOrMake(s *rtnl.Socket, b Bridge, uplink rtnl.Link) (bridge 
 	return bridge, true, err
 }
 
-const defaultMTU = 1500
+// UsualMTU is what a bridge or a routed port has for which no MTU was asked, in bytes: Ethernet's (IEEE 802.3).
+const UsualMTU = 1500
 
 // ownBridge is the alias of a bridge that was made here: its MTU follows the pools'. Another's is only ever raised.
 const ownBridge = "berth: bridge"

@@ -16,7 +16,7 @@ func crowd(t testing.TB, k *Kernel, from, to int) {
 	t.Helper()
 	must(t, k.host.With(func(s *rtnl.Socket) error {
 		for i := from; i < to; i++ {
-			err := s.Do(rtnl.MakeBridge(fmt.Sprint("other", i), randomMAC(k.bridges.random), defaultMTU))
+			err := s.Do(rtnl.MakeBridge(fmt.Sprint("other", i), randomMAC(k.bridges.random), UsualMTU))
 			if err != nil {
 				return err
 			}

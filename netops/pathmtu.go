@@ -23,7 +23,7 @@ func overhead(outerIs4 bool) int {
 // PathMTU is the greatest packet of a container that fits between nodes without fragmentation, in bytes: the MTU of the link with this
 // node's own address (the smaller one where those of the families are on two links), and for tunnelled ones less what the tunnel takes.
 // It is 0 where no link has such an address: then no node reaches another. The node's addresses are those of the last SetRouting, or
-// what NodeAddresses finds. Where it may have changed, HostChanged comes.
+// what NodeAddresses finds. Where it may have changed since the last SetRouting, HostChanged comes, once until the next one.
 func (k *Kernel) PathMTU(tunnelled bool) (int, error) {
 	locals := k.routing.locals()
 	var err error

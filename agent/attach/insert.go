@@ -116,6 +116,7 @@ func (a *Attacher) insertOnce(ctx context.Context, set []*target, began allocato
 	results := make([]wire.Result, len(adds))
 	for i, add := range adds {
 		results[i] = a.answer(add)
+		a.Updater.Reconsider(add.entry, add.pool)
 		if add.entry.Wiring.Port != "" {
 			p := plan.Port(add.entry, add.pool)
 			p.Netns = add.netns

@@ -59,11 +59,14 @@ type Keeper struct {
 	looks   lockorder.Spanning       // of one comparison; before order
 	ensured map[string]netops.Bridge // each bridge as it was configured at the last comparison
 	changed task.Signal              // something may have disappeared
+	routed  task.Signal              // the routes between nodes were set anew
 	path    path
 }
 
 // New makes the keeper of a node's host.
-func New(o Options) *Keeper { return &Keeper{Options: o, changed: task.NewSignal()} }
+func New(o Options) *Keeper {
+	return &Keeper{Options: o, changed: task.NewSignal(), routed: task.NewSignal()}
+}
 
 func (k *Keeper) kernel() Kernel {
 	lockorder.Calls(lockorder.Kernel)

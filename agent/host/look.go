@@ -20,6 +20,9 @@ const (
 // Changed has the host compared soon: something may have disappeared.
 func (k *Keeper) Changed() { k.changed.Raise() }
 
+// PathMayDiffer has what fits between nodes read soon: this node may have other addresses, or they may be on other links.
+func (k *Keeper) PathMayDiffer() { k.routed.Raise() }
+
 // Run compares the host at each event of the kernel, and once a minute.
 func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
@@ -29,6 +32,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-k.routed:
+			k.lookAtPathAlone()
+			continue
 		case <-k.changed:
 		case <-tick.C:
 		}
@@ -41,14 +47,18 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
+func (k *Keeper) lookAtPathAlone() {
+	k.looks.Lock()
+	defer k.looks.Unlock()
+	k.lookAtPath()
+}
+
 // Look compares the host with what this node's containers need, reports and repairs the differences, and reports whether there
 // were any. What fails is tried again the next time.
 func (k *Keeper) Look() (repaired bool) {
 	k.looks.Lock()
 	defer k.looks.Unlock()
-	if c := k.Config(); c.Revision != 0 {
-		k.lookAtPath(c)
-	}
+	k.lookAtPath()
 	repaired = k.compare()
 	if k.compareRouted() {
 		repaired = true

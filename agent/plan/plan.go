@@ -107,7 +107,7 @@ func Member(e *journal.Entry) netops.Member {
 // Rewired is an entry's wiring by its pool's present configuration.
 func Rewired(e *journal.Entry, pool *allocator.Pool) journal.Wiring {
 	w, given := e.Wiring, e.Wiring.Routes
-	w.MTU, w.Gateways, w.Routes, w.Trusted = pool.MTU, pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses), !pool.AntiSpoofs()
+	w.MTU, w.Gateways, w.Routes, w.Trusted = mtuOf(w, pool.MTU), pool.GatewaysOf(e.Addresses), pool.RoutesOf(e.Addresses), !pool.AntiSpoofs()
 	w.Apart, w.Prefixes = pool.Isolate, nil
 	if !w.Routed {
 		w.Prefixes = Prefixes(e.Addresses, e.Wiring.Prefixes, pool)
@@ -116,4 +116,13 @@ func Rewired(e *journal.Entry, pool *allocator.Pool) journal.Wiring {
 		w.Given = given
 	}
 	return w
+}
+
+// mtuOf is the MTU that a wiring is to get where its pool says one. 0 is not known behind a node: what a container has stays. One that was
+// made without an MTU has the usual one there.
+func mtuOf(w journal.Wiring, says int) int {
+	if w.Routed && (says == 0 || w.MTU == 0 && says == netops.UsualMTU) {
+		return w.MTU
+	}
+	return says
 }

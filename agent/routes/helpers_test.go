@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,6 +73,7 @@ type bench struct {
 	*Keeper
 	kernel *table
 	tell   func(u any)
+	routed atomic.Int64 // how often Routed was called
 
 	mu     sync.Mutex
 	config *config.Config
@@ -84,7 +86,7 @@ func newBench(t *testing.T) *bench {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.config
-	}})
+	}, Routed: func() { b.routed.Add(1) }})
 	hooks := b.Hooks()
 	b.tell = func(u any) {
 		switch u := u.(type) {

@@ -25,6 +25,8 @@ type Options struct {
 	Kernel   Kernel
 	Config   func() *config.Config // the present one; revision 0: unknown
 	Findings *findings.Board
+
+	Routed func() // all routes were set; it does not block
 }
 
 // A Keeper keeps the routes to other nodes' containers. It is the only one that changes them.

@@ -21,6 +21,7 @@ type known struct {
 	mu    lockorder.Subject
 	told  [kinds]bool  // since the store's present incarnation began
 	own   []netip.Addr // this node's addresses, as others know them
+	read  bool         // this node's own record was
 	hops  map[name][]netip.Addr
 	pools map[string]*holdings
 
@@ -182,7 +183,7 @@ func (w *known) applyNodes(u kv.Update[record.Node]) {
 
 func (w *known) setHopsLocked(node name, hops []netip.Addr) {
 	if node.Value() == w.me {
-		w.whole, w.own = w.whole || !slices.Equal(w.own, hops), hops
+		w.whole, w.own, w.read = w.whole || !w.read || !slices.Equal(w.own, hops), hops, true
 		return
 	}
 	if slices.Equal(w.hops[node], hops) {

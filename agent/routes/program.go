@@ -38,6 +38,9 @@ func (k *Keeper) program() (known bool, err error) {
 		todo.routing.Tunnel = tunnel
 		todo.routing.Cluster = append(todo.routing.Cluster, cidrs...)
 		refused, err = k.kernel().SetRouting(todo.routing)
+		if k.Routed != nil {
+			k.Routed()
+		}
 	case len(todo.hops) == 0:
 		return true, nil
 	default:

@@ -66,6 +66,12 @@ func (k *Keeper) reportMissing() {
 	var subjects []string
 	for node, of := range families {
 		subjects = append(subjects, node.Value())
+		if node.Value() == k.Node {
+			k.Findings.Set(hopMissing, k.Node, fmt.Sprintf("this node, %s, has no address of its own, from which a tunnel could begin: the "+
+				"containers of other nodes in pools of the modes vxlan and auto are not reached from here, and do not reach those here", k.Node),
+				"give this node an address where its default route leads, or its berthd --node-address")
+			continue
+		}
 		k.Findings.Set(hopMissing, node.Value(),
 			fmt.Sprintf("node %s has addresses of a pool, and there is no %s address by which it is reached: its containers are not reached "+
 				"from here", node.Value(), strings.Join(slices.Sorted(maps.Keys(of)), " and no ")),

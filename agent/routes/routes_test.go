@@ -160,9 +160,46 @@ func TestTheWayToANodeFollowsTheModeOfThePool(t *testing.T) {
 		b.tell(some(nodeAt("n1", "192.0.2.1", "2001:db8::1")))
 		b.expect("an address of its own", "10.50.0.0/27 via 192.0.2.2 nearest", "10.50.9.1/32 via 192.0.2.2 nearest",
 			"fd50::/122 via 2001:db8::3 nearest")
+	})
+}
+
+func TestANodeWithoutAnAddressOfItsOwnNamesItself(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := newBench(t)
+		b.tell(configOf(5, pool("v", allocator.VXLAN, "10.50.0.0/16"), pool("r", allocator.Routed, "10.60.0.0/16")))
+		b.tell(all(nodeAt("n2", "192.0.2.2"), nodeAt("n3")))
+		b.tell(all(block("v", "10.50.0.0/26", "10.50.0.0/26", "n2"), block("r", "10.60.0.0/26", "10.60.0.0/26", "n2")))
+		b.tell(all[record.Reservation]())
+		b.expect("its own record is not read yet", "10.60.0.0/26 via 192.0.2.2")
+		b.expectFindings("its own record is not read yet")
 		b.tell(some(nodeAt("n1")))
+		b.expect("it has none", "10.60.0.0/26 via 192.0.2.2")
+		b.expectFindings("it has none", "node-address-missing n1")
+		b.tell(some(block("v", "10.50.0.64/26", "10.50.0.64/26", "n3")))
 		time.Sleep(10 * time.Millisecond)
-		b.expectFindings("no address of its own", "node-address-missing n2", "node-address-missing n3")
+		b.expectFindings("another one has none either", "node-address-missing n1", "node-address-missing n3")
+		b.tell(some(nodeAt("n1", "192.0.2.1")))
+		b.expect("it has one", "10.50.0.0/26 via 192.0.2.2 tunnel", "10.60.0.0/26 via 192.0.2.2")
+		b.expectFindings("it has one", "node-address-missing n3")
+	})
+}
+
+func TestWhoeverDependsOnThisNodesAddressesHearsOfEachSettingOfAllRoutes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := settled(t)
+		for what, change := range map[string]func(){
+			"another address": func() { b.tell(some(nodeAt("n1", "192.0.2.11"))) },
+			"a comparison":    func() { b.Changed(); time.Sleep(2 * lookPause) },
+		} {
+			before, sets := b.routed.Load(), b.kernel.sets
+			change()
+			time.Sleep(10 * time.Millisecond)
+			b.kernel.mu.Lock()
+			if heard, times := b.routed.Load()-before, b.kernel.sets-sets; heard == 0 || heard != int64(times) {
+				t.Errorf("%s: the routes were set %d times, and that was heard %d times", what, times, heard)
+			}
+			b.kernel.mu.Unlock()
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"unique"
 
 	"github.com/berth-ipam/berth/allocator"
 	"github.com/berth-ipam/berth/lease/config"
@@ -52,7 +53,7 @@ type work struct {
 	whole   bool
 	routing netops.Routing              // whole
 	hops    map[netip.Prefix]netops.Hop // else
-	missing map[netip.Prefix]name       // those of the prefixes whose node has said no address
+	missing map[netip.Prefix]name       // those of the prefixes that lead nowhere, with the node that lacks an address
 }
 
 // compare has all routes compared with the kernel's.
@@ -119,9 +120,23 @@ func (w *known) hopLocked(pool string, to netip.Prefix, todo *work) {
 		return
 	}
 	hop := w.hopOf(node, to, w.ways[pool])
-	if todo.hops[to] = hop; !hop.IsValid() {
-		todo.missing[to] = node
+	if todo.hops[to] = hop; hop.IsValid() {
+		return
 	}
+	switch lacks := w.lacking(node, w.ways[pool]); {
+	case lacks.Value() != w.me:
+		todo.missing[to] = node
+	case w.read: // else its addresses are not known yet
+		todo.missing[to] = lacks
+	}
+}
+
+// lacking is the node by whose lack of an address another one is not reached: this one, where it has none from which a tunnel could begin.
+func (w *known) lacking(node name, way netops.Way) name {
+	if way != netops.Direct && len(w.own) == 0 && len(w.hops[node]) > 0 {
+		return unique.Make(w.me)
+	}
+	return node
 }
 
 // nameAt is the node that has said an address.

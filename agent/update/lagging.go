@@ -88,14 +88,27 @@ func (l *lagging) Set(restorations int, revision int64, bridges bool, reasons ma
 	l.seen, l.reasons = revision, maps.Clone(reasons) // the caller goes on reading its own
 	maps.DeleteFunc(l.restored, func(_ allocator.Attachment, n int) bool { return n <= restorations })
 	l.lagRestored()
-	reasons = l.reasons
-	if l.bridges = bridges; bridges && len(reasons) == remakes(reasons) {
-		l.live = revision
-	}
-	if bridges && len(reasons) == 0 {
-		l.applied = revision
-	}
+	l.bridges = bridges
+	l.judgeLocked()
 	return news
+}
+
+// judgeLocked concludes from the reasons which revision is applied. A container may come to lag behind a revision that it had: what fits
+// between nodes is no part of the configuration. Then none is known that all have.
+func (l *lagging) judgeLocked() {
+	lags, follow := len(l.reasons) > 0, len(l.reasons) > remakes(l.reasons)
+	switch {
+	case follow && l.live == l.seen:
+		l.live = 0
+	case !follow && l.bridges:
+		l.live = l.seen
+	}
+	switch {
+	case lags && l.applied == l.seen:
+		l.applied = 0
+	case !lags && l.bridges:
+		l.applied = l.seen
+	}
 }
 
 // Drop forgets a container that is gone or was recreated, and reports whether it lagged.
@@ -107,12 +120,7 @@ func (l *lagging) Drop(at allocator.Attachment) bool {
 	}
 	delete(l.reasons, at)
 	delete(l.restored, at)
-	if l.bridges && len(l.reasons) == remakes(l.reasons) {
-		l.live = l.seen
-	}
-	if l.bridges && len(l.reasons) == 0 {
-		l.applied = l.seen
-	}
+	l.judgeLocked()
 	return true
 }
 

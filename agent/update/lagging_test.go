@@ -48,6 +48,12 @@ func TestARevisionIsAppliedOnlyWhenNoContainerLagsAndEveryBridgeHasIt(t *testing
 		{set(10, true, follows, "too", remade), true, 9, 9, 1},
 		{drop(follows), true, 9, 9, 1},
 		{drop("too"), true, 9, 10, 1},
+		{set(10, true), true, 10, 10, 0},
+		{set(10, true, follows), true, 0, 0, 0}, // it had what revision 10 says, until that came to mean something else here
+		{set(10, true), true, 10, 10, 0},
+		{set(10, true, follows, remade), true, 0, 0, 1},
+		{drop(follows), true, 0, 10, 1},
+		{drop(remade), true, 10, 10, 0},
 	} {
 		news, applied, live, outdated := step.do(), l.Revision(), l.LiveRevision(), l.Outdated()
 		if news != step.news || applied != step.applied || live != step.live || outdated != step.outdated {

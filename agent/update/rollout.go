@@ -119,6 +119,14 @@ func current(e *journal.Entry, pool *allocator.Pool) bool {
 	return e.Wiring.Port == "" || reflect.DeepEqual(e.Wiring, plan.Rewired(e, pool))
 }
 
+// Reconsider has a roll-out begin where an entry that has just been answered has not what its pool configures: what fits between nodes
+// may have changed since it was wired, and a roll-out passes by what is not answered.
+func (u *Updater) Reconsider(e *journal.Entry, pool *allocator.Pool) {
+	if fitted, err := u.Host.Fitted(pool); err != nil || !current(e, fitted) {
+		u.Rollout.Raise()
+	}
+}
+
 // BringOne brings one container to a configuration.
 func (u *Updater) BringOne(ctx context.Context, at allocator.Attachment, config *config.Config) error {
 	unlock, err := u.Locks.Lock(ctx, at)

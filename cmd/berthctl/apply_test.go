@@ -202,9 +202,10 @@ func TestTheModeOfAPoolInUseIsRefusedAndThatOfAnIdlePoolChanges(t *testing.T) {
 }
 
 func TestTheExamplesCanBeApplied(t *testing.T) {
-	for _, name := range []string{"pool.yaml", "pools.yaml", "routed.yaml", "vxlan.yaml"} {
+	for _, name := range []string{"examples/pool.yaml", "examples/pools.yaml", "examples/routed.yaml", "examples/vxlan.yaml",
+		"kubernetes/pool.yaml"} {
 		t.Run(name, func(t *testing.T) {
-			newLab(t).ctl("apply", "-f", "../../deploy/examples/"+name).exits(exitDone).says("new revision")
+			newLab(t).ctl("apply", "-f", "../../deploy/"+name).exits(exitDone).says("new revision")
 		})
 	}
 }
