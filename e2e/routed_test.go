@@ -24,9 +24,28 @@ const routedPool = `pools:
     stateful: [10.43.0.0/20, "fd43::/112"]
 `
 
+// A terrain is a network of nodes and the mode that a pool needs there.
+type terrain struct {
+	mode  string
+	apart int // lab.Options.Apart
+}
+
+// terrains: all nodes on one layer-2 network; each on its own, behind a router; two on one, and the third behind the router.
+var terrains = []terrain{{"routed", 0}, {"vxlan", 1}, {"auto", 3}}
+
+// configuration is one of a routed pool, with the mode that this terrain needs.
+func (g terrain) configuration(routed string) string {
+	return strings.Replace(routed, "mode: routed", "mode: "+g.mode, 1)
+}
+
+func (g terrain) lab(t *testing.T, nodes int, routed string) *lab.Lab {
+	t.Helper()
+	return makeLab(t, lab.Options{Nodes: nodes, IPv6: true, Apart: g.apart}, g.configuration(routed))
+}
+
 func routedLab(t *testing.T, nodes int, configuration string) *lab.Lab {
 	t.Helper()
-	return makeLab(t, lab.Options{Nodes: nodes, IPv6: true}, configuration)
+	return terrains[0].lab(t, nodes, configuration)
 }
 
 // behind is a container of a network without bridges.
@@ -45,8 +64,19 @@ func memberBehind(t *testing.T, node *lab.Node, l *lab.Lab, name string) *lab.Co
 	return behind(t, node, l, "BERTH_CLASS", "stateful", "BERTH_NAMESPACE", "shop", "BERTH_APP", "db", "BERTH_MEMBER", name)
 }
 
-func TestContainersOfARoutedPoolReachEachOtherTheirNodesAndTheWorld(t *testing.T) {
-	l := routedLab(t, 3, routedPool)
+// TestContainersBehindTheirNodes makes one lab for each mode: the promises are those of its subtests.
+func TestContainersBehindTheirNodes(t *testing.T) {
+	for _, g := range terrains {
+		t.Run(g.mode, func(t *testing.T) {
+			l := g.lab(t, 3, routedPool)
+			t.Run("reach each other, their nodes and the world", func(t *testing.T) { reachAll(t, l) })
+			t.Run("are refused at once what nobody has", func(t *testing.T) { refusesWhatNobodyHas(t, l) })
+			t.Run("are found by everybody when they move", func(t *testing.T) { followsMoves(t, l) })
+		})
+	}
+}
+
+func reachAll(t *testing.T, l *lab.Lab) {
 	var all []*lab.Container
 	for i, node := range l.Nodes {
 		web, db := behind(t, node, l), memberBehind(t, node, l, fmt.Sprintf("db-%d", i))
@@ -80,8 +110,7 @@ func TestContainersOfARoutedPoolReachEachOtherTheirNodesAndTheWorld(t *testing.T
 	}
 }
 
-func TestWhatNobodyHasOfARoutedPoolIsRefusedAtOnce(t *testing.T) {
-	l := routedLab(t, 2, routedPool)
+func refusesWhatNobodyHas(t *testing.T, l *lab.Lab) {
 	c := behind(t, l.Nodes[0], l)
 	add(t, c)
 	err := l.Nodes[0].Within(func() error { _, err := netlink.RouteGet(net.ParseIP("10.43.255.7")); return err })
@@ -90,9 +119,8 @@ func TestWhatNobodyHasOfARoutedPoolIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// A member that moves is found by everybody at once: the routes of all nodes follow.
-func TestAMemberOfARoutedPoolThatMovesIsFoundByEverybody(t *testing.T) {
-	l := routedLab(t, 3, routedPool)
+// followsMoves moves a member: the routes of all nodes follow at once.
+func followsMoves(t *testing.T, l *lab.Lab) {
 	watcher := behind(t, l.Nodes[2], l)
 	add(t, watcher)
 	for _, node := range l.Nodes { // for its first second a NIC asks for no IPv6 neighbour
@@ -102,12 +130,12 @@ func TestAMemberOfARoutedPoolThatMovesIsFoundByEverybody(t *testing.T) {
 		}
 	}
 	var slowest time.Duration
-	former := memberBehind(t, l.Nodes[0], l, "db-0")
+	former := memberBehind(t, l.Nodes[0], l, "moves")
 	address := add(t, former)
 	for i := range 6 {
 		reaches(t, watcher, address)
 		del(t, former)
-		next := memberBehind(t, l.Nodes[(i+1)%2], l, "db-0")
+		next := memberBehind(t, l.Nodes[(i+1)%2], l, "moves")
 		if got := add(t, next); got != address {
 			t.Fatalf("it has %v, and had %v", got, address)
 		}
@@ -124,8 +152,13 @@ func TestAMemberOfARoutedPoolThatMovesIsFoundByEverybody(t *testing.T) {
 }
 
 // A node that has lost its right in strict mode is silent, and its member speaks elsewhere.
-func TestAStrictMemberOfARoutedPoolFallsSilentWithItsRight(t *testing.T) {
-	l := routedLab(t, 3, strings.Replace(strictPool, onePool, routedPool, 1))
+func TestAStrictMemberBehindItsNodeFallsSilentWithItsRight(t *testing.T) {
+	for _, g := range terrains[:2] {
+		t.Run(g.mode, func(t *testing.T) { fallsSilent(t, g.lab(t, 3, strings.Replace(strictPool, onePool, routedPool, 1))) })
+	}
+}
+
+func fallsSilent(t *testing.T, l *lab.Lab) {
 	watcher := behind(t, l.Nodes[2], l)
 	add(t, watcher)
 	former := memberBehind(t, l.Nodes[0], l, "db-0")

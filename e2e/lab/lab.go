@@ -53,6 +53,7 @@ type Options struct {
 	Machines bool           // each node is a machine of its own, with an identity and locks (Node.Machine)
 	Gateways []netip.Prefix // addresses of the switch, besides its own: what the pools name as their gateways
 	Flags    []string       // further flags of every berthd
+	Apart    int            // from this node on (1: n1) each has a network of its own, behind a router; 0: none
 	Alone    bool           // one node with the etcd inside its berthd, and no switch
 	IPv6     bool           // the nodes have IPv6 addresses, too, and a way out
 }
@@ -93,6 +94,11 @@ func New(ctx context.Context, options Options) (_ *Lab, err error) {
 	}
 	if err := makeSwitch(options.Gateways); err != nil {
 		return nil, err
+	}
+	if options.Apart > 0 {
+		if err := setRouting(true); err != nil {
+			return nil, fmt.Errorf("lab: make a router: %w", err)
+		}
 	}
 	if err := lab.startEtcd(ctx); err != nil {
 		return nil, err
@@ -148,6 +154,9 @@ func (l *Lab) Close() error {
 		errs = append(errs, l.setCuts(nil))
 	}
 	errs = append(errs, removeSwitch())
+	if l.options.Apart > 0 {
+		errs = append(errs, setRouting(false))
+	}
 	paths, err := filepath.Glob(filepath.Join(namespaces, "*"))
 	errs = append(errs, err)
 	for _, path := range paths {

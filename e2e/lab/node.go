@@ -57,11 +57,12 @@ func (l *Lab) node(number int) *Node {
 	if l.options.Machines {
 		n.Machine = "machine-of-" + n.Name
 	}
+	four, six := placeOf(number, l.options.Apart > 0 && number >= l.options.Apart)
 	if !l.options.Alone {
-		n.Address = netip.AddrFrom4([4]byte{10, 200, 0, byte(10 + number)})
+		n.Address = four
 	}
 	if l.options.IPv6 {
-		n.V6 = netip.MustParseAddr(fmt.Sprintf("fd00:c8::%d", 10+number))
+		n.V6 = six
 	}
 	n.web = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialIn(n.netns)}}
 	n.reads = http.Client{Transport: &http.Transport{DialContext: dialIn(n.netns)}}

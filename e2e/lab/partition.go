@@ -42,6 +42,11 @@ func (l *Lab) Cut(from, to Side) error {
 			return fmt.Errorf("lab: cut %v from %v: there is no %q: want names among %v", from, to, name, machines)
 		}
 	}
+	for _, n := range l.Nodes {
+		if apart(n.Address) && slices.Contains(slices.Concat(from, to), n.Name) {
+			return fmt.Errorf("lab: cut %v from %v: %s is behind the router, and cuts are made in the switch: unplug it instead", from, to, n.Name)
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cuts := slices.Clone(l.cuts)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -35,6 +36,7 @@ func makeSwitch(gateways []netip.Prefix) error {
 	return netlink.LinkSetUp(bridge)
 }
 
+// removeSwitch takes it away with all cables, those that lead past it to the router, too.
 func removeSwitch() error {
 	bridge, err := netlink.LinkByName(switchName)
 	if _, absent := errors.AsType[netlink.LinkNotFoundError](err); absent {
@@ -42,7 +44,8 @@ func removeSwitch() error {
 	}
 	links, _ := dump.Whole(func() ([]netlink.Link, error) { return netlink.LinkList() })
 	for _, link := range links {
-		if bridge != nil && link.Attrs().MasterIndex == bridge.Attrs().Index {
+		plugged := bridge != nil && link.Attrs().MasterIndex == bridge.Attrs().Index
+		if plugged || strings.HasPrefix(link.Attrs().Name, portOf("")) {
 			err = errors.Join(err, netlink.LinkDel(link))
 		}
 	}
@@ -52,11 +55,15 @@ func removeSwitch() error {
 // portOf names the switch's end of a machine's cable.
 func portOf(machine string) string { return "to-" + machine }
 
-// plugIn gives a machine its NIC, with an address of each family that it is given one of, and its ways out by the switch.
+// plugIn gives a machine its NIC, with an address of each family that it is given one of, and its ways out by the router of their network.
 func plugIn(machine, path string, addresses ...netip.Addr) error {
-	bridge, err := netlink.LinkByName(switchName)
-	if err != nil {
-		return err
+	port := netlink.LinkAttrs{Name: portOf(machine), Flags: net.FlagUp}
+	if !apart(addresses[0]) {
+		bridge, err := netlink.LinkByName(switchName)
+		if err != nil {
+			return err
+		}
+		port.MasterIndex = bridge.Attrs().Index
 	}
 	namespace, err := netns.GetFromPath(path)
 	if err != nil {
@@ -64,11 +71,15 @@ func plugIn(machine, path string, addresses ...netip.Addr) error {
 	}
 	defer namespace.Close()
 	cable := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: portOf(machine), MasterIndex: bridge.Attrs().Index, Flags: net.FlagUp},
-		PeerName:  NIC, PeerNamespace: netlink.NsFd(namespace), PeerHardwareAddr: macOf(addresses),
+		LinkAttrs: port, PeerName: NIC, PeerNamespace: netlink.NsFd(namespace), PeerHardwareAddr: macOf(addresses),
 	}
 	if err := netlink.LinkAdd(cable); err != nil {
 		return fmt.Errorf("lab: plug %s in: %w", machine, err)
+	}
+	if apart(addresses[0]) {
+		if err := plugIntoRouter(port.Name, addresses); err != nil {
+			return fmt.Errorf("lab: plug %s into the router: %w", machine, err)
+		}
 	}
 	inside, err := netlink.NewHandleAt(namespace, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -81,10 +92,7 @@ func plugIn(machine, path string, addresses ...netip.Addr) error {
 	}
 	err = inside.LinkSetUp(nic)
 	for _, address := range addresses {
-		router := netip.MustParsePrefix(switchOwn)
-		if address.Is6() {
-			router = netip.MustParsePrefix(switchOwnV6)
-		}
+		router := routerOf(address)
 		own := netip.PrefixFrom(address, router.Bits())
 		way := &netlink.Route{LinkIndex: nic.Attrs().Index, Gw: router.Addr().AsSlice()}
 		err = errors.Join(err, inside.AddrAdd(nic, &netlink.Addr{IPNet: ipNet(own), Flags: ifaNoDAD}), inside.RouteAdd(way))
