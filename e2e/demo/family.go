@@ -13,6 +13,7 @@ import (
 type family struct {
 	cidrs, stateful, gateways []netip.Prefix // gateways with the length of their CIDR
 	mode                      string         // of the pool; empty: flat
+	apart                     int            // from this node on each is in a network of its own, behind a router; 0: none
 }
 
 var families = map[string]family{
@@ -31,16 +32,28 @@ func chosen(name, mode string) (family, error) {
 	switch mode {
 	case "", "flat":
 		return f, nil
-	case "routed":
-		return f.routed(), nil
+	case "routed", "vxlan", "auto":
+		return f.behind(mode), nil
 	}
-	return f, fmt.Errorf("MODE=%s: want flat or routed", mode)
+	return f, fmt.Errorf("MODE=%s: want flat, routed, vxlan or auto", mode)
 }
 
-// routed is the family with a pool whose containers are behind their nodes.
-func (f family) routed() family {
-	f.mode, f.gateways = "routed", nil
+// behind is the family with a pool whose containers are behind their nodes. In vxlan each node is behind a router, in auto the third.
+func (f family) behind(mode string) family {
+	f.mode, f.gateways = mode, nil
+	f.apart = map[string]int{"vxlan": 1, "auto": 3}[mode]
 	return f
+}
+
+// place says where the nodes are.
+func (f family) place() string {
+	switch f.apart {
+	case 0:
+		return "Three machines on one switch, and an etcd"
+	case 1:
+		return "Three machines, each in a network of its own behind a router, and an etcd"
+	}
+	return "Two machines on one switch, a third behind a router, and an etcd"
 }
 
 func prefixes(text ...string) (all []netip.Prefix) {

@@ -25,8 +25,9 @@ type story struct {
 func tell(ctx context.Context, told *telling, family family, binaries string) (err error) {
 	fmt.Fprintln(told.out, "Berth: three nodes, one etcd, nine containers. Each line that begins with ok has been checked.")
 	s := &story{telling: told, family: family}
-	s.act("Three machines on one switch, and an etcd")
-	s.lab, err = lab.New(ctx, lab.Options{Binaries: binaries, Nodes: 3, Gateways: family.gateways, IPv6: family.mode != ""})
+	s.act(family.place())
+	options := lab.Options{Binaries: binaries, Nodes: 3, Gateways: family.gateways, IPv6: family.mode != "", Apart: family.apart}
+	s.lab, err = lab.New(ctx, options)
 	if err != nil {
 		return err
 	}
