@@ -51,6 +51,9 @@ func configure(p *Port, host rtnl.Link) error {
 		// A host that answers only for addresses of the link that asks (arp_ignore) does not answer for the gateway.
 		requests = append(requests, rtnl.PutNeighbour(index, RoutedGateway, host.MAC))
 	}
+	for _, a := range p.Answers {
+		requests = append(requests, rtnl.ExpectNeighbour(index, a.Addr(), host.MAC)) // see expecting
+	}
 	return s.Do(requests...)
 }
 

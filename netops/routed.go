@@ -28,6 +28,18 @@ func answering(p *Port, index int) (requests []rtnl.Request) {
 	return requests
 }
 
+// expecting tells the host the MAC of its neighbours, the container's IPv6 addresses. A new IPv6 address does not answer until its link
+// has joined the group that solicitations are sent to, which the kernel does some time later (RFC 4861, section 7.2.1): a first
+// solicitation that comes before is lost, and the next is a second away.
+func expecting(p *Port, index int) (requests []rtnl.Request) {
+	for _, a := range p.Addresses {
+		if a.Addr().Is6() {
+			requests = append(requests, rtnl.ExpectNeighbour(index, a.Addr(), p.mac()))
+		}
+	}
+	return requests
+}
+
 // Lead has the host route to the addresses of a routed port's container, over that port, and brings the port up. It is idempotent.
 // Leave ends it.
 func (k *Kernel) Lead(p Port) error {
@@ -49,6 +61,7 @@ func (k *Kernel) Lead(p Port) error {
 			put.Replacing()
 			requests = append(requests, put)
 		}
+		requests = append(requests, expecting(&p, l.Index)...)
 		return s.Do(requests...)
 	})
 	if err != nil {

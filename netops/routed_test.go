@@ -3,6 +3,7 @@ package netops
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -78,6 +79,30 @@ func TestRoutedContainersReachEachOtherAndTheirHost(t *testing.T) {
 			t.Errorf("the host's %s hears nothing from a container", beyond)
 		}
 	}
+}
+
+// The first packet each way needs no answer to a solicitation, which a link that has just been made may not hear.
+func TestARoutedContainerAndItsHostKnowEachOthersMACInIPv6FromTheStart(t *testing.T) {
+	k, host := newRouter(t)
+	p, inside := routedPort(t, 1)
+	made, err := k.Attach(p)
+	must(t, err)
+	must(t, k.Lead(p))
+	knows := func(in space, link, neighbour, mac string) {
+		t.Helper()
+		in.Do(func() error {
+			l, err := netlink.LinkByName(link)
+			must(t, err)
+			all, err := netlink.NeighList(l.Attrs().Index, netlink.FAMILY_V6)
+			must(t, err)
+			if !slices.ContainsFunc(all, func(n netlink.Neigh) bool { return n.IP.String() == neighbour && n.HardwareAddr.String() == mac }) {
+				t.Errorf("neighbours over %s are %v: want %s with %s", link, all, neighbour, mac)
+			}
+			return nil
+		})
+	}
+	knows(host, p.Name, p.Addresses[1].Addr().String(), made.MAC)
+	knows(inside, p.Interface, "fe80::1", made.HostMAC)
 }
 
 func TestNothingArrivesAtARoutedPortThatHasLeftItsClass(t *testing.T) {

@@ -67,7 +67,8 @@ func Port(e *journal.Entry, pool *allocator.Pool) netops.Port {
 
 // Led is what the host needs to know of a routed port to lead to its container. It does not depend on the pool's configuration.
 func Led(e *journal.Entry) netops.Port {
-	p := netops.Port{Name: e.Wiring.Port, Routed: true}
+	mac, _ := net.ParseMAC(e.Wiring.MAC) // written by Berth, or checked in the request
+	p := netops.Port{Name: e.Wiring.Port, Routed: true, MAC: mac}
 	for _, addr := range e.Addresses {
 		p.Addresses = append(p.Addresses, netip.PrefixFrom(addr, addr.BitLen()))
 		if addr.Is6() {

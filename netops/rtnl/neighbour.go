@@ -35,6 +35,16 @@ func PutNeighbour(index int, at netip.Addr, mac net.HardwareAddr) Request {
 		addressAttr(unix.NDA_DST, at), nl.NewRtAttr(unix.NDA_LLADDR, mac))
 }
 
+// ExpectNeighbour asks for a neighbour whose MAC is used until another is heard (NUD_STALE, RFC 4861, section 7.3.2), so that the first
+// packet to it need not wait for an answer. What is known of the neighbour already stays.
+func ExpectNeighbour(index int, at netip.Addr, mac net.HardwareAddr) Request {
+	r := ask(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_EXCL, fmt.Sprintf("expect neighbour %v", at),
+		&neighbour{family: familyOf(at), index: index, state: unix.NUD_STALE},
+		addressAttr(unix.NDA_DST, at), nl.NewRtAttr(unix.NDA_LLADDR, mac))
+	r.Lenient = true
+	return r
+}
+
 // A Neighbour is an entry of a link's neighbour table, or a forwarding entry (FDB) of a VXLAN device.
 type Neighbour struct {
 	Address netip.Addr // the neighbour's; of a forwarding entry the outer destination
