@@ -22,7 +22,7 @@ help: ## list the targets
 build: ## build bin/berth, bin/berthd and bin/berthctl
 	$(PLAIN) go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-demo: build ## three nodes, one etcd, nine containers: see it work, within a minute (FAMILY=v6 or both, MODE=routed)
+demo: build ## three nodes, one etcd, nine containers: see it work, within a minute (FAMILY=v6 or both, MODE=routed, vxlan or auto)
 	@$(PLAIN) FAMILY=$(FAMILY) MODE=$(MODE) go run ./e2e/demo -bin bin
 
 test: ## run every test, with the race detector where cgo works

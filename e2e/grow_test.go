@@ -17,12 +17,14 @@ type growing struct {
 	pool     string // its keys besides the CIDRs
 	gateways string // of the two CIDRs; empty: the mode has none
 	network  *lab.Network
+	apart    int    // lab.Options.Apart
 	bits     [2]int // of a container's prefix in the first CIDR, before and after
 }
 
 var growings = map[string]growing{
-	"flat":   {"", "10.42.0.1, 10.44.0.1", lab.Berth(), [2]int{24, 23}},
-	"routed": {"    mode: routed\n", "", lab.Plain(), [2]int{32, 32}},
+	"flat":   {"", "10.42.0.1, 10.44.0.1", lab.Berth(), 0, [2]int{24, 23}},
+	"routed": {"    mode: routed\n", "", lab.Plain(), 0, [2]int{32, 32}},
+	"vxlan":  {"    mode: vxlan\n", "", lab.Plain(), 1, [2]int{32, 32}},
 }
 
 // with is the configuration with these CIDRs. The second gateway is there with the second CIDR.
@@ -83,7 +85,7 @@ func TestAPoolGrowsUnderRunningContainersWithoutALostPing(t *testing.T) {
 	for mode, g := range growings {
 		t.Run(mode, func(t *testing.T) {
 			gateways := []netip.Prefix{netip.MustParsePrefix("10.42.0.1/23"), netip.MustParsePrefix("10.44.0.1/24")}
-			l := makeLab(t, lab.Options{Nodes: 3, Gateways: gateways}, g.with("10.42.0.0/24"))
+			l := makeLab(t, lab.Options{Nodes: 3, Gateways: gateways, Apart: g.apart}, g.with("10.42.0.0/24"))
 			var all []*lab.Container
 			for i := range 20 {
 				args := []string{"BERTH_NAMESPACE", "shop", "BERTH_APP", "web"}

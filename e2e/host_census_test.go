@@ -14,7 +14,7 @@ import (
 // untouched is a node that no agent has run on yet, beside one that has containers, and all that the node's kernel holds.
 func untouched(t *testing.T, w wiring) (l *lab.Lab, node *lab.Node, before lab.Census) {
 	t.Helper()
-	l = makeLab(t, lab.Options{Nodes: 1, IPv6: true, Gateways: w.gateways}, w.pool)
+	l = makeLab(t, lab.Options{Nodes: 1, IPv6: true, Gateways: w.gateways, Apart: w.apart}, w.pool)
 	node, err := l.PlugNode()
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestANodeThatIsCleanedUpWithLiveContainersIsAsBeforeTheFirst(t *testing.T) 
 
 // allWirings are also those in which a node's containers reach no other node's.
 func allWirings() []wiring {
-	return append(slices.Clone(wirings), wiring{"flat without uplink", flatPoolOfBoth, nil, hidden(), true})
+	return append(slices.Clone(wirings), wiring{"flat without uplink", flatPoolOfBoth, nil, hidden(), true, 0})
 }
 
 // hidden is a network without uplink whose nodes hide its containers behind their own addresses.

@@ -23,12 +23,14 @@ type wiring struct {
 	gateways   []netip.Prefix // of the switch
 	network    *lab.Network
 	alone      bool // those of other nodes are not reached
+	apart      int  // lab.Options.Apart
 }
 
 // wirings are those in which containers of all nodes reach each other.
 var wirings = []wiring{
-	{"flat with uplink", flatPoolOfBoth, []netip.Prefix{gateway, netip.MustParsePrefix("fd42::1/64")}, lab.Berth(), false},
-	{"routed", routedPool, nil, lab.Plain(), false},
+	{"flat with uplink", flatPoolOfBoth, []netip.Prefix{gateway, netip.MustParsePrefix("fd42::1/64")}, lab.Berth(), false, 0},
+	{"routed", routedPool, nil, lab.Plain(), false, 0},
+	{"vxlan", terrains[1].configuration(routedPool), nil, lab.Plain(), false, terrains[1].apart},
 }
 
 const (
@@ -43,7 +45,7 @@ const (
 func TestAMemberThatMovesIsReachedSoonAfterItsADDWhileOthersPingIt(t *testing.T) {
 	for _, w := range wirings {
 		t.Run(w.name, func(t *testing.T) {
-			l := makeLab(t, lab.Options{Nodes: 3, IPv6: true, Gateways: w.gateways}, w.pool)
+			l := makeLab(t, lab.Options{Nodes: 3, IPv6: true, Gateways: w.gateways, Apart: w.apart}, w.pool)
 			made := func(node *lab.Node, args ...string) *lab.Container {
 				c := w.container(t, l, node, args...)
 				add(t, c)

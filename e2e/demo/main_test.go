@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 func TestEveryClaimOfTheDemoHoldsInEachFamilyAndNothingIsLeft(t *testing.T) {
 	before := namespaceMounts(t)
 	for _, name := range []string{"v4", "v4", "v6", "both"} { // the first twice in a row
-		for _, mode := range []string{"flat", "routed"} {
+		for _, mode := range []string{"flat", "routed", "vxlan", "auto"} {
 			family, err := chosen(name, mode)
 			if err != nil {
 				t.Fatal(err)

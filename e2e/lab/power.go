@@ -56,6 +56,11 @@ func (n *Node) make() error {
 	if err := n.makeDisk(); err != nil || n.lab.options.Alone {
 		return err
 	}
+	if n.lab.options.Apart > 0 {
+		if err := n.Within(func() error { return set(strictPaths, "1") }); err != nil {
+			return err
+		}
+	}
 	return plugIn(n.Name, n.netns, n.addresses()...)
 }
 

@@ -12,11 +12,14 @@ import (
 // The router is the namespace with the switch: it has an address in the switch's network and in that of each node apart, forwards between
 // them, drops what comes from where it would not answer (rp_filter), and knows no way to any pool.
 
+// strictPaths has a host drop what comes from where it would not answer. The nodes do so, too, where there is a router.
+const strictPaths = "ipv4/conf/all/rp_filter"
+
 // setRouting has the router forward, or no more.
 func setRouting(on bool) error {
 	value := map[bool]string{true: "1", false: "0"}[on]
 	var errs []error
-	for _, key := range []string{"ipv4/conf/all/rp_filter", "ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+	for _, key := range []string{strictPaths, "ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
 		errs = append(errs, set(key, value))
 	}
 	return errors.Join(errs...)
