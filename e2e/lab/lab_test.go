@@ -19,7 +19,12 @@ func TestMain(m *testing.M) {
 // newLab makes a lab without agents. It goes with the test, and must leave nothing behind.
 func newLab(t *testing.T, members, nodes int) *Lab {
 	t.Helper()
-	l, err := New(t.Context(), Options{Members: members})
+	return newLabOf(t, Options{Members: members}, nodes)
+}
+
+func newLabOf(t *testing.T, options Options, nodes int) *Lab {
+	t.Helper()
+	l, err := New(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
