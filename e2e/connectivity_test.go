@@ -147,7 +147,10 @@ func TestNothingIsLeftOfACheckWhoseAgentIsKilled(t *testing.T) {
 	l := routedLab(t, 2, routedPool)
 	before := census(t, l)
 	done := make(chan error, 1)
-	go func() { _, err := l.Nodes[0].Berthctl(t.Context(), "connectivity", "--all"); done <- err }()
+	go func() {
+		_, err := l.Nodes[0].Berthctl(t.Context(), "connectivity", "--all", "--timeout", "30s")
+		done <- err
+	}()
 	labtest.Eventually(t, "n2 has made its container", func() error {
 		keys, err := l.Etcd.Get(t.Context(), "/berth/v1/checks/connectivity/n2")
 		if err == nil && len(keys) == 0 {

@@ -222,7 +222,10 @@ func (k leaveless) Leave(port string) error {
 }
 
 func (k hasty) Arm(whole map[string]time.Duration) error {
-	return errors.Join(k.Kernel.Arm(whole), k.Open())
+	if err := k.Kernel.Arm(whole); err != nil || k.Open() != nil { // it fails where there is nothing to open
+		return err
+	}
+	return k.Kernel.Arm(whole) // so that the opening after the answer goes as usual
 }
 
 func (k foreigner) Attach(p netops.Port) (netops.Attached, error) {
