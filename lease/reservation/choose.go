@@ -53,7 +53,7 @@ func (r *call) validOne(q *Request) error {
 		}
 	}
 	if len(q.Pool.Giving()) == 0 && !r.attaches() {
-		return fmt.Errorf("pool %q is being drained: nothing is reserved in it any more: choose another one", q.Pool.Name)
+		return drained(q.Pool)
 	}
 	var seen [2]bool
 	for _, a := range q.Addresses {
@@ -67,6 +67,11 @@ func (r *call) validOne(q *Request) error {
 		seen[f] = true
 	}
 	return nil
+}
+
+// drained says why nothing is reserved for a new identity.
+func drained(p allocator.Pool) error {
+	return fmt.Errorf("pool %q is being drained: nothing is reserved in it any more: choose another one", p.Name)
 }
 
 // choose gives a new identity a candidate of each family, where it has none that may still be free.

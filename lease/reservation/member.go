@@ -79,6 +79,12 @@ func (m *member) arrange() {
 
 // next decides. An error is final.
 func (m *member) next() (step, error) {
+	if !m.reserved && len(m.slots) == 0 { // its pool gives no address: only what it may have already is left
+		if m.fresh {
+			return look, drained(m.Pool)
+		}
+		return look, nil
+	}
 	if !m.reserved && (m.held().Holder == nil || !m.call.attaches()) {
 		return write, nil
 	}
