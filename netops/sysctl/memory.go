@@ -80,7 +80,8 @@ func Remembered(text []byte, err error) (all []Changed, _ error) {
 		err = json.Unmarshal(text, &all)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read which settings of the host were changed: %w", err)
+		return nil, fmt.Errorf("read which settings of the host were changed (the file settings in berthd's run directory): %w: repair it, or "+
+			"take it away: then berthctl node cleanup puts none of them back", err)
 	}
 	return all, nil
 }
