@@ -168,7 +168,7 @@ func (a *Attacher) begin(ctx context.Context, m *target, began allocator.Instant
 		}
 	}
 	for _, addr := range m.asked {
-		if !slices.Contains(add.pool.Giving(), allocator.FamilyOf(addr)) {
+		if add.former == nil && !slices.Contains(add.pool.Giving(), allocator.FamilyOf(addr)) { // what is made already keeps what it has
 			return nil, wire.Errorf(wire.CodeConfig, "address %s was asked for, and pool %q gives none of its family: it has %v", addr, name,
 				add.pool.CIDRs)
 		}
